@@ -1,0 +1,1 @@
+"""Weakly supervised contrastive learning from auxiliary information, as a staged pipeline."""

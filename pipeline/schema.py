@@ -1,0 +1,140 @@
+"""What passes between the stages: where each file lies, its Arrow schema or JSON keys.
+
+Fractions are 0-1, information is in bits, times in seconds, sizes in bytes.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import pyarrow as pa
+
+CHOSEN = "chosen"
+"""The arm that `cluster.method` decides; the others are the references, named by their method."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each border file lies below `root`."""
+
+    root: Path = Path("data")
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def rejects(self) -> Path:
+        return self.images / "rejects.parquet"
+
+    @property
+    def ingest_summary(self) -> Path:
+        return self.images / "summary.json"
+
+    def clusters(self, arm: str) -> Path:
+        return self.root / "clusters" / arm
+
+    def assignments(self, arm: str) -> Path:
+        return self.clusters(arm) / "assignments.parquet"
+
+    def statistics(self, arm: str) -> Path:
+        return self.clusters(arm) / "statistics.json"
+
+    def encoder(self, arm: str) -> Path:
+        return self.root / "encoders" / arm
+
+    def evaluation(self, arm: str) -> Path:
+        return self.root / "evaluations" / arm
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+
+def images_schema(attribute_names: list[str]) -> pa.Schema:
+    """The images' schema. Its metadata lets Hugging Face `datasets` decode the image column by itself."""
+    text = {"dtype": "string", "_type": "Value"}
+    # Parquet has no struct without fields; a source without attributes gives a column of nulls.
+    struct = pa.struct([pa.field(name, pa.string()) for name in attribute_names])
+    attributes = struct if attribute_names else pa.null()
+    features: dict[str, Any] = {
+        "id": text,
+        "image": {"_type": "Image"},
+        "label": text,
+        "hashtags": [text],
+        "attributes": dict.fromkeys(attribute_names, text) or {"dtype": "null", "_type": "Value"},
+        "hierarchy": [text],
+        "width": {"dtype": "int32", "_type": "Value"},
+        "height": {"dtype": "int32", "_type": "Value"},
+    }
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])),
+            pa.field("label", pa.string()),
+            pa.field("hashtags", pa.list_(pa.string())),
+            pa.field("attributes", attributes),
+            pa.field("hierarchy", pa.list_(pa.string())),
+            pa.field("width", pa.int32()),
+            pa.field("height", pa.int32()),
+        ],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+
+
+REJECTS_SCHEMA = pa.schema([("where", pa.string()), ("reason", pa.string())])
+
+ASSIGNMENTS_SCHEMA = pa.schema(
+    [pa.field("id", pa.string(), nullable=False), pa.field("cluster", pa.int64(), nullable=False)]
+)
+
+RECLUSTER_METADATA = b"recluster"
+"""Key in the assignments' schema metadata: how a training remakes these clusters, as JSON."""
+
+HISTORY_COLUMNS = ["epoch", "loss", "learning_rate"]
+TIMING_COLUMNS = ["epoch", "seconds", "images_per_second"]
+TRAJECTORY_COLUMNS = ["epoch", "clusters", "singletons", "largest_share", "cluster_entropy_bits", "moved_share"]
+PER_CLASS_COLUMNS = ["label", "train_images", "test_images", "recall", "precision"]
+
+
+class IngestSummary(TypedDict):
+    """`data/images/summary.json`."""
+
+    source: str
+    images: dict[str, int]
+    """Images a split."""
+    rejected: int
+    labels: list[str]
+    """Sorted class names."""
+    unlabelled: dict[str, int]
+    attributes: list[str]
+    hierarchy_depth: int
+    images_with_hashtags: int
+    duplicates: int
+    """Images whose pixels equal those of an earlier row of the same split."""
+    leaks: int
+    """Test images whose pixels equal those of a train image."""
+    mean: list[float]
+    """Red, green, blue over the train pixels, 0-1."""
+    deviation: list[float]
+    bytes: int
+    notes: list[str]
+
+
+class EvaluationMetrics(TypedDict):
+    """`data/evaluations/<arm>/metrics.json`; the figures are null where there is nothing to measure."""
+
+    protocol: str
+    top1: float | None
+    top5: float | None
+    knn_top1: float | None
+    top1_low: float | None
+    """95 % interval (Wilson)."""
+    top1_high: float | None
+    classes: int
+    train_images: int
+    test_images: int
+    regularisation: float | None
+    reason: str | None
+    """Why there are no figures, as a sentence."""

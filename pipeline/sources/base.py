@@ -1,0 +1,43 @@
+"""What every source of images gives to ingest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One image with all that its source says of it. An unknown label, split or attribute is None."""
+
+    id: str
+    image: bytes | Path
+    """An encoded image, or the file that holds one."""
+    path: str
+    """Where the image comes from, as its owner would name it."""
+    label: str | None = None
+    split: Split | None = None
+    hashtags: list[str] = field(default_factory=list)
+    attributes: dict[str, str | None] = field(default_factory=dict)
+    hierarchy: list[str] = field(default_factory=list)
+    """Root to leaf."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An input that does not become a row, where it stood and why."""
+
+    where: str
+    reason: str
+
+
+class Source(Protocol):
+    attribute_names: list[str]
+    """The columns of auxiliary information, in the order in which they are stored."""
+
+    notes: list[str]
+    """What the source decided by itself and a user should know, one sentence each."""
+
+    def rows(self) -> Iterator[SourceRow | Refusal]: ...
