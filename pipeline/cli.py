@@ -1,6 +1,11 @@
 """The `clinfonce` command: what people use beside the stages."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from pipeline.errors import told_in_a_sentence
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
 
@@ -8,3 +13,42 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
 @app.callback()
 def main() -> None:
     """Learn image representations from hashtags, attributes and category trees."""
+
+
+@app.command()
+def statistics(
+    table: Annotated[Path, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file")],
+    label: Annotated[str, typer.Option(help="column of the labels T")],
+    cluster: Annotated[
+        list[str] | None,
+        typer.Option(help="column of clusters Z, may be repeated; default: every column whose values repeat"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="a list, one object a cluster column")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="one line a cluster column")] = False,
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="images a batch: adds what a batch sees of each clustering")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap intervals")] = 0,
+) -> None:
+    """I(Z;T), H(Z|T) and their kin: what columns of any table tell of its labels. No images needed."""
+    from pipeline.statistics.command import run
+
+    with told_in_a_sentence():
+        run(table, label, cluster or [], as_json=as_json, as_csv=as_csv, batch_size=batch_size, seed=seed)
+
+
+@app.command()
+def compare(
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(help="experiments, branches or commits; without them what `dvc exp show` shows"),
+    ] = None,
+    html: Annotated[Path, typer.Option(help="the page to write")] = Path("compare.html"),
+    markdown: Annotated[Path, typer.Option(help="the text to write")] = Path("compare.md"),
+    csv: Annotated[Path | None, typer.Option(help="a table to write, none unless asked for")] = None,
+) -> None:
+    """Sets all successful experiments in one table: what differs, I(Z;T), H(Z|T) and accuracy."""
+    from pipeline.compare.build import compare_experiments
+
+    with told_in_a_sentence():
+        compare_experiments(experiments or [], html, markdown, csv)

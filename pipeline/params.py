@@ -1,11 +1,13 @@
 """params.yaml: one frozen model, checked as a whole before a stage does anything."""
 
+import difflib
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.clustering.params import ClusterParams
 from pipeline.errors import UserError, listed
@@ -71,8 +73,6 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _did_you_mean(location: list[str]) -> str:
-    import difflib
-
     model: type[BaseModel] | None = Params
     for part in location[:-1]:
         model = _model_in(model.model_fields[part].annotation) if model is not None else None
@@ -80,7 +80,9 @@ def _did_you_mean(location: list[str]) -> str:
         return ""
     names = list(model.model_fields)
     close = difflib.get_close_matches(location[-1], names, n=1)
-    return f": did you mean {'.'.join([*location[:-1], close[0]])}?" if close else f": here are {listed(names)}"
+    return (
+        f": did you mean {'.'.join([*location[:-1], close[0]])}?" if close else f": here are {listed(names)}"
+    )
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -94,7 +94,15 @@ RECLUSTER_METADATA = b"recluster"
 
 HISTORY_COLUMNS = ["epoch", "loss", "learning_rate"]
 TIMING_COLUMNS = ["epoch", "seconds", "images_per_second"]
-TRAJECTORY_COLUMNS = ["epoch", "clusters", "singletons", "largest_share", "cluster_entropy_bits", "moved_share"]
+TRAJECTORY_COLUMNS = [
+    "epoch",
+    "clusters",
+    "singletons",
+    "largest_share",
+    "cluster_entropy_bits",
+    "moved_share",
+]
+INFORMED_TRAJECTORY_COLUMNS = [*TRAJECTORY_COLUMNS, "mutual_information_bits", "conditional_entropy_bits"]
 PER_CLASS_COLUMNS = ["label", "train_images", "test_images", "recall", "precision"]
 
 

@@ -10,7 +10,7 @@ Reference = Literal["instance", "label"]
 
 
 class ReportParams(Section):
-    references: list[Reference] = Field(default_factory=lambda: ["instance", "label"])
+    references: list[Reference] = Field(default=["instance", "label"])
     title: str = "Which auxiliary information helps?"
 
     @field_validator("references")

@@ -10,7 +10,9 @@ from pipeline.section import Fraction, NonNegativeFloat, PositiveFloat, Positive
 class AugmentParams(Section):
     """Random changes that make two views of one image; each is drawn anew for every image."""
 
-    crop_scale_min: float = Field(default=0.4, gt=0.0, le=1.0, description="smallest crop, as a share of the area")
+    crop_scale_min: float = Field(
+        default=0.4, gt=0.0, le=1.0, description="smallest crop, as a share of the area"
+    )
     flip_probability: Fraction = 0.5
     jitter_probability: Fraction = 0.8
     brightness: Fraction = 0.4
@@ -22,7 +24,18 @@ class AugmentParams(Section):
 
 class PretrainParams(Section):
     objective: Literal["cl_infonce"] = "cl_infonce"
-    encoder: str = Field(default="resnet18", description="a ResNet by its torchvision name")
+    encoder: Literal[
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "resnext50_32x4d",
+        "resnext101_32x8d",
+        "resnext101_64x4d",
+        "wide_resnet50_2",
+        "wide_resnet101_2",
+    ] = Field(default="resnet18", description="a ResNet by its torchvision name")
     stem_stride: Literal[1, 2, 4, "auto"] = Field(
         default="auto",
         description="pixels a step before the first block: 1 for 32 px images, 2 for 64, 4 for 224",
@@ -34,7 +47,9 @@ class PretrainParams(Section):
     learning_rate: PositiveFloat = 0.1
     momentum: float = Field(default=0.95, ge=0.0, lt=1.0, description="of sgd, Nesterov's")
     weight_decay: NonNegativeFloat = 1e-4
-    warmup_fraction: float = Field(default=0.1, ge=0.0, lt=1.0, description="share of the steps with a rising rate")
+    warmup_fraction: float = Field(
+        default=0.1, ge=0.0, lt=1.0, description="share of the steps with a rising rate"
+    )
     temperature: PositiveFloat = 0.1
     recluster_every: int = Field(
         default=1, ge=0, description="epochs between re-clusterings, where the method re-clusters; 0: never"

@@ -1,0 +1,42 @@
+"""Binary attributes ranked by entropy, and the joint value of the first of them.
+
+The scheme of Tsai et al. 2021 (arXiv 2106.02869): images that agree in the k attributes of highest
+entropy form a cluster. The clusters of k + 1 attributes refine those of k.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+
+def binary_entropy_bits(probability: float) -> float:
+    """The entropy of a yes-or-no attribute that holds for a share `probability` of the images."""
+    if probability <= 0.0 or probability >= 1.0:
+        return 0.0
+    other = 1.0 - probability
+    return float(-probability * np.log2(probability) - other * np.log2(other))
+
+
+def ranked_by_entropy(values: Sequence[Iterable[str]]) -> list[tuple[str, float]]:
+    """All values that occur, each with its entropy as a binary attribute in bits, highest first.
+
+    `values` holds the set of values of each image. Ties are broken by name.
+    """
+    counts = Counter(value for of_image in values for value in set(of_image))
+    entropies = ((name, binary_entropy_bits(count / len(values))) for name, count in counts.items())
+    return sorted(entropies, key=lambda item: (-item[1], item[0]))
+
+
+def joint_of_top(values: Sequence[Iterable[str]], top: int) -> tuple[list[tuple[str, ...] | None], list[str]]:
+    """Which of the `top` values of highest entropy each image has, and those values, highest first.
+
+    An image that has no value at all gets None: nothing is known of it. One that has values, but none of
+    the top ones, is known to lack them.
+    """
+    ranking = [name for name, entropy in ranked_by_entropy(values) if entropy > 0.0][:top]
+    joint: list[tuple[str, ...] | None] = []
+    for of_image in values:
+        present = set(of_image)
+        joint.append(tuple(name for name in ranking if name in present) if present else None)
+    return joint, ranking

@@ -1,0 +1,171 @@
+"""DVC's rows of experiments -> the ones that succeeded, each with its figures and its parameters.
+
+A row is one of `dvc.api.exp_show`: a flat mapping with `Experiment`, `rev`, `State`, parameters under dotted
+names, metrics under dotted names, and hashes of dependencies. Names carry their file (`params.yaml:seed`)
+only where they would clash. Integers come back as floats, null as the text "None", an unreadable file as "!".
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.params import Params
+
+Row = Mapping[str, Any]
+Value = str | float | None
+
+FIGURES = ("top1", "top5", "knn_top1", "clusters", "mutual_information_bits", "conditional_entropy_bits")
+FAILED, UNFINISHED = {"Failed"}, {"Queued", "Running"}
+FILES = {"params.yaml", "data/report/metrics.json"}
+_NO_VALUE = {None, "", "None", "!", "-"}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    name: str
+    rev: str
+    params: Mapping[str, Value]
+    method: str
+    figures: Mapping[str, float | None]
+    """`FIGURES` of the chosen arm."""
+    gap_closed: float | None
+    references: Mapping[str, float | None]
+    """Top-1 of the arms `instance` and `label`."""
+
+    @property
+    def top1(self) -> float | None:
+        return self.figures["top1"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    experiments: list[Experiment]
+    """Best top-1 first; those without an accuracy last."""
+    failed: int
+    unfinished: int
+    """Queued or running."""
+    stale: list[str]
+    """Names of rows whose figures were not made with their parameters."""
+    empty: int
+    """Rows without a report."""
+
+    def differing(self) -> list[str]:
+        """The parameters that are not the same in all experiments, in the order of params.yaml."""
+        keys = dict.fromkeys(key for experiment in self.experiments for key in experiment.params)
+        order = {section: place for place, section in enumerate(Params.model_fields)}
+        differing = [key for key in keys if len({e.params.get(key) for e in self.experiments}) > 1]
+        return sorted(differing, key=lambda key: order[key.split(".")[0]])
+
+
+def select(rows: Iterable[Row], locks: Mapping[str, Mapping[str, Any] | None]) -> Comparison:
+    """Sorts the rows out. `locks` holds the content of dvc.lock by `rev`, None where there is none.
+
+    A failed experiment must go because DVC shows the metrics of its baseline in its row. A row goes as
+    stale when its dvc.lock says that other parameters made its figures: a params.yaml that was edited
+    and not run, or an experiment of some stages only. The workspace goes where it repeats another row.
+    """
+    failed = unfinished = empty = 0
+    stale: list[str] = []
+    kept: list[Experiment] = []
+    for row in rows:
+        state = row.get("State")
+        experiment = _experiment(row)
+        if state in FAILED:
+            failed += 1
+        elif state in UNFINISHED:
+            unfinished += 1
+        elif experiment is None:
+            empty += 1
+        elif not _made_with(experiment.params, locks.get(experiment.rev)):
+            stale.append(experiment.name)
+        else:
+            kept.append(experiment)
+    kept = [e for e in kept if e.rev != "workspace" or not any(_same(e, other) for other in kept)]
+    kept.sort(key=lambda experiment: (experiment.top1 is None, -(experiment.top1 or 0.0), experiment.name))
+    return Comparison(kept, failed, unfinished, stale, empty)
+
+
+def differences(experiment: Experiment, keys: Sequence[str]) -> dict[str, Value]:
+    """The values of `keys` that matter: those of a clustering method that was not chosen are left out."""
+    method = experiment.params.get("cluster.method")
+
+    def matters(key: str) -> bool:
+        section, *block = key.split(".")
+        return section != "cluster" or len(block) < 2 or block[0] == method
+
+    return {key: experiment.params.get(key) for key in keys if matters(key)}
+
+
+def _experiment(row: Row) -> Experiment | None:
+    """None where the row has no figure of the chosen arm."""
+    named = {_plain_name(key): _value(value) for key, value in row.items() if _plain_name(key)}
+    method = named.get("chosen.method")
+    figures = {figure: _number(named.get(f"chosen.{figure}")) for figure in FIGURES}
+    if method is None or all(value is None for value in figures.values()):
+        return None
+    return Experiment(
+        name=str(row.get("Experiment") or row["rev"]),
+        rev=str(row["rev"]),
+        params={key: value for key, value in named.items() if key.split(".")[0] in Params.model_fields},
+        method=str(method),
+        figures=figures,
+        gap_closed=_number(named.get("gap_closed")),
+        references={arm: _number(named.get(f"{arm}.top1")) for arm in ("instance", "label")},
+    )
+
+
+def _plain_name(key: str) -> str:
+    """The dotted name without its file; empty for a name of another file."""
+    file, colon, name = key.rpartition(":")
+    return name if not colon or file in FILES else ""
+
+
+def _value(value: Any) -> Value:
+    if value in _NO_VALUE or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _number(value: Value) -> float | None:
+    return value if isinstance(value, float) else None
+
+
+def _same(one: Experiment, other: Experiment) -> bool:
+    def content(experiment: Experiment) -> tuple[object, ...]:
+        return experiment.params, experiment.figures, experiment.gap_closed
+
+    return one is not other and content(one) == content(other)
+
+
+def _made_with(params: Mapping[str, Value], lock: Mapping[str, Any] | None) -> bool:
+    """Whether dvc.lock says that every stage on the chosen arm's way ran with `params` and in turn."""
+    stages = (lock or {}).get("stages", {})
+    # The lock may still hold reference arms that are no longer run.
+    on_the_way = [stage for name, stage in stages.items() if name.partition("@")[2] in ("", "chosen")]
+    made = {out["path"]: out.get("md5") for stage in on_the_way for out in stage.get("outs", [])}
+    for stage in on_the_way:
+        for recorded in stage.get("params", {}).values():
+            if any(not _equal(value, params.get(key)) for key, value in _leaves(recorded)):
+                return False
+        if any(dep["path"] in made and dep.get("md5") != made[dep["path"]] for dep in stage.get("deps", [])):
+            return False
+    return True
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _equal(recorded: Any, shown: Value) -> bool:
+    """Compares as `exp_show` writes: everything passes through text and numbers come back as floats."""
+    if isinstance(shown, float):
+        try:
+            return math.isclose(float(recorded), shown, rel_tol=1e-4)
+        except (TypeError, ValueError):
+            return False
+    return shown == (None if recorded in (None, "") else str(recorded))

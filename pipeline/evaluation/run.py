@@ -1,0 +1,168 @@
+"""Stage 4: an encoder and labels -> how much the encoder knows of them."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from pipeline.devices import pick_device
+from pipeline.evaluation.features import features_of, load_encoder
+from pipeline.evaluation.intervals import wilson_interval
+from pipeline.evaluation.linear import fit_probe
+from pipeline.evaluation.neighbours import vote_of_neighbours
+from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.trajectory import trajectory_with_information
+from pipeline.files import replaced_directory, write_csv, write_json
+from pipeline.randomness import derived_seed
+from pipeline.schema import (
+    INFORMED_TRAJECTORY_COLUMNS,
+    PER_CLASS_COLUMNS,
+    EvaluationMetrics,
+    Layout,
+)
+from pipeline.shards import read_columns
+from pipeline.store import load_pixels
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of a split; unlabelled images have none."""
+
+    ids: list[str]
+    labels: list[str | None]
+
+    @classmethod
+    def read(cls, images: Path, split: str) -> "Labels":
+        table = read_columns(images, split, ["id", "label"])
+        return cls(table.column("id").to_pylist(), table.column("label").to_pylist())
+
+    @property
+    def known(self) -> list[int]:
+        return [position for position, label in enumerate(self.labels) if label is not None]
+
+
+def evaluate(params: EvaluateParams, arm: str, seed: int, layout: Layout) -> EvaluationMetrics:
+    """Writes `layout.evaluation(arm)` and returns its metrics.
+
+    Where labels are missing the metrics are null and `reason` says why: an encoder without labels is
+    worth keeping, and the report can still show its clusters and training.
+    """
+    train, test = (Labels.read(layout.images, split) for split in ("train", "test"))
+    reason = _why_not(train, test)
+    with replaced_directory(layout.evaluation(arm)) as folder:
+        if reason is None:
+            metrics = _measure(params, arm, seed, layout, train, test, folder)
+        else:
+            metrics = _nothing_measured(params, train, test, reason)
+        write_json(folder / "metrics.json", metrics)
+        remade = layout.encoder(arm) / "trajectory.csv"
+        if remade.exists():
+            rows = trajectory_with_information(layout.encoder(arm), train.labels)
+            write_csv(folder / "trajectory.csv", INFORMED_TRAJECTORY_COLUMNS, rows)
+    return metrics
+
+
+def _why_not(train: Labels, test: Labels) -> str | None:
+    for split, rows in (("train", train), ("test", test)):
+        if not rows.ids:
+            return f"The data has no {split} image, so there is nothing to evaluate on."
+        if not rows.known:
+            return f"No {split} image has a label, so accuracy cannot be measured."
+    if len({train.labels[position] for position in train.known}) < 2:
+        return "All labelled train images have the same label, so there is nothing to tell apart."
+    return None
+
+
+def _measure(
+    params: EvaluateParams, arm: str, seed: int, layout: Layout, train: Labels, test: Labels, folder: Path
+) -> EvaluationMetrics:
+    device = pick_device()
+    trained = load_encoder(layout.encoder(arm), device)
+    train_ND, test_ND = (
+        features_of(trained, load_pixels(layout.images, split), device)[rows.known]
+        for split, rows in (("train", train), ("test", test))
+    )
+    names = sorted({str(train.labels[position]) for position in train.known})
+    number_of = {name: number for number, name in enumerate(names)}
+    classes_N = torch.tensor([number_of[str(train.labels[p])] for p in train.known], device=device)
+    # A label that train does not have gets -1: no prediction can be right.
+    truth_M = torch.tensor([number_of.get(str(test.labels[p]), -1) for p in test.known], device=device)
+
+    probe = fit_probe(
+        train_ND.clone(),
+        classes_N,
+        len(names),
+        params.selection_fraction,
+        derived_seed(seed, "evaluate", "selection"),
+    )
+    logits_MC = probe.logits(test_ND)
+    predicted_M = logits_MC.argmax(dim=1)
+    top5_MK = logits_MC.topk(min(5, len(names)), dim=1).indices
+    by_neighbours_M = vote_of_neighbours(train_ND, classes_N, test_ND, len(names), params.neighbours)
+
+    correct, trials = int((predicted_M == truth_M).sum()), len(truth_M)
+    low, high = wilson_interval(correct, trials)
+    truth = [str(test.labels[position]) for position in test.known]
+    predictions = [names[number] for number in predicted_M.tolist()]
+    _write_predictions(folder, [test.ids[position] for position in test.known], truth, predictions)
+    train_counts = Counter(str(train.labels[position]) for position in train.known)
+    write_csv(folder / "per_class.csv", PER_CLASS_COLUMNS, _per_class(truth, predictions, train_counts))
+    return {
+        "protocol": params.protocol,
+        "top1": correct / trials,
+        "top5": _share(top5_MK == truth_M[:, None]),
+        "knn_top1": float((by_neighbours_M == truth_M).double().mean()),
+        "top1_low": low,
+        "top1_high": high,
+        "classes": len(names),
+        "train_images": len(train_ND),
+        "test_images": trials,
+        "regularisation": probe.strength,
+        "reason": None,
+    }
+
+
+def _share(hits_MK: Tensor) -> float:
+    return float(hits_MK.any(dim=1).double().mean())
+
+
+def _nothing_measured(params: EvaluateParams, train: Labels, test: Labels, reason: str) -> EvaluationMetrics:
+    return {
+        "protocol": params.protocol,
+        "top1": None,
+        "top5": None,
+        "knn_top1": None,
+        "top1_low": None,
+        "top1_high": None,
+        "classes": len({label for label in train.labels if label is not None}),
+        "train_images": len(train.known),
+        "test_images": len(test.known),
+        "regularisation": None,
+        "reason": reason,
+    }
+
+
+def _write_predictions(folder: Path, ids: list[str], truth: list[str], predictions: list[str]) -> None:
+    pq.write_table(
+        pa.table({"id": ids, "label": truth, "predicted": predictions}), folder / "predictions.parquet"
+    )
+
+
+def _per_class(truth: list[str], predictions: list[str], train_counts: Counter[str]) -> list[dict[str, Any]]:
+    hits = Counter(label for label, predicted in zip(truth, predictions, strict=True) if label == predicted)
+    in_test, told = Counter(truth), Counter(predictions)
+    return [
+        {
+            "label": label,
+            "train_images": train_counts[label],
+            "test_images": in_test[label],
+            "recall": hits[label] / in_test[label] if in_test[label] else None,
+            "precision": hits[label] / told[label] if told[label] else None,
+        }
+        for label in sorted(in_test | train_counts)
+    ]

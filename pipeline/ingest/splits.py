@@ -1,0 +1,27 @@
+"""A stratified split into train and test by content, for sources that name none."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from pipeline.sources.base import Split
+
+
+def split_by_content(
+    content_hashes: Sequence[bytes], labels: Sequence[str | None], test_fraction: float
+) -> list[Split]:
+    """Gives `test_fraction` of the distinct images of each label to test.
+
+    Images with equal content stay together (under the least of their labels), and which images are
+    chosen depends on their content alone: neither order nor additions to other labels change it.
+    """
+    label_of: dict[bytes, str] = {}
+    for content, label in zip(content_hashes, labels, strict=True):
+        # "" stands for unknown, and sorts before every label.
+        label_of[content] = min(label_of.get(content, label or ""), label or "")
+    contents_of: dict[str, list[bytes]] = defaultdict(list)
+    for content, label in label_of.items():
+        contents_of[label].append(content)
+    test: set[bytes] = set()
+    for contents in contents_of.values():
+        test.update(sorted(contents)[: round(len(contents) * test_fraction)])
+    return ["test" if content in test else "train" for content in content_hashes]

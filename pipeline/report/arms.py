@@ -1,0 +1,154 @@
+"""What the stages before wrote of one arm, read back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.errors import UserError
+from pipeline.files import read_json
+from pipeline.schema import CHOSEN, EvaluationMetrics, Layout
+
+
+@dataclass(frozen=True)
+class Arm:
+    name: str
+    """`chosen`, `instance` or `label`."""
+    statistics: Mapping[str, Any]
+    metrics: EvaluationMetrics
+    per_class: pd.DataFrame
+    """`schema.PER_CLASS_COLUMNS`; no rows where no image has a label."""
+    predictions: pd.DataFrame
+    """`id`, `label`, `predicted`, one row a test image; no rows where no image has a label."""
+    history: pd.DataFrame
+    """`schema.HISTORY_COLUMNS`."""
+    timing: pd.DataFrame
+    """`schema.TIMING_COLUMNS`."""
+    config: Mapping[str, Any]
+    trajectory: pd.DataFrame | None
+    """A row a re-clustering, where the method re-clusters."""
+
+    @property
+    def method(self) -> str:
+        return str(self.statistics["method"])
+
+    @property
+    def top1(self) -> float | None:
+        return self.metrics["top1"]
+
+    @property
+    def clusters(self) -> int:
+        return int(self._of_the_last_clusters("clusters") or 0)
+
+    @property
+    def cluster_entropy_bits(self) -> float | None:
+        return self._of_the_last_clusters("cluster_entropy_bits")
+
+    @property
+    def largest_share(self) -> float | None:
+        return self._of_the_last_clusters("largest_share")
+
+    @property
+    def mutual_information_bits(self) -> float | None:
+        return self._of_the_last_clusters("mutual_information_bits")
+
+    @property
+    def conditional_entropy_bits(self) -> float | None:
+        return self._of_the_last_clusters("conditional_entropy_bits")
+
+    @property
+    def reclustered_after(self) -> int | None:
+        """After how many epochs the clusters were made last, None where they stayed as they were."""
+        return None if self.trajectory is None else int(self.trajectory["epoch"].iloc[-1])
+
+    def correct(self) -> "pd.Series[bool]":
+        """Whether the linear probe named each test image's label, by image id."""
+        right = self.predictions["label"] == self.predictions["predicted"]
+        return pd.Series(right.to_numpy(dtype=bool), index=self.predictions["id"].to_numpy())
+
+    def figures(self) -> dict[str, Any]:
+        """The figures that `report/metrics.json` and `points.csv` keep of an arm."""
+        return {
+            "method": self.method,
+            "clusters": self.clusters,
+            "mutual_information_bits": self.mutual_information_bits,
+            "conditional_entropy_bits": self.conditional_entropy_bits,
+            "top1": self.top1,
+            "top5": self.metrics["top5"],
+            "knn_top1": self.metrics["knn_top1"],
+        }
+
+    def _of_the_last_clusters(self, key: str) -> float | None:
+        """`key` of the clusters the encoder was last trained on."""
+        if self.trajectory is None:
+            value = self.statistics.get(key)
+        else:
+            value = self.trajectory[key].iloc[-1] if key in self.trajectory else None
+        return None if value is None or pd.isna(value) else float(value)
+
+
+def paired(first: Arm, second: Arm) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Whether each of two arms is right, over the test images that both have, in one order."""
+    both = pd.concat([first.correct(), second.correct()], axis=1, join="inner")
+    return both.iloc[:, 0].to_numpy(dtype=bool), both.iloc[:, 1].to_numpy(dtype=bool)
+
+
+def read_arms(layout: Layout, references: list[str]) -> list[Arm]:
+    """The chosen arm first, then `references` in their order."""
+    return [read_arm(layout, name) for name in [CHOSEN, *references]]
+
+
+def read_arm(layout: Layout, name: str) -> Arm:
+    """Raises `UserError` naming the file that an earlier stage has not written."""
+    encoder, evaluation = layout.encoder(name), layout.evaluation(name)
+    trajectory = read_table(evaluation / "trajectory.csv", needed=False)
+    arm = Arm(
+        name=name,
+        statistics=read_needed_json(layout.statistics(name)),
+        metrics=read_needed_json(evaluation / "metrics.json"),
+        per_class=read_table(evaluation / "per_class.csv", needed=False, text=("label",)),
+        predictions=_read_predictions(evaluation / "predictions.parquet"),
+        history=read_table(encoder / "history.csv"),
+        timing=read_table(encoder / "timing.csv"),
+        config=read_needed_json(encoder / "config.json"),
+        trajectory=None if trajectory.empty else trajectory,
+    )
+    if arm.top1 is not None and arm.predictions.empty:
+        raise UserError(f"{evaluation / 'predictions.parquet'} is missing or empty: run `dvc repro` first")
+    return arm
+
+
+def read_needed_json(path: Path) -> Any:
+    _require(path)
+    return read_json(path)
+
+
+def read_table(path: Path, needed: bool = True, text: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A CSV file; an absent one that is not needed has no rows.
+
+    The columns `text` are kept letter by letter: a label may be called "NA", "007" or "null".
+    """
+    if needed:
+        _require(path)
+    if not path.exists() or path.stat().st_size == 0:
+        return pd.DataFrame()
+    header = pd.read_csv(path, nrows=0).columns
+    empty_is_missing = {column: [""] for column in header if column not in text}
+    table: pd.DataFrame = pd.read_csv(
+        path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty_is_missing
+    )
+    return table
+
+
+def _read_predictions(path: Path) -> pd.DataFrame:
+    columns = ["id", "label", "predicted"]
+    return pd.read_parquet(path, columns=columns) if path.exists() else pd.DataFrame(columns=columns)
+
+
+def _require(path: Path) -> None:
+    if not path.exists():
+        raise UserError(f"{path} is missing: run `dvc repro`, which makes it")

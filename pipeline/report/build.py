@@ -1,0 +1,52 @@
+"""The report: reads what every stage wrote, says what it means, and writes it for people and for DVC."""
+
+from rich.console import Console
+
+from pipeline.files import write_csv, write_json, write_text
+from pipeline.params import Params
+from pipeline.report.arms import Arm, read_arms
+from pipeline.report.contents import gather
+from pipeline.report.markdown import report_markdown
+from pipeline.report.page import render
+from pipeline.report.terminal import print_table
+from pipeline.report.verdict import gap_closed
+from pipeline.schema import Layout
+
+POINTS_COLUMNS = [
+    "arm",
+    "method",
+    "clusters",
+    "mutual_information_bits",
+    "conditional_entropy_bits",
+    "top1",
+    "top5",
+    "knn_top1",
+]
+
+
+def build_report(params: Params, layout: Layout = Layout()) -> None:  # noqa: B008 - it is frozen
+    """Writes `report.html`, `report.md`, `points.csv` and `metrics.json` below `layout.report`.
+
+    Ends by printing the arms' table, the verdict and the report's path. The same inputs give the same
+    bytes. Raises `UserError` where an earlier stage has not run.
+    """
+    arms = read_arms(layout, list(params.report.references))
+    contents = gather(params, layout, arms)
+    write_text(layout.report / "report.html", render("report.html", contents=contents))
+    write_text(layout.report / "report.md", report_markdown(contents))
+    write_csv(
+        layout.report / "points.csv", POINTS_COLUMNS, [{"arm": arm.name} | arm.figures() for arm in arms]
+    )
+    write_json(layout.report / "metrics.json", metrics(arms))
+
+    console = Console()
+    print_table(contents.arms, console)
+    console.print(contents.verdict, markup=False, highlight=False)
+    console.print(f"\nReport: {layout.report / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def metrics(arms: list[Arm]) -> dict[str, object]:
+    """`report/metrics.json`: the figures of each arm, and the share of the gap closed."""
+    top1 = {arm.name: arm.top1 for arm in arms}
+    closed = gap_closed(top1["chosen"], top1.get("instance"), top1.get("label"))
+    return {arm.name: arm.figures() for arm in arms} | {"gap_closed": closed}

@@ -1,0 +1,77 @@
+"""Everything a report shows, gathered once, so that HTML and Markdown tell the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.params import Params
+from pipeline.report import figures, sections
+from pipeline.report.arms import Arm, read_needed_json, read_table
+from pipeline.report.cards import Card, cluster_cards
+from pipeline.report.classes import class_changes, worst_confusions
+from pipeline.report.figures import Picture
+from pipeline.report.findings import Finding, findings
+from pipeline.report.tables import Table
+from pipeline.report.verdict import standings, verdict
+from pipeline.report.wording import clusters_phrase
+from pipeline.schema import CHOSEN, IngestSummary, Layout
+
+
+@dataclass(frozen=True)
+class Contents:
+    title: str
+    verdict: str
+    measured: bool
+    """Whether there are labels, so accuracies."""
+    reclusters: bool
+    arms: Table
+    against: list[Picture]
+    """Accuracy against the statistics."""
+    landscape: Picture | None
+    training: list[Picture]
+    training_table: Table
+    images: Table
+    notes: list[str]
+    """What the source decided by itself."""
+    rejects: Table | None
+    changes: list[Table]
+    confusions: Table | None
+    cards: list[Card]
+    findings: list[Finding]
+    provenance: list[Table]
+
+
+def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
+    chosen = arms[0]
+    instance = next((arm for arm in arms if arm.name == "instance"), None)
+    summary: IngestSummary = read_needed_json(layout.ingest_summary)
+    against = [figures.accuracy_against(statistic, arms) for statistic in figures.AXIS_TITLES]
+    curves = [figures.training_curves(arms)]
+    return Contents(
+        title=params.report.title,
+        verdict=verdict(standings(list(arms)), clusters_phrase(chosen.method, params.cluster)),
+        measured=chosen.top1 is not None,
+        reclusters=any(arm.reclustered_after is not None for arm in arms),
+        arms=sections.arms_table(arms),
+        against=[picture for picture in against if picture is not None],
+        landscape=figures.landscape(
+            read_table(layout.clusters(CHOSEN) / "landscape.csv", needed=False), chosen
+        ),
+        training=[picture for picture in curves if picture is not None]
+        + [picture for arm in arms for picture in figures.trajectory(arm)],
+        training_table=sections.training_table(arms),
+        images=sections.images_table(summary),
+        notes=summary["notes"],
+        rejects=sections.rejects_table(_read_rejects(layout)),
+        changes=sections.changes_tables(class_changes(chosen, instance), chosen.method),
+        confusions=sections.confusions_table(worst_confusions(chosen.predictions), chosen.method),
+        cards=cluster_cards(layout, CHOSEN),
+        findings=findings(list(arms), summary),
+        provenance=[sections.configuration_table(arms), sections.parameters_table(params)],
+    )
+
+
+def _read_rejects(layout: Layout) -> pd.DataFrame:
+    empty = pd.DataFrame(columns=["where", "reason"])
+    return pd.read_parquet(layout.rejects) if layout.rejects.exists() else empty

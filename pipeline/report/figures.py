@@ -1,0 +1,217 @@
+"""The report's pictures. Colour, mark and line say which arm, the same in all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.report.arms import Arm
+from pipeline.report.svg import COLOURS, HEIGHT, drawing, inline_svg, spread
+from pipeline.report.wording import number, percent
+
+MARKS = {"chosen": "o", "instance": "^", "label": "s"}
+LINES = {"chosen": "-", "instance": "--", "label": ":"}
+
+Statistic = Literal["mutual_information_bits", "conditional_entropy_bits"]
+AXIS_TITLES: dict[Statistic, str] = {
+    "mutual_information_bits": "I(Z;T) in bits",
+    "conditional_entropy_bits": "H(Z|T) in bits",
+}
+
+LABEL_GAP = 0.075
+"""Least distance between two labels, as a share of the axes' height."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    svg: Markup
+    title: str
+    caption: str
+
+
+def arm_title(arm: Arm) -> str:
+    return (
+        arm.method if arm.name == "chosen" else {"instance": "self-supervision", "label": "labels"}[arm.name]
+    )
+
+
+def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Picture | None:
+    """Linear top-1 against a statistic of the clusters, a point an arm; None where nothing can be placed."""
+    placed = [
+        (arm, x, y)
+        for arm in arms
+        if (x := getattr(arm, statistic)) is not None and (y := arm.top1) is not None
+    ]
+    if not placed:
+        return None
+    with drawing() as (figure, axes):
+        for arm, x, y in placed:
+            low, high = arm.metrics["top1_low"], arm.metrics["top1_high"]
+            if low is not None and high is not None:
+                axes.plot([x, x], [100 * low, 100 * high], color=COLOURS[arm.name], linewidth=1.6)
+            axes.plot([x], [100 * y], MARKS[arm.name], color=COLOURS[arm.name], markersize=8)
+        axes.set_xlabel(AXIS_TITLES[statistic])
+        axes.set_ylabel("linear top-1 in %")
+        _room_around([x for _, x, _ in placed], axes)
+        _name_points(axes, [(arm_title(arm), arm.name, x, 100 * y) for arm, x, y in placed])
+        told = "; ".join(f"{arm_title(arm)}: {number(x)} bits, {percent(y)}" for arm, x, y in placed)
+        name = statistic.removesuffix("_bits").replace("_", "-")
+        title = f"Linear top-1 against {AXIS_TITLES[statistic].removesuffix(' in bits')}"
+        return Picture(inline_svg(figure, name, title, told), title, _ACCURACY_CAPTIONS[statistic])
+
+
+_ACCURACY_CAPTIONS: dict[Statistic, str] = {
+    "mutual_information_bits": "I(Z;T): how much a cluster tells of the label. "
+    "Further right is better information. Bars: 95 % interval over the test images.",
+    "conditional_entropy_bits": "H(Z|T): what clusters split beyond the labels. "
+    "At equal I(Z;T), less is better. Bars: 95 % interval over the test images.",
+}
+
+
+def training_curves(arms: Sequence[Arm]) -> Picture | None:
+    drawn = [arm for arm in arms if not arm.history.empty]
+    if not drawn:
+        return None
+    with drawing() as (figure, axes):
+        ends, told = [], []
+        for arm in drawn:
+            epochs, losses = arm.history["epoch"].to_list(), arm.history["loss"].to_list()
+            axes.plot(epochs, losses, LINES[arm.name], color=COLOURS[arm.name])
+            axes.plot(epochs[-1:], losses[-1:], MARKS[arm.name], color=COLOURS[arm.name], markersize=6)
+            ends.append((arm_title(arm), arm.name, epochs[-1], losses[-1]))
+            told.append(f"{arm_title(arm)}: {number(losses[0])} to {number(losses[-1])}")
+        _epochs(axes)
+        axes.set_ylabel("loss, mean of an epoch")
+        _name_line_ends(axes, ends)
+        title = "Training loss"
+        caption = (
+            "Each line should fall and settle. Its level says little across arms: "
+            "the more images share a cluster, the higher the least loss there can be."
+        )
+        return Picture(inline_svg(figure, "loss", title, "; ".join(told)), title, caption)
+
+
+def trajectory(arm: Arm) -> list[Picture]:
+    """How the clusters of an arm changed while it was re-clustered."""
+    table = arm.trajectory
+    if table is None or len(table) < 2:
+        return []
+    method = arm_title(arm)
+    title = f"Images that changed cluster ({method})"
+    caption = (
+        "Share of the images at each re-clustering, renaming left aside. It falls as the clusters settle."
+    )
+    moved = {"moved_share": "moved"}
+    pictures = [_lines_over_epochs(f"moved-{arm.name}", title, table, moved, "images in %", caption, 100)]
+    bits = {"mutual_information_bits": "I(Z;T)", "conditional_entropy_bits": "H(Z|T)"}
+    if all(key in table and table[key].notna().any() for key in bits):
+        caption = "Measured after each re-clustering. Good clusters gain I(Z;T) faster than H(Z|T)."
+        title = f"Information in the clusters ({method})"
+        pictures.append(_lines_over_epochs(f"bits-{arm.name}", title, table, bits, "bits", caption))
+    return pictures
+
+
+def _lines_over_epochs(
+    name: str,
+    title: str,
+    table: pd.DataFrame,
+    columns: dict[str, str],
+    unit: str,
+    caption: str,
+    factor: float = 1,
+) -> Picture:
+    """One line a column of `table`, named at its end."""
+    with drawing() as (figure, axes):
+        ends = []
+        for colour, line, (column, label) in zip(
+            ["chosen", "accent"], ["-", "--"], columns.items(), strict=False
+        ):
+            known = table[table[column].notna()]
+            epochs, values = known["epoch"].to_list(), (factor * known[column]).to_list()
+            axes.plot(epochs, values, line, color=COLOURS[colour], marker="o", markersize=4)
+            ends.append((label, colour, epochs[-1], values[-1]))
+        _epochs(axes)
+        axes.set_ylabel(unit)
+        axes.set_ylim(bottom=0)
+        _name_line_ends(axes, ends)
+        told = "; ".join(f"{label} ends at {number(value)} {unit}" for label, _, _, value in ends)
+        return Picture(inline_svg(figure, name, title, told), title, caption)
+
+
+def landscape(table: pd.DataFrame, chosen: Arm) -> Picture | None:
+    """Every clustering that could be chosen, in the plane of H(Z|T) and I(Z;T)."""
+    x_key, y_key = "conditional_entropy_bits", "mutual_information_bits"
+    if table.empty or table[[x_key, y_key]].isna().any(axis=None):
+        return None
+    with drawing(height=HEIGHT * 1.2) as (figure, axes):
+        ends = []
+        for method, points in table.groupby("method", sort=False):
+            path = points.sort_values([x_key, y_key])
+            colour = COLOURS["chosen" if method == chosen.method else "muted"]
+            axes.plot(path[x_key], path[y_key], "-o", color=colour, linewidth=1, markersize=4)
+            ends.append((str(method), "muted", path[x_key].iloc[-1], path[y_key].iloc[-1]))
+        if chosen.mutual_information_bits is not None and chosen.conditional_entropy_bits is not None:
+            at = chosen.conditional_entropy_bits, chosen.mutual_information_bits
+            axes.plot(*at, MARKS["chosen"], color=COLOURS["chosen"], markersize=9)
+            ends = [end for end in ends if end[0] != chosen.method]
+            ends.append((f"{chosen.method} (chosen)", "chosen", *at))
+        axes.set_xlabel("H(Z|T) in bits")
+        axes.set_ylabel("I(Z;T) in bits")
+        _room_around(table[x_key].to_list(), axes)
+        _name_points(axes, ends)
+        title = "The clusterings one could choose"
+        told = f"{len(table)} clusterings of {table['method'].nunique()} methods"
+        caption = "Up: more information on the label. Right: more splitting beyond it. Up and left is good."
+        return Picture(inline_svg(figure, "landscape", title, told), title, caption)
+
+
+def _epochs(axes: Axes) -> None:
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=False, axis="x")
+
+
+def _room_around(values: Sequence[float], axes: Axes) -> None:
+    """Margins at both sides, so that names beside the points stay inside."""
+    width = max(values) - min(values) or 1.0
+    axes.set_xlim(min(values) - 0.12 * width, max(values) + 0.12 * width)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+
+
+def _name_points(axes: Axes, labelled: Sequence[tuple[str, str, float, float]]) -> None:
+    """Writes (name, colour, x, y) beside each point, towards the middle, no name over another."""
+    left, right = axes.get_xlim()
+    sides = [x <= (left + right) / 2 for _, _, x, _ in labelled]
+    for to_the_right in (True, False):
+        side = [entry for entry, placed in zip(labelled, sides, strict=True) if placed == to_the_right]
+        _write(axes, side, 9 if to_the_right else -9, "left" if to_the_right else "right")
+
+
+def _name_line_ends(axes: Axes, labelled: Sequence[tuple[str, str, float, float]]) -> None:
+    _write(axes, labelled, 8, "left")
+
+
+def _write(
+    axes: Axes,
+    labelled: Sequence[tuple[str, str, float, float]],
+    offset: float,
+    align: Literal["left", "right"],
+) -> None:
+    low, high = axes.get_ylim()
+    heights = spread([y for _, _, _, y in labelled], LABEL_GAP * (high - low))
+    for (text, colour, x, _), height in zip(labelled, heights, strict=True):
+        axes.annotate(
+            text,
+            (x, height),
+            xytext=(offset, 0),
+            textcoords="offset points",
+            ha=align,
+            va="center",
+            color=COLOURS[colour],
+            annotation_clip=False,
+        )

@@ -1,0 +1,96 @@
+"""Findings: what a reader must know before trusting the figures. Each has a stable code and one sentence."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.report.arms import Arm, paired
+from pipeline.report.doubt import paired_difference
+from pipeline.report.wording import percent, plural, sentence
+from pipeline.schema import IngestSummary
+
+WIDE_INTERVAL = 0.06
+"""An interval of top-1 wider than this cannot tell clusterings apart that differ by a few points."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    code: str
+    sentence: str
+    where: str
+    """The arm or stage it speaks of."""
+    cure: str = ""
+    """What to do about it."""
+
+
+def findings(arms: list[Arm], summary: IngestSummary) -> list[Finding]:
+    found = [*_of_the_images(summary), *_of_the_evaluation(arms)]
+    for arm in arms:
+        found += [*_of_the_training(arm), *_of_the_clusters(arm)]
+    return found
+
+
+def _of_the_images(summary: IngestSummary) -> Iterator[Finding]:
+    if summary["leaks"]:
+        yield Finding(
+            "leaked_test_images",
+            f"{plural(summary['leaks'], 'test image')} also in train, pixel for pixel, flatter the accuracy.",
+            "ingest",
+            "Remove them from one split.",
+        )
+    if summary["duplicates"]:
+        yield Finding(
+            "duplicate_images",
+            f"{plural(summary['duplicates'], 'image')} with the pixels of an earlier one of the same split.",
+            "ingest",
+            "Keep one of each, if they are not meant.",
+        )
+    train, unlabelled = summary["images"].get("train", 0), summary["unlabelled"].get("train", 0)
+    if 0 < unlabelled < train:
+        yield Finding(
+            "unlabelled_images",
+            f"{percent(unlabelled / train)} of the train images have no label: "
+            "I(Z;T), H(Z|T) and the probe leave them out.",
+            "ingest",
+        )
+
+
+def _of_the_evaluation(arms: list[Arm]) -> Iterator[Finding]:
+    low, high = arms[0].metrics["top1_low"], arms[0].metrics["top1_high"]
+    if low is not None and high is not None and high - low > WIDE_INTERVAL:
+        yield Finding(
+            "few_test_images",
+            f"With {plural(arms[0].metrics['test_images'], 'test image')} the 95 % interval of top-1 spans "
+            f"{100 * (high - low):.0f} points: small differences cannot be seen.",
+            "evaluate",
+            "Test on more labelled images.",
+        )
+    by_name = {arm.name: arm for arm in arms if arm.top1 is not None}
+    if {"instance", "label"} <= by_name.keys():
+        gap = paired_difference(*paired(by_name["label"], by_name["instance"]))
+        if not gap.above_zero:
+            yield Finding(
+                "no_gap",
+                "The label reference is not clearly above self-supervision: no gap to judge clusters by.",
+                "evaluate",
+                "Train longer, or give more labelled images.",
+            )
+
+
+def _of_the_training(arm: Arm) -> Iterator[Finding]:
+    losses = arm.history["loss"].to_list()
+    if len(losses) > 1 and losses[-1] >= losses[0]:
+        yield Finding(
+            "loss_did_not_fall",
+            f"The loss went from {losses[0]:.2f} to {losses[-1]:.2f}.",
+            arm.name,
+            "Lower pretrain.learning_rate.",
+        )
+
+
+def _of_the_clusters(arm: Arm) -> Iterator[Finding]:
+    """What the cluster stage found, in its own words."""
+    given: list[Mapping[str, Any]] = arm.statistics.get("findings") or []
+    for finding in given:
+        text = sentence(str(finding["sentence"]))
+        yield Finding(str(finding["code"]), text, arm.name, str(finding.get("cure", "")))

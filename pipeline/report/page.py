@@ -1,0 +1,23 @@
+"""Jinja2 set up for pages that hold strangers' strings: everything is escaped unless it is `Markup`."""
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+
+def render(template: str, package: str = "pipeline.report", **values: object) -> str:
+    """Renders `template` of `package`; templates of the report can be extended by their bare names."""
+    loaders = [PackageLoader(name) for name in dict.fromkeys([package, "pipeline.report"])]
+    environment = Environment(
+        loader=ChoiceLoader(loaders),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["tied"] = tied
+    return environment.get_template(template).render(**values)
+
+
+def tied(text: str) -> str:
+    """Keeps a number and its percent sign, and "top-1", on one line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("top-1", "top-\N{WORD JOINER}1")

@@ -1,0 +1,262 @@
+"""The report's tables, from what the stages wrote. Pure: data in, `Table`s out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel
+
+from pipeline.report.arms import Arm
+from pipeline.report.classes import SHOWN, ClassChange, Confusion
+from pipeline.report.tables import Cell, Column, Table, spans
+from pipeline.report.wording import ARM_ROLES, NOTHING, count, number, percent, plural, points, seconds
+from pipeline.schema import CHOSEN, IngestSummary
+
+REJECTS_SHOWN = 5
+"""Examples a reason."""
+
+
+def arms_table(arms: Sequence[Arm]) -> Table:
+    """What was measured of each arm; columns of which no arm has a figure are left out."""
+    columns = [Column("Arm")]
+    rows = [
+        [Cell(arm.method, colour=arm.name, detail=ARM_ROLES[arm.name], strong=arm.name == CHOSEN)]
+        for arm in arms
+    ]
+    accuracies, scale = _accuracy_columns(arms)
+    for column, cells in [*accuracies, *_cluster_columns(arms)]:
+        columns.append(column)
+        for row, cell in zip(rows, cells, strict=True):
+            row.append(cell)
+    return Table("The arms", columns, rows, note=" ".join(recluster_notes(arms)), scale=scale)
+
+
+def _accuracy_columns(arms: Sequence[Arm]) -> tuple[list[tuple[Column, list[Cell]]], tuple[str, str] | None]:
+    """The columns, and the ends of the intervals' common scale."""
+    if all(arm.top1 is None for arm in arms):
+        return [], None
+    placed, (start, end) = spans([_interval(arm) for arm in arms])
+    linear = Column(
+        "Linear top-1", True, "test images that a linear layer on the frozen features names rightly"
+    )
+    interval = Column("95 % interval", False, "Wilson's, over the test images")
+    top5 = Column("Top-5", True, "the label is among the linear layer's first five")
+    neighbours = Column("k-NN", True, "label by vote of the nearest train images")
+    columns = [
+        (linear, [Cell(percent(arm.top1), strong=True) for arm in arms]),
+        (
+            interval,
+            [
+                Cell(_range(arm), span=span, colour=arm.name if span else "")
+                for arm, span in zip(arms, placed, strict=True)
+            ],
+        ),
+        (top5, [Cell(percent(arm.metrics["top5"])) for arm in arms]),
+        (neighbours, [Cell(percent(arm.metrics["knn_top1"])) for arm in arms]),
+    ]
+    return columns, (percent(start, 0), percent(end, 0))
+
+
+def _cluster_columns(arms: Sequence[Arm]) -> list[tuple[Column, list[Cell]]]:
+    columns = [(Column("Clusters", True), [Cell(count(arm.clusters)) for arm in arms])]
+    if any(arm.mutual_information_bits is not None for arm in arms):
+        mutual = Column("I(Z;T)", True, "what a cluster tells of the label, in bits")
+        conditional = Column("H(Z|T)", True, "what clusters split beyond the labels, in bits")
+        columns.append((mutual, [_bits(arm, "mutual_information") for arm in arms]))
+        columns.append((conditional, [_bits(arm, "conditional_entropy") for arm in arms]))
+    else:
+        entropy = Column("H(Z)", True, "how finely the clusters split the images, in bits")
+        largest = Column("Largest", True, "share of the train images in the largest cluster")
+        columns.append((entropy, [Cell(number(arm.cluster_entropy_bits)) for arm in arms]))
+        columns.append((largest, [Cell(percent(arm.largest_share)) for arm in arms]))
+    return columns
+
+
+def _bits(arm: Arm, statistic: str) -> Cell:
+    """The plug-in figure, and below it the estimate for the population where there is one."""
+    corrected = arm.statistics.get(f"{statistic}_corrected_bits") if arm.trajectory is None else None
+    detail = f"{number(corrected)} corrected" if corrected is not None else ""
+    return Cell(number(getattr(arm, f"{statistic}_bits")), detail=detail)
+
+
+def recluster_notes(arms: Sequence[Arm]) -> list[str]:
+    return [
+        f"{arm.method} makes its clusters anew while it trains: the figures of its clusters are those of the "
+        f"last time (after epoch {arm.reclustered_after}), on which the encoder was trained last."
+        for arm in arms
+        if arm.reclustered_after is not None
+    ]
+
+
+def images_table(summary: IngestSummary) -> Table:
+    splits = ", ".join(f"{count(images)} {split}" for split, images in summary["images"].items())
+    unlabelled = ", ".join(f"{count(images)} {split}" for split, images in summary["unlabelled"].items())
+    total = sum(summary["images"].values())
+    entries = [
+        ("Source", summary["source"]),
+        ("Images", splits),
+        ("Refused", count(summary["rejected"])),
+        ("Classes", count(len(summary["labels"]))),
+        ("Without a label", unlabelled),
+        ("With hashtags", f"{count(summary['images_with_hashtags'])} of {count(total)}"),
+        ("Attribute columns", ", ".join(summary["attributes"]) or NOTHING),
+        ("Levels of hierarchy", count(summary["hierarchy_depth"])),
+        ("Repeated within a split", count(summary["duplicates"])),
+        ("Test images also in train", count(summary["leaks"])),
+    ]
+    return Table("The images", [Column("What"), Column("Found")], [[Cell(k), Cell(v)] for k, v in entries])
+
+
+def rejects_table(rejects: pd.DataFrame) -> Table | None:
+    """Counts by reason and where the first ones stood; None where nothing was refused."""
+    if rejects.empty:
+        return None
+    rows = []
+    by_reason = rejects["reason"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    for reason, refused in by_reason.items():
+        first = rejects.loc[rejects["reason"] == reason, "where"].head(REJECTS_SHOWN)
+        rows.append([Cell(str(reason)), Cell(count(refused)), Cell(", ".join(map(str, first)))])
+    columns = [Column("Reason"), Column("Inputs", True), Column(f"First {REJECTS_SHOWN}")]
+    return Table("Refused by ingest", columns, rows, note="All of them: data/images/rejects.parquet.")
+
+
+def changes_tables(changes: Sequence[ClassChange], method: str) -> list[Table]:
+    """Largest gains, largest losses, and all classes; without a reference the recalls alone."""
+    compared = [change for change in changes if change.before is not None and change.after is not None]
+    if not compared:
+        plain = [
+            [Cell(c.label), Cell(count(c.test_images), c.test_images), _recall(c.after)] for c in changes
+        ]
+        columns = [Column("Class"), Column("Test images", True), Column(f"Recall, {method}", True)]
+        return [Table("Recall by class", columns, plain, sortable=True, kinds="tall")] if plain else []
+    widest = max(abs(change.gain) for change in compared) or 1.0
+    columns = [
+        Column("Class"),
+        Column("Test images", True),
+        Column("instance", True, "recall under self-supervision"),
+        Column(method, True, "recall in the chosen arm"),
+        Column("Change", True, "in points of recall"),
+    ]
+
+    def rows(some: Sequence[ClassChange]) -> list[list[Cell]]:
+        return [
+            [
+                Cell(change.label),
+                Cell(count(change.test_images), change.test_images),
+                _recall(change.before),
+                _recall(change.after),
+                Cell(points(change.gain, 0), change.gain, bar=change.gain / widest),
+            ]
+            for change in some
+        ]
+
+    everything = f"All {plural(len(compared), 'class', 'classes')}"
+    whole = Table(everything, columns, rows(compared), sortable=True, kinds="tall")
+    if len(compared) <= 2 * SHOWN:
+        return [whole]
+    gains = [change for change in compared if change.gain > 0][:SHOWN]
+    losses = [change for change in reversed(compared) if change.gain < 0][:SHOWN]
+    extremes = [("Largest gains", gains), ("Largest losses", losses)]
+    return [*(Table(title, columns, rows(some)) for title, some in extremes if some), whole]
+
+
+def confusions_table(confusions: Sequence[Confusion], method: str) -> Table | None:
+    if not confusions:
+        return None
+    columns = [
+        Column("Label"),
+        Column("Taken for"),
+        Column("Test images", True),
+        Column("Of the label", True, "share of the label's test images"),
+    ]
+    rows = [
+        [
+            Cell(c.label),
+            Cell(c.predicted),
+            Cell(count(c.images), c.images),
+            Cell(percent(c.share, 0), c.share),
+        ]
+        for c in confusions
+    ]
+    return Table(f"Worst confusions ({method})", columns, rows, sortable=True)
+
+
+def training_table(arms: Sequence[Arm]) -> Table:
+    columns = [
+        Column("Arm"),
+        Column("Epochs", True),
+        Column("First loss", True),
+        Column("Last loss", True),
+        Column("Time", True, "all epochs together"),
+        Column("Images/s", True, "median of the epochs"),
+    ]
+    rows = []
+    for arm in arms:
+        losses = arm.history["loss"]
+        rows.append(
+            [
+                Cell(arm.method, colour=arm.name),
+                Cell(count(len(losses)), len(losses)),
+                Cell(number(losses.iloc[0] if len(losses) else None)),
+                Cell(number(losses.iloc[-1] if len(losses) else None)),
+                Cell(seconds(float(arm.timing["seconds"].sum()))),
+                Cell(count(arm.timing["images_per_second"].median())),
+            ]
+        )
+    return Table("Training", columns, rows)
+
+
+def parameters_table(params: BaseModel) -> Table:
+    """Every parameter; those that differ from their default stand out."""
+    given, default = flattened(params.model_dump()), flattened(type(params)().model_dump())
+    rows = [
+        [Cell(key), Cell(_shown(value), strong=value != default.get(key)), Cell(_shown(default.get(key)))]
+        for key, value in given.items()
+    ]
+    note = "Bold: differs from the default."
+    return Table(
+        "Parameters", [Column("Key"), Column("Value"), Column("Default")], rows, note=note, kinds="tall"
+    )
+
+
+def configuration_table(arms: Sequence[Arm]) -> Table:
+    """What the trainer wrote of itself: device, precision, versions, sizes; a column an arm."""
+    configs = [flattened(arm.config) for arm in arms]
+    keys = list(dict.fromkeys(key for config in configs for key in config))
+    rows = [[Cell(key), *(Cell(_shown(config.get(key, NOTHING))) for config in configs)] for key in keys]
+    return Table("Encoders", [Column("Key"), *(Column(arm.method) for arm in arms)], rows, kinds="tall")
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value)) or "none"
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _recall(recall: float | None) -> Cell:
+    return Cell(percent(recall, 0), -1.0 if recall is None else recall)
+
+
+def _interval(arm: Arm) -> tuple[float, float, float] | None:
+    low, high = arm.metrics["top1_low"], arm.metrics["top1_high"]
+    return None if arm.top1 is None or low is None or high is None else (low, arm.top1, high)
+
+
+def _range(arm: Arm) -> str:
+    low, high = arm.metrics["top1_low"], arm.metrics["top1_high"]
+    return NOTHING if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}"  # noqa: RUF001 - an en dash

@@ -1,0 +1,73 @@
+"""A table as data, so that HTML, Markdown and the terminal show the same one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Column:
+    title: str
+    numeric: bool = False
+    hint: str = ""
+    """What the figure means, in a few words."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A figure with its interval on a scale of 0-1 that all rows of the column share."""
+
+    low: float
+    at: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    value: float | str | None = None
+    """What the column is sorted by; None: the text."""
+    colour: str = ""
+    """A name out of `svg.COLOURS` for a swatch before the text."""
+    span: Span | None = None
+    bar: float | None = None
+    """From -1 (all to the left) to 1, drawn beside the text."""
+    strong: bool = False
+    detail: str = ""
+    """A second, quieter line."""
+
+
+@dataclass(frozen=True)
+class Table:
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    sortable: bool = False
+    note: str = ""
+    """Says what was left out, or how to read it."""
+    scale: tuple[str, str] | None = None
+    """What 0 and 1 of the spans stand for."""
+    kinds: Literal["", "tall"] = ""
+    """tall: scrolls inside its own box."""
+
+    def __post_init__(self) -> None:
+        assert all(len(row) == len(self.columns) for row in self.rows), "a cell for each column"
+
+    def has_spans(self, column: int) -> bool:
+        return any(row[column].span is not None for row in self.rows)
+
+
+def spans(
+    triples: Sequence[tuple[float, float, float] | None],
+) -> tuple[list[Span | None], tuple[float, float]]:
+    """Puts (low, at, high) triples on one scale 0-1 with a margin, and returns that scale's ends."""
+    values = [value for triple in triples if triple is not None for value in triple]
+    if not values:
+        return [None] * len(triples), (0.0, 1.0)
+    margin = 0.06 * (max(values) - min(values)) or 0.05
+    start, end = min(values) - margin, max(values) + margin
+
+    def scaled(value: float) -> float:
+        return (value - start) / (end - start)
+
+    return [None if t is None else Span(*map(scaled, t)) for t in triples], (start, end)

@@ -1,0 +1,133 @@
+"""The verdict: one sentence that says what was measured, how sure it is, and nothing else."""
+
+from dataclasses import dataclass
+
+from pipeline.report.arms import Arm, paired
+from pipeline.report.doubt import Correct, Interval, paired_difference, share_closed
+from pipeline.report.wording import percent, points, sentence
+
+LUCK = "one seed, so luck in training is not in these intervals"
+
+
+@dataclass(frozen=True)
+class Standings:
+    """What the arms reached and how they differ; None where an arm or the labels are missing."""
+
+    method: str
+    top1: float | None
+    top1_interval: tuple[float, float] | None = None
+    instance_top1: float | None = None
+    label_top1: float | None = None
+    over_instance: Interval | None = None
+    over_label: Interval | None = None
+    gap: Interval | None = None
+    """Label minus instance."""
+    closed: Interval | None = None
+    """Share of the gap; None too where the gap's interval reaches zero."""
+    reason: str | None = None
+    """Why nothing was measured."""
+
+
+def standings(arms: list[Arm]) -> Standings:
+    by_name = {arm.name: arm for arm in arms}
+    chosen, instance, label = by_name["chosen"], _measured(by_name, "instance"), _measured(by_name, "label")
+    if chosen.top1 is None:
+        return Standings(chosen.method, None, reason=chosen.metrics["reason"])
+    low, high = chosen.metrics["top1_low"], chosen.metrics["top1_high"]
+    return Standings(
+        method=chosen.method,
+        top1=chosen.top1,
+        top1_interval=None if low is None or high is None else (low, high),
+        instance_top1=instance.top1 if instance else None,
+        label_top1=label.top1 if label else None,
+        over_instance=_difference(chosen, instance),
+        over_label=_difference(chosen, label),
+        gap=_difference(label, instance),
+        closed=share_closed(*_over_common_images(chosen, instance, label)) if instance and label else None,
+    )
+
+
+def gap_closed(top1: float | None, instance_top1: float | None, label_top1: float | None) -> float | None:
+    """(chosen - instance) / (label - instance) in top-1; None where it is not defined."""
+    if top1 is None or instance_top1 is None or label_top1 is None or label_top1 <= instance_top1:
+        return None
+    return (top1 - instance_top1) / (label_top1 - instance_top1)
+
+
+def verdict(found: Standings, subject: str) -> str:
+    """One sentence about `subject`, the chosen clusters in the plural."""
+    if found.top1 is None:
+        return sentence(found.reason or "No accuracy was measured")
+    reached = f"{subject} reach {percent(found.top1)} linear top-1"
+    comparisons = _comparisons(found)
+    if comparisons:
+        return f"{reached}: {'; '.join([*comparisons, *_gap(found), LUCK])}."
+    if found.top1_interval is not None:
+        low, high = found.top1_interval
+        reached += f" (95 % interval {percent(low)} to {percent(high)})"
+    return f"{reached}; {_without_comparison(found)}; {LUCK}."
+
+
+def _without_comparison(found: Standings) -> str:
+    if found.over_instance is None and found.over_label is None:
+        return (
+            "no reference ran beside them (report.references), "
+            "so whether that is better than self-supervision stays open"
+        )
+    return "the only reference is that same clustering, so there is nothing to compare them with"
+
+
+def _comparisons(found: Standings) -> list[str]:
+    """The chosen arm against each reference that is not of its own method."""
+    against = []
+    if found.over_instance is not None and found.method != "instance":
+        against.append(_against(found.over_instance, "self-supervision", found.instance_top1))
+    if found.over_label is not None and found.method != "label":
+        against.append(_against(found.over_label, "the label reference", found.label_top1))
+    if len(against) == 2:
+        return [f"{against[0]}, and {against[1]}"]
+    return against
+
+
+def _against(difference: Interval, name: str, top1: float | None) -> str:
+    if not difference.above_zero and not difference.below_zero:
+        interval = f"{points(difference.low)} to {points(difference.high)}"
+        found = f"{points(difference.estimate)} points, 95 % interval {interval}"
+        return f"no clear difference from {name} at {percent(top1)} ({found})"
+    side, sign = ("above", 1) if difference.above_zero else ("below", -1)
+    size = points(abs(difference.estimate), signed=False)
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    interval = f"{points(low, signed=False)} to {points(high, signed=False)}"
+    return f"{size} points {side} {name} at {percent(top1)} (95 % interval {interval})"
+
+
+def _gap(found: Standings) -> list[str]:
+    """What share of the gap between the references is closed, as far as that can be said."""
+    if found.gap is None or found.over_instance is None or found.method in ("instance", "label"):
+        return []
+    if found.gap.estimate <= 0:
+        return ["no share of a gap is closed, as the label reference is not above self-supervision"]
+    if found.closed is None:
+        return ["the two references lie too close together to say what share of their gap is closed"]
+    if found.over_instance.below_zero:
+        return ["none of the gap between the references is closed"]
+    interval = f"{points(found.closed.low, 0, signed=False)} to {points(found.closed.high, 0, signed=False)}"
+    return [
+        f"{percent(found.closed.estimate, 0)} of the gap between the two is closed (95 % interval {interval})"
+    ]
+
+
+def _measured(by_name: dict[str, Arm], name: str) -> Arm | None:
+    arm = by_name.get(name)
+    return arm if arm is not None and arm.top1 is not None else None
+
+
+def _difference(first: Arm | None, second: Arm | None) -> Interval | None:
+    return None if first is None or second is None else paired_difference(*paired(first, second))
+
+
+def _over_common_images(chosen: Arm, instance: Arm, label: Arm) -> tuple[Correct, Correct, Correct]:
+    chosen_N, instance_N = paired(chosen, instance)
+    _, label_N = paired(chosen, label)
+    assert len(instance_N) == len(label_N), "all arms are tested on the same images"
+    return chosen_N, instance_N, label_N

@@ -1,0 +1,396 @@
+"""Draws a post: its visible attributes as shapes on a background, under nuisance free of the label.
+
+The picture depends on the attributes and on a generator, never on the label. What the generator decides:
+position and arrangement, rotation, exact hues, hue and lightness of the background, uneven light, exposure,
+blur and noise. Two pictures of the same attributes are on average about four fifths as far apart, pixel by
+pixel, as two of unrelated attributes: similar pixels are a poor guide to similar content.
+
+Shapes are signed distance functions (negative inside, in units of the shape's radius), so that edges are
+smooth at every size. The distributions are this project's own.
+
+Array names end in their shape: K shapes, H and W the canvas' pixels.
+"""
+
+import colorsys
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+Array = NDArray[np.float32]
+
+COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4}
+ORBIT = {1: 0.0, 2: 0.25, 3: 0.275, 4: 0.295}
+"""Radius of the circle on which the shapes' middles are evenly spread, in picture widths."""
+LARGEST_RADIUS = {1: 0.4, 2: 0.245, 3: 0.225, 4: 0.205}
+"""In picture widths: shapes of this radius neither touch one another nor leave the picture."""
+FIRST_ANGLE = {1: 0.0, 2: math.radians(20), 3: math.radians(-90), 4: math.radians(45)}
+"""Where on the circle the first shape stands, give or take ARRANGEMENT_TILT."""
+SIZES = {"small": 0.68, "large": 1.0}
+"""Share of the largest radius, of which up to 8 % is taken off at random."""
+
+HUES = {
+    "red": 0.0, "orange": 0.075, "yellow": 0.15, "green": 0.32,
+    "teal": 0.48, "blue": 0.6, "purple": 0.75, "pink": 0.9,
+}  # fmt: skip
+"""In full turns, shifted at random by up to HUE_SHIFT."""
+HUE_SHIFT = 0.02
+TILT = math.radians(30)
+"""Each shape is turned by up to this much."""
+ARRANGEMENT_TILT = math.radians(25)
+RIM, SHADOW_WIDTH = np.float32(0.08), np.float32(0.16)
+"""In units of the shape's radius."""
+SHADOW = np.float32(0.35)
+"""Share of the background's light that a shape takes at its edge."""
+BACKGROUND_STEP = 0.08
+"""Half the difference in lightness between a background's two colours."""
+BLUR = 0.012
+"""Largest standard deviation, in picture widths."""
+NOISE = (0.005, 0.04)
+"""Range of the standard deviation, where white is 1."""
+EXPOSURE = (0.7, 1.15)
+LIGHT_SLOPE, LIGHT_PATCH = 0.35, 0.2
+"""Largest change of brightness from the middle to an edge; change in a bright and in a dim patch."""
+
+
+def render(attributes: Mapping[str, str], size: int, generator: np.random.Generator) -> NDArray[np.uint8]:
+    """A picture of visible `attributes`, uint8 RGB of shape (size, size, 3).
+
+    Names and values are those of `population.ATTRIBUTES`. Equal generators give equal pictures.
+    """
+    # Small pictures are drawn twice as large and averaged: a texture's period is a few pixels there.
+    oversampling = 2 if size <= 96 else 1
+    canvas_HW3 = _draw(attributes, size * oversampling, generator)
+    if oversampling > 1:
+        canvas_HW3 = canvas_HW3.reshape(size, oversampling, size, oversampling, 3).mean(axis=(1, 3))
+    return _photographed(canvas_HW3, generator)
+
+
+def _draw(attributes: Mapping[str, str], pixels: int, generator: np.random.Generator) -> Array:
+    x_W = (np.arange(pixels, dtype=np.float32) + np.float32(0.5)) / np.float32(pixels)
+    x_HW, y_HW = np.meshgrid(x_W, x_W)
+
+    main_3, second_3 = _shape_colours(attributes["colour"], generator)
+    canvas_HW3 = _background(attributes["background"], x_HW, y_HW, main_3, generator)
+
+    number = COUNTS[attributes["count"]]
+    radius = LARGEST_RADIUS[number] * SIZES[attributes["size"]] * generator.uniform(0.92, 1.0)
+    x_K, y_K = _arrangement(number, radius, generator)
+    tilt_K = generator.uniform(-TILT, TILT, number)
+    u_HW, v_HW = _coordinates_in_nearest_shape(x_HW, y_HW, x_K, y_K, tilt_K, radius)
+    distance_HW = SHAPES[attributes["shape"]](u_HW, v_HW)
+    softness = np.float32(1.0 / (pixels * radius))
+    second_HW = TEXTURES[attributes["texture"]](u_HW, v_HW, np.float32(radius), softness)
+    # A rim in the main colour keeps the outline where the second colour is near the background's.
+    second_HW = second_HW * _below_zero(distance_HW + RIM, softness)
+    fill_HW3 = main_3 + second_HW[..., None] * (second_3 - main_3)
+
+    shadow_HW = SHADOW * np.exp(np.minimum(-distance_HW / SHADOW_WIDTH, 0.0))
+    canvas_HW3 *= 1.0 - shadow_HW[..., None]
+    inside_HW1 = _below_zero(distance_HW, softness)[..., None]
+    return np.asarray(canvas_HW3 + inside_HW1 * (fill_HW3 - canvas_HW3), dtype=np.float32)
+
+
+# --- Colours ----------------------------------------------------------------------------------------------
+
+
+def _shape_colours(colour: str, generator: np.random.Generator) -> tuple[Array, Array]:
+    """The shape's main colour, and for its texture one that is much darker or much lighter."""
+    hue = HUES[colour] + generator.uniform(-HUE_SHIFT, HUE_SHIFT)
+    saturation, value = generator.uniform(0.6, 0.95), generator.uniform(0.75, 1.0)
+    main_3 = _rgb(hue, saturation, value)
+    is_darker = _lightness(main_3) > generator.uniform(0.4, 0.65)
+    return main_3, _rgb(hue, saturation, 0.25) if is_darker else _rgb(hue, 0.12, 1.0)
+
+
+def _background_colours(main_3: Array, generator: np.random.Generator) -> tuple[Array, Array]:
+    """Two colours of arbitrary, neighbouring hues, both darker or both lighter than the shapes' main one."""
+    shapes = _lightness(main_3)
+    room_below, room_above = max(shapes - 0.42, 0.0), max(0.62 - shapes, 0.0)
+    draw = generator.uniform(0.0, room_below + room_above)
+    lightness = 0.12 + draw if draw < room_below else shapes + 0.3 + (draw - room_below)
+    hue, saturation = generator.random(), generator.uniform(0.15, 0.6)
+    step = generator.choice([-BACKGROUND_STEP, BACKGROUND_STEP])
+    return (
+        _tint(hue, saturation, lightness - step),
+        _tint(hue + generator.uniform(-0.12, 0.12), saturation, lightness + step),
+    )
+
+
+def _tint(hue: float, saturation: float, lightness: float) -> Array:
+    """The colour of this hue, shaded with black or white until it has this lightness (0-1)."""
+    pure_3 = _rgb(hue, saturation, 1.0)
+    own = _lightness(pure_3)
+    if lightness < own:
+        return pure_3 * np.float32(lightness / own)
+    return pure_3 + (1.0 - pure_3) * np.float32((lightness - own) / (1.0 - own))
+
+
+def _rgb(hue: float, saturation: float, value: float) -> Array:
+    return np.array(colorsys.hsv_to_rgb(hue % 1.0, saturation, value), dtype=np.float32)
+
+
+def _lightness(rgb_3: Array) -> float:
+    """Luma, 0-1 (the weights of ITU-R BT.601)."""
+    return float(rgb_3 @ np.array([0.299, 0.587, 0.114], dtype=np.float32))
+
+
+# --- Where the shapes stand -------------------------------------------------------------------------------
+
+
+def _arrangement(number: int, radius: float, generator: np.random.Generator) -> tuple[Array, Array]:
+    """The shapes' middles in picture widths, shape (K,) each: around a common one, wholly in the picture."""
+    first = FIRST_ANGLE[number] + generator.uniform(-ARRANGEMENT_TILT, ARRANGEMENT_TILT)
+    angle_K = first + np.arange(number) * (math.tau / number)
+    offset_2K = ORBIT[number] * np.stack([np.cos(angle_K), np.sin(angle_K)])
+    # What the radius leaves of the largest one is free to move in; sqrt(2) because it moves along both axes.
+    slack = (LARGEST_RADIUS[number] - radius) / math.sqrt(2)
+    offset_2K += generator.uniform(-slack, slack, (2, number))
+    room_2 = 0.5 - radius - np.abs(offset_2K).max(axis=1)
+    middle_2K = 0.5 + offset_2K + generator.uniform(-room_2, room_2)[:, None]
+    return middle_2K[0].astype(np.float32), middle_2K[1].astype(np.float32)
+
+
+def _coordinates_in_nearest_shape(
+    x_HW: Array, y_HW: Array, x_K: Array, y_K: Array, tilt_K: NDArray[np.float64], radius: float
+) -> tuple[Array, Array]:
+    """Each pixel in the axes of the shape with the nearest middle: v points up, the radius is the unit.
+
+    The shapes are equally large and apart, so that no other shape can cover the pixel.
+    """
+    dx_KHW = x_HW - x_K[:, None, None]
+    dy_KHW = y_HW - y_K[:, None, None]
+    nearest_HW = (dx_KHW**2 + dy_KHW**2).argmin(axis=0)
+    dx_HW = x_HW - x_K[nearest_HW]
+    dy_HW = y_HW - y_K[nearest_HW]
+    cosine_HW = (np.cos(tilt_K) / radius).astype(np.float32)[nearest_HW]
+    sine_HW = (np.sin(tilt_K) / radius).astype(np.float32)[nearest_HW]
+    return dx_HW * cosine_HW + dy_HW * sine_HW, dx_HW * sine_HW - dy_HW * cosine_HW
+
+
+# --- Shapes: signed distance in units of the radius; all lie within the disc of that radius ---------------
+
+
+def _disc(u: Array, v: Array) -> Array:
+    return np.hypot(u, v) - np.float32(0.9)
+
+
+def _square(u: Array, v: Array) -> Array:
+    distance: Array = np.maximum(np.abs(u), np.abs(v)) - np.float32(0.7)
+    return distance
+
+
+def _triangle(u: Array, v: Array) -> Array:
+    side = np.float32(math.sqrt(3) / 2) * np.abs(u) + np.float32(0.5) * v
+    distance: Array = np.maximum(side, -v) - np.float32(0.5)
+    return distance
+
+
+def _star(u: Array, v: Array) -> Array:
+    """Five points: folded onto half a point, whose edge is a straight line from the tip to the notch."""
+    sector = math.tau / 5
+    tip, notch = 1.0, 0.48
+    angle = np.arctan2(u, v)
+    folded = np.abs(angle - np.float32(sector) * np.round(angle / np.float32(sector)))
+    length = np.hypot(u, v)
+    along: Array = length * np.cos(folded)
+    across: Array = length * np.sin(folded)
+    edge_along, edge_across = notch * math.cos(sector / 2) - tip, notch * math.sin(sector / 2)
+    edge = math.hypot(edge_along, edge_across)
+    normal_along, normal_across = np.float32(edge_across / edge), np.float32(-edge_along / edge)
+    distance: Array = (along - np.float32(tip)) * normal_along + across * normal_across
+    return distance
+
+
+def _heart(u: Array, v: Array) -> Array:
+    """A square on its corner, with a half disc on each of its upper sides."""
+    half = np.float32(0.5)
+    raised = v - np.float32(0.04)
+    right, left = (u + raised) * np.float32(math.sqrt(0.5)), (raised - u) * np.float32(math.sqrt(0.5))
+    right, left = right + np.float32(0.08), left + np.float32(0.08)
+    square = np.maximum(np.abs(right), np.abs(left)) - half
+    discs = np.minimum(np.hypot(right - half, left), np.hypot(right, left - half)) - half
+    distance: Array = np.minimum(square, discs)
+    return distance
+
+
+def _cross(u: Array, v: Array) -> Array:
+    across, along = np.minimum(np.abs(u), np.abs(v)), np.maximum(np.abs(u), np.abs(v))
+    distance: Array = np.maximum(across - np.float32(0.36), along - np.float32(0.92))
+    return distance
+
+
+SHAPES: Mapping[str, Callable[[Array, Array], Array]] = {
+    "disc": _disc,
+    "square": _square,
+    "triangle": _triangle,
+    "star": _star,
+    "heart": _heart,
+    "cross": _cross,
+}
+
+
+# --- Textures: share of the second colour -----------------------------------------------------------------
+
+
+def _plain(u: Array, v: Array, radius: np.float32, softness: np.float32) -> Array:
+    return np.zeros_like(u)
+
+
+def _stripes(u: Array, v: Array, radius: np.float32, softness: np.float32) -> Array:
+    return _below_zero(_wave(v, _period(radius, 0.52, 0.1)), softness)
+
+
+def _checks(u: Array, v: Array, radius: np.float32, softness: np.float32) -> Array:
+    period = _period(radius, 0.8, 0.14)
+    # Negative where exactly one of the two waves is: the edge of each is where it crosses zero.
+    one, other = _wave(u, period), _wave(v, period)
+    return _below_zero(np.maximum(np.minimum(one, other), -np.maximum(one, other)), softness)
+
+
+def _dots(u: Array, v: Array, radius: np.float32, softness: np.float32) -> Array:
+    period = _period(radius, 0.62, 0.125)
+    cell_u, cell_v = u - period * np.round(u / period), v - period * np.round(v / period)
+    return _below_zero(np.hypot(cell_u, cell_v) - np.float32(0.3) * period, softness)
+
+
+def _period(radius: np.float32, of_radius: float, of_picture: float) -> np.float32:
+    """A texture's period in units of the radius; not below a share of the picture that 32 pixels can show."""
+    return np.float32(max(of_radius, of_picture / float(radius)))
+
+
+def _wave(coordinate: Array, period: np.float32) -> Array:
+    """A triangle wave of slope 1 that crosses zero every half period: a signed distance to stripes' edges."""
+    phase = coordinate / period
+    wave: Array = period * (np.abs(phase - np.floor(phase) - np.float32(0.5)) - np.float32(0.25))
+    return wave
+
+
+def _below_zero(distance: Array, softness: np.float32) -> Array:
+    """1 where `distance` is negative, 0 where positive, a ramp of one pixel (`softness`) between."""
+    share: Array = np.clip(np.float32(0.5) - distance / softness, 0.0, 1.0)
+    return share
+
+
+TEXTURES: Mapping[str, Callable[[Array, Array, np.float32, np.float32], Array]] = {
+    "plain": _plain,
+    "stripes": _stripes,
+    "checks": _checks,
+    "dots": _dots,
+}
+
+
+# --- Backgrounds ------------------------------------------------------------------------------------------
+
+
+def _background(
+    kind: str, x_HW: Array, y_HW: Array, main_3: Array, generator: np.random.Generator
+) -> Array:
+    near_3, far_3 = _background_colours(main_3, generator)
+    share_HW = BACKGROUNDS[kind](x_HW, y_HW, generator)
+    return near_3 + share_HW[..., None] * (far_3 - near_3)
+
+
+def _smooth(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
+    angle = generator.uniform(0.0, math.tau)
+    along_HW = (x_HW - 0.5) * np.float32(math.cos(angle)) + (y_HW - 0.5) * np.float32(math.sin(angle))
+    share_HW: Array = np.clip(along_HW + np.float32(0.5), 0.0, 1.0)
+    return share_HW
+
+
+def _horizon(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
+    height, slope = generator.uniform(0.35, 0.7), generator.uniform(-0.15, 0.15)
+    return _edge(np.float32(height) + (x_HW - 0.5) * np.float32(slope) - y_HW)
+
+
+def _grid(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
+    period = generator.uniform(0.15, 0.22)
+    x_shift, y_shift = generator.uniform(0.0, period, 2)
+    to_line_HW = np.minimum(
+        _to_multiple(x_HW + np.float32(x_shift), period), _to_multiple(y_HW + np.float32(y_shift), period)
+    )
+    return _edge(to_line_HW - np.float32(0.017))
+
+
+def _speckles(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
+    """One dot in each cell of a lattice, at a random place in it and randomly large."""
+    cells = 7
+    column_HW, row_HW = (x_HW * cells).astype(np.intp), (y_HW * cells).astype(np.intp)
+    x_CC, y_CC = generator.uniform(0.25, 0.75, (2, cells, cells)).astype(np.float32)
+    radius_CC = generator.uniform(0.01, 0.035, (cells, cells)).astype(np.float32)
+    dx_HW = x_HW - (column_HW + x_CC[row_HW, column_HW]) / cells
+    dy_HW = y_HW - (row_HW + y_CC[row_HW, column_HW]) / cells
+    return _edge(np.hypot(dx_HW, dy_HW) - radius_CC[row_HW, column_HW])
+
+
+def _waves(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
+    period, phase = generator.uniform(0.18, 0.26), generator.uniform(0.0, math.tau)
+    bent_HW = y_HW + np.float32(0.045) * np.sin(np.float32(2.5 * math.tau) * x_HW + np.float32(phase))
+    shift = np.float32(generator.uniform(0.0, period))
+    return _edge(_to_multiple(bent_HW + shift, period) - np.float32(period / 4))
+
+
+def _rays(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
+    x, y = generator.uniform(0.3, 0.7, 2).astype(np.float32)
+    turn = np.float32(generator.uniform(0.0, math.tau))
+    dx_HW, dy_HW = x_HW - x, y_HW - y
+    wave_HW = np.sin(np.float32(7.0) * np.arctan2(dy_HW, dx_HW) + turn)
+    return _edge(wave_HW * np.hypot(dx_HW, dy_HW) / np.float32(7.0))
+
+
+def _edge(distance_HW: Array) -> Array:
+    """1 where the distance in picture widths is negative; an edge a little softer than that of the shapes."""
+    return _below_zero(distance_HW, np.float32(0.03))
+
+
+def _to_multiple(coordinate: Array, period: float) -> Array:
+    """Distance to the nearest multiple of the period."""
+    step = np.float32(period)
+    distance: Array = np.abs(coordinate - step * np.round(coordinate / step))
+    return distance
+
+
+BACKGROUNDS: Mapping[str, Callable[[Array, Array, np.random.Generator], Array]] = {
+    "smooth": _smooth,
+    "horizon": _horizon,
+    "grid": _grid,
+    "speckles": _speckles,
+    "waves": _waves,
+    "rays": _rays,
+}
+
+
+# --- Light, lens and sensor -------------------------------------------------------------------------------
+
+
+def _photographed(scene_HW3: Array, generator: np.random.Generator) -> NDArray[np.uint8]:
+    """The scene in uneven light, a little out of focus, with sensor noise; uint8 of the same shape."""
+    size = scene_HW3.shape[0]
+    lit_HW3 = scene_HW3 * _light(size, generator)[..., None]
+    blurred = Image.fromarray(_to_bytes(lit_HW3)).filter(
+        ImageFilter.GaussianBlur(generator.uniform(0.0, BLUR) * size)
+    )
+    noise_HW3 = generator.standard_normal(scene_HW3.shape, dtype=np.float32)
+    strength = np.float32(generator.uniform(*NOISE))
+    return _to_bytes(np.asarray(blurred, dtype=np.float32) / np.float32(255) + strength * noise_HW3)
+
+
+def _light(size: int, generator: np.random.Generator) -> Array:
+    """Brightness at each pixel: exposure times a gradient, plus a bright and a dim patch; shape (H, W)."""
+    x_W = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
+    exposure, slope = generator.uniform(*EXPOSURE), generator.uniform(0.0, LIGHT_SLOPE)
+    angle = generator.uniform(0.0, math.tau)
+    light_HW = 1.0 + np.float32(slope * math.cos(angle)) * (2 * x_W[None, :] - 1)
+    light_HW = light_HW + np.float32(slope * math.sin(angle)) * (2 * x_W[:, None] - 1)
+    for change in (LIGHT_PATCH, -LIGHT_PATCH):
+        x, y = generator.uniform(0.0, 1.0, 2).astype(np.float32)
+        spread = np.float32(generator.uniform(0.1, 0.25))
+        along_W, down_W = np.exp(-(((x_W - x) / spread) ** 2)), np.exp(-(((x_W - y) / spread) ** 2))
+        light_HW = light_HW + np.float32(change) * down_W[:, None] * along_W[None, :]
+    return np.asarray(light_HW * np.float32(exposure), dtype=np.float32)
+
+
+def _to_bytes(picture_HW3: Array) -> NDArray[np.uint8]:
+    return (np.clip(picture_HW3, 0.0, 1.0) * np.float32(255) + np.float32(0.5)).astype(np.uint8)

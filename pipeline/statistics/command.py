@@ -1,0 +1,117 @@
+"""What `clinfonce statistics` does: the statistics of columns of any table against one of its columns."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError, listed
+from pipeline.statistics.describe import describe_counts
+from pipeline.statistics.presentation import print_statistics, write_statistics_csv
+from pipeline.statistics.tables import Table, open_table
+from pipeline.statistics.tally import Coder, Tally
+
+METHOD = "column"
+
+
+@dataclass(frozen=True)
+class TableStatistics:
+    columns: list[dict[str, Any]]
+    """One object a cluster column: `column` and the keys of `statistics.json`."""
+    notes: list[str]
+    """What was decided without being asked, a sentence each."""
+
+
+def run(
+    path: Path,
+    label: str,
+    clusters: Sequence[str],
+    *,
+    as_json: bool,
+    as_csv: bool,
+    batch_size: int | None,
+    seed: int,
+) -> None:
+    """Prints the statistics to standard output and notes to standard error."""
+    if as_json and as_csv:
+        raise UserError("--json and --csv are two forms of one answer: give one of them")
+    result = statistics_of_table(path, label, clusters, seed=seed, batch_size=batch_size)
+    if as_json:
+        print(json.dumps(result.columns, indent=2, ensure_ascii=False, allow_nan=False))
+    elif as_csv:
+        write_statistics_csv(result.columns, sys.stdout)
+    else:
+        print_statistics(result.columns, label)
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def statistics_of_table(
+    path: Path, label: str, clusters: Sequence[str], *, seed: int, batch_size: int | None = None
+) -> TableStatistics:
+    """The statistics of the columns `clusters` of the table at `path` against its column `label`.
+
+    Without `clusters` every other column is taken whose values repeat: a column with a value of its own in
+    each row (an id, a path) or with none is left out and named in a note. One pass over the file.
+    Raises `UserError` for a file or column that is not there, is empty or cannot be read.
+    """
+    table = open_table(path)
+    table.check_columns([label, *clusters])
+    chosen = list(dict.fromkeys(clusters)) or [name for name in table.columns if name != label]
+    if not chosen:
+        raise UserError(f"{path} has no column beside {label}: give a table with a cluster column")
+    tallies = tally_columns(table, label, chosen)
+    _check_filled(path, label, tallies)
+    kept = {name: tally for name, tally in tallies.items() if clusters or _repeats(tally)}
+    for name, tally in kept.items():
+        if tally.cluster_sizes_K.size == 0:
+            raise UserError(f"column {name} of {path} is empty: choose a cluster column with values")
+    if not kept:
+        raise UserError(f"{path} has no column whose values repeat: name one with --cluster")
+    return TableStatistics(
+        [{"column": name, **_described(tally, seed, batch_size)} for name, tally in kept.items()],
+        _notes([name for name in chosen if name not in kept]),
+    )
+
+
+def tally_columns(table: Table, label: str, clusters: Sequence[str]) -> dict[str, Tally]:
+    """Counts each of `clusters` against `label`, all in one pass over the table."""
+    labels = Coder()
+    tallies = {name: Tally(labels=labels) for name in clusters}
+    for batch in table.read(list(dict.fromkeys([label, *clusters]))):
+        labels_N = labels.codes(batch.column(label))
+        for name, tally in tallies.items():
+            tally.add_codes(tally.clusters.codes(batch.column(name)), labels_N)
+    return tallies
+
+
+def _check_filled(path: Path, label: str, tallies: dict[str, Tally]) -> None:
+    any_tally = next(iter(tallies.values()))
+    if any_tally.rows == 0:
+        raise UserError(f"{path} has no rows: give a table with rows below its header")
+    if len(any_tally.labels) == 0:
+        raise UserError(f"column {label} of {path} is empty: choose a label column with values")
+
+
+def _repeats(tally: Tally) -> bool:
+    return 0 < len(tally.clusters) < tally.rows - tally.rows_without_cluster
+
+
+def _described(tally: Tally, seed: int, batch_size: int | None) -> dict[str, Any]:
+    described = describe_counts(
+        METHOD,
+        tally.labelled,
+        tally.cluster_sizes_K,
+        seed=seed,
+        batch_size=batch_size,
+        tags_naming_labels=[],
+    )
+    return described | {"rows_without_cluster": tally.rows_without_cluster}
+
+
+def _notes(left_out: list[str]) -> list[str]:
+    if not left_out:
+        return []
+    return [f"left out, as no value of theirs repeats: {listed(left_out)}; --cluster takes any column"]

@@ -1,0 +1,206 @@
+"""One clustering's statistics as the keys of `statistics.json`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.randomness import numpy_generator
+from pipeline.statistics.batches import expected_positives, lonely_anchor_share, objective_ceiling_bits
+from pipeline.statistics.bootstrap import corrected_with_intervals
+from pipeline.statistics.chance import independence_p_value
+from pipeline.statistics.contingency import Contingency
+from pipeline.statistics.corrected import ESTIMATOR
+from pipeline.statistics.entropy import entropy_bits, sizes_and_times
+from pipeline.statistics.findings import findings_of
+from pipeline.statistics.information import Information
+from pipeline.statistics.tags import Tags, tags_that_name_labels
+from pipeline.statistics.values import Column, encoded
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeStatistics:
+    """Over all rows that have a cluster."""
+
+    rows: int
+    clusters: int
+    singletons: int
+    """Clusters of one row."""
+    largest_share: float
+    """Of the rows, in the largest cluster."""
+    size_quantiles: dict[str, int]
+    """Rows of a cluster, by the share of the clusters that are no larger."""
+    cluster_entropy_bits: float
+    """H(Z)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatistics:
+    """What a batch sees; None without a batch size."""
+
+    batch_size: int | None = None
+    batch_ceiling_bits: float | None = None
+    """log2 of the batch size."""
+    objective_ceiling_bits: float | None = None
+    """min(H(Z), log2 of the batch size)."""
+    lonely_anchor_share: float | None = None
+    """The share of anchors with no other image of their cluster in their batch."""
+    expected_positives: float | None = None
+    """Other images of its cluster that an anchor meets in its batch, on average."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStatistics:
+    """Over the rows whose label is known; None where there is none. `corrected` estimates the population."""
+
+    labels: int = 0
+    labelled_clusters: int | None = None
+    """Clusters with a labelled row."""
+    labelled_cluster_entropy_bits: float | None = None
+    """H(Z) over the labelled rows: I + H(Z|T) = this, and `cluster_entropy_bits` where all have a label."""
+    label_entropy_bits: float | None = None
+    """H(T)."""
+    mutual_information_bits: float | None = None
+    """I(Z;T), plug-in, as the papers print it."""
+    mutual_information_corrected_bits: float | None = None
+    mutual_information_corrected_low_bits: float | None = None
+    mutual_information_corrected_high_bits: float | None = None
+    conditional_entropy_bits: float | None = None
+    """H(Z|T), plug-in."""
+    conditional_entropy_corrected_bits: float | None = None
+    """None also where every cluster is a single row: no sample tells how many more there are."""
+    conditional_entropy_corrected_low_bits: float | None = None
+    conditional_entropy_corrected_high_bits: float | None = None
+    correction: str | None = None
+    """The estimator of the corrected figures."""
+    bootstrap_replicates: int | None = None
+    """Behind the 95 % intervals from low to high."""
+    joint_coverage: float | None = None
+    """1 - (cells seen once) / rows, the share of the population whose cell was seen (Good 1953).
+    Where it is low, most of the information is guessed and the corrected figure still lies too high."""
+    label_conditional_entropy_bits: float | None = None
+    """H(T|Z), plug-in."""
+    expected_mutual_information_bits: float | None = None
+    """I(Z;T) of clusters of the same sizes that are filled by chance."""
+    independence_p_value: float | None = None
+    """The probability of an I(Z;T) as large as this one by chance."""
+    adjusted_mutual_information: float | None = None
+    normalized_mutual_information: float | None = None
+    purity: float | None = None
+    """The share of rows that carry the most frequent label of their cluster."""
+
+
+def describe_clustering(
+    method: str,
+    clusters_N: NDArray[np.int64],
+    labels: Column,
+    *,
+    seed: int,
+    batch_size: int | None = None,
+    tags: Tags | None = None,
+) -> dict[str, Any]:
+    """The statistics of `clusters_N` (whole numbers from 0) against `labels`, ready for JSON.
+
+    Sizes and H(Z) are over all rows. Whatever needs the labels is over the rows whose label is known
+    (not null, NaN or blank), and None where there is none. `batch_size` counts images; without it what
+    depends on the batch is None. `tags` holds each row's hashtags and is looked through for tags that name
+    the label. `method` decides which findings are its purpose and no finding (see `findings`).
+    """
+    label_codes_N, label_values = encoded(labels)
+    assert label_codes_N.shape == clusters_N.shape, "one label, known or not, for each row"
+    naming = [] if tags is None else tags_that_name_labels(tags, label_codes_N, label_values)
+    return describe_counts(
+        method,
+        Contingency.of_codes(clusters_N, label_codes_N),
+        np.bincount(clusters_N),
+        seed=seed,
+        batch_size=batch_size,
+        tags_naming_labels=naming,
+    )
+
+
+def describe_counts(
+    method: str,
+    labelled: Contingency,
+    cluster_sizes_K: NDArray[np.int64],
+    *,
+    seed: int,
+    batch_size: int | None = None,
+    tags_naming_labels: list[str],
+) -> dict[str, Any]:
+    """As `describe_clustering`, from the table of the labelled rows and the cluster sizes over all rows."""
+    of_labels = _of_labels(labelled, seed) if labelled.rows else LabelStatistics()
+    of_batches = _of_batches(cluster_sizes_K, batch_size) if batch_size is not None else BatchStatistics()
+    statistics = {
+        "method": method,
+        **asdict(_of_sizes(cluster_sizes_K)),
+        "rows_unlabelled": int(cluster_sizes_K.sum()) - labelled.rows,
+        **asdict(of_batches),
+        **asdict(of_labels),
+    }
+    return statistics | {"findings": findings_of(statistics, tags_naming_labels)}
+
+
+def _of_sizes(cluster_sizes_K: NDArray[np.int64]) -> SizeStatistics:
+    sizes, times = sizes_and_times(cluster_sizes_K)
+    rows = int(sizes @ times)
+    return SizeStatistics(
+        rows=rows,
+        clusters=int(times.sum()),
+        singletons=int(times[sizes == 1].sum()),
+        largest_share=int(sizes[-1]) / rows if rows else 0.0,
+        size_quantiles=_quantiles(sizes, times) if rows else {},
+        cluster_entropy_bits=entropy_bits(cluster_sizes_K),
+    )
+
+
+def _quantiles(sizes: NDArray[np.int64], times: NDArray[np.int64]) -> dict[str, int]:
+    """The smallest size that a share q of the clusters does not exceed, under the name of q."""
+    cumulative = np.cumsum(times)
+    ranks = np.maximum(1, np.ceil(np.array(QUANTILES) * cumulative[-1]))
+    found = sizes[np.searchsorted(cumulative, ranks)]
+    return {f"{q:g}": int(size) for q, size in zip(QUANTILES, found, strict=True)}
+
+
+def _of_batches(cluster_sizes_K: NDArray[np.int64], batch_size: int) -> BatchStatistics:
+    return BatchStatistics(
+        batch_size=batch_size,
+        batch_ceiling_bits=float(np.log2(batch_size)),
+        objective_ceiling_bits=objective_ceiling_bits(entropy_bits(cluster_sizes_K), batch_size),
+        lonely_anchor_share=lonely_anchor_share(cluster_sizes_K, batch_size),
+        expected_positives=expected_positives(cluster_sizes_K, batch_size),
+    )
+
+
+def _of_labels(table: Contingency, seed: int) -> LabelStatistics:
+    plug_in = Information(table)
+    mutual, by_chance = plug_in.mutual_information_bits, plug_in.expected_mutual_information_bits
+    corrected = corrected_with_intervals(table, seed)
+    repeats = int(table.cluster_sizes_K.max()) > 1
+    shuffler = numpy_generator(seed, "statistics", "independence")
+    return LabelStatistics(
+        labels=int(np.count_nonzero(table.label_sizes_L)),
+        labelled_clusters=int(np.count_nonzero(table.cluster_sizes_K)),
+        labelled_cluster_entropy_bits=plug_in.cluster_entropy_bits,
+        label_entropy_bits=plug_in.label_entropy_bits,
+        mutual_information_bits=mutual,
+        mutual_information_corrected_bits=corrected.estimate.mutual_information_bits,
+        mutual_information_corrected_low_bits=corrected.mutual_information_bits.low,
+        mutual_information_corrected_high_bits=corrected.mutual_information_bits.high,
+        conditional_entropy_bits=plug_in.conditional_entropy_bits,
+        conditional_entropy_corrected_bits=corrected.estimate.conditional_entropy_bits if repeats else None,
+        conditional_entropy_corrected_low_bits=corrected.conditional_entropy_bits.low if repeats else None,
+        conditional_entropy_corrected_high_bits=corrected.conditional_entropy_bits.high if repeats else None,
+        correction=ESTIMATOR,
+        bootstrap_replicates=corrected.replicates,
+        joint_coverage=1 - int(np.count_nonzero(table.counts_C == 1)) / table.rows,
+        label_conditional_entropy_bits=plug_in.label_conditional_entropy_bits,
+        expected_mutual_information_bits=by_chance,
+        independence_p_value=independence_p_value(table, mutual, by_chance, shuffler),
+        adjusted_mutual_information=plug_in.adjusted_mutual_information,
+        normalized_mutual_information=plug_in.normalized_mutual_information,
+        purity=plug_in.purity,
+    )

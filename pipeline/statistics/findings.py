@@ -1,0 +1,105 @@
+"""What a person should know about a clustering before a GPU hour is spent on it.
+
+Codes are stable: reports, tests and scripts may match on them. Sentences may be worded anew.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.errors import listed
+
+MANY_SINGLETONS = "many_singletons"
+DOMINANT_CLUSTER = "dominant_cluster"
+ENTROPY_ABOVE_CEILING = "entropy_above_ceiling"
+CLUSTERS_EQUAL_LABELS = "clusters_equal_labels"
+CLUSTERS_INDEPENDENT_OF_LABELS = "clusters_independent_of_labels"
+TAGS_NAME_THE_LABEL = "tags_name_the_label"
+
+PURPOSES: dict[str, frozenset[str]] = {
+    "instance": frozenset({MANY_SINGLETONS, ENTROPY_ABOVE_CEILING, CLUSTERS_INDEPENDENT_OF_LABELS}),
+    "label": frozenset({CLUSTERS_EQUAL_LABELS}),
+    "random": frozenset({CLUSTERS_INDEPENDENT_OF_LABELS}),
+}
+"""What a method is there to be, and therefore no finding about it."""
+
+SINGLETON_SHARE = 0.2
+DOMINANT_SHARE = 0.3
+EQUAL_AGREEMENT = 0.99
+"""Adjusted mutual information from which two partitions are one but for typing errors."""
+CHANCE_LEVEL = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    code: str
+    sentence: str
+    """What is the matter, with the figures."""
+    cure: str
+    """What to do about it."""
+
+
+def findings_of(statistics: dict[str, Any], tags_naming_labels: list[str]) -> list[dict[str, str]]:
+    """The findings as JSON objects. `statistics` holds the keys of `statistics.json`."""
+    purpose = PURPOSES.get(statistics["method"], frozenset())
+    found = (*_about_sizes(statistics), *_about_labels(statistics), *_about_tags(tags_naming_labels))
+    return [asdict(finding) for finding in found if finding.code not in purpose]
+
+
+def _about_sizes(statistics: dict[str, Any]) -> Iterator[Finding]:
+    rows, singletons = statistics["rows"], statistics["singletons"]
+    if singletons > SINGLETON_SHARE * rows:
+        yield Finding(
+            MANY_SINGLETONS,
+            f"{_percent(singletons / rows)} of the images are alone in their cluster, "
+            "so their only positive is their own second view, as in SimCLR.",
+            "Use fewer attributes or tags, a level nearer to the root, or a larger smallest cluster size.",
+        )
+    if statistics["largest_share"] > DOMINANT_SHARE:
+        yield Finding(
+            DOMINANT_CLUSTER,
+            f"One cluster holds {_percent(statistics['largest_share'])} of the images, "
+            "so most pairs that training pulls together share that one value and nothing else.",
+            "Add an attribute or tag that splits it, or treat images without auxiliary information apart.",
+        )
+    ceiling, entropy = statistics["batch_ceiling_bits"], statistics["cluster_entropy_bits"]
+    if ceiling is not None and entropy > ceiling:
+        yield Finding(
+            ENTROPY_ABOVE_CEILING,
+            f"H(Z) is {entropy:.2f} bits, and a batch of {statistics['batch_size']} images can teach "
+            f"at most {ceiling:.2f}.",
+            "Raise pretrain.batch_size or choose coarser clusters.",
+        )
+
+
+def _about_labels(statistics: dict[str, Any]) -> Iterator[Finding]:
+    if not statistics["label_entropy_bits"] or not statistics["labelled_cluster_entropy_bits"]:
+        return  # no labels, or one side has a single value: nothing can be equal or independent
+    if statistics["adjusted_mutual_information"] >= EQUAL_AGREEMENT:
+        yield Finding(
+            CLUSTERS_EQUAL_LABELS,
+            "The clusters are the labels under other names "
+            f"(adjusted mutual information {statistics['adjusted_mutual_information']:.3f}), "
+            "so training on them is supervised training.",
+            "Take the column that holds the label out of the auxiliary information.",
+        )
+    elif statistics["independence_p_value"] > CHANCE_LEVEL:
+        yield Finding(
+            CLUSTERS_INDEPENDENT_OF_LABELS,
+            f"I(Z;T) is {statistics['mutual_information_bits']:.3f} bits, and clusters of the same sizes "
+            f"filled by chance give {statistics['expected_mutual_information_bits']:.3f}.",
+            "Choose other auxiliary information, or coarser clusters if these are almost all singletons.",
+        )
+
+
+def _about_tags(tags: list[str]) -> Iterator[Finding]:
+    if tags:
+        yield Finding(
+            TAGS_NAME_THE_LABEL,
+            f"{len(tags)} {'tag names' if len(tags) == 1 else 'tags name'} the label: {listed(tags, 5)}.",
+            "Put them on the stop list if the accuracy should show what unsupervised tags are worth.",
+        )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

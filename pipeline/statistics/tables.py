@@ -1,0 +1,155 @@
+"""Reading CSV, TSV, JSON lines and Parquet in batches, whatever their size."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pyarrow.types as types
+
+from pipeline.errors import UserError, listed
+
+_BATCH_ROWS = 1 << 18
+_JSON_BATCH_ROWS = 1 << 16
+_READ_BYTES = 1 << 22
+
+Batches = Iterator[pa.RecordBatch]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file of which any columns can be read in batches."""
+
+    path: Path
+    columns: list[str]
+    """Those that hold one value a row; lists, structs and bytes are neither clusters nor labels."""
+    read: Callable[[Sequence[str]], Batches]
+    """Batches with the columns named. Raises `UserError` where the file turns out to be broken."""
+
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Raises `UserError` unless there are such columns."""
+        for name in names:
+            if name not in self.columns:
+                raise UserError(f"{self.path} has no column {name}: it has {listed(self.columns)}")
+
+
+def open_table(path: Path) -> Table:
+    """Raises `UserError` if `path` is missing, empty or not a table."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name one table file in it")
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: check its name and folder")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty: give a file with columns and rows")
+    open_columns = _FORMATS.get(path.suffix.lower())
+    if open_columns is None:
+        raise UserError(f"{path} is not a table by its name: it must end in {listed(list(_FORMATS))}")
+
+    def read(columns: Sequence[str]) -> Batches:
+        with _told_as_broken(path):
+            yield from batches(path, columns)
+
+    with _told_as_broken(path):
+        columns, batches = open_columns(path)
+    repeated = {name for name in columns if columns.count(name) > 1}
+    if repeated:
+        raise UserError(f"{path} has two columns {min(repeated)}: give them different names")
+    return Table(path, columns, read)
+
+
+@contextmanager
+def _told_as_broken(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError, json.JSONDecodeError) as error:
+        reason = str(error).splitlines()[0].rstrip(". ")
+        raise UserError(f"{path} cannot be read as a {path.suffix} table: {reason}") from None
+
+
+_Opened = tuple[list[str], Callable[[Path, Sequence[str]], Batches]]
+
+
+def _open_parquet(path: Path) -> _Opened:
+    schema = pyarrow.parquet.read_schema(path)
+    return [field.name for field in schema if _holds_one_value(field.type)], _read_parquet
+
+
+def _read_parquet(path: Path, columns: Sequence[str]) -> Batches:
+    # Without pre_buffer and with a small buffer, pages are read as they are needed and a row group of any
+    # size takes no more memory than a small one.
+    with pyarrow.parquet.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False) as file:
+        yield from file.iter_batches(_BATCH_ROWS, columns=list(columns))
+
+
+def _holds_one_value(kind: pa.DataType) -> bool:
+    if types.is_dictionary(kind):
+        return _holds_one_value(kind.value_type)
+    return not (types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _open_delimited(path: Path, delimiter: str) -> _Opened:
+    with pyarrow.csv.open_csv(path, parse_options=_delimited_by(delimiter)) as reader:
+        return reader.schema.names, partial(_read_delimited, delimiter=delimiter)
+
+
+def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> Batches:
+    # Every value stays the text that it is: types guessed from the first block fail on a later one.
+    convert = pyarrow.csv.ConvertOptions(
+        include_columns=list(columns),
+        column_types=dict.fromkeys(columns, pa.string()),
+        strings_can_be_null=False,
+    )
+    block = pyarrow.csv.ReadOptions(block_size=_READ_BYTES)
+    with pyarrow.csv.open_csv(path, block, _delimited_by(delimiter), convert) as reader:
+        yield from reader
+
+
+def _delimited_by(delimiter: str) -> pyarrow.csv.ParseOptions:
+    return pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+
+
+def _open_json_lines(path: Path) -> _Opened:
+    with path.open(encoding="utf-8-sig") as file:
+        first_rows = list(itertools.islice(_json_rows(file), _JSON_BATCH_ROWS))
+    nested = {name for row in first_rows for name, value in row.items() if isinstance(value, list | dict)}
+    names = dict.fromkeys(name for row in first_rows for name in row)
+    return [name for name in names if name not in nested], _read_json_lines
+
+
+def _read_json_lines(path: Path, columns: Sequence[str]) -> Batches:
+    with path.open(encoding="utf-8-sig") as file:
+        rows = _json_rows(file)
+        while batch := list(itertools.islice(rows, _JSON_BATCH_ROWS)):
+            arrays = [pa.array([_as_text(row.get(name)) for row in batch], pa.string()) for name in columns]
+            yield pa.record_batch(arrays, names=list(columns))
+
+
+def _json_rows(file: TextIO) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            raise pa.ArrowInvalid(f"line {number} is not an object")
+        yield row
+
+
+def _as_text(value: Any) -> str | None:
+    # A column may hold numbers on one line and text on the next; as text they are one type.
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+_FORMATS: dict[str, Callable[[Path], _Opened]] = {
+    ".csv": partial(_open_delimited, delimiter=","),
+    ".tsv": partial(_open_delimited, delimiter="\t"),
+    ".jsonl": _open_json_lines,
+    ".ndjson": _open_json_lines,
+    ".parquet": _open_parquet,
+}

@@ -1,0 +1,102 @@
+"""Counting a table that comes in batches, in memory that grows with its distinct values and not its rows."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.statistics.contingency import UNKNOWN, Codes, Contingency, Counts
+from pipeline.statistics.values import Column, encoded
+
+_PENDING_CELLS = 1 << 20
+
+
+class Coder:
+    """Gives each value of a column one code, the same in every batch."""
+
+    def __init__(self) -> None:
+        self._code_of: dict[Any, int] = {}
+
+    @property
+    def values(self) -> list[Any]:
+        """The value of each code."""
+        return list(self._code_of)
+
+    def __len__(self) -> int:
+        return len(self._code_of)
+
+    def codes(self, column: Column) -> Codes:
+        """`UNKNOWN` for null, NaN and blank text."""
+        batch_codes_N, batch_values = encoded(column)
+        return np.append(self.codes_of_values(batch_values.to_pylist()), UNKNOWN)[batch_codes_N]
+
+    def codes_of_values(self, values: list[Any]) -> Codes:
+        code_of = self._code_of
+        codes = (code_of.setdefault(value, len(code_of)) for value in values)
+        return np.fromiter(codes, np.int64, count=len(values))
+
+
+class Tally:
+    """How often each cluster meets each label, over the batches given so far."""
+
+    def __init__(self, clusters: Coder | None = None, labels: Coder | None = None) -> None:
+        self.clusters = Coder() if clusters is None else clusters
+        self.labels = Coder() if labels is None else labels
+        self.rows = 0
+        self._merged: Contingency | None = None
+        self._pending: list[Contingency] = []
+
+    def add(self, clusters: Column, labels: Column) -> None:
+        """Counts one batch: two columns of one length and of any type."""
+        self.add_codes(self.clusters.codes(clusters), self.labels.codes(labels))
+
+    def add_codes(self, clusters_N: Codes, labels_N: Codes) -> None:
+        """As `add`, with codes that the two coders gave."""
+        self.rows += clusters_N.size
+        self._add_table(Contingency.of_codes(clusters_N, labels_N - UNKNOWN))
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """The tally of both files' rows: equal values are one value, whatever their codes."""
+        both = Tally()
+        for part in (self, other):
+            clusters_K = both.clusters.codes_of_values(part.clusters.values)
+            labels_L = both.labels.codes_of_values(part.labels.values)
+            both.rows += part.rows
+            both._add_table(part._table().recoded(clusters_K, np.append(0, labels_L - UNKNOWN)))
+        return both
+
+    @property
+    def labelled(self) -> Contingency:
+        """The table of the rows whose cluster and label are both known."""
+        table = self._table()
+        return table.recoded(
+            np.arange(table.cluster_sizes_K.size), np.arange(table.label_sizes_L.size) + UNKNOWN
+        )
+
+    @property
+    def cluster_sizes_K(self) -> Counts:
+        """Over the rows whose cluster is known, with or without a label."""
+        return self._table().cluster_sizes_K
+
+    @property
+    def rows_without_cluster(self) -> int:
+        return self.rows - self._table().rows
+
+    def _add_table(self, table: Contingency) -> None:
+        # In these tables label 0 is the unknown one and every other code is one higher, so that one table
+        # gives the sizes over all rows and the counts over the labelled ones.
+        self._pending.append(table)
+        waiting = sum(pending.counts_C.size for pending in self._pending)
+        # Merging costs as much as the result has cells: waiting for as many merges each one few times.
+        if waiting > max(_PENDING_CELLS, 0 if self._merged is None else self._merged.counts_C.size):
+            self._table()
+
+    def _table(self) -> Contingency:
+        if self._pending:
+            parts = self._pending if self._merged is None else [self._merged, *self._pending]
+            self._merged = Contingency.merged(parts) if len(parts) > 1 else parts[0]
+            self._pending = []
+        if self._merged is None:
+            nothing: NDArray[np.int64] = np.zeros(0, np.int64)
+            return Contingency.of_codes(nothing, nothing)
+        return self._merged

@@ -1,0 +1,50 @@
+"""From a column of any type to codes: equal values get equal codes, what is unknown gets none."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.statistics.contingency import UNKNOWN, Codes
+
+Column: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[Any]
+
+
+def encoded(column: Column) -> tuple[Codes, pa.Array]:
+    """Codes in order of first appearance, and the value of each code.
+
+    Null, NaN and text without a visible character are unknown and get `UNKNOWN`.
+    """
+    array = as_array(column)
+    if pa.types.is_dictionary(array.type):
+        codes_N, values = _encoded(array.dictionary)
+        # Two entries of a dictionary may hold one value, and an entry may be unknown.
+        indices = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return np.where(indices >= 0, np.append(codes_N, UNKNOWN)[indices], UNKNOWN), values
+    return _encoded(array)
+
+
+def as_array(column: Column) -> pa.Array:
+    if isinstance(column, pa.ChunkedArray):
+        return column.unify_dictionaries().combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    return column if isinstance(column, pa.Array) else pa.array(column)
+
+
+def _encoded(array: pa.Array) -> tuple[Codes, pa.Array]:
+    if pa.types.is_null(array.type):
+        return np.full(len(array), UNKNOWN, np.int64), array.slice(0, 0)
+    known = without_unknown(array).dictionary_encode()
+    codes_N = known.indices.fill_null(UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes_N, known.dictionary
+
+
+def without_unknown(array: pa.Array) -> pa.Array:
+    """NaN and blank text become null."""
+    if pa.types.is_floating(array.type):
+        return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        blank = pc.equal(pc.utf8_trim_whitespace(array), "")
+        return pc.if_else(blank, pa.scalar(None, array.type), array)
+    return array

@@ -1,0 +1,66 @@
+"""Parquet -> pixels: every image of a split decoded once into one uint8 tensor."""
+
+import io
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pipeline.shards import read_columns, shard_paths
+
+MAX_ASPECT = 2
+"""Images longer than this are cut to their middle, so that one panorama does not widen the whole tensor."""
+
+
+@dataclass(frozen=True)
+class PixelStore:
+    """Images of a split, resident in memory; smaller ones lie at the top left of their canvas."""
+
+    ids: list[str]
+    canvas_NCHW: Tensor
+    """uint8, C = 3."""
+    sizes_N2: Tensor
+    """int64, height and width of each image."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device) -> "PixelStore":
+        return PixelStore(self.ids, self.canvas_NCHW.to(device), self.sizes_N2.to(device))
+
+
+def load_pixels(images: Path, split: str) -> PixelStore:
+    """Decodes all images of `split`. Only `id`, `image`, `width` and `height` are read: labels never are."""
+    shape = read_columns(images, split, ["id", "width", "height"])
+    ids = shape.column("id").to_pylist()
+    heights_N, widths_N = (shape.column(name).to_numpy() for name in ("height", "width"))
+    shorter_N = np.minimum(heights_N, widths_N)
+    sizes_N2 = np.stack([np.minimum(side, MAX_ASPECT * shorter_N) for side in (heights_N, widths_N)], axis=1)
+    height, width = (int(side) for side in sizes_N2.max(axis=0)) if ids else (1, 1)
+    canvas_NHWC = np.zeros((len(ids), height, width, 3), np.uint8)
+
+    def decode(position: int, encoded: bytes) -> None:
+        with Image.open(io.BytesIO(encoded)) as image:
+            pixels_HWC = np.asarray(image)
+        rows, columns = (int(side) for side in sizes_N2[position])
+        top, left = (pixels_HWC.shape[0] - rows) // 2, (pixels_HWC.shape[1] - columns) // 2
+        canvas_NHWC[position, :rows, :columns] = pixels_HWC[top : top + rows, left : left + columns]
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for _ in threads.map(decode, range(len(ids)), _encoded_images(images, split)):
+            pass
+    canvas_NCHW = torch.from_numpy(canvas_NHWC).permute(0, 3, 1, 2)
+    return PixelStore(ids, canvas_NCHW, torch.from_numpy(sizes_N2.astype(np.int64)))
+
+
+def _encoded_images(images: Path, split: str) -> Iterator[bytes]:
+    for path in shard_paths(images, split):
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=1024, columns=["image"]):
+            yield from batch.column("image").field("bytes").to_pylist()

@@ -1,0 +1,37 @@
+"""Clusters remade from the encoder's own features: the E step of the EM scheme (arXiv 2202.06670)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.clustering.lloyd import fit_kmeans
+
+
+def recluster(
+    embeddings_ND: Tensor, previous_N: Tensor, settings: dict[str, Any], epoch: int, seed: int
+) -> tuple[Tensor, dict[str, float]]:
+    """K-means on normalised head outputs. Returns the new clusters (N,) and their row of the trajectory.
+
+    `settings` are k-means' `clusters`, `iterations` and `restarts`; labels play no part.
+    """
+    fitted = fit_kmeans(embeddings_ND, seed=seed, **settings)
+    sizes_K = torch.bincount(fitted.labels_N).double()
+    shares_K = sizes_K / sizes_K.sum()
+    row = {
+        "epoch": epoch,
+        "clusters": len(sizes_K),
+        "singletons": int((sizes_K == 1).sum()),
+        "largest_share": float(shares_K.max()),
+        "cluster_entropy_bits": float(-(shares_K * shares_K.log2()).sum()),
+        "moved_share": moved_share(previous_N, fitted.labels_N),
+    }
+    return fitted.labels_N, row
+
+
+def moved_share(before_N: Tensor, after_N: Tensor) -> float:
+    """Share of images whose cluster is not where most of their former cluster went: 0 after renaming."""
+    pairs_P2, counts_P = torch.stack([before_N, after_N], dim=1).unique(dim=0, return_counts=True)
+    kept_K = torch.zeros(int(before_N.max()) + 1, dtype=counts_P.dtype, device=counts_P.device)
+    kept_K.scatter_reduce_(0, pairs_P2[:, 0], counts_P, "amax", include_self=True)
+    return 1 - float(kept_K.sum()) / len(before_N)

@@ -1,0 +1,111 @@
+"""Stage 3: pixels and clusters -> an encoder. Labels are never read here."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from pipeline.augment import Normalizer
+from pipeline.clustering.assignments import Assignments, read_assignments
+from pipeline.devices import compute_dtype, device_name, pick_device
+from pipeline.encoders import build_encoder, resolved_stem_stride
+from pipeline.errors import UserError
+from pipeline.files import read_json
+from pipeline.objectives.registry import OBJECTIVES
+from pipeline.randomness import derived_seed
+from pipeline.schema import Layout
+from pipeline.shards import shard_paths
+from pipeline.store import PixelStore, load_pixels
+from pipeline.training.artifacts import EncoderConfig, write_artifacts
+from pipeline.training.loop import Trainer
+from pipeline.training.params import PretrainParams
+from pipeline.training.signals import StopRequest, end_with_parent
+from pipeline.training.state import StateFolder, fingerprint, state_root
+
+Built = TypeVar("Built")
+
+
+def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layout: Layout) -> None:
+    """Trains the encoder of `arm` and writes `layout.encoder(arm)`.
+
+    A run that was stopped or killed goes on where it was. Raises `UserError` for inputs that don't fit.
+    """
+    end_with_parent()
+    stop = StopRequest()
+    stop.listen()
+    device = pick_device()
+    assignments = read_assignments(layout.assignments(arm))
+    choices = {"arm": arm, "image_size": image_size, "seed": seed, "pretrain": params.model_dump()}
+    inputs = [*shard_paths(layout.images, "train"), layout.assignments(arm)]
+    states = StateFolder(state_root() / f"{arm}-{fingerprint(choices, inputs)}")
+    with states.locked():
+        store = load_pixels(layout.images, "train")
+        trainer, config = _build(params, arm, image_size, seed, layout, device, store, assignments)
+        trainer.run(states, stop)
+        provenance = choices | {
+            "epochs": params.epochs,
+            "train_images": len(store),
+            "device": device_name(device),
+            "precision": str(compute_dtype(params.precision, device)).removeprefix("torch."),
+        }
+        write_artifacts(
+            layout.encoder(arm),
+            trainer.encoder,
+            config,
+            provenance,
+            trainer.progress,
+            store.ids,
+            trainer.reclusterings,
+        )
+        states.discard()
+
+
+def _build(
+    params: PretrainParams,
+    arm: str,
+    image_size: int,
+    seed: int,
+    layout: Layout,
+    device: torch.device,
+    store: PixelStore,
+    assignments: Assignments,
+) -> tuple[Trainer, EncoderConfig]:
+    if len(store) < 2:
+        raise UserError(f"pretraining needs at least 2 train images, and {layout.images} has {len(store)}")
+    if assignments.ids != store.ids:
+        raise UserError(
+            f"{layout.assignments(arm)} does not list the images of {layout.images}: run `dvc repro`, which "
+            "makes both anew"
+        )
+    summary = read_json(layout.ingest_summary)
+    stem_stride = resolved_stem_stride(params.stem_stride, image_size)
+    encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))
+    objective = _with_seed(
+        derived_seed(seed, "objective"),
+        lambda: OBJECTIVES[params.objective](encoder.feature_dim, params.projection_dim, params.temperature),
+    )
+    trainer = Trainer(
+        encoder,
+        objective,
+        store.to(device),
+        torch.from_numpy(np.array(assignments.clusters_N)).to(device),
+        Normalizer(summary["mean"], summary["deviation"], device),
+        params,
+        image_size=image_size,
+        recluster_settings=assignments.recluster,
+        seed=seed,
+        dtype=compute_dtype(params.precision, device),
+        title=f"pretrain {arm}",
+    )
+    config = EncoderConfig(
+        params.encoder, stem_stride, encoder.feature_dim, image_size, summary["mean"], summary["deviation"]
+    )
+    return trainer, config
+
+
+def _with_seed(seed: int, build: Callable[[], Built]) -> Built:
+    """torch's layers draw their weights from a global generator; it is lent to them and put back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()

@@ -1,0 +1,13 @@
+"""The learning rate of each step."""
+
+import math
+
+
+def learning_rate_at(step: int, steps: int, peak: float, warmup_fraction: float) -> float:
+    """Rises over the first `warmup_fraction` of `steps`, then falls as half a cosine to peak / 1000."""
+    warmup = round(steps * warmup_fraction)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    floor = peak / 1000
+    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,22 @@
+"""Stage 2: train images -> clusters, and what they tell of the labels, in data/clusters/<arm>."""
+
+import typer
+
+from pipeline.clustering.run import cluster
+from pipeline.errors import told_in_a_sentence
+from pipeline.params import load_params
+from pipeline.schema import Layout
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(arm: str = typer.Argument(help="chosen, instance or label")) -> None:
+    """Clusters the train images: the arm `chosen` by cluster.method, a reference by its own name."""
+    with told_in_a_sentence():
+        params = load_params()
+        cluster(params.cluster, arm, params.seed, Layout())
+
+
+if __name__ == "__main__":
+    app()

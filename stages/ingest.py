@@ -1,0 +1,27 @@
+"""Stage 1: images and what is known of them -> checked, sharded Parquet in data/images."""
+
+import typer
+
+from pipeline.errors import told_in_a_sentence
+from pipeline.ingest.run import ingest
+from pipeline.params import load_params
+from pipeline.schema import Layout
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main() -> None:
+    """Reads ingest.source as params.yaml says; every refused input goes to rejects.parquet."""
+    with told_in_a_sentence():
+        params = load_params()
+        summary = ingest(params.ingest, params.seed, Layout())
+        counts = summary["images"]
+        images = f"{counts['train']:,} train and {counts['test']:,} test images"
+        print(f"ingest: {images}, {summary['rejected']:,} refused")
+        for note in summary["notes"]:
+            print(f"ingest: note: {note}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,220 @@
+"""A small but whole `data/` folder, as the stages before the report leave it."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pipeline.schema import ASSIGNMENTS_SCHEMA, REJECTS_SCHEMA, Layout, images_schema
+
+LABELS = ["boot", "loafer", "pump", "sandal", "slipper", "sneaker"]
+TOP1 = {"chosen": 0.75, "instance": 0.69, "label": 0.77}
+CLUSTERS = {"chosen": 6, "instance": 240, "label": 6}
+BITS = {"chosen": (1.9, 0.6), "instance": (2.58, 5.3), "label": (2.58, 0.0)}
+
+
+@dataclass
+class FakeData:
+    """What varies between the folders; `write` makes one."""
+
+    method: str = "attributes"
+    references: Sequence[str] = ("instance", "label")
+    labels: Sequence[str] = tuple(LABELS)
+    labelled: bool = True
+    top1: dict[str, float] = field(default_factory=lambda: dict(TOP1))
+    test_images: int = 600
+    train_images: int = 240
+    hashtag: str = "summer"
+    rejects: Sequence[tuple[str, str]] = ()
+    leaks: int = 0
+    reclustered: bool = False
+    landscape: bool = False
+    losses_rise: bool = False
+    statistics_findings: Sequence[dict[str, str]] = ()
+
+    def write(self, root: Path) -> Layout:
+        layout = Layout(root)
+        self._write_images(layout)
+        for arm in ["chosen", *self.references]:
+            for folder in (layout.clusters(arm), layout.encoder(arm), layout.evaluation(arm)):
+                folder.mkdir(parents=True)
+            self._write_clusters(layout, arm)
+            self._write_encoder(layout, arm)
+            self._write_evaluation(layout, arm)
+        return layout
+
+    def _label(self, index: int) -> str | None:
+        return self.labels[index % len(self.labels)] if self.labelled else None
+
+    def _write_images(self, layout: Layout) -> None:
+        layout.images.mkdir(parents=True)
+        schema = images_schema(["colour", "season"])
+        rows = [
+            {
+                "id": f"{index:04d}",
+                "image": {"bytes": _png(index), "path": f"{index}.png"},
+                "label": self._label(index),
+                "hashtags": [self.hashtag] if index % 2 else [],
+                "attributes": {"colour": ["red", "blue"][index % 2], "season": None},
+                "hierarchy": [],
+                "width": 16,
+                "height": 16,
+            }
+            for index in range(self.train_images)
+        ]
+        half = len(rows) // 2
+        for number, part in enumerate([rows[:half], rows[half:]]):
+            table = pa.Table.from_pylist(part, schema=schema)
+            pq.write_table(table, layout.images / f"train-{number:05d}-of-00002.parquet", row_group_size=64)
+        where, reasons = zip(*self.rejects, strict=True) if self.rejects else ((), ())
+        pq.write_table(pa.table({"where": where, "reason": reasons}, schema=REJECTS_SCHEMA), layout.rejects)
+        unlabelled = {"train": 0, "test": 0}
+        if not self.labelled:
+            unlabelled = {"train": self.train_images, "test": self.test_images}
+        summary = {
+            "source": "manifest",
+            "images": {"train": self.train_images, "test": self.test_images},
+            "rejected": len(self.rejects),
+            "labels": list(self.labels) if self.labelled else [],
+            "unlabelled": unlabelled,
+            "attributes": ["colour", "season"],
+            "hierarchy_depth": 0,
+            "images_with_hashtags": self.train_images // 2,
+            "duplicates": 0,
+            "leaks": self.leaks,
+            "mean": [0.5, 0.5, 0.5],
+            "deviation": [0.2, 0.2, 0.2],
+            "bytes": 1234,
+            "notes": ["no split column: a fifth became test"],
+        }
+        layout.ingest_summary.write_text(json.dumps(summary), encoding="utf-8")
+
+    def _write_clusters(self, layout: Layout, arm: str) -> None:
+        mutual, conditional = BITS[arm] if self.labelled else (None, None)
+        statistics = {
+            "method": self.method if arm == "chosen" else arm,
+            "clusters": CLUSTERS[arm],
+            "singletons": 0,
+            "largest_share": 0.3,
+            "cluster_entropy_bits": 2.5,
+            "label_entropy_bits": 2.58 if self.labelled else None,
+            "mutual_information_bits": mutual,
+            "conditional_entropy_bits": conditional,
+            "adjusted_mutual_information": 0.6 if self.labelled else None,
+            "normalized_mutual_information": 0.7 if self.labelled else None,
+            "findings": list(self.statistics_findings) if arm == "chosen" else [],
+        }
+        layout.statistics(arm).write_text(json.dumps(statistics), encoding="utf-8")
+        ids = [f"{index:04d}" for index in range(self.train_images)]
+        clusters = [min(index % 9, CLUSTERS[arm] - 1) for index in range(self.train_images)]
+        pq.write_table(
+            pa.table({"id": ids, "cluster": clusters}, schema=ASSIGNMENTS_SCHEMA), layout.assignments(arm)
+        )
+        if self.landscape and arm == "chosen":
+            points = [("attributes", f"top={k}", 0.5 * k, 0.2 * k * k) for k in range(1, 5)]
+            points += [("label", "", 2.58, 0.0), ("instance", "", 2.58, 5.3)]
+            columns = ["method", "setting", "mutual_information_bits", "conditional_entropy_bits"]
+            pd.DataFrame(points, columns=columns).to_csv(layout.clusters(arm) / "landscape.csv", index=False)
+
+    def _write_encoder(self, layout: Layout, arm: str) -> None:
+        falling = [5.2 - 0.4 * epoch + 0.02 * epoch**2 + 0.3 * len(arm) for epoch in range(1, 9)]
+        losses = falling[::-1] if self.losses_rise else falling
+        epochs = range(1, 9)
+        pd.DataFrame({"epoch": epochs, "loss": losses, "learning_rate": 0.1}).to_csv(
+            layout.encoder(arm) / "history.csv", index=False
+        )
+        pd.DataFrame({"epoch": epochs, "seconds": 12.5, "images_per_second": 830.0}).to_csv(
+            layout.encoder(arm) / "timing.csv", index=False
+        )
+        config = {
+            "encoder": "resnet18",
+            "device": "cpu",
+            "precision": "float32",
+            "versions": {"torch": "2.15.0"},
+        }
+        (layout.encoder(arm) / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    def _write_evaluation(self, layout: Layout, arm: str) -> None:
+        folder = layout.evaluation(arm)
+        if not self.labelled:
+            metrics: dict[str, Any] = dict.fromkeys(["top1", "top5", "knn_top1", "top1_low", "top1_high"])
+            metrics |= {"classes": 0, "regularisation": None, "reason": "no image has a label."}
+        else:
+            predictions = self._predictions(arm)
+            predictions.to_parquet(folder / "predictions.parquet", index=False)
+            right = predictions["label"] == predictions["predicted"]
+            low, high = wilson(int(right.sum()), len(right))
+            metrics = {
+                "top1": float(right.mean()),
+                "top5": 0.95,
+                "knn_top1": 0.6,
+                "top1_low": low,
+                "top1_high": high,
+            }
+            metrics |= {"classes": len(self.labels), "regularisation": 0.1, "reason": None}
+            recall = right.groupby(predictions["label"]).mean()
+            pd.DataFrame(
+                {
+                    "label": self.labels,
+                    "train_images": self.train_images // len(self.labels),
+                    "test_images": [int((predictions["label"] == label).sum()) for label in self.labels],
+                    "recall": [recall.get(label) for label in self.labels],
+                    "precision": 0.5,
+                }
+            ).to_csv(folder / "per_class.csv", index=False)
+        metrics |= {"protocol": "lbfgs", "train_images": self.train_images, "test_images": self.test_images}
+        (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+        if self.reclustered and arm == "chosen":
+            self._write_trajectory(layout)
+
+    def _write_trajectory(self, layout: Layout) -> None:
+        table = pd.DataFrame({"epoch": range(1, 6), "clusters": range(20, 25), "singletons": 0})
+        table["largest_share"], table["cluster_entropy_bits"] = 0.2, 4.0
+        table["moved_share"] = [None, 0.5, 0.4, 0.2, 0.1]
+        if self.labelled:
+            table["mutual_information_bits"] = [1.0, 1.4, 1.6, 1.7, 1.75]
+            table["conditional_entropy_bits"] = [3.0, 2.6, 2.4, 2.3, 2.25]
+        table.to_csv(layout.evaluation("chosen") / "trajectory.csv", index=False)
+
+    def _predictions(self, arm: str) -> pd.DataFrame:
+        """Exactly `top1` of the test images are right; which ones is drawn, equally for every arm."""
+        order = np.random.default_rng(0).permutation(self.test_images)
+        right = np.zeros(self.test_images, dtype=bool)
+        right[order[: round(self.top1[arm] * self.test_images)]] = True
+        labels = [self.labels[index % len(self.labels)] for index in range(self.test_images)]
+        wrong = [self.labels[(index + 1) % len(self.labels)] for index in range(self.test_images)]
+        predicted = [label if ok else other for label, other, ok in zip(labels, wrong, right, strict=True)]
+        ids = [f"t{index:04d}" for index in range(self.test_images)]
+        return pd.DataFrame({"id": ids, "label": labels, "predicted": predicted})
+
+
+def wilson(right: int, images: int) -> tuple[float, float]:
+    z, share = 1.96, right / images
+    centre, scale = share + z * z / (2 * images), 1 + z * z / images
+    half = z * sqrt(share * (1 - share) / images + z * z / (4 * images**2))
+    return (centre - half) / scale, (centre + half) / scale
+
+
+def _png(index: int) -> bytes:
+    """A 16 x 16 picture that differs from every other index."""
+    pixels = np.zeros((16, 16, 3), dtype=np.uint8)
+    pixels[..., 0], pixels[..., 1] = (40 * index) % 256, (7 * index) % 256
+    pixels[4:12, 4:12, 2] = index % 256
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def fake_data() -> type[FakeData]:
+    return FakeData

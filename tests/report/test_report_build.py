@@ -1,0 +1,221 @@
+"""The whole report on small folders: every variant, every border, every stranger's string."""
+
+import csv
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from pipeline.errors import UserError
+from pipeline.params import Params, check_params
+from pipeline.report.build import build_report
+from pipeline.schema import Layout
+
+XSS = "<img src=x onerror=alert(1)>"
+VOID = {"meta", "link", "img", "br", "use", "path", "rect"}
+
+
+class Outline(HTMLParser):
+    """What a browser would make of a page, as far as these tests ask."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag, "elements close in the order in which they opened"
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def params_of(data) -> Params:
+    cluster = {"method": data.method}
+    if data.method == "column":
+        cluster["column"] = {"name": "tag"}
+    return check_params({"cluster": cluster, "report": {"references": list(data.references)}})
+
+
+def built(data, root: Path) -> Layout:
+    layout = data.write(root)
+    build_report(params_of(data), layout)
+    return layout
+
+
+def page_of(layout: Layout) -> str:
+    return (layout.report / "report.html").read_text(encoding="utf-8")
+
+
+VARIANTS = {
+    "three arms": {"landscape": True, "rejects": [("a.jpg", "truncated")], "leaks": 2},
+    "re-clustered": {"method": "kmeans", "reclustered": True, "references": ["instance"]},
+    "re-clustered without labels": {"method": "kmeans", "reclustered": True, "labelled": False},
+    "no labels": {"labelled": False},
+    "single arm": {"references": []},
+    "many classes": {"labels": [f"class {n}" for n in range(40)], "test_images": 1200},
+    "strangers' strings": {
+        "labels": [XSS, "</script>", "a|b", "$x$", "шапка", "6"],
+        "hashtag": XSS,
+        "rejects": [(XSS, "</script>|")],
+        "statistics_findings": [{"code": "c", "sentence": XSS}],
+    },
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_page_is_whole_and_alone(fake_data, tmp_path, variant: str):
+    page = page_of(built(fake_data(**VARIANTS[variant]), tmp_path))
+    outline = Outline(page)
+    assert outline.open == []
+    assert len(outline.named("h1")) == 1
+    assert [a for a in outline.named("svg") if a.get("role") != "img" or not a.get("aria-labelledby")] == []
+    assert all(attrs.get("alt") for attrs in outline.named("img"))
+    assert all(attrs.get("scope") in {"col", "row"} for attrs in outline.named("th"))
+    assert len(outline.named("caption")) == len(outline.named("table"))
+    ids = [attrs["id"] for _, attrs in outline.tags if attrs.get("id")]
+    assert len(ids) == len(set(ids))
+    for target in [str(a.get("href")) for a in outline.named("a")]:
+        assert target.removeprefix("#") in ids, "links lead to places on the page"
+    for _, attrs in outline.tags:
+        assert not [name for name in attrs if name.startswith("on")], "no handler in an attribute"
+        for name in ("src", "href", "xlink:href"):
+            assert (attrs.get(name) or "#").startswith(("#", "data:")), "nothing is loaded from elsewhere"
+    assert len(outline.named("script")) == 1
+    assert len(page.encode()) < 5_000_000
+
+
+def test_strangers_strings_stay_text(fake_data, tmp_path):
+    layout = built(fake_data(**VARIANTS["strangers' strings"]), tmp_path)
+    outline = Outline(page_of(layout))
+    texts = [text.strip() for text in outline.texts]
+    assert not [attrs for attrs in outline.named("img") if attrs.get("src") == "x"]
+    for told in (XSS, "</script>", "a|b", "$x$"):
+        assert told in texts
+    assert any(text.startswith(f"#{XSS}") for text in texts), "the hashtag of a card"
+
+
+def test_strangers_strings_stay_text_in_markdown(fake_data, tmp_path):
+    layout = built(fake_data(**VARIANTS["strangers' strings"]), tmp_path)
+    markdown = (layout.report / "report.md").read_text(encoding="utf-8")
+    outline = Outline(MarkdownIt("gfm-like", {"linkify": False}).render(markdown))
+    assert outline.named("img") == outline.named("script") == []
+    for told in (XSS, "</script>", "a|b", "$x$", "</script>|"):
+        assert told in outline.texts
+
+
+def test_metrics_and_points_hold_the_figures_of_the_stages(fake_data, tmp_path):
+    layout = built(fake_data(), tmp_path)
+    metrics = json.loads((layout.report / "metrics.json").read_text())
+    assert list(metrics) == ["chosen", "instance", "label", "gap_closed"]
+    assert metrics["chosen"] == {
+        "method": "attributes",
+        "clusters": 6,
+        "mutual_information_bits": 1.9,
+        "conditional_entropy_bits": 0.6,
+        "top1": 0.75,
+        "top5": 0.95,
+        "knn_top1": 0.6,
+    }
+    assert metrics["gap_closed"] == pytest.approx(0.06 / 0.08)
+    with (layout.report / "points.csv").open() as file:
+        points = list(csv.DictReader(file))
+    for row in points:
+        told = metrics[row.pop("arm")]
+        assert {key: str(value) for key, value in told.items()} == row
+
+
+def test_without_labels_figures_are_null(fake_data, tmp_path):
+    layout = built(fake_data(labelled=False), tmp_path)
+    metrics = json.loads((layout.report / "metrics.json").read_text())
+    assert metrics["gap_closed"] is None
+    assert metrics["chosen"] == {"method": "attributes", "clusters": 6} | dict.fromkeys(
+        ["mutual_information_bits", "conditional_entropy_bits", "top1", "top5", "knn_top1"]
+    )
+    page = page_of(layout)
+    assert "No image has a label." in page
+    assert "I(Z;T)" not in page
+    assert "interval" not in page
+
+
+def test_a_missing_reference_leaves_the_gap_open(fake_data, tmp_path):
+    layout = built(fake_data(references=["instance"]), tmp_path)
+    metrics = json.loads((layout.report / "metrics.json").read_text())
+    assert list(metrics) == ["chosen", "instance", "gap_closed"]
+    assert metrics["gap_closed"] is None
+
+
+def test_remade_clusters_are_judged_by_the_last_ones(fake_data, tmp_path):
+    layout = built(fake_data(method="kmeans", reclustered=True), tmp_path)
+    chosen = json.loads((layout.report / "metrics.json").read_text())["chosen"]
+    assert (chosen["clusters"], chosen["mutual_information_bits"], chosen["conditional_entropy_bits"]) == (
+        24,
+        1.75,
+        2.25,
+    )
+    for name in ("report.html", "report.md"):
+        assert "last time (after epoch 5)" in (layout.report / name).read_text(encoding="utf-8")
+
+
+def test_the_same_inputs_give_the_same_bytes(fake_data, tmp_path):
+    data = fake_data(landscape=True)
+    layout = built(data, tmp_path)
+    first = {path.name: path.read_bytes() for path in layout.report.iterdir()}
+    build_report(params_of(data), layout)
+    assert {path.name: path.read_bytes() for path in layout.report.iterdir()} == first
+    assert sorted(first) == ["metrics.json", "points.csv", "report.html", "report.md"]
+
+
+def test_the_table_the_verdict_and_the_path_come_last(fake_data, tmp_path, capsys):
+    layout = built(fake_data(), tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.rstrip().endswith(str(layout.report / "report.html"))
+    lines = [line.rstrip() for line in printed.splitlines()]
+    assert any(line.startswith("attributes") and "75.0 %" in line and "71.4" in line for line in lines)
+    assert "Clusters from attributes reach" in printed
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "clusters/label/statistics.json",
+        "evaluations/instance/metrics.json",
+        "evaluations/chosen/predictions.parquet",
+        "encoders/chosen/history.csv",
+        "images/summary.json",
+    ],
+)
+def test_a_stage_that_has_not_run_is_named(fake_data, tmp_path, missing: str):
+    data = fake_data()
+    layout = data.write(tmp_path)
+    (tmp_path / missing).unlink()
+    with pytest.raises(UserError, match=rf"{Path(missing).name} is missing.*dvc repro"):
+        build_report(params_of(data), layout)
+    assert not layout.report.exists(), "nothing half-written remains"
+
+
+def test_the_report_needs_no_learning_library():
+    told = (
+        "import sys, pipeline.report.build; print(sorted({'torch', 'sklearn', 'scipy'} & set(sys.modules)))"
+    )
+    printed = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"

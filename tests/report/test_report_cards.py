@@ -1,0 +1,75 @@
+import base64
+import io
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pipeline.report.cards import CARDS, EXAMPLES, cluster_cards
+
+
+def test_a_card_counts_what_the_cluster_holds(fake_data, tmp_path):
+    data = fake_data()
+    layout = data.write(tmp_path)
+    cards = cluster_cards(layout, "chosen")
+    clusters = pq.read_table(layout.assignments("chosen"))["cluster"].to_pylist()
+    assert [card.images for card in cards] == sorted(Counter(clusters).values(), reverse=True)
+    card = cards[0]
+    members = [index for index, cluster in enumerate(clusters) if cluster == card.cluster]
+    labels = Counter(data.labels[index % 6] for index in members)
+    assert card.share == pytest.approx(len(members) / 240)
+    assert card.purity == pytest.approx(max(labels.values()) / len(members))
+    assert labels[card.label] == max(labels.values())
+
+
+def test_examples_are_the_clusters_own_images(fake_data, tmp_path):
+    """The picture of image i has red 40 i and green 7 i, so that a thumbnail tells where it comes from."""
+    layout = fake_data().write(tmp_path)
+    card = cluster_cards(layout, "chosen")[1]
+    clusters = pq.read_table(layout.assignments("chosen"))["cluster"].to_pylist()
+    members = [index for index, cluster in enumerate(clusters) if cluster == card.cluster]
+    assert len(card.examples) == EXAMPLES
+    for example, index in zip(card.examples, members[:: len(members) // EXAMPLES], strict=False):
+        with Image.open(io.BytesIO(base64.b64decode(example.picture.partition(",")[2]))) as image:
+            red, green, _ = image.convert("RGB").getpixel((0, 0))
+        assert (red, green) == (
+            pytest.approx(40 * index % 256, abs=25),
+            pytest.approx(7 * index % 256, abs=25),
+        )
+
+
+def test_marks_are_what_is_more_frequent_inside(fake_data, tmp_path):
+    layout = fake_data().write(tmp_path)
+    ids = pq.read_table(layout.assignments("chosen"))["id"].to_pylist()
+    red_apart = [int(id_) % 2 for id_ in ids]
+    pq.write_table(pa.table({"id": ids, "cluster": red_apart}), layout.assignments("chosen"))
+    red, blue = cluster_cards(layout, "chosen")
+    assert [(trait.text, trait.share) for trait in red.traits] == [("colour=red", 1.0)]
+    assert [trait.text for trait in blue.traits] == ["#summer", "colour=blue"]
+
+
+def test_remade_clusters_take_the_place_of_the_first(fake_data, tmp_path):
+    layout = fake_data().write(tmp_path)
+    ids = pq.read_table(layout.assignments("chosen"))["id"].to_pylist()
+    remade = pa.table({"id": ids, "cluster": [7] * len(ids)})
+    pq.write_table(remade, layout.encoder("chosen") / "assignments.parquet")
+    (card,) = cluster_cards(layout, "chosen")
+    assert (card.cluster, card.images) == (7, 240)
+
+
+def test_without_labels_nothing_is_said_of_them(fake_data, tmp_path):
+    for card in cluster_cards(fake_data(labelled=False).write(tmp_path), "chosen"):
+        assert card.label is None
+        assert card.purity is None
+        assert {example.label for example in card.examples} == {None}
+
+
+def test_many_small_clusters_give_only_the_first_cards(fake_data, tmp_path):
+    layout = fake_data().write(tmp_path)
+    ids = pq.read_table(layout.assignments("chosen"))["id"].to_pylist()
+    pq.write_table(pa.table({"id": ids, "cluster": range(len(ids))}), layout.assignments("chosen"))
+    cards = cluster_cards(layout, "chosen")
+    assert [card.cluster for card in cards] == list(range(CARDS))
+    assert all(len(card.examples) == 1 for card in cards)

@@ -1,0 +1,41 @@
+from pipeline.files import read_json
+from pipeline.report.arms import read_arms
+from pipeline.report.findings import findings
+
+
+def found(data, tmp_path, **summary):
+    layout = data.write(tmp_path)
+    told = read_json(layout.ingest_summary) | summary
+    return findings(read_arms(layout, list(data.references)), told)
+
+
+def test_sound_data_has_no_finding(fake_data, tmp_path):
+    assert found(fake_data(test_images=4000), tmp_path) == []
+
+
+def test_each_fault_has_its_code(fake_data, tmp_path):
+    data = fake_data(
+        losses_rise=True,
+        references=["instance", "label"],
+        top1={"chosen": 0.75, "instance": 0.70, "label": 0.70},
+        statistics_findings=[{"code": "many_singletons", "sentence": "half are alone", "cure": "Join them."}],
+    )
+    told = found(data, tmp_path, leaks=3, duplicates=2, unlabelled={"train": 24, "test": 0})
+    assert [finding.code for finding in told] == [
+        "leaked_test_images",
+        "duplicate_images",
+        "unlabelled_images",
+        "few_test_images",
+        "no_gap",
+        "loss_did_not_fall",
+        "many_singletons",
+        "loss_did_not_fall",
+        "loss_did_not_fall",
+    ]
+    assert told[0].sentence.startswith("3 test images")
+    assert "10.0 %" in told[2].sentence
+    assert (told[6].sentence, told[6].cure, told[6].where) == ("Half are alone.", "Join them.", "chosen")
+
+
+def test_nothing_is_said_of_labels_where_there_are_none(fake_data, tmp_path):
+    assert found(fake_data(labelled=False), tmp_path) == []

@@ -1,0 +1,150 @@
+"""The verdict, case by case: it says what is true and no more."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.clustering.params import AttributesParams, ClusterParams, ColumnParams
+from pipeline.report.arms import read_arms
+from pipeline.report.verdict import LUCK, Standings, gap_closed, standings, verdict
+from pipeline.report.wording import clusters_phrase
+
+
+def said(data, tmp_path: Path) -> str:
+    arms = read_arms(data.write(tmp_path), list(data.references))
+    return verdict(standings(arms), clusters_phrase(data.method, ClusterParams()))
+
+
+def top1(chosen: float, instance: float, label: float) -> dict[str, float]:
+    return {"chosen": chosen, "instance": instance, "label": label}
+
+
+def test_between_the_references(fake_data, tmp_path):
+    text = said(fake_data(), tmp_path)
+    assert text.startswith("Clusters from attributes reach 75.0 % linear top-1: ")
+    assert "6.0 points above self-supervision at 69.0 % (95 % interval " in text
+    assert "2.0 points below the label reference at 77.0 %" in text
+    assert "75 % of the gap between the two is closed" in text
+    assert text.endswith(f"{LUCK}.")
+    assert text.count(".") - len(re.findall(r"\d\.\d", text)) == text.count("report.") + 1, "one sentence"
+
+
+def test_above_the_label_reference(fake_data, tmp_path):
+    text = said(fake_data(top1=top1(0.80, 0.70, 0.76)), tmp_path)
+    assert "4.0 points above the label reference at 76.0 %" in text
+    assert "167 % of the gap" in text
+
+
+def test_below_self_supervision(fake_data, tmp_path):
+    text = said(fake_data(top1=top1(0.60, 0.70, 0.80)), tmp_path)
+    assert "10.0 points below self-supervision at 70.0 %" in text
+    assert "none of the gap between the references is closed" in text
+    assert "above" not in text
+
+
+def test_a_difference_inside_its_interval_is_not_claimed(fake_data, tmp_path):
+    text = said(fake_data(top1=top1(0.705, 0.70, 0.80)), tmp_path)
+    assert "no clear difference from self-supervision at 70.0 % (+0.5 points, 95 % interval " in text
+    assert "points above self" not in text
+    assert "5 % of the gap between the two is closed" in text
+
+
+def test_labels_no_better_than_self_supervision(fake_data, tmp_path):
+    text = said(fake_data(top1=top1(0.75, 0.70, 0.66)), tmp_path)
+    assert "no share of a gap is closed, as the label reference is not above self-supervision" in text
+    assert "% of the gap" not in text
+
+
+def test_a_gap_inside_its_interval_is_not_divided_by(fake_data, tmp_path):
+    text = said(fake_data(top1=top1(0.75, 0.70, 0.705)), tmp_path)
+    assert "too close together to say what share" in text
+    assert "% of the gap" not in text
+
+
+def test_only_the_floor(fake_data, tmp_path):
+    text = said(fake_data(references=["instance"]), tmp_path)
+    assert "above self-supervision" in text
+    assert "label" not in text
+    assert "gap" not in text
+
+
+def test_only_the_ceiling(fake_data, tmp_path):
+    text = said(fake_data(references=["label"]), tmp_path)
+    assert "below the label reference" in text
+    assert "self-supervision" not in text
+    assert "gap" not in text
+
+
+def test_no_reference(fake_data, tmp_path):
+    text = said(fake_data(references=[]), tmp_path)
+    assert "reach 75.0 % linear top-1 (95 % interval 71.4 % to 78.3 %)" in text
+    assert "whether that is better than self-supervision stays open" in text
+
+
+def test_no_labels(fake_data, tmp_path):
+    assert said(fake_data(labelled=False), tmp_path) == "No image has a label."
+
+
+def test_no_labels_and_no_reason():
+    assert verdict(Standings("kmeans", None), "Clusters from k-means") == "No accuracy was measured."
+
+
+@pytest.mark.parametrize(
+    ("method", "compared", "not_compared"),
+    [
+        ("instance", "the label reference", "from self-supervision"),
+        ("label", "self-supervision", "the label reference"),
+    ],
+)
+def test_an_end_of_the_scale_is_not_compared_with_itself(
+    fake_data, tmp_path, method: str, compared: str, not_compared: str
+):
+    accuracy = top1(0.77, 0.69, 0.77) if method == "label" else top1(0.69, 0.69, 0.77)
+    text = said(fake_data(method=method, top1=accuracy), tmp_path)
+    assert compared in text
+    assert not_compared not in text
+    assert "gap" not in text
+
+
+def test_the_only_reference_is_the_clustering_itself(fake_data, tmp_path):
+    text = said(
+        fake_data(method="instance", references=["instance"], top1={"chosen": 0.69, "instance": 0.69}),
+        tmp_path,
+    )
+    assert "the only reference is that same clustering" in text
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (top1(0.75, 0.70, 0.80), 0.5),
+        (top1(0.65, 0.70, 0.80), -0.5),
+        (top1(0.75, 0.80, 0.80), None),
+        (top1(0.75, 0.80, 0.70), None),
+        ({"chosen": None, "instance": None, "label": None}, None),
+        ({"chosen": 0.7, "instance": None, "label": 0.8}, None),
+        ({"chosen": 0.7, "instance": 0.6, "label": None}, None),
+    ],
+)
+def test_gap_closed(found, expected):
+    result = gap_closed(found["chosen"], found["instance"], found["label"])
+    assert result == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "phrase"),
+    [
+        (ClusterParams(), "Clusters from attributes"),
+        (
+            ClusterParams(attributes=AttributesParams(columns=["gender", "usage"])),
+            "Clusters from gender \N{MULTIPLICATION SIGN} usage",
+        ),
+        (ClusterParams(method="column", column=ColumnParams(name="tag")), "Clusters from the column tag"),
+        (ClusterParams(method="hashtags"), "Clusters from hashtags"),
+        (ClusterParams(method="kmeans"), "Clusters from k-means"),
+        (ClusterParams(method="random"), "Random clusters"),
+    ],
+)
+def test_the_subject_names_the_clusters(cluster: ClusterParams, phrase: str):
+    assert clusters_phrase(cluster.method, cluster) == phrase

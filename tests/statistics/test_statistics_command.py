@@ -1,0 +1,183 @@
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.statistics import describe_clustering
+
+SHARED_DATA = Path(
+    os.environ.get("CLINFONCE_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
+)
+WIDER = SHARED_DATA / "wider-clusters"
+needs_wider = pytest.mark.skipif(not WIDER.is_dir(), reason="the shared folder wider-clusters is not here")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["statistics", *map(str, arguments)])
+
+
+def objects(*arguments: object) -> list[dict[str, Any]]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    parsed: list[dict[str, Any]] = json.loads(result.stdout)
+    return parsed
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "t.csv"
+    rows = ["id,colour,shape,label,empty"]
+    rows += [f"{i},{'red' if i % 3 else 'blue'},{i % 5 or ''},{i % 4 or ''}," for i in range(40)]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def wider(tmp_path: Path) -> Path:
+    """The authors' train table without its last row, which counts and is no image."""
+    lines = (WIDER / "meta_data_train.csv").read_text().splitlines()
+    path = tmp_path / "wider.csv"
+    path.write_text("\n".join(lines[:-1]) + "\n")
+    return path
+
+
+@needs_wider
+def test_the_authors_own_table_is_reproduced(wider: Path) -> None:
+    with (WIDER / "meta_data_train_stats_.csv").open() as file:
+        published = {row[""]: row for row in csv.DictReader(file)}
+    computed = {one["column"]: one for one in objects(wider, "--label", "class")}
+    columns = [f"label_gran_{k}" for k in range(1, 15)]
+    assert list(computed) == columns
+    class_itself, instance = objects(wider, "--label", "class", "--cluster", "class", "--cluster", "path")
+    for name, one in {**computed, "class": class_itself, "instance_id": instance}.items():
+        theirs = {key: float(value) for key, value in published[name].items() if key and value}
+        assert one["mutual_information_bits"] == pytest.approx(theirs["I(Y;T)"], abs=1e-9)
+        assert one["conditional_entropy_bits"] == pytest.approx(theirs["H(Y|T)"], abs=1e-9)
+        assert one["label_conditional_entropy_bits"] == pytest.approx(theirs["H(T|Y)"], abs=1e-9)
+        assert one["cluster_entropy_bits"] == pytest.approx(theirs["H(Y)"], abs=1e-9)
+
+
+def test_json_is_a_list_of_the_keys_of_statistics_json(table: Path) -> None:
+    colour, shape = objects(table, "--label", "label", "--cluster", "colour", "--cluster", "shape")
+    assert [colour["column"], shape["column"]] == ["colour", "shape"]
+    labels = [f"{i % 4}" if i % 4 else None for i in range(40)]
+    clusters_N = np.array([1 if i % 3 else 0 for i in range(40)])
+    described = describe_clustering("column", clusters_N, labels, seed=0)
+    assert {key: colour[key] for key in described} == described
+    assert colour["rows_unlabelled"] == 10
+    assert shape["rows_without_cluster"] == 8
+    assert shape["rows"] == 32
+
+
+def test_without_cluster_the_columns_whose_values_repeat(table: Path) -> None:
+    result = run(table, "--label", "label", "--json")
+    assert [one["column"] for one in json.loads(result.stdout)] == ["colour", "shape"]
+    assert "left out, as no value of theirs repeats: id, empty" in result.stderr
+
+
+def test_a_column_named_by_hand_is_taken_whatever_it_holds(table: Path) -> None:
+    (one,) = objects(table, "--label", "label", "--cluster", "id")
+    assert one["singletons"] == one["clusters"] == 40
+
+
+def test_the_default_is_a_table_with_findings_as_sentences(table: Path) -> None:
+    result = run(table, "--label", "label", "--batch-size", 8)
+    assert result.exit_code == 0
+    assert "lonely anchors" in result.stdout
+    assert "colour: One cluster holds 65 % of the images" in " ".join(result.stdout.split())
+    assert "colour: 10 of 40 rows have no label" in " ".join(result.stdout.split())
+
+
+def test_csv_has_a_line_for_each_column(table: Path) -> None:
+    result = run(table, "--label", "label", "--csv", "--batch-size", 8)
+    colour, shape = csv.DictReader(io.StringIO(result.stdout))
+    assert (colour["column"], shape["column"]) == ("colour", "shape")
+    assert colour["size_quantile_1"] == "26"
+    assert "dominant_cluster" in colour["findings"].split()
+
+
+def test_the_format_of_the_file_does_not_matter(table: Path, tmp_path: Path) -> None:
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    parquet, lines, tsv = tmp_path / "t.parquet", tmp_path / "t.jsonl", tmp_path / "t.tsv"
+    typed = {
+        "colour": pa.array([row["colour"] for row in rows]).dictionary_encode(),
+        "shape": [int(row["shape"] or 0) or None for row in rows],
+        "label": [float(row["label"] or "nan") for row in rows],
+    }
+    pq.write_table(pa.table(typed), parquet, row_group_size=7)
+    lines.write_text("\n".join(json.dumps(row) for row in rows))
+    tsv.write_text("\n".join(["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]))
+    expected = objects(table, "--label", "label", "--cluster", "colour", "--cluster", "shape")
+    for path in (parquet, lines, tsv):
+        assert objects(path, "--label", "label", "--cluster", "colour", "--cluster", "shape") == expected
+
+
+def test_equal_seeds_give_equal_intervals(table: Path) -> None:
+    low = "conditional_entropy_corrected_low_bits"
+    drawn = [
+        objects(table, "--label", "label", "--cluster", "shape", "--seed", seed)[0] for seed in (1, 1, 2)
+    ]
+    assert drawn[0] == drawn[1]
+    assert drawn[0][low] != drawn[2][low]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--label", "kind"], "has no column kind: it has id, colour, shape, label, empty"),
+        (["--label", "label", "--cluster", "hue"], "has no column hue: it has id"),
+        (["--label", "empty"], "column empty of"),
+        (["--label", "label", "--cluster", "empty"], "column empty of"),
+        (["--label", "label", "--json", "--csv"], "give one of them"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(table: Path, arguments: list[str], sentence: str) -> None:
+    result = run(table, *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("a,label\n", "has no rows"),
+        ("label\nx\n", "has no column beside label"),
+        ("id,label\n1,x\n2,y\n", "has no column whose values repeat"),
+        ("", "is empty"),
+    ],
+)
+def test_a_table_that_has_nothing_to_count(tmp_path: Path, content: str, sentence: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    result = run(path, "--label", "label")
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_a_missing_file_is_told_in_a_sentence(tmp_path: Path) -> None:
+    result = run(tmp_path / "nothing.csv", "--label", "label")
+    assert result.exit_code == 2
+    assert "nothing.csv does not exist" in result.stderr
+
+
+def test_statistics_need_neither_torch_nor_scikit_learn() -> None:
+    check = (
+        "import sys, pipeline.statistics.command as c; print({'torch', 'sklearn'}.intersection(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"

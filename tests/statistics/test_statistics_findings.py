@@ -1,0 +1,94 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.statistics import describe_clustering
+from pipeline.statistics.findings import findings_of
+
+GENERATOR_SEED = 0
+
+
+def labels_of(rows: int) -> list[str]:
+    return [f"label {code}" for code in np.random.default_rng(GENERATOR_SEED).integers(0, 8, rows)]
+
+
+def codes_of(method: str, clusters_N: np.ndarray, labels: list[str], batch_size: int = 256) -> set[str]:
+    described = describe_clustering(method, clusters_N, labels, seed=0, batch_size=batch_size)
+    for finding in described["findings"]:
+        assert finding["sentence"].endswith(".")
+        assert finding["cure"].endswith(".")
+    return {finding["code"] for finding in described["findings"]}
+
+
+LABELS = labels_of(800)
+LABEL_CODES = np.array([int(label[-1]) for label in LABELS])
+ROWS = np.arange(800)
+NOISE = np.random.default_rng(1).integers(0, 8, 800)
+INFORMED = np.where(ROWS % 2 == 0, LABEL_CODES, NOISE)
+
+
+def test_a_good_clustering_has_none() -> None:
+    assert codes_of("attributes", INFORMED, LABELS) == set()
+
+
+def test_many_singletons() -> None:
+    fewer = np.where(ROWS < 160, 8 + ROWS, INFORMED)
+    more = np.where(ROWS < 170, 8 + ROWS, INFORMED)
+    assert "many_singletons" not in codes_of("attributes", fewer, LABELS)
+    assert "many_singletons" in codes_of("attributes", more, LABELS)
+
+
+def test_dominant_cluster() -> None:
+    assert "dominant_cluster" in codes_of("attributes", np.where(ROWS < 300, 3, INFORMED), LABELS)
+
+
+def test_entropy_above_ceiling() -> None:
+    assert "entropy_above_ceiling" in codes_of("attributes", INFORMED, LABELS, batch_size=4)
+    assert "entropy_above_ceiling" not in codes_of("attributes", INFORMED, LABELS, batch_size=8)
+
+
+def test_clusters_that_equal_the_labels_but_for_their_names_and_a_typing_error() -> None:
+    renamed = (LABEL_CODES + 3) % 8
+    assert "clusters_equal_labels" in codes_of("column", renamed, LABELS)
+    with_error = renamed.copy()
+    with_error[5] = 8
+    assert "clusters_equal_labels" in codes_of("column", with_error, LABELS)
+    assert "clusters_equal_labels" not in codes_of("column", INFORMED, LABELS)
+
+
+def test_clusters_independent_of_the_labels() -> None:
+    assert "clusters_independent_of_labels" in codes_of("column", NOISE, LABELS)
+    assert "clusters_independent_of_labels" in codes_of("column", ROWS // 2, LABELS)
+
+
+def test_many_small_dependent_clusters_are_not_called_independent() -> None:
+    by_label = np.argsort(LABEL_CODES, kind="stable")
+    pairs = np.empty_like(ROWS)
+    pairs[by_label] = ROWS // 2
+    assert "clusters_independent_of_labels" not in codes_of("column", pairs, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("method", "clusters_N"), [("instance", ROWS), ("label", LABEL_CODES), ("random", NOISE)]
+)
+def test_what_a_method_is_for_is_no_finding(method: str, clusters_N: np.ndarray) -> None:
+    assert codes_of(method, clusters_N, LABELS) == set()
+    assert codes_of("column", clusters_N, LABELS) != set()
+
+
+def test_without_labels_only_the_sizes_are_judged() -> None:
+    unlabelled: list[Any] = [None] * 800
+    assert codes_of("column", ROWS, unlabelled) == {"many_singletons", "entropy_above_ceiling"}  # type: ignore[arg-type]
+
+
+def test_a_single_label_or_cluster_is_neither_equal_nor_independent() -> None:
+    assert codes_of("column", INFORMED, ["one"] * 800) == set()
+    assert codes_of("column", np.zeros(800, np.int64), LABELS) == {"dominant_cluster"}
+
+
+def test_tags_that_name_the_label_are_listed() -> None:
+    described = describe_clustering("column", INFORMED, LABELS, seed=0)
+    (finding,) = findings_of(described, ["tshirt", "jeans"])
+    assert finding["code"] == "tags_name_the_label"
+    assert "2 tags name the label: tshirt, jeans." in finding["sentence"]

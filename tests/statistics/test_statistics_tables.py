@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.statistics import tables
+from pipeline.statistics.tables import open_table
+
+
+def columns_of(path: Path, *names: str) -> list[list[object]]:
+    read = pa.Table.from_batches(open_table(path).read(names))
+    return [read.column(name).to_pylist() for name in names]
+
+
+def test_csv_values_stay_the_text_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('\ufeffa,b\n01,"x,\ny"\n1,\n', encoding="utf-8")
+    assert open_table(path).columns == ["a", "b"]
+    assert columns_of(path, "b", "a") == [["x,\ny", ""], ["01", "1"]]
+
+
+def test_a_csv_column_that_changes_its_type_after_the_first_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_READ_BYTES", 1 << 10)
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "1,2\n" * 2_000 + "one,2.5\n")
+    assert columns_of(path, "a")[0][-1] == "one"
+
+
+def test_tsv(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text("a\tb\n1\tx, y\n")
+    assert columns_of(path, "b") == [["x, y"]]
+
+
+def test_json_lines_with_mixed_types_missing_keys_and_nested_values(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"a": 1, "tags": ["x"]}\n\n{"a": "one", "b": true}\n{"b": null}\n')
+    assert open_table(path).columns == ["a", "b"]
+    assert columns_of(path, "a", "b") == [["1", "one", None], [None, "true", None]]
+
+
+def test_parquet_columns_of_one_value_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    columns = {
+        "a.b": [1, 2],
+        "d": pa.array(["x", "y"]).dictionary_encode(),
+        "tags": [["x"], []],
+        "image": [b"1", b"2"],
+        "s": [{"k": 1}, {"k": 2}],
+    }
+    pq.write_table(pa.table(columns), path)
+    assert open_table(path).columns == ["a.b", "d"]
+    assert columns_of(path, "d", "a.b") == [["x", "y"], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("t.csv", b"", "is empty"),
+        ("t.csv", b"a,b\n1,2\n3\n", "cannot be read as a .csv table"),
+        ("t.csv", b"a,b\n1,\xff\xfe\n", "cannot be read as a .csv table"),
+        ("t.csv", b"a,a\n1,2\n", "has two columns a: give them different names"),
+        ("t.parquet", b"no parquet at all", "cannot be read as a .parquet table"),
+        ("t.jsonl", b'{"a": 1}\n{"a"\n', "cannot be read as a .jsonl table"),
+        ("t.jsonl", b"[1, 2]\n", "line 1 is not an object"),
+        ("t.jsonl", b'{"a": "\xff"}\n', "cannot be read as a .jsonl table"),
+        ("t.xlsx", b"PK", "is not a table by its name: it must end in .csv"),
+    ],
+)
+def test_what_is_no_table_is_told_in_a_sentence(
+    tmp_path: Path, name: str, content: bytes, sentence: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=sentence.replace(".", r"\.")) as caught:
+        columns_of(path, "a", "b")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        open_table(tmp_path / "t.csv")
+    with pytest.raises(UserError, match="is a folder"):
+        open_table(tmp_path)

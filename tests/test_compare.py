@@ -1,0 +1,257 @@
+"""Comparing experiments, from rows as `dvc.api.exp_show` gave them in a real repository."""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.compare.build import write_comparison
+from pipeline.compare.contents import correlation_sentence, gather, summary
+from pipeline.compare.experiments import differences, select
+from pipeline.compare.ranks import rank_correlation
+
+
+def row(
+    name: str | None,
+    rev: str,
+    method: str = "attributes",
+    top1: float | None = 0.5,
+    state: str | None = "Success",
+    **more: Any,
+) -> dict[str, Any]:
+    """The shape DVC 3.67 gives: integers as floats, lists as text, a null metric as the text "None"."""
+    return {
+        "Experiment": name,
+        "rev": rev,
+        "typ": "baseline" if name is None else "branch_commit",
+        "Created": "08:41 AM",
+        "parent": None,
+        "State": state,
+        "Executor": "Dvc-task" if state else None,
+        "chosen.method": method,
+        "chosen.clusters": 10.0,
+        "chosen.mutual_information_bits": 1.5,
+        "chosen.conditional_entropy_bits": 0.5,
+        "chosen.top1": "None" if top1 is None else top1,
+        "chosen.top5": 0.9,
+        "chosen.knn_top1": 0.4,
+        "instance.method": "instance",
+        "instance.top1": 0.4,
+        "label.top1": 0.8,
+        "gap_closed": "None" if top1 is None else (top1 - 0.4) / 0.4,
+        "seed": 0.0,
+        "cluster.method": method,
+        "cluster.attributes.top": 6.0,
+        "cluster.attributes.columns": "[]",
+        "cluster.kmeans.clusters": 100.0,
+        "pretrain.learning_rate": 0.1,
+        "report.references": "['instance', 'label']",
+        "pipeline/files.py": "a6749f3dd49894ca84d653e972ef65ad",
+        "data/clusters/chosen": "87a9888af9cc2b12779cb8605feee7a2.dir",
+    } | more
+
+
+def lock(method: str = "attributes", **changes: Any) -> dict[str, Any]:
+    """A dvc.lock as DVC writes it."""
+    cluster = {"method": method, "attributes": {"top": 6, "columns": []}, "kmeans": {"clusters": 100}}
+    return {
+        "schema": "2.0",
+        "stages": {
+            "cluster@chosen": {
+                "cmd": "python stages/cluster.py chosen",
+                "params": {"params.yaml": {"seed": 0, "cluster": cluster | changes}},
+                "outs": [{"path": "data/clusters/chosen", "md5": "aa.dir"}],
+            },
+            "pretrain@chosen": {
+                "cmd": "python stages/pretrain.py chosen",
+                "deps": [{"path": "data/clusters/chosen", "md5": "aa.dir"}],
+                "params": {"params.yaml": {"pretrain": {"learning_rate": 0.1}}},
+            },
+        },
+    }
+
+
+def test_only_what_succeeded_is_compared():
+    rows = [
+        row(None, "workspace", state=None),
+        row(None, "main", state=None),
+        row("first-one", "aaa", "hashtags", 0.7),
+        row("run-here", "bbb", "kmeans", 0.6, state=None),
+        row("broken", "ccc", "label", 0.5, state="Failed"),
+        row("waiting", "ddd", "random", 0.5, state="Queued"),
+        row("busy", "eee", "random", 0.5, state="Running"),
+    ]
+    found = select(rows, {})
+    assert [e.name for e in found.experiments] == ["first-one", "run-here", "main"]
+    assert (found.failed, found.unfinished, found.empty, found.stale) == (1, 2, 0, [])
+
+
+def test_the_workspace_stays_where_it_is_a_result_of_its_own():
+    found = select([row(None, "workspace", top1=0.55, state=None), row(None, "main", state=None)], {})
+    assert [e.name for e in found.experiments] == ["workspace", "main"]
+
+
+@pytest.mark.parametrize("unread", [None, "!", "-"])
+def test_a_commit_without_a_report_is_counted(unread: str | None):
+    bare = {
+        key: unread if key.startswith(("chosen", "gap")) else value for key, value in row(None, "old").items()
+    }
+    found = select([bare, row("good", "aaa")], {})
+    assert [e.name for e in found.experiments] == ["good"]
+    assert found.empty == 1
+
+
+def test_names_may_carry_their_file():
+    plain = row("good", "aaa", "hashtags", 0.7)
+    longer = {}
+    for key, value in plain.items():
+        metric = key.startswith(("chosen.", "instance.", "label.", "gap_closed"))
+        param = key.startswith(("seed", "cluster.", "pretrain.", "report."))
+        file = "data/report/metrics.json:" if metric else "params.yaml:" if param else ""
+        longer[f"{file}{key}"] = value
+    longer["data/other.json:chosen.top1"] = 0.1
+    assert select([longer], {}).experiments == select([plain], {}).experiments
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        lock("kmeans"),
+        lock(attributes={"top": 7, "columns": []}),
+        lock(attributes={"top": 6, "columns": ["colour"]}),
+    ],
+)
+def test_figures_of_other_parameters_are_left_out(recorded: dict[str, Any]):
+    found = select([row("edited", "aaa"), row("good", "bbb")], {"aaa": recorded, "bbb": lock()})
+    assert [e.name for e in found.experiments] == ["good"]
+    assert found.stale == ["edited"]
+
+
+def test_an_experiment_of_some_stages_is_left_out():
+    half = lock()
+    half["stages"]["cluster@chosen"]["outs"][0]["md5"] = "bb.dir"
+    assert select([row("half", "aaa")], {"aaa": half}).stale == ["half"]
+
+
+def test_a_reference_that_no_longer_runs_makes_nothing_stale():
+    older = lock()
+    older["stages"]["pretrain@label"] = {"params": {"params.yaml": {"pretrain": {"learning_rate": 0.5}}}}
+    assert [e.name for e in select([row("good", "aaa")], {"aaa": older}).experiments] == ["good"]
+
+
+def test_only_parameters_that_differ_and_matter_are_told():
+    rows = [
+        row("a", "aaa", "kmeans", 0.7, **{"cluster.kmeans.clusters": 50.0}),
+        row("b", "bbb", "attributes", 0.6, **{"pretrain.learning_rate": 0.2}),
+        row("c", "ccc", "attributes", 0.5, **{"cluster.attributes.top": 3.0}),
+    ]
+    found = select(rows, {})
+    keys = found.differing()
+    assert keys == [
+        "cluster.method",
+        "cluster.attributes.top",
+        "cluster.kmeans.clusters",
+        "pretrain.learning_rate",
+    ]
+    a, b, c = (differences(experiment, keys) for experiment in found.experiments)
+    assert a == {"cluster.method": "kmeans", "cluster.kmeans.clusters": 50.0, "pretrain.learning_rate": 0.1}
+    assert b == {"cluster.method": "attributes", "cluster.attributes.top": 6.0, "pretrain.learning_rate": 0.2}
+    assert c == {"cluster.method": "attributes", "cluster.attributes.top": 3.0, "pretrain.learning_rate": 0.1}
+
+
+def test_rows_without_an_accuracy_come_last():
+    found = select([row("blind", "aaa", top1=None), row("seen", "bbb", top1=0.1)], {})
+    assert [e.name for e in found.experiments] == ["seen", "blind"]
+    assert found.experiments[1].gap_closed is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], "No experiment has succeeded yet"),
+        ([row("blind", "aaa", top1=None)], "None of 1 experiment has an accuracy"),
+        ([row("only", "aaa")], "only (attributes) reaches 50.0 % linear top-1; there is nothing to compare"),
+        ([row("a", "aaa", top1=0.6), row("b", "bbb", "kmeans")], "60.0 %, 10.0 points above b (kmeans)"),
+        ([row("a", "aaa", seed=1.0), row("b", "bbb", "kmeans")], "as does b (kmeans)"),
+    ],
+)
+def test_the_summary_says_what_is_true(rows: list[dict[str, Any]], expected: str):
+    assert expected in summary(select(rows, {}).experiments)
+
+
+def test_rank_correlation_by_hand():
+    """Ranks 1 2 3 4 5 against 2 1 4 3 5: 1 - 6 * 4 / (5 * 24)."""
+    found = rank_correlation([1, 2, 3, 4, 5], [20, 10, 40, 30, 50])
+    assert found is not None
+    assert found.rho == pytest.approx(0.8)
+    half = 1.959964 * math.sqrt((1 + 0.32) / 2)
+    assert (found.low, found.high) == (
+        pytest.approx(math.tanh(math.atanh(0.8) - half)),
+        pytest.approx(math.tanh(math.atanh(0.8) + half)),
+    )
+
+
+def test_rank_correlation_of_ties_is_that_of_their_mean_ranks():
+    x, y = [1.0, 2.0, 2.0, 3.0, 5.0], [1.0, 3.0, 2.0, 2.0, 9.0]
+    found = rank_correlation(x, y)
+    assert found is not None
+    assert found.rho == pytest.approx(np.corrcoef([1, 2.5, 2.5, 4, 5], [1, 4, 2.5, 2.5, 5])[0, 1])
+
+
+@pytest.mark.parametrize(("x", "y"), [([1, 2, 3], [1, 2, 3]), ([1, 1, 1, 1], [1, 2, 3, 4]), ([], [])])
+def test_no_correlation_where_there_is_none_to_measure(x: list[float], y: list[float]):
+    assert rank_correlation(x, y) is None
+    assert correlation_sentence(None).startswith("No rank correlation")
+
+
+def test_perfect_order_claims_no_interval():
+    found = rank_correlation([1, 2, 3, 4], [4, 3, 2, 1])
+    assert found is not None
+    assert (found.rho, found.low, found.high) == (-1, None, None)
+
+
+def test_scatter_needs_figures_and_counts_experiments():
+    rows = [
+        row(f"e{n}", f"r{n}", top1=0.4 + n / 20, **{"chosen.mutual_information_bits": float(n)})
+        for n in range(5)
+    ]
+    contents = gather(select(rows, {}))
+    mutual, conditional = contents.pictures
+    assert "rank correlation 1.00 over 5 experiments" in mutual.caption
+    assert "No rank correlation" in conditional.caption, "H(Z|T) is the same in all"
+    assert gather(select([row("blind", "aaa", top1=None)], {})).pictures == []
+
+
+def test_all_three_files_tell_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rows = [
+        row("a", "aaa", "kmeans", 0.7, **{"cluster.column.name": "<img src=x onerror=alert(1)>|"}),
+        row("b", "bbb", "column", 0.6, **{"cluster.column.name": "</script>|"}),
+        row("c", "ccc", "column", 0.6, state="Failed"),
+    ]
+    html, markdown, table = tmp_path / "c.html", tmp_path / "c.md", tmp_path / "c.csv"
+    write_comparison(rows, {"bbb": None}, html, markdown, table)
+    page = html.read_text(encoding="utf-8")
+    assert page.count("<script>") == page.count("</script>") == 1
+    assert "cluster.column.name=&lt;/script&gt;|" in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert "cluster.column.name=&lt;/script&gt;\\|" in markdown.read_text(encoding="utf-8")
+    with table.open(encoding="utf-8") as file:
+        kept = list(csv.DictReader(file))
+    assert [(line["experiment"], line["top1"], line["cluster.method"]) for line in kept] == [
+        ("a", "0.7", "kmeans"),
+        ("b", "0.6", "column"),
+    ]
+    printed = capsys.readouterr().out
+    for text in (page, markdown.read_text(encoding="utf-8"), printed):
+        assert "1 experiment failed." in text
+    assert "2  b: column, cluster.column.name=</script>|" in printed
+    assert printed.rstrip().endswith(f"Written: {html}, {markdown}, {table}")
+
+
+def test_nothing_to_compare_still_says_so(tmp_path: Path):
+    write_comparison([], {}, tmp_path / "c.html", tmp_path / "c.md", None)
+    assert "No experiment has succeeded yet" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.html", "c.md"]
