@@ -15,7 +15,7 @@ def main(arm: str = typer.Argument(help="chosen, instance or label")) -> None:
     """Clusters the train images: the arm `chosen` by cluster.method, a reference by its own name."""
     with told_in_a_sentence():
         params = load_params()
-        cluster(params.cluster, arm, params.seed, Layout())
+        cluster(params.cluster, arm, params.pretrain.batch_size, params.seed, Layout())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `report`: what the arms reached, as a page, a text, and figures for DVC."""
+"""Stage 5: what the arms reached, as a page, a text, and figures for DVC, in data/report."""
 
 import typer
 
@@ -6,7 +6,10 @@ from pipeline.errors import told_in_a_sentence
 from pipeline.params import load_params
 from pipeline.report.build import build_report
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+
+@app.command()
 def main() -> None:
     """Write the report on all arms."""
     with told_in_a_sentence():
@@ -14,4 +17,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

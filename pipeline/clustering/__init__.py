@@ -1,0 +1,1 @@
+"""Clusters of the train images: one file a method, one interface."""

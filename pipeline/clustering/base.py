@@ -69,6 +69,8 @@ class Clusters:
     """int64, contiguous from 0."""
     recluster: dict[str, Any] | None = None
     """How pretraining remakes these clusters from its own features; None: it keeps them."""
+    from_hashtags: bool = False
+    """Whether hashtags made them, so that tags which name the label would leak it."""
     notes: list[str] = field(default_factory=list)
 
 

@@ -17,7 +17,8 @@ def cluster_by_hashtags(train: TrainImages, params: ClusterParams, _seed: int) -
             "ingest.columns.hashtags or choose another cluster.method"
         )
     joint, ranking = joint_of_top(tags, params.hashtags.top)
-    return Clusters(clusters_of_values(joint), notes=[f"joined {listed([f'#{tag}' for tag in ranking])}"])
+    notes = [f"joined {listed([f'#{tag}' for tag in ranking])}"]
+    return Clusters(clusters_of_values(joint), from_hashtags=True, notes=notes)
 
 
 def normalized_hashtags(tags: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ Method = Literal["instance", "label", "attributes", "hashtags", "hierarchy", "co
 
 class AttributesParams(Section):
     top: PositiveInt = Field(
-        default=6, description="how many `column=value` attributes, ranked by entropy, are joined"
+        default=12, description="how many `column=value` attributes, ranked by entropy, are joined"
     )
     columns: list[str] = Field(
         default_factory=list,

@@ -1,0 +1,1 @@
+"""What an encoder knows of the labels: linear probe, neighbours, intervals."""

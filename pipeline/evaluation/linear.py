@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-STRENGTHS = tuple(10.0**exponent for exponent in np.arange(0.0, -6.5, -0.5))
+STRENGTHS = tuple(10.0 ** (-halves / 2) for halves in range(13))
 """Tried from strong to weak: each starts where the one before ended."""
 ITERATIONS = 100
 

@@ -1,0 +1,1 @@
+"""From source rows to checked, resized, sharded Parquet."""

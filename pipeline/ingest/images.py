@@ -83,10 +83,12 @@ def _decode(image: bytes | Path, size: int) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        # Pillow clips instead of scaling when it converts 16 bits to 8.
+    if image.mode.startswith("I") or image.mode == "F":
+        # Pillow clips instead of scaling when it converts more than 8 bits. Those without a known range
+        # are scaled by their largest value.
         values = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray((values / max(values.max(), 255.0) * 255).clip(0, 255).astype(np.uint8))
+        largest = 65535.0 if image.mode.startswith("I;16") else max(float(values.max()), 255.0)
+        image = Image.fromarray((values / largest * 255).clip(0, 255).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         background = Image.new("RGBA", image.size, "white")

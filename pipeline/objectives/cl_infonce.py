@@ -37,13 +37,14 @@ def cl_infonce_loss(
         logits_NN = (z_ND @ z_ND.T / temperature).masked_fill(itself_NN, floor)
         positive_NN = (clusters_N[:, None] == clusters_N[None, :]) & ~itself_NN
         positives_N = positive_NN.sum(dim=1)
+        divisor_N = positives_N.clamp(min=1).to(z_ND.dtype)
         log_all_N = logits_NN.logsumexp(dim=1)
         if form == "out":
             sum_N = torch.where(positive_NN, logits_NN, 0.0).sum(dim=1)
-            log_positive_N = sum_N / positives_N.clamp(min=1)
+            log_positive_N = sum_N / divisor_N
         else:
             log_sum_N = logits_NN.masked_fill(~positive_NN, floor).logsumexp(dim=1)
-            log_positive_N = log_sum_N - positives_N.clamp(min=1).log()
+            log_positive_N = log_sum_N - divisor_N.log()
         counted_N = positives_N > 0
         losses_N = torch.where(counted_N, log_all_N - log_positive_N, 0.0)
         return losses_N.sum() / counted_N.sum().clamp(min=1)

@@ -1,0 +1,1 @@
+"""The report: verdict, tables, figures and findings, as HTML and Markdown."""

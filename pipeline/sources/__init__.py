@@ -1,0 +1,1 @@
+"""Where images and their auxiliary information come from: one file a source."""

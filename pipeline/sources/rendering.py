@@ -285,9 +285,7 @@ TEXTURES: Mapping[str, Callable[[Array, Array, np.float32, np.float32], Array]] 
 # --- Backgrounds ------------------------------------------------------------------------------------------
 
 
-def _background(
-    kind: str, x_HW: Array, y_HW: Array, main_3: Array, generator: np.random.Generator
-) -> Array:
+def _background(kind: str, x_HW: Array, y_HW: Array, main_3: Array, generator: np.random.Generator) -> Array:
     near_3, far_3 = _background_colours(main_3, generator)
     share_HW = BACKGROUNDS[kind](x_HW, y_HW, generator)
     return near_3 + share_HW[..., None] * (far_3 - near_3)

@@ -52,9 +52,10 @@ class Contingency:
         assert clusters * labels < 1 << 63, "the key of a cell is a signed 64-bit number"
         if clusters * labels > max(_SMALL_TABLE, _CELLS_A_ROW * clusters_N.size):
             return cls._of_cells(*_runs(np.sort(clusters_N * labels + labels_N)), clusters, labels)
-        counts = _counted_in_bytes(clusters_N, labels_N, clusters, labels)
-        if counts is None:
-            counts = np.bincount(clusters_N * labels + labels_N, minlength=clusters * labels)
+        in_bytes = _counted_in_bytes(clusters_N, labels_N, clusters, labels)
+        if in_bytes is not None:
+            return cls.of_table(in_bytes.reshape(clusters, labels))
+        counts = np.bincount(clusters_N * labels + labels_N, minlength=clusters * labels)
         return cls.of_table(counts.reshape(clusters, labels))
 
     @classmethod
@@ -137,9 +138,11 @@ def _counted_in_bytes(
     A table of bytes stays in the processor's cache, which makes counting three times as fast. A cell that
     overflows loses 256 rows, so a total that is complete proves that none did.
     """
+    if clusters * labels <= _SMALL_TABLE:
+        return None
     stride = max(1, clusters_N.size // _SAMPLED_ROWS)
     _, sampled_counts = _runs(np.sort(clusters_N[::stride] * labels + labels_N[::stride]))
-    if clusters * labels <= _SMALL_TABLE or sampled_counts.max(initial=0) >= _MANY_IN_SAMPLE:
+    if sampled_counts.max(initial=0) >= _MANY_IN_SAMPLE:
         return None
     counts = np.zeros(clusters * labels, np.uint8)
     for start in range(0, clusters_N.size, _ROWS_AT_ONCE):

@@ -41,16 +41,16 @@ class PretrainParams(Section):
         description="pixels a step before the first block: 1 for 32 px images, 2 for 64, 4 for 224",
     )
     projection_dim: PositiveInt = 128
-    epochs: PositiveInt = 10
-    batch_size: int = Field(default=256, ge=2, description="images a step; each gives two views")
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: PositiveFloat = 0.1
+    epochs: PositiveInt = 8
+    batch_size: int = Field(default=128, ge=2, description="images a step; each gives two views")
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: PositiveFloat = 2e-3
     momentum: float = Field(default=0.95, ge=0.0, lt=1.0, description="of sgd, Nesterov's")
     weight_decay: NonNegativeFloat = 1e-4
     warmup_fraction: float = Field(
         default=0.1, ge=0.0, lt=1.0, description="share of the steps with a rising rate"
     )
-    temperature: PositiveFloat = 0.1
+    temperature: PositiveFloat = 0.2
     recluster_every: int = Field(
         default=1, ge=0, description="epochs between re-clusterings, where the method re-clusters; 0: never"
     )

@@ -20,7 +20,7 @@ from pipeline.store import PixelStore, load_pixels
 from pipeline.training.artifacts import EncoderConfig, write_artifacts
 from pipeline.training.loop import Trainer
 from pipeline.training.params import PretrainParams
-from pipeline.training.signals import StopRequest, end_with_parent
+from pipeline.training.signals import StopRequest, end_with_dvc
 from pipeline.training.state import StateFolder, fingerprint, state_root
 
 Built = TypeVar("Built")
@@ -31,7 +31,7 @@ def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layou
 
     A run that was stopped or killed goes on where it was. Raises `UserError` for inputs that don't fit.
     """
-    end_with_parent()
+    end_with_dvc()
     stop = StopRequest()
     stop.listen()
     device = pick_device()

@@ -1,6 +1,7 @@
 """What happens to a training when somebody stops it, or its parent dies."""
 
 import ctypes
+import os
 import signal
 import sys
 from types import FrameType
@@ -29,8 +30,10 @@ class StopRequest:
         self.signal_number = number
 
 
-def end_with_parent() -> None:
+def end_with_dvc() -> None:
     """Symptom: DVC forwards no signals, so a killed `dvc repro` leaves its trainer running, and the next
-    `dvc repro` starts another. Cure, on Linux: the kernel sends this process SIGTERM when its parent dies."""
-    if sys.platform == "linux":
+    `dvc repro` starts another. Cure, on Linux: the kernel sends this process SIGTERM when its parent dies.
+
+    Only for a stage that DVC started: a training started by hand may outlive its shell."""
+    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

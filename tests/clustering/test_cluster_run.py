@@ -1,0 +1,91 @@
+"""The cluster stage as a whole, also on real data."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.clustering.assignments import read_assignments
+from pipeline.clustering.run import cluster
+from pipeline.errors import UserError
+from pipeline.files import read_json
+from pipeline.ingest.run import ingest
+from pipeline.schema import Layout
+from pipeline.sources.population import population_information
+from support import params_with
+
+
+def run(layout: Layout, arm: str = "chosen", **section: object) -> dict[str, object]:
+    return cluster(params_with(cluster=section).cluster, arm, 256, 0, layout)
+
+
+@pytest.fixture
+def layout(manifest: Callable[..., Path], tmp_path: Path) -> Layout:
+    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, Layout(tmp_path))
+    return Layout(tmp_path)
+
+
+def test_it_writes_both_files(layout: Layout) -> None:
+    statistics = run(layout, method="column", column={"name": "colour"})
+    assert read_json(layout.statistics("chosen")) == statistics
+    assert (statistics["method"], statistics["clusters"]) == ("column", 3)
+    table = pq.read_table(layout.assignments("chosen"))
+    assert table.column_names == ["id", "cluster"]
+    assert len(table) == 18
+
+
+def test_references_go_by_their_own_method_whatever_is_chosen(layout: Layout) -> None:
+    for arm, clusters in (("instance", 18), ("label", 2)):
+        statistics = run(layout, arm, method="column", column={"name": "colour"})
+        assert (statistics["method"], statistics["clusters"]) == (arm, clusters)
+    assert run(layout, "label")["conditional_entropy_bits"] == 0.0
+
+
+def test_the_recipe_for_remaking_clusters_travels_with_them(layout: Layout) -> None:
+    run(layout, method="kmeans", kmeans={"clusters": 4, "restarts": 2})
+    recipe = {"clusters": 4, "iterations": 20, "restarts": 2}
+    assert read_assignments(layout.assignments("chosen")).recluster == recipe
+    run(layout, method="instance")
+    assert read_assignments(layout.assignments("chosen")).recluster is None
+
+
+def test_damaged_assignments_are_told(layout: Layout) -> None:
+    run(layout, method="instance")
+    path = layout.assignments("chosen")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="is damaged"):
+        read_assignments(path)
+    path.unlink()
+    with pytest.raises(UserError, match="does not exist: run `dvc repro`"):
+        read_assignments(path)
+
+
+def test_a_data_set_without_train_rows_is_told(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    path = manifest(4, split=["test"] * 4)
+    ingest(params_with(ingest={"source": "manifest", "path": str(path)}).ingest, 0, Layout(tmp_path))
+    with pytest.raises(UserError, match="has no train image"):
+        run(Layout(tmp_path), method="instance")
+
+
+def test_the_synthetic_set_has_the_information_of_its_population(tmp_path: Path) -> None:
+    layout, columns = Layout(tmp_path), ["shape", "texture"]
+    section = {"image_size": 8, "synthetic": {"images": 3000}, "test_fraction": 0.01}
+    ingest(params_with(ingest=section).ingest, 0, layout)
+    statistics = run(layout, method="attributes", attributes={"columns": columns})
+    information, conditional_entropy = population_information(columns)
+    assert statistics["mutual_information_corrected_bits"] == pytest.approx(information, abs=0.08)
+    corrected = statistics["conditional_entropy_corrected_bits"]
+    assert corrected == pytest.approx(conditional_entropy, abs=0.08)
+
+
+def test_figures_of_the_shared_catalogue(shared_data: Path, tmp_path: Path) -> None:
+    """The figures that stand beside the data: 19 clusters of gender x usage, I 1.19, H(Z|T) 1.10."""
+    path = shared_data / "fashion-products" / "manifest.csv"
+    layout = Layout(tmp_path)
+    section = {"source": "manifest", "path": str(path), "image_size": 8}
+    ingest(params_with(ingest=section).ingest, 0, layout)
+    statistics = run(layout, method="attributes", attributes={"columns": ["gender", "usage"]})
+    assert statistics["clusters"] == 19
+    assert statistics["mutual_information_bits"] == pytest.approx(1.19, abs=0.005)
+    assert statistics["conditional_entropy_bits"] == pytest.approx(1.10, abs=0.005)

@@ -1,0 +1,189 @@
+"""Each clustering on small data whose right answer is plain."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.clustering.base import Clusters, TrainImages, clusters_of_values
+from pipeline.clustering.hashtags import normalized_hashtags
+from pipeline.clustering.joint import binary_entropy_bits, joint_of_top, ranked_by_entropy
+from pipeline.clustering.registry import METHODS
+from pipeline.errors import UserError
+from pipeline.ingest.run import ingest
+from pipeline.schema import Layout
+from support import params_with
+
+Fit = Callable[..., Clusters]
+
+
+@pytest.fixture
+def fit(manifest: Callable[..., Path], tmp_path: Path) -> Fit:
+    """fit(method, params, **columns of the manifest) -> clusters of its 24 rows, all in train."""
+
+    def run(method: str, params: dict[str, object] | None = None, **columns: list[object]) -> Clusters:
+        path = manifest(24, split=["train"] * 24, **columns)
+        section = {"source": "manifest", "path": str(path)}
+        if "top_level" in columns:
+            section["columns"] = {"hierarchy": ["top_level", "leaf"]}  # type: ignore[assignment]
+        ingest(params_with(ingest=section).ingest, 0, Layout(tmp_path))
+        checked = params_with(cluster={"method": method} | (params or {})).cluster
+        return METHODS[method](TrainImages(tmp_path / "images"), checked, 0)
+
+    return run
+
+
+def same_partition(labels: np.ndarray, values: list[object]) -> bool:
+    pairs = {(int(a), b) for a, b in zip(labels, values, strict=True)}
+    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def is_contiguous(labels: np.ndarray) -> bool:
+    return labels.dtype == np.int64 and set(labels.tolist()) == set(range(labels.max() + 1))
+
+
+COLOURS = [["red", "blue", "green"][n % 3] for n in range(24)]
+SIZES = [["small", "large"][n // 2 % 2] for n in range(24)]
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("hierarchy", "column")])
+def test_every_method_gives_contiguous_int64(fit: Fit, method: str) -> None:
+    few = {"kmeans": {"clusters": 4}, "random": {"clusters": 4}}
+    labels = fit(method, few).labels_N
+    assert len(labels) == 24
+    assert is_contiguous(labels)
+
+
+def test_whole_columns_are_joined(fit: Fit) -> None:
+    clusters = fit("attributes", {"attributes": {"columns": ["colour", "size"]}})
+    assert same_partition(clusters.labels_N, list(zip(COLOURS, SIZES, strict=True)))
+
+
+def test_top_attributes_are_those_of_highest_entropy(fit: Fit) -> None:
+    # size=small holds for half of the images (1 bit); each colour for a third (0.92 bits).
+    assert same_partition(fit("attributes", {"attributes": {"top": 1}}).labels_N, SIZES)
+    blue = [(size, colour == "blue") for size, colour in zip(SIZES, COLOURS, strict=True)]
+    clusters = fit("attributes", {"attributes": {"top": 3}})
+    assert same_partition(clusters.labels_N, blue)
+    assert clusters.notes == ["joined size=large, size=small, colour=blue"]
+
+
+def test_an_image_without_any_value_stays_alone(fit: Fit) -> None:
+    gaps = ["", "", *COLOURS[2:]]
+    sizes = ["", "", *SIZES[2:]]
+    for section in ({"columns": ["colour", "size"]}, {"top": 2}):
+        labels = fit("attributes", {"attributes": section}, colour=gaps, size=sizes).labels_N
+        assert [np.count_nonzero(labels == labels[n]) for n in (0, 1)] == [1, 1]
+
+
+def test_a_missing_value_is_a_value_among_others(fit: Fit) -> None:
+    gaps = ["" if n < 6 else colour for n, colour in enumerate(COLOURS)]
+    labels = fit("attributes", {"attributes": {"columns": ["colour", "size"]}}, colour=gaps).labels_N
+    assert same_partition(labels, list(zip(gaps, SIZES, strict=True)))
+
+
+def test_hashtags_are_joined_after_normalisation(fit: Fit) -> None:
+    tags = [["#Sea;sun", "SEA;Sun;sun", "sea", "", "rare;sun", "sun"][n % 6] for n in range(24)]
+    clusters = fit("hashtags", {"hashtags": {"top": 2}}, hashtags=tags)
+    seen = [["both", "both", "sea", None, "sun", "sun"][n % 6] or n for n in range(24)]
+    assert same_partition(clusters.labels_N, seen)
+    assert clusters.notes == ["joined #sea, #sun"]
+
+
+def test_normalised_hashtags() -> None:
+    # full-width letters, case, repeated marks and emoji
+    assert normalized_hashtags(["#\uff33\uff35\uff2e", "Sun", "##Straße", "☀️", "#", " ", "海"]) == [
+        "sun",
+        "strasse",
+        "☀️",
+        "海",
+    ]
+
+
+def test_a_column_is_taken_as_it_is(fit: Fit) -> None:
+    labels = fit("column", {"column": {"name": "colour"}}).labels_N
+    assert same_partition(labels, COLOURS)
+
+
+def test_hierarchy_levels(fit: Fit) -> None:
+    tops = [["animal", "thing"][n % 2] for n in range(24)]
+    leaves = [["cat", "car", "", "cat"][n % 4] for n in range(24)]
+    first = fit("hierarchy", {"hierarchy": {"level": 1}}, top_level=tops, leaf=leaves).labels_N
+    assert same_partition(first, tops)
+    second = fit("hierarchy", {"hierarchy": {"level": 2}}, top_level=tops, leaf=leaves).labels_N
+    # A shallow leaf keeps itself; equal names under different parents stay apart.
+    assert same_partition(second, list(zip(tops, leaves, strict=True)))
+    with pytest.raises(UserError, match=r"cluster.hierarchy.level=3 is deeper than the tree: set it to 2"):
+        fit("hierarchy", {"hierarchy": {"level": 3}}, top_level=tops, leaf=leaves)
+
+
+def test_the_ends_of_the_scale(fit: Fit) -> None:
+    assert same_partition(fit("instance").labels_N, list(range(24)))
+    labels = fit("label", label=["x", "", "", *["y"] * 21]).labels_N
+    assert same_partition(labels, ["x", "alone", "alone too", *["y"] * 21])
+
+
+def test_random_clusters_are_of_equal_size(fit: Fit) -> None:
+    labels = fit("random", {"random": {"clusters": 5}}).labels_N
+    assert sorted(np.bincount(labels)) == [4, 5, 5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "columns", "sentence"),
+    [
+        (
+            "attributes",
+            {"attributes": {"columns": ["shape"]}},
+            {},
+            "cluster.attributes.columns.*'shape'.*colour",
+        ),
+        ("attributes", {}, {"colour": ["red"] * 24, "size": ["s"] * 24}, "no attribute differs"),
+        ("column", {"column": {"name": "shape"}}, {}, "cluster.column.name.*'shape'.*colour, size"),
+        ("hashtags", {}, {"hashtags": [""] * 24}, "no train image has a hashtag"),
+        ("hierarchy", {}, {}, "the data has no hierarchy"),
+        ("label", {}, {"label": [""] * 24}, "no train image has one"),
+        ("kmeans", {"kmeans": {"clusters": 25}}, {}, "cluster.kmeans.clusters=25 is more than the 24"),
+        ("random", {"random": {"clusters": 25}}, {}, "cluster.random.clusters=25 is more than the 24"),
+    ],
+)
+def test_mistakes(
+    fit: Fit, method: str, params: dict[str, object], columns: dict[str, list[object]], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        fit(method, params, **columns)
+
+
+def test_kmeans_tells_pretraining_how_to_remake_it(fit: Fit) -> None:
+    assert fit("kmeans", {"kmeans": {"clusters": 3}}).recluster == {
+        "clusters": 3,
+        "iterations": 20,
+        "restarts": 5,
+    }
+    assert fit("instance").recluster is None
+
+
+def test_entropy_of_a_coin() -> None:
+    assert binary_entropy_bits(0.5) == 1.0
+    assert binary_entropy_bits(0.25) == pytest.approx(2 - 0.75 * np.log2(3))
+    assert binary_entropy_bits(0.0) == binary_entropy_bits(1.0) == 0.0
+
+
+sets_of_values = st.lists(st.sets(st.sampled_from("abcdef")), min_size=1, max_size=30)
+
+
+@given(sets_of_values, st.integers(1, 5))
+def test_clusters_of_more_values_refine_those_of_fewer(values: list[set[str]], top: int) -> None:
+    coarse = clusters_of_values(joint_of_top(values, top)[0])
+    fine = clusters_of_values(joint_of_top(values, top + 1)[0])
+    assert len(set(zip(fine.tolist(), coarse.tolist(), strict=True))) == len(set(fine.tolist()))
+
+
+@given(sets_of_values)
+def test_the_ranking_falls_and_is_complete(values: list[set[str]]) -> None:
+    ranking = ranked_by_entropy(values)
+    assert {name for name, _ in ranking} == set().union(*values)
+    assert all(first[1] >= second[1] for first, second in pairwise(ranking))

@@ -1,0 +1,51 @@
+"""What several tests share: small real data sets, made anew in temporary folders."""
+
+import csv
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import REPOSITORY, png
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real images beside the checkout; the tests that need them skip without."""
+    named = os.environ.get("CLINFONCE_SHARED_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the shared data set is not beside the checkout (set CLINFONCE_SHARED_DATA)")
+    return folder
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a manifest of `count` images with two labels, two attribute columns and hashtags."""
+
+    def write(count: int = 24, name: str = "manifest.csv", **columns: list[Any]) -> Path:
+        folder = tmp_path / "source"
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        rows = []
+        for number in range(count):
+            path = f"images/{number:03d}.png"
+            (folder / path).write_bytes(png(number))
+            row = {
+                "image": path,
+                "label": ["cat", "dog"][number % 2],
+                "split": "test" if number % 4 == 3 else "train",
+                "colour": ["red", "blue", "green"][number % 3],
+                "size": ["small", "large"][number // 2 % 2],
+                "hashtags": f"#Pet;tag{number % 5}",
+            }
+            row |= {column: values[number] for column, values in columns.items()}
+            rows.append(row)
+        with (folder / name).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        return folder / name
+
+    return write

@@ -1,0 +1,146 @@
+"""From a source to shards that others read, with every refusal kept."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pipeline.errors import UserError
+from pipeline.ingest.run import ingest
+from pipeline.schema import IngestSummary, Layout
+from pipeline.shards import read_columns, shard_paths
+from support import params_with
+
+
+def run(path: Path, root: Path, **options: object) -> IngestSummary:
+    params = params_with(ingest={"source": "manifest", "path": str(path), **options})
+    return ingest(params.ingest, params.seed, Layout(root))
+
+
+def test_shards_hold_what_the_manifest_says(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    path = manifest(24)
+    summary = run(path, tmp_path)
+    assert summary["images"] == {"train": 18, "test": 6}
+    assert (summary["labels"], summary["attributes"]) == (["cat", "dog"], ["colour", "size"])
+    table = read_columns(
+        tmp_path / "images", "test", ["id", "image", "label", "hashtags", "attributes", "width"]
+    )
+    row = table.to_pylist()[0]
+    assert row["id"] == row["image"]["path"] == "images/003.png"
+    assert (row["label"], row["width"]) == ("dog", 12)
+    assert row["attributes"] == {"colour": "red", "size": "large"}
+    assert row["hashtags"] == ["#Pet", "tag3"]
+    stored = np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])))
+    np.testing.assert_array_equal(stored, np.asarray(Image.open(path.parent / "images/003.png")))
+
+
+def test_mean_and_deviation_are_those_of_the_train_pixels(
+    manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = manifest(24)
+    summary = run(path, tmp_path)
+    train = [n for n in range(24) if n % 4 != 3]
+    pixels = np.stack([np.asarray(Image.open(path.parent / f"images/{n:03d}.png")) for n in train]) / 255
+    np.testing.assert_allclose(summary["mean"], pixels.mean(axis=(0, 1, 2)), atol=1e-6)
+    np.testing.assert_allclose(summary["deviation"], pixels.std(axis=(0, 1, 2)), atol=1e-6)
+
+
+def test_hugging_face_datasets_reads_the_images(
+    manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    run(manifest(8), tmp_path)
+    files = [str(path) for path in shard_paths(tmp_path / "images", "train")]
+    rows = datasets.Dataset.from_parquet(files, cache_dir=str(tmp_path / "cache"))
+    assert rows[0]["image"].size == (12, 12)
+    assert rows[0]["attributes"] == {"colour": "red", "size": "small"}
+    assert rows[0]["hashtags"] == ["#Pet", "tag0"]
+
+
+def test_row_groups_are_small_and_images_not_compressed_again(tmp_path: Path) -> None:
+    params = params_with(ingest={"image_size": 16, "synthetic": {"images": 500}})
+    ingest(params.ingest, 0, Layout(tmp_path))
+    (path,) = shard_paths(tmp_path / "images", "train")
+    metadata = pq.ParquetFile(path).metadata
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert all(64 <= size <= 256 for size in sizes)
+    group = metadata.row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    assert columns["image.bytes"].compression == "UNCOMPRESSED"
+    assert columns["label"].compression == "ZSTD"
+
+
+def test_bad_rows_are_kept_with_their_reason(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    path = manifest(24)
+    (path.parent / "images/001.png").write_bytes(b"no image")
+    (path.parent / "images/002.png").unlink()
+    summary = run(path, tmp_path, max_reject_fraction=0.1)
+    assert summary["rejected"] == 2
+    rejects = pq.read_table(tmp_path / "images/rejects.parquet").to_pylist()
+    assert rejects == [
+        {"where": "images/001.png", "reason": "not an image"},
+        {"where": "images/002.png", "reason": "the file does not exist"},
+    ]
+    assert sum(summary["images"].values()) == 22
+
+
+def test_too_many_bad_rows_stop_with_a_sentence_and_leave_nothing(
+    manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = manifest(24)
+    (path.parent / "images/001.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"1 of 24 inputs \(4.2%\).*max_reject_fraction=0.01.*images/001.png"):
+        run(path, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["source"]
+
+
+def test_without_any_image(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    path = manifest(4)
+    shutil.rmtree(path.parent / "images")
+    with pytest.raises(UserError, match="gave no usable image"):
+        run(path, tmp_path)
+
+
+def test_duplicates_and_leaks_are_counted(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    path = manifest(24)
+    images = path.parent / "images"
+    shutil.copy(images / "000.png", images / "001.png")  # both in train
+    shutil.copy(images / "000.png", images / "003.png")  # in test
+    summary = run(path, tmp_path)
+    assert (summary["duplicates"], summary["leaks"]) == (1, 1)
+
+
+def test_without_a_split_the_content_decides(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    path = manifest(40)
+    shutil.copy(path.parent / "images/000.png", path.parent / "images/002.png")
+    summary = run(path, tmp_path, columns={"split": None}, test_fraction=0.25)
+    assert summary["images"]["test"] in (9, 10, 11)
+    assert summary["leaks"] == 0
+    assert "split" in summary["attributes"]
+
+
+def test_the_same_input_gives_the_same_bytes(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    path = manifest(24)
+    for name in ("a", "b"):
+        run(path, tmp_path / name)
+    for file in (tmp_path / "a/images").iterdir():
+        assert file.read_bytes() == (tmp_path / "b/images" / file.name).read_bytes(), file.name
+
+
+def test_a_source_without_attributes(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    path = manifest(8)
+    lines = [",".join(line.split(",")[:3]) for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines))
+    summary = run(path, tmp_path)
+    assert summary["attributes"] == []
+    assert json.loads((tmp_path / "images/summary.json").read_text()) == summary
+    assert read_columns(tmp_path / "images", "train", ["attributes"]).column(0).null_count == 6

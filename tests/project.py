@@ -1,0 +1,58 @@
+"""A repository with DVC in a folder of its own, and how to run commands in it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+
+def merge(values: Any, changes: dict[str, Any]) -> None:
+    for key, change in changes.items():
+        if isinstance(change, dict):
+            merge(values[key], change)
+        else:
+            values[key] = change
+
+
+class Project:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.output_of_repro = ""
+        scripts = str(Path(sys.executable).parent)
+        # CLINFONCE_ and DVC_ variables of the caller must not reach the copy.
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("CLINFONCE_", "DVC_"))}
+        self.environment = kept | {
+            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            "GIT_AUTHOR_NAME": "t",
+            "GIT_AUTHOR_EMAIL": "t@example.org",
+            "GIT_COMMITTER_NAME": "t",
+            "GIT_COMMITTER_EMAIL": "t@example.org",
+            "DVC_NO_ANALYTICS": "1",
+        }
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def change_params(self, **sections: Any) -> None:
+        yaml = YAML()
+        values = yaml.load(self.root / "params.yaml")
+        merge(values, sections)
+        yaml.dump(values, self.root / "params.yaml")
+
+    def would_run(self) -> list[str]:
+        """The stages that `dvc repro` would run now."""
+        output = self.run("dvc", "repro", "--dry").stdout
+        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]

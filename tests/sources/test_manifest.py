@@ -1,0 +1,152 @@
+"""The manifest source reads what people have, and says what it can't read."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.ingest.params import IngestParams
+from pipeline.sources.base import Refusal, SourceRow
+from pipeline.sources.manifest import ManifestSource, split_hashtags
+
+RECORDS: list[dict[str, Any]] = [
+    {"image": "a.png", "label": "x", "split": "train", "hashtags": ["#Red", "sea side"], "year": 2010.0},
+    {"image": "b.png", "label": None, "split": "test", "hashtags": None, "year": None},
+]
+
+
+def open_manifest(path: Path, **columns: Any) -> ManifestSource:
+    params = {"source": "manifest", "path": str(path), "columns": columns}
+    return ManifestSource.open(IngestParams.model_validate(params), 0)
+
+
+def write(folder: Path, suffix: str) -> Path:
+    path = folder / f"manifest{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(RECORDS), path)
+    elif suffix == ".jsonl":
+        path.write_text("\n".join(json.dumps(record) for record in RECORDS) + "\n\n")
+    else:
+        separator = {".csv": ",", ".tsv": "\t"}[suffix]
+        lines = [
+            list(RECORDS[0]),
+            ["a.png", "x", "train", "#Red;sea side", "2010"],
+            ["b.png", "", "test", "", ""],
+        ]
+        path.write_text("\ufeff" + "\n".join(separator.join(line) for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_all_formats_say_the_same(tmp_path: Path, suffix: str) -> None:
+    source = open_manifest(write(tmp_path, suffix))
+    assert source.attribute_names == ["year"]
+    first, second = source.rows()
+    assert first == SourceRow(
+        id="a.png",
+        image=tmp_path / "a.png",
+        path="a.png",
+        label="x",
+        split="train",
+        hashtags=["#Red", "sea side"],
+        attributes={"year": "2010"},
+    )
+    assert isinstance(second, SourceRow)
+    assert (second.label, second.hashtags, second.attributes) == (None, [], {"year": None})
+
+
+@pytest.mark.parametrize(
+    ("cell", "tags"),
+    [
+        ("red;sea side; ;Blue", ["red", "sea side", "Blue"]),
+        ("#red #sea, #blue", ["#red", "#sea", "#blue"]),
+        ("red, sea side", ["red", "sea side"]),
+        ("sea side", ["sea side"]),
+        ("", []),
+        (None, []),
+        (["a", None, " "], ["a"]),
+    ],
+)
+def test_hashtag_cells(cell: Any, tags: list[str]) -> None:
+    assert split_hashtags(cell) == tags
+
+
+def test_rows_that_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(
+        "image,label,split\na.png,x,train\n,x,train\na.png,y,test\nb.png,x,val\nc.png,x,test,more\n"
+    )
+    reasons = [(row.where, row.reason) for row in open_manifest(path).rows() if isinstance(row, Refusal)]
+    assert reasons == [
+        ("m.csv line 3", "the cell of column 'image' is empty"),
+        ("m.csv line 4", "the image a.png stands in an earlier row already"),
+        ("m.csv line 5", "the split is 'val', and must be train or test"),
+        ("m.csv line 6", "the line is not a row of the table"),
+    ]
+
+
+def test_conventional_columns_may_be_absent_and_named_ones_may_not(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("image,kind\na.png,x\n")
+    source = open_manifest(path)
+    assert [note.split(":")[0] for note in source.notes] == [
+        f"the manifest has no column '{name}'" for name in ("label", "split", "hashtags")
+    ]
+    assert open_manifest(path, label="kind").attribute_names == []
+    with pytest.raises(UserError, match=r"no column 'klass' \(ingest.columns.label\).*image, kind"):
+        open_manifest(path, label="klass")
+    with pytest.raises(UserError, match=r"no column 'photo' \(ingest.columns.image\)"):
+        open_manifest(path, image="photo")
+    with pytest.raises(
+        UserError, match=r"'size' \(ingest.columns.attributes\) nor 'top' \(ingest.columns.hier"
+    ):
+        open_manifest(path, attributes=["size"], hierarchy=["top"])
+
+
+def test_hierarchy_and_named_attributes(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("image,a,b,c\nx.png,1,root,leaf\ny.png,2,root,\n")
+    source = open_manifest(path, hierarchy=["b", "c"], attributes=["a"])
+    assert [row.hierarchy for row in source.rows() if isinstance(row, SourceRow)] == [
+        ["root", "leaf"],
+        ["root"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("absent.csv", None, "does not exist: set ingest.path"),
+        ("m.xlsx", b"x", "must end in .csv, .jsonl, .ndjson, .parquet, .tsv"),
+        ("m.csv", b"", "holds no row"),
+        ("m.parquet", b"not parquet", "is not a Parquet file"),
+    ],
+)
+def test_manifests_that_are_none(tmp_path: Path, name: str, content: bytes | None, sentence: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=sentence):
+        open_manifest(tmp_path / name)
+
+
+def test_a_folder_is_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is a folder: set ingest\.path"):
+        open_manifest(tmp_path)
+
+
+def test_the_shared_catalogue_is_read(shared_data: Path) -> None:
+    source = open_manifest(shared_data / "fashion-products" / "manifest.csv")
+    rows = list(source.rows())
+    assert len(rows) == 11_133
+    assert all(isinstance(row, SourceRow) and row.label and row.split for row in rows)
+
+
+def test_the_fixture_writes_a_valid_manifest(manifest: Callable[..., Path]) -> None:
+    rows = list(open_manifest(manifest(count=8)).rows())
+    assert len(rows) == 8
+    assert not any(isinstance(row, Refusal) for row in rows)

@@ -1,0 +1,148 @@
+"""Every operation equals torchvision's, image by image; the draws have torchvision's distribution."""
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.v2 import functional as reference
+
+from pipeline import augment
+from pipeline.training.params import AugmentParams
+
+NOTHING = {
+    "crop_scale_min": 1.0,
+    "flip_probability": 0.0,
+    "jitter_probability": 0.0,
+    "grayscale_probability": 0.0,
+}
+
+
+def canvas(count: int, height: int, width: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, height, width), generator=generator, dtype=torch.uint8)
+
+
+def sizes(images: Tensor) -> Tensor:
+    return torch.tensor(images.shape[-2:]).expand(len(images), 2)
+
+
+def unit(images: Tensor) -> Tensor:
+    return images.float() / 255
+
+
+@pytest.mark.parametrize("size", [8, 24, 61])
+def test_resample_equals_torchvision_resized_crop(size: int) -> None:
+    images = canvas(6, 40, 52)
+    boxes = torch.tensor(
+        [[0, 0, 40, 52], [3, 5, 20, 11], [39, 51, 1, 1], [10, 2, 30, 40], [0, 1, 7, 50], [5, 5, 24, 24]]
+    )
+    flipped = torch.tensor([False, True, False, True, True, False])
+    ours = augment.resample(images, boxes, size, flipped)
+    for index, (top, left, height, width) in enumerate(boxes.tolist()):
+        crop = unit(images)[index : index + 1]
+        expected = reference.resized_crop(crop, top, left, height, width, [size, size], antialias=True)
+        expected = reference.horizontal_flip(expected) if flipped[index] else expected
+        torch.testing.assert_close(ours[index : index + 1], expected, atol=5e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "factors"),
+    [
+        (augment.adjust_brightness, reference.adjust_brightness, [0.6, 1.0, 1.4]),
+        (augment.adjust_contrast, reference.adjust_contrast, [0.6, 1.0, 1.4]),
+        (augment.adjust_saturation, reference.adjust_saturation, [0.0, 1.0, 1.4]),
+        (augment.adjust_hue, reference.adjust_hue, [-0.5, 0.0, 0.31]),
+    ],
+)
+def test_colour_changes_equal_torchvision_s(ours, theirs, factors: list[float]) -> None:  # type: ignore[no-untyped-def]
+    images = unit(canvas(3, 9, 11))
+    images[:, :, 0, 0] = 0.0
+    images[:, :, 0, 1] = 1.0
+    images[:, :, 0, 2] = torch.tensor([0.7, 0.7, 0.2])
+    changed = ours(images, torch.tensor(factors)[:, None, None, None])
+    for index, factor in enumerate(factors):
+        torch.testing.assert_close(changed[index], theirs(images[index], factor), atol=2e-6, rtol=0)
+
+
+def test_crop_boxes_are_drawn_as_torchvision_draws_them() -> None:
+    image_sizes = torch.tensor([30, 44]).expand(20_000, 2)
+    generator = torch.Generator().manual_seed(0)
+    ours = augment.random_crop_boxes(image_sizes, 0.2, generator).double()
+    torch.manual_seed(0)
+    image = torch.zeros(1, 30, 44)
+    theirs = torch.tensor(
+        [RandomResizedCrop.get_params(image, [0.2, 1.0], [3 / 4, 4 / 3]) for _ in range(20_000)],
+        dtype=torch.float64,
+    )
+    assert (ours[:, :2] >= 0).all()
+    assert (ours[:, 0] + ours[:, 2] <= 30).all()
+    assert (ours[:, 1] + ours[:, 3] <= 44).all()
+    for quantile in (0.05, 0.25, 0.5, 0.75, 0.95):
+        difference = ours.quantile(quantile, dim=0) - theirs.quantile(quantile, dim=0)
+        assert difference.abs().max() <= 1.0, (quantile, difference)
+    torch.testing.assert_close(ours.mean(0), theirs.mean(0), atol=0.15, rtol=0)
+
+
+def test_a_crop_that_never_fits_is_central() -> None:
+    boxes = augment.random_crop_boxes(torch.tensor([[4, 400]]), 1.0, torch.Generator().manual_seed(0))
+    # The whole area at an aspect ratio up to 4 : 3 is far taller than 4 pixels.
+    assert boxes.tolist() == [[0, 197, 4, 5]]
+
+
+def test_every_image_has_its_own_numbers() -> None:
+    images = canvas(1, 32, 32).expand(64, 3, 32, 32)
+    views = augment.random_views(images, sizes(images), 32, AugmentParams(), seed=1)
+    distances = torch.cdist(views.flatten(1), views.flatten(1))
+    assert (distances + 1e9 * torch.eye(64)).min() > 0.1
+    again = augment.random_views(images, sizes(images), 32, AugmentParams(), seed=1)
+    other = augment.random_views(images, sizes(images), 32, AugmentParams(), seed=2)
+    assert torch.equal(views, again)
+    assert not torch.equal(views, other)
+    assert views.min() >= 0
+    assert views.max() <= 1.00001
+
+
+def test_nothing_random_gives_the_image_itself() -> None:
+    images = canvas(5, 16, 16)
+    views = augment.random_views(images, sizes(images), 16, AugmentParams.model_validate(NOTHING), seed=3)
+    torch.testing.assert_close(views, unit(images), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "share"), [({"flip_probability": 0.3}, 0.3), ({"grayscale_probability": 0.3}, 0.3)]
+)
+def test_probabilities(change: dict[str, float], share: float) -> None:
+    images = canvas(1, 8, 8).expand(4000, 3, 8, 8)
+    params = AugmentParams.model_validate(NOTHING | change)
+    changed = augment.random_views(images, sizes(images), 8, params, seed=5) - unit(images)
+    observed = float((changed.abs().amax(dim=(1, 2, 3)) > 1e-4).double().mean())
+    assert abs(observed - share) < 0.03
+
+
+def test_pixels_outside_an_image_never_show() -> None:
+    images = canvas(4, 20, 30)
+    inner = torch.tensor([[12, 17], [20, 30], [8, 30], [20, 9]])
+    poisoned = images.clone()
+    for index, (height, width) in enumerate(inner.tolist()):
+        poisoned[index, :, height:] = 255
+        poisoned[index, :, :, width:] = 0
+    for make in (
+        lambda c: augment.random_views(c, inner, 16, AugmentParams(), seed=7),
+        lambda c: augment.central_views(c, inner, 16),
+    ):
+        torch.testing.assert_close(make(images), make(poisoned), atol=1e-6, rtol=0)
+
+
+def test_central_views_are_central_squares() -> None:
+    images = canvas(2, 20, 30)
+    expected = reference.resized_crop(unit(images), 0, 5, 20, 20, [16, 16], antialias=True)
+    views = augment.central_views(images, sizes(images), 16)
+    torch.testing.assert_close(views, expected, atol=2e-6, rtol=0)
+
+
+def test_the_normalizer_gives_zero_mean_and_unit_deviation() -> None:
+    images = unit(canvas(4, 16, 16))
+    mean, deviation = images.mean(dim=(0, 2, 3)), images.std(dim=(0, 2, 3), correction=0)
+    normal = augment.Normalizer(mean.tolist(), deviation.tolist(), torch.device("cpu"))(images)
+    torch.testing.assert_close(normal.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normal.std(dim=(0, 2, 3), correction=0), torch.ones(3), atol=1e-5, rtol=0)

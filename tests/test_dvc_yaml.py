@@ -1,0 +1,56 @@
+"""dvc.yaml lists for each stage exactly the modules that its entry point imports."""
+
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from ruamel.yaml import YAML
+
+from support import REPOSITORY
+
+STAGES = ["ingest", "cluster", "pretrain", "evaluate", "report"]
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("pipeline", "stages", cache_dir=None)
+
+
+@pytest.fixture(scope="module")
+def stages() -> dict[str, Any]:
+    declared: dict[str, Any] = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
+    return declared
+
+
+def file_of(module: str) -> str:
+    path = Path(*module.split("."))
+    package = path / "__init__.py"
+    return str(package if (REPOSITORY / package).exists() else path.with_suffix(".py"))
+
+
+def import_closure(graph: grimp.ImportGraph, stage: str) -> set[str]:
+    """Files that `stages/<stage>.py` imports, directly or not, and the packages run on the way."""
+    modules = graph.find_upstream_modules(f"stages.{stage}")
+    packages = {".".join(m.split(".")[:depth]) for m in modules for depth in range(1, m.count(".") + 1)}
+    return {f"stages/{stage}.py", *(file_of(module) for module in modules | packages)}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_modules_are_the_import_closure(graph: grimp.ImportGraph, stages: dict[str, Any], stage: str) -> None:
+    declared = stages[stage].get("do", stages[stage])["deps"]
+    assert len(declared) == len(set(declared))
+    modules = {dependency for dependency in declared if dependency.endswith(".py")}
+    assert modules == import_closure(graph, stage)
+
+
+@pytest.mark.parametrize("stage", ["cluster", "pretrain", "evaluate"])
+def test_references_run_what_the_chosen_arm_runs(stages: dict[str, Any], stage: str) -> None:
+    chosen, reference = stages[stage]["do"], stages[f"{stage}-reference"]["do"]
+    assert {**chosen, "params": None} == {**reference, "params": None}
+    assert "cluster" not in reference["params"]
+
+
+def test_entry_points_hold_no_logic() -> None:
+    for stage in STAGES:
+        assert len((REPOSITORY / "stages" / f"{stage}.py").read_text().splitlines()) < 40

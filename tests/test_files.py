@@ -1,0 +1,51 @@
+"""A reader sees the old file or the new one, and errors leave nothing behind."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.files import read_json, replaced_directory, write_atomically, write_csv, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    write_json(target, {"old": 1})
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(target, fail)
+    assert read_json(target) == {"old": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_json_refuses_what_json_is_not(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with replaced_directory(target) as fresh:
+        (fresh / "a").write_text("1")
+
+    def fail() -> None:
+        with replaced_directory(target) as fresh:
+            (fresh / "b").write_text("2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert [path.name for path in target.iterdir()] == ["a"]
+    with replaced_directory(target) as fresh:
+        (fresh / "b").write_text("2")
+    assert [path.name for path in target.iterdir()] == ["b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_csv_leaves_unknown_cells_empty(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["x", "y"], [{"x": 1, "y": None}, {"y": "a,b"}])
+    assert (tmp_path / "a.csv").read_text() == 'x,y\n1,\n,"a,b"\n'

@@ -1,0 +1,75 @@
+"""Parameters are checked as a whole, and every mistake is told in a sentence with the key and the cure."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.params import Params, check_params, load_params
+from support import REPOSITORY
+
+GOLDEN = Path(__file__).with_name("params_schema.json")
+
+
+def test_the_repository_s_own_file_is_valid_and_complete() -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    # Every parameter stands in the file, so that a reader sees all choices and DVC can override them.
+    assert params.model_dump() == params.model_dump(exclude_unset=True)
+
+
+def test_the_schema_is_frozen() -> None:
+    """A changed parameter is a decision: `python tests/test_params.py` writes the golden file anew."""
+    assert Params.model_json_schema() == json.loads(GOLDEN.read_text())
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"cluster": {"methd": "kmeans"}},
+            "there is no parameter cluster.methd: did you mean cluster.method?",
+        ),
+        ({"cluster": {"method": "kmean"}}, "cluster.method=kmean is none of its values: 'instance',"),
+        ({"cluster": {"kmeans": {"clusters": "abc"}}}, "cluster.kmeans.clusters='abc' has the wrong type"),
+        ({"pretrain": {"epochs": 0}}, "pretrain.epochs=0 is out of range"),
+        ({"pretrain": {"epochs": True}}, "pretrain.epochs=True has the wrong type"),
+        ({"pretrain": {"temperature": float("nan")}}, "pretrain.temperature=nan"),
+        ({"ingest": {"source": "manifest"}}, "ingest.source=manifest needs ingest.path"),
+        ({"cluster": {"method": "column"}}, "cluster.method=column needs cluster.column.name"),
+        ({"pretrain": {"optimizer": "adamw", "momentum": 0.5}}, "pretrain.momentum has no effect"),
+        ({"report": {"references": ["label", "label"]}}, "report.references names an arm twice"),
+        ({"pretrain": None}, "pretrain=None has the wrong type"),
+        ({"zzz": 1}, "there is no parameter zzz: here are seed, ingest"),
+        ([], "must hold sections"),
+    ],
+)
+def test_mistakes(values: Any, sentence: str) -> None:
+    with pytest.raises(UserError) as raised:
+        check_params(values)
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("pretrain: {learning_rate: 1e-4, weight_decay: 0}\n")
+    assert load_params(file).pretrain.learning_rate == 1e-4
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"params.yaml does not exist"):
+        load_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("seed: [1\n")
+    with pytest.raises(UserError, match="not valid YAML at line"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_params_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Params().seed = 1  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(Params.model_json_schema(), indent=2) + "\n")

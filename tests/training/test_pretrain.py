@@ -1,0 +1,214 @@
+"""Pretraining as a whole: deterministic, resumable at any step, blind to labels."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import torchvision
+from safetensors.torch import load_file
+
+from pipeline.clustering.run import cluster
+from pipeline.errors import UserError
+from pipeline.files import read_json
+from pipeline.ingest.run import ingest
+from pipeline.schema import Layout
+from pipeline.shards import shard_paths
+from pipeline.training import run as training
+from pipeline.training.loop import Trainer
+from pipeline.training.params import PretrainParams
+from pipeline.training.signals import Interrupted
+from support import TINY_PRETRAIN, params_with
+
+Pretrain = Callable[..., bytes]
+
+
+@pytest.fixture
+def data(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """24 noise images of 12 pixels, 18 of them train, with instance clusters."""
+    monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(training, "end_with_dvc", lambda: None)
+    layout = Layout(tmp_path)
+    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, layout)
+    cluster(params_with(cluster={"method": "attributes"}).cluster, "chosen", 16, 0, layout)
+    return layout
+
+
+@pytest.fixture
+def pretrain(data: Layout) -> Pretrain:
+    def run(**changes: Any) -> bytes:
+        params = PretrainParams.model_validate(TINY_PRETRAIN | {"batch_size": 4} | changes)
+        training.pretrain(params, "chosen", 12, 0, data)
+        return (data.encoder("chosen") / "encoder.safetensors").read_bytes()
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _restored_handlers() -> Any:
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+def outputs(layout: Layout) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in layout.encoder("chosen").iterdir() if p.name != "timing.csv"}
+
+
+def test_the_same_params_give_the_same_bytes(pretrain: Pretrain, data: Layout, tmp_path: Path) -> None:
+    pretrain()
+    first = outputs(data)
+    pretrain()
+    assert outputs(data) == first
+    assert pretrain(learning_rate=0.05) != first["encoder.safetensors"]
+    assert not list((tmp_path / "state").glob("*"))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_stopped_at_any_step_it_ends_with_the_same_bytes(
+    pretrain: Pretrain, data: Layout, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    choices = {"optimizer": optimizer, "learning_rate": 0.01}
+    pretrain(**choices)
+    undisturbed = outputs(data)
+    step = Trainer._train_step
+    taken = 0
+
+    def stop_at_steps(trainer: Trainer, images_B: torch.Tensor) -> torch.Tensor:
+        nonlocal taken
+        taken += 1
+        if taken in (2, 5, 8):  # within, between and at the ends of the epochs of 4 steps
+            os.kill(os.getpid(), [signal.SIGTERM, signal.SIGINT][taken % 2])
+        return step(trainer, images_B)
+
+    monkeypatch.setattr(Trainer, "_train_step", stop_at_steps)
+    for _ in range(3):
+        with pytest.raises(Interrupted) as stopped:
+            pretrain(**choices)
+        assert stopped.value.code in (130, 143)
+    pretrain(**choices)
+    assert taken == 12
+    assert outputs(data) == undisturbed
+
+
+def test_an_error_in_an_epoch_goes_back_to_the_last_state(
+    pretrain: Pretrain, data: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrain()
+    undisturbed = outputs(data)
+    step = Trainer._train_step
+
+    def fail_once(trainer: Trainer, images_B: torch.Tensor) -> torch.Tensor:
+        if (trainer.progress.epoch, trainer.progress.step) == (1, 2):
+            monkeypatch.setattr(Trainer, "_train_step", step)
+            raise RuntimeError("power cut")
+        return step(trainer, images_B)
+
+    monkeypatch.setattr(Trainer, "_train_step", fail_once)
+    with pytest.raises(RuntimeError, match="power cut"):
+        pretrain()
+    pretrain()
+    assert "resuming from epoch 2, step 1" in capsys.readouterr().err
+    assert outputs(data) == undisturbed
+
+
+def test_labels_hashtags_and_attributes_are_invisible(pretrain: Pretrain, data: Layout) -> None:
+    """All that is known of the images but their pixels is replaced: the encoder must not change."""
+    before = pretrain()
+    for path in shard_paths(data.images, "train"):
+        table = pq.read_table(path)
+        for name in ("label", "hashtags", "attributes", "hierarchy"):
+            position = table.schema.get_field_index(name)
+            other = pa.array(table.column(name).to_pylist()[::-1], table.schema.field(name).type)
+            table = table.set_column(position, table.schema.field(name), other)
+        pq.write_table(table, path)
+    assert pretrain() == before
+
+
+def test_clusters_are_what_it_learns_from(pretrain: Pretrain, data: Layout) -> None:
+    before = pretrain()
+    cluster(params_with(cluster={"method": "label"}).cluster, "chosen", 16, 0, data)
+    assert pretrain() != before
+
+
+def test_the_model_card_s_lines_load_the_encoder(pretrain: Pretrain, data: Layout) -> None:
+    pretrain(stem_stride=2)
+    folder = data.encoder("chosen")
+    card = (folder / "README.md").read_text()
+    code = (
+        card.split("```python\n")[1]
+        .split("```")[0]
+        .replace("encoder.safetensors", str(folder / "encoder.safetensors"))
+    )
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102 - the lines that users will run
+    assert names["encoder"](torch.zeros(1, 3, 12, 12)).shape == (1, 512)
+    assert read_json(folder / "config.json")["torchvision"] == torchvision.__version__
+    assert "fc.weight" not in load_file(folder / "encoder.safetensors")
+
+
+def test_history_has_a_row_an_epoch(pretrain: Pretrain, data: Layout) -> None:
+    pretrain()
+    history = pd.read_csv(data.encoder("chosen") / "history.csv")
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["loss"].between(0, 10).all()
+    assert history["learning_rate"].is_monotonic_decreasing
+    assert len(pd.read_csv(data.encoder("chosen") / "timing.csv")) == 3
+
+
+def test_kmeans_clusters_are_remade_between_epochs(
+    pretrain: Pretrain, data: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = {"method": "kmeans", "kmeans": {"clusters": 3}}
+    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, data)
+    pretrain(recluster_every=2, epochs=5)
+    undisturbed = outputs(data)
+    folder = data.encoder("chosen")
+    assert pd.read_csv(folder / "trajectory.csv")["epoch"].tolist() == [2, 4]
+    table = pq.read_table(folder / "assignments.parquet")
+    assert table.column_names == ["id", "cluster", "cluster_at_epoch_2", "cluster_at_epoch_4"]
+    assert table.column("cluster").equals(table.column("cluster_at_epoch_4"))
+
+    step = Trainer._train_step
+
+    def fail_once(trainer: Trainer, images_B: torch.Tensor) -> torch.Tensor:
+        if (trainer.progress.epoch, trainer.progress.step) == (3, 1):
+            monkeypatch.setattr(Trainer, "_train_step", step)
+            raise RuntimeError("power cut")
+        return step(trainer, images_B)
+
+    monkeypatch.setattr(Trainer, "_train_step", fail_once)
+    with pytest.raises(RuntimeError, match="power cut"):
+        pretrain(recluster_every=2, epochs=5)
+    pretrain(recluster_every=2, epochs=5)
+    assert outputs(data) == undisturbed
+
+    pretrain(recluster_every=0)
+    assert not (folder / "trajectory.csv").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_sentence(pretrain: Pretrain, data: Layout) -> None:
+    with pytest.raises(
+        UserError, match=r"the loss of pretrain chosen became nan in epoch \d: lower pretrain.learning"
+    ):
+        pretrain(learning_rate=1e30)
+    assert not data.encoder("chosen").exists()
+
+
+def test_clusters_of_other_images_are_refused(pretrain: Pretrain, data: Layout) -> None:
+    table = pq.read_table(data.assignments("chosen"))
+    pq.write_table(table.slice(1), data.assignments("chosen"))
+    with pytest.raises(UserError, match="does not list the images"):
+        pretrain()
+
+
+def test_bfloat16_trains_too(pretrain: Pretrain, data: Layout) -> None:
+    pretrain(precision="bfloat16", epochs=1)
+    assert read_json(data.encoder("chosen") / "config.json")["precision"] == "bfloat16"

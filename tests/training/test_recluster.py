@@ -1,0 +1,25 @@
+import torch
+from torch.nn import functional
+
+from pipeline.training.recluster import moved_share, recluster
+
+SETTINGS = {"clusters": 3, "iterations": 10, "restarts": 3}
+
+
+def test_well_separated_groups_are_found_and_described() -> None:
+    groups = torch.arange(3).repeat_interleave(torch.tensor([6, 3, 1]))
+    noise = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
+    embeddings = functional.normalize(torch.eye(4)[groups] + 0.01 * noise, dim=1)
+    clusters, row = recluster(embeddings, torch.zeros(10, dtype=torch.int64), SETTINGS, epoch=2, seed=0)
+    assert len(set(zip(clusters.tolist(), groups.tolist(), strict=True))) == 3
+    assert (row["epoch"], row["clusters"], row["singletons"], row["largest_share"]) == (2, 3, 1, 0.6)
+    shares = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
+    torch.testing.assert_close(row["cluster_entropy_bits"], float(-(shares * shares.log2()).sum()))
+
+
+def test_moved_share_ignores_names_and_counts_movers() -> None:
+    before = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2])
+    assert moved_share(before, torch.tensor([5, 5, 5, 2, 2, 2, 0, 0])) == 0.0
+    assert moved_share(before, torch.tensor([0, 0, 1, 1, 1, 1, 2, 2])) == 1 / 8
+    # All in one cluster: nobody left its companions.
+    assert moved_share(before, torch.zeros(8, dtype=torch.int64)) == 0.0
