@@ -41,7 +41,7 @@ class PretrainParams(Section):
         description="pixels a step before the first block: 1 for 32 px images, 2 for 64, 4 for 224",
     )
     projection_dim: PositiveInt = 128
-    epochs: PositiveInt = 8
+    epochs: PositiveInt = 9
     batch_size: int = Field(default=128, ge=2, description="images a step; each gives two views")
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: PositiveFloat = 2e-3
