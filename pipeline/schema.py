@@ -41,6 +41,10 @@ class Layout:
     def statistics(self, arm: str) -> Path:
         return self.clusters(arm) / "statistics.json"
 
+    @property
+    def landscape(self) -> Path:
+        return self.clusters(CHOSEN) / "landscape.csv"
+
     def encoder(self, arm: str) -> Path:
         return self.root / "encoders" / arm
 

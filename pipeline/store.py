@@ -32,6 +32,11 @@ class PixelStore:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def select(self, positions: list[int]) -> "PixelStore":
+        rows = torch.tensor(positions, dtype=torch.int64)
+        ids = [self.ids[position] for position in positions]
+        return PixelStore(ids, self.canvas_NCHW[rows], self.sizes_N2[rows])
+
     def to(self, device: torch.device) -> "PixelStore":
         return PixelStore(self.ids, self.canvas_NCHW.to(device), self.sizes_N2.to(device))
 

@@ -31,7 +31,7 @@ def test_the_schema_is_frozen() -> None:
             {"cluster": {"methd": "kmeans"}},
             "there is no parameter cluster.methd: did you mean cluster.method?",
         ),
-        ({"cluster": {"method": "kmean"}}, "cluster.method=kmean is none of its values: 'instance',"),
+        ({"cluster": {"method": "kmean"}}, "cluster.method=kmean is none of its values: 'attributes',"),
         ({"cluster": {"kmeans": {"clusters": "abc"}}}, "cluster.kmeans.clusters='abc' has the wrong type"),
         ({"pretrain": {"epochs": 0}}, "pretrain.epochs=0 is out of range"),
         ({"pretrain": {"epochs": True}}, "pretrain.epochs=True has the wrong type"),

@@ -1,32 +1,80 @@
 """Method `attributes`: images that agree in the most informative attributes share a cluster."""
 
-from pipeline.clustering.base import Clusters, TrainImages, clusters_of_values
-from pipeline.clustering.joint import joint_of_top
-from pipeline.clustering.params import ClusterParams
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.clustering.base import Choice, Clusters, TrainImages, clusters_of_sets, with_section
+from pipeline.clustering.joint import informative, present_of
+from pipeline.clustering.params import AttributesParams, ClusterParams
 from pipeline.errors import UserError, listed
+
+CATEGORICAL_UP_TO = 20
+"""Different values up to which a column of numbers is taken as categories, such as years."""
 
 
 def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int) -> Clusters:
     """Joins whole columns if `cluster.attributes.columns` names some, else the `top` values of all columns.
 
-    A missing value is a value of its own among named columns; an image without any value stays alone.
+    A missing value is a value of its own among named columns. An image without any value is unknown.
     """
+    chosen = params.attributes
     if not train.attribute_names:
         raise UserError(
             "cluster.method=attributes: the data has no attribute column; name some in "
             "ingest.columns.attributes or choose another cluster.method"
         )
-    names = params.attributes.columns or train.attribute_names
-    columns = {name: train.attribute(name, "cluster.attributes.columns") for name in names}
-    rows = list(zip(*columns.values(), strict=True))
-    if params.attributes.columns:
-        values = [row if any(cell is not None for cell in row) else None for row in rows]
-        return Clusters(clusters_of_values(values), notes=[f"joined the columns {listed(names)}"])
-    sets = [[f"{n}={cell}" for n, cell in zip(names, row, strict=True) if cell is not None] for row in rows]
-    joint, ranking = joint_of_top(sets, params.attributes.top)
+    values = attribute_values(train, chosen.columns or train.attribute_names, chosen)
+    ranking = informative(values)
     if not ranking:
         raise UserError(
-            "cluster.method=attributes: no attribute differs between the images; name other columns in "
-            "ingest.columns.attributes or choose another cluster.method"
+            "cluster.method=attributes: no attribute differs between the images; name other columns or "
+            "choose another cluster.method"
         )
-    return Clusters(clusters_of_values(joint), notes=[f"joined {listed(ranking)}"])
+    if chosen.columns:
+        joined, told = ranking, f"the columns {listed(chosen.columns)}"
+    elif chosen.top > len(ranking):
+        raise UserError(
+            f"cluster.attributes.top={chosen.top} is more than the {len(ranking)} values that differ between "
+            "the images: lower it"
+        )
+    else:
+        joined = ranking[: chosen.top]
+        told = listed(joined)
+    return replace(clusters_of_sets(present_of(values, joined)), notes=[f"joined {told}"])
+
+
+def attribute_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
+    """Every number of joined values."""
+    if train.attribute_names:
+        values = attribute_values(train, train.attribute_names, params.attributes)
+        for top in range(1, len(informative(values)) + 1):
+            yield f"top {top}", with_section(params, "attributes", columns=[], top=top)
+
+
+def attribute_values(train: TrainImages, names: list[str], params: AttributesParams) -> list[list[str]]:
+    """What is known of each image as `column=value`; numbers of many values as their quantile's range."""
+    columns = {
+        name: _categories(train.attribute(name, "cluster.attributes.columns"), params) for name in names
+    }
+    return [
+        [f"{name}={cell}" for name, cell in zip(names, row, strict=True) if cell is not None]
+        for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def _categories(cells: list[str | None], params: AttributesParams) -> list[str | None]:
+    if len(set(cells) - {None}) <= CATEGORICAL_UP_TO:
+        return cells
+    try:
+        numbers_N = np.array([np.nan if cell is None else float(cell) for cell in cells])
+    except ValueError:
+        return cells
+    edges = np.unique(np.nanquantile(numbers_N, np.linspace(0, 1, params.bins + 1)))
+    # A value on an edge belongs to the range above it; the last range holds its upper edge too.
+    parts_N = np.clip(np.searchsorted(edges, numbers_N, side="right") - 1, 0, max(0, len(edges) - 2))
+    return [
+        None if cell is None else f"{edges[part]:g} to {edges[min(part + 1, len(edges) - 1)]:g}"
+        for cell, part in zip(cells, parts_N, strict=True)
+    ]

@@ -1,6 +1,6 @@
 """What every clustering sees and gives back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,9 @@ import pyarrow as pa
 from pipeline.clustering.params import ClusterParams
 from pipeline.errors import UserError, listed
 from pipeline.shards import read_columns
+
+UNKNOWN = -1
+"""Stands for a cluster where nothing is known of the image."""
 
 
 class TrainImages:
@@ -45,7 +48,7 @@ class TrainImages:
         """Root to leaf, a list an image."""
         return [levels or [] for levels in self._table.column("hierarchy").to_pylist()]
 
-    @property
+    @cached_property
     def attribute_names(self) -> list[str]:
         kind = self._table.schema.field("attributes").type
         return [field.name for field in kind] if pa.types.is_struct(kind) else []
@@ -56,9 +59,12 @@ class TrainImages:
         if name not in names:
             there = f"its columns are {listed(names)}" if names else "it has none"
             raise UserError(f"{parameter}: the data has no attribute column {name!r}; {there}")
-        chunks = self._table.column("attributes").combine_chunks()
-        values: list[str | None] = chunks.field(name).to_pylist()
+        values: list[str | None] = self._attributes.field(name).to_pylist()
         return values
+
+    @cached_property
+    def _attributes(self) -> pa.StructArray:
+        return self._table.column("attributes").combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,9 @@ class Clusters:
     """A clustering of the train images."""
 
     labels_N: np.ndarray
-    """int64, contiguous from 0."""
+    """int64, contiguous from 0, or `UNKNOWN`."""
+    in_common: list[frozenset[str]] | None = None
+    """What the images of each cluster have in common; by it clusters are near or far. None: not known."""
     recluster: dict[str, Any] | None = None
     """How pretraining remakes these clusters from its own features; None: it keeps them."""
     from_hashtags: bool = False
@@ -74,15 +82,39 @@ class Clusters:
     notes: list[str] = field(default_factory=list)
 
 
-Clustering = Callable[[TrainImages, ClusterParams, int], Clusters]
+Fit = Callable[[TrainImages, ClusterParams, int], Clusters]
 """(train images, the whole section `cluster`, seed) -> clusters."""
+
+Choice = tuple[str, ClusterParams]
+"""A setting in words, and the section `cluster` that asks for it."""
+
+
+def no_choices(_train: TrainImages, _params: ClusterParams) -> Iterator[Choice]:
+    yield from ()
+
+
+@dataclass(frozen=True)
+class Method:
+    fit: Fit
+    choices: Callable[[TrainImages, ClusterParams], Iterator[Choice]] = no_choices
+    """All settings of this method that the data offers and that are cheap to describe: the landscape."""
 
 
 def clusters_of_values(values: Sequence[object | None]) -> np.ndarray:
-    """Equal values share a cluster; each None is a cluster of its own. (N,) int64, contiguous from 0."""
+    """Equal values share a cluster; None is `UNKNOWN`. (N,) int64, numbered in order of appearance."""
     numbers: dict[object, int] = {}
-    labels_N = np.empty(len(values), np.int64)
-    for position, value in enumerate(values):
-        # An object() equals nothing else, so an image of which nothing is known stays alone.
-        labels_N[position] = numbers.setdefault(object() if value is None else value, len(numbers))
-    return labels_N
+    return np.array(
+        [UNKNOWN if value is None else numbers.setdefault(value, len(numbers)) for value in values], np.int64
+    )
+
+
+def clusters_of_sets(sets: Sequence[frozenset[str] | None]) -> Clusters:
+    """Images with the same set share a cluster, and clusters whose sets differ in little are near."""
+    in_common = list(dict.fromkeys(its for its in sets if its is not None))
+    return Clusters(clusters_of_values(sets), in_common)
+
+
+def with_section(params: ClusterParams, method: str, **changes: object) -> ClusterParams:
+    """`params` with another method and with `changes` in that method's own section."""
+    section = getattr(params, method).model_copy(update=changes)
+    return params.model_copy(update={"method": method, method: section})

@@ -1,25 +1,50 @@
 """Method `hierarchy`: images under the same ancestor share a cluster."""
 
-from pipeline.clustering.base import Clusters, TrainImages, clusters_of_values
-from pipeline.clustering.params import ClusterParams
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+
+from pipeline.clustering.base import Choice, Clusters, TrainImages, clusters_of_sets, with_section
+from pipeline.clustering.edges import paths_from_root
+from pipeline.clustering.params import ClusterParams, HierarchyParams
 from pipeline.errors import UserError
+
+SEPARATOR = "\x1f"
+"""Between the names of a path; no name can hold it by accident."""
 
 
 def cluster_by_hierarchy(train: TrainImages, params: ClusterParams, _seed: int) -> Clusters:
-    """The ancestor at `cluster.hierarchy.level` (1 is the root's column); a shallower leaf keeps itself.
+    """The ancestor at `cluster.hierarchy.level` (1 is the root); a shallower leaf keeps itself.
 
     An ancestor is known by its whole path, so equal names under different parents stay apart.
     """
-    depth = max(map(len, train.hierarchy))
+    level, paths = params.hierarchy.level, _paths(train, params.hierarchy)
+    depth = max(map(len, paths))
     if not depth:
         raise UserError(
             "cluster.method=hierarchy: the data has no hierarchy; name its columns, root to leaf, in "
             "ingest.columns.hierarchy or choose another cluster.method"
         )
-    if params.hierarchy.level > depth:
-        raise UserError(
-            f"cluster.hierarchy.level={params.hierarchy.level} is deeper than the tree: set it to {depth} "
-            "or less"
-        )
-    paths = [tuple(levels[: params.hierarchy.level]) or None for levels in train.hierarchy]
-    return Clusters(clusters_of_values(paths))
+    if level > depth:
+        raise UserError(f"cluster.hierarchy.level={level} is deeper than the tree: set it to {depth} or less")
+    # A cluster has all its ancestors in common with others, so that siblings are near.
+    return clusters_of_sets([_ancestors(path[:level]) if path else None for path in paths])
+
+
+def hierarchy_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
+    """Every level."""
+    for level in range(1, max(map(len, _paths(train, params.hierarchy))) + 1):
+        yield f"level {level}", with_section(params, "hierarchy", level=level)
+
+
+def _paths(train: TrainImages, params: HierarchyParams) -> list[list[str]]:
+    """Root to leaf, a list an image: the data's own, or its leaves' in the file of edges."""
+    if params.edges is None:
+        return train.hierarchy
+    leaves = {levels[-1] for levels in train.hierarchy if levels}
+    path_of = paths_from_root(Path(params.edges), leaves, params.several_parents)
+    return [path_of[levels[-1]] if levels else [] for levels in train.hierarchy]
+
+
+def _ancestors(path: list[str]) -> frozenset[str]:
+    return frozenset(accumulate(path, lambda above, name: f"{above}{SEPARATOR}{name}"))

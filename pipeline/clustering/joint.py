@@ -5,7 +5,7 @@ entropy form a cluster. The clusters of k + 1 attributes refine those of k.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def binary_entropy_bits(probability: float) -> float:
     return float(-probability * np.log2(probability) - other * np.log2(other))
 
 
-def ranked_by_entropy(values: Sequence[Iterable[str]]) -> list[tuple[str, float]]:
+def ranked_by_entropy(values: Sequence[Collection[str]]) -> list[tuple[str, float]]:
     """All values that occur, each with its entropy as a binary attribute in bits, highest first.
 
     `values` holds the set of values of each image. Ties are broken by name.
@@ -28,15 +28,16 @@ def ranked_by_entropy(values: Sequence[Iterable[str]]) -> list[tuple[str, float]
     return sorted(entropies, key=lambda item: (-item[1], item[0]))
 
 
-def joint_of_top(values: Sequence[Iterable[str]], top: int) -> tuple[list[tuple[str, ...] | None], list[str]]:
-    """Which of the `top` values of highest entropy each image has, and those values, highest first.
+def informative(values: Sequence[Collection[str]]) -> list[str]:
+    """The values that some images have and others lack, those of highest entropy first."""
+    return [name for name, entropy in ranked_by_entropy(values) if entropy > 0.0]
+
+
+def present_of(values: Sequence[Collection[str]], names: Sequence[str]) -> list[frozenset[str] | None]:
+    """Which of `names` each image has.
 
     An image that has no value at all gets None: nothing is known of it. One that has values, but none of
-    the top ones, is known to lack them.
+    `names`, is known to lack them.
     """
-    ranking = [name for name, entropy in ranked_by_entropy(values) if entropy > 0.0][:top]
-    joint: list[tuple[str, ...] | None] = []
-    for of_image in values:
-        present = set(of_image)
-        joint.append(tuple(name for name in ranking if name in present) if present else None)
-    return joint, ranking
+    wanted = frozenset(names)
+    return [wanted.intersection(of_image) if of_image else None for of_image in values]

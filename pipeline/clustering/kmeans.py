@@ -21,12 +21,18 @@ def cluster_by_kmeans(train: TrainImages, params: ClusterParams, seed: int) -> C
     from pipeline.clustering.pixels import pixel_features
 
     kmeans = params.kmeans
+    count = min(kmeans.clusters, max(2, len(train) // kmeans.min_points))
+    notes = []
+    if count < kmeans.clusters:
+        notes.append(
+            f"{count} clusters instead of {kmeans.clusters}, to have {kmeans.min_points} images each"
+        )
     fitted = fit_kmeans(
         pixel_features(train.images),
-        kmeans.clusters,
+        count,
         iterations=kmeans.iterations,
         restarts=kmeans.restarts,
         seed=derived_seed(seed, "cluster", "kmeans"),
     )
-    recluster = {"clusters": kmeans.clusters, "iterations": kmeans.iterations, "restarts": kmeans.restarts}
-    return Clusters(fitted.labels_N.numpy(), recluster)
+    recluster = {"clusters": count, "iterations": kmeans.iterations, "restarts": kmeans.restarts}
+    return Clusters(fitted.labels_N.numpy(), recluster=recluster, notes=notes)

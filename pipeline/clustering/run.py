@@ -2,33 +2,36 @@
 
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.clustering.assignments import write_assignments
-from pipeline.clustering.base import TrainImages
+from pipeline.clustering.base import UNKNOWN, TrainImages
+from pipeline.clustering.describe import describe
+from pipeline.clustering.landscape import landscape
 from pipeline.clustering.params import ClusterParams
+from pipeline.clustering.policies import settle
 from pipeline.clustering.registry import METHODS
-from pipeline.files import write_json
+from pipeline.files import write_csv, write_json
 from pipeline.schema import CHOSEN, Layout
-from pipeline.statistics import describe_clustering
 
 
 def cluster(params: ClusterParams, arm: str, batch_size: int, seed: int, layout: Layout) -> dict[str, Any]:
-    """Writes `assignments.parquet` and `statistics.json` of `arm`; returns the statistics.
+    """Writes `assignments.parquet` and `statistics.json` of `arm`, for the chosen one also
+    `landscape.csv`; returns the statistics.
 
-    `batch_size` is pretraining's: some statistics say what a batch sees of the clusters.
-    The arm `chosen` follows `cluster.method`; a reference is clustered by the method of its own name.
+    The arm `chosen` follows the section `cluster`; a reference is clustered by the method of its own name
+    and by nothing else in that section.
     """
-    method = params.method if arm == CHOSEN else arm
+    method, section = (params.method, params) if arm == CHOSEN else (arm, ClusterParams())
     train = TrainImages(layout.images)
-    clusters = METHODS[method](train, params, seed)
-    statistics: dict[str, Any] = describe_clustering(
-        method,
-        clusters.labels_N,
-        train.labels,
-        seed=seed,
-        batch_size=batch_size,
-        tags=train.hashtags if clusters.from_hashtags else None,
-    )
-    statistics["notes"] = clusters.notes
-    write_assignments(layout.assignments(arm), train.ids, clusters.labels_N, clusters.recluster)
+    clusters = METHODS[method].fit(train, section, seed)
+    settled = settle(clusters, section)
+    statistics = describe(method, train, clusters, settled, batch_size, seed)
+    kept_N = settled.labels_N != UNKNOWN
+    ids = train.ids.filter(pa.array(kept_N))
+    write_assignments(layout.assignments(arm), ids, settled.labels_N[kept_N], clusters.recluster)
     write_json(layout.statistics(arm), statistics)
+    if arm == CHOSEN:
+        columns, rows = landscape(train, params, batch_size, seed)
+        write_csv(layout.landscape, columns, rows)
     return statistics

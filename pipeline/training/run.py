@@ -40,7 +40,7 @@ def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layou
     inputs = [*shard_paths(layout.images, "train"), layout.assignments(arm)]
     states = StateFolder(state_root() / f"{arm}-{fingerprint(choices, inputs)}")
     with states.locked():
-        store = load_pixels(layout.images, "train")
+        store = _assigned_images(load_pixels(layout.images, "train"), assignments, arm, layout)
         trainer, config = _build(params, arm, image_size, seed, layout, device, store, assignments)
         trainer.run(states, stop)
         provenance = choices | {
@@ -61,6 +61,19 @@ def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layou
         states.discard()
 
 
+def _assigned_images(store: PixelStore, assignments: Assignments, arm: str, layout: Layout) -> PixelStore:
+    """The images that have a cluster; `cluster.missing=drop` leaves some without."""
+    if assignments.ids == store.ids:
+        return store
+    position_of = {image: position for position, image in enumerate(store.ids)}
+    if not set(assignments.ids) <= set(position_of):
+        raise UserError(
+            f"{layout.assignments(arm)} lists images that {layout.images} lacks: run `dvc repro`, which "
+            "makes both anew"
+        )
+    return store.select([position_of[image] for image in assignments.ids])
+
+
 def _build(
     params: PretrainParams,
     arm: str,
@@ -73,11 +86,6 @@ def _build(
 ) -> tuple[Trainer, EncoderConfig]:
     if len(store) < 2:
         raise UserError(f"pretraining needs at least 2 train images, and {layout.images} has {len(store)}")
-    if assignments.ids != store.ids:
-        raise UserError(
-            f"{layout.assignments(arm)} does not list the images of {layout.images}: run `dvc repro`, which "
-            "makes both anew"
-        )
     summary = read_json(layout.ingest_summary)
     stem_stride = resolved_stem_stride(params.stem_stride, image_size)
     encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -43,11 +44,47 @@ def test_references_go_by_their_own_method_whatever_is_chosen(layout: Layout) ->
 
 
 def test_the_recipe_for_remaking_clusters_travels_with_them(layout: Layout) -> None:
-    run(layout, method="kmeans", kmeans={"clusters": 4, "restarts": 2})
+    run(layout, method="kmeans", kmeans={"clusters": 4, "restarts": 2, "min_points": 1})
     recipe = {"clusters": 4, "iterations": 20, "restarts": 2}
     assert read_assignments(layout.assignments("chosen")).recluster == recipe
     run(layout, method="instance")
     assert read_assignments(layout.assignments("chosen")).recluster is None
+
+
+def test_the_landscape_has_a_row_for_everything_one_could_choose(layout: Layout) -> None:
+    run(layout, method="column", column={"name": "colour"})
+    table = pd.read_csv(layout.landscape)
+    assert table.groupby("method", sort=False).size().to_dict() == {
+        "attributes": 5,
+        "hashtags": 5,
+        "column": 2,
+        "instance": 1,
+        "label": 1,
+    }
+    for method, setting, section in (
+        ("attributes", "top 3", {"attributes": {"top": 3}}),
+        ("hashtags", "top 2", {"hashtags": {"top": 2}}),
+        ("column", "size", {"column": {"name": "size"}}),
+    ):
+        statistics = run(layout, method=method, **section)
+        (row,) = table[(table["method"] == method) & (table["setting"] == setting)].to_dict("records")
+        for figure in (
+            "clusters",
+            "mutual_information_bits",
+            "conditional_entropy_bits",
+            "lonely_anchor_share",
+        ):
+            assert row[figure] == pytest.approx(statistics[figure])
+    nested = table[table["method"] == "attributes"]
+    assert nested["mutual_information_bits"].is_monotonic_increasing
+
+
+def test_dropped_images_are_counted_and_left_out(layout: Layout) -> None:
+    statistics = run(layout, method="hashtags", missing="drop", hashtags={"top": 1, "stop": ["pet", "tag0"]})
+    assert statistics["images_dropped"] == statistics["images_missing"] == 4
+    assignments = read_assignments(layout.assignments("chosen"))
+    assert len(assignments.ids) == statistics["rows"] == 14
+    assert run(layout, "instance", missing="drop")["rows"] == 18
 
 
 def test_damaged_assignments_are_told(layout: Layout) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clustering.base import Clusters, TrainImages, clusters_of_values
+from pipeline.clustering.base import UNKNOWN, Clusters, TrainImages, clusters_of_sets
 from pipeline.clustering.hashtags import normalized_hashtags
-from pipeline.clustering.joint import binary_entropy_bits, joint_of_top, ranked_by_entropy
+from pipeline.clustering.joint import binary_entropy_bits, informative, present_of, ranked_by_entropy
 from pipeline.clustering.registry import METHODS
 from pipeline.errors import UserError
 from pipeline.ingest.run import ingest
@@ -32,7 +32,7 @@ def fit(manifest: Callable[..., Path], tmp_path: Path) -> Fit:
             section["columns"] = {"hierarchy": ["top_level", "leaf"]}  # type: ignore[assignment]
         ingest(params_with(ingest=section).ingest, 0, Layout(tmp_path))
         checked = params_with(cluster={"method": method} | (params or {})).cluster
-        return METHODS[method](TrainImages(tmp_path / "images"), checked, 0)
+        return METHODS[method].fit(TrainImages(tmp_path / "images"), checked, 0)
 
     return run
 
@@ -40,6 +40,16 @@ def fit(manifest: Callable[..., Path], tmp_path: Path) -> Fit:
 def same_partition(labels: np.ndarray, values: list[object]) -> bool:
     pairs = {(int(a), b) for a, b in zip(labels, values, strict=True)}
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+FEW = {
+    "attributes": {"top": 3},
+    "hashtags": {"top": 3},
+    "kmeans": {"clusters": 4, "min_points": 1},
+    "random": {"clusters": 4},
+    "coarsen": {"clusters": 2},
+}
+"""Sections that suit two dozen images."""
 
 
 def is_contiguous(labels: np.ndarray) -> bool:
@@ -52,8 +62,7 @@ SIZES = [["small", "large"][n // 2 % 2] for n in range(24)]
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m not in ("hierarchy", "column")])
 def test_every_method_gives_contiguous_int64(fit: Fit, method: str) -> None:
-    few = {"kmeans": {"clusters": 4}, "random": {"clusters": 4}}
-    labels = fit(method, few).labels_N
+    labels = fit(method, FEW).labels_N
     assert len(labels) == 24
     assert is_contiguous(labels)
 
@@ -72,12 +81,27 @@ def test_top_attributes_are_those_of_highest_entropy(fit: Fit) -> None:
     assert clusters.notes == ["joined size=large, size=small, colour=blue"]
 
 
-def test_an_image_without_any_value_stays_alone(fit: Fit) -> None:
+def test_an_image_without_any_value_is_unknown(fit: Fit) -> None:
     gaps = ["", "", *COLOURS[2:]]
     sizes = ["", "", *SIZES[2:]]
     for section in ({"columns": ["colour", "size"]}, {"top": 2}):
         labels = fit("attributes", {"attributes": section}, colour=gaps, size=sizes).labels_N
-        assert [np.count_nonzero(labels == labels[n]) for n in (0, 1)] == [1, 1]
+        assert (labels == UNKNOWN).tolist() == [True, True] + [False] * 22
+
+
+def test_numbers_of_many_values_are_cut_into_quantiles(fit: Fit) -> None:
+    price = [str(n * n / 2) for n in range(24)]
+    section = {"attributes": {"columns": ["price"], "bins": 3}}
+    clusters = fit("attributes", section, price=price)
+    assert same_partition(clusters.labels_N, [n // 8 for n in range(24)])
+    # Few different numbers, such as years, are categories.
+    years = [str(2010 + n % 5) for n in range(24)]
+    assert same_partition(
+        fit("attributes", {"attributes": {"columns": ["year"]}}, year=years).labels_N, years
+    )
+    # Text of many values stays text, and a column of nearly one number has fewer parts.
+    names = [f"name {n}" for n in range(24)]
+    assert same_partition(fit("attributes", {"attributes": {"columns": ["n"]}}, n=names).labels_N, names)
 
 
 def test_a_missing_value_is_a_value_among_others(fit: Fit) -> None:
@@ -89,8 +113,10 @@ def test_a_missing_value_is_a_value_among_others(fit: Fit) -> None:
 def test_hashtags_are_joined_after_normalisation(fit: Fit) -> None:
     tags = [["#Sea;sun", "SEA;Sun;sun", "sea", "", "rare;sun", "sun"][n % 6] for n in range(24)]
     clusters = fit("hashtags", {"hashtags": {"top": 2}}, hashtags=tags)
-    seen = [["both", "both", "sea", None, "sun", "sun"][n % 6] or n for n in range(24)]
-    assert same_partition(clusters.labels_N, seen)
+    assert same_partition(
+        clusters.labels_N, [["both", "both", "sea", "?", "sun", "sun"][n % 6] for n in range(24)]
+    )
+    assert [n for n in range(24) if clusters.labels_N[n] == UNKNOWN] == [3, 9, 15, 21]
     assert clusters.notes == ["joined #sea, #sun"]
 
 
@@ -102,6 +128,24 @@ def test_normalised_hashtags() -> None:
         "☀️",
         "海",
     ]
+
+
+def test_hashtags_that_do_not_count(fit: Fit) -> None:
+    tags = [
+        ["spam;sea", "spam;sun", "spam;sea;once", "spam"][n % 4] + (";single" * (n == 0)) for n in range(24)
+    ]
+    section = {"stop": ["#SUN"], "min_df": 2, "max_df": 0.9, "top": 2}
+    clusters = fit("hashtags", {"hashtags": section}, hashtags=tags)
+    # spam stands everywhere, sun is stopped, single stands once: half of the images have no tag left.
+    assert clusters.notes == ["joined #sea, #once"]
+    assert same_partition(clusters.labels_N, [["sea", "-", "both", "-"][n % 4] for n in range(24)])
+
+
+def test_topics_gather_tags_that_occur_together(fit: Fit) -> None:
+    tags = [["sea;beach", "beach;sand;sea", "snow;ski", "ski;snow;ice", ""][n % 5] for n in range(24)]
+    section = {"mode": "topics", "clusters": 2, "components": 2}
+    labels = fit("hashtags", {"hashtags": section}, hashtags=tags).labels_N
+    assert same_partition(labels, [["warm", "warm", "cold", "cold", "-"][n % 5] for n in range(24)])
 
 
 def test_a_column_is_taken_as_it_is(fit: Fit) -> None:
@@ -124,7 +168,8 @@ def test_hierarchy_levels(fit: Fit) -> None:
 def test_the_ends_of_the_scale(fit: Fit) -> None:
     assert same_partition(fit("instance").labels_N, list(range(24)))
     labels = fit("label", label=["x", "", "", *["y"] * 21]).labels_N
-    assert same_partition(labels, ["x", "alone", "alone too", *["y"] * 21])
+    assert same_partition(labels, ["x", "unknown", "unknown", *["y"] * 21])
+    assert labels[1] == UNKNOWN
 
 
 def test_random_clusters_are_of_equal_size(fit: Fit) -> None:
@@ -143,7 +188,12 @@ def test_random_clusters_are_of_equal_size(fit: Fit) -> None:
         ),
         ("attributes", {}, {"colour": ["red"] * 24, "size": ["s"] * 24}, "no attribute differs"),
         ("column", {"column": {"name": "shape"}}, {}, "cluster.column.name.*'shape'.*colour, size"),
+        ("attributes", {"attributes": {"top": 6}}, {}, "cluster.attributes.top=6 is more than the 5 values"),
         ("hashtags", {}, {"hashtags": [""] * 24}, "no train image has a hashtag"),
+        ("hashtags", {"hashtags": {"top": 6}}, {}, "cluster.hashtags.top=6 is more than the 5 hashtags"),
+        ("column", {"column": {"name": "size"}}, {"size": [""] * 24}, "the column is empty"),
+        ("coarsen", {"coarsen": {"clusters": 3}}, {}, "cluster.coarsen.clusters=3 is more than the 2 labels"),
+        ("permute", {"permute": {"labels": 3}}, {}, "cluster.permute.labels=3 is more than the 2 labels"),
         ("hierarchy", {}, {}, "the data has no hierarchy"),
         ("label", {}, {"label": [""] * 24}, "no train image has one"),
         ("kmeans", {"kmeans": {"clusters": 25}}, {}, "cluster.kmeans.clusters=25 is more than the 24"),
@@ -158,11 +208,9 @@ def test_mistakes(
 
 
 def test_kmeans_tells_pretraining_how_to_remake_it(fit: Fit) -> None:
-    assert fit("kmeans", {"kmeans": {"clusters": 3}}).recluster == {
-        "clusters": 3,
-        "iterations": 20,
-        "restarts": 5,
-    }
+    clusters = fit("kmeans", {"kmeans": {"clusters": 9}})
+    assert clusters.recluster == {"clusters": 2, "iterations": 20, "restarts": 5}
+    assert clusters.notes == ["2 clusters instead of 9, to have 10 images each"]
     assert fit("instance").recluster is None
 
 
@@ -172,18 +220,18 @@ def test_entropy_of_a_coin() -> None:
     assert binary_entropy_bits(0.0) == binary_entropy_bits(1.0) == 0.0
 
 
-sets_of_values = st.lists(st.sets(st.sampled_from("abcdef")), min_size=1, max_size=30)
+sets_of_values = st.lists(st.frozensets(st.sampled_from("abcdef")), min_size=1, max_size=30)
 
 
 @given(sets_of_values, st.integers(1, 5))
-def test_clusters_of_more_values_refine_those_of_fewer(values: list[set[str]], top: int) -> None:
-    coarse = clusters_of_values(joint_of_top(values, top)[0])
-    fine = clusters_of_values(joint_of_top(values, top + 1)[0])
+def test_clusters_of_more_values_refine_those_of_fewer(values: list[frozenset[str]], top: int) -> None:
+    ranking = informative(values)
+    coarse, fine = (clusters_of_sets(present_of(values, ranking[:k])).labels_N for k in (top, top + 1))
     assert len(set(zip(fine.tolist(), coarse.tolist(), strict=True))) == len(set(fine.tolist()))
 
 
 @given(sets_of_values)
-def test_the_ranking_falls_and_is_complete(values: list[set[str]]) -> None:
+def test_the_ranking_falls_and_is_complete(values: list[frozenset[str]]) -> None:
     ranking = ranked_by_entropy(values)
     assert {name for name, _ in ranking} == set().union(*values)
     assert all(first[1] >= second[1] for first, second in pairwise(ranking))

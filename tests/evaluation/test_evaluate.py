@@ -31,7 +31,7 @@ def prepare(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.M
         layout = Layout(tmp_path)
         path = manifest(24, **columns)
         ingest(params_with(ingest={"source": "manifest", "path": str(path)}).ingest, 0, layout)
-        section = {"method": method, "kmeans": {"clusters": 3}}
+        section = {"method": method, "kmeans": {"clusters": 3, "min_points": 1}}
         cluster(params_with(cluster=section).cluster, "chosen", 16, 0, layout)
         training.pretrain(PretrainParams.model_validate(TINY_PRETRAIN), "chosen", 12, 0, layout)
         return layout

@@ -27,6 +27,7 @@ from pipeline.training.signals import Interrupted
 from support import TINY_PRETRAIN, params_with
 
 Pretrain = Callable[..., bytes]
+ATTRIBUTES = {"method": "attributes", "attributes": {"columns": ["colour", "size"]}}
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def data(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(training, "end_with_dvc", lambda: None)
     layout = Layout(tmp_path)
     ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, layout)
-    cluster(params_with(cluster={"method": "attributes"}).cluster, "chosen", 16, 0, layout)
+    cluster(params_with(cluster=ATTRIBUTES).cluster, "chosen", 16, 0, layout)
     return layout
 
 
@@ -166,7 +167,7 @@ def test_history_has_a_row_an_epoch(pretrain: Pretrain, data: Layout) -> None:
 def test_kmeans_clusters_are_remade_between_epochs(
     pretrain: Pretrain, data: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    section = {"method": "kmeans", "kmeans": {"clusters": 3}}
+    section = {"method": "kmeans", "kmeans": {"clusters": 3, "min_points": 1}}
     cluster(params_with(cluster=section).cluster, "chosen", 16, 0, data)
     pretrain(recluster_every=2, epochs=5)
     undisturbed = outputs(data)
@@ -203,10 +204,27 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence(pretrain: Pretrain, dat
 
 
 def test_clusters_of_other_images_are_refused(pretrain: Pretrain, data: Layout) -> None:
-    table = pq.read_table(data.assignments("chosen"))
-    pq.write_table(table.slice(1), data.assignments("chosen"))
-    with pytest.raises(UserError, match="does not list the images"):
+    path = data.assignments("chosen")
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "id", pa.array([f"other {n}" for n in range(len(table))])), path)
+    with pytest.raises(UserError, match=r"lists images that .* lacks"):
         pretrain()
+
+
+def test_images_without_a_cluster_are_not_trained_on(pretrain: Pretrain, data: Layout) -> None:
+    path = data.assignments("chosen")
+    pq.write_table(pq.read_table(path).slice(6), path)
+    before = pretrain()
+    assert read_json(data.encoder("chosen") / "config.json")["train_images"] == 12
+    # What the images that have no cluster show does not matter.
+    (shard,) = shard_paths(data.images, "train")
+    table = pq.read_table(shard)
+    images = table.column("image").to_pylist()
+    images[:6] = images[5::-1]
+    position = table.schema.get_field_index("image")
+    images_column = pa.array(images, table.schema.field("image").type)
+    pq.write_table(table.set_column(position, table.schema.field("image"), images_column), shard)
+    assert pretrain() == before
 
 
 def test_bfloat16_trains_too(pretrain: Pretrain, data: Layout) -> None:

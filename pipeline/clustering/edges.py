@@ -1,0 +1,51 @@
+"""A tree as a table of child and parent, as WordNet's is-a relation is often published."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.errors import UserError, listed
+
+
+def paths_from_root(file: Path, leaves: Iterable[str], several_parents: str) -> dict[str, list[str]]:
+    """The path from its root down to each leaf; a leaf that the file does not name is its own root.
+
+    A line holds a child and its parent, with a comma, a tab or spaces between; a header `child,parent` is
+    passed over. Raises `UserError` for a line that is none, a circle, or a child with several parents
+    unless `several_parents` is "first".
+    """
+    parent_of = _read(file, several_parents)
+    return {leaf: _climb(leaf, parent_of, file) for leaf in leaves}
+
+
+def _read(file: Path, several_parents: str) -> dict[str, str]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"the file {file} (cluster.hierarchy.edges) does not exist") from None
+    parent_of: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        cells = [cell for cell in re.split(r"[,\t ]+", line.strip()) if cell]
+        if not cells or (number == 1 and [cell.lower() for cell in cells] == ["child", "parent"]):
+            continue
+        if len(cells) != 2:
+            raise UserError(
+                f"{file} line {number} (cluster.hierarchy.edges) must hold a child and its parent, and holds "
+                f"{line.strip()!r}"
+            )
+        child, parent = cells
+        if parent_of.setdefault(child, parent) != parent and several_parents == "refuse":
+            raise UserError(
+                f"{file} (cluster.hierarchy.edges) gives {child} the parents {parent_of[child]} and "
+                f"{parent}: mend it or set cluster.hierarchy.several_parents=first"
+            )
+    return parent_of
+
+
+def _climb(leaf: str, parent_of: dict[str, str], file: Path) -> list[str]:
+    path = [leaf]
+    while (parent := parent_of.get(path[-1])) is not None:
+        if parent in path:
+            raise UserError(f"{file} (cluster.hierarchy.edges) goes in a circle: {listed([*path, parent])}")
+        path.append(parent)
+    return path[::-1]

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.clustering.edges import paths_from_root
+from pipeline.errors import UserError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "edges.csv"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "text", ["child,parent\ncat,pet\npet,animal\n", "cat pet\n\npet animal", "cat\tpet\npet\tanimal"]
+)
+def test_leaves_find_their_way_to_the_root(tmp_path: Path, text: str) -> None:
+    paths = paths_from_root(written(tmp_path, text), ["cat", "pet", "stone"], "refuse")
+    assert paths == {"cat": ["animal", "pet", "cat"], "pet": ["animal", "pet"], "stone": ["stone"]}
+
+
+def test_several_parents(tmp_path: Path) -> None:
+    file = written(tmp_path, "cat,pet\ncat,hunter\ncat,pet\n")
+    with pytest.raises(UserError, match=r"gives cat the parents pet and hunter: mend it or set cluster.hier"):
+        paths_from_root(file, ["cat"], "refuse")
+    assert paths_from_root(file, ["cat"], "first") == {"cat": ["pet", "cat"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a,b\nb,c\nc,a\n", "goes in a circle: a, b, c, a"),
+        ("a,b\nc\n", "line 2 .* must hold a child and its parent"),
+    ],
+)
+def test_files_that_are_no_tree(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        paths_from_root(written(tmp_path, text), ["a"], "refuse")
+    with pytest.raises(UserError, match="does not exist"):
+        paths_from_root(tmp_path / "absent", ["a"], "refuse")
