@@ -98,6 +98,8 @@ class Method:
     fit: Fit
     choices: Callable[[TrainImages, ClusterParams], Iterator[Choice]] = no_choices
     """All settings of this method that the data offers and that are cheap to describe: the landscape."""
+    nested: bool = False
+    """Whether each choice refines the one before, so that they are a path and not single points."""
 
 
 def clusters_of_values(values: Sequence[object | None]) -> np.ndarray:

@@ -24,5 +24,5 @@ def landscape(
             clusters = method.fit(train, choice, seed)
             statistics = describe(name, train, clusters, settle(clusters, choice), batch_size, seed)
             figures = {key: value for key, value in statistics.items() if key not in NOT_A_FIGURE}
-            rows.append({"method": name, "setting": setting} | figures)
+            rows.append({"method": name, "setting": setting, "nested": method.nested} | figures)
     return list(dict.fromkeys(key for row in rows for key in row)), rows

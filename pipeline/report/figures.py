@@ -150,10 +150,15 @@ def landscape(table: pd.DataFrame, chosen: Arm) -> Picture | None:
     with drawing(height=HEIGHT * 1.2) as (figure, axes):
         ends = []
         for method, points in table.groupby("method", sort=False):
-            path = points.sort_values([x_key, y_key])
             colour = COLOURS["chosen" if method == chosen.method else "muted"]
-            axes.plot(path[x_key], path[y_key], "-o", color=colour, linewidth=1, markersize=4)
-            ends.append((str(method), "muted", path[x_key].iloc[-1], path[y_key].iloc[-1]))
+            nested = bool(points["nested"].all())
+            line = "-o" if nested else "o"
+            axes.plot(points[x_key], points[y_key], line, color=colour, linewidth=1, markersize=4)
+            # A path is named at its end; single points each by their setting, unless there is but one.
+            named = points.iloc[[-1]] if nested or len(points) == 1 else points
+            names = [str(method)] if len(named) == 1 else [f"{setting}" for setting in named["setting"]]
+            at = zip(named[x_key], named[y_key], strict=True)
+            ends += [(name, "muted", x, y) for name, (x, y) in zip(names, at, strict=True)]
         if chosen.mutual_information_bits is not None and chosen.conditional_entropy_bits is not None:
             at = chosen.conditional_entropy_bits, chosen.mutual_information_bits
             axes.plot(*at, MARKS["chosen"], color=COLOURS["chosen"], markersize=9)

@@ -121,9 +121,13 @@ class FakeData:
             pa.table({"id": ids, "cluster": clusters}, schema=ASSIGNMENTS_SCHEMA), layout.assignments(arm)
         )
         if self.landscape and arm == "chosen":
-            points = [("attributes", f"top={k}", 0.5 * k, 0.2 * k * k) for k in range(1, 5)]
-            points += [("label", "", 2.58, 0.0), ("instance", "", 2.58, 5.3)]
-            columns = ["method", "setting", "mutual_information_bits", "conditional_entropy_bits"]
+            points = [("attributes", f"top {k}", True, 0.5 * k, 0.2 * k * k) for k in range(1, 5)]
+            points += [("column", name, False, 0.4, 0.3 * len(name)) for name in ("gender", "use")]
+            points += [
+                ("label", "each label", False, 2.58, 0.0),
+                ("instance", "each image", False, 2.58, 5.3),
+            ]
+            columns = ["method", "setting", "nested", "mutual_information_bits", "conditional_entropy_bits"]
             pd.DataFrame(points, columns=columns).to_csv(layout.clusters(arm) / "landscape.csv", index=False)
 
     def _write_encoder(self, layout: Layout, arm: str) -> None:

@@ -1,8 +1,8 @@
 """Speed, memory and error of the statistics.
 
-    python benchmarks/statistics.py speed        10 million rows in memory: scikit-learn and DuckDB beside it
-    python benchmarks/statistics.py stream       1 to 100 million rows out of Parquet: seconds, peak memory
-    python benchmarks/statistics.py estimators   the corrected information and other published estimators
+    python benchmarks/cluster_statistics.py speed        10 million rows in memory: scikit-learn and DuckDB beside it
+    python benchmarks/cluster_statistics.py stream       1 to 100 million rows out of Parquet: seconds, peak memory
+    python benchmarks/cluster_statistics.py estimators   the corrected information and other published estimators
 
 DuckDB is no dependency of the project: where it is not installed, its row says so.
 """
@@ -23,16 +23,13 @@ import pyarrow.parquet as pq
 import typer
 from numpy.typing import NDArray
 
-# The folder of this script shadows nothing that it imports, except by this file's own name.
-sys.path = [folder for folder in sys.path if Path(folder or ".").resolve() != Path(__file__).parent]
-
-from pipeline.statistics.chance import expected_mutual_information_bits  # noqa: E402
-from pipeline.statistics.command import tally_columns  # noqa: E402
-from pipeline.statistics.contingency import Contingency  # noqa: E402
-from pipeline.statistics.corrected import corrected_information  # noqa: E402
-from pipeline.statistics.entropy import sizes_and_times  # noqa: E402
-from pipeline.statistics.information import Information  # noqa: E402
-from pipeline.statistics.tables import open_table  # noqa: E402
+from pipeline.statistics.chance import expected_mutual_information_bits
+from pipeline.statistics.command import tally_columns
+from pipeline.statistics.contingency import Contingency
+from pipeline.statistics.corrected import corrected_information
+from pipeline.statistics.entropy import sizes_and_times
+from pipeline.statistics.information import Information
+from pipeline.statistics.tables import open_table
 
 ROWS, CLUSTERS, LABELS = 10_000_000, 10_000, 1_000
 SCIKIT_LEARN = "scikit-learn `mutual_info_score`"
