@@ -1,8 +1,10 @@
 """Speed, memory and error of the statistics.
 
-    python benchmarks/cluster_statistics.py speed        10 million rows in memory: scikit-learn and DuckDB beside it
-    python benchmarks/cluster_statistics.py stream       1 to 100 million rows out of Parquet: seconds, peak memory
-    python benchmarks/cluster_statistics.py estimators   the corrected information and other published estimators
+    python benchmarks/cluster_statistics.py COMMAND
+
+    speed        10 million rows in memory: scikit-learn and DuckDB beside it
+    stream       1 to 100 million rows out of Parquet: seconds, peak memory
+    estimators   the corrected information and other published estimators
 
 DuckDB is no dependency of the project: where it is not installed, its row says so.
 """

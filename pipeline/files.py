@@ -11,6 +11,17 @@ from pathlib import Path
 from typing import Any
 
 
+def users_path(text: str) -> Path:
+    """A path as a user typed it in params.yaml: relative to the repository.
+
+    Symptom: a queued experiment does not find `../photos/manifest.csv`. Cause: DVC runs it in a temporary
+    copy elsewhere. Cure: what is not found from here is looked for from the repository that DVC names.
+    """
+    path = Path(text)
+    from_repository = Path(os.environ.get("DVC_ROOT", ".")) / path
+    return from_repository if not path.exists() and from_repository.exists() else path
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` on a sibling temporary file, flushes it to the disk, and moves it to `path`.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import read_json, replaced_directory, write_atomically, write_csv, write_json
+from pipeline.files import read_json, replaced_directory, users_path, write_atomically, write_csv, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
@@ -19,6 +19,22 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
         write_atomically(target, fail)
     assert read_json(target) == {"old": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_user_s_path_is_looked_for_from_the_repository_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("repository", "temporary"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "temporary")
+    (tmp_path / "repository" / "table.csv").write_text("x")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert users_path("table.csv") == Path("table.csv")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
+    assert users_path("table.csv").read_text() == "x"
+    assert users_path("absent.csv") == Path("absent.csv")
+    Path("table.csv").write_text("nearer")
+    assert users_path("table.csv").read_text() == "nearer"
 
 
 def test_json_refuses_what_json_is_not(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from itertools import accumulate
-from pathlib import Path
 
 from pipeline.clustering.base import Choice, Clusters, TrainImages, clusters_of_sets, with_section
 from pipeline.clustering.edges import paths_from_root
 from pipeline.clustering.params import ClusterParams, HierarchyParams
 from pipeline.errors import UserError
+from pipeline.files import users_path
 
 SEPARATOR = "\x1f"
 """Between the names of a path; no name can hold it by accident."""
@@ -42,7 +42,7 @@ def _paths(train: TrainImages, params: HierarchyParams) -> list[list[str]]:
     if params.edges is None:
         return train.hierarchy
     leaves = {levels[-1] for levels in train.hierarchy if levels}
-    path_of = paths_from_root(Path(params.edges), leaves, params.several_parents)
+    path_of = paths_from_root(users_path(params.edges), leaves, params.several_parents)
     return [path_of[levels[-1]] if levels else [] for levels in train.hierarchy]
 
 

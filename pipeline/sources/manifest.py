@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UserError, listed
+from pipeline.files import users_path
 from pipeline.ingest.params import CONVENTIONAL_COLUMNS, ColumnMap, IngestParams
 from pipeline.sources.base import Refusal, SourceRow, Split
 
@@ -46,7 +47,7 @@ class ManifestSource:
     def open(cls, params: IngestParams, _seed: int) -> Self:
         """Reads the manifest's header alone. Raises `UserError` if the file or a column is not there."""
         assert params.path is not None, "the parameters' own check asks for a path"
-        manifest = Path(params.path)
+        manifest = users_path(params.path)
         if not manifest.is_file():
             what = "is a folder" if manifest.is_dir() else "does not exist"
             raise UserError(
