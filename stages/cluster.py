@@ -3,6 +3,7 @@
 import typer
 
 from pipeline.clustering.run import cluster
+from pipeline.clustering.told import told
 from pipeline.errors import told_in_a_sentence
 from pipeline.params import load_params
 from pipeline.schema import Layout
@@ -15,7 +16,9 @@ def main(arm: str = typer.Argument(help="chosen, instance or label")) -> None:
     """Clusters the train images: the arm `chosen` by cluster.method, a reference by its own name."""
     with told_in_a_sentence():
         params = load_params()
-        cluster(params.cluster, arm, params.pretrain.batch_size, params.seed, Layout())
+        statistics = cluster(params.cluster, arm, params.pretrain.batch_size, params.seed, Layout())
+        for line in told(arm, statistics):
+            print(line)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,8 @@ def _gap(found: Standings) -> list[str]:
         return ["the two references lie too close together to say what share of their gap is closed"]
     if found.over_instance.below_zero:
         return ["none of the gap between the references is closed"]
+    if found.over_instance.estimate <= 0:
+        return ["no share of the gap between the references is seen to close"]
     interval = f"{points(found.closed.low, 0, signed=False)} to {points(found.closed.high, 0, signed=False)}"
     return [
         f"{percent(found.closed.estimate, 0)} of the gap between the two is closed (95 % interval {interval})"
