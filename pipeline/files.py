@@ -68,8 +68,9 @@ def replaced_directory(path: Path) -> Iterator[Path]:
 
     On an error nothing remains of it and `path` is as it was.
     """
+    for left_by_a_killed_process in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(left_by_a_killed_process, ignore_errors=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
         yield fresh

@@ -65,7 +65,8 @@ def _sentence(error: ErrorDetails) -> str:
         case "literal_error":
             return f"{key}={given} is none of its values: {context['expected'].replace(' or ', ', ')}"
         case "value_error":
-            return str(context["error"])
+            # A section's own check names its keys; a check of one value does not know its key.
+            return str(context["error"]) if isinstance(given, dict) else f"{key} {context['error']}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             return f"{key}={given} is out of range: the {error['msg'][0].lower()}{error['msg'][1:]}"
         case _:

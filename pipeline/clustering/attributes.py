@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.clustering.base import Choice, Clusters, TrainImages, clusters_of_sets, with_section
-from pipeline.clustering.joint import informative, present_of
+from pipeline.clustering.joint import LARGEST_CHOICE, informative, present_of
 from pipeline.clustering.params import AttributesParams, ClusterParams
 from pipeline.errors import UserError, listed
 
 CATEGORICAL_UP_TO = 20
 """Different values up to which a column of numbers is taken as categories, such as years."""
+DEFAULT_TOP = 12
 
 
 def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int) -> Clusters:
@@ -34,27 +35,27 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
         )
     if chosen.columns:
         joined, told = ranking, f"the columns {listed(chosen.columns)}"
-    elif chosen.top > len(ranking):
+    elif chosen.top is not None and chosen.top > len(ranking):
         raise UserError(
             f"cluster.attributes.top={chosen.top} is more than the {len(ranking)} values that differ between "
             "the images: lower it"
         )
     else:
-        joined = ranking[: chosen.top]
+        joined = ranking[: chosen.top or DEFAULT_TOP]
         told = listed(joined)
     return replace(clusters_of_sets(present_of(values, joined)), notes=[f"joined {told}"])
 
 
 def attribute_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
-    """Every number of joined values."""
+    """Every number of joined values, up to where almost every image is alone."""
     if train.attribute_names:
         values = attribute_values(train, train.attribute_names, params.attributes)
-        for top in range(1, len(informative(values)) + 1):
+        for top in range(1, min(len(informative(values)), LARGEST_CHOICE) + 1):
             yield f"top {top}", with_section(params, "attributes", columns=[], top=top)
 
 
 def attribute_values(train: TrainImages, names: list[str], params: AttributesParams) -> list[list[str]]:
-    """What is known of each image as `column=value`; numbers of many values as their quantile's range."""
+    """What is known of each image as `column=value`; a measurement as its part of the column."""
     columns = {
         name: _categories(train.attribute(name, "cluster.attributes.columns"), params) for name in names
     }
@@ -65,16 +66,29 @@ def attribute_values(train: TrainImages, names: list[str], params: AttributesPar
 
 
 def _categories(cells: list[str | None], params: AttributesParams) -> list[str | None]:
-    if len(set(cells) - {None}) <= CATEGORICAL_UP_TO:
+    """`cells` as they are, or as the parts of equal size of a column of numbers."""
+    numbers_N = _measurements(cells)
+    if numbers_N is None:
         return cells
+    edges = np.unique(np.nanquantile(numbers_N, np.linspace(0, 1, params.bins + 1)))
+    parts = max(1, len(edges) - 1)
+    # A value on an edge belongs to the part above it; the last part holds its upper edge, too.
+    part_N = np.clip(np.searchsorted(edges, numbers_N, side="right"), 1, parts)
+    return [
+        None if np.isnan(number) else f"part {part} of {parts}, from {edges[part - 1]:g}"
+        for number, part in zip(numbers_N, part_N, strict=True)
+    ]
+
+
+def _measurements(cells: list[str | None]) -> np.ndarray | None:
+    """The column as numbers, NaN where nothing is known; None if it is text, categories or identifiers."""
+    known = [cell for cell in cells if cell is not None]
+    if len(set(known)) <= CATEGORICAL_UP_TO:
+        return None
     try:
         numbers_N = np.array([np.nan if cell is None else float(cell) for cell in cells])
     except ValueError:
-        return cells
-    edges = np.unique(np.nanquantile(numbers_N, np.linspace(0, 1, params.bins + 1)))
-    # A value on an edge belongs to the range above it; the last range holds its upper edge too.
-    parts_N = np.clip(np.searchsorted(edges, numbers_N, side="right") - 1, 0, max(0, len(edges) - 2))
-    return [
-        None if cell is None else f"{edges[part]:g} to {edges[min(part + 1, len(edges) - 1)]:g}"
-        for cell, part in zip(cells, parts_N, strict=True)
-    ]
+        return None
+    finite_N = numbers_N[~np.isnan(numbers_N)]
+    whole_and_unique = bool((finite_N % 1 == 0).all()) and len(set(known)) == len(known)
+    return None if whole_and_unique or not np.isfinite(finite_N).all() else numbers_N

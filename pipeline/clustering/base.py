@@ -77,8 +77,8 @@ class Clusters:
     """What the images of each cluster have in common; by it clusters are near or far. None: not known."""
     recluster: dict[str, Any] | None = None
     """How pretraining remakes these clusters from its own features; None: it keeps them."""
-    from_hashtags: bool = False
-    """Whether hashtags made them, so that tags which name the label would leak it."""
+    hashtags: list[list[str]] | None = None
+    """Each image's hashtags, if they made the clusters: tags that name the label would leak it."""
     notes: list[str] = field(default_factory=list)
 
 

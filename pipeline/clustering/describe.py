@@ -17,13 +17,15 @@ def describe(
     `batch_size` is pretraining's: some statistics say what a batch sees of the clusters.
     """
     kept_N = settled.labels_N != UNKNOWN
-    tags = [its for its, kept in zip(train.hashtags, kept_N, strict=True) if kept]
+    tags = clusters.hashtags
+    if tags is not None:
+        tags = [its for its, kept in zip(tags, kept_N, strict=True) if kept]
     statistics: dict[str, Any] = describe_clustering(
         method,
         settled.labels_N[kept_N],
         train.labels.filter(pa.array(kept_N)),
         seed=seed,
         batch_size=batch_size,
-        tags=tags if clusters.from_hashtags else None,
+        tags=tags,
     )
     return statistics | settled.counts | {"notes": clusters.notes}

@@ -1,6 +1,5 @@
 """A tree as a table of child and parent, as WordNet's is-a relation is often published."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,11 +20,11 @@ def paths_from_root(file: Path, leaves: Iterable[str], several_parents: str) -> 
 def _read(file: Path, several_parents: str) -> dict[str, str]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"the file {file} (cluster.hierarchy.edges) does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} (cluster.hierarchy.edges) can't be read as text: {error}") from None
     parent_of: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
-        cells = [cell for cell in re.split(r"[,\t ]+", line.strip()) if cell]
+        cells = _cells(line)
         if not cells or (number == 1 and [cell.lower() for cell in cells] == ["child", "parent"]):
             continue
         if len(cells) != 2:
@@ -40,6 +39,12 @@ def _read(file: Path, several_parents: str) -> dict[str, str]:
                 f"{parent}: mend it or set cluster.hierarchy.several_parents=first"
             )
     return parent_of
+
+
+def _cells(line: str) -> list[str]:
+    """Cut at tabs or commas; at spaces only where there is neither, since names may hold some."""
+    separator = next((mark for mark in "\t," if mark in line), None)
+    return [cell for part in line.split(separator) if (cell := part.strip())]
 
 
 def _climb(leaf: str, parent_of: dict[str, str], file: Path) -> list[str]:

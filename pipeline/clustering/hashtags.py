@@ -8,13 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.clustering.base import UNKNOWN, Choice, Clusters, TrainImages, clusters_of_sets, with_section
-from pipeline.clustering.joint import informative, present_of
+from pipeline.clustering.joint import LARGEST_CHOICE, informative, present_of
 from pipeline.clustering.params import ClusterParams, HashtagsParams
 from pipeline.errors import UserError, listed
 from pipeline.randomness import derived_seed
 
-LARGEST_CHOICE = 32
-"""Hashtags have a long tail; beyond so many the landscape says nothing new."""
+DEFAULT_TOP = 8
 
 
 def cluster_by_hashtags(train: TrainImages, params: ClusterParams, seed: int) -> Clusters:
@@ -59,14 +58,14 @@ def normalized_hashtags(tags: list[str]) -> list[str]:
 
 def _joint(tags: list[list[str]], params: HashtagsParams, _seed: int) -> Clusters:
     ranking = informative(tags)
-    if params.top > len(ranking):
+    if params.top is not None and params.top > len(ranking):
         raise UserError(
             f"cluster.hashtags.top={params.top} is more than the {len(ranking)} hashtags that differ between "
             "the images: lower it"
         )
-    ranking = ranking[: params.top]
+    ranking = ranking[: params.top or DEFAULT_TOP]
     notes = [f"joined {listed([f'#{tag}' for tag in ranking])}"]
-    return replace(clusters_of_sets(present_of(tags, ranking)), from_hashtags=True, notes=notes)
+    return replace(clusters_of_sets(present_of(tags, ranking)), hashtags=tags, notes=notes)
 
 
 def _topics(tags: list[list[str]], params: HashtagsParams, seed: int) -> Clusters:
@@ -88,7 +87,7 @@ def _topics(tags: list[list[str]], params: HashtagsParams, seed: int) -> Cluster
     labels_N = np.full(len(tags), UNKNOWN, np.int64)
     fitted = KMeans(clusters, n_init=5, random_state=state).fit(vectors)
     labels_N[known] = np.unique(fitted.labels_, return_inverse=True)[1]
-    return Clusters(labels_N, from_hashtags=True)
+    return Clusters(labels_N, hashtags=tags)
 
 
 MODES = {"joint": _joint, "topics": _topics}

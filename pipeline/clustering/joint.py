@@ -9,6 +9,9 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+LARGEST_CHOICE = 32
+"""Joined values up to which the landscape looks: beyond, hardly two images agree in all of them."""
+
 
 def binary_entropy_bits(probability: float) -> float:
     """The entropy of a yes-or-no attribute that holds for a share `probability` of the images."""

@@ -22,6 +22,9 @@ def landscape(
     for name, method in METHODS.items():
         for setting, choice in method.choices(train, params):
             clusters = method.fit(train, choice, seed)
+            if clusters.in_common is None:
+                # Nothing says which of these clusters are near, so small ones can't join others.
+                choice = choice.model_copy(update={"small": "keep"})
             statistics = describe(name, train, clusters, settle(clusters, choice), batch_size, seed)
             figures = {key: value for key, value in statistics.items() if key not in NOT_A_FIGURE}
             rows.append({"method": name, "setting": setting, "nested": method.nested} | figures)

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.section import Fraction, PositiveInt, Section
+from pipeline.section import Fraction, PositiveInt, Section, UniqueNames
 
 Method = Literal[
     "attributes",
@@ -22,11 +22,12 @@ Method = Literal[
 
 
 class AttributesParams(Section):
-    top: PositiveInt = Field(
-        default=12, description="how many `column=value` attributes, ranked by entropy, are joined"
+    top: PositiveInt | None = Field(
+        default=None,
+        description="how many `column=value` attributes, ranked by entropy, are joined; null: up to 12",
     )
-    columns: list[str] = Field(
-        default_factory=list,
+    columns: UniqueNames = Field(
+        default=[],
         description="whole columns to join instead; empty: the `top` attributes over all columns",
     )
     bins: int = Field(
@@ -40,7 +41,9 @@ class HashtagsParams(Section):
     mode: Literal["joint", "topics"] = Field(
         default="joint", description="joint: which of the top tags an image has; topics: k-means of TF-IDF"
     )
-    top: PositiveInt = Field(default=8, description="how many hashtags, ranked by entropy, are joined")
+    top: PositiveInt | None = Field(
+        default=None, description="how many hashtags, ranked by entropy, are joined; null: up to 8"
+    )
     stop: list[str] = Field(default_factory=list, description="hashtags that are not looked at")
     min_df: PositiveInt = Field(default=1, description="images that a hashtag must stand on to count")
     max_df: Fraction = Field(default=1.0, description="share of the images above which a hashtag is ignored")
@@ -114,7 +117,17 @@ class ClusterParams(Section):
         return self
 
     @model_validator(mode="after")
-    def _small_needs_a_size(self) -> Self:
+    def _small_clusters_are_told_apart_and_treated(self) -> Self:
+        if self.small == "keep" and self.min_size > 1:
+            raise ValueError(
+                f"cluster.min_size={self.min_size} has no effect with cluster.small=keep: set small to "
+                "instance or nearest"
+            )
+        if self.small != "keep" and self.method == "kmeans":
+            raise ValueError(
+                f"cluster.small={self.small} has no effect on clusters that are remade "
+                "(cluster.method=kmeans): set it to keep, and choose cluster.kmeans.min_points"
+            )
         if self.small != "keep" and self.min_size == 1:
             raise ValueError(
                 f"cluster.small={self.small} has no effect with cluster.min_size=1: raise min_size"

@@ -38,7 +38,10 @@ def fit_probe(
     The loss is the mean cross-entropy plus strength / 2 times the squared weights (bias excepted).
     """
     held_N = stratified_mask(classes_N, selection_fraction, seed)
-    path = _fit_path(features_ND[~held_N], classes_N[~held_N], class_count, STRENGTHS)
+    # Where no class can spare an image, the strength is chosen on the rows that are fitted.
+    fitted_N = ~held_N
+    held_N = held_N if held_N.any() else fitted_N
+    path = _fit_path(features_ND[fitted_N], classes_N[fitted_N], class_count, STRENGTHS)
     correct = [_accuracy(probe, features_ND[held_N], classes_N[held_N]) for probe in path]
     # max takes the first of equals: the strongest regularisation that does as well.
     best = max(range(len(path)), key=correct.__getitem__)
@@ -53,9 +56,6 @@ def stratified_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:
     for value in np.unique(classes):
         rows = order[classes[order] == value]
         held[rows[: min(round(len(rows) * fraction), len(rows) - 1)]] = True
-    if not held.any():
-        # So few images that no class can spare one: choose on the rows that are fitted.
-        held[order[: max(1, round(len(order) * fraction))]] = True
     return torch.from_numpy(held).to(classes_N.device)
 
 

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.section import Fraction, PositiveInt, Section
+from pipeline.section import Fraction, PositiveInt, Section, UniqueNames
 
 # The names by which a manifest's columns are found when nothing else is said.
 CONVENTIONAL_COLUMNS = {"image": "image", "label": "label", "split": "split", "hashtags": "hashtags"}
@@ -17,8 +17,8 @@ class ColumnMap(Section):
     label: str | None = CONVENTIONAL_COLUMNS["label"]
     split: str | None = CONVENTIONAL_COLUMNS["split"]
     hashtags: str | None = CONVENTIONAL_COLUMNS["hashtags"]
-    attributes: list[str] = Field(default_factory=list, description="empty: every column that is left")
-    hierarchy: list[str] = Field(default_factory=list, description="root to leaf")
+    attributes: UniqueNames = Field(default=[], description="empty: every column that is left")
+    hierarchy: UniqueNames = Field(default=[], description="root to leaf")
 
 
 class SyntheticParams(Section):

@@ -157,8 +157,8 @@ def landscape(table: pd.DataFrame, chosen: Arm) -> Picture | None:
             # A path is named at its end; single points each by their setting, unless there is but one.
             named = points.iloc[[-1]] if nested or len(points) == 1 else points
             names = [str(method)] if len(named) == 1 else [f"{setting}" for setting in named["setting"]]
-            at = zip(named[x_key], named[y_key], strict=True)
-            ends += [(name, "muted", x, y) for name, (x, y) in zip(names, at, strict=True)]
+            places = zip(names, named[x_key], named[y_key], strict=True)
+            ends += [(name, "muted", x, y) for name, x, y in places]
         if chosen.mutual_information_bits is not None and chosen.conditional_entropy_bits is not None:
             at = chosen.conditional_entropy_bits, chosen.mutual_information_bits
             axes.plot(*at, MARKS["chosen"], color=COLOURS["chosen"], markersize=9)

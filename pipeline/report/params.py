@@ -17,5 +17,5 @@ class ReportParams(Section):
     @classmethod
     def _each_once(cls, references: list[Reference]) -> list[Reference]:
         if len(set(references)) != len(references):
-            raise ValueError("report.references names an arm twice: name each once")
+            raise ValueError("names an arm twice: name each once")
         return references

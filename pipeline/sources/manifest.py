@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +19,17 @@ from pipeline.ingest.params import CONVENTIONAL_COLUMNS, ColumnMap, IngestParams
 from pipeline.sources.base import Refusal, SourceRow, Split
 
 Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NotARow:
+    """What stands where a row should be, and why it is none."""
+
+    reason: str
+
+
+Numbered = Iterator[tuple[str, Record | NotARow]]
+"""Rows, each with the place where it stands."""
 SPLITS: dict[str, Split] = {"train": "train", "test": "test"}
 
 
@@ -73,10 +84,10 @@ class ManifestSource:
                     seen.add(row.id)
             yield row
 
-    def _row(self, where: str, record: Record | None) -> SourceRow | Refusal:
+    def _row(self, where: str, record: Record | NotARow) -> SourceRow | Refusal:
         columns = self._columns
-        if record is None:
-            return Refusal(where, "the line is not a row of the table")
+        if isinstance(record, NotARow):
+            return Refusal(where, record.reason)
         path = _text(record.get(columns.image))
         if path is None:
             return Refusal(where, f"the cell of column {columns.image!r} is empty")
@@ -91,7 +102,8 @@ class ManifestSource:
             split=SPLITS[split_name] if split_name else None,
             hashtags=split_hashtags(record.get(columns.hashtags)) if columns.hashtags else [],
             attributes={name: _text(record.get(name)) for name in columns.attributes},
-            hierarchy=[level for name in columns.hierarchy if (level := _text(record.get(name))) is not None],
+            # What stands below a gap can't be placed.
+            hierarchy=list(takewhile(bool, (_text(record.get(name)) or "" for name in columns.hierarchy))),
         )
 
 
@@ -145,58 +157,83 @@ def _resolve_columns(wanted: ColumnMap, present: list[str], manifest: Path) -> t
             f"{listed(present)}"
         )
     used = {wanted.image, label, split, hashtags, *wanted.hierarchy}
-    attributes = wanted.attributes or [name for name in present if name not in used]
+    attributes = wanted.attributes or [name for name in present if name not in used and not _is_index(name)]
     return Columns(wanted.image, label, split, hashtags, attributes, wanted.hierarchy), notes
 
 
-def _records(manifest: Path) -> Iterator[tuple[str, Record | None]]:
-    """Each row with the place where it stands; None for a line that is no row."""
+def _is_index(name: str) -> bool:
+    """Whether pandas wrote the column to number the rows."""
+    return name == "" or name.startswith(("__index_level_", "Unnamed: "))
+
+
+def _records(manifest: Path) -> Numbered:
+    """Each row with the place where it stands."""
     return READERS[manifest.suffix.lower()](manifest)
 
 
 def _column_names(manifest: Path) -> list[str]:
     suffix = manifest.suffix.lower()
     if suffix == ".parquet":
-        return list(_parquet_file(manifest).schema_arrow.names)
+        names = list(_parquet_file(manifest).schema_arrow.names)
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise UserError(f"the manifest {manifest} has several columns {repeated[0]!r}: rename them")
+        return names
     # The columns of JSON Lines are the keys of its first rows; a CSV's records all have the same keys.
-    records = [record for _, record in islice(_records(manifest), 100) if record is not None]
+    records = [record for _, record in islice(_records(manifest), 100) if isinstance(record, dict)]
     names = list(dict.fromkeys(chain.from_iterable(records)))
     if not names:
         raise UserError(f"the manifest {manifest} (ingest.path) holds no row: give it a header and rows")
     return names
 
 
-def _read_delimited(manifest: Path, delimiter: str) -> Iterator[tuple[str, Record | None]]:
+def _read_delimited(manifest: Path, delimiter: str) -> Numbered:
     csv.field_size_limit(sys.maxsize)
-    with manifest.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+    with manifest.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file, delimiter=delimiter)
         for record in reader:
-            where = f"{manifest.name} line {reader.line_num}"
             # DictReader keeps the cells beyond the header under the key None.
-            yield where, None if None in record else record
+            whole = None not in record and _is_unicode(record)
+            yield f"{manifest.name} line {reader.line_num}", record if whole else _what_is_wrong(record)
 
 
-def _read_csv(manifest: Path) -> Iterator[tuple[str, Record | None]]:
+def _read_csv(manifest: Path) -> Numbered:
     return _read_delimited(manifest, ",")
 
 
-def _read_tsv(manifest: Path) -> Iterator[tuple[str, Record | None]]:
+def _read_tsv(manifest: Path) -> Numbered:
     return _read_delimited(manifest, "\t")
 
 
-def _read_json_lines(manifest: Path) -> Iterator[tuple[str, Record | None]]:
-    with manifest.open(encoding="utf-8-sig", errors="replace") as file:
+def _read_json_lines(manifest: Path) -> Numbered:
+    with manifest.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 record = None
-            yield f"{manifest.name} line {number}", record if isinstance(record, dict) else None
+            whole = isinstance(record, dict) and _is_unicode(record)
+            yield f"{manifest.name} line {number}", record if whole else _what_is_wrong(record)
 
 
-def _read_parquet(manifest: Path) -> Iterator[tuple[str, Record | None]]:
+def _is_unicode(record: Record) -> bool:
+    """False where bytes that are not UTF-8 were read, or half a character was escaped."""
+    try:
+        json.dumps(record, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _what_is_wrong(record: object) -> NotARow:
+    if isinstance(record, dict) and None not in record:
+        return NotARow("the line is not UTF-8 text")
+    return NotARow("the line is not a row of the table")
+
+
+def _read_parquet(manifest: Path) -> Numbered:
     batches = _parquet_file(manifest).iter_batches(batch_size=4096)
     records = chain.from_iterable(batch.to_pylist() for batch in batches)
     for number, record in enumerate(records, start=1):

@@ -3,7 +3,7 @@
 Plug-in information is biased upwards when clusters are many and small, because most cells of the joint
 table are seen once or never. Of the published estimators tried on known distributions (Miller 1955,
 Grassberger 2003, Chao and Shen 2003, Chao, Wang and Jost 2013) the last has the smallest mean error at every
-sample size: `benchmarks/statistics.py estimators` prints the figures.
+sample size: `benchmarks/cluster_statistics.py estimators` prints the figures.
 """
 
 import math

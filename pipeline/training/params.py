@@ -37,7 +37,7 @@ class PretrainParams(Section):
         "wide_resnet101_2",
     ] = Field(default="resnet18", description="a ResNet by its torchvision name")
     stem_stride: Literal[1, 2, 4, "auto"] = Field(
-        default="auto",
+        default=4,
         description="pixels a step before the first block: 1 for 32 px images, 2 for 64, 4 for 224",
     )
     projection_dim: PositiveInt = 128

@@ -79,6 +79,28 @@ def test_the_landscape_has_a_row_for_everything_one_could_choose(layout: Layout)
     assert nested["mutual_information_bits"].is_monotonic_increasing
 
 
+def test_small_clusters_join_others_where_these_are_comparable(layout: Layout) -> None:
+    section = {"attributes": {"columns": ["colour", "size"]}, "min_size": 4, "small": "nearest"}
+    statistics = run(layout, method="attributes", **section)
+    assert statistics["images_of_small_clusters"] > 0
+    assert min(statistics["size_quantiles"].values()) >= 4
+    assert len(pd.read_csv(layout.landscape)) == 14
+
+
+def test_a_stop_list_cures_tags_that_name_the_label(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    labels = [["cat", "dog"][n % 2] for n in range(24)]
+    tags = [f"#{label.upper()};tag{n % 3}" for n, label in enumerate(labels)]
+    path = manifest(24, label=labels, hashtags=tags)
+    ingest(params_with(ingest={"source": "manifest", "path": str(path)}).ingest, 0, Layout(tmp_path))
+
+    def codes(**section: object) -> list[str]:
+        findings = run(Layout(tmp_path), method="hashtags", hashtags=section)["findings"]
+        return [finding["code"] for finding in findings]  # type: ignore[attr-defined]
+
+    assert "tags_name_the_label" in codes()
+    assert "tags_name_the_label" not in codes(stop=["cat", "dog"])
+
+
 def test_dropped_images_are_counted_and_left_out(layout: Layout) -> None:
     statistics = run(layout, method="hashtags", missing="drop", hashtags={"top": 1, "stop": ["pet", "tag0"]})
     assert statistics["images_dropped"] == statistics["images_missing"] == 4

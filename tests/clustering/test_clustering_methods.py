@@ -94,6 +94,10 @@ def test_numbers_of_many_values_are_cut_into_quantiles(fit: Fit) -> None:
     section = {"attributes": {"columns": ["price"], "bins": 3}}
     clusters = fit("attributes", section, price=price)
     assert same_partition(clusters.labels_N, [n // 8 for n in range(24)])
+    # Times in seconds since 1970 differ only after many digits; nan is unknown.
+    times = [str(1_700_000_000.5 + n) for n in range(23)] + ["nan"]
+    clusters = fit("attributes", {"attributes": {"columns": ["time"], "bins": 2}}, time=times)
+    assert same_partition(clusters.labels_N, [*(n > 11 for n in range(23)), "unknown"])
     # Few different numbers, such as years, are categories.
     years = [str(2010 + n % 5) for n in range(24)]
     assert same_partition(
@@ -102,6 +106,17 @@ def test_numbers_of_many_values_are_cut_into_quantiles(fit: Fit) -> None:
     # Text of many values stays text, and a column of nearly one number has fewer parts.
     names = [f"name {n}" for n in range(24)]
     assert same_partition(fit("attributes", {"attributes": {"columns": ["n"]}}, n=names).labels_N, names)
+
+
+def test_identifiers_are_no_measurements(fit: Fit) -> None:
+    numbers = [str(9000 - 7 * n) for n in range(24)]
+    section = {"attributes": {"columns": ["number"]}}
+    assert same_partition(fit("attributes", section, number=numbers).labels_N, numbers)
+
+
+def test_by_default_as_many_values_are_joined_as_there_are(fit: Fit) -> None:
+    pairs = list(zip(COLOURS, SIZES, strict=True))
+    assert same_partition(fit("attributes").labels_N, pairs)
 
 
 def test_a_missing_value_is_a_value_among_others(fit: Fit) -> None:

@@ -13,7 +13,12 @@ def written(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "text", ["child,parent\ncat,pet\npet,animal\n", "cat pet\n\npet animal", "cat\tpet\npet\tanimal"]
+    "text",
+    [
+        "child,parent\ncat,pet\npet,animal\n",
+        "cat pet\n\npet animal",
+        "cat\tpet\npet\tanimal",
+    ],
 )
 def test_leaves_find_their_way_to_the_root(tmp_path: Path, text: str) -> None:
     paths = paths_from_root(written(tmp_path, text), ["cat", "pet", "stone"], "refuse")
@@ -37,5 +42,5 @@ def test_several_parents(tmp_path: Path) -> None:
 def test_files_that_are_no_tree(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         paths_from_root(written(tmp_path, text), ["a"], "refuse")
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match=r"can't be read as text: .* No such file"):
         paths_from_root(tmp_path / "absent", ["a"], "refuse")

@@ -31,7 +31,7 @@ def test_missing_images() -> None:
 
 def test_small_clusters() -> None:
     labels = [0, 0, 0, 1, 1, 2]
-    assert settled(labels, min_size=3) == labels
+    assert settled(labels) == labels
     assert settled(labels, min_size=3, small="instance") == [0, 0, 0, 1, 2, 3]
 
 
@@ -67,6 +67,7 @@ def test_every_image_ends_in_a_numbered_cluster(
     data: list[frozenset[str] | None], missing: str, min_size: int, small: str
 ) -> None:
     clusters = clusters_of_sets(data)
+    min_size = min_size if small != "keep" else 1
     result = settle(clusters, section(missing=missing, min_size=min_size, small=small))
     assert set(result.labels_N.tolist()) == set(range(result.labels_N.max() + 1))
     # Clusters that are large enough stay together, whatever happens to others.

@@ -45,7 +45,7 @@ def test_below_self_supervision(fake_data, tmp_path):
 
 def test_a_little_below_self_supervision(fake_data, tmp_path):
     text = said(fake_data(top1=top1(0.695, 0.70, 0.80)), tmp_path)
-    assert "no clear difference from self-supervision at 70.0 % (−0.5 points" in text
+    assert "no clear difference from self-supervision at 70.0 % (\u22120.5 points" in text
     assert "no share of the gap between the references is seen to close" in text
 
 

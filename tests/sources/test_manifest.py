@@ -90,6 +90,26 @@ def test_rows_that_are_refused(tmp_path: Path) -> None:
     ]
 
 
+def test_text_that_is_no_unicode_is_refused_and_never_guessed(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_bytes("image,label\na.png,Café\nb.png,x\n".encode("latin-1"))
+    rows = list(open_manifest(path).rows())
+    assert rows[0] == Refusal("m.csv line 2", "the line is not UTF-8 text")
+    assert isinstance(rows[1], SourceRow)
+    path = tmp_path / "m.jsonl"
+    path.write_text(
+        '{"image": "a.png", "label": "\\ud800"}\n{"image": ' + "9" * 5000 + '}\n[1]\n{"image": "b.png"}\n'
+    )
+    reasons = [row.reason for row in open_manifest(path).rows() if isinstance(row, Refusal)]
+    assert reasons == ["the line is not UTF-8 text", *["the line is not a row of the table"] * 2]
+
+
+def test_columns_that_number_the_rows_are_no_attributes(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(",image,kind,Unnamed: 0\n0,a.png,x,5\n")
+    assert open_manifest(path).attribute_names == ["kind"]
+
+
 def test_conventional_columns_may_be_absent_and_named_ones_may_not(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("image,kind\na.png,x\n")
@@ -110,11 +130,12 @@ def test_conventional_columns_may_be_absent_and_named_ones_may_not(tmp_path: Pat
 
 def test_hierarchy_and_named_attributes(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
-    path.write_text("image,a,b,c\nx.png,1,root,leaf\ny.png,2,root,\n")
+    path.write_text("image,a,b,c\nx.png,1,root,leaf\ny.png,2,root,\nz.png,3,,lost\n")
     source = open_manifest(path, hierarchy=["b", "c"], attributes=["a"])
     assert [row.hierarchy for row in source.rows() if isinstance(row, SourceRow)] == [
         ["root", "leaf"],
         ["root"],
+        [],
     ]
 
 
