@@ -97,7 +97,7 @@ def test_numbers_of_many_values_are_cut_into_quantiles(fit: Fit) -> None:
     # Times in seconds since 1970 differ only after many digits; nan is unknown.
     times = [str(1_700_000_000.5 + n) for n in range(23)] + ["nan"]
     clusters = fit("attributes", {"attributes": {"columns": ["time"], "bins": 2}}, time=times)
-    assert same_partition(clusters.labels_N, [*(n > 11 for n in range(23)), "unknown"])
+    assert same_partition(clusters.labels_N, [*(n >= 11 for n in range(23)), "unknown"])
     # Few different numbers, such as years, are categories.
     years = [str(2010 + n % 5) for n in range(24)]
     assert same_partition(
