@@ -8,6 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import offset_copy
 
 from pipeline.report.arms import Arm
 from pipeline.report.svg import COLOURS, HEIGHT, drawing, inline_svg, spread
@@ -208,15 +209,21 @@ def _write(
     align: Literal["left", "right"],
 ) -> None:
     low, high = axes.get_ylim()
-    heights = spread([y for _, _, _, y in labelled], LABEL_GAP * (high - low))
-    for (text, colour, x, _), height in zip(labelled, heights, strict=True):
+    gap = LABEL_GAP * (high - low)
+    heights = spread([y for _, _, _, y in labelled], gap)
+    # A name sits at its point's x, moved aside by `offset` printer's points.
+    beside = offset_copy(axes.transData, axes.get_figure(root=True), x=offset, y=0, units="points")
+    for (text, colour, x, y), height in zip(labelled, heights, strict=True):
+        moved_away = abs(height - y) > gap / 2
+        leader = {"arrowstyle": "-", "color": COLOURS[colour], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
         axes.annotate(
             text,
-            (x, height),
-            xytext=(offset, 0),
-            textcoords="offset points",
+            (x, y),
+            xytext=(x, height),
+            textcoords=beside,
             ha=align,
             va="center",
             color=COLOURS[colour],
+            arrowprops=leader if moved_away else None,
             annotation_clip=False,
         )
