@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-DISTANCES_AT_ONCE = 1 << 24
-"""Entries of the distance matrix that exist at one time (64 MiB)."""
+DISTANCES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Entries of the distance matrix that exist at one time: what a CPU's cache holds, what fills a GPU."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def _run(points_ND: Tensor, clusters: int, iterations: int, seed: int) -> KMeans
 def nearest(points_ND: Tensor, centroids_KD: Tensor) -> tuple[Tensor, Tensor]:
     """The nearest centroid of each point and its squared distance: (N,) int64 and (N,)."""
     norms_K = centroids_KD.square().sum(dim=1)
-    chunk = max(1, DISTANCES_AT_ONCE // len(centroids_KD))
+    chunk = max(1, DISTANCES_AT_ONCE[points_ND.device.type] // len(centroids_KD))
     labels, distances = [], []
     for points_MD in points_ND.split(chunk):
         # |x - c|^2 without |x|^2, which does not change which centroid is nearest
