@@ -192,28 +192,20 @@ def _room_around(values: Sequence[float], axes: Axes) -> None:
 def _name_points(axes: Axes, labelled: Sequence[tuple[str, str, float, float]]) -> None:
     """Writes (name, colour, x, y) beside each point, towards the middle, no name over another."""
     left, right = axes.get_xlim()
-    sides = [x <= (left + right) / 2 for _, _, x, _ in labelled]
-    for to_the_right in (True, False):
-        side = [entry for entry, placed in zip(labelled, sides, strict=True) if placed == to_the_right]
-        _write(axes, side, 9 if to_the_right else -9, "left" if to_the_right else "right")
+    _write(axes, labelled, [9 if x <= (left + right) / 2 else -9 for _, _, x, _ in labelled])
 
 
 def _name_line_ends(axes: Axes, labelled: Sequence[tuple[str, str, float, float]]) -> None:
-    _write(axes, labelled, 8, "left")
+    _write(axes, labelled, [8] * len(labelled))
 
 
-def _write(
-    axes: Axes,
-    labelled: Sequence[tuple[str, str, float, float]],
-    offset: float,
-    align: Literal["left", "right"],
-) -> None:
+def _write(axes: Axes, labelled: Sequence[tuple[str, str, float, float]], offsets: Sequence[float]) -> None:
+    """Each name `offset` printer's points aside of its point, to the right where that is positive."""
     low, high = axes.get_ylim()
     gap = LABEL_GAP * (high - low)
     heights = spread([y for _, _, _, y in labelled], gap)
-    # A name sits at its point's x, moved aside by `offset` printer's points.
-    beside = offset_copy(axes.transData, axes.get_figure(root=True), x=offset, y=0, units="points")
-    for (text, colour, x, y), height in zip(labelled, heights, strict=True):
+    for (text, colour, x, y), height, offset in zip(labelled, heights, offsets, strict=True):
+        beside = offset_copy(axes.transData, axes.get_figure(root=True), x=offset, y=0, units="points")
         moved_away = abs(height - y) > gap / 2
         leader = {"arrowstyle": "-", "color": COLOURS[colour], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
         axes.annotate(
@@ -221,7 +213,7 @@ def _write(
             (x, y),
             xytext=(x, height),
             textcoords=beside,
-            ha=align,
+            ha="left" if offset > 0 else "right",
             va="center",
             color=COLOURS[colour],
             arrowprops=leader if moved_away else None,
