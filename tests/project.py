@@ -31,6 +31,8 @@ class Project:
             "GIT_COMMITTER_NAME": "t",
             "GIT_COMMITTER_EMAIL": "t@example.org",
             "DVC_NO_ANALYTICS": "1",
+            # A shell that, unlike bash, doesn't replace itself by its last command.
+            "SHELL": "/bin/sh",
         }
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:

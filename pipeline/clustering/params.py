@@ -1,6 +1,6 @@
 """The section `cluster` of params.yaml: one block a method that has choices."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,7 +21,17 @@ Method = Literal[
 ]
 
 
-class AttributesParams(Section):
+class MethodSection(Section):
+    """The choices of one method."""
+
+    remade: ClassVar[bool] = False
+    """Whether pretraining remakes the clusters from its own features."""
+
+    def check_chosen(self) -> None:
+        """Raises `ValueError` if the method can't run with these choices."""
+
+
+class AttributesParams(MethodSection):
     top: PositiveInt | None = Field(
         default=None,
         description="how many `column=value` attributes, ranked by entropy, are joined; null: up to 12",
@@ -37,7 +47,7 @@ class AttributesParams(Section):
     )
 
 
-class HashtagsParams(Section):
+class HashtagsParams(MethodSection):
     mode: Literal["joint", "topics"] = Field(
         default="joint", description="joint: which of the top tags an image has; topics: k-means of TF-IDF"
     )
@@ -51,7 +61,7 @@ class HashtagsParams(Section):
     components: PositiveInt = Field(default=50, description="of `topics`: dimensions of the truncated SVD")
 
 
-class HierarchyParams(Section):
+class HierarchyParams(MethodSection):
     level: PositiveInt = Field(default=1, description="1 is the root's column")
     edges: str | None = Field(
         default=None,
@@ -60,11 +70,17 @@ class HierarchyParams(Section):
     several_parents: Literal["refuse", "first"] = "refuse"
 
 
-class ColumnParams(Section):
+class ColumnParams(MethodSection):
     name: str | None = Field(default=None, description="the attribute column whose values are the clusters")
 
+    def check_chosen(self) -> None:
+        if self.name is None:
+            raise ValueError("cluster.method=column needs cluster.column.name: set it to an attribute column")
 
-class KMeansParams(Section):
+
+class KMeansParams(MethodSection):
+    remade: ClassVar[bool] = True
+
     clusters: int = Field(default=100, ge=2)
     iterations: PositiveInt = 20
     restarts: PositiveInt = Field(default=5, description="the run of lowest inertia is kept")
@@ -73,19 +89,19 @@ class KMeansParams(Section):
     )
 
 
-class RandomParams(Section):
+class RandomParams(MethodSection):
     clusters: int = Field(default=100, ge=2)
 
 
-class CoarsenParams(Section):
+class CoarsenParams(MethodSection):
     clusters: PositiveInt = Field(default=8, description="labels left after merging pairs at random")
 
 
-class SubdivideParams(Section):
+class SubdivideParams(MethodSection):
     depth: int = Field(default=1, ge=0, le=30, description="each label is halved so many times")
 
 
-class PermuteParams(Section):
+class PermuteParams(MethodSection):
     labels: int = Field(default=2, ge=0, description="labels among whose images the clusters are shuffled")
 
 
@@ -110,10 +126,15 @@ class ClusterParams(Section):
     subdivide: SubdivideParams = SubdivideParams()
     permute: PermuteParams = PermuteParams()
 
+    @property
+    def chosen(self) -> MethodSection:
+        """The section of `method`; `instance` and `label` have no choices, so they share an empty one."""
+        section: MethodSection = getattr(self, self.method, MethodSection())
+        return section
+
     @model_validator(mode="after")
-    def _a_column_has_a_name(self) -> Self:
-        if self.method == "column" and self.column.name is None:
-            raise ValueError("cluster.method=column needs cluster.column.name: set it to an attribute column")
+    def _the_chosen_method_can_run(self) -> Self:
+        self.chosen.check_chosen()
         return self
 
     @model_validator(mode="after")
@@ -123,10 +144,10 @@ class ClusterParams(Section):
                 f"cluster.min_size={self.min_size} has no effect with cluster.small=keep: set small to "
                 "instance or nearest"
             )
-        if self.small != "keep" and self.method == "kmeans":
+        if self.small != "keep" and self.chosen.remade:
             raise ValueError(
                 f"cluster.small={self.small} has no effect on clusters that are remade "
-                "(cluster.method=kmeans): set it to keep, and choose cluster.kmeans.min_points"
+                f"(cluster.method={self.method}): set it to keep"
             )
         if self.small != "keep" and self.min_size == 1:
             raise ValueError(

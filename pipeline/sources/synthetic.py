@@ -16,9 +16,9 @@ from pipeline.sources.population import (
     ATTRIBUTE_NAMES,
     RECIPES,
     best_top1,
-    draw_posts,
     population_information,
 )
+from pipeline.sources.posts import draw_posts
 from pipeline.sources.rendering import render
 
 ROOT = "posts"

@@ -33,7 +33,10 @@ class StopRequest:
 def end_with_dvc() -> None:
     """Symptom: DVC forwards no signals, so a killed `dvc repro` leaves its trainer running, and the next
     `dvc repro` starts another. Cure, on Linux: the kernel sends this process SIGTERM when its parent dies.
+    The parent must be DVC itself, so the stage's command in dvc.yaml starts with `exec`: a shell that is
+    not bash would stay between the two.
 
-    Only for a stage that DVC started: a training started by hand may outlive its shell."""
+    Only for a stage that DVC started: a training started by hand may outlive its shell.
+    """
     if sys.platform == "linux" and "DVC_STAGE" in os.environ:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -142,7 +142,9 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Project
         ):
             time.sleep(0.01)  # the lock still names the trainer that was killed
         trainer = int((next(project.root.glob(".clinfonce/*/lock"))).read_text())
+        os.kill(trainer, signal.SIGSTOP)  # so that it can't end before DVC has died
         process.kill()
+    os.kill(trainer, signal.SIGCONT)
     deadline = time.monotonic() + 30
     while is_running(trainer) and time.monotonic() < deadline:
         time.sleep(0.05)

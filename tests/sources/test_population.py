@@ -6,50 +6,31 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pytest
+from deviation import allowed_deviation
 
 from pipeline.errors import UserError
-from pipeline.sources import population
+from pipeline.sources import tagging
 from pipeline.sources.population import (
     ATTRIBUTE_NAMES,
     ATTRIBUTES,
     LABELS,
     RECIPES,
-    Post,
     attribute_table,
     best_top1,
-    draw_posts,
-    hashtag_probability,
     joint_table,
     label_probabilities,
     population_information,
     recorded_table,
     recording_channel,
 )
+from pipeline.sources.posts import Post, draw_posts
 
-POSTS = 40_000
 INFORMATIVE = ["size", "count", "texture", "shape"]
-
-
-@pytest.fixture(scope="module")
-def posts() -> list[Post]:
-    return draw_posts(POSTS, seed=5)
-
-
-def allowed_deviation(probability: float, draws: float) -> float:
-    """Five standard deviations of a share: some 300 shares are compared, and none should stray that far."""
-    return 5 * math.sqrt(probability * (1 - probability) / draws) + 1e-12
 
 
 def plug_in_entropy_bits(values: Sequence[Hashable]) -> float:
     shares = np.array(list(Counter(values).values())) / len(values)
     return float(-(shares * np.log2(shares)).sum())
-
-
-def bare(hashtag: str) -> str:
-    return hashtag.removeprefix("#").lower()
-
-
-# --- The tables ---
 
 
 def test_every_table_is_a_distribution() -> None:
@@ -97,10 +78,10 @@ def test_no_two_labels_share_more_than_two_of_the_four_telling_attributes() -> N
 def test_a_value_belongs_to_one_attribute_and_every_word_list_exists() -> None:
     values = [value for attribute in ATTRIBUTES for value in attribute.values]
     assert len(set(values)) == len(values)
-    assert set(population.VALUE_WORDS) == set(values)
-    assert set(population.LABEL_WORDS) == set(LABELS)
-    assert {recipe.ancestors[0] for recipe in RECIPES.values()} == set(population.THEME_WORDS)
-    assert {recipe.ancestors[1] for recipe in RECIPES.values()} == set(population.BRANCH_WORDS)
+    assert set(tagging.VALUE_WORDS) == set(values)
+    assert set(tagging.LABEL_WORDS) == set(LABELS)
+    assert {recipe.ancestors[0] for recipe in RECIPES.values()} == set(tagging.THEME_WORDS)
+    assert {recipe.ancestors[1] for recipe in RECIPES.values()} == set(tagging.BRANCH_WORDS)
 
 
 # --- Information ---
@@ -120,7 +101,7 @@ def test_information_equals_a_large_samples(posts: list[Post], columns: list[str
     sampled_information_bits = plug_in_entropy_bits(joined) - sampled_conditional_bits
     # The plug-in estimate of I is too high by (|T| - 1)(|Z| - 1) / (2 N ln 2) bits to first order.
     values = joint_table(columns).shape[1]
-    bias_bits = (len(LABELS) - 1) * (values - 1) / (2 * POSTS * math.log(2))
+    bias_bits = (len(LABELS) - 1) * (values - 1) / (2 * len(posts) * math.log(2))
     allowed_bits = 0.012 + 0.3 * bias_bits
     assert sampled_information_bits - information_bits == pytest.approx(bias_bits, abs=allowed_bits)
     assert sampled_conditional_bits == pytest.approx(conditional_bits, abs=0.02 + bias_bits)
@@ -165,7 +146,7 @@ def test_the_best_classifier_is_right_as_often_as_the_tables_say(posts: list[Pos
     for post in posts:
         position = [a.values.index(post.attributes[a.name]) for a in ATTRIBUTES]
         right += LABELS[best_label[np.ravel_multi_index(position, sizes)]] == post.label
-    assert right / POSTS == pytest.approx(best_top1(), abs=allowed_deviation(best_top1(), POSTS))
+    assert right / len(posts) == pytest.approx(best_top1(), abs=allowed_deviation(best_top1(), len(posts)))
 
 
 # --- Drawing ---
@@ -183,8 +164,8 @@ def test_a_longer_draw_begins_with_the_shorter_one() -> None:
 def test_labels_are_drawn_with_their_probabilities(posts: list[Post]) -> None:
     counts = Counter(post.label for post in posts)
     for label, probability in zip(LABELS, label_probabilities(), strict=True):
-        assert counts[label] / POSTS == pytest.approx(
-            probability, abs=allowed_deviation(probability, POSTS)
+        assert counts[label] / len(posts) == pytest.approx(
+            probability, abs=allowed_deviation(probability, len(posts))
         ), label
 
 
@@ -214,67 +195,3 @@ def test_attributes_are_independent_given_the_label(posts: list[Post]) -> None:
     both = attribute_table("size")[beach, 1] * attribute_table("shape")[beach, 0]
     share = sum(look["size"] == "large" and look["shape"] == "disc" for look in drawn) / len(drawn)
     assert share == pytest.approx(both, abs=allowed_deviation(both, len(drawn)))
-
-
-# --- Hashtags ---
-
-
-@pytest.mark.parametrize(
-    "word",
-    ["beach", "nature", "пляж", "海", "green", "big", "ふたつ", "⭐", "love", "いいね返し", "happydaily"],
-)
-def test_a_hashtag_appears_as_often_as_stated(posts: list[Post], word: str) -> None:
-    probabilities = np.array([hashtag_probability(word, post.label, post.attributes) for post in posts])
-    appearances = sum(word in map(bare, post.hashtags) for post in posts)
-    deviation = math.sqrt((probabilities * (1 - probabilities)).sum())
-    assert probabilities.sum() > 50
-    assert abs(appearances - probabilities.sum()) < 5 * deviation
-
-
-def test_a_word_that_nobody_writes_has_probability_zero() -> None:
-    post = draw_posts(1, seed=0)[0]
-    assert hashtag_probability("clinfonce", post.label, post.attributes) == 0.0
-
-
-def test_a_hashtag_follows_what_is_seen_and_what_it_is_about() -> None:
-    looks = {attribute.name: attribute.values[0] for attribute in ATTRIBUTES}
-    named = (1 - population.SILENT) * population.NAMED
-    assert hashtag_probability("beach", "beach", looks) == pytest.approx(named)
-    assert hashtag_probability("beach", "harbour", looks) == 0.0
-    assert hashtag_probability("tiny", "beach", looks) > 0.1
-    assert hashtag_probability("tiny", "beach", {**looks, "size": "large"}) == 0.0
-
-
-def test_some_posts_are_silent_and_few_name_their_label(posts: list[Post]) -> None:
-    without = sum(not post.hashtags for post in posts) / POSTS
-    assert population.SILENT < without < population.SILENT + 0.02
-    naming = sum(post.label in map(bare, post.hashtags) for post in posts) / POSTS
-    assert 0.05 < naming < 0.2
-
-
-def test_hashtags_are_spelt_as_users_spell_them(posts: list[Post]) -> None:
-    hashtags = [hashtag for post in posts for hashtag in post.hashtags]
-    bare_share = sum(not hashtag.startswith("#") for hashtag in hashtags) / len(hashtags)
-    assert bare_share == pytest.approx(population.BARE, abs=allowed_deviation(population.BARE, len(hashtags)))
-    latin = [hashtag.removeprefix("#") for hashtag in hashtags if bare(hashtag).isascii()]
-    shouted = sum(word.isupper() for word in latin) / len(latin)
-    assert shouted == pytest.approx(population.UPPER, abs=allowed_deviation(population.UPPER, len(latin)))
-    titled = sum(word[0].isupper() and not word.isupper() for word in latin) / len(latin)
-    assert titled == pytest.approx(population.TITLE, abs=allowed_deviation(population.TITLE, len(latin)))
-    assert all(bare(hashtag) and bare(hashtag) == bare(hashtag).strip() for hashtag in hashtags)
-
-
-def test_some_hashtags_are_written_twice(posts: list[Post]) -> None:
-    ends_as_begun = sum(
-        len(post.hashtags) > 1 and bare(post.hashtags[0]) == bare(post.hashtags[-1]) for post in posts
-    )
-    speaking = sum(bool(post.hashtags) for post in posts)
-    assert ends_as_begun / speaking == pytest.approx(population.REPEATED, abs=0.012)
-
-
-def test_spam_has_a_long_tail(posts: list[Post]) -> None:
-    words = [bare(hashtag) for post in posts for hashtag in post.hashtags]
-    spam = Counter(word for word in words if word in population.SPAM_WORDS)
-    assert len(set(population.SPAM_WORDS)) == len(population.SPAM_WORDS) > 300
-    assert len(spam) == len(population.SPAM_WORDS)
-    assert spam["love"] > 50 * min(spam.values())

@@ -8,7 +8,8 @@ import pytest
 from scipy import ndimage
 
 from pipeline.sources import rendering
-from pipeline.sources.population import ATTRIBUTES, draw_posts
+from pipeline.sources.population import ATTRIBUTES
+from pipeline.sources.posts import draw_posts
 from pipeline.sources.rendering import BACKGROUNDS, COUNTS, HUES, SHAPES, SIZES, TEXTURES, render
 
 LOOK = {

@@ -9,7 +9,8 @@ from PIL import Image
 
 from pipeline.ingest.params import IngestParams, SyntheticParams
 from pipeline.sources.base import Source, SourceRow
-from pipeline.sources.population import ATTRIBUTE_NAMES, LABELS, draw_posts
+from pipeline.sources.population import ATTRIBUTE_NAMES, LABELS
+from pipeline.sources.posts import draw_posts
 from pipeline.sources.synthetic import SyntheticSource
 
 
