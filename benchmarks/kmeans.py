@@ -1,68 +1,87 @@
-"""K-means beside faiss: the same points, start and iterations, in one run.
+"""K-means beside faiss: the same points, start and iterations.
 
-    python benchmarks/kmeans.py            30,000 x 128 on the CPU, k = 1,000
-
-faiss is no dependency of the project: where it is not installed, its row says so.
+uv run --group bench python -m benchmarks.kmeans
 """
 
-import time
-from collections.abc import Callable
-from importlib.util import find_spec
+from statistics import median
 
+import faiss
 import torch
 import typer
+from torch import Tensor
 from torch.nn import functional
 
-from pipeline.clustering.lloyd import fit_kmeans
+from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
+from pipeline.clustering.lloyd import KMeans, fit_kmeans
 
 SEED = 7
+OURS, FAISS = "clinfonce", "faiss-cpu"
 
 
 def measure(
-    points: int = 30_000, dim: int = 128, clusters: int = 1_000, iterations: int = 20, runs: int = 5
+    points: int = 30_000,
+    dim: int = 128,
+    clusters: int = 1_000,
+    iterations: int = 20,
+    rounds: int = 5,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Prints seconds (the fastest of the runs, taken in turns) and inertia, as a Markdown table."""
+    """Points in clumps, where both stop early since nothing moves any more, and points without any."""
+    outcome = Outcome("kmeans")
+    for name, drawn_ND in (("clumps", _clumps(points, dim, clusters)), ("no clumps", _noise(points, dim))):
+        _compare(name, functional.normalize(drawn_ND, dim=1), clusters, iterations, rounds, outcome)
+    outcome.tell(as_json)
+
+
+def _compare(
+    name: str, points_ND: Tensor, clusters: int, iterations: int, rounds: int, outcome: Outcome
+) -> None:
+    # fit_kmeans starts from the first `clusters` points of this shuffle.
+    order_N = torch.randperm(len(points_ND), generator=torch.Generator().manual_seed(SEED))
+    start_KD = points_ND[order_N[:clusters]].numpy()
+    fitted: dict[str, tuple[int, float]] = {}
+
+    def ours() -> None:
+        run: KMeans = fit_kmeans(points_ND, clusters, iterations=iterations, restarts=1, seed=SEED)
+        fitted[OURS] = run.iterations, run.inertia
+
+    def theirs() -> None:
+        kmeans = faiss.Kmeans(
+            points_ND.shape[1],
+            clusters,
+            niter=iterations,
+            max_points_per_centroid=len(points_ND),
+            min_points_per_centroid=1,
+        )
+        kmeans.train(points_ND.numpy(), init_centroids=start_KD)
+        distances_N1, _ = kmeans.index.search(points_ND.numpy(), 1)
+        fitted[FAISS] = len(kmeans.iteration_stats), float(distances_N1.sum())
+
+    seconds = in_turns({OURS: ours, FAISS: theirs}, rounds)
+    outcome.tables[f"{len(points_ND):,} x {points_ND.shape[1]}, k = {clusters:,}, {name}"] = [
+        {
+            "what": what,
+            "seconds": median(seconds[what]),
+            "iterations": fitted[what][0],
+            "inertia": fitted[what][1],
+        }
+        for what in (OURS, FAISS)
+    ]
+    outcome.goals += [
+        Goal(f"{name}: times as fast as faiss-cpu", times_as_fast(seconds, OURS, FAISS), 0.9),
+        Goal(f"{name}: inertia by faiss-cpu's", fitted[OURS][1] / fitted[FAISS][1], 1.001, at_least=False),
+    ]
+
+
+def _clumps(points: int, dim: int, clusters: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     centers_KD = torch.randn(clusters // 2, dim, generator=generator)
     owners_N = torch.randint(0, len(centers_KD), (points,), generator=generator)
-    noise_ND = torch.randn(points, dim, generator=generator)
-    points_ND = functional.normalize(centers_KD[owners_N] + noise_ND, dim=1)
-    # fit_kmeans starts from the first `clusters` points of this shuffle.
-    start = points_ND[torch.randperm(points, generator=torch.Generator().manual_seed(SEED))[:clusters]]
+    return centers_KD[owners_N] + torch.randn(points, dim, generator=generator)
 
-    def ours() -> float:
-        return fit_kmeans(points_ND, clusters, iterations=iterations, restarts=1, seed=SEED).inertia
 
-    contenders: dict[str, Callable[[], float]] = {"clinfonce": ours}
-    if find_spec("faiss"):
-        import faiss
-
-        def theirs() -> float:
-            kmeans = faiss.Kmeans(dim, clusters, niter=iterations, nredo=1, max_points_per_centroid=points)
-            kmeans.train(points_ND.numpy(), init_centroids=start.numpy())
-            distances, _ = kmeans.index.search(points_ND.numpy(), 1)
-            return float(distances.sum())
-
-        contenders["faiss"] = theirs
-    else:
-        print("faiss is not installed here: no row for it")
-
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    inertia: dict[str, float] = {}
-    for _ in range(runs):
-        for name, run in contenders.items():
-            started = time.perf_counter()
-            inertia[name] = run()
-            seconds[name].append(time.perf_counter() - started)
-    threads = torch.get_num_threads()
-    print(f"\n{points:,} x {dim}, k = {clusters:,}, {iterations} iterations, {threads} threads\n")
-    print("| what | seconds | inertia |\n|---|---|---|")
-    for name in contenders:
-        print(f"| {name} | {min(seconds[name]):.3f} | {inertia[name]:.2f} |")
-    if "faiss" in contenders:
-        speed = min(seconds["faiss"]) / min(seconds["clinfonce"])
-        quality = inertia["clinfonce"] / inertia["faiss"]
-        print(f"\nspeed against faiss {speed:.2f}, inertia against faiss {quality:.5f}")
+def _noise(points: int, dim: int) -> Tensor:
+    return torch.randn(points, dim, generator=torch.Generator().manual_seed(0))
 
 
 if __name__ == "__main__":

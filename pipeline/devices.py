@@ -1,6 +1,7 @@
 """The machine's part in a run: it decides speed, and no parameter names it."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -30,11 +31,13 @@ def device_name(device: torch.device) -> str:
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 where the device has instructions for it, float32 elsewhere."""
     if precision == "auto":
-        return torch.bfloat16 if _computes_in_bfloat16(device) else torch.float32
+        return torch.bfloat16 if computes_in_bfloat16(device) else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
 
 
-def _computes_in_bfloat16(device: torch.device) -> bool:
+@cache
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for it."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     try:

@@ -1,5 +1,9 @@
-"""dvc.yaml lists for each stage exactly the modules that its entry point imports."""
+"""dvc.yaml lists for each stage exactly the modules that its entry point imports.
 
+`python tests/test_dvc_yaml.py` brings the lists up to date.
+"""
+
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +60,25 @@ def test_references_run_what_the_chosen_arm_runs(stages: dict[str, Any], stage: 
 def test_entry_points_hold_no_logic() -> None:
     for stage in STAGES:
         assert len((REPOSITORY / "stages" / f"{stage}.py").read_text().splitlines()) < 40
+
+
+def rewrite_lists() -> None:
+    graph = grimp.build_graph("pipeline", "stages", cache_dir=None)
+    path = REPOSITORY / "dvc.yaml"
+    kept: list[str] = []
+    stage, listed = "", False
+    for line in path.read_text().splitlines():
+        if command := re.search(r"stages/(\w+)\.py", line) if "cmd:" in line else None:
+            stage, listed = command.group(1), False
+        module = re.fullmatch(r"( +- )\S+\.py", line)
+        if module is None:
+            kept.append(line)
+        elif not listed:
+            files = sorted(import_closure(graph, stage), key=lambda file: (file.startswith("pipeline"), file))
+            kept += [module.group(1) + file for file in files]
+            listed = True
+    path.write_text("\n".join(kept) + "\n")
+
+
+if __name__ == "__main__":
+    rewrite_lists()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans as Reference
 
 from pipeline.clustering import lloyd
-from pipeline.clustering.lloyd import fit_kmeans, nearest
+from pipeline.clustering.lloyd import fit_kmeans, fit_kmeans_each, nearest
 
 
 def points(count: int, dim: int, seed: int = 0) -> torch.Tensor:
@@ -45,19 +45,58 @@ def test_an_empty_cluster_takes_the_farthest_point() -> None:
     data = torch.cat([torch.zeros(20, 2), torch.tensor([[9.0, 9.0]])])
     for seed in range(5):
         fitted = fit_kmeans(data, 2, iterations=3, restarts=1, seed=seed)
-        assert fitted.inertia == 0.0
+        assert fitted.inertia == pytest.approx(0.0, abs=1e-5)
         assert fitted.labels_N.bincount().sort().values.tolist() == [1, 20]
 
 
 def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, centroids = points(100, 4), points(7, 4, seed=1)
+    data, centroids = points(100, 4), [points(7, 4, seed=1), points(3, 4, seed=2)]
     whole = nearest(data, centroids)
-    monkeypatch.setitem(lloyd.DISTANCES_AT_ONCE, "cpu", 7 * 9)
-    for one, other in zip(whole, nearest(data, centroids), strict=True):
+    monkeypatch.setitem(lloyd.DISTANCES_AT_ONCE, "cpu", 10 * 9)
+    for one, other, of_KD in zip(whole, nearest(data, centroids), centroids, strict=True):
         torch.testing.assert_close(one, other)
-    torch.testing.assert_close(
-        whole[1], torch.cdist(data, centroids).square().amin(dim=1), atol=1e-4, rtol=1e-4
-    )
+        squared, labels = torch.cdist(data, of_KD).square().min(dim=1)
+        torch.testing.assert_close(one, (labels, squared), atol=1e-4, rtol=1e-4)
+
+
+def test_several_numbers_of_clusters_at_once_are_those_of_one_at_a_time() -> None:
+    data = points(400, 6)
+    together = fit_kmeans_each(data, [5, 30, 2], iterations=8, restarts=2, seed=4)
+    for clusters, fitted in zip([5, 30, 2], together, strict=True):
+        alone = fit_kmeans(data, clusters, iterations=8, restarts=2, seed=4)
+        assert len(fitted.centroids_KD) == clusters
+        assert fitted.inertia == pytest.approx(alone.inertia, rel=1e-3)
+        assert (fitted.labels_N == alone.labels_N).float().mean() > 0.95
+
+
+def test_it_stops_when_nothing_moves() -> None:
+    data = torch.cat([points(50, 3), points(50, 3) + 40])
+    fitted = fit_kmeans(data, 2, iterations=100, restarts=3, seed=0)
+    assert fitted.iterations < 10
+    assert fitted.labels_N.bincount().tolist() == [50, 50]
+
+
+def test_points_far_from_the_origin_keep_their_digits() -> None:
+    data = points(300, 4)
+    near = fit_kmeans(data, 6, iterations=50, restarts=1, seed=0)
+    far = fit_kmeans(data + 1000, 6, iterations=50, restarts=1, seed=0)
+    assert far.inertia == pytest.approx(near.inertia, rel=1e-3)
+    torch.testing.assert_close(far.centroids_KD - 1000, near.centroids_KD, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("rough", [False, True])
+def test_rough_products_cost_no_quality_and_end_with_the_run(
+    monkeypatch: pytest.MonkeyPatch, rough: bool
+) -> None:
+    monkeypatch.setattr(lloyd, "computes_in_bfloat16", lambda _device: rough)
+    data = torch.nn.functional.normalize(points(3000, 32), dim=1)
+    start = data[torch.randperm(3000, generator=torch.Generator().manual_seed(1))[:60]]
+    fitted = fit_kmeans(data, 60, iterations=20, restarts=1, seed=1)
+    assert torch.get_float32_matmul_precision() == "highest"
+    exact = Reference(60, init=start.numpy(), n_init=1, max_iter=20, tol=0).fit(data.numpy())
+    assert fitted.inertia == pytest.approx(exact.inertia_, rel=5e-3)
+    own = (data - fitted.centroids_KD[fitted.labels_N]).square().sum()
+    assert fitted.inertia == pytest.approx(float(own), rel=1e-5)
 
 
 def test_more_restarts_are_never_worse() -> None:

@@ -1,0 +1,4 @@
+"""Speed beside the named peers.
+
+uv run --group bench python -m benchmarks.<name> [--json]
+"""
