@@ -1,13 +1,16 @@
 """What several tests share: small real data sets, made anew in temporary folders."""
 
 import csv
+import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from project import Project, make_finished
 from support import REPOSITORY, png
 
 
@@ -49,3 +52,24 @@ def manifest(tmp_path: Path) -> Callable[..., Path]:
         return folder / name
 
     return write
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Made by the first worker that asks; the others wait. Read it, or copy it with `project`."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "output.txt").exists():
+            shutil.rmtree(folder / "project", ignore_errors=True)
+            make_finished(folder / "project")
+    return Project(folder / "project")
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project that a test may change."""
+    shutil.copytree(finished.root, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")

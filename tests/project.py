@@ -1,12 +1,22 @@
 """A repository with DVC in a folder of its own, and how to run commands in it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
+from support import REPOSITORY
+
+COPIED = ["pipeline", "stages", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore"]
+TINY: dict[str, dict[str, Any]] = {
+    "ingest": {"image_size": 16, "synthetic": {"images": 320}},
+    "cluster": {"kmeans": {"clusters": 8, "iterations": 5, "restarts": 1}},
+    "pretrain": {"epochs": 4, "batch_size": 64, "precision": "float32"},
+}
 
 
 def merge(values: Any, changes: dict[str, Any]) -> None:
@@ -20,7 +30,6 @@ def merge(values: Any, changes: dict[str, Any]) -> None:
 class Project:
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.output_of_repro = ""
         scripts = str(Path(sys.executable).parent)
         # CLINFONCE_ and DVC_ variables of the caller must not reach the copy.
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("CLINFONCE_", "DVC_"))}
@@ -58,3 +67,23 @@ class Project:
         """The stages that `dvc repro` would run now."""
         output = self.run("dvc", "repro", "--dry").stdout
         return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def make_finished(root: Path) -> None:
+    """A copy of the repository in `root`, in which `dvc repro` has run on a tiny data set."""
+    root.mkdir()
+    for name in COPIED:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, root / name)
+    (root / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(REPOSITORY / ".dvc" / name, root / ".dvc" / name)
+    project = Project(root)
+    project.change_params(**TINY)
+    project.run("git", "init", "-q", "-b", "main")
+    (root.parent / "output.txt").write_text(project.run("dvc", "repro").stdout)
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "tiny")

@@ -1,0 +1,65 @@
+"""`dvc repro` whose trainer is killed, or which is killed itself."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from project import Project
+
+
+def wait_for_state(root: Path, process: subprocess.Popen[bytes]) -> int:
+    """Waits until the trainer has saved a state; returns its process id."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "ended before it could be killed"
+        for state in root.glob(".clinfonce/*/state.pt"):
+            return int((state.parent / "lock").read_text())
+        time.sleep(0.01)
+    raise AssertionError("no state was saved in time")
+
+
+def is_running(process_id: int) -> bool:
+    status = Path(f"/proc/{process_id}/status")
+    try:
+        return "State:\tZ" not in status.read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc to see whether a process lives")
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Project) -> None:
+    weights = project.root / "data/encoders/chosen/encoder.safetensors"
+    undisturbed = weights.read_bytes()
+
+    command = ["dvc", "repro", "--force", "--single-item", "pretrain@chosen"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    # First the trainer itself is killed, then, on the next try, DVC above it.
+    with subprocess.Popen(command, cwd=project.root, env=project.environment, **quiet) as process:
+        os.kill(wait_for_state(project.root, process), signal.SIGKILL)
+        assert process.wait(60) != 0
+    assert not weights.exists()
+    with subprocess.Popen(command, cwd=project.root, env=project.environment, **quiet) as process:
+        trainer = wait_for_state(project.root, process)
+        while trainer == int((next(project.root.glob(".clinfonce/*/lock"))).read_text()) and not is_running(
+            trainer
+        ):
+            time.sleep(0.01)  # the lock still names the trainer that was killed
+        trainer = int((next(project.root.glob(".clinfonce/*/lock"))).read_text())
+        os.kill(trainer, signal.SIGSTOP)  # so that it can't end before DVC has died
+        process.kill()
+    os.kill(trainer, signal.SIGCONT)
+    deadline = time.monotonic() + 30
+    while is_running(trainer) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(trainer), "an orphan goes on training"
+    assert not weights.exists()
+
+    # SIGKILL leaves DVC's own lock behind; DVC sees that its holder is gone.
+    done = project.run(*command)
+    assert "resuming from epoch" in done.stdout + done.stderr
+    assert weights.read_bytes() == undisturbed
+    assert not list(project.root.glob(".clinfonce/*"))
