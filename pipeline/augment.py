@@ -1,25 +1,32 @@
 """Random views of images, batched on the device, with numbers drawn anew for every image.
 
 torchvision's v2 transforms draw one set of numbers for a whole batch, so they can't serve here. The
-operations follow torchvision's definitions one by one; crop, flip and resize are one product with two
-small matrices an image, which is exact antialiased bilinear resampling and runs as a batched matrix
-product on any device.
+operations follow torchvision's definitions one by one. Crop, flip, resize and blur make each line of
+pixels from few others, with weights of each image's own: twice a sum over small bags, first of rows,
+then of columns.
 
-Shape letters: N images, C = 3 channels, H x W canvas, S output pixels a side.
+Shape letters: N images, C = 3 channels, H x W canvas, S output pixels a side, L lines of V values, K taps
+of a filter, G images of the global batch.
 """
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.training.params import AugmentParams
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 CROP_TRIES = 10
 LUMA = (0.2989, 0.587, 0.114)
+CACHED_PIXELS, DEVICE_PIXELS = 2**17, 2**26
+
+Change = Callable[[Tensor, Tensor], Tensor]
+"""Of images (N, 3, S, S) by an amount (N, 1, 1, 1); it may write over the images that it gets."""
 
 
 class Normalizer:
@@ -30,27 +37,42 @@ class Normalizer:
         self._deviation_C11 = torch.tensor(deviation, device=device).view(3, 1, 1)
 
     def __call__(self, images_NCSS: Tensor) -> Tensor:
-        normal = (images_NCSS - self._mean_C11) / self._deviation_C11
-        return normal.contiguous(memory_format=torch.channels_last)
+        normal_NCSS = torch.empty_like(images_NCSS, memory_format=torch.channels_last)
+        for part in _parts(images_NCSS):
+            normal_NCSS[part] = (images_NCSS[part] - self._mean_C11).div_(self._deviation_C11)
+        return normal_NCSS
 
 
 def random_views(
-    canvas_NCHW: Tensor, sizes_N2: Tensor, size: int, params: AugmentParams, seed: int
+    canvas_NCHW: Tensor,
+    sizes_N2: Tensor,
+    size: int,
+    params: AugmentParams,
+    seed: int,
+    *,
+    rows_N: Tensor | None = None,
+    of: int | None = None,
+    normalize: Normalizer | None = None,
 ) -> Tensor:
-    """One random view of each image: (N, 3, size, size) float32, 0-1.
+    """One random view of each image: (N, 3, size, size) float32, 0-1 or, with `normalize`, normalised.
 
     `canvas_NCHW` is uint8 with each image at the top left, `sizes_N2` its height and width. Everything
     random follows from `seed` and happens on the tensors' device, without waiting for it.
+
+    Where the images are a part of a global batch of `of`, `rows_N` (int64) are their places in it, and the
+    views are those rows of what the whole batch would give: to the bit on a CPU, while other devices may
+    round the mean of an image differently. Without both, the images are the whole batch.
     """
+    assert (rows_N is None) == (of is None), "a part of a batch needs its places and the batch's length"
     generator = torch.Generator(canvas_NCHW.device).manual_seed(seed)
-    boxes_N4 = random_crop_boxes(sizes_N2, params.crop_scale_min, generator)
-    flipped_N = _uniform_N(len(sizes_N2), generator) < params.flip_probability
-    views_NCSS = resample(canvas_NCHW, boxes_N4, size, flipped_N)
+    draws = Draws(generator, len(canvas_NCHW) if of is None else of, rows_N)
+    boxes_N4 = random_crop_boxes(sizes_N2, params.crop_scale_min, draws)
+    flipped_N = draws.happens(params.flip_probability)
     # The order of the four colour changes is drawn once a call, on the host, which needs no device value.
     order = random.Random(seed).sample(range(4), 4)  # noqa: S311 - not for secrets
-    views_NCSS = _color_jitter(views_NCSS, params, order, generator)
-    gray_N111 = _column(_uniform_N(len(sizes_N2), generator) < params.grayscale_probability)
-    return torch.where(gray_N111, luma(views_NCSS), views_NCSS)
+    drawn = [*_color_jitter(params, order, draws), *_grayscale_blur_solarize(params, draws)]
+    changes = [(change, amounts_N[:, None, None, None]) for change, amounts_N in drawn]
+    return resample(canvas_NCHW, boxes_N4, size, flipped_N, changes, normalize)
 
 
 def central_views(canvas_NCHW: Tensor, sizes_N2: Tensor, size: int) -> Tensor:
@@ -61,20 +83,31 @@ def central_views(canvas_NCHW: Tensor, sizes_N2: Tensor, size: int) -> Tensor:
     return resample(canvas_NCHW, boxes_N4, size)
 
 
-def random_crop_boxes(sizes_N2: Tensor, scale_min: float, generator: torch.Generator) -> Tensor:
+class Draws:
+    """Uniform numbers for the images of a global batch, of which those at `rows_N` are kept."""
+
+    def __init__(self, generator: torch.Generator, of: int, rows_N: Tensor | None = None) -> None:
+        self._generator, self._of, self._rows_N = generator, of, rows_N
+
+    def uniform(self, *columns: int) -> Tensor:
+        """(N, *columns) float32 in [0, 1)."""
+        drawn_G = torch.rand(self._of, *columns, generator=self._generator, device=self._generator.device)
+        return drawn_G if self._rows_N is None else drawn_G[self._rows_N]
+
+    def happens(self, probability: float) -> Tensor:
+        """(N,) bool."""
+        return self.uniform() < probability
+
+
+def random_crop_boxes(sizes_N2: Tensor, scale_min: float, draws: Draws) -> Tensor:
     """Boxes (top, left, height, width) in whole pixels, as torchvision's RandomResizedCrop draws them.
 
     Of ten tries the first that fits is taken, else the largest central crop of an allowed aspect ratio.
     """
-    count, device = len(sizes_N2), sizes_N2.device
     height_N1, width_N1 = (side[:, None].float() for side in sizes_N2.unbind(1))
-
-    def uniform_NT() -> Tensor:
-        return torch.rand(count, CROP_TRIES, generator=generator, device=device)
-
-    area_NT = height_N1 * width_N1 * (scale_min + (1 - scale_min) * uniform_NT())
+    area_NT = height_N1 * width_N1 * (scale_min + (1 - scale_min) * draws.uniform(CROP_TRIES))
     low, high = (math.log(ratio) for ratio in ASPECT_RATIOS)
-    ratio_NT = torch.exp(low + (high - low) * uniform_NT())
+    ratio_NT = torch.exp(low + (high - low) * draws.uniform(CROP_TRIES))
     tried_w_NT = torch.round(torch.sqrt(area_NT * ratio_NT))
     tried_h_NT = torch.round(torch.sqrt(area_NT / ratio_NT))
     fits_NT = (tried_w_NT >= 1) & (tried_w_NT <= width_N1) & (tried_h_NT >= 1) & (tried_h_NT <= height_N1)
@@ -85,7 +118,7 @@ def random_crop_boxes(sizes_N2: Tensor, scale_min: float, generator: torch.Gener
     any_N1 = fits_NT.any(dim=1, keepdim=True)
     box_w_N1 = torch.where(any_N1, tried_w_NT.gather(1, first_N1), central_w_N1)
     box_h_N1 = torch.where(any_N1, tried_h_NT.gather(1, first_N1), central_h_N1)
-    place_N2 = torch.rand(count, 2, generator=generator, device=device)
+    place_N2 = draws.uniform(2)
     top_N1 = torch.floor(place_N2[:, :1] * (height_N1 - box_h_N1 + 1))
     left_N1 = torch.floor(place_N2[:, 1:] * (width_N1 - box_w_N1 + 1))
     top_N1 = torch.where(any_N1, top_N1, torch.floor((height_N1 - box_h_N1) / 2))
@@ -93,104 +126,190 @@ def random_crop_boxes(sizes_N2: Tensor, scale_min: float, generator: torch.Gener
     return torch.cat([top_N1, left_N1, box_h_N1, box_w_N1], dim=1).long()
 
 
-def resample(canvas_NCHW: Tensor, boxes_N4: Tensor, size: int, flipped_N: Tensor | None = None) -> Tensor:
+def resample(
+    canvas_NCHW: Tensor,
+    boxes_N4: Tensor,
+    size: int,
+    flipped_N: Tensor | None = None,
+    changes: Sequence[tuple[Change, Tensor]] = (),
+    normalize: Normalizer | None = None,
+) -> Tensor:
     """Crops `boxes_N4` (top, left, height, width), scales them to `size` and mirrors where `flipped_N`.
 
     Equals torchvision's `resized_crop(..., antialias=True)`: the bilinear filter widens with the scale
-    and sees no pixel outside its box. Returns (N, 3, size, size) float32, 0-1.
+    and sees no pixel outside its box. Then come `changes`, each with its amounts for the images, and
+    `normalize`, while the pixels are at hand. Returns (N, 3, size, size) float32, 0-1 before `normalize`.
     """
-    _, _, height, width = canvas_NCHW.shape
-    top_N, left_N, box_h_N, box_w_N = boxes_N4.unbind(1)
-    rows_NSH = _filter_matrices(top_N, box_h_N, size, height)
-    columns_NSW = _filter_matrices(left_N, box_w_N, size, width)
-    if flipped_N is not None:
-        columns_NSW = torch.where(flipped_N[:, None, None], columns_NSW.flip(1), columns_NSW)
-    pixels_NCHW = canvas_NCHW.float() / 255
-    return rows_NSH[:, None] @ pixels_NCHW @ columns_NSW.transpose(1, 2)[:, None]
+    count, channels, height, width = canvas_NCHW.shape
+    top_N1, left_N1, box_h_N1, box_w_N1 = boxes_N4.float().split(1, dim=1)
+    down_S = torch.arange(size, dtype=torch.float32, device=canvas_NCHW.device)
+    across_NS = down_S if flipped_N is None else torch.where(flipped_N[:, None], size - 1 - down_S, down_S)
+    taps_NSK, weights_NSK = _bilinear(top_N1, box_h_N1, down_S, size, height)
+    rows = Filter(taps_NSK, weights_NSK / 255)
+    columns = _bilinear(left_N1, box_w_N1, across_NS, size, width)
+    layout = torch.contiguous_format if normalize is None else torch.channels_last
+    shape = (count, channels, size, size)
+    views_NCSS = torch.empty(shape, device=canvas_NCHW.device, memory_format=layout)
+    for part in _parts(canvas_NCHW):
+        pixels_NHWC = canvas_NCHW[part].permute(0, 2, 3, 1).float()
+        images_NCSS = _filtered(pixels_NHWC, rows.of(part), columns.of(part))
+        for change, amounts_N111 in changes:
+            images_NCSS = change(images_NCSS, amounts_N111[part])
+        views_NCSS[part] = images_NCSS if normalize is None else normalize(images_NCSS)
+    return views_NCSS
 
 
-def _filter_matrices(start_N: Tensor, length_N: Tensor, size: int, source: int) -> Tensor:
-    """(N, size, source) weights of the antialiased bilinear filter along one axis; each row sums to 1."""
-    start_N11, length_N11 = start_N.float()[:, None, None], length_N.float()[:, None, None]
-    outputs_S1 = torch.arange(size, device=start_N.device)[:, None]
-    inputs_W = torch.arange(source, device=start_N.device)
-    scale_N11 = length_N11 / size
-    centers_NS1 = start_N11 + (outputs_S1 + 0.5) * scale_N11
-    distances_NSW = (inputs_W + 0.5 - centers_NS1).abs() / scale_N11.clamp(min=1)
-    inside_N1W = (inputs_W >= start_N11) & (inputs_W < start_N11 + length_N11)
-    weights_NSW = (1 - distances_NSW).clamp(min=0) * inside_N1W
-    return weights_NSW / weights_NSW.sum(dim=2, keepdim=True)
+class Filter(NamedTuple):
+    """What makes each of S lines of an image from the lines that it has."""
+
+    taps_NSK: Tensor
+    """int32: which lines."""
+    weights_NSK: Tensor
+    """float32."""
+
+    def of(self, images: slice) -> "Filter":
+        return Filter(self.taps_NSK[images], self.weights_NSK[images])
+
+
+def _bilinear(start_N1: Tensor, length_N1: Tensor, outputs_NS: Tensor, size: int, source: int) -> Filter:
+    """The antialiased bilinear filter from a stretch of `source` pixels to `size`; weights sum to 1."""
+    # No stretch is longer than the source, so no filter is wider than this.
+    offsets_K = torch.arange(math.ceil(2 * max(1.0, source / size)), device=start_N1.device)
+    scale_N1 = length_N1 / size
+    radius_N1 = scale_N1.clamp(min=1)
+    centers_NS = start_N1 + (outputs_NS + 0.5) * scale_N1
+    taps_KNS = torch.floor(centers_NS - radius_N1 + 0.5) + offsets_K[:, None, None]
+    weights_KNS = (1 - (taps_KNS + 0.5 - centers_NS).abs() / radius_N1).clamp(min=0)
+    weights_KNS = weights_KNS * ((taps_KNS >= start_N1) & (taps_KNS < start_N1 + length_N1))
+    # Summed along memory, a bag's weights are added in one order wherever its image stands in the batch.
+    weights_NSK = weights_KNS.movedim(0, 2).contiguous()
+    weights_NSK = weights_NSK / weights_NSK.sum(dim=2, keepdim=True)
+    return Filter(taps_KNS.clamp(0, source - 1).int().movedim(0, 2), weights_NSK)
+
+
+def _filtered(pixels_NHWC: Tensor, rows: Filter, columns: Filter) -> Tensor:
+    """The rows of each image through one filter, its columns through another: (N, C, S, S) float32.
+
+    The columns of the result are adjacent in memory.
+    """
+    count, height, width, channels = pixels_NHWC.shape
+    images_N11 = torch.arange(count, dtype=torch.int32, device=pixels_NHWC.device)[:, None, None]
+    lines_LV = pixels_NHWC.reshape(count * height, width * channels)
+    lines_LV = _weighted_sums(lines_LV, images_N11 * height + rows.taps_NSK, rows.weights_NSK)
+    # Now a line for each column, channel and image, in this order.
+    lines_LV = lines_LV.T.contiguous().view(width * channels * count, -1)
+    channels_C11 = torch.arange(channels, dtype=torch.int32, device=pixels_NHWC.device)[:, None, None]
+    taps_NCSK = (columns.taps_NSK[:, None] * channels + channels_C11) * count + images_N11[:, None]
+    weights_NCSK = columns.weights_NSK[:, None].expand_as(taps_NCSK)
+    lines_LV = _weighted_sums(lines_LV, taps_NCSK, weights_NCSK)
+    return lines_LV.view(*taps_NCSK.shape[:3], -1).transpose(2, 3)
+
+
+def _weighted_sums(lines_LV: Tensor, taps: Tensor, weights: Tensor) -> Tensor:
+    """For each bag of K taps the weighted sum of its lines: (bags, V)."""
+    taps_BK, weights_BK = taps.flatten(0, -2), weights.flatten(0, -2)
+    return functional.embedding_bag(taps_BK, lines_LV, per_sample_weights=weights_BK, mode="sum")
+
+
+def _parts(images_NCHW: Tensor) -> Iterator[slice]:
+    """Few images at a time: what a core's cache holds, and on other devices what takes little memory."""
+    count, _, height, width = images_NCHW.shape
+    on_cpu = images_NCHW.device.type == "cpu"
+    pixels = CACHED_PIXELS * torch.get_num_threads() if on_cpu else DEVICE_PIXELS
+    at_once = max(1, pixels // (height * width))
+    return (slice(start, start + at_once) for start in range(0, count, at_once))
 
 
 def _color_jitter(
-    images_NCSS: Tensor, params: AugmentParams, order: Sequence[int], generator: torch.Generator
-) -> Tensor:
-    count = len(images_NCSS)
-    jittered_N = _uniform_N(count, generator) < params.jitter_probability
+    params: AugmentParams, order: Sequence[int], draws: Draws
+) -> Iterator[tuple[Change, Tensor]]:
+    jittered_N = draws.happens(params.jitter_probability)
 
-    def factor_N111(strength: float) -> Tensor:
-        factor_N = 1 + strength * (2 * _uniform_N(count, generator) - 1)
-        return _column(torch.where(jittered_N, factor_N, 1.0))
+    def around_N(middle: float, strength: float) -> Tensor:
+        return torch.where(jittered_N, middle + strength * (2 * draws.uniform() - 1), middle)
 
-    brightness, contrast, saturation = (
-        factor_N111(strength) for strength in (params.brightness, params.contrast, params.saturation)
-    )
-    hue = _column(torch.where(jittered_N, params.hue * (2 * _uniform_N(count, generator) - 1), 0.0))
-    changes = (
-        lambda images: adjust_brightness(images, brightness),
-        lambda images: adjust_contrast(images, contrast),
-        lambda images: adjust_saturation(images, saturation),
-        lambda images: adjust_hue(images, hue),
-    )
+    strengths = (params.brightness, params.contrast, params.saturation, params.hue)
+    functions = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
+    amounts = [around_N(middle, strength) for middle, strength in zip((1, 1, 1, 0), strengths, strict=True)]
     for index in order:
-        images_NCSS = changes[index](images_NCSS)
-    return images_NCSS
+        if params.jitter_probability and strengths[index]:
+            yield functions[index], amounts[index]
+
+
+def _grayscale_blur_solarize(params: AugmentParams, draws: Draws) -> Iterator[tuple[Change, Tensor]]:
+    if params.grayscale_probability:
+        yield adjust_saturation, torch.where(draws.happens(params.grayscale_probability), 0.0, 1.0)
+    if params.blur_probability:
+        span = params.blur_sigma_max - params.blur_sigma_min
+        sigma_N = params.blur_sigma_min + span * draws.uniform()
+        yield blur, torch.where(draws.happens(params.blur_probability), sigma_N, 0.0)
+    if params.solarize_probability:
+        chosen_N = draws.happens(params.solarize_probability)
+        yield solarize, torch.where(chosen_N, params.solarize_threshold, math.inf)
 
 
 def adjust_brightness(images_NCSS: Tensor, factor_N111: Tensor) -> Tensor:
-    return (images_NCSS * factor_N111).clamp(0, 1)
+    return images_NCSS.mul_(factor_N111).clamp_(0, 1)
 
 
 def adjust_contrast(images_NCSS: Tensor, factor_N111: Tensor) -> Tensor:
     """Blends with the image's mean luma."""
-    mean_N111 = luma(images_NCSS).mean(dim=(1, 2, 3), keepdim=True)
-    return torch.lerp(mean_N111, images_NCSS, factor_N111).clamp(0, 1)
+    mean_N111 = luma(images_NCSS.mean(dim=(2, 3), keepdim=True))
+    return images_NCSS.mul_(factor_N111).add_(mean_N111 * (1 - factor_N111)).clamp_(0, 1)
 
 
 def adjust_saturation(images_NCSS: Tensor, factor_N111: Tensor) -> Tensor:
     """Blends with the image's own luma."""
-    return torch.lerp(luma(images_NCSS), images_NCSS, factor_N111).clamp(0, 1)
+    return images_NCSS.lerp_(luma(images_NCSS), 1 - factor_N111).clamp_(0, 1)
 
 
 def adjust_hue(images_NCSS: Tensor, turn_N111: Tensor) -> Tensor:
-    """Turns the hue of HSV by `turn_N111` (1 is a full turn); value and saturation stay."""
-    red, green, blue = images_NCSS.unbind(1)
-    value = images_NCSS.amax(dim=1)
-    chroma = value - images_NCSS.amin(dim=1)
-    divisor = torch.where(chroma > 0, chroma, 1.0)
-    # Sixths of a turn, counted from the channel that is largest.
-    sixths = torch.where(
-        value == red,
-        (green - blue) / divisor,
-        torch.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4),
-    )
-    sixths = sixths + 6 * turn_N111[:, 0]
-    # A channel falls from `value` by `chroma` times a trapezoid of its distance from the hue.
-    phases = torch.stack([sixths + 5, sixths + 3, sixths + 1], dim=1).remainder(6)
-    trapezoid = torch.minimum(phases, 4 - phases).clamp(0, 1)
-    return value[:, None] - chroma[:, None] * trapezoid
+    """Turns the hue of HSV by `turn_N111` of a full turn, at most half of one; value and saturation stay."""
+    red, green, blue = images_NCSS.split(1, dim=1)
+    lowest = torch.minimum(torch.minimum(red, green), blue)
+    # The floor lets grey pixels pass through the division; it is far below what a value can show.
+    chroma = torch.maximum(torch.maximum(red, green), blue).sub_(lowest).clamp_(min=1e-12)
+    # The hue's distance from pure red, in sixths of a turn: from 0 to 2 the larger of green and blue rises,
+    # then red falls; from 2 to 3 the smaller rises. Selecting by the largest channel would branch.
+    from_red = (green + blue).sub_(red).sub_(lowest).div_(chroma).add_(1)
+    hue = torch.copysign(from_red, green - blue)
+    turns = torch.add(turn_N111 + 1, hue, alpha=1 / 6).frac_()
+    # A channel is at its highest up to a sixth from its own hue, and at its lowest from two sixths on.
+    own_hue_C11 = torch.arange(0, 6, 2, device=images_NCSS.device)[:, None, None]
+    sixths_NCSS = torch.add(-own_hue_C11, turns, alpha=6, out=images_NCSS)
+    height_NCSS = sixths_NCSS.abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)
+    return height_NCSS.mul_(chroma).add_(lowest)
+
+
+def blur(images_NCSS: Tensor, sigma_N111: Tensor) -> Tensor:
+    """Gaussian blur of `sigma_N111` pixels with reflected borders; an image of sigma 0 stays as it is."""
+    channels, size = images_NCSS.shape[1], images_NCSS.shape[-1]
+    reach = blur_kernel_size(size) // 2
+    offsets_K = torch.arange(-reach, reach + 1, dtype=torch.int32, device=images_NCSS.device)
+    # A sigma far below a pixel leaves all weight in the middle.
+    bells_N1K = torch.exp(-0.5 * (offsets_K / sigma_N111[:, 0].clamp(min=1e-3)) ** 2)
+    weights_N1K = bells_N1K / bells_N1K.sum(dim=2, keepdim=True)
+    taps_SK = (torch.arange(size, dtype=torch.int32, device=images_NCSS.device)[:, None] + offsets_K).abs()
+    taps_SK = size - 1 - (size - 1 - taps_SK).abs()
+    kernel = Filter(taps_SK[None], weights_N1K.repeat_interleave(channels, dim=0).expand(-1, size, -1))
+    # Each channel passes as an image. The kernel is the same along both axes, so they may trade places,
+    # which makes of `resample`'s columns the lines of memory that are wanted here.
+    planes_MSS1 = images_NCSS.transpose(2, 3).flatten(0, 1)[..., None]
+    return _filtered(planes_MSS1, kernel, kernel).transpose(2, 3).reshape(images_NCSS.shape)
+
+
+def blur_kernel_size(size: int) -> int:
+    """About a tenth of the image's side, odd: 23 for 224 as in SimCLR."""
+    return max(3, size // 10 | 1)
+
+
+def solarize(images_NCSS: Tensor, threshold_N111: Tensor) -> Tensor:
+    """Inverts the values from the threshold on."""
+    return torch.where(images_NCSS >= threshold_N111, 1 - images_NCSS, images_NCSS)
 
 
 def luma(images_NCSS: Tensor) -> Tensor:
     """(N, 1, S, S) perceived lightness, ITU-R BT.601."""
     red, green, blue = images_NCSS.split(1, dim=1)
-    luma_N1SS: Tensor = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    luma_N1SS: Tensor = (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
     return luma_N1SS
-
-
-def _uniform_N(count: int, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, generator=generator, device=generator.device)
-
-
-def _column(values_N: Tensor) -> Tensor:
-    return values_N[:, None, None, None]

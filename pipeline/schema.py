@@ -96,7 +96,7 @@ ASSIGNMENTS_SCHEMA = pa.schema(
 RECLUSTER_METADATA = b"recluster"
 """Key in the assignments' schema metadata: how a training remakes these clusters, as JSON."""
 
-HISTORY_COLUMNS = ["epoch", "loss", "learning_rate"]
+HISTORY_COLUMNS = ["epoch", "loss", "learning_rate", "rankme", "alignment", "uniformity"]
 TIMING_COLUMNS = ["epoch", "seconds", "images_per_second"]
 TRAJECTORY_COLUMNS = [
     "epoch",

@@ -1,4 +1,4 @@
-"""Parquet -> pixels: every image of a split decoded once into one uint8 tensor."""
+"""Parquet -> pixels: how images are cut and decoded, and a whole split in one uint8 tensor."""
 
 import io
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -41,28 +42,57 @@ class PixelStore:
         return PixelStore(self.ids, self.canvas_NCHW.to(device), self.sizes_N2.to(device))
 
 
-def load_pixels(images: Path, split: str) -> PixelStore:
-    """Decodes all images of `split`. Only `id`, `image`, `width` and `height` are read: labels never are."""
+@dataclass(frozen=True)
+class Outline:
+    """What is known of a split's pixels before any is decoded."""
+
+    ids: list[str]
+    sizes_N2: NDArray[np.int64]
+    """Height and width of each image, after cutting."""
+    height: int
+    width: int
+    """Of the canvas that all images share."""
+
+    @property
+    def image_bytes(self) -> int:
+        """Of one image's canvas."""
+        return self.height * self.width * 3
+
+
+def read_outline(images: Path, split: str) -> Outline:
     shape = read_columns(images, split, ["id", "width", "height"])
     ids = shape.column("id").to_pylist()
-    heights_N, widths_N = (shape.column(name).to_numpy() for name in ("height", "width"))
+    heights_N, widths_N = (shape.column(name).to_numpy().astype(np.int64) for name in ("height", "width"))
     shorter_N = np.minimum(heights_N, widths_N)
     sizes_N2 = np.stack([np.minimum(side, MAX_ASPECT * shorter_N) for side in (heights_N, widths_N)], axis=1)
     height, width = (int(side) for side in sizes_N2.max(axis=0)) if ids else (1, 1)
-    canvas_NHWC = np.zeros((len(ids), height, width, 3), np.uint8)
+    return Outline(ids, sizes_N2, height, width)
 
-    def decode(position: int, encoded: bytes) -> None:
-        with Image.open(io.BytesIO(encoded)) as image:
-            pixels_HWC = np.asarray(image)
-        rows, columns = (int(side) for side in sizes_N2[position])
-        top, left = (pixels_HWC.shape[0] - rows) // 2, (pixels_HWC.shape[1] - columns) // 2
-        canvas_NHWC[position, :rows, :columns] = pixels_HWC[top : top + rows, left : left + columns]
+
+def decode_middle(encoded: bytes, size_2: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The middle of an image, cut to `size_2` (height, width): (height, width, 3)."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        pixels_HWC = np.asarray(image)
+    height, width = (int(side) for side in size_2)
+    top, left = (pixels_HWC.shape[0] - height) // 2, (pixels_HWC.shape[1] - width) // 2
+    return pixels_HWC[top : top + height, left : left + width]
+
+
+def load_pixels(images: Path, split: str) -> PixelStore:
+    """Decodes all images of `split`. Only `id`, `image`, `width` and `height` are read: labels never are."""
+    outline = read_outline(images, split)
+    count = len(outline.ids)
+    canvas_NHWC = np.zeros((count, outline.height, outline.width, 3), np.uint8)
+
+    def draw(position: int, encoded: bytes) -> None:
+        height, width = outline.sizes_N2[position]
+        canvas_NHWC[position, :height, :width] = decode_middle(encoded, outline.sizes_N2[position])
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _ in threads.map(decode, range(len(ids)), _encoded_images(images, split)):
+        for _ in threads.map(draw, range(count), _encoded_images(images, split)):
             pass
     canvas_NCHW = torch.from_numpy(canvas_NHWC).permute(0, 3, 1, 2)
-    return PixelStore(ids, canvas_NCHW, torch.from_numpy(sizes_N2.astype(np.int64)))
+    return PixelStore(outline.ids, canvas_NCHW, torch.from_numpy(outline.sizes_N2))
 
 
 def _encoded_images(images: Path, split: str) -> Iterator[bytes]:

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+# Before torch is loaded, and for all processes that tests start: two workers with two threads each would
+# wait for each other most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from project import Project, make_finished
 from support import REPOSITORY, png
 

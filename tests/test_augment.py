@@ -1,7 +1,13 @@
 """Every operation equals torchvision's, image by image; the draws have torchvision's distribution."""
 
+import math
+from itertools import pairwise
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as reference
@@ -24,6 +30,14 @@ def canvas(count: int, height: int, width: int, seed: int = 0) -> Tensor:
 
 def sizes(images: Tensor) -> Tensor:
     return torch.tensor(images.shape[-2:]).expand(len(images), 2)
+
+
+def column(values: list[float]) -> Tensor:
+    return torch.tensor(values)[:, None, None, None]
+
+
+def draws(count: int, seed: int = 0) -> augment.Draws:
+    return augment.Draws(torch.Generator().manual_seed(seed), count)
 
 
 def unit(images: Tensor) -> Tensor:
@@ -59,15 +73,41 @@ def test_colour_changes_equal_torchvision_s(ours, theirs, factors: list[float]) 
     images[:, :, 0, 0] = 0.0
     images[:, :, 0, 1] = 1.0
     images[:, :, 0, 2] = torch.tensor([0.7, 0.7, 0.2])
-    changed = ours(images, torch.tensor(factors)[:, None, None, None])
+    changed = ours(images.clone(), column(factors))
     for index, factor in enumerate(factors):
         torch.testing.assert_close(changed[index], theirs(images[index], factor), atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("size", [8, 32, 64, 224])
+def test_blur_equals_torchvision_s(size: int) -> None:
+    sigmas = [0.1, 0.55, 1.3, 2.0]
+    images = unit(canvas(len(sigmas), size, size))
+    kernel = {8: 3, 32: 3, 64: 7, 224: 23}[size]
+    blurred = augment.blur(images, column(sigmas))
+    for image, ours, sigma in zip(images, blurred, sigmas, strict=True):
+        theirs = reference.gaussian_blur(image, [kernel, kernel], [sigma, sigma])
+        torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
+
+
+def test_a_blur_of_sigma_zero_leaves_the_very_image() -> None:
+    images = unit(canvas(2, 40, 40))
+    blurred = augment.blur(images, column([0.0, 1.0]))
+    assert torch.equal(blurred[0], images[0])
+    assert not torch.allclose(blurred[1], images[1], atol=0.1)
+
+
+def test_solarize_equals_torchvision_s_and_leaves_images_of_no_threshold() -> None:
+    images = unit(canvas(4, 9, 9))
+    images[:, :, 0, 0] = 0.5
+    solarized = augment.solarize(images, column([0.0, 0.5, 1.0, math.inf]))
+    for image, ours, threshold in zip(images, solarized, [0.0, 0.5, 1.0], strict=False):
+        torch.testing.assert_close(ours, reference.solarize(image, threshold), atol=0, rtol=0)
+    assert torch.equal(solarized[3], images[3])
+
+
 def test_crop_boxes_are_drawn_as_torchvision_draws_them() -> None:
     image_sizes = torch.tensor([30, 44]).expand(20_000, 2)
-    generator = torch.Generator().manual_seed(0)
-    ours = augment.random_crop_boxes(image_sizes, 0.2, generator).double()
+    ours = augment.random_crop_boxes(image_sizes, 0.2, draws(20_000)).double()
     torch.manual_seed(0)
     image = torch.zeros(1, 30, 44)
     theirs = torch.tensor(
@@ -84,7 +124,7 @@ def test_crop_boxes_are_drawn_as_torchvision_draws_them() -> None:
 
 
 def test_a_crop_that_never_fits_is_central() -> None:
-    boxes = augment.random_crop_boxes(torch.tensor([[4, 400]]), 1.0, torch.Generator().manual_seed(0))
+    boxes = augment.random_crop_boxes(torch.tensor([[4, 400]]), 1.0, draws(1))
     # The whole area at an aspect ratio up to 4 : 3 is far taller than 4 pixels.
     assert boxes.tolist() == [[0, 197, 4, 5]]
 
@@ -108,15 +148,93 @@ def test_nothing_random_gives_the_image_itself() -> None:
     torch.testing.assert_close(views, unit(images), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("change", "share"), [({"flip_probability": 0.3}, 0.3), ({"grayscale_probability": 0.3}, 0.3)]
-)
-def test_probabilities(change: dict[str, float], share: float) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("operation", ["flip", "jitter", "grayscale", "blur", "solarize"])
+def test_probabilities(operation: str, share: float) -> None:
     images = canvas(1, 8, 8).expand(4000, 3, 8, 8)
-    params = AugmentParams.model_validate(NOTHING | change)
+    settings = {f"{operation}_probability": share, "blur_sigma_min": 0.5}
+    params = AugmentParams.model_validate(NOTHING | settings)
     changed = augment.random_views(images, sizes(images), 8, params, seed=5) - unit(images)
     observed = float((changed.abs().amax(dim=(1, 2, 3)) > 1e-4).double().mean())
     assert abs(observed - share) < 0.03
+
+
+def test_a_blur_s_sigma_is_uniform_between_its_ends() -> None:
+    count, low, high = 4000, 0.4, 1.2
+    dot = torch.zeros(1, 3, 9, 9, dtype=torch.uint8)
+    dot[:, :, 4, 4] = 255
+    images = dot.expand(count, 3, 9, 9)
+    settings = {"blur_probability": 1.0, "blur_sigma_min": low, "blur_sigma_max": high}
+    params = AugmentParams.model_validate(NOTHING | settings)
+    blurred = augment.random_views(images, sizes(images), 9, params, seed=11)
+    # The ratio of two neighbours on a Gaussian tells its sigma.
+    sigmas = (2 * (blurred[:, 0, 4, 4] / blurred[:, 0, 4, 5]).log()).rsqrt().double()
+    assert low - 1e-3 <= sigmas.min() < low + 0.01
+    assert high - 0.01 < sigmas.max() <= high + 1e-3
+    quantiles = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    expected = low + (high - low) * quantiles
+    torch.testing.assert_close(sigmas.quantile(quantiles), expected, atol=0.03, rtol=0)
+
+
+def test_blur_and_solarize_come_last_and_leave_the_other_numbers_alone() -> None:
+    images = canvas(32, 20, 20)
+    more = {
+        "blur_probability": 1.0,
+        "blur_sigma_min": 1.0,
+        "blur_sigma_max": 1.0,
+        "solarize_probability": 1.0,
+    }
+    plain = augment.random_views(images, sizes(images), 20, AugmentParams(), seed=4)
+    changed = augment.random_views(images, sizes(images), 20, AugmentParams.model_validate(more), seed=4)
+    expected = reference.solarize(reference.gaussian_blur(plain, [3, 3], [1.0, 1.0]), 0.5)
+    # Rounding may carry a value over the threshold.
+    far = (reference.gaussian_blur(plain, [3, 3], [1.0, 1.0]) - 0.5).abs() > 1e-5
+    torch.testing.assert_close(changed[far], expected[far], atol=2e-6, rtol=0)
+
+
+@settings(deadline=None)
+@given(
+    places=st.permutations(range(7)),
+    cuts=st.sets(st.integers(1, 6)),
+    height=st.integers(5, 24),
+    width=st.integers(5, 24),
+    size=st.sampled_from([5, 8, 13]),
+    seed=st.integers(0, 2**32),
+)
+def test_the_parts_of_a_batch_are_rows_of_the_whole(
+    places: list[int], cuts: set[int], height: int, width: int, size: int, seed: int
+) -> None:
+    params = AugmentParams(blur_probability=0.5, solarize_probability=0.5)
+    images = canvas(7, height, width, seed % 1000)
+    whole = augment.random_views(images, sizes(images), size, params, seed)
+    ends = [0, *sorted(cuts), 7]
+    for start, end in pairwise(ends):
+        rows = torch.tensor(places[start:end])
+        part = images[rows]
+        views = augment.random_views(part, sizes(part), size, params, seed, rows_N=rows, of=7)
+        assert torch.equal(views, whole[rows])
+
+
+@pytest.mark.parametrize("pixels", [1, 300, 10**6])
+def test_how_many_images_pass_at_once_changes_nothing(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = canvas(9, 12, 10)
+    params = AugmentParams(blur_probability=0.5)
+    expected = augment.random_views(images, sizes(images), 13, params, seed=2)
+    monkeypatch.setattr(augment, "CACHED_PIXELS", pixels)
+    assert torch.equal(augment.random_views(images, sizes(images), 13, params, seed=2), expected)
+
+
+def test_any_memory_layout_gives_the_same_views() -> None:
+    images = canvas(3, 12, 10)
+    params = AugmentParams(blur_probability=1.0)
+    expected = augment.random_views(images, sizes(images), 8, params, seed=2)
+    interleaved = images.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(augment.random_views(interleaved, sizes(images), 8, params, seed=2), expected)
+
+
+def test_sigmas_that_are_no_range_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"blur_sigma_min=2\.0 is above .*blur_sigma_max=1\.0: swap"):
+        AugmentParams(blur_sigma_min=2.0, blur_sigma_max=1.0)
 
 
 def test_pixels_outside_an_image_never_show() -> None:
@@ -146,3 +264,13 @@ def test_the_normalizer_gives_zero_mean_and_unit_deviation() -> None:
     normal = augment.Normalizer(mean.tolist(), deviation.tolist(), torch.device("cpu"))(images)
     torch.testing.assert_close(normal.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(normal.std(dim=(0, 2, 3), correction=0), torch.ones(3), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_views_are_normalised_on_the_way_as_they_are_afterwards(layout: torch.memory_format) -> None:
+    images = canvas(5, 16, 16).contiguous(memory_format=layout)
+    normalize = augment.Normalizer([0.5, 0.4, 0.3], [0.2, 0.3, 0.1], torch.device("cpu"))
+    afterwards = normalize(augment.random_views(images, sizes(images), 16, AugmentParams(), seed=3))
+    on_the_way = augment.random_views(images, sizes(images), 16, AugmentParams(), 3, normalize=normalize)
+    assert torch.equal(on_the_way, afterwards)
+    assert on_the_way.is_contiguous(memory_format=torch.channels_last)

@@ -1,24 +1,44 @@
-"""Cl-InfoNCE: contrastive learning with clusters as positives (Tsai et al., arXiv 2106.02869, 2202.06670)."""
+"""Cl-InfoNCE: contrastive learning with clusters as positives (Tsai et al., arXiv 2106.02869, 2202.06670).
 
-from typing import Literal
+Loss and gradient are computed in parts of the matrix of logits, which never exists as a whole.
+Shape letters: N views of all ranks, M of this one; P pairs of all ranks, Q of this one; D dimensions.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-Form = Literal["out", "in"]
+from pipeline.ranks import ALONE, Ranks
+
+Form = Literal["out", "in", "pair"]
+
+TILE_SIDE = {"cpu": 512, "cuda": 4096}
+"""Logits made at one time, along a row and a column: what a CPU's cache holds, what fills a GPU.
+
+`pair` makes as many rows whole.
+"""
 
 
 def cl_infonce_loss(
-    embeddings_ND: Tensor, clusters_N: Tensor, temperature: float, form: Form = "out"
+    embeddings_ND: Tensor,
+    clusters_N: Tensor,
+    temperature: float,
+    form: Form = "out",
+    *,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
-    """The mean over anchors of -log of how well an anchor finds its cluster among all other views.
+    """The mean over anchors of -log of how well an anchor finds its cluster among the other views.
 
     embeddings_ND: any float type, normalised here; N counts views, so two views of a batch of B give 2B.
-    clusters_N: integer cluster ids. Returns a scalar in nats.
+    clusters_N: integer cluster ids. Returns a scalar in nats, at least float32.
 
-    Each view is an anchor. Its positives are all other views of its cluster, its own image's second view
-    included; its denominator runs over all other views. With s = cosine / temperature:
+    In `out` and `in` each view is an anchor. Its positives are all other views of its cluster, its own
+    image's second view included; its denominator runs over all other views. With s = cosine / temperature:
 
     * `out` (SupCon's L_out, Khosla et al. 2020, equation 2; the form of the published Cl-InfoNCE):
       the mean over positives p of -log(exp s_p / sum_a exp s_a);
@@ -26,44 +46,242 @@ def cl_infonce_loss(
 
     Anchors without a positive have no loss and do not count; if there is no other, the loss is 0.
     Unique ids for each image give InfoNCE (NT-Xent); labels as ids give SupCon.
+
+    * `pair` (arXiv 2202.06670, the population form): the rows are x_1 ... x_n, y_1 ... y_n, and whoever drew
+      them took both members of a pair from one cluster, so that the ids are not looked at. The mean over
+      pairs of -log(exp s(x_i, y_i) / sum_j exp s(x_i, y_j)). An odd number of rows is a ValueError.
+
+    With several `ranks` each passes as many rows of its own, in `pair` its own x and then its own y. Value
+    and gradient are those of one process with the rows of all ranks. There is no second derivative.
     """
+    if form == "pair" and len(embeddings_ND) % 2:
+        raise ValueError(f"the form `pair` takes an even number of rows, not {len(embeddings_ND)}")
     # Autocast would compute the products in bfloat16, too coarse for logits of 1 / temperature.
     with torch.autocast(embeddings_ND.device.type, enabled=False):
         at_least_float = torch.promote_types(embeddings_ND.dtype, torch.float32)
         z_ND = functional.normalize(embeddings_ND.to(at_least_float), dim=1)
-        itself_NN = torch.eye(len(z_ND), dtype=torch.bool, device=z_ND.device)
-        # A finite floor instead of -inf keeps the gradient of rows with nothing to sum at zero, not NaN.
-        floor = torch.finfo(z_ND.dtype).min
-        logits_NN = (z_ND @ z_ND.T / temperature).masked_fill(itself_NN, floor)
-        positive_NN = (clusters_N[:, None] == clusters_N[None, :]) & ~itself_NN
-        positives_N = positive_NN.sum(dim=1)
-        divisor_N = positives_N.clamp(min=1).to(z_ND.dtype)
-        log_all_N = logits_NN.logsumexp(dim=1)
-        if form == "out":
-            sum_N = torch.where(positive_NN, logits_NN, 0.0).sum(dim=1)
-            log_positive_N = sum_N / divisor_N
-        else:
-            log_sum_N = logits_NN.masked_fill(~positive_NN, floor).logsumexp(dim=1)
-            log_positive_N = log_sum_N - divisor_N.log()
-        counted_N = positives_N > 0
-        losses_N = torch.where(counted_N, log_all_N - log_positive_N, 0.0)
-        return losses_N.sum() / counted_N.sum().clamp(min=1)
+        loss: Tensor = _Loss.apply(z_ND * temperature**-0.5, clusters_N, form, ranks)
+        return loss
 
 
 class ClInfoNCE(nn.Module):
     """Projection head and loss: Linear d -> d, ReLU, Linear d -> `projection_dim`, as published."""
 
-    def __init__(self, feature_dim: int, projection_dim: int, temperature: float) -> None:
+    def __init__(
+        self, feature_dim: int, projection_dim: int, temperature: float, *, form: Form = "out"
+    ) -> None:
         super().__init__()
         self.temperature = temperature
+        self.form: Form = form
         self.head = nn.Sequential(
             nn.Linear(feature_dim, feature_dim), nn.ReLU(inplace=True), nn.Linear(feature_dim, projection_dim)
         )
 
     def embed(self, features_ND: Tensor) -> Tensor:
         """The normalised head output, (N, projection_dim) float32: the space in which clusters are remade."""
-        return functional.normalize(self.head(features_ND).float(), dim=1)
+        return functional.normalize(self.project(features_ND).float(), dim=1)
+
+    def project(self, features_ND: Tensor) -> Tensor:
+        """The head output as it is, (N, projection_dim): what `loss` takes."""
+        outputs_ND: Tensor = self.head(features_ND)
+        return outputs_ND
+
+    def loss(self, outputs_ND: Tensor, clusters_N: Tensor, ranks: Ranks = ALONE) -> Tensor:
+        """outputs_ND: head outputs of this rank's views; clusters_N: the cluster of each view's image."""
+        return cl_infonce_loss(outputs_ND, clusters_N, self.temperature, self.form, ranks=ranks)
 
     def forward(self, features_ND: Tensor, clusters_N: Tensor) -> Tensor:
         """features_ND: encoder features of all views; clusters_N: the cluster of each view's image."""
-        return cl_infonce_loss(self.head(features_ND), clusters_N, self.temperature)
+        return self.loss(self.project(features_ND), clusters_N)
+
+
+class _Loss(Function):
+    """The loss of vectors whose products are the logits.
+
+    Its gradient is computed with it, so that going backward neither remakes logits nor waits for other ranks.
+    """
+
+    @staticmethod
+    def forward(context: Any, own_MD: Tensor, clusters_M: Tensor, form: Form, ranks: Ranks) -> Tensor:
+        wanted: bool = context.needs_input_grad[0]
+        if form == "pair":
+            loss, gradient_MD = _pair_loss(own_MD, ranks, wanted)
+        else:
+            loss, gradient_MD = _cluster_loss(own_MD, clusters_M, form, ranks, wanted)
+        context.save_for_backward(gradient_MD)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, scale: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient_MD,) = context.saved_tensors
+        return gradient_MD * scale, None, None, None
+
+
+def _cluster_loss(
+    own_MD: Tensor, clusters_M: Tensor, form: Form, ranks: Ranks, gradient_wanted: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The forms `out` and `in`: the loss, and if wanted its gradient by own_MD.
+
+    An anchor's loss is log sum_a exp s_a less the mean of s_p (`out`) or log mean_p exp s_p (`in`).
+    """
+    all_ND, clusters_N = ranks.gathered(own_MD), ranks.gathered(clusters_M).contiguous()
+    own = ranks.share(len(all_ND))
+    first_N, positives_N = _places(clusters_N)
+    counted_N = positives_N > 0
+    anchors = counted_N.sum().clamp(min=1)
+    divisor_M = positives_N[own].clamp(min=1).to(all_ND.dtype)
+
+    logits = _Logits(all_ND, clusters_N, own, with_positives=form == "in")
+    log_sums = [log_sum_N[own] for log_sum_N in logits.log_sums()]
+    # Taken from their mean, close vectors keep their digits where attraction and repulsion all but cancel.
+    mean_D = all_ND.mean(dim=0)
+    offsets_ND = all_ND - mean_D
+    if form == "out":
+        sums_ND = torch.zeros_like(all_ND).index_add_(0, first_N, offsets_ND)
+        positive_MD = (sums_ND[first_N[own]] - offsets_ND[own]) / divisor_M[:, None]
+        log_positive_M = (all_ND[own] * (mean_D + positive_MD)).sum(dim=1)
+    else:
+        log_positive_M = log_sums[1] - divisor_M.log()
+    losses_M = torch.where(counted_N[own], log_sums[0] - log_positive_M, 0.0)
+    loss = ranks.summed(losses_M.sum()) / anchors
+    if not gradient_wanted:
+        return loss, None
+
+    # An infinite log-sum takes an anchor that does not count out of its softmax.
+    log_sums = [ranks.gathered(log_sum_M).where(counted_N, torch.inf) for log_sum_M in log_sums]
+    pull_ND, weight_N = logits.weighted_sums(log_sums, offsets_ND)
+    pull_MD, weight_M = pull_ND[own], weight_N[own]
+    if form == "out":
+        # Every positive pair is counted by both of its members.
+        pull_MD -= 2 * positive_MD
+        weight_M -= 2 * counted_N[own]
+    return loss, (pull_MD + weight_M[:, None] * mean_D) / anchors
+
+
+class _Logits:
+    """The products of all views, made tile by tile, one tile at a time.
+
+    They come in layers: those of all other views, and `with_positives` those of positives alone. What does
+    not belong to a layer is -inf.
+    """
+
+    def __init__(self, all_ND: Tensor, clusters_N: Tensor, own: slice, *, with_positives: bool) -> None:
+        self.all_ND, self.clusters_N, self.with_positives = all_ND, clusters_N, with_positives
+        self.tiles = _tiles(len(all_ND), own, TILE_SIDE[all_ND.device.type])
+
+    def log_sums(self) -> list[Tensor]:
+        """Of each layer log sum_j exp s_ij, (N,); right for the rows i in `own`."""
+        layers = 2 if self.with_positives else 1
+        log_sums = [self.all_ND.new_full((len(self.all_ND),), -torch.inf) for _ in range(layers)]
+        for tile in self.tiles:
+            for log_sum_N, logits in zip(log_sums, self._layers(tile), strict=True):
+                if tile.to_rows:
+                    _add_exponentials(log_sum_N[tile.rows], logits, dim=1)
+                if tile.to_columns:
+                    _add_exponentials(log_sum_N[tile.columns], logits, dim=0)
+        return log_sums
+
+    def weighted_sums(self, log_sums: list[Tensor], vectors_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """sum_j w_ij v_j, (N, D), and sum_j w_ij, (N,); right for the rows i in `own`.
+
+        w_ij is how the sum of all anchors' `log_sums`, of the first layer less the second, grows with the
+        product of i and j: the softmax of row i at j and that of row j at i.
+        """
+        pull_ND, weight_N = torch.zeros_like(vectors_ND), torch.zeros_like(vectors_ND[:, 0])
+        for tile in self.tiles:
+            weights, *taken_away = (
+                (logits - log_sum_N[tile.rows, None]).exp_().add_((logits - log_sum_N[tile.columns]).exp_())
+                for log_sum_N, logits in zip(log_sums, self._layers(tile), strict=True)
+            )
+            for less in taken_away:
+                weights.sub_(less)
+            if tile.to_rows:
+                pull_ND[tile.rows].addmm_(weights, vectors_ND[tile.columns])
+                weight_N[tile.rows] += weights.sum(dim=1)
+            if tile.to_columns:
+                pull_ND[tile.columns].addmm_(weights.T, vectors_ND[tile.rows])
+                weight_N[tile.columns] += weights.sum(dim=0)
+        return pull_ND, weight_N
+
+    def _layers(self, tile: "_Tile") -> list[Tensor]:
+        logits = self.all_ND[tile.rows] @ self.all_ND[tile.columns].T
+        if tile.rows == tile.columns:
+            logits.fill_diagonal_(-torch.inf)
+        if not self.with_positives:
+            return [logits]
+        strangers = self.clusters_N[tile.rows, None] != self.clusters_N[tile.columns]
+        return [logits, logits.masked_fill(strangers, -torch.inf)]
+
+
+def _pair_loss(own_MD: Tensor, ranks: Ranks, gradient_wanted: bool) -> tuple[Tensor, Tensor | None]:
+    """The form `pair`: the loss, and if wanted its gradient by own_MD.
+
+    A row of logits is one softmax, so that whole rows need one pass where tiles would need two.
+    """
+    halves = ranks.gathered(own_MD).unflatten(0, (ranks.count, 2, len(own_MD) // 2))
+    x_PD, y_PD = (halves[:, half].flatten(0, 1) for half in range(2))
+    own = ranks.share(len(x_PD))
+    x_QD, y_QD = x_PD[own], y_PD[own]
+    log_sums, pulls_of_x, pull_of_y_PD = [], [], torch.zeros_like(y_PD)
+    for x_RD in x_QD.split(TILE_SIDE[own_MD.device.type]):
+        logits_RP = x_RD @ y_PD.T
+        highest_R1 = logits_RP.amax(dim=1, keepdim=True)
+        shares_RP = logits_RP.sub_(highest_R1).exp_()
+        sum_R1 = shares_RP.sum(dim=1, keepdim=True)
+        log_sums.append((highest_R1 + sum_R1.log()).squeeze(dim=1))
+        if gradient_wanted:
+            shares_RP.div_(sum_R1)
+            pulls_of_x.append(shares_RP @ y_PD)
+            pull_of_y_PD.addmm_(shares_RP.T, x_RD)
+    losses_Q = torch.cat(log_sums) - (x_QD * y_QD).sum(dim=1)
+    loss = ranks.summed(losses_Q.sum()) / len(x_PD)
+    if not gradient_wanted:
+        return loss, None
+    by_x_QD = torch.cat(pulls_of_x) - y_QD
+    by_y_QD = ranks.summed(pull_of_y_PD)[own] - x_QD
+    return loss, torch.cat([by_x_QD, by_y_QD]) / len(x_PD)
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A part of the logits, and whether this rank needs it for its rows, its columns or both."""
+
+    rows: slice
+    columns: slice
+    to_rows: bool
+    to_columns: bool
+
+
+def _tiles(count: int, own: slice, side: int) -> list[_Tile]:
+    """The tiles of `count` x `count` logits of which a row or a column is in `own`.
+
+    Of two tiles that mirror each other the one above the diagonal stands for both.
+    """
+    bounds = [(0, own.start), (own.start, own.stop), (own.stop, count)]
+    parts = [
+        slice(start, min(start + side, stop)) for first, stop in bounds for start in range(first, stop, side)
+    ]
+    tiles = []
+    for number, rows in enumerate(parts):
+        for columns in parts[number:]:
+            to_rows = own.start <= rows.start < own.stop
+            to_columns = own.start <= columns.start < own.stop and rows != columns
+            if to_rows or to_columns:
+                tiles.append(_Tile(rows, columns, to_rows, to_columns))
+    return tiles
+
+
+def _add_exponentials(log_sum_R: Tensor, logits: Tensor, dim: int) -> None:
+    """log_sum_R becomes log(exp log_sum_R + the sum of exp logits along `dim`)."""
+    torch.logaddexp(log_sum_R, logits.logsumexp(dim=dim), out=log_sum_R)
+
+
+def _places(clusters_N: Tensor) -> tuple[Tensor, Tensor]:
+    """For each view a number below N that its cluster alone has, and how many other views the cluster has.
+
+    `unique` would number the clusters too, but the host would wait for how many there are.
+    """
+    sorted_N = clusters_N.sort().values
+    first_N = torch.searchsorted(sorted_N, clusters_N)
+    return first_N, torch.searchsorted(sorted_N, clusters_N, right=True) - first_N - 1

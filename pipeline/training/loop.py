@@ -1,28 +1,42 @@
-"""The training loop. Shape letters: N train images, B images a step, D features."""
+"""The training loop. Shape letters: N train images, S steps an epoch, B images a step, D features."""
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.augment import Normalizer, central_views, random_views
-from pipeline.encoders import Encoder
 from pipeline.errors import UserError
-from pipeline.objectives.cl_infonce import ClInfoNCE
 from pipeline.randomness import derived_seed
-from pipeline.store import PixelStore
+from pipeline.ranks import Ranks
+from pipeline.training.feed import Feed
+from pipeline.training.health import SAMPLED_IMAGES, collapse, signs_of_life
+from pipeline.training.network import Network, over_ranks
 from pipeline.training.optimizers import build_optimizer
 from pipeline.training.params import PretrainParams
 from pipeline.training.recluster import recluster
+from pipeline.training.sampler import cluster_batches, partners, shuffled_batches
 from pipeline.training.schedule import learning_rate_at
 from pipeline.training.signals import Interrupted, StopRequest
 from pipeline.training.state import State, StateFolder
+from pipeline.training.step import Step, largest_that_fits
 from pipeline.training.watch import Watch
 
 EMBED_BATCH = 512
+SAVE_EVERY_SECONDS = 300
+"""Within an epoch; its end is always saved."""
+SAVE_ONLY = 1
+"""What ranks ask each other: nothing, 0; to save, 1; to save and stop, the signal's number.
+
+SIGHUP, whose number is 1, is not listened to."""
+
+Views = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(canvas, sizes, their places among all that are evaluated) -> views, normalised."""
 
 
 @dataclass
@@ -32,19 +46,31 @@ class Progress:
     epoch: int = 0
     step: int = 0
     """Steps done in this epoch."""
+    rate_factor: float = 1.0
+    retried: bool = False
+    """Whether a loss that was not finite has sent training back already."""
     history: list[dict[str, float]] = field(default_factory=list)
     timing: list[dict[str, float]] = field(default_factory=list)
     trajectory: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What an epoch shows in which step."""
+
+    wanted: list[Tensor]
+    """This rank's images of each step, on the CPU; where second views are of other images, those follow."""
+    clusters_SB: Tensor
+    """Of this rank's first views, on the device."""
+
+
 class Trainer:
-    """Trains an encoder on pairs of views, with its state on disk after every epoch."""
+    """Trains a network on pairs of views, with its state on disk after every epoch."""
 
     def __init__(
         self,
-        encoder: Encoder,
-        objective: ClInfoNCE,
-        store: PixelStore,
+        network: Network,
+        feed: Feed,
         clusters_N: Tensor,
         normalize: Normalizer,
         params: PretrainParams,
@@ -53,132 +79,307 @@ class Trainer:
         recluster_settings: dict[str, Any] | None,
         seed: int,
         dtype: torch.dtype,
+        device: torch.device,
+        ranks: Ranks,
         title: str,
     ) -> None:
-        self.device = store.canvas_NCHW.device
-        self.encoder = encoder.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objective = objective.to(self.device)
-        self.store, self.clusters_N, self.normalize = store, clusters_N, normalize
+        self.feed, self.clusters_N, self.normalize = feed, clusters_N.cpu(), normalize
         self.params, self.image_size, self.seed, self.title = params, image_size, seed, title
         self.recluster_settings = recluster_settings
-        self.autocast = torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
-        parameters = [*self.encoder.parameters(), *self.objective.parameters()]
-        self.optimizer = build_optimizer(parameters, params, self.device)
-        self.batch_size = min(params.batch_size, len(store))
-        self.steps_per_epoch = len(store) // self.batch_size
+        self.device, self.ranks = device, ranks
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+        self.batch_size, micro_batch = _sizes(params, len(feed), ranks)
+        self.called = over_ranks(self.network, ranks, device)
+        self.step = self._step_of(micro_batch)
+        self.optimizer = build_optimizer(list(self.network.parameters()), params, device)
+        self.steps_per_epoch = len(self._batches(0))
         self.progress = Progress()
-        self.loss_sum = torch.zeros((), device=self.device)
+        self.loss_sum = torch.zeros((), device=device)
         self.reclusterings: dict[str, Tensor] = {}
         """Clusters by the epoch (as text) before which they were made."""
 
     def run(self, states: StateFolder, stop: StopRequest) -> None:
         """Trains to the last epoch. Raises `Interrupted` after saving if `stop` was asked for."""
-        state = states.load(self.device)
-        done = 0
-        if state is not None:
-            self._restore(state)
-            done = self.progress.epoch * self.steps_per_epoch + self.progress.step
-        with Watch(self.title, self.params.epochs, self.steps_per_epoch, self.batch_size, done) as watch:
-            if state is not None:
-                watch.say(f"resuming from epoch {self.progress.epoch + 1}, step {self.progress.step + 1}")
+        found = self._go_to_saved(states)
+        done = self.progress.epoch * self.steps_per_epoch + self.progress.step
+        with Watch(
+            self.title, self.params.epochs, self.steps_per_epoch, self.batch_size, done, self.ranks.first
+        ) as watch:
+            for line in found:
+                watch.say(line)
+            if done == 0:
+                # What a first epoch that fails goes back to.
+                self._save(states)
+            watch.say(f"{self.feed.title}, {self.batch_size} images a step")
             while self.progress.epoch < self.params.epochs:
-                self._train_epoch(watch, states, stop)
-                states.save(self._state())
+                if self._train_epoch(watch, states, stop):
+                    self._save(states)
+                else:
+                    self._go_back(watch, states)
 
-    def _train_epoch(self, watch: Watch, states: StateFolder, stop: StopRequest) -> None:
+    def _train_epoch(self, watch: Watch, states: StateFolder, stop: StopRequest) -> bool:
+        """Whether the loss stayed finite."""
         epoch = self.progress.epoch
         if self.progress.step == 0:
             self.loss_sum.zero_()
-            self._recluster_if_due(epoch)
-        self.encoder.train()
-        for images_B in self._batches(epoch):
-            loss = self._train_step(images_B)
+            self._recluster_if_due(epoch, states)
+        self.network.train()
+        plan = self.plan(epoch)
+        saved_at = time.monotonic()
+        for pixels in self.feed.batches(plan.wanted[self.progress.step :]):
+            loss = self.train_step(pixels, plan.clusters_SB[self.progress.step])
             watch.step(epoch, loss)
-            if stop.signal_number is not None:
-                states.save(self._state())
-                watch.say(f"stopped by signal {stop.signal_number}; the same command goes on from here")
-                raise Interrupted(stop.signal_number)
+            save_is_due = time.monotonic() - saved_at > SAVE_EVERY_SECONDS
+            asked = self.ranks.highest(stop.signal_number or (SAVE_ONLY if save_is_due else 0))
+            if asked > SAVE_ONLY:
+                self._save(states)
+                states.wait()
+                watch.say(f"stopped by signal {asked}; the same command goes on from here")
+                raise Interrupted(asked)
+            if asked == SAVE_ONLY:
+                if not math.isfinite(float(self.loss_sum)):
+                    return False
+                self._save(states)
+                saved_at = time.monotonic()
         loss_of_epoch = float(self.loss_sum) / self.steps_per_epoch
         if not math.isfinite(loss_of_epoch):
-            raise UserError(
-                f"the loss of {self.title} became {loss_of_epoch} in epoch {epoch + 1}: lower "
-                f"pretrain.learning_rate ({self.params.learning_rate}) or raise pretrain.temperature"
-            )
+            return False
+        signs = self._signs_of_life(epoch)
         rate = self._learning_rate(self.steps_per_epoch - 1)
         self.progress.timing.append(watch.epoch(epoch, loss_of_epoch))
-        self.progress.history.append({"epoch": epoch + 1, "loss": loss_of_epoch, "learning_rate": rate})
+        self.progress.history.append(
+            {"epoch": epoch + 1, "loss": loss_of_epoch, "learning_rate": rate, **signs}
+        )
+        if warning := collapse(signs):
+            watch.say(f"warning: after epoch {epoch + 1} {warning}")
         self.progress.epoch, self.progress.step = epoch + 1, 0
+        return True
 
-    def _batches(self, epoch: int) -> Iterator[Tensor]:
-        """The rest of this epoch's shuffle, in batches; the images that fill none sit out."""
+    def _go_back(self, watch: Watch, states: StateFolder) -> None:
+        """To the last state, where the loss was finite. Raises `UserError` the second time."""
+        epoch, rate = self.progress.epoch + 1, self.params.learning_rate * self.progress.rate_factor
+        if self.progress.retried:
+            raise UserError(
+                f"the loss of {self.title} is not finite in epoch {epoch}, after going back once already: "
+                f"lower pretrain.learning_rate ({self.params.learning_rate}) or raise pretrain.temperature"
+            )
+        self._go_to_saved(states)
+        self.progress.retried = True
+        self.progress.rate_factor *= self.params.nonfinite_rate_factor
+        watch.say(
+            f"the loss was not finite in epoch {epoch}: back to epoch {self.progress.epoch + 1}, step "
+            f"{self.progress.step + 1}, with the learning rate {rate * self.params.nonfinite_rate_factor:g}"
+        )
+        # So that a training killed from here on does not try a third time.
+        self._save(states)
+
+    def _batches(self, epoch: int) -> Tensor:
+        """(S, B): the images of each step, for all ranks."""
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "shuffle", epoch))
-        order_N = torch.randperm(len(self.store), generator=generator).to(self.device)
-        batches = order_N.split(self.batch_size)[: self.steps_per_epoch]
-        yield from batches[self.progress.step :]
+        order_N = self.feed.shuffled(generator)
+        if self.params.sampler == "cluster":
+            return cluster_batches(order_N, self.clusters_N, self.batch_size)
+        return shuffled_batches(order_N, self.batch_size)
 
-    def _train_step(self, images_B: Tensor) -> Tensor:
-        """One update; nothing here waits for the device."""
+    def plan(self, epoch: int) -> Plan:
+        """What `epoch` shows, by the clusters as they are now."""
+        images_SB = self._batches(epoch)
+        # Re-clustering may change how many pairs there are; the schedule keeps its length.
+        rounds = -(-self.steps_per_epoch // len(images_SB))
+        images_SB = images_SB.repeat(rounds, 1)[: self.steps_per_epoch]
+        views = [images_SB]
+        if self.params.form == "pair":
+            views.append(partners(images_SB, self.clusters_N, derived_seed(self.seed, "partners", epoch)))
+        own = [images_SB[:, self.step.places_B] for images_SB in views]
+        return Plan(list(torch.cat(own, dim=1)), self.clusters_N[own[0]].to(self.device))
+
+    def train_step(self, pixels: tuple[Tensor, Tensor], clusters_B: Tensor) -> Tensor:
+        """One update by the batch that `pixels` (canvas, sizes) holds; returns its loss.
+
+        Nothing here waits for the device. Raises `UserError` where the memory does not hold the batch.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(self.progress.step)
         seed = derived_seed(self.seed, "views", self.progress.epoch, self.progress.step)
-        both_2B = torch.cat([images_B, images_B])
-        canvas, sizes = self.store.canvas_NCHW[both_2B], self.store.sizes_N2[both_2B]
-        views = self.normalize(random_views(canvas, sizes, self.image_size, self.params.augment, seed))
-        with self.autocast:
-            features_2B_D = self.encoder(views)
-            loss = self.objective(features_2B_D, self.clusters_N[both_2B])
-        loss.backward()
+        canvas, sizes = pixels
+
+        def views(rows: Tensor, places: Tensor) -> Tensor:
+            images = rows.remainder(len(canvas))
+            return random_views(
+                canvas[images],
+                sizes[images],
+                self.image_size,
+                self.params.augment,
+                seed,
+                rows_N=places,
+                of=2 * self.batch_size,
+                normalize=self.normalize,
+            )
+
+        try:
+            result = self.step.run(views, clusters_B)
+        except torch.OutOfMemoryError:
+            fits = largest_that_fits(
+                lambda micro_batch: self._step_of(micro_batch).run(views, clusters_B),
+                self.batch_size,
+                self.ranks.count,
+            )
+            raise self._out_of_memory(fits) from None
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
-        detached: Tensor = loss.detach()
-        self.loss_sum += detached
-        return detached
+        self.loss_sum += result.loss
+        return result.loss
+
+    def _step_of(self, micro_batch: int) -> Step:
+        return Step(
+            self.called,
+            self.network.objective,
+            self.ranks,
+            self.autocast,
+            self.device,
+            batch_size=self.batch_size,
+            micro_batch=micro_batch,
+        )
+
+    def _out_of_memory(self, fits: int | None) -> UserError:
+        cure = (
+            f"set pretrain.micro_batch={fits}, which fits"
+            if fits is not None
+            else "not even one image at a time fits, so choose a smaller encoder or ingest.image_size"
+        )
+        return UserError(
+            f"the memory does not hold {self.batch_size} images of {self.image_size} pixels a step: {cure}"
+        )
 
     def _learning_rate(self, step: int) -> float:
         position = self.progress.epoch * self.steps_per_epoch + step
         total = self.params.epochs * self.steps_per_epoch
-        return learning_rate_at(position, total, self.params.learning_rate, self.params.warmup_fraction)
+        highest = self.params.learning_rate * self.progress.rate_factor
+        return learning_rate_at(position, total, highest, self.params.warmup_fraction)
 
-    def _recluster_if_due(self, epoch: int) -> None:
+    def _recluster_if_due(self, epoch: int, states: StateFolder) -> None:
         every = self.params.recluster_every
         # The first epochs train on the clusters that came in: the encoder knows nothing yet.
         if self.recluster_settings is None or every == 0 or epoch == 0 or epoch % every != 0:
             return
         seed = derived_seed(self.seed, "recluster", epoch)
-        embeddings = self.embeddings()
-        self.clusters_N, row = recluster(embeddings, self.clusters_N, self.recluster_settings, epoch, seed)
+        embeddings_ND = self.embeddings()
+        clusters_N, row = recluster(embeddings_ND, self.clusters_N, self.recluster_settings, epoch, seed)
+        self.clusters_N = self.ranks.from_first(clusters_N.to(self.device)).cpu()
         self.progress.trajectory.append(row)
         self.reclusterings[str(epoch)] = self.clusters_N
+        if self.ranks.first:
+            states.keep(f"clusters-{epoch}", self.clusters_N)
 
-    @torch.no_grad()
     def embeddings(self) -> Tensor:
         """Normalised head outputs of the central views of all images, in evaluation mode: (N, D) float32."""
-        self.encoder.eval()
-        outputs = []
-        for images_B in torch.arange(len(self.store), device=self.device).split(EMBED_BATCH):
-            canvas, sizes = self.store.canvas_NCHW[images_B], self.store.sizes_N2[images_B]
+
+        def central(canvas: Tensor, sizes: Tensor, _places: Tensor) -> Tensor:
+            return self.normalize(central_views(canvas, sizes, self.image_size))
+
+        _, outputs_ND = self._evaluated(torch.arange(len(self.feed)), central)
+        return functional.normalize(outputs_ND, dim=1)
+
+    def _signs_of_life(self, epoch: int) -> dict[str, float]:
+        """Of two random views of images from all over the set, in evaluation mode."""
+        count = min(SAMPLED_IMAGES, len(self.feed))
+        images = torch.linspace(0, len(self.feed) - 1, count).long()
+        seed = derived_seed(self.seed, "health", epoch)
+
+        def views_from(first: int) -> Views:
+            return lambda canvas, sizes, places: random_views(
+                canvas,
+                sizes,
+                self.image_size,
+                self.params.augment,
+                seed,
+                rows_N=first + places,
+                of=2 * count,
+                normalize=self.normalize,
+            )
+
+        features, outputs = zip(*(self._evaluated(images, views_from(f)) for f in (0, count)), strict=True)
+        return signs_of_life(features, outputs)
+
+    @torch.no_grad()
+    def _evaluated(self, images_N: Tensor, views: Views) -> tuple[Tensor, Tensor]:
+        """Features (N, F) and head outputs (N, D), float32, in evaluation mode; the ranks share the work."""
+        self.network.eval()
+        each = -(-len(images_N) // self.ranks.count)
+        places = torch.arange(self.ranks.index * each, (self.ranks.index + 1) * each)
+        parts = places.clamp(max=len(images_N) - 1).split(EMBED_BATCH)
+        features, outputs = [], []
+        pixels = self.feed.batches([images_N[part] for part in parts])
+        for part, (canvas, sizes) in zip(parts, pixels, strict=True):
             with self.autocast:
-                features = self.encoder(self.normalize(central_views(canvas, sizes, self.image_size)))
-                outputs.append(self.objective.embed(features))
-        return torch.cat(outputs)
+                some = self.network(views(canvas, sizes, part.to(self.device)))
+            features.append(some[0].float())
+            outputs.append(some[1].float())
+        features_NF, outputs_ND = (self.ranks.gathered(torch.cat(parts)) for parts in (features, outputs))
+        return features_NF[: len(images_N)], outputs_ND[: len(images_N)]
 
-    def _state(self) -> State:
-        return {
-            "encoder": self.encoder.state_dict(),
-            "objective": self.objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "clusters": self.clusters_N,
-            "reclusterings": self.reclusterings,
-            "loss_sum": self.loss_sum,
-            "progress": vars(self.progress),
-        }
+    def _save(self, states: StateFolder) -> None:
+        if self.ranks.first:
+            states.save(
+                {
+                    "encoder": self.network.encoder.state_dict(),
+                    "objective": self.network.objective.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "loss_sum": self.loss_sum,
+                    "progress": vars(self.progress),
+                    "reclustered": list(self.reclusterings),
+                }
+            )
 
-    def _restore(self, state: State) -> None:
-        self.encoder.load_state_dict(state["encoder"])
-        self.objective.load_state_dict(state["objective"])
+    def _go_to_saved(self, states: StateFolder) -> list[str]:
+        """Restores the last whole state, if there is one; returns what there is to say of it."""
+        if self.ranks.first:
+            states.wait()
+        told: tuple[State | None, list[str]] = self.ranks.told_by_first(
+            _load(states) if self.ranks.first else None
+        )
+        state, said = told
+        if state is None:
+            return said
+        self.network.encoder.load_state_dict(state["encoder"])
+        self.network.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.clusters_N = state["clusters"]
-        self.reclusterings = state["reclusterings"]
-        self.loss_sum = state["loss_sum"]
+        self.loss_sum = state["loss_sum"].to(self.device)
         self.progress = Progress(**state["progress"])
+        self.reclusterings = state["reclusterings"]
+        if self.reclusterings:
+            self.clusters_N = next(reversed(self.reclusterings.values()))
+        return [*said, f"resuming from epoch {self.progress.epoch + 1}, step {self.progress.step + 1}"]
+
+
+def _load(states: StateFolder) -> tuple[State | None, list[str]]:
+    """The last state whose every part is whole, its re-clusterings included."""
+    state, said = states.load()
+    if state is None:
+        return None, said
+    kept = {epoch: states.kept(f"clusters-{epoch}") for epoch in state.pop("reclustered")}
+    if any(clusters_N is None for clusters_N in kept.values()):
+        return None, [*said, "the clusters of an earlier epoch are damaged: training starts anew"]
+    return state | {"reclusterings": kept}, said
+
+
+def _sizes(params: PretrainParams, images: int, ranks: Ranks) -> tuple[int, int]:
+    """Images a step, over all ranks, and of these at one time. Raises `UserError` where ranks can't share."""
+    batch_size, micro_batch = params.batch_size, params.micro_batch or params.batch_size
+    for key, value in (("batch_size", batch_size), ("micro_batch", micro_batch)):
+        if value % ranks.count:
+            raise UserError(
+                f"pretrain.{key}={value} can't be shared evenly by {ranks.count} processes: choose a multiple"
+            )
+    if images >= batch_size:
+        return batch_size, micro_batch
+    if ranks.count > 1:
+        raise UserError(
+            f"pretrain.batch_size={batch_size} is more than the {images} train images: lower it, or train "
+            "with one process"
+        )
+    # A set that fills no batch is one batch; pairs need an even number.
+    whole = images - images % 2 if params.sampler == "cluster" else images
+    return whole, whole

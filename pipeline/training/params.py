@@ -20,10 +20,31 @@ class AugmentParams(Section):
     saturation: Fraction = 0.4
     hue: float = Field(default=0.1, ge=0.0, le=0.5, description="of a full turn")
     grayscale_probability: Fraction = 0.2
+    blur_probability: Fraction = 0.0
+    blur_sigma_min: PositiveFloat = Field(
+        default=0.1, description="pixels; the kernel is a tenth of the image wide"
+    )
+    blur_sigma_max: PositiveFloat = 2.0
+    solarize_probability: Fraction = 0.0
+    solarize_threshold: Fraction = Field(default=0.5, description="values from here on are inverted")
+
+    @model_validator(mode="after")
+    def _blur_s_sigmas_are_a_range(self) -> Self:
+        if self.blur_sigma_min > self.blur_sigma_max:
+            raise ValueError(
+                f"pretrain.augment.blur_sigma_min={self.blur_sigma_min} is above "
+                f"pretrain.augment.blur_sigma_max={self.blur_sigma_max}: swap them, or make them equal"
+            )
+        return self
 
 
 class PretrainParams(Section):
     objective: Literal["cl_infonce"] = "cl_infonce"
+    form: Literal["out", "in", "pair"] = Field(
+        default="out",
+        description="mean over positives outside or inside the logarithm (SupCon's L_out, L_in); pair: the "
+        "second view is one of another image of the cluster, and clusters play no other part",
+    )
     encoder: Literal[
         "resnet18",
         "resnet34",
@@ -43,9 +64,19 @@ class PretrainParams(Section):
     projection_dim: PositiveInt = 128
     epochs: PositiveInt = 9
     batch_size: int = Field(default=128, ge=2, description="images a step; each gives two views")
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    micro_batch: PositiveInt | None = Field(
+        default=None,
+        description="images that pass through the encoder at one time, where memory does not hold a batch; "
+        "the loss still sees the whole batch, batch norm sees the part",
+    )
+    sampler: Literal["shuffle", "cluster"] = Field(
+        default="shuffle", description="cluster: each image meets another of its cluster in its batch"
+    )
+    optimizer: Literal["adamw", "sgd", "lars"] = Field(
+        default="adamw", description="lars is for batches above 1,024 images"
+    )
     learning_rate: PositiveFloat = 2e-3
-    momentum: float = Field(default=0.95, ge=0.0, lt=1.0, description="of sgd, Nesterov's")
+    momentum: float = Field(default=0.95, ge=0.0, lt=1.0, description="of sgd (Nesterov's) and of lars")
     weight_decay: NonNegativeFloat = 1e-4
     warmup_fraction: float = Field(
         default=0.1, ge=0.0, lt=1.0, description="share of the steps with a rising rate"
@@ -53,6 +84,13 @@ class PretrainParams(Section):
     temperature: PositiveFloat = 0.2
     recluster_every: int = Field(
         default=1, ge=0, description="epochs between re-clusterings, where the method re-clusters; 0: never"
+    )
+    nonfinite_rate_factor: float = Field(
+        default=0.5,
+        gt=0.0,
+        le=1.0,
+        description="after a loss that is not finite, training goes back one state, once, with the learning "
+        "rate times this; 1: the same rate, which helps only against a fault of the machine",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto: bfloat16 where the device computes in it"
@@ -64,5 +102,19 @@ class PretrainParams(Section):
         if self.optimizer == "adamw" and "momentum" in self.model_fields_set and self.momentum != 0.95:
             raise ValueError(
                 "pretrain.momentum has no effect with pretrain.optimizer=adamw: leave it at 0.95 or use sgd"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_batch_can_be_divided(self) -> Self:
+        if self.micro_batch is not None and self.batch_size % self.micro_batch:
+            raise ValueError(
+                f"pretrain.micro_batch={self.micro_batch} does not divide "
+                f"pretrain.batch_size={self.batch_size}: choose a divisor"
+            )
+        if self.sampler == "cluster" and self.batch_size % 2:
+            raise ValueError(
+                f"pretrain.sampler=cluster fills batches with pairs, and pretrain.batch_size="
+                f"{self.batch_size} is odd: choose an even one"
             )
         return self

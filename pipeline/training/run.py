@@ -1,6 +1,7 @@
 """Stage 3: pixels and clusters -> an encoder. Labels are never read here."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TypeVar
 
 import numpy as np
@@ -8,17 +9,20 @@ import torch
 
 from pipeline.augment import Normalizer
 from pipeline.clustering.assignments import Assignments, read_assignments
-from pipeline.devices import compute_dtype, device_name, pick_device
+from pipeline.devices import compute_dtype, device_name
 from pipeline.encoders import build_encoder, resolved_stem_stride
 from pipeline.errors import UserError
 from pipeline.files import read_json
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.randomness import derived_seed
+from pipeline.ranks import Ranks
 from pipeline.schema import Layout
-from pipeline.shards import shard_paths
-from pipeline.store import PixelStore, load_pixels
+from pipeline.shards import read_columns, shard_paths
 from pipeline.training.artifacts import EncoderConfig, write_artifacts
+from pipeline.training.feed import Feed, choose_feed
+from pipeline.training.launch import joined_ranks, start_processes
 from pipeline.training.loop import Trainer
+from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
 from pipeline.training.signals import StopRequest, end_with_dvc
 from pipeline.training.state import StateFolder, fingerprint, state_root
@@ -29,49 +33,67 @@ Built = TypeVar("Built")
 def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layout: Layout) -> None:
     """Trains the encoder of `arm` and writes `layout.encoder(arm)`.
 
-    A run that was stopped or killed goes on where it was. Raises `UserError` for inputs that don't fit.
+    Where there are several GPUs and no launcher, this process becomes one a GPU. A run that was stopped or
+    killed goes on where it was. Raises `UserError` for inputs that don't fit.
     """
     end_with_dvc()
+    start_processes()
+    with joined_ranks() as (ranks, device):
+        train(params, arm, image_size, seed, layout, ranks, device)
+
+
+def train(
+    params: PretrainParams,
+    arm: str,
+    image_size: int,
+    seed: int,
+    layout: Layout,
+    ranks: Ranks,
+    device: torch.device,
+) -> None:
+    """This rank's part in it; the first one writes."""
     stop = StopRequest()
     stop.listen()
-    device = pick_device()
     assignments = read_assignments(layout.assignments(arm))
     choices = {"arm": arm, "image_size": image_size, "seed": seed, "pretrain": params.model_dump()}
     inputs = [*shard_paths(layout.images, "train"), layout.assignments(arm)]
     states = StateFolder(state_root() / f"{arm}-{fingerprint(choices, inputs)}")
-    with states.locked():
-        store = _assigned_images(load_pixels(layout.images, "train"), assignments, arm, layout)
-        trainer, config = _build(params, arm, image_size, seed, layout, device, store, assignments)
+    with states.locked() if ranks.first else nullcontext():
+        feed = choose_feed(layout.images, "train", _assigned(assignments, arm, layout), device)
+        trainer, config = _build(params, arm, image_size, seed, layout, device, ranks, feed, assignments)
         trainer.run(states, stop)
+        if not ranks.first:
+            return
         provenance = choices | {
             "epochs": params.epochs,
-            "train_images": len(store),
+            "train_images": len(feed),
             "device": device_name(device),
             "precision": str(compute_dtype(params.precision, device)).removeprefix("torch."),
         }
         write_artifacts(
             layout.encoder(arm),
-            trainer.encoder,
+            trainer.network.encoder,
             config,
             provenance,
             trainer.progress,
-            store.ids,
+            feed.ids,
             trainer.reclusterings,
         )
         states.discard()
 
 
-def _assigned_images(store: PixelStore, assignments: Assignments, arm: str, layout: Layout) -> PixelStore:
-    """The images that have a cluster; `cluster.missing=drop` leaves some without."""
-    if assignments.ids == store.ids:
-        return store
-    position_of = {image: position for position, image in enumerate(store.ids)}
+def _assigned(assignments: Assignments, arm: str, layout: Layout) -> list[int] | None:
+    """Where the images that have a cluster stand; `cluster.missing=drop` leaves some without. None: all."""
+    ids = read_columns(layout.images, "train", ["id"]).column("id").to_pylist()
+    if assignments.ids == ids:
+        return None
+    position_of = {image: position for position, image in enumerate(ids)}
     if not set(assignments.ids) <= set(position_of):
         raise UserError(
             f"{layout.assignments(arm)} lists images that {layout.images} lacks: run `dvc repro`, which "
             "makes both anew"
         )
-    return store.select([position_of[image] for image in assignments.ids])
+    return [position_of[image] for image in assignments.ids]
 
 
 def _build(
@@ -81,29 +103,33 @@ def _build(
     seed: int,
     layout: Layout,
     device: torch.device,
-    store: PixelStore,
+    ranks: Ranks,
+    feed: Feed,
     assignments: Assignments,
 ) -> tuple[Trainer, EncoderConfig]:
-    if len(store) < 2:
-        raise UserError(f"pretraining needs at least 2 train images, and {layout.images} has {len(store)}")
+    if len(feed) < 2:
+        raise UserError(f"pretraining needs at least 2 train images, and {layout.images} has {len(feed)}")
     summary = read_json(layout.ingest_summary)
     stem_stride = resolved_stem_stride(params.stem_stride, image_size)
     encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))
     objective = _with_seed(
         derived_seed(seed, "objective"),
-        lambda: OBJECTIVES[params.objective](encoder.feature_dim, params.projection_dim, params.temperature),
+        lambda: OBJECTIVES[params.objective](
+            encoder.feature_dim, params.projection_dim, params.temperature, form=params.form
+        ),
     )
     trainer = Trainer(
-        encoder,
-        objective,
-        store.to(device),
-        torch.from_numpy(np.array(assignments.clusters_N)).to(device),
+        Network(encoder, objective),
+        feed,
+        torch.from_numpy(np.array(assignments.clusters_N)),
         Normalizer(summary["mean"], summary["deviation"], device),
         params,
         image_size=image_size,
         recluster_settings=assignments.recluster,
         seed=seed,
         dtype=compute_dtype(params.precision, device),
+        device=device,
+        ranks=ranks,
         title=f"pretrain {arm}",
     )
     config = EncoderConfig(

@@ -3,26 +3,33 @@
 DVC deletes a stage's outputs before it runs, so the state lies elsewhere: in a folder named by a
 fingerprint of all that decides the result. Changed parameters, inputs or code mean another folder, never
 a stale resume; and since nothing of it is a DVC output, the run-cache stays on.
+
+In the folder: `lock`, the newest state `state.pt`, the one before it `state-before.pt`, and what never
+changes once it is made, `kept-<name>.pt`. Each file ends with a checksum of itself.
 """
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.files import sha256_of_file, write_atomically
 
 State = dict[str, Any]
 STATE_VARIABLE = "CLINFONCE_STATE_DIR"
+CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
 def state_root() -> Path:
@@ -54,7 +61,9 @@ class StateFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._state = folder / "state.pt"
+        self._newest, self._before = folder / "state.pt", folder / "state-before.pt"
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -75,18 +84,104 @@ class StateFolder:
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
-            yield
+            try:
+                yield
+            finally:
+                self.wait()
 
-    def load(self, device: torch.device) -> State | None:
-        """The last state that was saved, if any."""
-        if not self._state.exists():
-            return None
-        # weights_only: a state holds tensors, numbers and text, and never runs code.
-        state: State = torch.load(self._state, map_location=device, weights_only=True)
-        return state
+    def load(self) -> tuple[State | None, list[str]]:
+        """The last whole state on the CPU, if any, and a sentence about each file that was damaged."""
+        damaged: list[str] = []
+        for path in (self._newest, self._before):
+            if path.exists():
+                state = _read(path)
+                if state is not None:
+                    return state, damaged
+                damaged.append(f"{path} is damaged and is passed over")
+        return None, damaged
 
     def save(self, state: State) -> None:
-        write_atomically(self._state, lambda temporary: torch.save(state, temporary))
+        """Copies `state` and returns; a thread writes the copy while training goes on."""
+        copied = _copied(state)
+        self.wait()
+        self._writing = self._writer.submit(self._replace, copied)
+
+    def wait(self) -> None:
+        """Until what was saved is on the disk. Raises what went wrong there."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def keep(self, name: str, tensor: Tensor) -> None:
+        """Writes what belongs to all later states once, and not into each of them."""
+        _write(self._kept(name), {"tensor": tensor.cpu()})
+
+    def kept(self, name: str) -> Tensor | None:
+        """None where it is damaged or lost."""
+        path = self._kept(name)
+        state = _read(path) if path.exists() else None
+        return None if state is None else state["tensor"]
 
     def discard(self) -> None:
+        self.wait()
+        # First what names the rest: a kill in the midst must not leave a state whose parts are gone.
+        for path in (self._before, self._newest):
+            path.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _kept(self, name: str) -> Path:
+        return self._folder / f"kept-{name}.pt"
+
+    def _replace(self, state: State) -> None:
+        if self._newest.exists():
+            # A kill between the two leaves the one before, which is whole.
+            os.replace(self._newest, self._before)
+        _write(self._newest, state)
+
+
+def _copied(value: Any) -> Any:
+    """On the CPU, and no longer changed by training."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_copied(part) for part in value]
+    return value
+
+
+def _write(path: Path, state: State) -> None:
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            summed = _Summed(file)
+            torch.save(state, summed)  # type: ignore[arg-type]  # it needs no more than `write`
+            file.write(summed.checksum.digest())
+
+    write_atomically(path, write)
+
+
+def _read(path: Path) -> State | None:
+    """None if the file is not what was written."""
+    content = path.read_bytes()
+    payload, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:]
+    if hashlib.sha256(payload).digest() != checksum:
+        return None
+    # weights_only: a state holds tensors, numbers and text, and never runs code.
+    state: State = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    return state
+
+
+class _Summed(io.RawIOBase):
+    """Passes on what is written and sums it."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.checksum = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.checksum.update(data)
+        written: int = self._file.write(data)
+        return written

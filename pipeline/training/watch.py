@@ -1,5 +1,6 @@
 """What a person sees of a training: a bar on a terminal, a line an epoch elsewhere."""
 
+import resource
 import sys
 import time
 from typing import Self
@@ -17,21 +18,22 @@ class Watch:
     """
 
     def __init__(
-        self, title: str, epochs: int, steps_per_epoch: int, images_per_step: int, done: int
+        self, title: str, epochs: int, steps_per_epoch: int, images_per_step: int, done: int, speaks: bool
     ) -> None:
         self._title, self._epochs, self._steps_per_epoch = title, epochs, steps_per_epoch
         self._images_per_step = images_per_step
-        self._console = Console(stderr=True)
-        self._interactive = sys.stderr.isatty()
+        # Of several processes one speaks.
+        self._console = Console(stderr=True, quiet=not speaks)
+        self._interactive = speaks and sys.stderr.isatty()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("loss {task.fields[loss]}  {task.fields[rate]} images/s"),
+            TextColumn("loss {task.fields[loss]}  {task.fields[rate]} images/s  {task.fields[memory]}"),
             TimeRemainingColumn(),
         )
         self._progress = Progress(*columns, console=self._console, disable=not self._interactive)
         self._task = self._progress.add_task(
-            title, total=epochs * steps_per_epoch, completed=done, loss="...", rate="..."
+            title, total=epochs * steps_per_epoch, completed=done, loss="...", rate="...", memory=""
         )
         self._loss = torch.zeros((), pin_memory=torch.cuda.is_available())
 
@@ -59,6 +61,7 @@ class Watch:
                 description=f"{self._title} epoch {epoch + 1}/{self._epochs}",
                 loss=f"{float(self._loss):.3f}",
                 rate=f"{self._steps_since_start * self._images_per_step / seconds:,.0f}",
+                memory=memory_used(),
             )
 
     def epoch(self, epoch: int, loss: float) -> dict[str, float]:
@@ -70,8 +73,19 @@ class Watch:
             steps_left = (self._epochs - epoch - 1) * self._steps_per_epoch
             left = (now - self._started) / max(1, self._steps_since_start) * steps_left
             self.say(
-                f"epoch {epoch + 1}/{self._epochs}  loss {loss:.4f}  {rate:,.0f} images/s  "
+                f"epoch {epoch + 1}/{self._epochs}  loss {loss:.4f}  {rate:,.0f} images/s  {memory_used()}  "
                 f"{left // 60:.0f}:{left % 60:02.0f} left"
             )
         self._epoch_started, self._steps_in_epoch = now, 0
         return {"epoch": epoch + 1, "seconds": round(seconds, 3), "images_per_second": round(rate, 1)}
+
+
+def memory_used() -> str:
+    """The most so far: of the GPU's memory where there is one, else of this process."""
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        # Linux counts in units of 1024 bytes, macOS in bytes.
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return f"{peak / 1e9:.1f} GB"

@@ -16,10 +16,15 @@ def wait_for_state(root: Path, process: subprocess.Popen[bytes]) -> int:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, "ended before it could be killed"
-        for state in root.glob(".clinfonce/*/state.pt"):
-            return int((state.parent / "lock").read_text())
+        if list(root.glob(".clinfonce/*/state-before.pt")) and (found := holder(root)):
+            return found
         time.sleep(0.01)
     raise AssertionError("no state was saved in time")
+
+
+def holder(root: Path) -> int | None:
+    """The process that the lock names; None while it is being written."""
+    return next((int(text) for path in root.glob(".clinfonce/*/lock") if (text := path.read_text())), None)
 
 
 def is_running(process_id: int) -> bool:
@@ -44,11 +49,9 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Project
     assert not weights.exists()
     with subprocess.Popen(command, cwd=project.root, env=project.environment, **quiet) as process:
         trainer = wait_for_state(project.root, process)
-        while trainer == int((next(project.root.glob(".clinfonce/*/lock"))).read_text()) and not is_running(
-            trainer
-        ):
+        while (found := holder(project.root)) is None or not is_running(found):
             time.sleep(0.01)  # the lock still names the trainer that was killed
-        trainer = int((next(project.root.glob(".clinfonce/*/lock"))).read_text())
+        trainer = found
         os.kill(trainer, signal.SIGSTOP)  # so that it can't end before DVC has died
         process.kill()
     os.kill(trainer, signal.SIGCONT)

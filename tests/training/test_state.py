@@ -39,13 +39,17 @@ def test_a_second_trainer_is_refused_with_the_holder_s_id(tmp_path: Path) -> Non
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     states = StateFolder(tmp_path / "s")
-    assert states.load(torch.device("cpu")) is None
+    assert states.load() == (None, [])
     state = {"weights": {"w": torch.randn(3)}, "progress": {"epoch": 2, "history": [{"loss": 1.5}]}}
     states.save(state)
-    loaded = states.load(torch.device("cpu"))
+    saved = state["weights"]["w"].clone()
+    state["weights"]["w"] += 1  # training goes on while the thread writes
+    states.wait()
+    loaded, damaged = states.load()
     assert loaded is not None
+    assert damaged == []
     assert loaded["progress"] == state["progress"]
-    assert torch.equal(loaded["weights"]["w"], state["weights"]["w"])
+    assert torch.equal(loaded["weights"]["w"], saved)
     states.discard()
     assert not (tmp_path / "s").exists()
 

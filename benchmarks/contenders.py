@@ -1,0 +1,204 @@
+"""The same training by three hands: ours, a plain PyTorch loop, and lightly.
+
+All start from encoded images in memory, make two views of each, and train the same ResNet with the same
+head and a contrastive loss on instances; the peers decode in their DataLoader's workers, as their
+examples do.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lightly.loss import NTXentLoss
+from lightly.transforms import SimCLRTransform
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from pipeline.augment import Normalizer
+from pipeline.encoders import build_encoder, resolved_stem_stride
+from pipeline.objectives.cl_infonce import ClInfoNCE
+from pipeline.ranks import ALONE
+from pipeline.store import PixelStore
+from pipeline.training.feeds.memory import ResidentFeed
+from pipeline.training.loop import Trainer
+from pipeline.training.network import Network
+from pipeline.training.params import PretrainParams
+
+TEMPERATURE, HEAD_DIM = 0.2, 128
+MEAN, DEVIATION = [0.5] * 3, [0.25] * 3
+
+
+def encoded_images(count: int, size: int) -> list[bytes]:
+    """Smooth noise as JPEG: what a photograph costs to decode."""
+    generator = torch.Generator().manual_seed(0)
+    small = torch.rand(count, 3, size // 4, size // 4, generator=generator)
+    pixels = functional.interpolate(small, size=size, mode="bicubic", align_corners=False).clamp(0, 1)
+    images = []
+    for image in (pixels * 255).byte().permute(0, 2, 3, 1).numpy():
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG", quality=90)
+        images.append(buffer.getvalue())
+    return images
+
+
+def decoded(encoded: Sequence[bytes]) -> PixelStore:
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(image))) for image in encoded])
+    sizes = torch.tensor(pixels.shape[1:3]).expand(len(pixels), 2).clone()
+    canvas = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    return PixelStore([str(number) for number in range(len(pixels))], canvas, sizes)
+
+
+class Ours:
+    """`pipeline.training.loop`, without its states on disk."""
+
+    def __init__(
+        self, store: PixelStore, arch: str, size: int, batch: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        params = PretrainParams.model_validate(
+            {"batch_size": batch, "epochs": 1000, "optimizer": "sgd", "learning_rate": 0.03}
+            | {"temperature": TEMPERATURE, "augment": {"crop_scale_min": 0.08}}
+        )
+        encoder = build_encoder(arch, resolved_stem_stride("auto", size))
+        self.trainer = Trainer(
+            Network(encoder, ClInfoNCE(encoder.feature_dim, HEAD_DIM, TEMPERATURE)),
+            ResidentFeed(store, device),
+            torch.arange(len(store)),
+            Normalizer(MEAN, DEVIATION, device),
+            params,
+            image_size=size,
+            recluster_settings=None,
+            seed=0,
+            dtype=dtype,
+            device=device,
+            ranks=ALONE,
+            title="benchmark",
+        )
+        self.trainer.network.train()
+
+    def run(self, steps: int) -> None:
+        for pixels, clusters_B in self._batches(steps):
+            self.trainer.train_step(pixels, clusters_B)
+
+    def run_in_place(self, steps: int) -> None:
+        """The same steps on one batch that is there already: what the device alone can do."""
+        pixels, clusters_B = next(self._batches(1))
+        for _ in range(steps):
+            self.trainer.train_step(pixels, clusters_B)
+
+    def _batches(self, steps: int) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor]]:
+        epoch = 0
+        while steps > 0:
+            plan = self.trainer.plan(epoch)
+            wanted = plan.wanted[:steps]
+            for pixels, clusters_B in zip(self.trainer.feed.batches(wanted), plan.clusters_SB, strict=False):
+                self.trainer.progress.step = 0
+                yield pixels, clusters_B
+            steps -= len(wanted)
+            epoch += 1
+
+
+class TwoViews(Dataset[tuple[Tensor, Tensor]]):
+    def __init__(
+        self, encoded: Sequence[bytes], transform: Callable[[Image.Image], Sequence[Tensor]]
+    ) -> None:
+        self.encoded, self.transform = encoded, transform
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        first, second = self.transform(Image.open(io.BytesIO(self.encoded[index])).convert("RGB"))
+        return first, second
+
+
+class Peer:
+    """The loop that tutorials show: a DataLoader, two views, one encoder, a loss, an optimiser."""
+
+    def __init__(
+        self,
+        encoded: Sequence[bytes],
+        transform: Callable[[Image.Image], Sequence[Tensor]],
+        loss: Callable[[Tensor, Tensor], Tensor],
+        arch: str,
+        size: int,
+        batch: int,
+        workers: int,
+        device: torch.device,
+        *,
+        dtype: torch.dtype = torch.float32,
+        channels_last: bool = False,
+    ) -> None:
+        self.device, self.loss = device, loss
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        self.autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+        encoder = build_encoder(arch, resolved_stem_stride("auto", size))
+        dim = encoder.feature_dim
+        head = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(inplace=True), nn.Linear(dim, HEAD_DIM))
+        self.network: Any = nn.Sequential(encoder, head).to(device).to(memory_format=self.format)
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.03, momentum=0.9, weight_decay=1e-4)
+        self.loader = DataLoader(
+            TwoViews(encoded, transform),
+            batch_size=batch,
+            shuffle=True,
+            drop_last=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
+        )
+
+    def run(self, steps: int) -> None:
+        while steps > 0:
+            for first, second in self.loader:
+                views = torch.cat([first, second]).to(self.device, non_blocking=True)
+                with self.autocast:
+                    outputs = self.network(views.contiguous(memory_format=self.format))
+                self.optimizer.zero_grad()
+                self.loss(*outputs.float().chunk(2)).backward()
+                self.optimizer.step()
+                steps -= 1
+                if steps == 0:
+                    return
+
+
+def plain(
+    encoded: Sequence[bytes], arch: str, size: int, batch: int, workers: int, device: torch.device, **how: Any
+) -> Peer:
+    return Peer(encoded, torchvision_views(size), textbook_loss, arch, size, batch, workers, device, **how)
+
+
+def lightlys(
+    encoded: Sequence[bytes], arch: str, size: int, batch: int, workers: int, device: torch.device, **how: Any
+) -> Peer:
+    # Without blur, as lightly's own CIFAR example and as ours here.
+    transform = SimCLRTransform(input_size=size, gaussian_blur=0.0)
+    return Peer(encoded, transform, NTXentLoss(TEMPERATURE), arch, size, batch, workers, device, **how)
+
+
+def torchvision_views(size: int) -> Callable[[Image.Image], Sequence[Tensor]]:
+    jitter = v2.ColorJitter(0.4, 0.4, 0.4, 0.1)
+    one = v2.Compose(
+        [
+            v2.PILToTensor(),
+            v2.RandomResizedCrop(size, scale=(0.08, 1.0), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([jitter], p=0.8),
+            v2.RandomGrayscale(p=0.2),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, DEVIATION),
+        ]
+    )
+    return lambda image: (one(image), one(image))
+
+
+def textbook_loss(first: Tensor, second: Tensor) -> Tensor:
+    """NT-Xent as it is usually written: a matrix of all logits, its diagonal struck out, cross-entropy."""
+    views = functional.normalize(torch.cat([first, second]), dim=1)
+    logits = views @ views.T / TEMPERATURE
+    logits.fill_diagonal_(-torch.inf)
+    other_view = torch.arange(len(views), device=views.device).roll(len(first))
+    return functional.cross_entropy(logits, other_view)

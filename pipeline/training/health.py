@@ -1,0 +1,65 @@
+"""Label-free signs of whether a representation is alive. Shape letters: N views, D dimensions."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SAMPLED_IMAGES = 512
+"""RankMe grows with the sample, so that figures compare only at one size."""
+COLLAPSED_RANKME = 2.0
+COLLAPSED_UNIFORMITY = -0.05
+
+
+def rankme(features_ND: Tensor) -> Tensor:
+    """exp of the entropy of the singular values' shares (Garrido et al., arXiv 2210.02885, equation 2).
+
+    Between 1 (all features on a line) and min(N, D).
+    """
+    features_ND = features_ND.float()
+    # Eigenvalues of the smaller Gram matrix are the squared singular values, at a fraction of the cost.
+    tall_ND = features_ND if features_ND.shape[0] >= features_ND.shape[1] else features_ND.T
+    squares_D = torch.linalg.eigvalsh(tall_ND.T @ tall_ND).clamp(min=0)
+    values_D = squares_D.sqrt()
+    tiny = torch.finfo(values_D.dtype).tiny
+    shares_D = values_D / values_D.sum().clamp(min=tiny)
+    entropy: Tensor = torch.special.entr(shares_D).sum()
+    return entropy.exp()
+
+
+def alignment(first_ND: Tensor, second_ND: Tensor) -> Tensor:
+    """Mean squared distance of two views of one image, on the unit sphere (arXiv 2005.10242, section 4.1)."""
+    first_ND, second_ND = (functional.normalize(views.float(), dim=1) for views in (first_ND, second_ND))
+    return (first_ND - second_ND).square().sum(dim=1).mean()
+
+
+def uniformity(outputs_ND: Tensor) -> Tensor:
+    """log of the mean over pairs of exp(-2 squared distance), on the unit sphere (ibid.): 0 is collapse."""
+    unit_ND = functional.normalize(outputs_ND.float(), dim=1)
+    count = len(unit_ND)
+    kernel_NN = torch.exp(4 * (unit_ND @ unit_ND.T - 1))
+    pairs = (kernel_NN.sum() - kernel_NN.diagonal().sum()) / max(1, count * (count - 1))
+    return pairs.clamp(min=torch.finfo(pairs.dtype).tiny).log()
+
+
+def signs_of_life(features: tuple[Tensor, Tensor], outputs: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """`rankme` of the features of both views; `alignment` and `uniformity` of the head's outputs."""
+    return {
+        "rankme": float(rankme(torch.cat(features))),
+        "alignment": float(alignment(*outputs)),
+        "uniformity": float(uniformity(outputs[0])),
+    }
+
+
+def collapse(signs: dict[str, float]) -> str | None:
+    """A sentence where the representation has collapsed, else None."""
+    if signs["uniformity"] > COLLAPSED_UNIFORMITY:
+        return (
+            f"all images have nearly the same embedding (uniformity {signs['uniformity']:.3f}; 0 is "
+            "collapse): lower pretrain.learning_rate, or check that the clusters are not one"
+        )
+    if signs["rankme"] < COLLAPSED_RANKME:
+        return (
+            f"the features lie on a line (RankMe {signs['rankme']:.2f}): lower pretrain.learning_rate or "
+            "pretrain.temperature"
+        )
+    return None

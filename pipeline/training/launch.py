@@ -1,0 +1,101 @@
+"""How several processes come to train together: by torchrun, by SLURM, or started from here, one a GPU."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from pipeline.devices import DEVICE_VARIABLE, pick_device
+from pipeline.errors import UserError
+from pipeline.ranks import ALONE, Ranks
+
+PROCESSES_VARIABLE = "CLINFONCE_PROCESSES"
+"""Processes to start on this machine; unset: one a GPU."""
+
+DEFAULT_PORT = 29_400
+
+
+def start_processes() -> None:
+    """Becomes torchrun with one process a GPU where there are several GPUs and nobody has launched us.
+
+    Replaces this process, so that who waits for it, and sends it signals, meets torchrun.
+    """
+    if _launched():
+        return
+    processes = _wanted_processes()
+    if processes > 1:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        os.execv(sys.executable, [sys.executable, *torchrun, *sys.argv])  # noqa: S606 - our own command line
+
+
+@contextmanager
+def joined_ranks() -> Iterator[tuple[Ranks, torch.device]]:
+    """This process among those that train together, and its device. Leaves the group at the end."""
+    _translate_slurm()
+    if not _launched():
+        yield ALONE, pick_device()
+        return
+    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    device = _device_of(int(os.environ.get("LOCAL_RANK", "0")))
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    # The first ranks to arrive wait for those that still decode images.
+    dist.init_process_group(backend, rank=ranks.index, world_size=ranks.count, timeout=timedelta(minutes=30))
+    if backend == "nccl":
+        control = dist.new_group(backend="gloo")
+        assert isinstance(control, dist.ProcessGroup), "every rank is a member"
+        ranks = replace(ranks, control=control)
+    try:
+        yield ranks, device
+    finally:
+        dist.destroy_process_group()
+
+
+def _launched() -> bool:
+    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
+
+
+def _wanted_processes() -> int:
+    named = os.environ.get(PROCESSES_VARIABLE)
+    if named is None:
+        return 1 if os.environ.get(DEVICE_VARIABLE) else torch.cuda.device_count()
+    if not named.isdigit() or int(named) < 1:
+        raise UserError(f"{PROCESSES_VARIABLE}={named} is no number of processes: use 1 or more")
+    return int(named)
+
+
+def _translate_slurm() -> None:
+    """srun says where a task stands in variables of its own; torch reads torchrun's."""
+    if "WORLD_SIZE" in os.environ or not _launched():
+        return
+    slurm = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"}
+    for name, slurms_name in slurm.items():
+        os.environ[name] = os.environ[slurms_name]
+    if "MASTER_ADDR" not in os.environ:
+        if "SLURM_LAUNCH_NODE_IPADDR" not in os.environ:
+            raise UserError(
+                "SLURM started several tasks and does not say where the first one is: set MASTER_ADDR to "
+                "its host"
+            )
+        os.environ["MASTER_ADDR"] = os.environ["SLURM_LAUNCH_NODE_IPADDR"]
+    # Jobs that share a node must not share a port.
+    offset = int(os.environ.get("SLURM_JOB_ID", "0")) % 10_000
+    os.environ.setdefault("MASTER_PORT", str(DEFAULT_PORT + offset))
+
+
+def _device_of(local_rank: int) -> torch.device:
+    device = pick_device()
+    if device.type != "cuda" or device.index is not None:
+        return device
+    if local_rank >= torch.cuda.device_count():
+        raise UserError(
+            f"process {local_rank} of this machine has no GPU, there are {torch.cuda.device_count()}: start "
+            f"one process a GPU, or set {DEVICE_VARIABLE}=cpu"
+        )
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device

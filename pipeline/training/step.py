@@ -1,0 +1,136 @@
+"""Views of one global batch -> loss and gradients, whole or in micro-batches, alone or over ranks.
+
+Shape letters: B images of a batch (the global one, or this rank's share of it), N views, D dimensions.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pipeline.objectives.cl_infonce import ClInfoNCE
+from pipeline.ranks import Ranks
+from pipeline.training.network import frozen_statistics
+
+Views = Callable[[Tensor, Tensor], Tensor]
+"""(rows, places) -> views: rows among this rank's images, places among the global batch's 2B views, of
+which B are first views and then B second ones."""
+
+Part = tuple[Tensor, Tensor]
+"""(rows, places) of a micro-batch's views on this rank."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    loss: Tensor
+    """Of the global batch, the same on every rank."""
+    features_ND: Tensor
+    outputs_ND: Tensor
+    """Of this rank's first views, then of its second ones."""
+
+
+class Step:
+    """One forward and backward pass. Nothing here waits for the device."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: ClInfoNCE,
+        ranks: Ranks,
+        autocast: AbstractContextManager[object],
+        device: torch.device,
+        *,
+        batch_size: int,
+        micro_batch: int,
+    ) -> None:
+        self._network, self._objective = network, objective
+        self._ranks, self._autocast = ranks, autocast
+        parts = [part[ranks.share(len(part))] for part in torch.arange(batch_size).split(micro_batch)]
+        self.places_B = torch.cat(parts)
+        """Where this rank's images stand in the global batch, on the CPU."""
+        own = len(self.places_B)
+        self._parts: list[Part] = []
+        for number, part in enumerate(parts):
+            rows = torch.arange(number * len(part), (number + 1) * len(part))
+            places = torch.cat([part, part + batch_size])
+            self._parts.append((torch.cat([rows, rows + own]).to(device), places.to(device)))
+
+    def run(self, views: Views, clusters_B: Tensor) -> StepResult:
+        """Leaves in the parameters' `grad` the gradient of the global batch's loss.
+
+        `clusters_B` are the clusters of this rank's images, in the order of `places_B`.
+        """
+        if len(self._parts) == 1:
+            return self._in_one(views(*self._parts[0]), clusters_B)
+        return self._in_parts(views, clusters_B)
+
+    def _in_one(self, views: Tensor, clusters_B: Tensor) -> StepResult:
+        with self._autocast:
+            features, outputs = self._network(views)
+        loss = self._loss(outputs, clusters_B)
+        # The ranks' gradients are averaged, and each holds what flows through its own views alone: their
+        # sum is the gradient of the loss, hence the factor.
+        (loss * self._ranks.count).backward()
+        return StepResult(loss.detach(), features, outputs.detach())
+
+    def _in_parts(self, views: Views, clusters_B: Tensor) -> StepResult:
+        """The loss of the whole batch in the memory of a part (Gao et al., arXiv 2101.06983).
+
+        The first pass keeps outputs alone; the loss gives their gradients; the second pass sends each
+        part's gradients back through the encoder.
+        """
+        features, outputs = [], []
+        with torch.no_grad(), frozen_statistics(self._network):
+            for part in self._parts:
+                with self._autocast:
+                    part_features, part_outputs = self._network(views(*part))
+                features.append(part_features)
+                outputs.append(part_outputs)
+        leaf = _first_then_second(outputs).requires_grad_()
+        loss = self._loss(leaf, clusters_B)
+        (gradient,) = torch.autograd.grad(loss * self._ranks.count, leaf)
+        gradients = _by_part(gradient, len(self._parts))
+        for part, part_gradient in zip(self._parts, gradients, strict=True):
+            with nullcontext() if part is self._parts[-1] else self._unsynchronised():
+                with self._autocast:
+                    _, part_outputs = self._network(views(*part))
+                part_outputs.backward(part_gradient)
+        return StepResult(loss.detach(), _first_then_second(features), leaf.detach())
+
+    def _loss(self, outputs: Tensor, clusters_B: Tensor) -> Tensor:
+        return self._objective.loss(outputs, torch.cat([clusters_B, clusters_B]), self._ranks)
+
+    def _unsynchronised(self) -> AbstractContextManager[object]:
+        network = self._network
+        return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
+
+
+def _first_then_second(parts: list[Tensor]) -> Tensor:
+    """Of parts that each hold first views, then second ones: all first views, then all second ones."""
+    halves = [part.chunk(2) for part in parts]
+    return torch.cat([first for first, _ in halves] + [second for _, second in halves])
+
+
+def _by_part(whole: Tensor, parts: int) -> Iterator[Tensor]:
+    """The inverse of `_first_then_second`, for parts of one size."""
+    first, second = whole.chunk(2)
+    for pair in zip(first.chunk(parts), second.chunk(parts), strict=True):
+        yield torch.cat(pair)
+
+
+def largest_that_fits(runs: Callable[[int], object], batch_size: int, ranks: int) -> int | None:
+    """The largest micro-batch, a divisor of `batch_size`, for which `runs` does not run out of memory."""
+    for micro_batch in sorted((m for m in range(ranks, batch_size) if batch_size % m == 0), reverse=True):
+        if micro_batch % ranks:
+            continue
+        try:
+            runs(micro_batch)
+        except torch.OutOfMemoryError:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        else:
+            return micro_batch
+    return None

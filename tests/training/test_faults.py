@@ -1,0 +1,239 @@
+"""SIGKILL at any moment, damaged files, numbers that are not finite: what a training must survive."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.clustering.run import cluster
+from pipeline.errors import UserError
+from pipeline.ingest.run import ingest
+from pipeline.schema import Layout
+from pipeline.training import loop
+from pipeline.training import run as training
+from pipeline.training.loop import Trainer
+from pipeline.training.params import PretrainParams
+from pipeline.training.state import StateFolder
+from support import TINY_PRETRAIN, params_with
+
+RUNS = 20
+PARAMS = TINY_PRETRAIN | {"batch_size": 4, "epochs": 4, "recluster_every": 2}
+SHORT = {"epochs": 3, "recluster_every": 1, "optimizer": "sgd", "momentum": 0.5}
+
+
+@pytest.fixture
+def layout(manifest: Callable[..., Path], tmp_path: Path) -> Layout:
+    """24 noise images of 12 pixels, 18 of them train, in clusters that are remade after two epochs."""
+    made = Layout(tmp_path)
+    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, made)
+    section = {"method": "kmeans", "kmeans": {"clusters": 3, "min_points": 1}}
+    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, made)
+    return made
+
+
+def train(layout: Layout, states: Path, **changes: Any) -> None:
+    os.environ["CLINFONCE_STATE_DIR"] = str(states)
+    training.pretrain(PretrainParams.model_validate(PARAMS | changes), "chosen", 12, 0, layout)
+
+
+def outputs(layout: Layout) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in layout.encoder("chosen").iterdir() if p.name != "timing.csv"}
+
+
+@pytest.fixture(scope="module")
+def start() -> Callable[..., BaseProcess]:
+    # A server that has imported torch already: a process a run would spend its time on importing.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipeline.training.run"])
+
+    def started(*arguments: Any) -> BaseProcess:
+        process = context.Process(target=train, args=arguments, kwargs=SHORT)
+        process.start()
+        return process
+
+    return started
+
+
+def kill_at_random(process: BaseProcess, states: Path, lot: random.Random, seconds: float) -> None:
+    """At any moment of a run that takes `seconds`; half of the time at the next save, in its middle."""
+    deadline = time.monotonic() + lot.uniform(0.05, 0.95) * seconds
+    in_a_save = lot.random() < 0.5
+    while process.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    while in_a_save and process.is_alive() and not list(states.glob("*/.*.tmp")):
+        time.sleep(0.0005)
+    if process.is_alive():
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(
+    layout: Layout, tmp_path: Path, start: Callable[..., BaseProcess]
+) -> None:
+    start(layout, tmp_path / "states").join()  # the first process starts the server
+    began = time.monotonic()
+    process = start(layout, tmp_path / "states")
+    process.join()
+    seconds = time.monotonic() - began
+    assert process.exitcode == 0
+    undisturbed = outputs(layout)
+
+    kills = 0
+    for run in range(RUNS):
+        lot = random.Random(run)  # noqa: S311 - not for secrets
+        states = tmp_path / f"states-{run}"
+        process = start(layout, states)
+        kill_at_random(process, states, lot, seconds)
+        kills += process.exitcode == -signal.SIGKILL
+        process = start(layout, states)
+        process.join()
+        assert process.exitcode == 0
+        assert outputs(layout) == undisturbed, run
+        assert not list(states.glob("*"))
+    assert kills > RUNS * 0.8
+
+
+@pytest.fixture
+def here(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Trains in this process."""
+    monkeypatch.setattr(training, "end_with_dvc", lambda: None)
+    monkeypatch.setenv("CLINFONCE_STATE_DIR", "set by train()")
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    yield lambda **changes: train(layout, tmp_path / "states", **changes)
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "both", "kept"])
+def test_a_damaged_file_is_passed_over(
+    layout: Layout,
+    tmp_path: Path,
+    here: Callable[..., None],
+    power_cut: Callable[[int, int], None],
+    capsys: pytest.CaptureFixture[str],
+    damage: str,
+) -> None:
+    here()
+    undisturbed = outputs(layout)
+    power_cut(3, 1)
+    with pytest.raises(RuntimeError, match="power cut"):
+        here()
+    (folder,) = (tmp_path / "states").iterdir()
+    damaged = {"both": ["state.pt", "state-before.pt"], "kept": ["kept-clusters-2.pt"]}
+    for name in damaged.get(damage, ["state.pt"]):
+        content = bytearray((folder / name).read_bytes())
+        if damage == "changed":
+            content[len(content) // 2] ^= 1
+        else:
+            del content[-100:]
+        (folder / name).write_bytes(content)
+    capsys.readouterr()
+    here()
+    said = " ".join(capsys.readouterr().err.split())
+    assert "damaged" in said
+    expected = {"cut": "epoch 3, step 1", "changed": "epoch 3, step 1"}
+    assert ("resuming from" in said) == (damage in expected)
+    assert expected.get(damage, "") in said
+    assert outputs(layout) == undisturbed
+
+
+def poisoned_steps(monkeypatch: pytest.MonkeyPatch, *poisoned: tuple[int, int]) -> list[float]:
+    """Sets a weight to NaN before those (epoch, step), each once; returns the learning rates of all steps."""
+    left, rates = list(poisoned), []
+    step = Trainer.train_step
+
+    def poisoning(trainer: Trainer, *arguments: Any) -> torch.Tensor:
+        place = (trainer.progress.epoch, trainer.progress.step)
+        if place in left:
+            left.remove(place)
+            next(trainer.network.parameters()).data.fill_(float("nan"))
+        rates.append(trainer._learning_rate(trainer.progress.step))
+        return step(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "train_step", poisoning)
+    return rates
+
+
+def test_a_loss_that_is_not_finite_goes_back_once_with_a_lower_rate(
+    layout: Layout,
+    here: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rates = poisoned_steps(monkeypatch, (2, 1))
+    here(warmup_fraction=0.0, nonfinite_rate_factor=0.5)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the loss was not finite in epoch 3: back to epoch 3, step 1, with the learning rate" in said
+    first_time, second_time = rates[8:12], rates[12:16]
+    assert second_time == pytest.approx([rate / 2 for rate in first_time])
+    history = pd.read_csv(layout.encoder("chosen") / "history.csv")
+    assert history["epoch"].tolist() == [1, 2, 3, 4]
+    assert history["loss"].notna().all()
+
+
+def test_the_first_epoch_goes_back_to_the_start(
+    here: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poisoned_steps(monkeypatch, (0, 2))
+    here()
+    assert "back to epoch 1, step 1" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_second_time_it_stops_with_a_sentence(
+    layout: Layout, here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned_steps(monkeypatch, (1, 0), (2, 0))
+    with pytest.raises(UserError, match=r"not finite in epoch 3, after going back once.*lower pretrain"):
+        here()
+    assert not layout.encoder("chosen").exists()
+
+
+def test_a_long_epoch_is_saved_within(
+    here: Callable[..., None],
+    power_cut: Callable[[int, int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY_SECONDS", 0)
+    power_cut(1, 1)
+    with pytest.raises(RuntimeError, match="power cut"):
+        here()
+    here()
+    assert "resuming from epoch 2, step 2" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_full_memory_is_told_with_what_fits(
+    here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = loop.Network.forward
+
+    def small(self: loop.Network, images: torch.Tensor) -> Any:
+        if self.training and len(images) > 4:
+            raise torch.OutOfMemoryError
+        return network(self, images)
+
+    monkeypatch.setattr(loop.Network, "forward", small)
+    with pytest.raises(UserError, match=r"hold 4 images of 12 pixels a step: set pretrain.micro_batch=2"):
+        here()
+    here(micro_batch=2)
+
+
+def test_a_disk_that_is_full_is_not_silent(
+    here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_self: StateFolder, _state: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(StateFolder, "_replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        here()

@@ -1,0 +1,402 @@
+"""Every feed yields what indexing the decoded tensor yields, and the streamed one holds little of it."""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pipeline.errors import UserError
+from pipeline.schema import images_schema
+from pipeline.store import PixelStore, load_pixels
+from pipeline.training import feed as feed_module
+from pipeline.training.feed import Feed, available_host_memory, choose_feed
+from pipeline.training.feeds import streamed
+from pipeline.training.feeds.ahead import AHEAD, made_ahead
+from pipeline.training.feeds.memory import HostFeed, ResidentFeed
+from pipeline.training.feeds.streamed import GroupReader, RowGroups, StreamedFeed, moving_shuffle, plan_steps
+from support import png
+
+CPU = torch.device("cpu")
+DEVICES = [CPU] + [torch.device("cuda")] * torch.cuda.is_available()
+READ = {"id", "image", "width", "height"}
+
+SHARDS = [[5, 1, 7], [3], [2, 6, 4]]
+"""Rows of each row group of each shard."""
+ROWS = 28
+
+
+def write_split(folder: Path, shards: Sequence[Sequence[int]]) -> Path:
+    """Images of many sizes, panoramas among them, in row groups of the given lengths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    schema, row = images_schema([]), 0
+    for number, groups in enumerate(shards):
+        path = folder / f"train-{number:05d}-of-{len(shards):05d}.parquet"
+        with pq.ParquetWriter(path, schema) as writer:
+            for rows in groups:
+                images = [stored_image(row + offset) for offset in range(rows)]
+                writer.write_table(pa.Table.from_pylist(images, schema=schema), row_group_size=rows)
+                row += rows
+    return folder
+
+
+def stored_image(row: int) -> dict[str, object]:
+    width, height = 4 + row % 5, 4 + row * 7 % 11
+    encoded = {"bytes": png(row, width, height), "path": f"{row}.png"}
+    return {"id": f"image {row}", "image": encoded, "label": "cat", "width": width, "height": height}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_split(tmp_path_factory.mktemp("images"), SHARDS)
+
+
+@pytest.fixture(scope="module")
+def store(images: Path) -> PixelStore:
+    return load_pixels(images, "train")
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) == before
+
+
+def resident(images: Path, positions: Sequence[int], device: torch.device) -> Feed:
+    return ResidentFeed(load_pixels(images, "train").select(list(positions)), device)
+
+
+def host(images: Path, positions: Sequence[int], device: torch.device) -> Feed:
+    return HostFeed(load_pixels(images, "train").select(list(positions)), device)
+
+
+def from_shards(images: Path, positions: Sequence[int], device: torch.device) -> Feed:
+    return StreamedFeed(images, "train", positions, device, buffer_rows=6)
+
+
+FEEDS = [resident, host, from_shards]
+Build = Callable[[Path, Sequence[int], torch.device], Feed]
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("build", FEEDS)
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@settings(deadline=None, max_examples=25)
+@given(data=st.data())
+def test_batches_are_those_of_the_store(
+    images: Path, store: PixelStore, build: Build, device: torch.device, data: st.DataObject
+) -> None:
+    rows = data.draw(st.lists(st.integers(0, ROWS - 1), min_size=1, unique=True))
+    batch = st.lists(st.integers(0, len(rows) - 1), max_size=9)
+    wanted = [torch.tensor(one, dtype=torch.int64) for one in data.draw(st.lists(batch, max_size=8))]
+    feed = build(images, rows, device)
+    expected = store.select(rows)
+    assert (feed.ids, len(feed)) == (expected.ids, len(rows))
+    yielded = list(feed.batches(wanted))
+    assert len(yielded) == len(wanted)
+    for positions_B, (canvas_BCHW, sizes_B2) in zip(wanted, yielded, strict=True):
+        assert canvas_BCHW.device.type == sizes_B2.device.type == device.type
+        assert (canvas_BCHW.dtype, sizes_B2.dtype) == (torch.uint8, torch.int64)
+        assert torch.equal(canvas_BCHW.cpu(), expected.canvas_NCHW[positions_B])
+        assert torch.equal(sizes_B2.cpu(), expected.sizes_N2[positions_B])
+
+
+@pytest.mark.parametrize("build", FEEDS)
+def test_an_epoch_is_a_permutation_that_follows_from_its_seed(images: Path, build: Build) -> None:
+    feed = build(images, range(ROWS), CPU)
+    order_N = feed.shuffled(seeded(1))
+    assert (order_N.dtype, order_N.device) == (torch.int64, CPU)
+    assert sorted(order_N.tolist()) == list(range(ROWS))
+    assert torch.equal(order_N, feed.shuffled(seeded(1)))
+    assert not torch.equal(order_N, feed.shuffled(seeded(2)))
+
+
+@pytest.mark.parametrize("build", [resident, host])
+def test_feeds_in_memory_share_one_order(images: Path, build: Build) -> None:
+    order_N = build(images, range(ROWS), CPU).shuffled(seeded(3))
+    assert torch.equal(order_N, torch.randperm(ROWS, generator=seeded(3)))
+
+
+@pytest.mark.parametrize("build", FEEDS)
+def test_a_feed_that_is_closed_early_ends_its_threads(images: Path, build: Build) -> None:
+    before = set(threading.enumerate())
+    feed = build(images, range(ROWS), CPU)
+    wanted = list(feed.shuffled(seeded(0)).split(2))
+    with closing(feed.batches(wanted)):
+        pass
+    batches = feed.batches(wanted)
+    next(batches)
+    assert (set(threading.enumerate()) == before) == (build is resident)
+    batches.close()
+    assert set(threading.enumerate()) == before
+
+
+def test_an_image_that_cannot_be_decoded_is_told_where_batches_are_taken(tmp_path: Path) -> None:
+    schema = images_schema([])
+    broken = stored_image(1) | {"image": {"bytes": b"no image", "path": "1.png"}}
+    table = pa.Table.from_pylist([stored_image(0), broken], schema=schema)
+    pq.write_table(table, tmp_path / "train-00000-of-00001.parquet")
+    batches = StreamedFeed(tmp_path, "train", None, CPU).batches(list(torch.arange(2).split(1)))
+    next(batches)
+    with pytest.raises(OSError, match="cannot identify image file"):
+        next(batches)
+
+
+def test_work_ahead_is_in_order_and_bounded() -> None:
+    made: list[int] = []
+
+    def square(number: int) -> int:
+        made.append(number)
+        return number**2
+
+    with closing(made_ahead(square, count())) as squares:
+        assert [next(squares) for _ in range(5)] == [0, 1, 4, 9, 16]
+        settle(lambda: len(made) == 5 + AHEAD)
+    assert made == list(range(5 + AHEAD))
+
+
+def test_work_that_has_not_begun_is_dropped_on_closing() -> None:
+    begun: list[int] = []
+
+    def slowly(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.2 * (number > 0))
+
+    results = made_ahead(slowly, count())
+    next(results)
+    results.close()
+    assert len(begun) < 1 + AHEAD
+
+
+def settle(reached: Callable[[], bool]) -> None:
+    """Waits for what other threads shall reach, and a moment longer, in which they might pass it."""
+    deadline = time.monotonic() + 5
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.05)
+
+
+def test_only_the_batches_under_way_are_decoded(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    real = streamed.decode_middle
+
+    def spy(*arguments: object) -> object:
+        decoded.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(streamed, "decode_middle", spy)
+    feed = from_shards(images, range(ROWS), CPU)
+    # Each image twice in its batch, and decoded once.
+    wanted = [positions_B.repeat(2) for positions_B in feed.shuffled(seeded(0)).split(2)]
+    with closing(feed.batches(wanted)) as batches:
+        for taken in range(1, 4):
+            next(batches)
+            settle(lambda: len(decoded) == 2 * (taken + AHEAD))  # noqa: B023 - called at once
+            assert len(decoded) == 2 * (taken + AHEAD)
+
+
+@pytest.mark.parametrize("positions", [None, [27, 3, 4, 12, 13, 5, 26, 0]])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_epoch_reads_each_row_group_once(
+    images: Path, positions: list[int] | None, shuffle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: Counter[int] = Counter()
+    real = RowGroups.read
+
+    def spy(groups: RowGroups, group: int, rows: np.ndarray) -> object:
+        reads[group] += 1
+        return real(groups, group, rows)
+
+    monkeypatch.setattr(RowGroups, "read", spy)
+    feed = StreamedFeed(images, "train", positions, CPU, buffer_rows=6)
+    order_N = feed.shuffled(seeded(4)) if shuffle else torch.tensor(np.argsort(positions or range(ROWS)))
+    assert sum(len(sizes) for _, sizes in feed.batches(order_N.split(3))) == len(feed)
+    rows = range(ROWS) if positions is None else positions
+    assert reads == dict.fromkeys(RowGroups(images, "train").of(np.array(rows)).tolist(), 1)
+
+
+group_sizes = st.lists(st.integers(1, 9), min_size=1, max_size=30)
+
+
+class FakeGroups(RowGroups):
+    """Row groups of the given lengths that no file holds."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self._start_G = np.cumsum([0, *sizes])
+        self.reads: Counter[int] = Counter()
+
+    def encoded(self, group: int) -> dict[int, bytes]:
+        self.reads[group] += 1
+        return {row: str(row).encode() for row in self.rows(group)}
+
+
+def most_held(reader: GroupReader, wanted: Sequence[Tensor], row_N: np.ndarray, groups: RowGroups) -> int:
+    """Steps through the plan, checks what is read, and returns the most rows held between two steps."""
+    most = 0
+    for positions_B, step in zip(wanted, plan_steps(wanted, row_N, groups), strict=True):
+        found = reader(step)
+        assert {row: str(row).encode() for row in row_N[positions_B.numpy()].tolist()} == found
+        most = max(most, sum(len(images) for images in reader.held.values()))
+    return most
+
+
+@settings(deadline=None)
+@given(group_sizes, st.integers(0, 40), st.integers(1, 20), st.integers(0, 999))
+def test_the_shuffled_order_is_read_once_within_the_buffer(
+    sizes: list[int], buffer_rows: int, batch: int, seed: int
+) -> None:
+    groups, row_N = FakeGroups(sizes), np.arange(sum(sizes))
+    order_N = moving_shuffle(torch.from_numpy(groups.of(row_N)), buffer_rows, seeded(seed))
+    assert sorted(order_N.tolist()) == list(range(sum(sizes)))
+    reader = GroupReader(groups.encoded, buffer_rows + 2 * max(sizes))
+    assert most_held(reader, order_N.split(batch), row_N, groups) <= buffer_rows + 2 * max(sizes)
+    assert groups.reads == dict.fromkeys(range(len(sizes)), 1)
+    assert not reader.held
+
+
+@settings(deadline=None)
+@given(group_sizes, st.integers(0, 40), st.data())
+def test_any_order_is_held_within_the_capacity(sizes: list[int], capacity: int, data: st.DataObject) -> None:
+    groups, row_N = FakeGroups(sizes), np.arange(sum(sizes))
+    batch = st.lists(st.integers(0, sum(sizes) - 1), min_size=1, max_size=8)
+    wanted = [torch.tensor(one) for one in data.draw(st.lists(batch, max_size=12))]
+    reader = GroupReader(groups.encoded, capacity)
+    assert most_held(reader, wanted, row_N, groups) <= capacity
+
+
+def test_the_group_that_is_needed_last_gives_way() -> None:
+    groups, row_N = FakeGroups([2, 2, 2]), np.arange(6)
+    # Room for two groups: when 2 comes, 0 is the one to go, though 1 was used longer ago.
+    wanted = [torch.tensor([row]) for row in (2, 0, 4, 3, 5, 1)]
+    most_held(GroupReader(groups.encoded, 4), wanted, row_N, groups)
+    assert groups.reads == {0: 2, 1: 1, 2: 1}
+
+
+def test_the_streamed_order_mixes_row_groups() -> None:
+    rows, groups, buffer_rows = 16, 256, 128
+    group_N = torch.arange(groups).repeat_interleave(rows)
+
+    def spread(buffer_rows: int) -> float:
+        """The mean over groups of the standard deviation of where the group's images come."""
+        place_N = moving_shuffle(group_N, buffer_rows, seeded(0)).argsort().double()
+        return float(place_N.view(groups, rows).std(dim=1).mean())
+
+    # An even delay of 0 to 128 has the deviation 128 / sqrt(12) = 37; a group in one piece has 4.8.
+    assert spread(0) == pytest.approx(4.76, abs=0.01)
+    assert 35 < spread(buffer_rows) < 40
+    order_N = moving_shuffle(group_N, buffer_rows, seeded(0))
+    # Two random rows are N / 3 apart on average, as are a row's old and new place after any full shuffle.
+    displacement = (order_N - torch.arange(len(order_N))).abs().double().mean() / len(order_N)
+    assert displacement == pytest.approx(1 / 3, abs=0.04)
+    in_a_batch = [len(group_N[positions_B].unique()) for positions_B in order_N.split(32)]
+    assert 8 <= np.mean(in_a_batch) <= (buffer_rows + 32) / rows + 1
+    same = (group_N[order_N][1:] == group_N[order_N][:-1]).double().mean()
+    assert 0.07 < same < 0.2
+
+
+@pytest.mark.parametrize(
+    ("host_images", "device_images", "kind"),
+    [
+        (56, 56, ResidentFeed),
+        (56, 55, HostFeed),
+        (55, 55, StreamedFeed),
+        (55, 999, StreamedFeed),
+        (56, None, ResidentFeed),
+    ],
+)
+def test_the_feed_is_chosen_by_size(
+    images: Path, store: PixelStore, host_images: int, device_images: int | None, kind: type
+) -> None:
+    one = store.canvas_NCHW[0].nbytes
+    feed = choose_feed(
+        images,
+        "train",
+        None,
+        CPU,
+        host_memory_bytes=host_images * one,
+        device_memory_bytes=None if device_images is None else device_images * one,
+    )
+    assert type(feed) is kind
+    assert feed.ids == store.ids
+
+
+@pytest.mark.parametrize(
+    ("named", "kind", "title"),
+    [
+        ("resident", ResidentFeed, "0.0 MB of pixels resident on the CPU"),
+        ("host", HostFeed, "0.0 MB of pixels in host memory, sent to the CPU"),
+        ("streamed", StreamedFeed, "0.0 MB of pixels streamed from 7 row groups"),
+    ],
+)
+def test_the_environment_overrides_the_choice(
+    images: Path, store: PixelStore, named: str, kind: type, title: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLINFONCE_FEED", named)
+    feed = choose_feed(
+        images, "train", [4, 20, 3], CPU, host_memory_bytes=1 if kind is not StreamedFeed else 10**9
+    )
+    assert type(feed) is kind
+    assert feed.title == title
+    assert feed.ids == [store.ids[row] for row in (4, 20, 3)]
+
+
+def test_a_feed_that_is_none_is_refused(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLINFONCE_FEED", "disk")
+    with pytest.raises(UserError, match="CLINFONCE_FEED=disk is no feed: use resident, host, streamed"):
+        choose_feed(images, "train", None, CPU)
+
+
+def test_the_machine_tells_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < available_host_memory() <= every
+
+    class Nowhere:
+        def __init__(self, *_: str) -> None:
+            raise FileNotFoundError
+
+    monkeypatch.setattr(feed_module, "Path", Nowhere)
+    assert available_host_memory() == every
+
+
+@pytest.mark.parametrize("named", ["resident", "host", "streamed"])
+def test_labels_are_not_read(tmp_path: Path, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = write_split(tmp_path, SHARDS)
+    expected = load_pixels(images, "train")
+    shards = sorted(images.glob("*.parquet"))
+    for shard in shards:
+        blank_out_all_but(READ, shard)
+        for column in set(images_schema([]).names) - READ:
+            with pytest.raises(OSError, match=r"deserialize|header|page"):
+                pq.read_table(shard, columns=[column])
+    monkeypatch.setenv("CLINFONCE_FEED", named)
+    feed = choose_feed(images, "train", None, CPU)
+    ((canvas_BCHW, _),) = feed.batches([torch.arange(ROWS)])
+    assert torch.equal(canvas_BCHW, expected.canvas_NCHW)
+
+
+def blank_out_all_but(kept: set[str], shard: Path) -> None:
+    """Overwrites the other columns' pages, so that no reader can decode them."""
+    footer, content = pq.read_metadata(shard), bytearray(shard.read_bytes())
+    for group in range(footer.num_row_groups):
+        for index in range(footer.num_columns):
+            column = footer.row_group(group).column(index)
+            if column.path_in_schema.split(".")[0] not in kept:
+                start = column.dictionary_page_offset or column.data_page_offset
+                content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    shard.write_bytes(content)

@@ -1,0 +1,56 @@
+"""Signs of life against their definitions, and what they say of a collapse."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.training.health import alignment, collapse, rankme, signs_of_life, uniformity
+
+
+def drawn(count: int, dim: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(count, dim, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(50, 8), (8, 50), (20, 20)])
+def test_rankme_is_the_entropy_of_singular_values(shape: tuple[int, int]) -> None:
+    features = drawn(*shape)
+    values = np.linalg.svd(features.double().numpy(), compute_uv=False)
+    shares = values / values.sum()
+    expected = math.exp(-(shares * np.log(shares)).sum())
+    assert float(rankme(features)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_rankme_of_orthogonal_and_of_parallel_features() -> None:
+    assert float(rankme(torch.eye(6).repeat(5, 1))) == pytest.approx(6, rel=1e-5)
+    assert float(rankme(drawn(40, 1) * torch.ones(1, 7))) == pytest.approx(1, abs=0.02)
+    assert math.isfinite(float(rankme(torch.zeros(4, 3))))
+
+
+def test_alignment_and_uniformity_are_their_definitions() -> None:
+    first, second = drawn(12, 5), drawn(12, 5, seed=1)
+    unit = [[row / row.norm() for row in views] for views in (first, second)]
+    distances = [float((a - b).square().sum()) for a, b in zip(*unit, strict=True)]
+    assert float(alignment(first, second)) == pytest.approx(sum(distances) / 12, rel=1e-5)
+    kernel = [
+        math.exp(-2 * float((a - b).square().sum()))
+        for i, a in enumerate(unit[0])
+        for j, b in enumerate(unit[0])
+        if i != j
+    ]
+    assert float(uniformity(first)) == pytest.approx(math.log(sum(kernel) / len(kernel)), rel=1e-4)
+    assert float(alignment(first, 3 * first)) == pytest.approx(0, abs=1e-10)
+
+
+def test_a_collapse_is_told_and_a_spread_is_not() -> None:
+    spread = drawn(200, 16), drawn(200, 16, seed=1)
+    assert collapse(signs_of_life(spread, spread)) is None
+    point = torch.ones(200, 16) + 1e-3 * spread[0], torch.ones(200, 16) + 1e-3 * spread[1]
+    sentence = collapse(signs_of_life(spread, point))
+    assert sentence is not None
+    assert "nearly the same embedding" in sentence
+    line = spread[0][:, :1] * torch.ones(1, 16), spread[1][:, :1] * torch.ones(1, 16)
+    sentence = collapse(signs_of_life(line, spread))
+    assert sentence is not None
+    assert "on a line" in sentence
