@@ -56,7 +56,8 @@ def joined_ranks() -> Iterator[tuple[Ranks, torch.device]]:
 
 
 def _launched() -> bool:
-    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
+    # SLURM_NTASKS also stands in the environment of a batch script, which is one process.
+    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1"))) > 1
 
 
 def _wanted_processes() -> int:
@@ -72,7 +73,7 @@ def _translate_slurm() -> None:
     """srun says where a task stands in variables of its own; torch reads torchrun's."""
     if "WORLD_SIZE" in os.environ or not _launched():
         return
-    slurm = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"}
+    slurm = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}
     for name, slurms_name in slurm.items():
         os.environ[name] = os.environ[slurms_name]
     if "MASTER_ADDR" not in os.environ:
