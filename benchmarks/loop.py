@@ -6,6 +6,7 @@ uv run --group bench python -m benchmarks.loop
 from collections.abc import Callable
 from functools import partial
 from statistics import median
+from typing import Annotated
 
 import torch
 import typer
@@ -19,6 +20,7 @@ CPU = torch.device("cpu")
 
 
 def measure(
+    sizes: Annotated[list[int], typer.Option("--size")] = [32, 64],  # noqa: B006 - typer's way
     images: int = 1024,
     batch: int = 128,
     steps: int = 4,
@@ -28,7 +30,7 @@ def measure(
 ) -> None:
     """ResNet-18 at 32 and 64 pixels. Peers in float32 and contiguous, as their examples ship them."""
     outcome = Outcome("loop")
-    for size in (32, 64):
+    for size in sizes:
         _compare(size, images, batch, steps, rounds, most_workers, outcome)
     outcome.tell(as_json)
 
