@@ -3,11 +3,9 @@
 uv run python -m benchmarks.stream
 """
 
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,6 @@ import pyarrow.parquet as pq
 import typer
 
 from benchmarks.harness import Goal, JsonFlag, Outcome
-from pipeline.statistics.command import tally_columns
-from pipeline.statistics.information import Information
-from pipeline.statistics.tables import open_table
 
 
 def measure(largest: int = 100_000_000, as_json: JsonFlag = False) -> None:
@@ -28,7 +23,7 @@ def measure(largest: int = 100_000_000, as_json: JsonFlag = False) -> None:
         for rows in (largest // 100, largest // 10, largest // 3, largest):
             path = Path(folder) / "rows.parquet"
             _write_rows(path, rows)
-            program = f"from benchmarks.stream import count; count({str(path)!r})"
+            program = f"from benchmarks.counting import count; count({str(path)!r})"
             counted = subprocess.run(
                 [sys.executable, "-c", program], capture_output=True, text=True, check=True
             )
@@ -58,16 +53,6 @@ def _write_rows(path: Path, rows: int, at_once: int = 1_000_000) -> None:
             names = cluster_names.take(pa.array(generator.integers(0, 1_000, size)))
             labels = pa.array(generator.integers(0, 100, size))
             writer.write_table(pa.table({"cluster": names, "label": labels}, schema))
-
-
-def count(path: str) -> None:
-    start = time.perf_counter()
-    tally = tally_columns(open_table(Path(path)), "label", ["cluster"])["cluster"]
-    information = Information(tally.labelled).mutual_information_bits
-    seconds = time.perf_counter() - start
-    assert tally.labelled.rows == tally.rows
-    assert information < 0.01 + 1e5 / tally.rows  # drawn independently: what is there is the plug-in bias
-    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
 
 
 if __name__ == "__main__":
