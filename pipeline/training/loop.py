@@ -218,7 +218,7 @@ class Trainer:
             )
 
         try:
-            result = self.step.run(views, clusters_B)
+            loss = self.step.run(views, clusters_B)
         except torch.OutOfMemoryError:
             fits = largest_that_fits(
                 lambda micro_batch: self._step_of(micro_batch).run(views, clusters_B),
@@ -229,8 +229,8 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
-        self.loss_sum += result.loss
-        return result.loss
+        self.loss_sum += loss
+        return loss
 
     def _step_of(self, micro_batch: int) -> Step:
         return Step(

@@ -5,7 +5,6 @@ Shape letters: B images of a batch (the global one, or this rank's share of it),
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +20,6 @@ which B are first views and then B second ones."""
 
 Part = tuple[Tensor, Tensor]
 """(rows, places) of a micro-batch's views on this rank."""
-
-
-@dataclass(frozen=True)
-class StepResult:
-    loss: Tensor
-    """Of the global batch, the same on every rank."""
-    features_ND: Tensor
-    outputs_ND: Tensor
-    """Of this rank's first views, then of its second ones."""
 
 
 class Step:
@@ -58,8 +48,8 @@ class Step:
             places = torch.cat([part, part + batch_size])
             self._parts.append((torch.cat([rows, rows + own]).to(device), places.to(device)))
 
-    def run(self, views: Views, clusters_B: Tensor) -> StepResult:
-        """Leaves in the parameters' `grad` the gradient of the global batch's loss.
+    def run(self, views: Views, clusters_B: Tensor) -> Tensor:
+        """The global batch's loss, the same on every rank; its gradient is left in the parameters' `grad`.
 
         `clusters_B` are the clusters of this rank's images, in the order of `places_B`.
         """
@@ -67,27 +57,26 @@ class Step:
             return self._in_one(views(*self._parts[0]), clusters_B)
         return self._in_parts(views, clusters_B)
 
-    def _in_one(self, views: Tensor, clusters_B: Tensor) -> StepResult:
+    def _in_one(self, views: Tensor, clusters_B: Tensor) -> Tensor:
         with self._autocast:
-            features, outputs = self._network(views)
+            _, outputs = self._network(views)
         loss = self._loss(outputs, clusters_B)
         # The ranks' gradients are averaged, and each holds what flows through its own views alone: their
         # sum is the gradient of the loss, hence the factor.
         (loss * self._ranks.count).backward()
-        return StepResult(loss.detach(), features, outputs.detach())
+        return loss.detach()
 
-    def _in_parts(self, views: Views, clusters_B: Tensor) -> StepResult:
+    def _in_parts(self, views: Views, clusters_B: Tensor) -> Tensor:
         """The loss of the whole batch in the memory of a part (Gao et al., arXiv 2101.06983).
 
         The first pass keeps outputs alone; the loss gives their gradients; the second pass sends each
         part's gradients back through the encoder.
         """
-        features, outputs = [], []
+        outputs = []
         with torch.no_grad(), frozen_statistics(self._network):
             for part in self._parts:
                 with self._autocast:
-                    part_features, part_outputs = self._network(views(*part))
-                features.append(part_features)
+                    _, part_outputs = self._network(views(*part))
                 outputs.append(part_outputs)
         leaf = _first_then_second(outputs).requires_grad_()
         loss = self._loss(leaf, clusters_B)
@@ -98,7 +87,7 @@ class Step:
                 with self._autocast:
                     _, part_outputs = self._network(views(*part))
                 part_outputs.backward(part_gradient)
-        return StepResult(loss.detach(), _first_then_second(features), leaf.detach())
+        return loss.detach()
 
     def _loss(self, outputs: Tensor, clusters_B: Tensor) -> Tensor:
         return self._objective.loss(outputs, torch.cat([clusters_B, clusters_B]), self._ranks)

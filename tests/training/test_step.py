@@ -34,8 +34,8 @@ def views(rows: Tensor, places: Tensor) -> Tensor:
 
 def gradients(net: Network, micro_batch: int) -> tuple[float, dict[str, Tensor]]:
     step = Step(net, net.objective, ALONE, nullcontext(), CPU, batch_size=IMAGES, micro_batch=micro_batch)
-    result = step.run(views, torch.tensor([0, 0, 0, 1, 1, 2, 3, 4, 4, 4, 4, 5]))
-    return float(result.loss), {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    loss = step.run(views, torch.tensor([0, 0, 0, 1, 1, 2, 3, 4, 4, 4, 4, 5]))
+    return float(loss), {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.parametrize("micro_batch", [1, 3, 6])
