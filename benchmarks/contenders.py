@@ -7,10 +7,12 @@ examples do.
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torchvision
 from lightly.loss import NTXentLoss
 from lightly.transforms import SimCLRTransform
 from PIL import Image
@@ -31,6 +33,21 @@ from pipeline.training.params import PretrainParams
 
 TEMPERATURE, HEAD_DIM = 0.2, 128
 MEAN, DEVIATION = [0.5] * 3, [0.25] * 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all contenders train on what."""
+
+    arch: str
+    size: int
+    batch: int
+    device: torch.device
+    stem_stride: int | str = "auto"
+
+    @property
+    def stride(self) -> int:
+        return resolved_stem_stride(self.stem_stride, self.size)
 
 
 def encoded_images(count: int, size: int) -> list[bytes]:
@@ -56,25 +73,23 @@ def decoded(encoded: Sequence[bytes]) -> PixelStore:
 class Ours:
     """`pipeline.training.loop`, without its states on disk."""
 
-    def __init__(
-        self, store: PixelStore, arch: str, size: int, batch: int, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, setting: Setting, store: PixelStore, dtype: torch.dtype) -> None:
         params = PretrainParams.model_validate(
-            {"batch_size": batch, "epochs": 1000, "optimizer": "sgd", "learning_rate": 0.03}
+            {"batch_size": setting.batch, "epochs": 1000, "optimizer": "sgd", "learning_rate": 0.03}
             | {"temperature": TEMPERATURE, "augment": {"crop_scale_min": 0.08}}
         )
-        encoder = build_encoder(arch, resolved_stem_stride("auto", size))
+        encoder = build_encoder(setting.arch, setting.stride)
         self.trainer = Trainer(
             Network(encoder, ClInfoNCE(encoder.feature_dim, HEAD_DIM, TEMPERATURE)),
-            ResidentFeed(store, device),
+            ResidentFeed(store, setting.device),
             torch.arange(len(store)),
-            Normalizer(MEAN, DEVIATION, device),
+            Normalizer(MEAN, DEVIATION, setting.device),
             params,
-            image_size=size,
+            image_size=setting.size,
             recluster_settings=None,
             seed=0,
             dtype=dtype,
-            device=device,
+            device=setting.device,
             ranks=ALONE,
             title="benchmark",
         )
@@ -121,34 +136,35 @@ class Peer:
 
     def __init__(
         self,
+        setting: Setting,
         encoded: Sequence[bytes],
         transform: Callable[[Image.Image], Sequence[Tensor]],
         loss: Callable[[Tensor, Tensor], Tensor],
-        arch: str,
-        size: int,
-        batch: int,
         workers: int,
-        device: torch.device,
         *,
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
     ) -> None:
-        self.device, self.loss = device, loss
+        self.device, self.loss = setting.device, loss
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        self.autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-        encoder = build_encoder(arch, resolved_stem_stride("auto", size))
-        dim = encoder.feature_dim
+        self.autocast = torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+        encoder = torchvision.models.get_model(setting.arch, weights=None)
+        if setting.stride != 4:
+            encoder.conv1 = nn.Conv2d(3, 64, 3, setting.stride, padding=1, bias=False)
+            encoder.maxpool = nn.Identity()
+        dim = encoder.fc.in_features
+        encoder.fc = nn.Identity()
         head = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(inplace=True), nn.Linear(dim, HEAD_DIM))
-        self.network: Any = nn.Sequential(encoder, head).to(device).to(memory_format=self.format)
+        self.network: Any = nn.Sequential(encoder, head).to(self.device).to(memory_format=self.format)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.03, momentum=0.9, weight_decay=1e-4)
         self.loader = DataLoader(
             TwoViews(encoded, transform),
-            batch_size=batch,
+            batch_size=setting.batch,
             shuffle=True,
             drop_last=True,
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=device.type == "cuda",
+            pin_memory=self.device.type == "cuda",
         )
 
     def run(self, steps: int) -> None:
@@ -165,18 +181,14 @@ class Peer:
                     return
 
 
-def plain(
-    encoded: Sequence[bytes], arch: str, size: int, batch: int, workers: int, device: torch.device, **how: Any
-) -> Peer:
-    return Peer(encoded, torchvision_views(size), textbook_loss, arch, size, batch, workers, device, **how)
+def plain(setting: Setting, encoded: Sequence[bytes], workers: int, **how: Any) -> Peer:
+    return Peer(setting, encoded, torchvision_views(setting.size), textbook_loss, workers, **how)
 
 
-def lightlys(
-    encoded: Sequence[bytes], arch: str, size: int, batch: int, workers: int, device: torch.device, **how: Any
-) -> Peer:
+def lightlys(setting: Setting, encoded: Sequence[bytes], workers: int, **how: Any) -> Peer:
     # Without blur, as lightly's own CIFAR example and as ours here.
-    transform = SimCLRTransform(input_size=size, gaussian_blur=0.0)
-    return Peer(encoded, transform, NTXentLoss(TEMPERATURE), arch, size, batch, workers, device, **how)
+    transform = SimCLRTransform(input_size=setting.size, gaussian_blur=0.0)
+    return Peer(setting, encoded, transform, NTXentLoss(TEMPERATURE), workers, **how)
 
 
 def torchvision_views(size: int) -> Callable[[Image.Image], Sequence[Tensor]]:

@@ -12,7 +12,7 @@ import typer
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.contenders import HEAD_DIM, TEMPERATURE, Ours, decoded, encoded_images, lightlys
+from benchmarks.contenders import HEAD_DIM, TEMPERATURE, Ours, Setting, decoded, encoded_images, lightlys
 from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns
 from pipeline.augment import random_views
 from pipeline.devices import compute_dtype, pick_device
@@ -20,12 +20,8 @@ from pipeline.objectives.cl_infonce import cl_infonce_loss
 
 OURS, IN_PLACE, AUGMENTATION, LOSS, LIGHTLY = "loop", "batch in place", "augmentation", "loss", "lightly"
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "aten::item")
-SETTINGS = {
-    "resnet50 at 224": ("resnet50", 224, 256),
-    "resnet18 at 64": ("resnet18", 64, 512),
-    "resnet18 at 32": ("resnet18", 32, 1024),
-}
-TOY = {"resnet18 at 32, toy": ("resnet18", 32, 8)}
+GPU_SETTINGS = [("resnet50", 224, 256), ("resnet18", 64, 512), ("resnet18", 32, 1024)]
+TOY_SETTINGS = [("resnet18", 32, 8)]
 
 
 def measure(steps: int = 20, rounds: int = 3, workers: int = 16, as_json: JsonFlag = False) -> None:
@@ -33,29 +29,19 @@ def measure(steps: int = 20, rounds: int = 3, workers: int = 16, as_json: JsonFl
     device = pick_device()
     real = device.type == "cuda"
     outcome = Outcome("gpu")
-    for name, (arch, size, batch) in (SETTINGS if real else TOY).items():
-        _measure_one(
-            name, arch, size, batch, device, steps if real else 2, rounds, workers if real else 0, outcome
-        )
+    for arch, size, batch in GPU_SETTINGS if real else TOY_SETTINGS:
+        setting = Setting(arch, size, batch, device)
+        _measure_one(setting, steps if real else 2, rounds, workers if real else 0, outcome)
     outcome.tell(as_json)
 
 
-def _measure_one(
-    name: str,
-    arch: str,
-    size: int,
-    batch: int,
-    device: torch.device,
-    steps: int,
-    rounds: int,
-    workers: int,
-    outcome: Outcome,
-) -> None:
+def _measure_one(setting: Setting, steps: int, rounds: int, workers: int, outcome: Outcome) -> None:
+    size, batch, device = setting.size, setting.batch, setting.device
+    name = f"{setting.arch} at {size}"
+    dtype = compute_dtype("auto", device)
     encoded = encoded_images(4 * batch, 256 if size == 224 else size)
-    ours = Ours(decoded(encoded), arch, size, batch, device, compute_dtype("auto", device))
-    peer = lightlys(
-        encoded, arch, size, batch, workers, device, dtype=compute_dtype("auto", device), channels_last=True
-    )
+    ours = Ours(setting, decoded(encoded), dtype)
+    peer = lightlys(setting, encoded, workers, dtype=dtype, channels_last=True)
     plan = ours.trainer.plan(0)
     canvas, sizes = next(ours.trainer.feed.batches(plan.wanted[:1]))
     both = torch.cat([canvas, canvas]), torch.cat([sizes, sizes])
@@ -95,7 +81,7 @@ def _measure_one(
         Goal(f"{name}: the loss's share of a step", seconds[LOSS] / seconds[OURS], 0.01, at_least=False),
         Goal(f"{name}: host waits a step", waits / 3, 0, at_least=False),
     ]
-    if arch == "resnet50":
+    if setting.arch == "resnet50":
         outcome.goals.append(Goal(f"{name}: views/s", views / seconds[OURS], 3300))
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.contenders import Ours, Peer, decoded, encoded_images, lightlys, plain
+from benchmarks.contenders import Ours, Peer, Setting, decoded, encoded_images, lightlys, plain
 from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
 from pipeline.devices import compute_dtype
 
@@ -21,6 +21,9 @@ CPU = torch.device("cpu")
 
 def measure(
     sizes: Annotated[list[int], typer.Option("--size")] = [32, 64],  # noqa: B006 - typer's way
+    papers_stem: Annotated[
+        bool, typer.Option(help="3x3 first layer, stride 1 or 2; else the ResNet is torchvision's as it is")
+    ] = False,
     images: int = 1024,
     batch: int = 128,
     steps: int = 4,
@@ -31,17 +34,18 @@ def measure(
     """ResNet-18 at 32 and 64 pixels. Peers in float32 and contiguous, as their examples ship them."""
     outcome = Outcome("loop")
     for size in sizes:
-        _compare(size, images, batch, steps, rounds, most_workers, outcome)
+        setting = Setting("resnet18", size, batch, CPU, "auto" if papers_stem else 4)
+        _compare(setting, images, steps, rounds, most_workers, outcome)
     outcome.tell(as_json)
 
 
 def _compare(
-    size: int, images: int, batch: int, steps: int, rounds: int, most_workers: int, outcome: Outcome
+    setting: Setting, images: int, steps: int, rounds: int, most_workers: int, outcome: Outcome
 ) -> None:
+    size, batch = setting.size, setting.batch
     encoded = encoded_images(images, size)
     store = decoded(encoded)
-    ours = partial(Ours, store, "resnet18", size, batch, CPU)
-    fast, equal = ours(compute_dtype("auto", CPU)), ours(torch.float32)
+    fast, equal = Ours(setting, store, compute_dtype("auto", CPU)), Ours(setting, store, torch.float32)
     runs: dict[str, Callable[[], object]] = {
         OURS: lambda: fast.run(steps),
         IN_PLACE: lambda: fast.run_in_place(steps),
@@ -51,10 +55,10 @@ def _compare(
     as_shipped, as_ours = [], []
     for name, peer in peers.items():
         for workers in range(most_workers + 1):
-            shipped = peer(encoded, "resnet18", size, batch, workers, CPU)
+            shipped = peer(setting, encoded, workers)
             runs[f"{name}, {workers} workers"] = partial(shipped.run, steps)
             as_shipped.append(f"{name}, {workers} workers")
-            alike = peer(encoded, "resnet18", size, batch, workers, CPU, channels_last=True)
+            alike = peer(setting, encoded, workers, channels_last=True)
             runs[f"{name}, {workers} workers, channels-last"] = partial(alike.run, steps)
             as_ours.append(f"{name}, {workers} workers, channels-last")
     seconds = in_turns(runs, rounds)

@@ -283,6 +283,16 @@ def adjust_hue(images_NCSS: Tensor, turn_N111: Tensor) -> Tensor:
 
 def blur(images_NCSS: Tensor, sigma_N111: Tensor) -> Tensor:
     """Gaussian blur of `sigma_N111` pixels with reflected borders; an image of sigma 0 stays as it is."""
+    if images_NCSS.device.type != "cpu":
+        return _blurred(images_NCSS, sigma_N111)
+    # Another device would make the host wait for how many these are.
+    chosen = sigma_N111.flatten().nonzero()[:, 0]
+    if len(chosen):
+        images_NCSS[chosen] = _blurred(images_NCSS[chosen], sigma_N111[chosen])
+    return images_NCSS
+
+
+def _blurred(images_NCSS: Tensor, sigma_N111: Tensor) -> Tensor:
     channels, size = images_NCSS.shape[1], images_NCSS.shape[-1]
     reach = blur_kernel_size(size) // 2
     offsets_K = torch.arange(-reach, reach + 1, dtype=torch.int32, device=images_NCSS.device)

@@ -1,7 +1,11 @@
 """torchvision ResNets whose first layers suit the image size."""
 
+from typing import cast
+
+import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def resolved_stem_stride(stem_stride: int | str, image_size: int) -> int:
@@ -25,6 +29,7 @@ def build_encoder(name: str, stem_stride: int) -> "Encoder":
         backbone.conv1 = nn.Conv2d(3, width, kernel_size=3, stride=stem_stride, padding=1, bias=False)
         nn.init.kaiming_normal_(backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
         backbone.maxpool = nn.Identity()
+    _serve_small_maps(backbone)
     return Encoder(backbone, feature_dim)
 
 
@@ -39,3 +44,56 @@ class Encoder(nn.Module):
     def forward(self, images_NCSS: Tensor) -> Tensor:
         features_ND: Tensor = self.backbone(images_NCSS)
         return features_ND
+
+
+class SmallMapConv2d(nn.Conv2d):
+    """A convolution that is one matrix product where its kernel covers the whole image from every position.
+
+    So it is in the last stages of a ResNet with torchvision's stem and images of 32 or 64 pixels, 2 x 2 or
+    1 x 1 by then. A convolution would spend most of a CPU's time on taps that see padding alone.
+    """
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        height, width = images_NCHW.shape[2:]
+        rows, columns = self._crops(height, axis=0), self._crops(width, axis=1)
+        if not (rows and columns):
+            return super().forward(images_NCHW)
+        # Channels last, as training has both, only the crops are copied, and in the type of the product.
+        weight_OHWC = _in_autocast_type(self.weight).permute(0, 2, 3, 1)
+        crops = [weight_OHWC[:, row, column] for row in rows for column in columns]
+        pixels_NP = images_NCHW.permute(0, 2, 3, 1).flatten(1)
+        outputs_NQ = functional.linear(pixels_NP, torch.stack(crops).flatten(0, 1).flatten(1))
+        outputs_NHWC: Tensor = outputs_NQ.unflatten(1, (len(rows), len(columns), -1))
+        return outputs_NHWC.permute(0, 3, 1, 2)
+
+    def _crops(self, length: int, axis: int) -> list[slice]:
+        """For each output position the taps that see the image; none if one does not see all of it."""
+        kernel, padding, stride = self.kernel_size[axis], int(self.padding[axis]), self.stride[axis]
+        starts = range(padding, padding - 1 - (length + 2 * padding - kernel), -stride)
+        if min(starts) < 0 or max(starts) + length > kernel:
+            return []
+        return [slice(start, start + length) for start in starts]
+
+
+def _in_autocast_type(values: Tensor) -> Tensor:
+    kind = values.device.type
+    return values.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else values
+
+
+def _serve_small_maps(backbone: nn.Module) -> None:
+    """Makes each convolution with a kernel above 1 x 1 a `SmallMapConv2d` with its weights."""
+    for parent in list(backbone.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.Conv2d and child.kernel_size != (1, 1) and child.groups == 1:
+                # On no device, so that the global generator draws nothing for weights that are given.
+                made = SmallMapConv2d(
+                    child.in_channels,
+                    child.out_channels,
+                    cast(tuple[int, int], child.kernel_size),
+                    cast(tuple[int, int], child.stride),
+                    cast(tuple[int, int], child.padding),
+                    bias=False,
+                    device="meta",
+                )
+                made.weight = child.weight
+                setattr(parent, name, made)

@@ -1,8 +1,11 @@
 import pytest
 import torch
 import torchvision
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
 
-from pipeline.encoders import build_encoder, resolved_stem_stride
+from pipeline.encoders import SmallMapConv2d, build_encoder, resolved_stem_stride
 
 
 @pytest.mark.parametrize(("stride", "side"), [(1, 4), (2, 2), (4, 1)])
@@ -16,13 +19,49 @@ def test_the_stem_decides_the_resolution(stride: int, side: int) -> None:
     assert shapes == [(2, 512, side, side)]
 
 
-def test_stride_four_is_torchvision_s_own_network() -> None:
-    encoder = build_encoder("resnet18", 4)
-    plain = torchvision.models.resnet18(weights=None)
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
+def test_stride_four_is_torchvision_s_own_network(name: str, size: int) -> None:
+    encoder = build_encoder(name, 4)
+    plain = torchvision.models.get_model(name, weights=None)
     plain.fc = torch.nn.Identity()
     plain.load_state_dict(encoder.backbone.state_dict())
-    images = torch.randn(2, 3, 64, 64)
-    torch.testing.assert_close(plain.eval()(images), encoder.eval()(images))
+    images = torch.randn(2, 3, size, size)
+    torch.testing.assert_close(plain.eval()(images), encoder.eval()(images), rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(
+    kernel=st.integers(1, 7),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 3),
+    height=st.integers(1, 8),
+    width=st.integers(1, 8),
+)
+def test_on_every_map_it_is_the_convolution(
+    kernel: int, stride: int, padding: int, height: int, width: int
+) -> None:
+    assume(min(height, width) + 2 * padding >= kernel)
+    ours = SmallMapConv2d(3, 4, kernel, stride, padding, bias=False, dtype=torch.float64)
+    plain = nn.Conv2d(3, 4, kernel, stride, padding, bias=False, dtype=torch.float64)
+    plain.load_state_dict(ours.state_dict())
+    images = torch.randn(2, 3, height, width, dtype=torch.float64)
+    results = []
+    for module in (ours, plain):
+        leaf = images.clone().requires_grad_()
+        output = module(leaf)
+        output.square().sum().backward()
+        results.append((output, leaf.grad, module.weight.grad))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_last_stages_of_small_images_are_matrix_products() -> None:
+    entry, inner = (SmallMapConv2d(1, 1, 3, stride, 1, bias=False) for stride in (2, 1))
+    assert inner._crops(1, axis=0) == [slice(1, 2)]
+    assert inner._crops(2, axis=0) == [slice(1, 3), slice(0, 2)]
+    assert entry._crops(2, axis=0) == [slice(1, 3)]
+    assert inner._crops(3, axis=0) == entry._crops(3, axis=0) == entry._crops(4, axis=0) == []
 
 
 @pytest.mark.parametrize(("size", "stride"), [(32, 1), (47, 1), (48, 2), (64, 2), (128, 4), (224, 4)])
