@@ -13,6 +13,8 @@ import pytest
 # Before torch is loaded, and for all processes that tests start: two workers with two threads each would
 # wait for each other most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The end of every epoch is saved, however short it was, so that what is killed has a state to go on from.
+os.environ["CLINFONCE_SAVING_SHARE"] = "1e9"
 
 from project import Project, make_finished
 from support import REPOSITORY, png

@@ -40,6 +40,8 @@ class Project:
             "GIT_COMMITTER_NAME": "t",
             "GIT_COMMITTER_EMAIL": "t@example.org",
             "DVC_NO_ANALYTICS": "1",
+            # Every epoch's end is saved, however short, so that what is killed has a state to go on from.
+            "CLINFONCE_SAVING_SHARE": "1e9",
             # A shell that, unlike bash, doesn't replace itself by its last command.
             "SHELL": "/bin/sh",
         }

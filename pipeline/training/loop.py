@@ -29,7 +29,7 @@ from pipeline.training.watch import Watch
 
 EMBED_BATCH = 512
 SAVE_EVERY_SECONDS = 300
-"""Within an epoch; its end is always saved."""
+"""Within an epoch; at its end, where saving is cheap beside what it took."""
 SAVE_ONLY = 1
 """What ranks ask each other: nothing, 0; to save, 1; to save and stop, the signal's number.
 
@@ -65,7 +65,7 @@ class Plan:
 
 
 class Trainer:
-    """Trains a network on pairs of views, with its state on disk after every epoch."""
+    """Trains a network on pairs of views, with its state on disk."""
 
     def __init__(
         self,
@@ -113,10 +113,10 @@ class Trainer:
                 self._save(states)
             watch.say(f"{self.feed.title}, {self.batch_size} images a step")
             while self.progress.epoch < self.params.epochs:
-                if self._train_epoch(watch, states, stop):
-                    self._save(states)
-                else:
+                if not self._train_epoch(watch, states, stop):
                     self._go_back(watch, states)
+                elif states.due:
+                    self._save(states)
 
     def _train_epoch(self, watch: Watch, states: StateFolder, stop: StopRequest) -> bool:
         """Whether the loss stayed finite."""

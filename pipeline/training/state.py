@@ -12,9 +12,11 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +31,8 @@ from pipeline.files import sha256_of_file, write_atomically
 
 State = dict[str, Any]
 STATE_VARIABLE = "CLINFONCE_STATE_DIR"
+SHARE_VARIABLE = "CLINFONCE_SAVING_SHARE"
+"""Share of the time that saving may take, the copy and the writing thread together."""
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
@@ -63,7 +67,9 @@ class StateFolder:
         self._folder = folder
         self._newest, self._before = folder / "state.pt", folder / "state-before.pt"
         self._writer = ThreadPoolExecutor(1)
-        self._writing: Future[None] | None = None
+        self._writing: Future[float] | None = None
+        self._saved_at, self._seconds = -math.inf, 0.0
+        self._share = _saving_share()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -100,17 +106,28 @@ class StateFolder:
                 damaged.append(f"{path} is damaged and is passed over")
         return None, damaged
 
+    @property
+    def due(self) -> bool:
+        """Whether so much time has passed since the last save that another one is cheap beside it."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+        passed = time.monotonic() - self._saved_at
+        return self._writing is None and self._share * passed >= self._seconds
+
     def save(self, state: State) -> None:
         """Copies `state` and returns; a thread writes the copy while training goes on."""
+        started = time.monotonic()
         copied = _copied(state)
         self.wait()
+        self._saved_at = time.monotonic()
+        self._seconds = self._saved_at - started
         self._writing = self._writer.submit(self._replace, copied)
 
     def wait(self) -> None:
         """Until what was saved is on the disk. Raises what went wrong there."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
-            writing.result()
+            self._seconds += writing.result()
 
     def keep(self, name: str, tensor: Tensor) -> None:
         """Writes what belongs to all later states once, and not into each of them."""
@@ -132,11 +149,27 @@ class StateFolder:
     def _kept(self, name: str) -> Path:
         return self._folder / f"kept-{name}.pt"
 
-    def _replace(self, state: State) -> None:
+    def _replace(self, state: State) -> float:
+        """Writes it as the newest; returns the seconds that it took."""
+        started = time.monotonic()
         if self._newest.exists():
             # A kill between the two leaves the one before, which is whole.
             os.replace(self._newest, self._before)
         _write(self._newest, state)
+        return time.monotonic() - started
+
+
+def _saving_share() -> float:
+    named = os.environ.get(SHARE_VARIABLE, "0.02")
+    try:
+        share = float(named)
+    except ValueError:
+        share = 0.0
+    if not share > 0:
+        raise UserError(
+            f"{SHARE_VARIABLE}={named} is no share of the time: use a number above 0, such as 0.02"
+        )
+    return share
 
 
 def _copied(value: Any) -> Any:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipeline.errors import UserError
+from pipeline.training import state as state_module
 from pipeline.training.state import StateFolder, fingerprint, state_root
 
 
@@ -52,6 +53,32 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert torch.equal(loaded["weights"]["w"], saved)
     states.discard()
     assert not (tmp_path / "s").exists()
+
+
+def test_saving_is_due_when_it_is_cheap_beside_the_time_that_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLINFONCE_SAVING_SHARE", "0.02")
+    now = 100.0
+    monkeypatch.setattr(state_module.time, "monotonic", lambda: now)
+    write = state_module._write
+
+    def slow(path: Path, state: state_module.State) -> None:
+        nonlocal now
+        write(path, state)
+        now += 0.5
+
+    monkeypatch.setattr(state_module, "_write", slow)
+    states = StateFolder(tmp_path)
+    assert states.due
+    states.save({"epoch": 1})
+    states.wait()
+    for passed, due in ((24.0, False), (25.1, True)):
+        now = 100.0 + passed
+        assert states.due == due
+    monkeypatch.setenv("CLINFONCE_SAVING_SHARE", "none")
+    with pytest.raises(UserError, match="CLINFONCE_SAVING_SHARE=none is no share of the time"):
+        StateFolder(tmp_path)
 
 
 def test_the_fingerprint_follows_choices_and_inputs(tmp_path: Path) -> None:
