@@ -16,6 +16,8 @@ class Ranks:
     count: int = 1
     control: dist.ProcessGroup | None = None
     """A group on the CPU for what hosts tell each other; None: the default group is one."""
+    beside: int = 1
+    """How many of them share this one's machine, itself included."""
 
     @property
     def first(self) -> bool:
@@ -49,6 +51,21 @@ class Ranks:
         if self.count > 1:
             dist.broadcast_object_list(values, 0, group=self.control)
         return values[0]
+
+    def told_by_all(self, value: Any) -> list[Any]:
+        """Every rank's `value`, of any kind that can be pickled, in rank order."""
+        values = [value] * self.count
+        if self.count > 1:
+            dist.all_gather_object(values, value, group=self.control)
+        return values
+
+    def exchanged(self, rows_NX: Tensor, sent: list[int], received: list[int]) -> Tensor:
+        """Rows for each rank, `sent` many, against those from each, `received` many, both in rank order."""
+        if self.count == 1:
+            return rows_NX
+        whole = rows_NX.new_empty(sum(received), *rows_NX.shape[1:])
+        dist.all_to_all_single(whole, rows_NX.contiguous(), received, sent)
+        return whole
 
     def highest(self, value: int) -> int:
         """The highest `value` of all ranks. Hosts wait for each other, devices don't."""

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +32,6 @@ class PixelStore:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    def select(self, positions: list[int]) -> "PixelStore":
-        rows = torch.tensor(positions, dtype=torch.int64)
-        ids = [self.ids[position] for position in positions]
-        return PixelStore(ids, self.canvas_NCHW[rows], self.sizes_N2[rows])
 
     def to(self, device: torch.device) -> "PixelStore":
         return PixelStore(self.ids, self.canvas_NCHW.to(device), self.sizes_N2.to(device))
@@ -78,24 +73,38 @@ def decode_middle(encoded: bytes, size_2: NDArray[np.int64]) -> NDArray[np.uint8
     return pixels_HWC[top : top + height, left : left + width]
 
 
-def load_pixels(images: Path, split: str) -> PixelStore:
-    """Decodes all images of `split`. Only `id`, `image`, `width` and `height` are read: labels never are."""
+def load_pixels(images: Path, split: str, positions: Sequence[int] | None = None) -> PixelStore:
+    """Decodes the images of `split`, all or those at `positions`, on a canvas that holds any of the split.
+
+    Only `id`, `image`, `width` and `height` are read: labels never are.
+    """
     outline = read_outline(images, split)
-    count = len(outline.ids)
-    canvas_NHWC = np.zeros((count, outline.height, outline.width, 3), np.uint8)
+    row_N = np.arange(len(outline.ids)) if positions is None else np.asarray(positions, np.int64)
+    canvas_NHWC = np.zeros((len(row_N), outline.height, outline.width, 3), np.uint8)
+    sizes_N2 = outline.sizes_N2[row_N]
 
     def draw(position: int, encoded: bytes) -> None:
-        height, width = outline.sizes_N2[position]
-        canvas_NHWC[position, :height, :width] = decode_middle(encoded, outline.sizes_N2[position])
+        height, width = sizes_N2[position]
+        canvas_NHWC[position, :height, :width] = decode_middle(encoded, sizes_N2[position])
 
+    # In the order of the shards, each row group is read once.
+    order_N = row_N.argsort(kind="stable")
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _ in threads.map(draw, range(count), _encoded_images(images, split)):
+        for _ in threads.map(draw, order_N, _encoded_images(images, split, row_N[order_N])):
             pass
     canvas_NCHW = torch.from_numpy(canvas_NHWC).permute(0, 3, 1, 2)
-    return PixelStore(outline.ids, canvas_NCHW, torch.from_numpy(outline.sizes_N2))
+    return PixelStore([outline.ids[row] for row in row_N], canvas_NCHW, torch.from_numpy(sizes_N2))
 
 
-def _encoded_images(images: Path, split: str) -> Iterator[bytes]:
+def _encoded_images(images: Path, split: str, rows: NDArray[np.int64]) -> Iterator[bytes]:
+    """Of `rows`, which rise."""
+    start = 0
     for path in shard_paths(images, split):
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=1024, columns=["image"]):
-            yield from batch.column("image").field("bytes").to_pylist()
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(group).num_rows
+                wanted = rows[slice(*np.searchsorted(rows, [start, stop]))] - start
+                if len(wanted):
+                    column = file.read_row_group(group, columns=["image"]).flatten().column("image.bytes")
+                    yield from column.take(wanted).to_pylist()
+                start = stop

@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from pipeline.errors import UserError
+from pipeline.ranks import ALONE, Ranks
 from pipeline.store import load_pixels, read_outline
 from pipeline.training.feeds.ahead import Batches
 from pipeline.training.feeds.memory import HostFeed, ResidentFeed
+from pipeline.training.feeds.sharded import ShardedFeed, home_share
 from pipeline.training.feeds.streamed import StreamedFeed
 
 FEED_VARIABLE = "CLINFONCE_FEED"
-KINDS = ("resident", "host", "streamed")
+KINDS = ("resident", "sharded", "host", "streamed")
+"""From the fastest to the one that asks for the least memory."""
 
 
 class Feed(Protocol):
@@ -46,24 +50,33 @@ def choose_feed(
     positions: Sequence[int] | None,
     device: torch.device,
     *,
+    ranks: Ranks = ALONE,
     host_memory_bytes: int | None = None,
     device_memory_bytes: int | None = None,
 ) -> Feed:
     """The fastest feed that half of the free memory holds, for all images of `split` or those at `positions`.
 
-    Pixels stay on the device where they fit, else in host memory, else they are streamed; they pass through
-    host memory on their way to the device. The environment variable CLINFONCE_FEED overrides the choice;
-    a wrong value raises `UserError`. Memory is asked of the machine where it is not given, in bytes.
+    Pixels stay on the device where they fit, shared out among the devices where they fit on all together,
+    else in host memory, else they are streamed; they pass through host memory on their way to the device.
+    The environment variable CLINFONCE_FEED overrides the choice; a wrong value raises `UserError`. Memory is
+    asked of the machine where it is not given, in bytes. All `ranks` make the same choice.
     """
     outline = read_outline(images, split)
-    pixel_bytes = len(outline.ids) * outline.image_bytes
-    kind = _named_kind() or _fitting_kind(pixel_bytes, device, host_memory_bytes, device_memory_bytes)
-    if kind == "streamed":
-        return StreamedFeed(images, split, positions, device)
-    store = load_pixels(images, split)
-    if positions is not None:
-        store = store.select(list(positions))
-    return HostFeed(store, device) if kind == "host" else ResidentFeed(store, device)
+    rows = range(len(outline.ids)) if positions is None else positions
+    pixel_bytes = len(rows) * outline.image_bytes
+    fitting = _fitting_kind(pixel_bytes, device, ranks, host_memory_bytes, device_memory_bytes)
+    match _named_kind() or KINDS[ranks.highest(KINDS.index(fitting))]:
+        case "streamed":
+            return StreamedFeed(images, split, positions, device)
+        case "sharded":
+            own = home_share(len(rows), ranks)
+            home = load_pixels(images, split, rows[own.start : own.stop])
+            ids, sizes_N2 = [outline.ids[row] for row in rows], outline.sizes_N2[np.asarray(rows)]
+            return ShardedFeed(ids, torch.from_numpy(sizes_N2), home, device, ranks)
+        case "host":
+            return HostFeed(load_pixels(images, split, rows), device)
+        case _:
+            return ResidentFeed(load_pixels(images, split, rows), device)
 
 
 def available_host_memory() -> int:
@@ -86,12 +99,19 @@ def _named_kind() -> str | None:
 
 
 def _fitting_kind(
-    pixel_bytes: int, device: torch.device, host_memory: int | None, device_memory: int | None
+    pixel_bytes: int,
+    device: torch.device,
+    ranks: Ranks,
+    host_memory: int | None,
+    device_memory: int | None,
 ) -> str:
     if host_memory is None:
-        host_memory = available_host_memory()
+        host_memory = available_host_memory() // ranks.beside
     if device_memory is None:
         device_memory = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host_memory
-    if 2 * pixel_bytes > host_memory:
-        return "streamed"
-    return "resident" if 2 * pixel_bytes <= device_memory else "host"
+    in_both = min(host_memory, device_memory)
+    if 2 * pixel_bytes <= in_both:
+        return "resident"
+    if ranks.count > 1 and 2 * pixel_bytes <= ranks.count * in_both:
+        return "sharded"
+    return "host" if 2 * pixel_bytes <= host_memory else "streamed"

@@ -1,6 +1,7 @@
 """How several processes come to train together: by torchrun, by SLURM, or started from here, one a GPU."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,8 @@ def joined_ranks() -> Iterator[tuple[Ranks, torch.device]]:
     if not _launched():
         yield ALONE, pick_device()
         return
-    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), beside=beside)
     device = _device_of(int(os.environ.get("LOCAL_RANK", "0")))
     backend = "nccl" if device.type == "cuda" else "gloo"
     # The first ranks to arrive wait for those that still decode images.
@@ -76,6 +78,9 @@ def _translate_slurm() -> None:
     slurm = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}
     for name, slurms_name in slurm.items():
         os.environ[name] = os.environ[slurms_name]
+    # Such as 8(x2) for two machines with eight tasks each.
+    beside = re.match(r"\d+", os.environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
+    os.environ["LOCAL_WORLD_SIZE"] = beside[0] if beside else os.environ["WORLD_SIZE"]
     if "MASTER_ADDR" not in os.environ:
         if "SLURM_LAUNCH_NODE_IPADDR" not in os.environ:
             raise UserError(

@@ -59,7 +59,7 @@ def train(
     inputs = [*shard_paths(layout.images, "train"), layout.assignments(arm)]
     states = StateFolder(state_root() / f"{arm}-{fingerprint(choices, inputs)}")
     with states.locked() if ranks.first else nullcontext():
-        feed = choose_feed(layout.images, "train", _assigned(assignments, arm, layout), device)
+        feed = choose_feed(layout.images, "train", _assigned(assignments, arm, layout), device, ranks=ranks)
         trainer, config = _build(params, arm, image_size, seed, layout, device, ranks, feed, assignments)
         trainer.run(states, stop)
         if not ranks.first:

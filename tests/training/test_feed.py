@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.errors import UserError
+from pipeline.ranks import ALONE, Ranks
 from pipeline.schema import images_schema
 from pipeline.store import PixelStore, load_pixels
 from pipeline.training import feed as feed_module
@@ -26,7 +27,9 @@ from pipeline.training.feed import Feed, available_host_memory, choose_feed
 from pipeline.training.feeds import streamed
 from pipeline.training.feeds.ahead import AHEAD, made_ahead
 from pipeline.training.feeds.memory import HostFeed, ResidentFeed
+from pipeline.training.feeds.sharded import STEPS_AT_ONCE, ShardedFeed
 from pipeline.training.feeds.streamed import GroupReader, RowGroups, StreamedFeed, moving_shuffle, plan_steps
+from processes import in_ranks
 from support import png
 
 CPU = torch.device("cpu")
@@ -76,18 +79,23 @@ def no_thread_is_left() -> Iterator[None]:
 
 
 def resident(images: Path, positions: Sequence[int], device: torch.device) -> Feed:
-    return ResidentFeed(load_pixels(images, "train").select(list(positions)), device)
+    return ResidentFeed(load_pixels(images, "train", positions), device)
 
 
 def host(images: Path, positions: Sequence[int], device: torch.device) -> Feed:
-    return HostFeed(load_pixels(images, "train").select(list(positions)), device)
+    return HostFeed(load_pixels(images, "train", positions), device)
+
+
+def sharded(images: Path, positions: Sequence[int], device: torch.device) -> Feed:
+    store = load_pixels(images, "train", positions)
+    return ShardedFeed(store.ids, store.sizes_N2, store, device, ALONE)
 
 
 def from_shards(images: Path, positions: Sequence[int], device: torch.device) -> Feed:
     return StreamedFeed(images, "train", positions, device, buffer_rows=6)
 
 
-FEEDS = [resident, host, from_shards]
+FEEDS = [resident, sharded, host, from_shards]
 Build = Callable[[Path, Sequence[int], torch.device], Feed]
 
 
@@ -106,15 +114,15 @@ def test_batches_are_those_of_the_store(
     batch = st.lists(st.integers(0, len(rows) - 1), max_size=9)
     wanted = [torch.tensor(one, dtype=torch.int64) for one in data.draw(st.lists(batch, max_size=8))]
     feed = build(images, rows, device)
-    expected = store.select(rows)
-    assert (feed.ids, len(feed)) == (expected.ids, len(rows))
+    assert (feed.ids, len(feed)) == ([store.ids[row] for row in rows], len(rows))
     yielded = list(feed.batches(wanted))
     assert len(yielded) == len(wanted)
     for positions_B, (canvas_BCHW, sizes_B2) in zip(wanted, yielded, strict=True):
         assert canvas_BCHW.device.type == sizes_B2.device.type == device.type
         assert (canvas_BCHW.dtype, sizes_B2.dtype) == (torch.uint8, torch.int64)
-        assert torch.equal(canvas_BCHW.cpu(), expected.canvas_NCHW[positions_B])
-        assert torch.equal(sizes_B2.cpu(), expected.sizes_N2[positions_B])
+        rows_B = torch.tensor(rows)[positions_B]
+        assert torch.equal(canvas_BCHW.cpu(), store.canvas_NCHW[rows_B])
+        assert torch.equal(sizes_B2.cpu(), store.sizes_N2[rows_B])
 
 
 @pytest.mark.parametrize("build", FEEDS)
@@ -127,7 +135,7 @@ def test_an_epoch_is_a_permutation_that_follows_from_its_seed(images: Path, buil
     assert not torch.equal(order_N, feed.shuffled(seeded(2)))
 
 
-@pytest.mark.parametrize("build", [resident, host])
+@pytest.mark.parametrize("build", [resident, sharded, host])
 def test_feeds_in_memory_share_one_order(images: Path, build: Build) -> None:
     order_N = build(images, range(ROWS), CPU).shuffled(seeded(3))
     assert torch.equal(order_N, torch.randperm(ROWS, generator=seeded(3)))
@@ -142,7 +150,7 @@ def test_a_feed_that_is_closed_early_ends_its_threads(images: Path, build: Build
         pass
     batches = feed.batches(wanted)
     next(batches)
-    assert (set(threading.enumerate()) == before) == (build is resident)
+    assert (set(threading.enumerate()) == before) == (build in (resident, sharded))
     batches.close()
     assert set(threading.enumerate()) == before
 
@@ -336,10 +344,39 @@ def test_the_feed_is_chosen_by_size(
     assert feed.ids == store.ids
 
 
+def shared_out(ranks: Ranks, images: Path) -> list[tuple[Tensor, Tensor, str]]:
+    """Batches of which each rank wants others, and other numbers of images."""
+    one = load_pixels(images, "train").canvas_NCHW[0].nbytes
+    rows = range(1, ROWS)  # 27 images do not divide by 2
+    memory = (len(rows) + 1) * one * (ranks.index + 1)
+    feed = choose_feed(images, "train", rows, CPU, ranks=ranks, host_memory_bytes=memory)
+    assert isinstance(feed, ShardedFeed)
+    assert len(feed._home_NCHW) == (14, 13)[ranks.index]
+    return [(*batch, feed.title) for batch in feed.batches(batches_of(ranks.index))]
+
+
+def batches_of(rank: int) -> list[Tensor]:
+    generator = seeded(rank)
+    return [torch.randint(0, ROWS - 1, (rank + 3,), generator=generator) for _ in range(STEPS_AT_ONCE + 3)]
+
+
+def test_devices_share_the_pixels_and_send_each_other_what_they_show(
+    images: Path, store: PixelStore, tmp_path: Path
+) -> None:
+    # The second rank's memory holds all of it, and yet it does as the first one must.
+    for rank, yielded in enumerate(in_ranks(2, tmp_path, shared_out, images)):
+        assert len(yielded) == STEPS_AT_ONCE + 3
+        for positions_B, (canvas_BCHW, sizes_B2, title) in zip(batches_of(rank), yielded, strict=True):
+            assert torch.equal(canvas_BCHW, store.canvas_NCHW[1 + positions_B])
+            assert torch.equal(sizes_B2, store.sizes_N2[1 + positions_B])
+            assert "a share of 1/2, resident on the CPU" in title
+
+
 @pytest.mark.parametrize(
     ("named", "kind", "title"),
     [
         ("resident", ResidentFeed, "0.0 MB of pixels resident on the CPU"),
+        ("sharded", ShardedFeed, "0.0 MB of pixels, a share of 1/1, resident on the CPU"),
         ("host", HostFeed, "0.0 MB of pixels in host memory, sent to the CPU"),
         ("streamed", StreamedFeed, "0.0 MB of pixels streamed from 7 row groups"),
     ],
@@ -358,7 +395,9 @@ def test_the_environment_overrides_the_choice(
 
 def test_a_feed_that_is_none_is_refused(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLINFONCE_FEED", "disk")
-    with pytest.raises(UserError, match="CLINFONCE_FEED=disk is no feed: use resident, host, streamed"):
+    with pytest.raises(
+        UserError, match="CLINFONCE_FEED=disk is no feed: use resident, sharded, host, streamed"
+    ):
         choose_feed(images, "train", None, CPU)
 
 
@@ -374,7 +413,7 @@ def test_the_machine_tells_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert available_host_memory() == every
 
 
-@pytest.mark.parametrize("named", ["resident", "host", "streamed"])
+@pytest.mark.parametrize("named", ["resident", "sharded", "host", "streamed"])
 def test_labels_are_not_read(tmp_path: Path, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     images = write_split(tmp_path, SHARDS)
     expected = load_pixels(images, "train")

@@ -13,6 +13,7 @@ from pipeline.training import launch
 
 VARIABLES = ["WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_STEP_NUM_TASKS"]
 VARIABLES += ["CLINFONCE_PROCESSES", "CLINFONCE_DEVICE", "SLURM_LAUNCH_NODE_IPADDR", "SLURM_JOB_ID"]
+VARIABLES += ["LOCAL_WORLD_SIZE", "SLURM_STEP_TASKS_PER_NODE"]
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,7 @@ def test_slurm_says_where_a_task_stands(monkeypatch: pytest.MonkeyPatch) -> None
         "SLURM_STEP_NUM_TASKS": "8",
         "SLURM_LOCALID": "1",
         "SLURM_JOB_ID": "7123456",
+        "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
     }
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
@@ -92,5 +94,6 @@ def test_slurm_says_where_a_task_stands(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("WORLD_SIZE")
     launch._translate_slurm()
     expected: dict[str, Any] = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "10.0.0.1"}
+    expected["LOCAL_WORLD_SIZE"] = "4"
     assert {name: os.environ[name] for name in expected} == expected
     assert os.environ["MASTER_PORT"] == str(29_400 + 3456)

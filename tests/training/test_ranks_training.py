@@ -57,10 +57,14 @@ def train_all(ranks: Ranks, layout: Layout) -> dict[str, dict[str, torch.Tensor]
 
     In float64, since batch norm of such tiny images blows up the rounding of float32.
     """
-    os.environ["CLINFONCE_STATE_DIR"] = str(layout.root / "states")
+    variables = {
+        "CLINFONCE_STATE_DIR": str(layout.root / "states"),
+        "CLINFONCE_FEED": "sharded" if ranks.count > 1 else "resident",
+    }
     forward = Encoder.forward
     found = {}
     with (
+        patch.dict(os.environ, variables),
         patch.object(Encoder, "forward", lambda encoder, images: forward(encoder, images.double())),
         patch.object(training, "Network", lambda encoder, objective: Network(encoder, objective).double()),
     ):

@@ -1,0 +1,77 @@
+"""A feed of data sets that fit into the memory of all devices together, and not into that of one."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from pipeline.devices import device_name
+from pipeline.ranks import Ranks
+from pipeline.store import PixelStore
+from pipeline.training.feeds.ahead import Batches
+
+STEPS_AT_ONCE = 16
+"""Steps whose images are exchanged together: fewer cost a message each, more cost memory."""
+
+
+def home_share(count: int, ranks: Ranks) -> range:
+    """The positions, of `count`, whose images this rank keeps."""
+    each = -(-count // ranks.count)
+    return range(min(count, ranks.index * each), min(count, (ranks.index + 1) * each))
+
+
+class ShardedFeed:
+    """Each rank keeps an equal share of the pixels; what the next steps show is sent from rank to rank.
+
+    So the ranks' shares are dealt anew all the time, and the order is that of the other feeds in memory.
+    `batches` is collective: every rank asks for as many, and takes them in step with the others.
+    """
+
+    def __init__(
+        self, ids: list[str], sizes_N2: Tensor, home: PixelStore, device: torch.device, ranks: Ranks
+    ) -> None:
+        self.ids = ids
+        self.title = (
+            f"{home.canvas_NCHW.nbytes / 1e6:,.1f} MB of pixels, a share of 1/{ranks.count}, resident on the "
+            f"{device_name(device)}"
+        )
+        self._sizes_N2 = sizes_N2.to(device)
+        self._home_NCHW = home.canvas_NCHW.to(device)
+        self._ranks = ranks
+        self._first, self._each = home_share(len(ids), ranks).start, -(-len(ids) // ranks.count)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def shuffled(self, generator: Generator) -> Tensor:
+        return torch.randperm(len(self), generator=generator)
+
+    def batches(self, wanted: Sequence[Tensor]) -> Batches:
+        # All is known before the first step, so that hosts need not meet again.
+        by_rank: list[list[Tensor]] = self._ranks.told_by_all(list(wanted))
+        for start in range(0, len(wanted), STEPS_AT_ONCE):
+            steps = [asked[start : start + STEPS_AT_ONCE] for asked in by_rank]
+            own = steps[self._ranks.index]
+            canvas_MCHW = self._exchanged([torch.cat(asked) for asked in steps])
+            sizes_M2 = self._sizes_N2[self._sent(torch.cat(own))]
+            lengths = [len(positions_B) for positions_B in own]
+            yield from zip(canvas_MCHW.split(lengths), sizes_M2.split(lengths), strict=True)
+
+    def _exchanged(self, positions: list[Tensor]) -> Tensor:
+        """The images at this rank's entry of `positions`; the others get those at theirs."""
+        own_M = positions[self._ranks.index]
+        homes_M = own_M // self._each
+        leaving = [asked[asked // self._each == self._ranks.index] - self._first for asked in positions]
+        arrived_MCHW = self._ranks.exchanged(
+            self._home_NCHW[self._sent(torch.cat(leaving))],
+            sent=[len(rows) for rows in leaving],
+            received=torch.bincount(homes_M, minlength=self._ranks.count).tolist(),
+        )
+        # They arrive in the order of their homes; here is where each of them went.
+        place_M = homes_M.argsort(stable=True).argsort(stable=True)
+        return arrived_MCHW[self._sent(place_M)]
+
+    def _sent(self, rows: Tensor) -> Tensor:
+        """`rows` on the device; on CUDA the host does not wait for them."""
+        device = self._home_NCHW.device
+        return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows
