@@ -25,6 +25,7 @@ from pipeline.training.schedule import learning_rate_at
 from pipeline.training.signals import Interrupted, StopRequest
 from pipeline.training.state import State, StateFolder
 from pipeline.training.step import Step, largest_that_fits
+from pipeline.training.trackers import Trackers
 from pipeline.training.watch import Watch
 
 EMBED_BATCH = 512
@@ -99,9 +100,10 @@ class Trainer:
         self.reclusterings: dict[str, Tensor] = {}
         """Clusters by the epoch (as text) before which they were made."""
 
-    def run(self, states: StateFolder, stop: StopRequest) -> None:
+    def run(self, states: StateFolder, stop: StopRequest, trackers: Trackers) -> None:
         """Trains to the last epoch. Raises `Interrupted` after saving if `stop` was asked for."""
         found = self._go_to_saved(states)
+        trackers.begin(self.progress.history)
         done = self.progress.epoch * self.steps_per_epoch + self.progress.step
         with Watch(
             self.title, self.params.epochs, self.steps_per_epoch, self.batch_size, done, self.ranks.first
@@ -115,7 +117,10 @@ class Trainer:
             while self.progress.epoch < self.params.epochs:
                 if not self._train_epoch(watch, states, stop):
                     self._go_back(watch, states)
-                elif states.due:
+                    trackers.begin(self.progress.history)
+                    continue
+                trackers.add(self.progress.history[-1])
+                if states.due:
                     self._save(states)
 
     def _train_epoch(self, watch: Watch, states: StateFolder, stop: StopRequest) -> bool:

@@ -1,7 +1,7 @@
 """Stage 3: pixels and clusters -> an encoder. Labels are never read here."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +26,7 @@ from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
 from pipeline.training.signals import StopRequest, end_with_dvc
 from pipeline.training.state import StateFolder, fingerprint, state_root
+from pipeline.training.trackers import Trackers, tracker_names
 
 Built = TypeVar("Built")
 
@@ -57,11 +58,16 @@ def train(
     assignments = read_assignments(layout.assignments(arm))
     choices = {"arm": arm, "image_size": image_size, "seed": seed, "pretrain": params.model_dump()}
     inputs = [*shard_paths(layout.images, "train"), layout.assignments(arm)]
-    states = StateFolder(state_root() / f"{arm}-{fingerprint(choices, inputs)}")
-    with states.locked() if ranks.first else nullcontext():
+    name = f"{arm}-{fingerprint(choices, inputs)}"
+    states = StateFolder(state_root() / name)
+    with ExitStack() as open_things:
+        if ranks.first:
+            open_things.enter_context(states.locked())
+        trackers = Trackers(tracker_names() if ranks.first else [], state_root() / "live" / name)
+        open_things.callback(trackers.close)
         feed = choose_feed(layout.images, "train", _assigned(assignments, arm, layout), device, ranks=ranks)
         trainer, config = _build(params, arm, image_size, seed, layout, device, ranks, feed, assignments)
-        trainer.run(states, stop)
+        trainer.run(states, stop, trackers)
         if not ranks.first:
             return
         provenance = choices | {
