@@ -28,6 +28,7 @@ from pipeline.ranks import ALONE
 from pipeline.store import PixelStore
 from pipeline.training.feeds.memory import ResidentFeed
 from pipeline.training.loop import Trainer
+from pipeline.training.memory import kept_memory
 from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
 
@@ -71,7 +72,7 @@ def decoded(encoded: Sequence[bytes]) -> PixelStore:
 
 
 class Ours:
-    """`pipeline.training.loop`, without its states on disk."""
+    """`pipeline.training.loop` as the stage runs it, without its states on disk."""
 
     def __init__(self, setting: Setting, store: PixelStore, dtype: torch.dtype) -> None:
         params = PretrainParams.model_validate(
@@ -96,14 +97,16 @@ class Ours:
         self.trainer.network.train()
 
     def run(self, steps: int) -> None:
-        for pixels, clusters_B in self._batches(steps):
-            self.trainer.train_step(pixels, clusters_B)
+        with kept_memory():
+            for pixels, clusters_B in self._batches(steps):
+                self.trainer.train_step(pixels, clusters_B)
 
     def run_in_place(self, steps: int) -> None:
         """The same steps on one batch that is there already: what the device alone can do."""
         pixels, clusters_B = next(self._batches(1))
-        for _ in range(steps):
-            self.trainer.train_step(pixels, clusters_B)
+        with kept_memory():
+            for _ in range(steps):
+                self.trainer.train_step(pixels, clusters_B)
 
     def _batches(self, steps: int) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor]]:
         epoch = 0

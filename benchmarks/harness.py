@@ -53,14 +53,18 @@ class Outcome:
         raise typer.Exit(0 if met else 1)
 
 
-def in_turns(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def in_turns(
+    contenders: Mapping[str, Callable[[], object]], rounds: int, *, pause_seconds: float = 0.0
+) -> dict[str, list[float]]:
     """Seconds of each contender in each round, after one round that does not count.
 
-    Taking turns lets a change of the machine's mood fall on all.
+    Taking turns lets a change of the machine's mood fall on all. A pause before each turn lets what the one
+    before left running come to its end.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for round_number in range(rounds + 1):
         for name, run in contenders.items():
+            time.sleep(pause_seconds)
             _wait_for_device()
             started = time.perf_counter()
             run()

@@ -22,6 +22,7 @@ from pipeline.training.artifacts import EncoderConfig, write_artifacts
 from pipeline.training.feed import Feed, choose_feed
 from pipeline.training.launch import joined_ranks, start_processes
 from pipeline.training.loop import Trainer
+from pipeline.training.memory import kept_memory
 from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
 from pipeline.training.signals import StopRequest, end_with_dvc
@@ -63,6 +64,7 @@ def train(
     with ExitStack() as open_things:
         if ranks.first:
             open_things.enter_context(states.locked())
+        open_things.enter_context(kept_memory())
         trackers = Trackers(tracker_names() if ranks.first else [], state_root() / "live" / name)
         open_things.callback(trackers.close)
         feed = choose_feed(layout.images, "train", _assigned(assignments, arm, layout), device, ranks=ranks)
