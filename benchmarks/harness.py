@@ -58,12 +58,13 @@ def in_turns(
 ) -> dict[str, list[float]]:
     """Seconds of each contender in each round, after one round that does not count.
 
-    Taking turns lets a change of the machine's mood fall on all. A pause before each turn lets what the one
-    before left running come to its end.
+    Taking turns lets a change of the machine's mood fall on all; every other round goes backwards, since
+    who comes after whom matters too. A pause before each turn lets what was left running come to its end.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for round_number in range(rounds + 1):
-        for name, run in contenders.items():
+        turns = list(contenders.items())
+        for name, run in turns if round_number % 2 else reversed(turns):
             time.sleep(pause_seconds)
             _wait_for_device()
             started = time.perf_counter()
