@@ -23,6 +23,7 @@ from torchvision.transforms import v2
 
 from pipeline.augment import Normalizer
 from pipeline.encoders import build_encoder, resolved_stem_stride
+from pipeline.objectives.base import Batch
 from pipeline.objectives.cl_infonce import ClInfoNCE
 from pipeline.ranks import ALONE
 from pipeline.store import PixelStore
@@ -84,6 +85,7 @@ class Ours:
             Network(encoder, ClInfoNCE(encoder.feature_dim, HEAD_DIM, TEMPERATURE)),
             ResidentFeed(store, setting.device),
             torch.arange(len(store)),
+            None,
             Normalizer(MEAN, DEVIATION, setting.device),
             params,
             image_size=setting.size,
@@ -98,24 +100,24 @@ class Ours:
 
     def run(self, steps: int) -> None:
         with kept_memory():
-            for pixels, clusters_B in self._batches(steps):
-                self.trainer.train_step(pixels, clusters_B)
+            for pixels, batch in self._batches(steps):
+                self.trainer.train_step(pixels, batch)
 
     def run_in_place(self, steps: int) -> None:
         """The same steps on one batch that is there already: what the device alone can do."""
-        pixels, clusters_B = next(self._batches(1))
+        pixels, batch = next(self._batches(1))
         with kept_memory():
             for _ in range(steps):
-                self.trainer.train_step(pixels, clusters_B)
+                self.trainer.train_step(pixels, batch)
 
-    def _batches(self, steps: int) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor]]:
+    def _batches(self, steps: int) -> Iterator[tuple[tuple[Tensor, Tensor], Batch]]:
         epoch = 0
         while steps > 0:
             plan = self.trainer.plan(epoch)
             wanted = plan.wanted[:steps]
-            for pixels, clusters_B in zip(self.trainer.feed.batches(wanted), plan.clusters_SB, strict=False):
+            for pixels, batch in zip(self.trainer.feed.batches(wanted), plan.batches, strict=False):
                 self.trainer.progress.step = 0
-                yield pixels, clusters_B
+                yield pixels, batch
             steps -= len(wanted)
             epoch += 1
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
-from pipeline.clustering.lloyd import KMeans, fit_kmeans
+from pipeline.lloyd import KMeans, fit_kmeans
 
 SEED = 7
 OURS, FAISS = "clinfonce", "faiss-cpu"

@@ -5,12 +5,14 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import grimp
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.objectives.params import MocoParams, Objective
+from pipeline.training.params import PretrainParams
 from support import REPOSITORY
 
 STAGES = ["ingest", "cluster", "pretrain", "evaluate", "report"]
@@ -55,6 +57,14 @@ def test_references_run_what_the_chosen_arm_runs(stages: dict[str, Any], stage: 
         assert chosen[key] == reference[key]
     assert set(reference["outs"]) <= set(chosen["outs"])
     assert "cluster" not in reference["params"]
+
+
+def test_references_depend_on_all_choices_but_the_objective_s(stages: dict[str, Any]) -> None:
+    params = PretrainParams(objective="swav", epochs=3, moco=MocoParams(queue=7)).of_references()
+    assert (params.objective, params.epochs, params.moco) == ("cl_infonce", 3, MocoParams())
+    of_objectives = {"objective", *get_args(Objective)}
+    expected = [f"pretrain.{name}" for name in PretrainParams.model_fields if name not in of_objectives]
+    assert stages["pretrain-reference"]["do"]["params"] == ["seed", "ingest.image_size", *expected]
 
 
 def test_entry_points_hold_no_logic() -> None:

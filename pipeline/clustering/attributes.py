@@ -54,6 +54,23 @@ def attribute_choices(train: TrainImages, params: ClusterParams) -> Iterator[Cho
             yield f"top {top}", with_section(params, "attributes", columns=[], top=top)
 
 
+def attribute_vectors(train: TrainImages) -> tuple[list[str], np.ndarray]:
+    """All `column=value` that differ between images, the most informative first, and who has them.
+
+    (N, A) int8: 1 where it holds, 0 where the column has another value, -1 where the column has none.
+    """
+    values = attribute_values(train, train.attribute_names, AttributesParams())
+    names = informative(values)
+    vectors_NA = np.full((len(train), len(names)), -1, np.int8)
+    columns = np.array([name.partition("=")[0] for name in names])
+    place = {name: number for number, name in enumerate(names)}
+    for row, told in enumerate(values):
+        known = {value.partition("=")[0] for value in told}
+        vectors_NA[row, np.isin(columns, list(known))] = 0
+        vectors_NA[row, [place[value] for value in told if value in place]] = 1
+    return names, vectors_NA
+
+
 def attribute_values(train: TrainImages, names: list[str], params: AttributesParams) -> list[list[str]]:
     """What is known of each image as `column=value`; a measurement as its part of the column."""
     columns = {

@@ -22,35 +22,34 @@ class TrainImages:
 
     def __init__(self, images: Path) -> None:
         self.images = images
-        columns = ["id", "label", "hashtags", "attributes", "hierarchy"]
-        self._table = read_columns(images, "train", columns)
-        if not len(self._table):
+        self.ids = self._column("id")
+        if not len(self.ids):
             raise UserError(f"{images} has no train image: name train rows in the source's split column")
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.ids)
 
-    @property
-    def ids(self) -> pa.ChunkedArray:
-        return self._table.column("id")
+    def _column(self, name: str) -> pa.ChunkedArray:
+        """Read when it is asked for: who does not ask for labels never has them."""
+        return read_columns(self.images, "train", [name]).column(name)
 
-    @property
+    @cached_property
     def labels(self) -> pa.ChunkedArray:
         """Strings; null is unknown."""
-        return self._table.column("label")
+        return self._column("label")
 
     @cached_property
     def hashtags(self) -> list[list[str]]:
-        return [tags or [] for tags in self._table.column("hashtags").to_pylist()]
+        return [tags or [] for tags in self._column("hashtags").to_pylist()]
 
     @cached_property
     def hierarchy(self) -> list[list[str]]:
         """Root to leaf, a list an image."""
-        return [levels or [] for levels in self._table.column("hierarchy").to_pylist()]
+        return [levels or [] for levels in self._column("hierarchy").to_pylist()]
 
     @cached_property
     def attribute_names(self) -> list[str]:
-        kind = self._table.schema.field("attributes").type
+        kind = self._attributes.type
         return [field.name for field in kind] if pa.types.is_struct(kind) else []
 
     def attribute(self, name: str, parameter: str) -> list[str | None]:
@@ -64,7 +63,7 @@ class TrainImages:
 
     @cached_property
     def _attributes(self) -> pa.StructArray:
-        return self._table.column("attributes").combine_chunks()
+        return self._column("attributes").combine_chunks()
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ def cluster_by_kmeans(train: TrainImages, params: ClusterParams, seed: int) -> C
             "lower it"
         )
     # Imported here: torch takes seconds to load, and no other clustering needs it.
-    from pipeline.clustering.lloyd import fit_kmeans
     from pipeline.clustering.pixels import pixel_features
+    from pipeline.lloyd import fit_kmeans
 
     kmeans = params.kmeans
     count = min(kmeans.clusters, max(2, len(train) // kmeans.min_points))

@@ -5,15 +5,17 @@ Shape letters: N views of all ranks, M of this one; P pairs of all ranks, Q of t
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from pipeline.objectives.base import Batch, Known, Objective, linear_head
 from pipeline.ranks import ALONE, Ranks
+from pipeline.training.params import PretrainParams
 
 Form = Literal["out", "in", "pair"]
 
@@ -64,8 +66,8 @@ def cl_infonce_loss(
         return loss
 
 
-class ClInfoNCE(nn.Module):
-    """Projection head and loss: Linear d -> d, ReLU, Linear d -> `projection_dim`, as published."""
+class ClInfoNCE(Objective):
+    """The loss above the published head. With unique clusters SimCLR, with labels SupCon."""
 
     def __init__(
         self, feature_dim: int, projection_dim: int, temperature: float, *, form: Form = "out"
@@ -73,26 +75,14 @@ class ClInfoNCE(nn.Module):
         super().__init__()
         self.temperature = temperature
         self.form: Form = form
-        self.head = nn.Sequential(
-            nn.Linear(feature_dim, feature_dim), nn.ReLU(inplace=True), nn.Linear(feature_dim, projection_dim)
-        )
+        self.projector = linear_head(feature_dim, feature_dim, projection_dim)
 
-    def embed(self, features_ND: Tensor) -> Tensor:
-        """The normalised head output, (N, projection_dim) float32: the space in which clusters are remade."""
-        return functional.normalize(self.project(features_ND).float(), dim=1)
+    @classmethod
+    def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
+        return cls(feature_dim, params.projection_dim, params.temperature, form=params.form)
 
-    def project(self, features_ND: Tensor) -> Tensor:
-        """The head output as it is, (N, projection_dim): what `loss` takes."""
-        outputs_ND: Tensor = self.head(features_ND)
-        return outputs_ND
-
-    def loss(self, outputs_ND: Tensor, clusters_N: Tensor, ranks: Ranks = ALONE) -> Tensor:
-        """outputs_ND: head outputs of this rank's views; clusters_N: the cluster of each view's image."""
-        return cl_infonce_loss(outputs_ND, clusters_N, self.temperature, self.form, ranks=ranks)
-
-    def forward(self, features_ND: Tensor, clusters_N: Tensor) -> Tensor:
-        """features_ND: encoder features of all views; clusters_N: the cluster of each view's image."""
-        return self.loss(self.project(features_ND), clusters_N)
+    def loss(self, outputs_ND: Tensor, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
+        return cl_infonce_loss(outputs_ND, batch.clusters_N, self.temperature, self.form, ranks=ranks)
 
 
 class _Loss(Function):

@@ -1,5 +1,8 @@
 """The objectives by the names that `pretrain.objective` takes. A new one is one file and one line here."""
 
+from pipeline.objectives.base import Objective
 from pipeline.objectives.cl_infonce import ClInfoNCE
 
-OBJECTIVES: dict[str, type[ClInfoNCE]] = {"cl_infonce": ClInfoNCE}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "cl_infonce": ClInfoNCE,
+}

@@ -18,8 +18,8 @@ def synchronised(network: nn.Module, ranks: Ranks, device: torch.device) -> nn.M
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return converted
     for name, child in network.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            own = GlobalBatchNorm2d(child.num_features, child.eps, child.momentum, child.affine)
+        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+            own = GlobalBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
             own.load_state_dict(child.state_dict())
             setattr(network, name, own.to(child.weight.device, child.weight.dtype))
         else:
@@ -27,10 +27,15 @@ def synchronised(network: nn.Module, ranks: Ranks, device: torch.device) -> nn.M
     return network
 
 
-class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """(N, C, H, W) on each rank; N, H and W may differ between ranks."""
+class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """(N, C, H, W) or (N, C) on each rank; N, H and W may differ between ranks."""
+
+    def _check_input_dim(self, _input: Tensor) -> None:
+        """Any of the two."""
 
     def forward(self, input: Tensor) -> Tensor:
+        if input.ndim == 2:
+            return self.forward(input[:, :, None, None]).flatten(1)
         if not self.training:
             return super().forward(input)
         count, mean_C, variance_C = _global_moments(input)

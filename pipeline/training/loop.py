@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from pipeline.augment import Normalizer, central_views, random_views
 from pipeline.errors import UserError
+from pipeline.objectives.base import Batch, Moment
 from pipeline.randomness import derived_seed
 from pipeline.ranks import Ranks
 from pipeline.training.feed import Feed
@@ -61,8 +62,8 @@ class Plan:
 
     wanted: list[Tensor]
     """This rank's images of each step, on the CPU; where second views are of other images, those follow."""
-    clusters_SB: Tensor
-    """Of this rank's first views, on the device."""
+    batches: list[Batch]
+    """What is known of this rank's first views in each step, on the device."""
 
 
 class Trainer:
@@ -73,6 +74,7 @@ class Trainer:
         network: Network,
         feed: Feed,
         clusters_N: Tensor,
+        attributes_NA: Tensor | None,
         normalize: Normalizer,
         params: PretrainParams,
         *,
@@ -88,12 +90,14 @@ class Trainer:
         self.params, self.image_size, self.seed, self.title = params, image_size, seed, title
         self.recluster_settings = recluster_settings
         self.device, self.ranks = device, ranks
+        self.attributes_NA = None if attributes_NA is None else attributes_NA.to(device)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
         self.batch_size, micro_batch = _sizes(params, len(feed), ranks)
         self.called = over_ranks(self.network, ranks, device)
         self.step = self._step_of(micro_batch)
-        self.optimizer = build_optimizer(list(self.network.parameters()), params, device)
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.optimizer = build_optimizer(trained, params, device)
         self.steps_per_epoch = len(self._batches(0))
         self.progress = Progress()
         self.loss_sum = torch.zeros((), device=device)
@@ -129,11 +133,13 @@ class Trainer:
         if self.progress.step == 0:
             self.loss_sum.zero_()
             self._recluster_if_due(epoch, states)
+            seed = derived_seed(self.seed, "objective", epoch)
+            self.network.objective.begin_epoch(epoch, self.embeddings, self.ranks, seed)
         self.network.train()
         plan = self.plan(epoch)
         saved_at = time.monotonic()
         for pixels in self.feed.batches(plan.wanted[self.progress.step :]):
-            loss = self.train_step(pixels, plan.clusters_SB[self.progress.step])
+            loss = self.train_step(pixels, plan.batches[self.progress.step])
             watch.step(epoch, loss)
             save_is_due = time.monotonic() - saved_at > SAVE_EVERY_SECONDS
             asked = self.ranks.highest(stop.signal_number or (SAVE_ONLY if save_is_due else 0))
@@ -197,10 +203,16 @@ class Trainer:
         if self.params.form == "pair":
             views.append(partners(images_SB, self.clusters_N, derived_seed(self.seed, "partners", epoch)))
         own = [images_SB[:, self.step.places_B] for images_SB in views]
-        return Plan(list(torch.cat(own, dim=1)), self.clusters_N[own[0]].to(self.device))
+        # One copy an epoch: a copy in each step would make the host wait for the device.
+        images_SB, clusters_SB = own[0].to(self.device), self.clusters_N[own[0]].to(self.device)
+        known = [
+            None if self.attributes_NA is None else self.attributes_NA[images_B] for images_B in images_SB
+        ]
+        batches = [Batch(*told) for told in zip(images_SB, clusters_SB, known, strict=True)]
+        return Plan(list(torch.cat(own, dim=1)), batches)
 
-    def train_step(self, pixels: tuple[Tensor, Tensor], clusters_B: Tensor) -> Tensor:
-        """One update by the batch that `pixels` (canvas, sizes) holds; returns its loss.
+    def train_step(self, pixels: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
+        """One update by the images in `pixels` (canvas, sizes), of which `batch` tells; returns the loss.
 
         Nothing here waits for the device. Raises `UserError` where the memory does not hold the batch.
         """
@@ -222,11 +234,15 @@ class Trainer:
                 normalize=self.normalize,
             )
 
+        moment = Moment(
+            self.progress.epoch * self.steps_per_epoch + self.progress.step,
+            self.params.epochs * self.steps_per_epoch,
+        )
         try:
-            loss = self.step.run(views, clusters_B)
+            loss = self.step.run(views, batch, moment)
         except torch.OutOfMemoryError:
             fits = largest_that_fits(
-                lambda micro_batch: self._step_of(micro_batch).run(views, clusters_B),
+                lambda micro_batch: self._step_of(micro_batch).run(views, batch, moment),
                 self.batch_size,
                 self.ranks.count,
             )
@@ -240,7 +256,7 @@ class Trainer:
     def _step_of(self, micro_batch: int) -> Step:
         return Step(
             self.called,
-            self.network.objective,
+            self.network,
             self.ranks,
             self.autocast,
             self.device,
@@ -279,12 +295,15 @@ class Trainer:
             states.keep(f"clusters-{epoch}", self.clusters_N)
 
     def embeddings(self) -> Tensor:
-        """Normalised head outputs of the central views of all images, in evaluation mode: (N, D) float32."""
+        """Normalised embeddings of the central views of all images, in evaluation mode: (N, D) float32.
+
+        The target network's where there is one.
+        """
 
         def central(canvas: Tensor, sizes: Tensor, _places: Tensor) -> Tensor:
             return self.normalize(central_views(canvas, sizes, self.image_size))
 
-        _, outputs_ND = self._evaluated(torch.arange(len(self.feed)), central)
+        _, outputs_ND = self._evaluated(torch.arange(len(self.feed)), central, of_target=True)
         return functional.normalize(outputs_ND, dim=1)
 
     def _signs_of_life(self, epoch: int) -> dict[str, float]:
@@ -309,19 +328,25 @@ class Trainer:
         return signs_of_life(features, outputs)
 
     @torch.no_grad()
-    def _evaluated(self, images_N: Tensor, views: Views) -> tuple[Tensor, Tensor]:
-        """Features (N, F) and head outputs (N, D), float32, in evaluation mode; the ranks share the work."""
+    def _evaluated(self, images_N: Tensor, views: Views, *, of_target: bool = False) -> tuple[Tensor, Tensor]:
+        """Features (N, F) and embeddings (N, D), float32, in evaluation mode; the ranks share the work."""
         self.network.eval()
+        target = self.network.target if of_target else None
         each = -(-len(images_N) // self.ranks.count)
         places = torch.arange(self.ranks.index * each, (self.ranks.index + 1) * each)
         parts = places.clamp(max=len(images_N) - 1).split(EMBED_BATCH)
         features, outputs = [], []
         pixels = self.feed.batches([images_N[part] for part in parts])
         for part, (canvas, sizes) in zip(parts, pixels, strict=True):
+            seen = views(canvas, sizes, part.to(self.device))
             with self.autocast:
-                some = self.network(views(canvas, sizes, part.to(self.device)))
-            features.append(some[0].float())
-            outputs.append(some[1].float())
+                if target is not None:
+                    some_features, some_outputs = target(seen)
+                else:
+                    some_features, some_outputs = self.network(seen)
+                    some_outputs = self.network.objective.embeddings_of(some_outputs)
+            features.append(some_features.float())
+            outputs.append(some_outputs.float())
         features_NF, outputs_ND = (self.ranks.gathered(torch.cat(parts)) for parts in (features, outputs))
         return features_NF[: len(images_N)], outputs_ND[: len(images_N)]
 
@@ -331,6 +356,7 @@ class Trainer:
                 {
                     "encoder": self.network.encoder.state_dict(),
                     "objective": self.network.objective.state_dict(),
+                    "target": None if self.network.target is None else self.network.target.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
                     "loss_sum": self.loss_sum,
                     "progress": vars(self.progress),
@@ -350,6 +376,8 @@ class Trainer:
             return said
         self.network.encoder.load_state_dict(state["encoder"])
         self.network.objective.load_state_dict(state["objective"])
+        if self.network.target is not None:
+            self.network.target.load_state_dict(state["target"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.loss_sum = state["loss_sum"].to(self.device)
         self.progress = Progress(**state["progress"])

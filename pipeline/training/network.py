@@ -1,5 +1,6 @@
-"""What is trained: the encoder, and the objective's head above it."""
+"""What is trained: the encoder, the objective above it, and a target network that follows both."""
 
+import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.encoders import Encoder
-from pipeline.objectives.cl_infonce import ClInfoNCE
+from pipeline.objectives.base import Moment, Objective
 from pipeline.ranks import Ranks
 from pipeline.training.batchnorm import synchronised
 
@@ -19,16 +20,46 @@ COMPILE_VARIABLE = "CLINFONCE_COMPILE"
 
 
 class Network(nn.Module):
-    """Images (N, 3, S, S) -> features (N, F), without gradient, and head outputs (N, D)."""
+    """Encoder and objective, and where the objective asks for it a target network that follows them."""
 
-    def __init__(self, encoder: Encoder, objective: ClInfoNCE) -> None:
+    def __init__(self, encoder: Encoder, objective: Objective) -> None:
         super().__init__()
         self.encoder = encoder
         self.objective = objective
+        has_target = objective.target_momentum(Moment(0, 1)) is not None
+        self.target = Target(encoder, objective.projector) if has_target else None
 
-    def forward(self, images_NCSS: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images_NCSS: Tensor, attributes_NA: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features (N, F), without gradient, and the objective's outputs (N, D)."""
         features_NF = self.encoder(images_NCSS)
-        return features_NF.detach(), self.objective.project(features_NF)
+        return features_NF.detach(), self.objective.project(features_NF, attributes_NA)
+
+    def begin_step(self, moment: Moment) -> None:
+        self.objective.begin_step(moment)
+        momentum = self.objective.target_momentum(moment)
+        if self.target is not None and momentum is not None:
+            self.target.follow(self.encoder, self.objective.projector, momentum)
+
+
+class Target(nn.Module):
+    """A copy of encoder and projector that follows them slowly and has no gradient."""
+
+    def __init__(self, encoder: Encoder, projector: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.projector = copy.deepcopy(encoder), copy.deepcopy(projector)
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, images_NCSS: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, F) and projections (N, T)."""
+        features_NF = self.encoder(images_NCSS)
+        return features_NF, self.projector(features_NF)
+
+    @torch.no_grad()
+    def follow(self, encoder: Encoder, projector: nn.Module, momentum: float) -> None:
+        own: list[Tensor] = [*self.encoder.parameters(), *self.projector.parameters()]
+        followed: list[Tensor] = [*encoder.parameters(), *projector.parameters()]
+        torch._foreach_lerp_(own, followed, 1 - momentum)
 
 
 def over_ranks(network: Network, ranks: Ranks, device: torch.device) -> nn.Module:
@@ -37,7 +68,9 @@ def over_ranks(network: Network, ranks: Ranks, device: torch.device) -> nn.Modul
     if os.environ.get(COMPILE_VARIABLE, "1" if device.type == "cuda" else "0") == "1":
         called = cast(nn.Module, torch.compile(called))
     if ranks.count > 1:
-        called = DistributedDataParallel(called, device_ids=[device] if device.type == "cuda" else None)
+        # Buffers are the same everywhere: batch norm sees all ranks, and so does what fills a queue.
+        ids = [device] if device.type == "cuda" else None
+        called = DistributedDataParallel(called, device_ids=ids, broadcast_buffers=False)
     return called
 
 

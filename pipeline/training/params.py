@@ -1,9 +1,20 @@
 """The section `pretrain` of params.yaml."""
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
+from pipeline.objectives.params import (
+    ByolParams,
+    CmcParams,
+    DualHeadParams,
+    IcclParams,
+    MocoParams,
+    Objective,
+    PclParams,
+    SimsiamParams,
+    SwavParams,
+)
 from pipeline.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 
@@ -39,7 +50,9 @@ class AugmentParams(Section):
 
 
 class PretrainParams(Section):
-    objective: Literal["cl_infonce"] = "cl_infonce"
+    objective: Objective = Field(
+        default="cl_infonce", description="of the chosen arm; the references are always Cl-InfoNCE's"
+    )
     form: Literal["out", "in", "pair"] = Field(
         default="out",
         description="mean over positives outside or inside the logarithm (SupCon's L_out, L_in); pair: the "
@@ -96,6 +109,27 @@ class PretrainParams(Section):
         default="auto", description="auto: bfloat16 where the device computes in it"
     )
     augment: AugmentParams = AugmentParams()
+    dual_head: DualHeadParams = DualHeadParams()
+    cmc: CmcParams = CmcParams()
+    moco: MocoParams = MocoParams()
+    pcl: PclParams = PclParams()
+    swav: SwavParams = SwavParams()
+    byol: ByolParams = ByolParams()
+    simsiam: SimsiamParams = SimsiamParams()
+    iccl: IcclParams = IcclParams()
+
+    def of_references(self) -> "PretrainParams":
+        """Floor and ceiling are SimCLR and SupCon, whatever they are compared with."""
+        return PretrainParams.model_validate(self.model_dump(exclude={"objective", *get_args(Objective)}))
+
+    @model_validator(mode="after")
+    def _pairs_belong_to_cl_infonce(self) -> Self:
+        if self.form == "pair" and self.objective != "cl_infonce":
+            raise ValueError(
+                f"pretrain.form=pair shows two images of a cluster as views of one, which "
+                f"pretrain.objective={self.objective} does not know: leave the form at out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _momentum_belongs_to_sgd(self) -> Self:

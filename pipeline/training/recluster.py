@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.clustering.lloyd import fit_kmeans
+from pipeline.lloyd import fit_kmeans
 
 
 def recluster(

@@ -9,14 +9,17 @@ import torch
 
 from pipeline.augment import Normalizer
 from pipeline.clustering.assignments import Assignments, read_assignments
+from pipeline.clustering.attributes import attribute_vectors
+from pipeline.clustering.base import TrainImages
 from pipeline.devices import compute_dtype, device_name
 from pipeline.encoders import build_encoder, resolved_stem_stride
 from pipeline.errors import UserError
 from pipeline.files import read_json
+from pipeline.objectives.base import Known
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.randomness import derived_seed
 from pipeline.ranks import Ranks
-from pipeline.schema import Layout
+from pipeline.schema import CHOSEN, Layout
 from pipeline.shards import read_columns, shard_paths
 from pipeline.training.artifacts import EncoderConfig, write_artifacts
 from pipeline.training.feed import Feed, choose_feed
@@ -54,6 +57,8 @@ def train(
     device: torch.device,
 ) -> None:
     """This rank's part in it; the first one writes."""
+    if arm != CHOSEN:
+        params = params.of_references()
     stop = StopRequest()
     stop.listen()
     assignments = read_assignments(layout.assignments(arm))
@@ -120,16 +125,21 @@ def _build(
     summary = read_json(layout.ingest_summary)
     stem_stride = resolved_stem_stride(params.stem_stride, image_size)
     encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))
+    kind = OBJECTIVES[params.objective]
+    attributes_NA = _attributes(params, layout, feed.ids) if kind.needs_attributes else None
+    known = Known(
+        images=len(feed),
+        clusters=int(assignments.clusters_N.max()) + 1,
+        attributes=0 if attributes_NA is None else attributes_NA.shape[1],
+    )
     objective = _with_seed(
-        derived_seed(seed, "objective"),
-        lambda: OBJECTIVES[params.objective](
-            encoder.feature_dim, params.projection_dim, params.temperature, form=params.form
-        ),
+        derived_seed(seed, "objective"), lambda: kind.build(encoder.feature_dim, params, known)
     )
     trainer = Trainer(
         Network(encoder, objective),
         feed,
         torch.from_numpy(np.array(assignments.clusters_N)),
+        attributes_NA,
         Normalizer(summary["mean"], summary["deviation"], device),
         params,
         image_size=image_size,
@@ -144,6 +154,19 @@ def _build(
         params.encoder, stem_stride, encoder.feature_dim, image_size, summary["mean"], summary["deviation"]
     )
     return trainer, config
+
+
+def _attributes(params: PretrainParams, layout: Layout, ids: list[str]) -> torch.Tensor:
+    """(N, A) int8 of the images `ids`: see `attribute_vectors`. Raises `UserError` where there is none."""
+    train = TrainImages(layout.images)
+    names, vectors_NA = attribute_vectors(train)
+    if not names:
+        raise UserError(
+            f"pretrain.objective={params.objective} learns from attributes, and the data has none that "
+            "differs between images: name columns in ingest.columns.attributes or choose another objective"
+        )
+    row_of = {image: row for row, image in enumerate(train.ids.to_pylist())}
+    return torch.from_numpy(vectors_NA[[row_of[image] for image in ids]])
 
 
 def _with_seed(seed: int, build: Callable[[], Built]) -> Built:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.objectives.cl_infonce import ClInfoNCE
+from pipeline.objectives.base import Batch, Moment
 from pipeline.ranks import Ranks
-from pipeline.training.network import frozen_statistics
+from pipeline.training.network import Network, frozen_statistics
 
 Views = Callable[[Tensor, Tensor], Tensor]
 """(rows, places) -> views: rows among this rank's images, places among the global batch's 2B views, of
@@ -27,8 +27,8 @@ class Step:
 
     def __init__(
         self,
-        network: nn.Module,
-        objective: ClInfoNCE,
+        called: nn.Module,
+        network: Network,
         ranks: Ranks,
         autocast: AbstractContextManager[object],
         device: torch.device,
@@ -36,7 +36,7 @@ class Step:
         batch_size: int,
         micro_batch: int,
     ) -> None:
-        self._network, self._objective = network, objective
+        self._called, self._network, self._objective = called, network, network.objective
         self._ranks, self._autocast = ranks, autocast
         parts = [part[ranks.share(len(part))] for part in torch.arange(batch_size).split(micro_batch)]
         self.places_B = torch.cat(parts)
@@ -48,53 +48,73 @@ class Step:
             places = torch.cat([part, part + batch_size])
             self._parts.append((torch.cat([rows, rows + own]).to(device), places.to(device)))
 
-    def run(self, views: Views, clusters_B: Tensor) -> Tensor:
+    def run(self, views: Views, batch: Batch, moment: Moment) -> Tensor:
         """The global batch's loss, the same on every rank; its gradient is left in the parameters' `grad`.
 
-        `clusters_B` are the clusters of this rank's images, in the order of `places_B`.
+        `batch` tells of this rank's images, in the order of `places_B`.
         """
+        self._network.begin_step(moment)
         if len(self._parts) == 1:
-            return self._in_one(views(*self._parts[0]), clusters_B)
-        return self._in_parts(views, clusters_B)
+            loss, targets = self._in_one(views(*self._parts[0]), batch)
+        else:
+            loss, targets = self._in_parts(views, batch)
+        with torch.no_grad():
+            self._objective.end_step(targets, batch, self._ranks)
+        return loss.detach()
 
-    def _in_one(self, views: Tensor, clusters_B: Tensor) -> Tensor:
-        with self._autocast:
-            _, outputs = self._network(views)
-        loss = self._loss(outputs, clusters_B)
+    def _in_one(self, views: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        targets = self._targets(views)
+        outputs = self._outputs(views, batch, self._parts[0])
+        loss = self._objective.loss(outputs, targets, batch, self._ranks)
         # The ranks' gradients are averaged, and each holds what flows through its own views alone: their
         # sum is the gradient of the loss, hence the factor.
         (loss * self._ranks.count).backward()
-        return loss.detach()
+        return loss, targets
 
-    def _in_parts(self, views: Views, clusters_B: Tensor) -> Tensor:
+    def _in_parts(self, views: Views, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """The loss of the whole batch in the memory of a part (Gao et al., arXiv 2101.06983).
 
         The first pass keeps outputs alone; the loss gives their gradients; the second pass sends each
         part's gradients back through the encoder.
         """
-        outputs = []
-        with torch.no_grad(), frozen_statistics(self._network):
+        outputs, part_targets = [], []
+        with torch.no_grad():
             for part in self._parts:
-                with self._autocast:
-                    _, part_outputs = self._network(views(*part))
-                outputs.append(part_outputs)
+                seen = views(*part)
+                part_targets.append(self._targets(seen))
+                with frozen_statistics(self._called):
+                    outputs.append(self._outputs(seen, batch, part))
         leaf = _first_then_second(outputs).requires_grad_()
-        loss = self._loss(leaf, clusters_B)
+        known = [part for part in part_targets if part is not None]
+        targets = _first_then_second(known) if known else None
+        loss = self._objective.loss(leaf, targets, batch, self._ranks)
         (gradient,) = torch.autograd.grad(loss * self._ranks.count, leaf)
         gradients = _by_part(gradient, len(self._parts))
         for part, part_gradient in zip(self._parts, gradients, strict=True):
             with nullcontext() if part is self._parts[-1] else self._unsynchronised():
-                with self._autocast:
-                    _, part_outputs = self._network(views(*part))
-                part_outputs.backward(part_gradient)
-        return loss.detach()
+                self._outputs(views(*part), batch, part).backward(part_gradient)
+        return loss, targets
 
-    def _loss(self, outputs: Tensor, clusters_B: Tensor) -> Tensor:
-        return self._objective.loss(outputs, torch.cat([clusters_B, clusters_B]), self._ranks)
+    def _outputs(self, views: Tensor, batch: Batch, part: Part) -> Tensor:
+        rows, _ = part
+        known = batch.attributes_BA
+        attributes_NA = None if known is None else known[rows.remainder(len(known))]
+        with self._autocast:
+            _, outputs = self._called(views, attributes_NA)
+        result: Tensor = outputs
+        return result
+
+    def _targets(self, views: Tensor) -> Tensor | None:
+        if self._network.target is None:
+            return None
+        with self._autocast:
+            _, targets = self._network.target(views)
+        result: Tensor = targets
+        return result
 
     def _unsynchronised(self) -> AbstractContextManager[object]:
-        network = self._network
-        return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
+        called = self._called
+        return called.no_sync() if isinstance(called, DistributedDataParallel) else nullcontext()
 
 
 def _first_then_second(parts: list[Tensor]) -> Tensor:

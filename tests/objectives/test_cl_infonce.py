@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pipeline.objectives.base import Batch
 from pipeline.objectives.cl_infonce import TILE_SIDE, ClInfoNCE, Form, cl_infonce_loss
+from pipeline.ranks import ALONE
 
 FORMS: list[Form] = ["out", "in", "pair"]
 INT64 = torch.iinfo(torch.int64)
@@ -302,22 +304,11 @@ def test_a_gpu_gives_the_same_without_waiting(form: Form) -> None:
     torch.testing.assert_close([tensor.cpu() for tensor in found], list(expected))
 
 
-def test_the_module_embeds_where_it_compares() -> None:
-    torch.manual_seed(0)
-    objective = ClInfoNCE(feature_dim=6, projection_dim=4, temperature=0.2)
-    features, clusters = torch.randn(8, 6), torch.tensor([0, 1, 2, 3] * 2)
-    z = objective.embed(features)
-    torch.testing.assert_close(z.norm(dim=1), torch.ones(8))
-    torch.testing.assert_close(objective(features, clusters), cl_infonce_loss(z, clusters, 0.2))
-
-
 @pytest.mark.parametrize("form", FORMS)
-def test_the_module_compares_in_its_form(form: Form) -> None:
+def test_the_objective_compares_views_by_their_images_clusters(form: Form) -> None:
     torch.manual_seed(0)
     objective = ClInfoNCE(6, 4, 0.2, form=form)
-    features, clusters = torch.randn(8, 6), torch.tensor([0, 1, 2, 2] * 2)
-    outputs = objective.project(features)
-    torch.testing.assert_close(functional.normalize(outputs, dim=1), objective.embed(features))
-    loss = objective.loss(outputs, clusters)
-    torch.testing.assert_close(loss, textbook(outputs, clusters, 0.2, form))
-    torch.testing.assert_close(loss, objective(features, clusters))
+    outputs = objective.project(torch.randn(8, 6))
+    clusters = torch.tensor([0, 1, 2, 2])
+    loss = objective.loss(outputs, None, Batch(torch.arange(4), clusters), ALONE)
+    torch.testing.assert_close(loss, textbook(outputs, clusters.repeat(2), 0.2, form))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.ranks import Ranks
-from pipeline.training.batchnorm import GlobalBatchNorm2d, synchronised
+from pipeline.training.batchnorm import GlobalBatchNorm, synchronised
 from processes import in_ranks
 
 
@@ -56,4 +56,4 @@ def test_two_processes_see_one_batch(tmp_path: Path) -> None:
 
 def test_one_process_keeps_torchs_own() -> None:
     net = synchronised(network(), Ranks(), torch.device("cpu"))
-    assert not any(isinstance(module, GlobalBatchNorm2d) for module in net.modules())
+    assert not any(isinstance(module, GlobalBatchNorm) for module in net.modules())

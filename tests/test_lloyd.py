@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans as Reference
 
-from pipeline.clustering import lloyd
-from pipeline.clustering.lloyd import fit_kmeans, fit_kmeans_each, nearest
+from pipeline import lloyd
+from pipeline.lloyd import fit_kmeans, fit_kmeans_each, nearest
 
 
 def points(count: int, dim: int, seed: int = 0) -> torch.Tensor:

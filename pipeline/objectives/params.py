@@ -1,0 +1,112 @@
+"""The blocks of `pretrain` that belong to one objective each."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
+
+Objective = Literal[
+    "cl_infonce",
+    "dual_head",
+    "cross_entropy",
+    "attribute_prediction",
+    "cmc",
+    "moco",
+    "pcl",
+    "swav",
+    "byol",
+    "simsiam",
+    "iccl",
+]
+
+
+class DualHeadParams(Section):
+    hidden: PositiveInt = Field(default=2048, description="width of both heads' three layers")
+
+
+class CmcParams(Section):
+    hidden: PositiveInt = Field(default=256, description="width of the layers that embed the attributes")
+
+
+class MocoParams(Section):
+    queue: int = Field(
+        default=4096, ge=0, description="earlier keys that are compared with, beside the batch's"
+    )
+    momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 in long trainings")
+
+
+class PclParams(Section):
+    clusters: list[int] = Field(
+        default=[100, 200, 400],
+        min_length=1,
+        description="one k-means a number, on all of them the loss is averaged",
+    )
+    negatives: PositiveInt = Field(
+        default=1024, description="prototypes drawn as negatives, at most all others"
+    )
+    queue: int = Field(default=4096, ge=0, description="earlier keys of the contrastive part")
+    momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 in long trainings")
+    warmup_fraction: Fraction = Field(default=0.1, description="share of the epochs without prototypes")
+    smoothing: PositiveFloat = Field(
+        default=10.0, description="keeps small clusters from being too concentrated"
+    )
+    iterations: PositiveInt = Field(default=20, description="of k-means")
+
+    @model_validator(mode="after")
+    def _clusters_are_several(self) -> Self:
+        if min(self.clusters) < 2:
+            raise ValueError(
+                f"pretrain.pcl.clusters={self.clusters} holds a number below 2: name larger ones"
+            )
+        return self
+
+
+class SwavParams(Section):
+    prototypes: int = Field(default=300, ge=2, description="3,000 for ImageNet")
+    epsilon: PositiveFloat = Field(
+        default=0.05, description="entropy of the assignment; 0.03 if the loss is stuck"
+    )
+    iterations: PositiveInt = Field(default=3, description="of Sinkhorn and Knopp")
+    queue: int = Field(default=1024, ge=0, description="earlier views a side that are assigned along")
+    queue_from: Fraction = Field(
+        default=0.15, description="share of the training after which the queue is used"
+    )
+    frozen_fraction: Fraction = Field(default=0.05, description="share of the training with fixed prototypes")
+
+
+class ByolParams(Section):
+    hidden: PositiveInt = Field(
+        default=1024, description="width of projector and predictor; 4,096 for ImageNet"
+    )
+    momentum: Fraction = Field(default=0.99, description="of the target network at first; it rises to 1")
+
+
+class SimsiamParams(Section):
+    hidden: PositiveInt = Field(default=512, description="width of the predictor's bottleneck")
+
+
+class IcclParams(Section):
+    hidden: PositiveInt = Field(
+        default=1024, description="width of projector and predictor; 4,096 for ImageNet"
+    )
+    momentum: Fraction = Field(default=0.99, description="of the target network at first; it rises to 1")
+    online_temperature: PositiveFloat = 0.1
+    target_temperature: PositiveFloat = 0.07
+    uniformity: NonNegativeFloat = Field(
+        default=1.0, description="rho, the weight of uniform use; 5 for ImageNet"
+    )
+    start: Fraction = Field(default=0.5, description="share of the training from which clustering takes over")
+    end: Fraction = Field(default=0.6, description="share at which it has taken over")
+    constant: Fraction | None = Field(
+        default=None,
+        description="one weight of clustering for the whole training instead; 0 is similarity alone",
+    )
+
+    @model_validator(mode="after")
+    def _it_starts_before_it_ends(self) -> Self:
+        if self.start > self.end:
+            raise ValueError(
+                f"pretrain.iccl.start={self.start} is after pretrain.iccl.end={self.end}: swap them"
+            )
+        return self
