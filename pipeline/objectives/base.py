@@ -37,6 +37,11 @@ class Batch:
     """int8: 1 where the attribute holds, 0 where it does not, -1 where that is not known."""
 
     @property
+    def images_N(self) -> Tensor:
+        """Of each view."""
+        return torch.cat([self.images_B, self.images_B])
+
+    @property
     def clusters_N(self) -> Tensor:
         """Of each view."""
         return torch.cat([self.clusters_B, self.clusters_B])
@@ -111,7 +116,11 @@ class Objective(nn.Module):
 
 def mean_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:
     """The mean of all ranks' `values`, of one shape, with the gradient by this rank's own."""
-    own = values.sum() / (values.numel() * ranks.count)
+    return sum_over_ranks(values.sum() / (values.numel() * ranks.count), ranks)
+
+
+def sum_over_ranks(own: Tensor, ranks: Ranks) -> Tensor:
+    """The sum of what each rank has, with the gradient by this rank's own."""
     return own + (ranks.summed(own) - own.detach())
 
 

@@ -1,8 +1,16 @@
 """The objectives by the names that `pretrain.objective` takes. A new one is one file and one line here."""
 
+from pipeline.objectives.attribute_prediction import AttributePrediction
 from pipeline.objectives.base import Objective
 from pipeline.objectives.cl_infonce import ClInfoNCE
+from pipeline.objectives.cmc import CMC
+from pipeline.objectives.cross_entropy import CrossEntropy
+from pipeline.objectives.dual_head import DualHead
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "cl_infonce": ClInfoNCE,
+    "dual_head": DualHead,
+    "cross_entropy": CrossEntropy,
+    "attribute_prediction": AttributePrediction,
+    "cmc": CMC,
 }

@@ -1,7 +1,9 @@
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional
 
-from pipeline.training.recluster import moved_share, recluster
+from pipeline.training.recluster import moved_share, named_after, recluster
 
 SETTINGS = {"clusters": 3, "iterations": 10, "restarts": 3}
 
@@ -23,3 +25,23 @@ def test_moved_share_ignores_names_and_counts_movers() -> None:
     assert moved_share(before, torch.tensor([0, 0, 1, 1, 1, 1, 2, 2])) == 1 / 8
     # All in one cluster: nobody left its companions.
     assert moved_share(before, torch.zeros(8, dtype=torch.int64)) == 0.0
+
+
+def test_clusters_keep_the_numbers_of_those_they_share_most_with() -> None:
+    before = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
+    assert named_after(before, torch.tensor([2, 2, 2, 0, 0, 1, 1, 1])).tolist() == before.tolist()
+    # A fourth cluster splits off the largest's rest, and takes the number that is free.
+    assert named_after(before, torch.tensor([3, 3, 1, 2, 2, 0, 0, 0])).tolist() == [0, 0, 3, 1, 1, 2, 2, 2]
+    # Two are left: the former 2 has the most images, and its number is too high to be contiguous.
+    assert named_after(before, torch.tensor([0, 0, 0, 0, 0, 1, 1, 1])).tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30))
+def test_renaming_changes_no_cluster(pairs: list[tuple[int, int]]) -> None:
+    before, after = (
+        torch.unique(torch.tensor(side), return_inverse=True)[1] for side in zip(*pairs, strict=True)
+    )
+    named = named_after(before, after)
+    assert sorted(set(named.tolist())) == list(range(int(after.max()) + 1))
+    assert torch.equal(named[:, None] == named, after[:, None] == after)
+    assert torch.equal(named_after(named, after), named)

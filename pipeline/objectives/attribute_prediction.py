@@ -1,0 +1,49 @@
+"""Binary cross-entropy on each attribute, one of the papers' baselines (arXiv 2106.02869)."""
+
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.objectives.base import Batch, Known, Objective, sum_over_ranks
+from pipeline.ranks import Ranks
+from pipeline.training.params import PretrainParams
+
+
+class AttributePrediction(Objective):
+    """A linear layer on the encoder tells of each attribute whether it holds."""
+
+    needs_attributes: ClassVar[bool] = True
+    learns_from_clusters: ClassVar[bool] = False
+
+    def __init__(self, feature_dim: int, attributes: int) -> None:
+        super().__init__()
+        self.feature_dim = feature_dim
+        self.projector = nn.Linear(feature_dim, attributes)
+
+    @classmethod
+    def build(cls, feature_dim: int, _params: PretrainParams, known: Known) -> Self:
+        return cls(feature_dim, known.attributes)
+
+    def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:
+        """(N, F + A): the features themselves, in which images are compared, and the logits."""
+        return torch.cat([features_NF, self.projector(features_NF)], dim=1)
+
+    def embeddings_of(self, outputs_ND: Tensor) -> Tensor:
+        return outputs_ND[:, : self.feature_dim]
+
+    def loss(self, outputs_ND: Tensor, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
+        """The mean over views and over attributes that are known of them, in nats; 0 where none is known."""
+        attributes_BA = batch.attributes_BA
+        assert attributes_BA is not None, "asked for by `needs_attributes`"
+        attributes_NA = torch.cat([attributes_BA, attributes_BA])
+        with torch.autocast(outputs_ND.device.type, enabled=False):
+            logits_NA = outputs_ND[:, self.feature_dim :]
+            logits_NA = logits_NA.to(torch.promote_types(logits_NA.dtype, torch.float32))
+            known_NA = (attributes_NA >= 0).to(logits_NA.dtype)
+            losses_NA = functional.binary_cross_entropy_with_logits(
+                logits_NA, attributes_NA.clamp(min=0).to(logits_NA.dtype), known_NA, reduction="none"
+            )
+            # Ranks may know different numbers of attributes, so their means must not be averaged.
+            return sum_over_ranks(losses_NA.sum() / ranks.summed(known_NA.sum()).clamp(min=1), ranks)

@@ -1,0 +1,56 @@
+"""CMC (arXiv 1906.05849) of images and their attributes, one of the papers' baselines (arXiv 2106.02869)."""
+
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from pipeline.objectives.base import Batch, Known, Objective, linear_head
+from pipeline.objectives.cl_infonce import cl_infonce_loss
+from pipeline.ranks import Ranks
+from pipeline.training.params import PretrainParams
+
+
+class CMC(Objective):
+    """An image's view finds the image's attributes among those of the batch, and they find it.
+
+    Each of the two views is compared with the attributes on its own.
+    """
+
+    needs_attributes: ClassVar[bool] = True
+    learns_from_clusters: ClassVar[bool] = False
+
+    def __init__(
+        self, feature_dim: int, projection_dim: int, attributes: int, hidden: int, temperature: float
+    ) -> None:
+        super().__init__()
+        self.temperature, self.projection_dim = temperature, projection_dim
+        self.projector = linear_head(feature_dim, feature_dim, projection_dim)
+        self.attribute_projector = linear_head(attributes, hidden, projection_dim)
+
+    @classmethod
+    def build(cls, feature_dim: int, params: PretrainParams, known: Known) -> Self:
+        return cls(
+            feature_dim, params.projection_dim, known.attributes, params.cmc.hidden, params.temperature
+        )
+
+    def project(self, features_NF: Tensor, attributes_NA: Tensor | None = None) -> Tensor:
+        """(N, 2D): the embeddings of views and of attributes; without attributes those of views, (N, D)."""
+        views_ND: Tensor = self.projector(features_NF)
+        if attributes_NA is None:
+            return views_ND
+        # 1 where it holds, -1 where it does not, 0 where that is not known.
+        signs_NA = torch.where(attributes_NA == 0, -1, attributes_NA.clamp(min=0)).to(features_NF.dtype)
+        return torch.cat([views_ND, self.attribute_projector(signs_NA)], dim=1)
+
+    def embeddings_of(self, outputs_ND: Tensor) -> Tensor:
+        return outputs_ND[:, : self.projection_dim]
+
+    def loss(self, outputs_ND: Tensor, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
+        """The mean over both views of NT-Xent, in which view and attributes of an image are its two views."""
+        # A side's rows: B views, then B vectors of attributes.
+        sides = (torch.cat(side.split(self.projection_dim, dim=1)) for side in outputs_ND.chunk(2))
+        losses = [
+            cl_infonce_loss(side_ND, batch.images_N, self.temperature, ranks=ranks) for side_ND in sides
+        ]
+        return torch.stack(losses).mean()

@@ -1,0 +1,39 @@
+"""Cross-entropy on cluster ids: clusters as classes, one of the papers' baselines (arXiv 2106.02869)."""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.objectives.base import Batch, Known, Objective, mean_over_ranks
+from pipeline.ranks import Ranks
+from pipeline.training.params import PretrainParams
+
+
+class CrossEntropy(Objective):
+    """A linear layer on the encoder tells the cluster of each view."""
+
+    def __init__(self, feature_dim: int, clusters: int) -> None:
+        super().__init__()
+        self.feature_dim = feature_dim
+        self.projector = nn.Linear(feature_dim, clusters)
+
+    @classmethod
+    def build(cls, feature_dim: int, _params: PretrainParams, known: Known) -> Self:
+        return cls(feature_dim, known.clusters)
+
+    def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:
+        """(N, F + clusters): the features themselves, in which images are compared, and the logits."""
+        return torch.cat([features_NF, self.projector(features_NF)], dim=1)
+
+    def embeddings_of(self, outputs_ND: Tensor) -> Tensor:
+        return outputs_ND[:, : self.feature_dim]
+
+    def loss(self, outputs_ND: Tensor, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
+        """The mean over views of -log softmax(logits) at the view's cluster, in nats."""
+        with torch.autocast(outputs_ND.device.type, enabled=False):
+            logits_NK = outputs_ND[:, self.feature_dim :]
+            logits_NK = logits_NK.to(torch.promote_types(logits_NK.dtype, torch.float32))
+            losses_N = functional.cross_entropy(logits_NK, batch.clusters_N, reduction="none")
+            return mean_over_ranks(losses_N, ranks)

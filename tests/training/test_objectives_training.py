@@ -1,0 +1,137 @@
+"""A short training of every objective: it ends, goes on where it was stopped, and asks for what it needs."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.clustering.run import cluster
+from pipeline.errors import UserError
+from pipeline.ingest.run import ingest
+from pipeline.objectives.registry import OBJECTIVES
+from pipeline.schema import Layout
+from pipeline.training import run as training
+from pipeline.training.loop import Trainer
+from pipeline.training.params import PretrainParams
+from pipeline.training.signals import Interrupted
+from support import TINY_PRETRAIN, params_with
+
+SMALL: dict[str, Any] = {
+    "batch_size": 4,
+    "epochs": 2,
+    "moco": {"queue": 6},
+    "pcl": {"clusters": [3, 4], "negatives": 2, "queue": 6, "warmup_fraction": 0.5},
+    "swav": {"prototypes": 5, "queue": 4, "queue_from": 0.3},
+    "byol": {"hidden": 8},
+    "simsiam": {"hidden": 4},
+    "iccl": {"hidden": 8},
+    "dual_head": {"hidden": 8},
+}
+WAITS = {"aten::item", "aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal"}
+
+
+@pytest.fixture
+def layout(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """16 train images of 12 pixels, in clusters by k-means, which are remade."""
+    monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(training, "end_with_dvc", lambda: None)
+    made = Layout(tmp_path)
+    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(21))}).ingest, 0, made)
+    section = {"method": "kmeans", "kmeans": {"clusters": 3, "min_points": 1}}
+    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _restored_handlers() -> Iterator[None]:
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+def train(layout: Layout, objective: str, **changes: Any) -> bytes:
+    params = PretrainParams.model_validate(TINY_PRETRAIN | SMALL | {"objective": objective} | changes)
+    training.pretrain(params, "chosen", 12, 0, layout)
+    return (layout.encoder("chosen") / "encoder.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_stopped_within_an_epoch_it_ends_with_the_same_bytes(
+    layout: Layout, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, seen, taken = Trainer.train_step, set[str](), 0
+
+    def profiled(trainer: Trainer, *arguments: Any) -> torch.Tensor:
+        with torch.profiler.profile() as profile:
+            loss = step(trainer, *arguments)
+        seen.update(event.key for event in profile.key_averages())
+        return loss
+
+    monkeypatch.setattr(Trainer, "train_step", profiled)
+    undisturbed = train(layout, objective, optimizer="sgd")
+    # On a GPU each of these would make the host wait for all that the device has still to do.
+    assert "aten::convolution" in seen
+    assert seen & WAITS == set()
+
+    def stopping(trainer: Trainer, *arguments: Any) -> torch.Tensor:
+        nonlocal taken
+        taken += 1
+        if taken in (2, 6):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "train_step", stopping)
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            train(layout, objective, optimizer="sgd")
+    assert train(layout, objective, optimizer="sgd") == undisturbed
+    assert taken == 8
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_encoder_learns_in_parts_too(layout: Layout, objective: str) -> None:
+    weights = {train(layout, objective, micro_batch=micro_batch) for micro_batch in (2, 4)}
+    assert len(weights) == 2, "batch norm sees the part"
+
+
+@pytest.mark.parametrize("objective", [name for name, kind in OBJECTIVES.items() if kind.needs_attributes])
+def test_missing_attributes_are_told_before_anything_is_trained(
+    layout: Layout, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "attribute_vectors", lambda _train: ([], None))
+    with pytest.raises(
+        UserError, match=rf"pretrain.objective={objective} learns from attributes, and the data has none"
+    ):
+        train(layout, objective)
+
+
+def test_only_who_needs_attributes_reads_them(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = training.attribute_vectors
+
+    def spy(images: Any) -> Any:
+        asked.append("attributes")
+        # Labels are not so much as read.
+        monkeypatch.setattr(type(images), "labels", property(lambda _self: pytest.fail("reads labels")))
+        return real(images)
+
+    monkeypatch.setattr(training, "attribute_vectors", spy)
+    train(layout, "cl_infonce", epochs=1)
+    assert not asked
+    train(layout, "cmc", epochs=1)
+    assert asked
+
+
+def test_references_are_cl_infonce_s(layout: Layout) -> None:
+    cluster(params_with(cluster={"method": "instance"}).cluster, "instance", 16, 0, layout)
+    weights = []
+    for objective in ("byol", "cl_infonce"):
+        params = PretrainParams.model_validate(TINY_PRETRAIN | SMALL | {"objective": objective, "epochs": 1})
+        training.pretrain(params, "instance", 12, 0, layout)
+        weights.append((layout.encoder("instance") / "encoder.safetensors").read_bytes())
+    assert weights[0] == weights[1]
