@@ -10,6 +10,10 @@ from pipeline.errors import told_in_a_sentence
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
 
 
+study_app = typer.Typer(no_args_is_help=True, help="Experiments that answer one question together.")
+app.add_typer(study_app, name="study")
+
+
 @app.callback()
 def main() -> None:
     """Learn image representations from hashtags, attributes and category trees."""
@@ -52,3 +56,28 @@ def compare(
 
     with told_in_a_sentence():
         compare_experiments(experiments or [], html, markdown, csv)
+
+
+@study_app.command(name="run")
+def run_study(study: Annotated[Path, typer.Argument(help="a file such as studies/auxiliary.yaml")]) -> None:
+    """Makes the missing experiments of a study; after an interruption it goes on where it was."""
+    from rich.console import Console
+
+    from pipeline.studies.run import run_study
+
+    with told_in_a_sentence():
+        run_study(study, Path.cwd(), Console(stderr=True))
+
+
+@study_app.command(name="report")
+def report_study(
+    study: Annotated[Path, typer.Argument(help="a file such as studies/auxiliary.yaml")],
+    output: Annotated[Path, typer.Option(help="folder of the table and the picture")] = Path("docs/studies"),
+) -> None:
+    """Mean and spread over the seeds of what is there, as <study>.md and <study>.svg."""
+    from rich.console import Console
+
+    from pipeline.studies.report import report_study
+
+    with told_in_a_sentence():
+        report_study(study, Path.cwd(), output, Console())

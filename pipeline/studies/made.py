@@ -1,0 +1,83 @@
+"""The experiments that DVC has, read from Git: those that succeeded are commits under `refs/exps/`."""
+
+import json
+import math
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.errors import UserError
+from pipeline.studies.definition import Planned
+
+METRICS = "data/report/metrics.json"
+
+
+@dataclass(frozen=True)
+class Made:
+    """An experiment that ran with the parameters that the study asks for."""
+
+    planned: Planned
+    start: str
+    """The commit that it was made from, shortened."""
+    figures: Mapping[str, Any]
+    """Of the chosen arm, by their names in metrics.json."""
+
+
+def made_experiments(wanted: Iterable[Planned], root: Path) -> dict[str, Made]:
+    """Those of `wanted` that are there with the same parameters, by name."""
+    refs = _experiment_refs(root)
+    found = {}
+    for one in wanted:
+        for start, ref in refs.get(one.name, []):
+            params = YAML(typ="safe", pure=True).load(_git(root, "show", f"{ref}:params.yaml"))
+            if all(_same(_at(params, key), value) for key, value in one.changes.items()):
+                chosen = json.loads(_git(root, "show", f"{ref}:{METRICS}"))["chosen"]
+                found[one.name] = Made(one, start[:7], chosen)
+    return found
+
+
+def experiment_names(root: Path) -> set[str]:
+    return set(_experiment_refs(root))
+
+
+def uncommitted(root: Path) -> list[str]:
+    """Files under version control that were changed and would become part of an experiment."""
+    lines = _git(root, "status", "--porcelain", "--untracked-files=no").splitlines()
+    # These two are what a run leaves, and no cause of anything.
+    return [line[3:] for line in lines if line[3:] not in ("dvc.lock", METRICS)]
+
+
+def _experiment_refs(root: Path) -> dict[str, list[tuple[str, str]]]:
+    """By the experiment's name the commit it was made from, and its own."""
+    refs: dict[str, list[tuple[str, str]]] = {}
+    for line in _git(root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines():
+        name, own = line.split()
+        parts = name.split("/")
+        # refs/exps/<two digits of the commit>/<the rest of it>/<name>; others are DVC's own.
+        if len(parts) == 5 and len(parts[2]) == 2:
+            refs.setdefault(parts[4], []).append((parts[2] + parts[3], own))
+    return refs
+
+
+def _at(params: Any, key: str) -> Any:
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, Mapping) else None
+    return params
+
+
+def _same(there: Any, wanted: Any) -> bool:
+    both_numbers = all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in (there, wanted)
+    )
+    return math.isclose(there, wanted) if both_numbers else bool(there == wanted)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    ended = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)  # noqa: S603, S607
+    if ended.returncode:
+        raise UserError(f"experiments cannot be read in {root}: {ended.stderr.strip()}")
+    return ended.stdout

@@ -1,0 +1,174 @@
+"""`clinfonce study report`: mean and spread of a study's experiments, as a table and a picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from pipeline.compare.ranks import RankCorrelation, rank_correlation
+from pipeline.files import write_atomically, write_text
+from pipeline.report.markdown import escaped
+from pipeline.studies.definition import Study, planned, read_study
+from pipeline.studies.made import Made, made_experiments
+
+
+@dataclass(frozen=True)
+class Line:
+    """One experiment over its seeds; fractions 0-1, information in bits."""
+
+    experiment: str
+    top1: list[float]
+    knn_top1: list[float]
+    clusters: float
+    mutual_information_bits: float
+    conditional_entropy_bits: float
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.top1)
+
+
+def report_study(path: Path, root: Path, folder: Path, console: Console) -> None:
+    """Writes `<study>.md` and `<study>.svg` into `folder`, and prints the table."""
+    study = read_study(path)
+    wanted = list(planned(study, path.stem, root))
+    made = made_experiments(wanted, root)
+    lines = summarised(study, made)
+    picture = folder / f"{path.stem}.svg" if lines else None
+    text = study_markdown(study, path.stem, lines, made, len(wanted), picture)
+    if picture is not None:
+        draw = draw_plane if study.picture == "plane" else draw_rows
+        figure = draw(study, lines)
+        write_atomically(picture, lambda temporary: save_svg(figure, temporary))
+    write_text(folder / f"{path.stem}.md", text)
+    console.print(text, markup=False, highlight=False, soft_wrap=True, end="")
+
+
+def summarised(study: Study, made: Mapping[str, Made]) -> list[Line]:
+    """In the order of the study; experiments without any accuracy are left out."""
+    lines = []
+    for experiment in study.experiments:
+        of_seeds = [one.figures for one in made.values() if one.planned.experiment == experiment]
+        measured = [figures for figures in of_seeds if figures.get("top1") is not None]
+        if measured:
+            lines.append(
+                Line(
+                    experiment,
+                    [figures["top1"] for figures in measured],
+                    [figures["knn_top1"] for figures in measured],
+                    fmean(figures["clusters"] for figures in measured),
+                    fmean(figures["mutual_information_bits"] for figures in measured),
+                    fmean(figures["conditional_entropy_bits"] for figures in measured),
+                )
+            )
+    return lines
+
+
+def study_markdown(
+    study: Study,
+    name: str,
+    lines: Sequence[Line],
+    made: Mapping[str, Made],
+    wanted: int,
+    picture: Path | None,
+) -> str:
+    parts = [f"# {escaped(study.title)}", escaped(study.question)]
+    if lines:
+        parts.append(_table(lines))
+        if picture is not None:
+            parts.append(f"![Top-1 of each experiment]({picture.name})")
+    if study.picture == "plane":
+        parts += _correlations(lines)
+    starts = sorted({one.start for one in made.values()})
+    told = f"{len(made)} of {wanted} experiments are there"
+    if starts:
+        told += f", made from commit{'s' if len(starts) > 1 else ''} {', '.join(starts)}"
+    parts.append(f"{told}. `clinfonce study run studies/{name}.yaml` makes what is missing.")
+    if study.base:
+        shared = "; ".join(f"`{key}={value}`" for key, value in study.base.items())
+        parts.append(f"All experiments share {shared}; seeds {', '.join(map(str, study.seeds))}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(lines: Sequence[Line]) -> str:
+    rows = [
+        "| experiment | seeds | top-1, % | nearest neighbours, % | clusters | I(Z;T) | H(Z\\|T) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows += [
+        f"| {line.experiment} | {len(line.top1)} | {spread(line.top1)} | {spread(line.knn_top1)} | "
+        f"{line.clusters:,.0f} | {line.mutual_information_bits:.2f} | {line.conditional_entropy_bits:.2f} |"
+        for line in lines
+    ]
+    return "\n".join(rows)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation in percent; of one seed there is no deviation."""
+    mean = f"{100 * fmean(values):.1f}"
+    return f"{mean} ± {100 * stdev(values):.1f}" if len(values) > 1 else mean
+
+
+def _correlations(lines: Sequence[Line]) -> list[str]:
+    """How well each statistic, and their difference, orders the experiments by accuracy."""
+    accuracy = [line.mean for line in lines]
+    information = [line.mutual_information_bits for line in lines]
+    noise = [line.conditional_entropy_bits for line in lines]
+    difference = [i - h for i, h in zip(information, noise, strict=True)]
+    pairs = {"I(Z;T)": information, "H(Z|T)": noise, "I(Z;T) - H(Z|T)": difference}
+    found = {name: rank_correlation(values, accuracy) for name, values in pairs.items()}
+    return [
+        f"Rank correlation of {escaped(name)} with top-1: {_told(correlation)}"
+        for name, correlation in found.items()
+        if correlation is not None
+    ]
+
+
+def _told(correlation: RankCorrelation) -> str:
+    interval = (
+        "" if correlation.low is None else f", 95 % interval {correlation.low:.2f} to {correlation.high:.2f}"
+    )
+    return f"{correlation.rho:.2f} over {correlation.points} experiments{interval}."
+
+
+def draw_rows(_study: Study, lines: Sequence[Line]) -> Figure:
+    """A row an experiment: a dot a seed, a line at their mean."""
+    figure = Figure(figsize=(7, 0.8 + 0.34 * len(lines)), layout="constrained")
+    axes = figure.subplots()
+    for row, line in enumerate(reversed(lines)):
+        axes.plot([100 * value for value in line.top1], [row] * len(line.top1), "o", color="C0", alpha=0.6)
+        axes.plot([100 * line.mean] * 2, [row - 0.3, row + 0.3], color="C1", linewidth=2)
+    axes.set_yticks(range(len(lines)), [line.experiment for line in reversed(lines)])
+    axes.set_xlabel("linear top-1, %: a dot a seed, the line is their mean")
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def draw_plane(_study: Study, lines: Sequence[Line]) -> Figure:
+    """A point an experiment over H(Z|T) and I(Z;T), its colour the accuracy."""
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    axes = figure.subplots()
+    x = np.array([line.conditional_entropy_bits for line in lines])
+    y = np.array([line.mutual_information_bits for line in lines])
+    points = axes.scatter(x, y, c=[100 * line.mean for line in lines], s=70, cmap="viridis", zorder=2)
+    for line, at in zip(lines, zip(x, y, strict=True), strict=True):
+        axes.annotate(
+            f"{line.experiment} {100 * line.mean:.1f}", at, (6, 4), textcoords="offset points", fontsize=8
+        )
+    axes.set_xlabel("H(Z|T), bits: what the clusters tell apart beyond the labels")
+    axes.set_ylabel("I(Z;T), bits: what they know of the labels")
+    axes.margins(0.16)
+    axes.grid(alpha=0.3)
+    figure.colorbar(points, label="linear top-1, %")
+    return figure
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Text stays text, and the same figure gives the same bytes."""
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "clinfonce"}):
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

@@ -1,0 +1,91 @@
+"""`clinfonce study run`: makes the missing experiments of a study, one DVC experiment after the other."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.errors import UserError
+from pipeline.studies.definition import Planned, planned, read_study
+from pipeline.studies.made import experiment_names, made_experiments, uncommitted
+
+
+@dataclass(frozen=True)
+class Failure:
+    planned: Planned
+    log: Path
+
+
+def run_study(path: Path, root: Path, console: Console) -> None:
+    """Runs what is missing. Raises `UserError` at the end if experiments failed, naming them.
+
+    What was interrupted goes on where it was: finished experiments are kept by DVC, finished stages by its
+    cache, and a training by its state.
+    """
+    study = read_study(path)
+    if changed := uncommitted(root):
+        raise UserError(
+            f"{changed[0]} has changes that are not committed, and every experiment would take them along: "
+            "commit them first, so that all of a study is made with the same code"
+        )
+    wanted = list(planned(study, path.stem, root))
+    there = made_experiments(wanted, root)
+    missing = [one for one in wanted if one.name not in there]
+    console.print(f"{study.title}: {len(there)} of {len(wanted)} experiments are there", highlight=False)
+    failures = [failure for failure in _run_each(missing, root, console, _run_one) if failure is not None]
+    if failures:
+        named = ", ".join(f"{failure.planned.name} ({failure.log})" for failure in failures)
+        count = f"{len(failures)} of {len(missing)}"
+        raise UserError(f"{count} experiments failed: {named}; the same command tries them again")
+
+
+def _run_each(
+    missing: Sequence[Planned],
+    root: Path,
+    console: Console,
+    run_one: Callable[[Planned, Path], Failure | None],
+) -> list[Failure | None]:
+    outcomes = []
+    for number, one in enumerate(missing, 1):
+        started = time.monotonic()
+        outcomes.append(run_one(one, root))
+        minutes, seconds = divmod(time.monotonic() - started, 60)
+        word = "made" if outcomes[-1] is None else "[bold]FAILED[/bold]"
+        console.print(
+            f"{number}/{len(missing)} {one.name}: {word}, {minutes:.0f}:{seconds:02.0f}", highlight=False
+        )
+    return outcomes
+
+
+def _run_one(one: Planned, root: Path) -> Failure | None:
+    log = root / ".clinfonce" / "studies" / f"{one.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    changes = [argument for key, value in one.changes.items() for argument in ("-S", f"{key}={_told(value)}")]
+    if one.name in experiment_names(root):
+        # Of the same name, and made with other parameters.
+        _dvc(root, log, "exp", "remove", one.name)
+    # In a folder of its own, so that the workspace stays as it is.
+    return (
+        None
+        if _dvc(root, log, "exp", "run", "--temp", "--name", one.name, *changes) == 0
+        else Failure(one, log)
+    )
+
+
+def _dvc(root: Path, log: Path, *arguments: str) -> int:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    with log.open("a") as output:
+        ended = subprocess.run(command, cwd=root, stdout=output, stderr=output, check=False)  # noqa: S603
+    return ended.returncode
+
+
+def _told(value: Any) -> str:
+    """As overrides are written: text in quotes, so that commas and equals signs are part of it."""
+    return json.dumps(value)
