@@ -120,8 +120,8 @@ def mean_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:
 
 
 def sum_over_ranks(own: Tensor, ranks: Ranks) -> Tensor:
-    """The sum of what each rank has, with the gradient by this rank's own."""
-    return own + (ranks.summed(own) - own.detach())
+    """The sum of what each rank has, the same on each to the bit, with the gradient by this rank's own."""
+    return ranks.summed(own) + (own - own.detach())
 
 
 def linear_head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -40,7 +40,7 @@ class PclParams(Section):
     clusters: list[int] = Field(
         default=[100, 200, 400],
         min_length=1,
-        description="one k-means a number, on all of them the loss is averaged",
+        description="one k-means a number, at most half the images; the loss is their mean",
     )
     negatives: PositiveInt = Field(
         default=1024, description="prototypes drawn as negatives, at most all others"
@@ -83,7 +83,9 @@ class ByolParams(Section):
 
 
 class SimsiamParams(Section):
-    hidden: PositiveInt = Field(default=512, description="width of the predictor's bottleneck")
+    hidden: PositiveInt = Field(
+        default=32, description="width of the predictor's bottleneck: a quarter of projection_dim"
+    )
 
 
 class IcclParams(Section):

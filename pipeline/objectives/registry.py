@@ -2,10 +2,16 @@
 
 from pipeline.objectives.attribute_prediction import AttributePrediction
 from pipeline.objectives.base import Objective
+from pipeline.objectives.byol import BYOL
 from pipeline.objectives.cl_infonce import ClInfoNCE
 from pipeline.objectives.cmc import CMC
 from pipeline.objectives.cross_entropy import CrossEntropy
 from pipeline.objectives.dual_head import DualHead
+from pipeline.objectives.iccl import ICCL
+from pipeline.objectives.moco import MoCo
+from pipeline.objectives.pcl import PCL
+from pipeline.objectives.simsiam import SimSiam
+from pipeline.objectives.swav import SwAV
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "cl_infonce": ClInfoNCE,
@@ -13,4 +19,10 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "cross_entropy": CrossEntropy,
     "attribute_prediction": AttributePrediction,
     "cmc": CMC,
+    "moco": MoCo,
+    "pcl": PCL,
+    "swav": SwAV,
+    "byol": BYOL,
+    "simsiam": SimSiam,
+    "iccl": ICCL,
 }

@@ -21,6 +21,8 @@ def synchronised(network: nn.Module, ranks: Ranks, device: torch.device) -> nn.M
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             own = GlobalBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
             own.load_state_dict(child.state_dict())
+            # A target network's have no gradient, for which the ranks would wait.
+            own.requires_grad_(child.weight.requires_grad)
             setattr(network, name, own.to(child.weight.device, child.weight.dtype))
         else:
             synchronised(child, ranks, device)

@@ -1,0 +1,90 @@
+"""BYOL: each view predicts what a slow copy makes of the other one (Grill et al., arXiv 2006.07733).
+
+Shape letters: N views of this rank, first all first ones, then all second ones; F features; D dimensions.
+"""
+
+import math
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.objectives.base import Batch, Known, Moment, Objective, mean_over_ranks, normed_head
+from pipeline.ranks import ALONE, Ranks
+from pipeline.training.params import PretrainParams
+
+
+def byol_loss(predictions_ND: Tensor, targets_ND: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
+    """The mean over images of |p_1 - t_2|^2 + |p_2 - t_1|^2, all of length 1: 4 - 2 cos - 2 cos.
+
+    Equation 2 of arXiv 2006.07733 in both directions, summed as there, so that it lies between 0 and 8.
+    predictions_ND, targets_ND: any float type, normalised here; targets without gradient. Returns a scalar,
+    at least float32. With several `ranks` each passes as many views of its own; the loss is that of all.
+    """
+    with torch.autocast(predictions_ND.device.type, enabled=False):
+        distances_N = distances_of_views(normalised(predictions_ND), normalised(targets_ND))
+        return 2 * mean_over_ranks(distances_N, ranks)
+
+
+def distances_of_views(predictions_ND: Tensor, targets_ND: Tensor) -> Tensor:
+    """The squared distance of each view's prediction to the target of its image's other view, (N,).
+
+    As 2 - 2 cos it would lose its digits, and its gradient's, where a prediction comes true.
+    """
+    return (predictions_ND - of_other_views(targets_ND)).square().sum(dim=1)
+
+
+def of_other_views(rows_ND: Tensor) -> Tensor:
+    """For each view the row of its image's other view."""
+    return rows_ND.roll(len(rows_ND) // 2, dims=0)
+
+
+def normalised(rows_ND: Tensor) -> Tensor:
+    """To length 1, at least float32; rows of zeros stay."""
+    return functional.normalize(rows_ND.to(torch.promote_types(rows_ND.dtype, torch.float32)), dim=1)
+
+
+class Siamese(Objective):
+    """Projections, and what a predictor makes of them to meet those of the other view.
+
+    Outputs are predictions and projections side by side, (N, 2D). Only predictions carry a gradient, and
+    through them it reaches all weights: what is met stands still.
+    """
+
+    learns_from_clusters: ClassVar[bool] = False
+
+    def __init__(self, projector: nn.Module, predictor: nn.Module) -> None:
+        super().__init__()
+        self.projector, self.predictor = projector, predictor
+
+    def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:
+        projections_ND = self.projector(features_NF)
+        return torch.cat([self.predictor(projections_ND), projections_ND.detach()], dim=1)
+
+    def embeddings_of(self, outputs_ND: Tensor) -> Tensor:
+        return outputs_ND.chunk(2, dim=1)[1]
+
+
+class BYOL(Siamese):
+    """The loss above the published heads, here as wide as params.yaml says (4,096 and 256 in the paper)."""
+
+    def __init__(self, feature_dim: int, projection_dim: int, hidden: int, momentum: float) -> None:
+        super().__init__(
+            normed_head(feature_dim, hidden, projection_dim),
+            normed_head(projection_dim, hidden, projection_dim),
+        )
+        self.momentum = momentum
+
+    @classmethod
+    def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
+        return cls(feature_dim, params.projection_dim, params.byol.hidden, params.byol.momentum)
+
+    def target_momentum(self, moment: Moment) -> float:
+        """From `momentum` to 1 along a cosine (section 3.3 of the paper)."""
+        return 1 - (1 - self.momentum) * (math.cos(math.pi * moment.share) + 1) / 2
+
+    def loss(self, outputs_ND: Tensor, targets_NT: Tensor | None, _batch: Batch, ranks: Ranks) -> Tensor:
+        assert targets_NT is not None
+        predictions_ND, _ = outputs_ND.chunk(2, dim=1)
+        return byol_loss(predictions_ND, targets_NT, ranks=ranks)

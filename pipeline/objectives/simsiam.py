@@ -1,0 +1,51 @@
+"""SimSiam: each view predicts the projection of the other, which stands still (Chen & He, arXiv 2011.10566).
+
+Shape letters: N views of this rank, first all first ones, then all second ones; D dimensions.
+"""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.objectives.base import Batch, Known, mean_over_ranks, normed_head
+from pipeline.objectives.byol import Siamese, normalised, of_other_views
+from pipeline.ranks import ALONE, Ranks
+from pipeline.training.params import PretrainParams
+
+
+def simsiam_loss(predictions_ND: Tensor, projections_ND: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
+    """The mean over images of -1/2 (cos(p_1, z_2) + cos(p_2, z_1)), without gradient by z.
+
+    Equation 4 of arXiv 2011.10566. Both tensors: any float type, normalised here. Returns a scalar between
+    -1 and 1, at least float32. With several `ranks` each passes as many views of its own; the loss is that
+    of all.
+    """
+    with torch.autocast(predictions_ND.device.type, enabled=False):
+        others_ND = of_other_views(normalised(projections_ND.detach()))
+        cosines_N = (normalised(predictions_ND) * others_ND).sum(dim=1)
+        return -mean_over_ranks(cosines_N, ranks)
+
+
+class SimSiam(Siamese):
+    """The loss above a projector that ends with batch norm, and a predictor with a bottleneck.
+
+    The published code leaves scale and shift out of that last batch norm, the paper does not speak of it:
+    here it has both, as batch norm over ranks expects. In the paper the bottleneck is 512 wide, a quarter
+    of the 2,048 outputs.
+    """
+
+    def __init__(self, feature_dim: int, projection_dim: int, hidden: int) -> None:
+        projector = normed_head(feature_dim, feature_dim, projection_dim, layers=3)
+        # Batch norm would take the bias away again.
+        projector[-1].register_parameter("bias", None)
+        projector.append(nn.BatchNorm1d(projection_dim))
+        super().__init__(projector, normed_head(projection_dim, hidden, projection_dim))
+
+    @classmethod
+    def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
+        return cls(feature_dim, params.projection_dim, params.simsiam.hidden)
+
+    def loss(self, outputs_ND: Tensor, _targets: Tensor | None, _batch: Batch, ranks: Ranks) -> Tensor:
+        predictions_ND, projections_ND = outputs_ND.chunk(2, dim=1)
+        return simsiam_loss(predictions_ND, projections_ND, ranks=ranks)

@@ -1,0 +1,200 @@
+"""MoCo against its definition term by term, its special cases, its queue, and ranks against one process."""
+
+import math
+from collections import deque
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.nn import functional
+
+from pipeline.objectives.base import Batch, Known, Moment
+from pipeline.objectives.moco import MoCo, contrast
+from pipeline.ranks import ALONE, Ranks
+from pipeline.training.network import Network
+from pipeline.training.params import PretrainParams
+from processes import in_ranks
+
+FEATURES, DIM, TEMPERATURE = 6, 4, 0.3
+IMAGES, STEPS, COUNT = 6, 3, 2
+INT64 = torch.iinfo(torch.int64)
+
+
+def moco(queue: int = 0, momentum: float = 0.9) -> MoCo:
+    torch.manual_seed(0)
+    return MoCo(FEATURES, DIM, TEMPERATURE, queue=queue, momentum=momentum).double()
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def batch_of(clusters: list[int]) -> Batch:
+    return Batch(torch.arange(len(clusters)) + 50, torch.tensor(clusters))
+
+
+def unit(row: list[float]) -> list[float]:
+    length = math.sqrt(sum(x * x for x in row))
+    return [x / length for x in row]
+
+
+def reference(
+    outputs: Tensor, targets: Tensor, clusters: list[int], queued: list[tuple[list[float], int]]
+) -> float:
+    """Every view against the keys of the other views and the queue's pairs of key and id."""
+    count = len(clusters)
+    queries, keys = ([unit(row) for row in rows.tolist()] for rows in (outputs, targets))
+    losses = []
+    for view, query in enumerate(queries):
+        others = range(count, 2 * count) if view < count else range(count)
+        candidates = [(keys[place], clusters[place % count]) for place in others]
+        candidates += [(unit(key), cluster) for key, cluster in queued]
+        scores = [
+            math.exp(sum(x * y for x, y in zip(query, key, strict=True)) / TEMPERATURE)
+            for key, _ in candidates
+        ]
+        terms = [
+            -math.log(score / sum(scores))
+            for score, (_, cluster) in zip(scores, candidates, strict=True)
+            if cluster == clusters[view % count]
+        ]
+        losses.append(sum(terms) / len(terms))
+    return sum(losses) / len(losses)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    clusters=st.lists(st.sampled_from([INT64.min, 0, 1, 2, INT64.max]), min_size=1, max_size=7),
+    stale=st.lists(st.sampled_from([INT64.min, 0, 1, 9]), max_size=8),
+    seed=st.integers(0, 100),
+)
+def test_it_is_its_definition(clusters: list[int], stale: list[int], seed: int) -> None:
+    """The queue may hold ids that no longer exist."""
+    objective, count = moco(queue=8), len(clusters)
+    keys = functional.normalize(noise(len(stale), DIM, seed=seed + 200), dim=1)
+    objective.queue.put(keys, torch.tensor(stale, dtype=torch.int64))
+    outputs, targets = noise(2 * count, DIM, seed=seed), noise(2 * count, DIM, seed=seed + 400)
+    loss = objective.loss(outputs, targets, batch_of(clusters), ALONE)
+    queued = list(zip(keys.tolist(), stale, strict=True))
+    assert loss.dtype == torch.float64
+    assert float(loss) == pytest.approx(reference(outputs, targets, clusters, queued), rel=1e-9)
+
+
+def test_the_gradient_is_that_of_finite_differences_and_keys_have_none() -> None:
+    objective, batch = moco(queue=5), batch_of([0, 0, 1, 2])
+    objective.queue.put(functional.normalize(noise(5, DIM, seed=3), dim=1), torch.tensor([0, 1, 1, 7, 2]))
+    outputs, targets = noise(8, DIM).requires_grad_(), noise(8, DIM, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: objective.loss(x, targets.detach(), batch, ALONE), outputs)
+    objective.loss(outputs, targets, batch, ALONE).backward()
+    assert outputs.grad is not None
+    assert targets.grad is None
+
+
+def test_without_queue_and_momentum_unique_ids_give_two_view_infonce() -> None:
+    """The target network follows at once, so that keys are the outputs of the other views."""
+    torch.manual_seed(1)
+    network = Network(nn.Linear(5, FEATURES), moco(queue=0, momentum=0.0)).double()  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in [*network.encoder.parameters(), *network.objective.projector.parameters()]:
+            parameter.mul_(1.5)
+    network.begin_step(Moment(3, 10))
+    views, count = noise(10, 5), 5
+    assert network.target is not None
+    (_, outputs), (_, targets) = network(views), network.target(views)
+    loss = network.objective.loss(outputs, targets, batch_of([*range(count)]), ALONE)
+    first, second = functional.normalize(outputs, dim=1).chunk(2)
+    of_each = torch.arange(count)
+    expected = sum(
+        functional.cross_entropy(queries @ keys.T / TEMPERATURE, of_each) / 2
+        for queries, keys in ((first, second), (second, first))
+    )
+    torch.testing.assert_close(loss, expected)
+
+
+def test_the_target_network_follows_as_slowly_as_the_parameters_say() -> None:
+    params = PretrainParams()
+    built = MoCo.build(FEATURES, params, Known(images=9, clusters=3, attributes=0))
+    assert built.target_momentum(Moment(0, 9)) == built.target_momentum(Moment(8, 9)) == params.moco.momentum
+    assert built.queue.length == params.moco.queue
+    assert built.project(torch.zeros(2, FEATURES)).shape == (2, params.projection_dim)
+
+
+@settings(max_examples=40, deadline=None)
+@given(length=st.integers(1, 20), sizes=st.lists(st.integers(1, 6), min_size=1, max_size=5))
+def test_the_queue_holds_the_last_keys_with_the_ids_that_they_came_with(
+    length: int, sizes: list[int]
+) -> None:
+    """An image's cluster changes from step to step; its older keys keep their older ids."""
+    objective, expected = moco(queue=length), deque[tuple[list[float], int]](maxlen=length)
+    for step, count in enumerate(sizes):
+        clusters, targets = [image + step for image in range(count)], noise(2 * count, DIM, seed=step)
+        objective.end_step(targets, batch_of(clusters), ALONE)
+        expected.extend(zip(functional.normalize(targets, dim=1).tolist(), clusters * 2, strict=True))
+    queue = objective.queue
+    assert sorted(zip(queue.rows.tolist(), queue.ids.tolist(), strict=True)) == sorted(expected)
+
+
+def test_coarse_outputs_are_compared_in_float32() -> None:
+    objective, batch = moco(queue=4).float(), batch_of([0, 1, 0])
+    objective.end_step(noise(6, DIM, seed=9).bfloat16(), batch, ALONE)
+    outputs, targets = noise(6, DIM).bfloat16(), noise(6, DIM, seed=1).bfloat16()
+    expected = objective.loss(outputs.float(), targets.float(), batch, ALONE)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = objective.loss(outputs, targets, batch, ALONE)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, expected)
+
+
+def test_distant_keys_are_no_underflow() -> None:
+    """At 1 / temperature = 200 the logits span 400; exp alone spans 190 in float32."""
+    axis = torch.tensor([[1.0, 0.0]])
+    losses = contrast(axis, torch.tensor([3]), torch.cat([-axis, axis]), torch.tensor([3, 4]), 0.005)
+    assert losses.tolist() == pytest.approx([400.0])
+
+
+def test_the_host_reads_no_value() -> None:
+    """Tensors without values: whatever would wait for one raises."""
+    with FakeTensorMode():
+        objective = MoCo(FEATURES, DIM, TEMPERATURE, queue=9, momentum=0.9)
+        batch = Batch(torch.arange(4), torch.arange(4))
+        for _ in range(3):
+            outputs, targets = torch.empty(8, DIM, requires_grad=True), torch.empty(8, DIM)
+            objective.loss(outputs, targets, batch, ALONE).backward()
+            objective.end_step(targets, batch, ALONE)
+            assert outputs.grad is not None
+        with pytest.raises(DataDependentOutputException):
+            float(outputs.sum())
+
+
+Steps = list[tuple[Tensor, Tensor, Tensor, Tensor]]
+
+
+def steps(ranks: Ranks) -> Steps:
+    """Loss, gradient (2, B, D) and the queue's rows and ids after each of some steps."""
+    objective, own, found = moco(queue=20), ranks.share(IMAGES), []
+    for step in range(STEPS):
+        outputs, targets = (noise(2, IMAGES, DIM, seed=10 * step + side)[:, own] for side in range(2))
+        clusters = (torch.arange(IMAGES) * (step + 1)).remainder(4)
+        leaf = outputs.flatten(0, 1).requires_grad_()
+        batch = Batch(torch.arange(IMAGES)[own], clusters[own])
+        loss = objective.loss(leaf, targets.flatten(0, 1), batch, ranks)
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        objective.end_step(targets.flatten(0, 1), batch, ranks)
+        queue = objective.queue
+        found.append((loss.detach(), gradient.unflatten(0, (2, -1)), queue.rows.clone(), queue.ids.clone()))
+    return found
+
+
+def test_ranks_agree_with_one_process(tmp_path: Path) -> None:
+    of_each_rank: list[Steps] = in_ranks(COUNT, tmp_path, steps)
+    for step, (loss, gradient, rows, ids) in enumerate(steps(ALONE)):
+        found = [of_rank[step] for of_rank in of_each_rank]
+        torch.testing.assert_close(torch.cat([of_rank[1] for of_rank in found], dim=1), gradient)
+        for of_rank in found:
+            torch.testing.assert_close(of_rank[0], loss)
+            assert torch.equal(of_rank[2], rows)
+            assert torch.equal(of_rank[3], ids)
