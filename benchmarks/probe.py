@@ -12,7 +12,9 @@ import typer
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.harness import JsonFlag, Outcome, in_turns, times_as_fast
-from pipeline.evaluation.linear import ITERATIONS, STRENGTHS, fit_probe, stratified_mask
+from pipeline.evaluation.lbfgs import ITERATIONS, STRENGTHS, fit_by_lbfgs
+from pipeline.evaluation.linear import stratified_mask
+from pipeline.evaluation.params import EvaluateParams
 
 OURS, SCIKIT_LEARN = "clinfonce", "scikit-learn, LogisticRegression, warm starts"
 HELD = 0.2
@@ -29,9 +31,9 @@ def measure(
     found: dict[str, Any] = {}
 
     def ours() -> None:
-        found[OURS] = (
-            fit_probe(features_ND, classes_N, classes, HELD, 0).logits(features_ND).argmax(1).numpy()
-        )
+        params = EvaluateParams(selection_fraction=HELD)
+        probe = fit_by_lbfgs(features_ND, classes_N, classes, params, 0)
+        found[OURS] = probe.logits(features_ND).argmax(1).numpy()
 
     def theirs() -> None:
         standard = ((features_ND - features_ND.mean(0)) / features_ND.std(0, correction=0)).numpy()

@@ -134,6 +134,15 @@ class IngestSummary(TypedDict):
     notes: list[str]
 
 
+class FewerLabels(TypedDict):
+    """Linear top-1 with a share of each class's train labels."""
+
+    top1: float
+    top1_low: float
+    top1_high: float
+    train_images: int
+
+
 class EvaluationMetrics(TypedDict):
     """`data/evaluations/<arm>/metrics.json`; the figures are null where there is nothing to measure."""
 
@@ -148,5 +157,12 @@ class EvaluationMetrics(TypedDict):
     train_images: int
     test_images: int
     regularisation: float | None
+    """Chosen by the protocol `lbfgs`."""
+    learning_rate: float | None
+    """Chosen by the protocol `sgd`."""
+    top1_at: dict[str, FewerLabels]
+    """By the shares of `evaluate.label_fractions`, such as "0.01"."""
+    encoder: str | None
+    """`evaluate.transfer_from`, where the arm's own encoder gave way to it."""
     reason: str | None
     """Why there are no figures, as a sentence."""

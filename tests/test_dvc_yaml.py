@@ -11,6 +11,7 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.objectives.params import MocoParams, Objective
 from pipeline.training.params import PretrainParams
 from support import REPOSITORY
@@ -65,6 +66,11 @@ def test_references_depend_on_all_choices_but_the_objective_s(stages: dict[str, 
     of_objectives = {"objective", *get_args(Objective)}
     expected = [f"pretrain.{name}" for name in PretrainParams.model_fields if name not in of_objectives]
     assert stages["pretrain-reference"]["do"]["params"] == ["seed", "ingest.image_size", *expected]
+
+
+def test_references_depend_on_all_of_the_evaluation_but_the_transfer(stages: dict[str, Any]) -> None:
+    expected = [f"evaluate.{name}" for name in EvaluateParams.model_fields if name != "transfer_from"]
+    assert stages["evaluate-reference"]["do"]["params"] == ["seed", *expected]
 
 
 def test_entry_points_hold_no_logic() -> None:

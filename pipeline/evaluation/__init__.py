@@ -1,1 +1,1 @@
-"""What an encoder knows of the labels: linear probe, neighbours, intervals."""
+"""What an encoder knows of the labels: linear probes, neighbours, intervals."""

@@ -1,97 +1,81 @@
-"""Linear probe: multinomial logistic regression on frozen features.
+"""What the protocols of `evaluate.protocol` share: a linear layer on frozen, standardised features.
 
-The strength of the regularisation is chosen on a part of train; test is used once, at the end.
-Shape letters: N images, D features, C classes, S strengths.
+Each chooses one number on a part of train; test is used once, at the end, and no protocol sees it.
+Shape letters: N images, D features, C classes.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-STRENGTHS = tuple(10.0 ** (-halves / 2) for halves in range(13))
-"""Tried from strong to weak: each starts where the one before ended."""
-ITERATIONS = 100
+from pipeline.evaluation.params import EvaluateParams
 
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Logits of standardised features."""
+    """Logits of standardised features, and the number that its protocol chose."""
 
     mean_D: Tensor
     deviation_D: Tensor
     weights_DC: Tensor
     bias_C: Tensor
-    strength: float
+    strength: float | None = None
+    """Of the regularisation."""
+    learning_rate: float | None = None
 
     def logits(self, features_ND: Tensor) -> Tensor:
         return (features_ND - self.mean_D) / self.deviation_D @ self.weights_DC + self.bias_C
 
 
-def fit_probe(
-    features_ND: Tensor, classes_N: Tensor, class_count: int, selection_fraction: float, seed: int
-) -> LinearProbe:
-    """Chooses the strength by accuracy on a stratified `selection_fraction`, then fits on all rows.
+Protocol = Callable[[Tensor, Tensor, int, EvaluateParams, int], LinearProbe]
+"""Train features (N, D), their classes (N,), the number of classes, the choices and a seed -> a probe."""
 
-    The loss is the mean cross-entropy plus strength / 2 times the squared weights (bias excepted).
-    """
-    held_N = stratified_mask(classes_N, selection_fraction, seed)
-    # Where no class can spare an image, the strength is chosen on the rows that are fitted.
-    fitted_N = ~held_N
-    held_N = held_N if held_N.any() else fitted_N
-    path = _fit_path(features_ND[fitted_N], classes_N[fitted_N], class_count, STRENGTHS)
-    correct = [_accuracy(probe, features_ND[held_N], classes_N[held_N]) for probe in path]
-    # max takes the first of equals: the strongest regularisation that does as well.
-    best = max(range(len(path)), key=correct.__getitem__)
-    return _fit_path(features_ND, classes_N, class_count, STRENGTHS[: best + 1])[-1]
+
+def standardisation(features_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """Each feature's mean and deviation (D,), by which a protocol standardises the rows that it fits."""
+    deviation_D = features_ND.std(dim=0, correction=0)
+    # A feature that never changes says nothing, and must not be divided by its zero deviation.
+    return features_ND.mean(dim=0), torch.where(deviation_D > 1e-6, deviation_D, 1.0)
+
+
+def selection_masks(classes_N: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """The rows that are fitted while a protocol chooses its number, and those on which it chooses."""
+    held_N = stratified_mask(classes_N, fraction, seed)
+    # Where no class can spare an image, the number is chosen on the rows that are fitted.
+    return ~held_N, held_N if held_N.any() else ~held_N
+
+
+def most_accurate(probes: Sequence[LinearProbe], features_ND: Tensor, classes_N: Tensor) -> int:
+    """The position of the probe that names most rows rightly, the first of equals."""
+    correct = [_accuracy(probe, features_ND, classes_N) for probe in probes]
+    return max(range(len(probes)), key=correct.__getitem__)
 
 
 def stratified_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:
     """True for `fraction` of the rows of each class, rounded, but never for all of them."""
+    return _first_of_each_class(classes_N, seed, lambda rows: min(round(rows * fraction), rows - 1))
+
+
+def labelled_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:
+    """True for `fraction` of the rows of each class, rounded, but for at least one.
+
+    With the same seed the rows of a smaller fraction are among those of a larger one.
+    """
+    return _first_of_each_class(classes_N, seed, lambda rows: max(round(rows * fraction), 1))
+
+
+def _first_of_each_class(classes_N: Tensor, seed: int, taken_of: Callable[[int], int]) -> Tensor:
+    """True for the first `taken_of(its rows)` rows of each class, in an order drawn by `seed`."""
     classes = classes_N.cpu().numpy()
     order = np.random.default_rng(seed).permutation(len(classes))
-    held = np.zeros(len(classes), bool)
+    taken = np.zeros(len(classes), bool)
     for value in np.unique(classes):
         rows = order[classes[order] == value]
-        held[rows[: min(round(len(rows) * fraction), len(rows) - 1)]] = True
-    return torch.from_numpy(held).to(classes_N.device)
-
-
-def _fit_path(
-    features_ND: Tensor, classes_N: Tensor, class_count: int, strengths: tuple[float, ...]
-) -> list[LinearProbe]:
-    mean_D = features_ND.mean(dim=0)
-    deviation_D = features_ND.std(dim=0, correction=0)
-    # A feature that never changes says nothing, and must not be divided by its zero deviation.
-    deviation_D = torch.where(deviation_D > 1e-6, deviation_D, 1.0)
-    standard_ND = (features_ND - mean_D) / deviation_D
-    weights_DC = torch.zeros(features_ND.shape[1], class_count, device=features_ND.device, requires_grad=True)
-    bias_C = torch.zeros(class_count, device=features_ND.device, requires_grad=True)
-    probes = []
-    for strength in strengths:
-        _minimise(standard_ND, classes_N, weights_DC, bias_C, strength)
-        fitted = weights_DC.detach().clone(), bias_C.detach().clone()
-        probes.append(LinearProbe(mean_D, deviation_D, *fitted, strength))
-    return probes
-
-
-def _minimise(
-    standard_ND: Tensor, classes_N: Tensor, weights_DC: Tensor, bias_C: Tensor, strength: float
-) -> None:
-    optimizer = torch.optim.LBFGS(
-        [weights_DC, bias_C], max_iter=ITERATIONS, history_size=10, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = functional.cross_entropy(torch.addmm(bias_C, standard_ND, weights_DC), classes_N)
-        loss = loss + strength / 2 * weights_DC.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
+        taken[rows[: taken_of(len(rows))]] = True
+    return torch.from_numpy(taken).to(classes_N.device)
 
 
 def _accuracy(probe: LinearProbe, features_ND: Tensor, classes_N: Tensor) -> float:

@@ -1,6 +1,7 @@
 """Stage 4: an encoder and labels -> how much the encoder knows of them."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,21 @@ import torch
 from torch import Tensor
 
 from pipeline.devices import pick_device
-from pipeline.evaluation.features import features_of, load_encoder
+from pipeline.evaluation.features import features_of, load_encoder, load_encoder_from_elsewhere
 from pipeline.evaluation.intervals import wilson_interval
-from pipeline.evaluation.linear import fit_probe
+from pipeline.evaluation.linear import LinearProbe, labelled_mask
 from pipeline.evaluation.neighbours import vote_of_neighbours
 from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.registry import PROTOCOLS
 from pipeline.evaluation.trajectory import trajectory_with_information
 from pipeline.files import replaced_directory, write_csv, write_json
 from pipeline.randomness import derived_seed
 from pipeline.schema import (
+    CHOSEN,
     INFORMED_TRAJECTORY_COLUMNS,
     PER_CLASS_COLUMNS,
     EvaluationMetrics,
+    FewerLabels,
     Layout,
 )
 from pipeline.shards import read_columns
@@ -52,6 +56,9 @@ def evaluate(params: EvaluateParams, arm: str, seed: int, layout: Layout) -> Eva
     Where labels are missing the metrics are null and `reason` says why: an encoder without labels is
     worth keeping, and the report can still show its clusters and training.
     """
+    if arm != CHOSEN:
+        # The references are what the chosen arm is measured against: they keep their own encoders.
+        params = params.model_copy(update={"transfer_from": None})
     train, test = (Labels.read(layout.images, split) for split in ("train", "test"))
     reason = _why_not(train, test)
     with replaced_directory(layout.evaluation(arm)) as folder:
@@ -82,7 +89,10 @@ def _measure(
     params: EvaluateParams, arm: str, seed: int, layout: Layout, train: Labels, test: Labels, folder: Path
 ) -> EvaluationMetrics:
     device = pick_device()
-    trained = load_encoder(layout.encoder(arm), device)
+    if params.transfer_from is None:
+        trained = load_encoder(layout.encoder(arm), device)
+    else:
+        trained = load_encoder_from_elsewhere(params.transfer_from, device)
     train_ND, test_ND = (
         features_of(trained, load_pixels(layout.images, split), device)[rows.known]
         for split, rows in (("train", train), ("test", test))
@@ -93,20 +103,17 @@ def _measure(
     # A label that train does not have gets -1: no prediction can be right.
     truth_M = torch.tensor([number_of.get(str(test.labels[p]), -1) for p in test.known], device=device)
 
-    probe = fit_probe(
-        train_ND.clone(),
-        classes_N,
-        len(names),
-        params.selection_fraction,
-        derived_seed(seed, "evaluate", "selection"),
-    )
+    def fit(rows_N: Tensor) -> LinearProbe:
+        selection = derived_seed(seed, "evaluate", "selection")
+        return PROTOCOLS[params.protocol](train_ND[rows_N], classes_N[rows_N], len(names), params, selection)
+
+    probe = fit(torch.ones_like(classes_N, dtype=torch.bool))
     logits_MC = probe.logits(test_ND)
     predicted_M = logits_MC.argmax(dim=1)
     top5_MK = logits_MC.topk(min(5, len(names)), dim=1).indices
     by_neighbours_M = vote_of_neighbours(train_ND, classes_N, test_ND, len(names), params.neighbours)
 
-    correct, trials = int((predicted_M == truth_M).sum()), len(truth_M)
-    low, high = wilson_interval(correct, trials)
+    top1, low, high = _top1(predicted_M, truth_M)
     truth = [str(test.labels[position]) for position in test.known]
     predictions = [names[number] for number in predicted_M.tolist()]
     _write_predictions(folder, [test.ids[position] for position in test.known], truth, predictions)
@@ -114,17 +121,44 @@ def _measure(
     write_csv(folder / "per_class.csv", PER_CLASS_COLUMNS, _per_class(truth, predictions, train_counts))
     return {
         "protocol": params.protocol,
-        "top1": correct / trials,
+        "top1": top1,
         "top5": _share(top5_MK == truth_M[:, None]),
         "knn_top1": float((by_neighbours_M == truth_M).double().mean()),
         "top1_low": low,
         "top1_high": high,
         "classes": len(names),
         "train_images": len(train_ND),
-        "test_images": trials,
+        "test_images": len(test_ND),
         "regularisation": probe.strength,
+        "learning_rate": probe.learning_rate,
+        "top1_at": _with_fewer_labels(params.label_fractions, seed, fit, classes_N, test_ND, truth_M),
+        "encoder": params.transfer_from,
         "reason": None,
     }
+
+
+def _with_fewer_labels(
+    fractions: list[float],
+    seed: int,
+    fit: Callable[[Tensor], LinearProbe],
+    classes_N: Tensor,
+    test_ND: Tensor,
+    truth_M: Tensor,
+) -> dict[str, FewerLabels]:
+    """What `fit` reaches with each of `fractions` of the train rows; it takes a mask of them (N,)."""
+    found: dict[str, FewerLabels] = {}
+    for fraction in fractions:
+        rows_N = labelled_mask(classes_N, fraction, derived_seed(seed, "evaluate", "labels"))
+        top1, low, high = _top1(fit(rows_N).logits(test_ND).argmax(dim=1), truth_M)
+        images = int(rows_N.sum())
+        found[str(fraction)] = {"top1": top1, "top1_low": low, "top1_high": high, "train_images": images}
+    return found
+
+
+def _top1(predicted_M: Tensor, truth_M: Tensor) -> tuple[float, float, float]:
+    """The share of right predictions, and its 95 % interval."""
+    correct = int((predicted_M == truth_M).sum())
+    return correct / len(truth_M), *wilson_interval(correct, len(truth_M))
 
 
 def _share(hits_MK: Tensor) -> float:
@@ -143,6 +177,9 @@ def _nothing_measured(params: EvaluateParams, train: Labels, test: Labels, reaso
         "train_images": len(train.known),
         "test_images": len(test.known),
         "regularisation": None,
+        "learning_rate": None,
+        "top1_at": {},
+        "encoder": params.transfer_from,
         "reason": reason,
     }
 

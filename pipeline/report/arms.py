@@ -82,6 +82,11 @@ class Arm:
             "knn_top1": self.metrics["knn_top1"],
         }
 
+    def figures_with_fewer_labels(self) -> dict[str, Any]:
+        """What `report/metrics.json` keeps beside them, where `evaluate.label_fractions` asks for it."""
+        top1_at = {fraction: found["top1"] for fraction, found in self.metrics["top1_at"].items()}
+        return {"top1_at": top1_at} if top1_at else {}
+
     def _of_the_last_clusters(self, key: str) -> float | None:
         """`key` of the clusters the encoder was last trained on."""
         if self.trajectory is None:

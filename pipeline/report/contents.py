@@ -26,6 +26,7 @@ class Contents:
     """Whether there are labels, so accuracies."""
     reclusters: bool
     arms: Table
+    fewer_labels: Table | None
     against: list[Picture]
     """Accuracy against the statistics."""
     landscape: Picture | None
@@ -54,6 +55,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         measured=chosen.top1 is not None,
         reclusters=any(arm.reclustered_after is not None for arm in arms),
         arms=sections.arms_table(arms),
+        fewer_labels=sections.fewer_labels_table(arms),
         against=[picture for picture in against if picture is not None],
         landscape=figures.landscape(
             read_table(layout.clusters(CHOSEN) / "landscape.csv", needed=False), chosen

@@ -65,6 +65,13 @@ def _of_the_evaluation(arms: list[Arm]) -> Iterator[Finding]:
             "evaluate",
             "Test on more labelled images.",
         )
+    elsewhere = arms[0].metrics["encoder"]
+    if elsewhere is not None and arms[0].top1 is not None:
+        yield Finding(
+            "encoder_from_elsewhere",
+            f"The chosen arm's accuracy is that of the encoder in {elsewhere}, not of the one trained here.",
+            "evaluate",
+        )
     by_name = {arm.name: arm for arm in arms if arm.top1 is not None}
     if {"instance", "label"} <= by_name.keys():
         gap = paired_difference(*paired(by_name["label"], by_name["instance"]))

@@ -29,6 +29,7 @@ def table(shown: Table) -> str:
 
 def report_markdown(contents: Contents) -> str:
     parts = [f"# {escaped(contents.title)}", escaped(contents.verdict), table(contents.arms)]
+    parts += [table(contents.fewer_labels)] if contents.fewer_labels else []
     parts += _section("Findings", [bullets([_told(finding) for finding in contents.findings])])
     # Where there are many classes, the HTML report has them all; here the largest changes are enough.
     changes = [table(t) for t in contents.changes if not t.sortable or len(contents.changes) == 1]

@@ -31,6 +31,22 @@ def arms_table(arms: Sequence[Arm]) -> Table:
     return Table("The arms", columns, rows, note=" ".join(recluster_notes(arms)), scale=scale)
 
 
+def fewer_labels_table(arms: Sequence[Arm]) -> Table | None:
+    """Linear top-1 with a share of the labels; None where `evaluate.label_fractions` asks for none."""
+    measured = [arm for arm in arms if arm.metrics["top1_at"]]
+    if not measured:
+        return None
+    columns, rows = [Column("Arm")], [[Cell(arm.method, colour=arm.name)] for arm in measured]
+    for fraction, first in measured[0].metrics["top1_at"].items():
+        images = plural(first["train_images"], "train image")
+        columns.append(Column(f"{100 * float(fraction):g} % of labels", True, images))
+        for row, arm in zip(rows, measured, strict=True):
+            found = arm.metrics["top1_at"][fraction]
+            row.append(Cell(percent(found["top1"]), detail=_range(found["top1_low"], found["top1_high"])))
+    note = "The same protocol with that share of each class's train labels, at least one, drawn once."
+    return Table("Linear top-1 with fewer labels", columns, rows, note=note)
+
+
 def _accuracy_columns(arms: Sequence[Arm]) -> tuple[list[tuple[Column, list[Cell]]], tuple[str, str] | None]:
     """The columns, and the ends of the intervals' common scale."""
     if all(arm.top1 is None for arm in arms):
@@ -47,7 +63,11 @@ def _accuracy_columns(arms: Sequence[Arm]) -> tuple[list[tuple[Column, list[Cell
         (
             interval,
             [
-                Cell(_range(arm), span=span, colour=arm.name if span else "")
+                Cell(
+                    _range(arm.metrics["top1_low"], arm.metrics["top1_high"]),
+                    span=span,
+                    colour=arm.name if span else "",
+                )
                 for arm, span in zip(arms, placed, strict=True)
             ],
         ),
@@ -257,6 +277,5 @@ def _interval(arm: Arm) -> tuple[float, float, float] | None:
     return None if arm.top1 is None or low is None or high is None else (low, arm.top1, high)
 
 
-def _range(arm: Arm) -> str:
-    low, high = arm.metrics["top1_low"], arm.metrics["top1_high"]
+def _range(low: float | None, high: float | None) -> str:
     return NOTHING if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}"  # noqa: RUF001 - an en dash

@@ -1,18 +1,26 @@
 """Evaluation as a whole: what it writes, and what it says where it can't measure."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pipeline.clustering.run import cluster
+from pipeline.encoders import build_encoder
 from pipeline.errors import UserError
-from pipeline.evaluation.features import features_of, load_encoder
-from pipeline.evaluation.run import evaluate
-from pipeline.files import read_json
+from pipeline.evaluation.features import features_of, load_encoder, load_encoder_from_elsewhere
+from pipeline.evaluation.lbfgs import STRENGTHS
+from pipeline.evaluation.linear import LinearProbe
+from pipeline.evaluation.registry import PROTOCOLS
+from pipeline.evaluation.run import Labels, evaluate
+from pipeline.evaluation.sgd import FACTORS
+from pipeline.files import read_json, write_json
 from pipeline.ingest.run import ingest
 from pipeline.schema import EvaluationMetrics, Layout
 from pipeline.store import load_pixels
@@ -39,8 +47,8 @@ def prepare(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.M
     return run
 
 
-def evaluated(layout: Layout) -> EvaluationMetrics:
-    return evaluate(params_with().evaluate, "chosen", 0, layout)
+def evaluated(layout: Layout, arm: str = "chosen", **section: Any) -> EvaluationMetrics:
+    return evaluate(params_with(evaluate=section).evaluate, arm, 0, layout)
 
 
 def test_the_figures_are_those_of_the_predictions(prepare: Prepare) -> None:
@@ -98,6 +106,113 @@ def test_without_test_images(prepare: Prepare) -> None:
     assert metrics["reason"] == "The data has no test image, so there is nothing to evaluate on."
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_protocol_sees_test(prepare: Prepare, monkeypatch: pytest.MonkeyPatch, protocol: str) -> None:
+    layout, fit, read = prepare(), PROTOCOLS[protocol], Labels.read
+    probes: list[LinearProbe] = []
+
+    def kept(*given: Any) -> LinearProbe:
+        probes.append(fit(*given))
+        return probes[-1]
+
+    def with_other_test_labels(images: Path, split: str) -> Labels:
+        rows = read(images, split)
+        swapped = [{"cat": "dog", "dog": "cat"}[str(label)] for label in rows.labels]
+        return rows if split == "train" else Labels(rows.ids, [*swapped])
+
+    monkeypatch.setitem(PROTOCOLS, protocol, kept)
+    choices = {"protocol": protocol, "label_fractions": [0.3]}
+    before = evaluated(layout, **choices)
+    monkeypatch.setattr(Labels, "read", with_other_test_labels)
+    after = evaluated(layout, **choices)
+    assert before["top1"] + after["top1"] == pytest.approx(1)
+    for one, other in zip(probes[:2], probes[2:], strict=True):
+        assert torch.equal(one.weights_DC, other.weights_DC)
+        assert torch.equal(one.bias_C, other.bias_C)
+
+
+def test_each_protocol_tells_what_it_chose(prepare: Prepare) -> None:
+    layout = prepare()
+    by_lbfgs, by_sgd = evaluated(layout), evaluated(layout, protocol="sgd")
+    assert (by_lbfgs["protocol"], by_sgd["protocol"]) == ("lbfgs", "sgd")
+    assert (by_lbfgs["learning_rate"], by_sgd["regularisation"]) == (None, None)
+    assert by_lbfgs["regularisation"] in STRENGTHS
+    assert by_sgd["learning_rate"] in [0.3 * factor for factor in FACTORS]
+    assert evaluated(layout, protocol="sgd") == by_sgd
+
+
+def test_fewer_labels_are_measured_beside_all(prepare: Prepare) -> None:
+    layout = prepare()
+    whole, parts = evaluated(layout), evaluated(layout, label_fractions=[0.01, 0.5])
+    assert whole["top1_at"] == {}
+    assert {key: part["train_images"] for key, part in parts["top1_at"].items()} == {"0.01": 2, "0.5": 9}
+    for part in parts["top1_at"].values():
+        assert part["top1_low"] < part["top1"] + 1e-9
+        assert part["top1"] < part["top1_high"] + 1e-9
+    assert parts | {"top1_at": {}} == whole
+    assert read_json(layout.evaluation("chosen") / "metrics.json") == parts
+
+
+def test_an_encoder_from_elsewhere_takes_the_place_of_the_chosen_arm_s(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    layout = prepare()
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(layout.encoder("chosen"), layout.encoder("instance"))
+    own = evaluated(layout)
+    shutil.move(layout.encoder("chosen"), elsewhere)
+    transferred = evaluated(layout, transfer_from=str(elsewhere))
+    assert transferred == own | {"encoder": str(elsewhere)}
+    # The references keep theirs.
+    assert evaluated(layout, "instance", transfer_from=str(tmp_path / "nowhere")) == own
+
+
+def test_an_encoder_of_another_size_and_network_is_evaluated_as_it_was_trained(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    layout, other = prepare(), tmp_path / "other"
+    other.mkdir()
+    encoder = build_encoder("resnet34", 2)
+    save_file(encoder.backbone.state_dict(), other / "encoder.safetensors")
+    config = {
+        "encoder": "resnet34",
+        "stem_stride": 2,
+        "image_size": 20,
+        "mean": [0.4] * 3,
+        "deviation": [0.3] * 3,
+    }
+    write_json(other / "config.json", config)
+    assert load_encoder_from_elsewhere(str(other), torch.device("cpu")).image_size == 20
+    metrics = evaluated(layout, transfer_from=str(other))
+    assert metrics["top1"] is not None
+
+
+def test_an_encoder_from_elsewhere_that_does_not_fit_is_told(prepare: Prepare, tmp_path: Path) -> None:
+    layout, other = prepare(), tmp_path / "other"
+
+    def sentence() -> str:
+        with pytest.raises(UserError) as raised:
+            evaluated(layout, transfer_from=str(other))
+        assert "\n" not in str(raised.value)
+        return str(raised.value)
+
+    assert f"evaluate.transfer_from={other} holds no config.json: name the folder" in sentence()
+    shutil.copytree(layout.encoder("chosen"), other)
+    config = read_json(other / "config.json")
+    for change, why in (
+        ({"encoder": "resnet50"}, "Error(s) in loading state_dict for ResNet"),
+        ({"encoder": "resnet9999"}, "Unknown model resnet9999"),
+        ({"encoder": "vit_b_16"}, "has no attribute 'fc'"),
+    ):
+        write_json(other / "config.json", config | change)
+        assert f"evaluate.transfer_from={other} cannot be rebuilt (" in sentence()
+        assert why in sentence()
+    write_json(other / "config.json", {key: config[key] for key in config if key != "mean"})
+    assert "cannot be rebuilt ('mean')" in sentence()
+    (other / "encoder.safetensors").unlink()
+    assert "holds no encoder.safetensors" in sentence()
+
+
 def test_remade_clusters_meet_the_labels_here(prepare: Prepare) -> None:
     layout = prepare("kmeans")
     evaluated(layout)
@@ -124,5 +239,5 @@ def test_a_damaged_encoder_is_told(prepare: Prepare) -> None:
     with pytest.raises(UserError, match=r"the encoder in .* is damaged .*: delete it and run `dvc repro`"):
         evaluated(layout)
     weights.unlink()
-    with pytest.raises(UserError, match="does not exist: run `dvc repro`"):
+    with pytest.raises(UserError, match=r"encoder\.safetensors does not exist: run `dvc repro`"):
         evaluated(layout)

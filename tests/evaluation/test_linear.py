@@ -1,64 +1,50 @@
-"""The probe against scikit-learn's logistic regression."""
+"""What holds for every protocol, and how rows are drawn."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
-from pipeline.evaluation import linear
-from pipeline.evaluation.linear import fit_probe, stratified_mask
+from pipeline.evaluation.linear import labelled_mask, stratified_mask
+from pipeline.evaluation.params import EvaluateParams, SgdParams
+from pipeline.evaluation.registry import PROTOCOLS
+from pipeline.params import check_params
+from probes import blobs
 
-
-def blobs(
-    count: int, dim: int, classes: int, spread: float, seed: int = 0
-) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    centers = torch.randn(classes, dim, generator=torch.Generator().manual_seed(99))
-    labels = torch.randint(0, classes, (count,), generator=generator)
-    return centers[labels] + spread * torch.randn(count, dim, generator=generator), labels
+CLASSES = st.lists(st.integers(0, 4), min_size=1, max_size=60)
+SHARES = st.floats(0.05, 0.9)
 
 
-@pytest.mark.parametrize("strength", [1.0, 0.01, 0.0001])
-def test_it_finds_scikit_learn_s_optimum(strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    features, labels = blobs(300, 6, 4, 1.0)
-    monkeypatch.setattr(linear, "STRENGTHS", (strength,))
-    probe = fit_probe(features, labels, 4, 0.2, seed=0)
-    standard = StandardScaler().fit_transform(features.double().numpy())
-    theirs = LogisticRegression(C=1 / (strength * 300), max_iter=5000, tol=1e-10).fit(
-        standard, labels.numpy()
-    )
-    expected = theirs.predict_proba(standard)
-    np.testing.assert_allclose(probe.logits(features).softmax(dim=1).numpy(), expected, atol=2e-3)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_params_take_every_protocol(protocol: str) -> None:
+    assert check_params({"evaluate": {"protocol": protocol}}).evaluate.protocol == protocol
 
 
-def test_the_strength_is_the_strongest_of_the_best_on_held_out_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Few rows and many useless features: weak regularisation fits noise, the strongest fits nothing.
-    useful, labels = blobs(150, 3, 3, 1.0)
-    features = torch.cat([useful, torch.randn(150, 200, generator=torch.Generator().manual_seed(5))], dim=1)
-    held = stratified_mask(labels, 0.3, seed=0)
-    accuracies = []
-    for strength in linear.STRENGTHS:
-        monkeypatch.setattr(linear, "STRENGTHS", (strength,))
-        # With one strength only, the probe is fitted on the rows that it is given.
-        probe = fit_probe(features[~held], labels[~held], 3, 0.3, seed=0)
-        accuracies.append(float((probe.logits(features[held]).argmax(1) == labels[held]).float().mean()))
-    monkeypatch.undo()
-    assert len(set(accuracies)) > 1
-    best = linear.STRENGTHS[accuracies.index(max(accuracies))]
-    assert fit_probe(features, labels, 3, 0.3, seed=0).strength == best
-
-
-def test_a_constant_feature_is_harmless() -> None:
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_constant_feature_is_harmless(protocol: str) -> None:
     features, labels = blobs(60, 3, 2, 0.3)
-    probe = fit_probe(torch.cat([features, torch.ones(60, 1)], dim=1), labels, 2, 0.2, seed=0)
-    assert probe.logits(torch.cat([features, torch.ones(60, 1)], dim=1)).isfinite().all()
+    with_constant = torch.cat([features, torch.ones(60, 1)], dim=1)
+    probe = PROTOCOLS[protocol](with_constant, labels, 2, EvaluateParams(), 0)
+    assert probe.logits(with_constant).isfinite().all()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_with_one_image_a_class_there_is_still_a_probe(protocol: str) -> None:
+    probe = PROTOCOLS[protocol](torch.eye(3), torch.arange(3), 3, EvaluateParams(selection_fraction=0.5), 0)
+    assert probe.logits(torch.eye(3)).argmax(dim=1).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_same_seed_gives_the_same_probe(protocol: str) -> None:
+    features, labels = blobs(90, 4, 3, 0.5)
+    params = EvaluateParams(sgd=SgdParams(epochs=3, batch_size=16))
+    one, other = (PROTOCOLS[protocol](features, labels, 3, params, 7) for _ in range(2))
+    assert torch.equal(one.weights_DC, other.weights_DC)
+    assert torch.equal(one.bias_C, other.bias_C)
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.floats(0.05, 0.9), st.integers(0, 3))
+@given(CLASSES, SHARES, st.integers(0, 3))
 def test_held_rows_are_stratified(classes: list[int], fraction: float, seed: int) -> None:
     tensor = torch.tensor(classes)
     held = stratified_mask(tensor, fraction, seed)
@@ -67,7 +53,15 @@ def test_held_rows_are_stratified(classes: list[int], fraction: float, seed: int
         assert int(held[rows].sum()) == min(round(int(rows.sum()) * fraction), int(rows.sum()) - 1)
 
 
-def test_with_one_image_a_class_there_is_still_a_probe() -> None:
-    features = torch.eye(3)
-    probe = fit_probe(features, torch.arange(3), 3, 0.5, seed=0)
-    assert probe.logits(features).argmax(dim=1).tolist() == [0, 1, 2]
+@settings(max_examples=50, deadline=None)
+@given(CLASSES, SHARES, SHARES, st.integers(0, 3))
+def test_labelled_rows_are_stratified_and_nested(
+    classes: list[int], one: float, other: float, seed: int
+) -> None:
+    tensor = torch.tensor(classes)
+    fewer, more = (labelled_mask(tensor, fraction, seed) for fraction in sorted([one, other]))
+    for value in set(classes):
+        rows = tensor == value
+        assert int(more[rows].sum()) == max(round(int(rows.sum()) * max(one, other)), 1)
+    assert bool((more | ~fewer).all()), "what the smaller share has, the larger has too"
+    assert torch.equal(labelled_mask(tensor, max(one, other), seed), more)

@@ -40,6 +40,8 @@ class FakeData:
     reclustered: bool = False
     landscape: bool = False
     losses_rise: bool = False
+    label_fractions: Sequence[float] = ()
+    transfer_from: str | None = None
     statistics_findings: Sequence[dict[str, str]] = ()
 
     def write(self, root: Path) -> Layout:
@@ -176,6 +178,9 @@ class FakeData:
                     "precision": 0.5,
                 }
             ).to_csv(folder / "per_class.csv", index=False)
+        fewer = {"top1": 0.5, "top1_low": 0.4, "top1_high": 0.6, "train_images": 12}
+        metrics["top1_at"] = {str(share): fewer for share in self.label_fractions if self.labelled}
+        metrics |= {"learning_rate": None, "encoder": self.transfer_from if arm == "chosen" else None}
         metrics |= {"protocol": "lbfgs", "train_images": self.train_images, "test_images": self.test_images}
         (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
         if self.reclustered and arm == "chosen":

@@ -70,6 +70,7 @@ VARIANTS = {
     "three arms": {"landscape": True, "rejects": [("a.jpg", "truncated")], "leaks": 2},
     "re-clustered": {"method": "kmeans", "reclustered": True, "references": ["instance"]},
     "re-clustered without labels": {"method": "kmeans", "reclustered": True, "labelled": False},
+    "fewer labels": {"label_fractions": [0.01, 0.1]},
     "no labels": {"labelled": False},
     "single arm": {"references": []},
     "many classes": {"labels": [f"class {n}" for n in range(40)], "test_images": 1200},
@@ -142,6 +143,18 @@ def test_metrics_and_points_hold_the_figures_of_the_stages(fake_data, tmp_path):
     for row in points:
         told = metrics[row.pop("arm")]
         assert {key: str(value) for key, value in told.items()} == row
+
+
+def test_fewer_labels_have_a_table_where_they_were_asked_for(fake_data, tmp_path):
+    layout = built(fake_data(label_fractions=[0.01, 0.1]), tmp_path / "with")
+    metrics = json.loads((layout.report / "metrics.json").read_text())
+    assert metrics["chosen"]["top1_at"] == {"0.01": 0.5, "0.1": 0.5}
+    told = (layout.report / "report.md").read_text(encoding="utf-8")
+    assert "| Arm | 1 % of labels | 10 % of labels |" in told
+    assert "50.0 % (40.0–60.0)" in told  # noqa: RUF001 - an en dash
+    assert "12 train images" in page_of(layout)
+    without = built(fake_data(), tmp_path / "without")
+    assert "fewer labels" not in page_of(without)
 
 
 def test_without_labels_figures_are_null(fake_data, tmp_path):

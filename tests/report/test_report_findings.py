@@ -37,5 +37,10 @@ def test_each_fault_has_its_code(fake_data, tmp_path):
     assert (told[6].sentence, told[6].cure, told[6].where) == ("Half are alone.", "Join them.", "chosen")
 
 
+def test_an_encoder_from_elsewhere_is_told(fake_data, tmp_path):
+    (told,) = found(fake_data(test_images=4000, transfer_from="../other/encoder"), tmp_path)
+    assert (told.code, "../other/encoder" in told.sentence) == ("encoder_from_elsewhere", True)
+
+
 def test_nothing_is_said_of_labels_where_there_are_none(fake_data, tmp_path):
     assert found(fake_data(labelled=False), tmp_path) == []

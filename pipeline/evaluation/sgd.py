@@ -1,0 +1,69 @@
+"""`evaluate.protocol=sgd`: a linear layer by stochastic gradient descent, as the papers train theirs.
+
+Theirs sees augmented images; here the features of the central views are computed once and kept, so that it
+takes seconds. It chooses the learning rate, which the papers choose on test or not at all.
+Shape letters: N images, B of them a batch, D features and a 1 for the bias, C classes, R learning rates.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.evaluation.linear import LinearProbe, most_accurate, selection_masks, standardisation
+from pipeline.evaluation.params import EvaluateParams, SgdParams
+from pipeline.randomness import numpy_generator
+
+MOMENTUM = 0.9
+FACTORS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Of `evaluate.sgd.learning_rate`, from small to large; most are below 1, because standardised features call
+for smaller rates than the papers' 0.3."""
+
+
+def fit_by_sgd(
+    features_ND: Tensor, classes_N: Tensor, class_count: int, params: EvaluateParams, seed: int
+) -> LinearProbe:
+    """Chooses the learning rate by accuracy on a stratified `selection_fraction`, then fits on all rows.
+
+    The loss is the mean cross-entropy, without weight decay.
+    """
+    fitted_N, held_N = selection_masks(classes_N, params.selection_fraction, seed)
+    rates = [params.sgd.learning_rate * factor for factor in FACTORS]
+    tried = _fit(features_ND[fitted_N], classes_N[fitted_N], class_count, params.sgd, rates, seed)
+    # Of equals the first: the smallest rate that does as well, which stays closest to no weights.
+    best = most_accurate(tried, features_ND[held_N], classes_N[held_N])
+    return _fit(features_ND, classes_N, class_count, params.sgd, [rates[best]], seed)[0]
+
+
+def _fit(
+    features_ND: Tensor, classes_N: Tensor, class_count: int, sgd: SgdParams, rates: list[float], seed: int
+) -> list[LinearProbe]:
+    """A probe for each of `rates`. All see the same batches, so that a step is one matrix product for all."""
+    mean_D, deviation_D = standardisation(features_ND)
+    # The bias is the weight of a feature that is always 1.
+    inputs_ND = functional.pad((features_ND - mean_D) / deviation_D, (0, 1), value=1.0)
+    device = inputs_ND.device
+    rates_R1 = torch.tensor(rates, device=device)[:, None]
+    numbers_C = torch.arange(class_count, device=device)
+    weights_DRC = torch.zeros(inputs_ND.shape[1], len(rates), class_count, device=device)
+    momentum_DRC = torch.zeros_like(weights_DRC)
+    step, steps = 0, sgd.epochs * math.ceil(len(inputs_ND) / sgd.batch_size)
+    for epoch in range(sgd.epochs):
+        # Drawn on the CPU: every device sees the same order.
+        order = numpy_generator(seed, "epoch", epoch).permutation(len(inputs_ND))
+        for rows_B in torch.from_numpy(order).to(device).split(sgd.batch_size):
+            inputs_BD = inputs_ND[rows_B]
+            shares_BRC = (inputs_BD @ weights_DRC.flatten(1)).unflatten(1, (len(rates), -1)).softmax(dim=2)
+            # The gradient of cross-entropy in the logits: what was said less what is true.
+            truth_B1C = (classes_N[rows_B, None] == numbers_C)[:, None]
+            error_BRC = (shares_BRC - truth_B1C.float()) / len(rows_B)
+            gradient_DRC = (inputs_BD.T @ error_BRC.flatten(1)).view_as(weights_DRC)
+            momentum_DRC.mul_(MOMENTUM).add_(gradient_DRC)
+            cosine = (1 + math.cos(math.pi * step / steps)) / 2
+            weights_DRC.addcmul_(momentum_DRC, rates_R1, value=-cosine)
+            step += 1
+    return [
+        LinearProbe(mean_D, deviation_D, weights_DC[:-1], weights_DC[-1], learning_rate=rate)
+        for weights_DC, rate in zip(weights_DRC.unbind(dim=1), rates, strict=True)
+    ]
