@@ -75,9 +75,9 @@ def _model_card(config: EncoderConfig, provenance: dict[str, Any]) -> str:
     )
     return f"""---
 library_name: torchvision
-tags: [image-feature-extraction, contrastive-learning, cl-infonce]
+tags: [image-feature-extraction, self-supervised-learning, clinfonce]
 ---
-# {config.encoder}, pretrained with Cl-InfoNCE ({provenance["arm"]} clusters)
+# {config.encoder}, pretrained by `{provenance["pretrain"]["objective"]}` (arm {provenance["arm"]})
 
 Gives {config.feature_dim} features an image of {config.image_size} x {config.image_size} pixels.
 

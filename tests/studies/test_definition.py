@@ -1,10 +1,12 @@
 """Studies are checked before anything runs, and say exactly which experiments they want."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.params import check_params
 from pipeline.studies.definition import planned, read_study
 from support import REPOSITORY
 
@@ -72,8 +74,21 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         read_study(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "studies").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_repository_s_studies_are_valid(path: Path) -> None:
+OWN = [*REPOSITORY.glob("studies/*.yaml"), *REPOSITORY.glob("docs/recipes/*.yaml")]
+
+
+@pytest.mark.parametrize("path", sorted(OWN), ids=lambda path: path.stem)
+def test_the_repository_s_studies_and_recipes_are_valid(path: Path) -> None:
+    """Each makes parameters that a stage would take."""
     study = read_study(path)
-    names = [one.name for one in planned(study, path.stem, REPOSITORY)]
-    assert len(set(names)) == len(study.seeds) * len(study.experiments)
+    plans = list(planned(study, path.stem, REPOSITORY))
+    assert len({one.name for one in plans}) == len(study.seeds) * len(study.experiments)
+    for one in plans:
+        values: dict[str, Any] = {}
+        for key, value in one.changes.items():
+            *sections, name = key.split(".")
+            block = values
+            for section in sections:
+                block = block.setdefault(section, {})
+            block[name] = value
+        check_params(values, one.name)
