@@ -160,6 +160,8 @@ class EvaluationMetrics(TypedDict):
     """Chosen by the protocol `lbfgs`."""
     learning_rate: float | None
     """Chosen by the protocol `sgd`."""
+    selection_top1: float | None
+    """On the part of train on which the protocol chose; by it, and not by test, studies choose settings."""
     top1_at: dict[str, FewerLabels]
     """By the shares of `evaluate.label_fractions`, such as "0.01"."""
     encoder: str | None

@@ -3,6 +3,8 @@
 It chooses the strength of the regularisation. Shape letters: N images, D features, C classes.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -25,8 +27,9 @@ def fit_by_lbfgs(
     fitted_N, held_N = selection_masks(classes_N, params.selection_fraction, seed)
     path = _fit_path(features_ND[fitted_N], classes_N[fitted_N], class_count, STRENGTHS)
     # Of equals the first: the strongest regularisation that does as well.
-    best = most_accurate(path, features_ND[held_N], classes_N[held_N])
-    return _fit_path(features_ND, classes_N, class_count, STRENGTHS[: best + 1])[-1]
+    best, selection_top1 = most_accurate(path, features_ND[held_N], classes_N[held_N])
+    probe = _fit_path(features_ND, classes_N, class_count, STRENGTHS[: best + 1])[-1]
+    return replace(probe, selection_top1=selection_top1)
 
 
 def _fit_path(

@@ -25,6 +25,8 @@ class LinearProbe:
     strength: float | None = None
     """Of the regularisation."""
     learning_rate: float | None = None
+    selection_top1: float | None = None
+    """With this number, on the rows that it was chosen on."""
 
     def logits(self, features_ND: Tensor) -> Tensor:
         return (features_ND - self.mean_D) / self.deviation_D @ self.weights_DC + self.bias_C
@@ -48,10 +50,11 @@ def selection_masks(classes_N: Tensor, fraction: float, seed: int) -> tuple[Tens
     return ~held_N, held_N if held_N.any() else ~held_N
 
 
-def most_accurate(probes: Sequence[LinearProbe], features_ND: Tensor, classes_N: Tensor) -> int:
-    """The position of the probe that names most rows rightly, the first of equals."""
+def most_accurate(probes: Sequence[LinearProbe], features_ND: Tensor, classes_N: Tensor) -> tuple[int, float]:
+    """The position of the probe that names most rows rightly, the first of equals, and their share."""
     correct = [_accuracy(probe, features_ND, classes_N) for probe in probes]
-    return max(range(len(probes)), key=correct.__getitem__)
+    best = max(range(len(probes)), key=correct.__getitem__)
+    return best, correct[best]
 
 
 def stratified_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:

@@ -6,6 +6,7 @@ Shape letters: N images, B of them a batch, D features and a 1 for the bias, C c
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -32,8 +33,9 @@ def fit_by_sgd(
     rates = [params.sgd.learning_rate * factor for factor in FACTORS]
     tried = _fit(features_ND[fitted_N], classes_N[fitted_N], class_count, params.sgd, rates, seed)
     # Of equals the first: the smallest rate that does as well, which stays closest to no weights.
-    best = most_accurate(tried, features_ND[held_N], classes_N[held_N])
-    return _fit(features_ND, classes_N, class_count, params.sgd, [rates[best]], seed)[0]
+    best, selection_top1 = most_accurate(tried, features_ND[held_N], classes_N[held_N])
+    probe = _fit(features_ND, classes_N, class_count, params.sgd, [rates[best]], seed)[0]
+    return replace(probe, selection_top1=selection_top1)
 
 
 def _fit(

@@ -82,10 +82,10 @@ class Arm:
             "knn_top1": self.metrics["knn_top1"],
         }
 
-    def figures_with_fewer_labels(self) -> dict[str, Any]:
-        """What `report/metrics.json` keeps beside them, where `evaluate.label_fractions` asks for it."""
+    def more_figures(self) -> dict[str, Any]:
+        """What `report/metrics.json` keeps beside them; of fewer labels only where they were asked for."""
         top1_at = {fraction: found["top1"] for fraction, found in self.metrics["top1_at"].items()}
-        return {"top1_at": top1_at} if top1_at else {}
+        return {"selection_top1": self.metrics["selection_top1"]} | ({"top1_at": top1_at} if top1_at else {})
 
     def _of_the_last_clusters(self, key: str) -> float | None:
         """`key` of the clusters the encoder was last trained on."""

@@ -49,5 +49,5 @@ def metrics(arms: list[Arm]) -> dict[str, object]:
     """`report/metrics.json`: the figures of each arm, and the share of the gap closed."""
     top1 = {arm.name: arm.top1 for arm in arms}
     closed = gap_closed(top1["chosen"], top1.get("instance"), top1.get("label"))
-    figures = {arm.name: arm.figures() | arm.figures_with_fewer_labels() for arm in arms}
+    figures = {arm.name: arm.figures() | arm.more_figures() for arm in arms}
     return figures | {"gap_closed": closed}

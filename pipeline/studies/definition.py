@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,11 +37,16 @@ class Study(Section):
     seeds: list[int] = Field(min_length=1)
     base: Changes = Field(default={}, description="changes of params.yaml that all experiments share")
     experiments: dict[Annotated[str, AfterValidator(_a_name)], Changes] = Field(min_length=1)
+    search: dict[str, list[Any]] = Field(
+        default={},
+        description="values tried for each experiment, all with all, with the first seed; the best on "
+        "the part of train on which evaluation chooses is kept for all seeds, so that test plays no part",
+    )
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One experiment with one seed."""
+    """One experiment with one seed, or one try of its search."""
 
     name: str
     """Of the DVC experiment."""
@@ -48,6 +54,8 @@ class Planned:
     seed: int
     changes: Mapping[str, Any]
     """All that differs from params.yaml, paths absolute."""
+    tried: Mapping[str, Any] = field(default_factory=dict)
+    """Of `changes` those that the search sets."""
 
 
 def read_study(path: Path) -> Study:
@@ -65,21 +73,51 @@ def read_study(path: Path) -> Study:
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise UserError(f"{path}: {where}: {first['msg']}") from None
     for name, changes in study.experiments.items():
-        unknown = [key for key in study.base | changes if not _is_parameter(key)]
+        unknown = [key for key in study.base | changes | study.search if not _is_parameter(key)]
         if unknown:
             raise UserError(f"{path}: experiment {name} changes {unknown[0]}, which is no parameter")
     return study
 
 
-def planned(study: Study, study_name: str, root: Path) -> Iterator[Planned]:
-    """Every experiment with every seed: all first seeds first, so that an early look sees all experiments."""
+def planned(
+    study: Study, study_name: str, root: Path, found: Mapping[str, Mapping[str, Any]] | None = None
+) -> Iterator[Planned]:
+    """Every experiment with every seed: all first seeds first, so that an early look sees all experiments.
+
+    `found` holds by experiment what its search has chosen; one that has not chosen yet is left out.
+    """
     for seed in study.seeds:
         for experiment, changes in study.experiments.items():
-            whole = study.base | changes | {"seed": seed}
-            for key in PATHS:
-                if whole.get(key):
-                    whole[key] = str((root / whole[key]).resolve())
-            yield Planned(f"{study_name}-{experiment}-{seed}".replace("_", "-"), experiment, seed, whole)
+            if study.search and experiment not in (found or {}):
+                continue
+            chosen = dict(found[experiment]) if found and study.search else {}
+            whole = study.base | changes | chosen | {"seed": seed}
+            name = f"{study_name}-{experiment}-{seed}"
+            yield Planned(_ref_name(name), experiment, seed, _with_absolute_paths(whole, root), chosen)
+
+
+def tries(study: Study, study_name: str, root: Path) -> Iterator[Planned]:
+    """All values of the search with all others, for every experiment, with the first seed."""
+    if not study.search:
+        return
+    seed = study.seeds[0]
+    for number, values in enumerate(product(*study.search.values())):
+        tried = dict(zip(study.search, values, strict=True))
+        for experiment, changes in study.experiments.items():
+            whole = study.base | changes | tried | {"seed": seed}
+            name = f"{study_name}-{experiment}-try-{number}"
+            yield Planned(_ref_name(name), experiment, seed, _with_absolute_paths(whole, root), tried)
+
+
+def _ref_name(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _with_absolute_paths(changes: Changes, root: Path) -> Changes:
+    return {
+        key: str((root / value).resolve()) if key in PATHS and value else value
+        for key, value in changes.items()
+    }
 
 
 def _is_parameter(key: str) -> bool:

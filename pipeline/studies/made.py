@@ -40,6 +40,21 @@ def made_experiments(wanted: Iterable[Planned], root: Path) -> dict[str, Made]:
     return found
 
 
+def chosen_by_search(made: Iterable[Made]) -> dict[str, Mapping[str, Any]]:
+    """By experiment the values of its best try, by accuracy on a part of train; the first of equals."""
+    best: dict[str, Made] = {}
+    for one in made:
+        before = best.get(one.planned.experiment)
+        if before is None or _selection(one) > _selection(before):
+            best[one.planned.experiment] = one
+    return {experiment: one.planned.tried for experiment, one in best.items()}
+
+
+def _selection(made: Made) -> float:
+    accuracy = made.figures.get("selection_top1")
+    return -math.inf if accuracy is None else accuracy
+
+
 def experiment_names(root: Path) -> set[str]:
     return set(_experiment_refs(root))
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,8 +14,8 @@ from rich.console import Console
 from pipeline.compare.ranks import RankCorrelation, rank_correlation
 from pipeline.files import write_atomically, write_text
 from pipeline.report.markdown import escaped
-from pipeline.studies.definition import Study, planned, read_study
-from pipeline.studies.made import Made, made_experiments
+from pipeline.studies.definition import Study, planned, read_study, tries
+from pipeline.studies.made import Made, chosen_by_search, made_experiments
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ class Line:
 def report_study(path: Path, root: Path, folder: Path, console: Console) -> None:
     """Writes `<study>.md` and `<study>.svg` into `folder`, and prints the table."""
     study = read_study(path)
-    wanted = list(planned(study, path.stem, root))
-    made = made_experiments(wanted, root)
+    searched = made_experiments(tries(study, path.stem, root), root)
+    found = chosen_by_search(searched.values())
+    made = made_experiments(planned(study, path.stem, root, found), root)
+    wanted = len(study.seeds) * len(study.experiments)
     lines = summarised(study, made)
     picture = folder / f"{path.stem}.svg" if lines else None
-    text = study_markdown(study, path.stem, lines, made, len(wanted), picture)
+    text = study_markdown(study, path.stem, lines, made, wanted, found, picture)
     if picture is not None:
         draw = draw_plane if study.picture == "plane" else draw_rows
         figure = draw(study, lines)
@@ -75,6 +78,7 @@ def study_markdown(
     lines: Sequence[Line],
     made: Mapping[str, Made],
     wanted: int,
+    found: Mapping[str, Mapping[str, Any]],
     picture: Path | None,
 ) -> str:
     parts = [f"# {escaped(study.title)}", escaped(study.question)]
@@ -92,7 +96,18 @@ def study_markdown(
     if study.base:
         shared = "; ".join(f"`{key}={value}`" for key, value in study.base.items())
         parts.append(f"All experiments share {shared}; seeds {', '.join(map(str, study.seeds))}.")
+    if study.search:
+        tried = "; ".join(f"`{key}` {', '.join(map(str, values))}" for key, values in study.search.items())
+        parts.append(
+            f"Tried for each experiment with seed {study.seeds[0]}, all with all: {tried}. Kept is what was "
+            "best on the part of train on which evaluation chooses; test played no part."
+        )
+        parts.append("\n".join(f"- {experiment}: {_listed(values)}" for experiment, values in found.items()))
     return "\n\n".join(parts) + "\n"
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{key}={value}`" for key, value in values.items())
 
 
 def _table(lines: Sequence[Line]) -> str:

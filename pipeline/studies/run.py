@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.errors import UserError
-from pipeline.studies.definition import Planned, planned, read_study
-from pipeline.studies.made import experiment_names, made_experiments, uncommitted
+from pipeline.studies.definition import Planned, planned, read_study, tries
+from pipeline.studies.made import Made, chosen_by_search, experiment_names, made_experiments, uncommitted
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,36 @@ def run_study(path: Path, root: Path, console: Console) -> None:
             f"{changed[0]} has changes that are not committed, and every experiment would take them along: "
             "commit them first, so that all of a study is made with the same code"
         )
-    wanted = list(planned(study, path.stem, root))
-    there = made_experiments(wanted, root)
-    missing = [one for one in wanted if one.name not in there]
-    console.print(f"{study.title}: {len(there)} of {len(wanted)} experiments are there", highlight=False)
-    failures = [failure for failure in _run_each(missing, root, console, _run_one) if failure is not None]
+    searched, failures = _make(list(tries(study, path.stem, root)), root, console, f"{study.title}, search")
+    found = chosen_by_search(searched.values())
+    for experiment, values in found.items():
+        told = ", ".join(f"{key}={value}" for key, value in values.items())
+        console.print(f"{experiment}: {told}", highlight=False)
+    _, more = _make(list(planned(study, path.stem, root, found)), root, console, study.title)
+    failures += more
     if failures:
         named = ", ".join(f"{failure.planned.name} ({failure.log})" for failure in failures)
-        count = f"{len(failures)} of {len(missing)}"
-        raise UserError(f"{count} experiments failed: {named}; the same command tries them again")
+        raise UserError(f"{len(failures)} experiments failed: {named}; the same command tries them again")
 
 
-def _run_each(
-    missing: Sequence[Planned],
-    root: Path,
-    console: Console,
-    run_one: Callable[[Planned, Path], Failure | None],
-) -> list[Failure | None]:
+def _make(
+    wanted: Sequence[Planned], root: Path, console: Console, title: str
+) -> tuple[dict[str, Made], list[Failure]]:
+    """Those of `wanted` that are there in the end, in their order, and those that failed."""
+    if not wanted:
+        return {}, []
+    there = made_experiments(wanted, root)
+    missing = [one for one in wanted if one.name not in there]
+    console.print(f"{title}: {len(there)} of {len(wanted)} experiments are there", highlight=False)
+    failures = [failure for failure in _run_each(missing, root, console) if failure is not None]
+    return made_experiments(wanted, root) if missing else there, failures
+
+
+def _run_each(missing: Sequence[Planned], root: Path, console: Console) -> list[Failure | None]:
     outcomes = []
     for number, one in enumerate(missing, 1):
         started = time.monotonic()
-        outcomes.append(run_one(one, root))
+        outcomes.append(_run_one(one, root))
         minutes, seconds = divmod(time.monotonic() - started, 60)
         word = "made" if outcomes[-1] is None else "[bold]FAILED[/bold]"
         console.print(

@@ -180,6 +180,7 @@ class FakeData:
             ).to_csv(folder / "per_class.csv", index=False)
         fewer = {"top1": 0.5, "top1_low": 0.4, "top1_high": 0.6, "train_images": 12}
         metrics["top1_at"] = {str(share): fewer for share in self.label_fractions if self.labelled}
+        metrics["selection_top1"] = 0.55 if self.labelled else None
         metrics |= {"learning_rate": None, "encoder": self.transfer_from if arm == "chosen" else None}
         metrics |= {"protocol": "lbfgs", "train_images": self.train_images, "test_images": self.test_images}
         (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")

@@ -16,7 +16,7 @@ BIN = Path(sys.executable).parent
 PARAMS = """
 seed: 0
 cluster: {method: attributes}
-pretrain: {epochs: 1}
+pretrain: {epochs: 1, learning_rate: 0.01}
 """
 
 PIPELINE = """
@@ -36,7 +36,9 @@ params = YAML(typ="safe").load(pathlib.Path("params.yaml"))
 method, seed = params["cluster"]["method"], params["seed"]
 if method == "random" and not pathlib.Path(sys.argv[0]).with_name("cure").exists():
     sys.exit("random fails here")
-figures = {"method": method, "clusters": 4, "mutual_information_bits": 1.5, "conditional_entropy_bits": 0.5,
+rate = params["pretrain"]["learning_rate"]
+figures = {"method": method, "clusters": 4, "selection_top1": 1 - abs(rate - len(method) / 100),
+           "mutual_information_bits": 1.5, "conditional_entropy_bits": 0.5,
            "top1": len(method) / 20 + seed / 100, "top5": None, "knn_top1": 0.5}
 pathlib.Path("data/report").mkdir(parents=True, exist_ok=True)
 pathlib.Path("data/report/metrics.json").write_text(json.dumps({"chosen": figures, "gap_closed": None}))
@@ -98,7 +100,7 @@ def test_what_is_missing_is_made_and_failures_are_named_and_tried_again(reposito
     first = study("run", "studies/methods.yaml")
     assert first.exit_code == 2
     assert "0 of 4 experiments are there" in words_of(first)
-    assert "2 of 4 experiments failed: methods-chance-0" in words_of(first)
+    assert "2 experiments failed: methods-chance-0" in words_of(first)
     log = (repository / ".clinfonce/studies/methods-chance-2.log").read_text()
     assert "random fails here" in log
 
@@ -130,6 +132,46 @@ def test_what_is_missing_is_made_and_failures_are_named_and_tried_again(reposito
     assert "0 of 4 experiments are there" in study("report", "studies/methods.yaml").output
     fourth = study("run", "studies/methods.yaml")
     assert words_of(fourth).count(": made,") == 4
+
+
+SEARCHED = """
+title: Rates
+question: Which rate?
+seeds: [1, 2]
+experiments:
+  label: {cluster.method: label}
+  own: {cluster.method: instance}
+search: {pretrain.learning_rate: [0.01, 0.05, 0.08], pretrain.epochs: [3]}
+"""
+
+
+@pytest.mark.filterwarnings("default")
+def test_each_experiment_is_searched_on_train_and_keeps_its_best(repository: Path) -> None:
+    (repository / "studies/rates.yaml").write_text(SEARCHED)
+    run(repository, "git", "add", "-A")
+    run(repository, "git", "commit", "-qm", "rates")
+    made = study("run", "studies/rates.yaml")
+    assert made.exit_code == 0, made.output
+    assert "Rates, search: 0 of 6 experiments are there" in words_of(made)
+    # The names' lengths decide: 5 and 8 letters.
+    assert "label: pretrain.learning_rate=0.05, pretrain.epochs=3" in words_of(made)
+    assert "own: pretrain.learning_rate=0.08, pretrain.epochs=3" in words_of(made)
+    assert "Rates: 0 of 4 experiments are there" in words_of(made)
+    report = study("report", "studies/rates.yaml").output
+    assert "4 of 4 experiments are there" in report
+    assert (
+        "Tried for each experiment with seed 1, all with all: `pretrain.learning_rate` 0.01, 0.05, 0.08"
+        in report
+    )
+    assert "- own: `pretrain.learning_rate=0.08`, `pretrain.epochs=3`" in report
+    params = run(repository, "git", "show", f"{ref_of(repository, 'rates-own-2')}:params.yaml")
+    assert "learning_rate: 0.08" in params
+
+
+def ref_of(repository: Path, name: str) -> str:
+    refs = run(repository, "git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    (ref,) = [ref for ref in refs if ref.endswith(f"/{name}")]
+    return ref
 
 
 def test_outside_of_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
