@@ -112,7 +112,9 @@ class StateFolder:
         if self._writing is not None and self._writing.done():
             self.wait()
         passed = time.monotonic() - self._saved_at
-        return self._writing is None and self._share * passed >= self._seconds
+        # While it is still being written, it has taken all of the time since.
+        taken = self._seconds if self._writing is None else passed
+        return self._share * passed >= taken
 
     def save(self, state: State) -> None:
         """Copies `state` and returns; a thread writes the copy while training goes on."""

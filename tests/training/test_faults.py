@@ -218,10 +218,10 @@ def test_a_full_memory_is_told_with_what_fits(
 ) -> None:
     network = loop.Network.forward
 
-    def small(self: loop.Network, images: torch.Tensor) -> Any:
+    def small(self: loop.Network, images: torch.Tensor, *told: Any) -> Any:
         if self.training and len(images) > 4:
             raise torch.OutOfMemoryError
-        return network(self, images)
+        return network(self, images, *told)
 
     monkeypatch.setattr(loop.Network, "forward", small)
     with pytest.raises(UserError, match=r"hold 4 images of 12 pixels a step: set pretrain.micro_batch=2"):
