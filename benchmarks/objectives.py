@@ -75,7 +75,7 @@ def trainer_of(name: str, images: int, batch: int) -> Trainer:
     generator = torch.Generator().manual_seed(0)
     attributes = torch.randint(0, ATTRIBUTE_VALUES, (images, ATTRIBUTES), generator=generator).to(torch.int8)
     encoder = build_encoder("resnet18", 4)
-    known = Known(images, CLUSTERS, ATTRIBUTES)
+    known = Known(CLUSTERS, ATTRIBUTES)
     trainer = Trainer(
         Network(encoder, kind.build(encoder.feature_dim, params, known)),
         ResidentFeed(decoded(encoded_images(images, 32)), device),

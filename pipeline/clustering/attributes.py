@@ -1,5 +1,6 @@
 """Method `attributes`: images that agree in the most informative attributes share a cluster."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -55,19 +56,23 @@ def attribute_choices(train: TrainImages, params: ClusterParams) -> Iterator[Cho
 
 
 def attribute_vectors(train: TrainImages) -> tuple[list[str], np.ndarray]:
-    """All `column=value` that differ between images, the most informative first, and who has them.
+    """All `column=value` that some images have and others lack, the most informative first, and who has them.
 
-    (N, A) int8: 1 where it holds, 0 where the column has another value, -1 where the column has none.
+    (N, A) int8: 1 where it holds, 0 where the column has another value, -1 where the column has none. What
+    one image alone has is left out: a column of titles would be an attribute an image.
     """
     values = attribute_values(train, train.attribute_names, AttributesParams())
-    names = informative(values)
+    counts = Counter(value for of_image in values for value in of_image)
+    names = [name for name in informative(values) if counts[name] > 1]
+    place_of = {name: place for place, name in enumerate(names)}
+    places_of: dict[str, list[int]] = {}
+    for name, place in place_of.items():
+        places_of.setdefault(name.partition("=")[0], []).append(place)
     vectors_NA = np.full((len(train), len(names)), -1, np.int8)
-    columns = np.array([name.partition("=")[0] for name in names])
-    place = {name: number for number, name in enumerate(names)}
-    for row, told in enumerate(values):
-        known = {value.partition("=")[0] for value in told}
-        vectors_NA[row, np.isin(columns, list(known))] = 0
-        vectors_NA[row, [place[value] for value in told if value in place]] = 1
+    for row, of_image in enumerate(values):
+        for value in of_image:
+            vectors_NA[row, places_of.get(value.partition("=")[0], [])] = 0
+        vectors_NA[row, [place_of[value] for value in of_image if value in place_of]] = 1
     return names, vectors_NA
 
 

@@ -19,7 +19,6 @@ from pipeline.training.params import PretrainParams
 class Known:
     """What is known of the data before training."""
 
-    images: int
     clusters: int
     attributes: int
     """0 where the data has none, or the objective needs none."""

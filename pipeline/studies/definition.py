@@ -92,8 +92,8 @@ def planned(
                 continue
             chosen = dict(found[experiment]) if found and study.search else {}
             whole = study.base | changes | chosen | {"seed": seed}
-            name = f"{study_name}-{experiment}-{seed}"
-            yield Planned(_ref_name(name), experiment, seed, _with_absolute_paths(whole, root), chosen)
+            name = _ref_name(study_name, experiment, seed)
+            yield Planned(name, experiment, seed, _with_absolute_paths(whole, root), chosen)
 
 
 def tries(study: Study, study_name: str, root: Path) -> Iterator[Planned]:
@@ -105,12 +105,13 @@ def tries(study: Study, study_name: str, root: Path) -> Iterator[Planned]:
         tried = dict(zip(study.search, values, strict=True))
         for experiment, changes in study.experiments.items():
             whole = study.base | changes | tried | {"seed": seed}
-            name = f"{study_name}-{experiment}-try-{number}"
-            yield Planned(_ref_name(name), experiment, seed, _with_absolute_paths(whole, root), tried)
+            name = _ref_name(study_name, experiment, f"try-{number}")
+            yield Planned(name, experiment, seed, _with_absolute_paths(whole, root), tried)
 
 
-def _ref_name(name: str) -> str:
-    return name.replace("_", "-")
+def _ref_name(*parts: str | int) -> str:
+    """Two hyphens between the parts, which have but single ones, so that no two experiments share a name."""
+    return "--".join(str(part).replace("_", "-") for part in parts)
 
 
 def _with_absolute_paths(changes: Changes, root: Path) -> Changes:

@@ -28,13 +28,15 @@ class Made:
 
 
 def made_experiments(wanted: Iterable[Planned], root: Path) -> dict[str, Made]:
-    """Those of `wanted` that are there with the same parameters, by name."""
+    """Those of `wanted` that are there, by name: with what they change, and with params.yaml as it is now."""
     refs = _experiment_refs(root)
     found = {}
     for one in wanted:
         for start, ref in refs.get(one.name, []):
-            params = YAML(typ="safe", pure=True).load(_git(root, "show", f"{ref}:params.yaml"))
-            if all(_same(_at(params, key), value) for key, value in one.changes.items()):
+            params, expected = _params_of(root, ref), _params_of(root, "HEAD")
+            for key, value in one.changes.items():
+                _set(expected, key, value)
+            if _same(params, expected):
                 chosen = json.loads(_git(root, "show", f"{ref}:{METRICS}"))["chosen"]
                 found[one.name] = Made(one, start[:7], chosen)
     return found
@@ -78,17 +80,25 @@ def _experiment_refs(root: Path) -> dict[str, list[tuple[str, str]]]:
     return refs
 
 
-def _at(params: Any, key: str) -> Any:
-    for part in key.split("."):
-        params = params.get(part) if isinstance(params, Mapping) else None
+def _params_of(root: Path, rev: str) -> dict[str, Any]:
+    params: dict[str, Any] = YAML(typ="safe", pure=True).load(_git(root, "show", f"{rev}:params.yaml"))
     return params
 
 
+def _set(params: dict[str, Any], key: str, value: Any) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        params = params.setdefault(section, {})
+    params[name] = value
+
+
 def _same(there: Any, wanted: Any) -> bool:
-    both_numbers = all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in (there, wanted)
-    )
-    return math.isclose(there, wanted) if both_numbers else bool(there == wanted)
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        return there.keys() == wanted.keys() and all(_same(there[key], wanted[key]) for key in there)
+    both = (there, wanted)
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in both):
+        return math.isclose(*both)
+    return bool(there == wanted)
 
 
 def _git(root: Path, *arguments: str) -> str:

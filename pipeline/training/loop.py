@@ -86,7 +86,8 @@ class Trainer:
         ranks: Ranks,
         title: str,
     ) -> None:
-        self.feed, self.clusters_N, self.normalize = feed, clusters_N.cpu(), normalize
+        self.feed, self.normalize = feed, normalize
+        self.first_clusters_N = self.clusters_N = clusters_N.cpu()
         self.params, self.image_size, self.seed, self.title = params, image_size, seed, title
         self.recluster_settings = recluster_settings
         self.device, self.ranks = device, ranks
@@ -144,7 +145,9 @@ class Trainer:
             save_is_due = time.monotonic() - saved_at > SAVE_EVERY_SECONDS
             asked = self.ranks.highest(stop.signal_number or (SAVE_ONLY if save_is_due else 0))
             if asked > SAVE_ONLY:
-                self._save(states)
+                # A loss that is not finite leaves the state before it, to which training would go back.
+                if math.isfinite(float(self.loss_sum)):
+                    self._save(states)
                 states.wait()
                 watch.say(f"stopped by signal {asked}; the same command goes on from here")
                 raise Interrupted(asked)
@@ -282,6 +285,8 @@ class Trainer:
 
     def _recluster_if_due(self, epoch: int, states: StateFolder) -> None:
         every = self.params.recluster_every
+        if not (self.network.objective.learns_from_clusters or self.params.sampler == "cluster"):
+            return
         # The first epochs train on the clusters that came in: the encoder knows nothing yet.
         if self.recluster_settings is None or every == 0 or epoch == 0 or epoch % every != 0:
             return
@@ -382,8 +387,8 @@ class Trainer:
         self.loss_sum = state["loss_sum"].to(self.device)
         self.progress = Progress(**state["progress"])
         self.reclusterings = state["reclusterings"]
-        if self.reclusterings:
-            self.clusters_N = next(reversed(self.reclusterings.values()))
+        # After going back, clusters that were remade since are not those of this state.
+        self.clusters_N = next(reversed(self.reclusterings.values()), self.first_clusters_N)
         return [*said, f"resuming from epoch {self.progress.epoch + 1}, step {self.progress.step + 1}"]
 
 

@@ -123,11 +123,15 @@ class PretrainParams(Section):
         return PretrainParams.model_validate(self.model_dump(exclude={"objective", *get_args(Objective)}))
 
     @model_validator(mode="after")
-    def _pairs_belong_to_cl_infonce(self) -> Self:
+    def _forms_belong_to_cl_infonce(self) -> Self:
         if self.form == "pair" and self.objective != "cl_infonce":
             raise ValueError(
                 f"pretrain.form=pair shows two images of a cluster as views of one, which "
                 f"pretrain.objective={self.objective} does not know: leave the form at out"
+            )
+        if self.form == "in" and self.objective not in ("cl_infonce", "dual_head"):
+            raise ValueError(
+                f"pretrain.form=in has no effect on pretrain.objective={self.objective}: leave it at out"
             )
         return self
 

@@ -128,7 +128,6 @@ def _build(
     kind = OBJECTIVES[params.objective]
     attributes_NA = _attributes(params, layout, feed.ids) if kind.needs_attributes else None
     known = Known(
-        images=len(feed),
         clusters=max(int(assignments.clusters_N.max()) + 1, (assignments.recluster or {}).get("clusters", 0)),
         attributes=0 if attributes_NA is None else attributes_NA.shape[1],
     )

@@ -16,7 +16,7 @@ from processes import in_ranks
 
 IMAGES, BATCH, STEPS = 24, 8, 5
 FEATURES = 6
-KNOWN = Known(images=IMAGES, clusters=3, attributes=4)
+KNOWN = Known(clusters=3, attributes=4)
 SMALL: dict[str, Any] = {
     "projection_dim": 4,
     "epochs": 2,

@@ -30,10 +30,10 @@ def written(folder: Path, text: str) -> Path:
 def test_every_experiment_is_planned_with_every_seed(tmp_path: Path) -> None:
     plans = list(planned(read_study(written(tmp_path, STUDY)), "which_one", tmp_path))
     assert [one.name for one in plans] == [
-        "which-one-instance-3",
-        "which-one-by-colour-3",
-        "which-one-instance-1",
-        "which-one-by-colour-1",
+        "which-one--instance--3",
+        "which-one--by-colour--3",
+        "which-one--instance--1",
+        "which-one--by-colour--1",
     ]
     assert plans[1].changes == {
         "ingest.path": str(tmp_path / "images/table.csv"),

@@ -100,8 +100,8 @@ def test_what_is_missing_is_made_and_failures_are_named_and_tried_again(reposito
     first = study("run", "studies/methods.yaml")
     assert first.exit_code == 2
     assert "0 of 4 experiments are there" in words_of(first)
-    assert "2 experiments failed: methods-chance-0" in words_of(first)
-    log = (repository / ".clinfonce/studies/methods-chance-2.log").read_text()
+    assert "2 experiments failed: methods--chance--0" in words_of(first)
+    log = (repository / ".clinfonce/studies/methods--chance--2.log").read_text()
     assert "random fails here" in log
 
     report = study("report", "studies/methods.yaml")
@@ -164,7 +164,7 @@ def test_each_experiment_is_searched_on_train_and_keeps_its_best(repository: Pat
         in report
     )
     assert "- own: `pretrain.learning_rate=0.08`, `pretrain.epochs=3`" in report
-    params = run(repository, "git", "show", f"{ref_of(repository, 'rates-own-2')}:params.yaml")
+    params = run(repository, "git", "show", f"{ref_of(repository, 'rates--own--2')}:params.yaml")
     assert "learning_rate: 0.08" in params
 
 

@@ -22,6 +22,7 @@ from pipeline.training import loop
 from pipeline.training import run as training
 from pipeline.training.loop import Trainer
 from pipeline.training.params import PretrainParams
+from pipeline.training.signals import Interrupted
 from pipeline.training.state import StateFolder
 from support import TINY_PRETRAIN, params_with
 
@@ -180,6 +181,40 @@ def test_a_loss_that_is_not_finite_goes_back_once_with_a_lower_rate(
     history = pd.read_csv(layout.encoder("chosen") / "history.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4]
     assert history["loss"].notna().all()
+
+
+def test_going_back_brings_back_the_clusters_of_then(
+    layout: Layout, here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only state is that of the start; clusters were remade since."""
+    here(nonfinite_rate_factor=1.0)
+    undisturbed = outputs(layout)
+    assert "assignments.parquet" in undisturbed
+    monkeypatch.setenv("CLINFONCE_SAVING_SHARE", "1e-9")
+    poisoned_steps(monkeypatch, (3, 1))
+    here(nonfinite_rate_factor=1.0)
+    assert outputs(layout) == undisturbed
+
+
+def test_a_stop_after_a_loss_that_is_not_finite_saves_no_such_state(
+    layout: Layout, here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here(nonfinite_rate_factor=1.0)
+    undisturbed = outputs(layout)
+    poisoned_steps(monkeypatch, (2, 1))
+    step = Trainer.train_step
+
+    def stopping(trainer: Trainer, *arguments: Any) -> torch.Tensor:
+        if (trainer.progress.epoch, trainer.progress.step) == (2, 2):
+            monkeypatch.setattr(Trainer, "train_step", step)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "train_step", stopping)
+    with pytest.raises(Interrupted):
+        here(nonfinite_rate_factor=1.0)
+    here(nonfinite_rate_factor=1.0)
+    assert outputs(layout) == undisturbed
 
 
 def test_the_first_epoch_goes_back_to_the_start(

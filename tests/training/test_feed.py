@@ -27,7 +27,7 @@ from pipeline.training.feed import Feed, available_host_memory, choose_feed
 from pipeline.training.feeds import streamed
 from pipeline.training.feeds.ahead import AHEAD, made_ahead
 from pipeline.training.feeds.memory import HostFeed, ResidentFeed
-from pipeline.training.feeds.sharded import STEPS_AT_ONCE, ShardedFeed
+from pipeline.training.feeds.sharded import ShardedFeed
 from pipeline.training.feeds.streamed import GroupReader, RowGroups, StreamedFeed, moving_shuffle, plan_steps
 from processes import in_ranks
 from support import png
@@ -36,6 +36,7 @@ CPU = torch.device("cpu")
 DEVICES = [CPU] + [torch.device("cuda")] * torch.cuda.is_available()
 READ = {"id", "image", "width", "height"}
 
+STEPS = 7
 SHARDS = [[5, 1, 7], [3], [2, 6, 4]]
 """Rows of each row group of each shard."""
 ROWS = 28
@@ -88,7 +89,10 @@ def host(images: Path, positions: Sequence[int], device: torch.device) -> Feed:
 
 def sharded(images: Path, positions: Sequence[int], device: torch.device) -> Feed:
     store = load_pixels(images, "train", positions)
-    return ShardedFeed(store.ids, store.sizes_N2, store, device, ALONE)
+    # Two images at one time, so that some batches are of several exchanges.
+    return ShardedFeed(
+        store.ids, store.sizes_N2, store, device, ALONE, bytes_at_once=2 * store.canvas_NCHW[0].nbytes
+    )
 
 
 def from_shards(images: Path, positions: Sequence[int], device: torch.device) -> Feed:
@@ -351,13 +355,14 @@ def shared_out(ranks: Ranks, images: Path) -> list[tuple[Tensor, Tensor, str]]:
     memory = (len(rows) + 1) * one * (ranks.index + 1)
     feed = choose_feed(images, "train", rows, CPU, ranks=ranks, host_memory_bytes=memory)
     assert isinstance(feed, ShardedFeed)
+    feed._bytes_at_once = 9 * one  # two of the second rank's steps
     assert len(feed._home_NCHW) == (14, 13)[ranks.index]
     return [(*batch, feed.title) for batch in feed.batches(batches_of(ranks.index))]
 
 
 def batches_of(rank: int) -> list[Tensor]:
     generator = seeded(rank)
-    return [torch.randint(0, ROWS - 1, (rank + 3,), generator=generator) for _ in range(STEPS_AT_ONCE + 3)]
+    return [torch.randint(0, ROWS - 1, (rank + 3,), generator=generator) for _ in range(STEPS)]
 
 
 def test_devices_share_the_pixels_and_send_each_other_what_they_show(
@@ -365,7 +370,7 @@ def test_devices_share_the_pixels_and_send_each_other_what_they_show(
 ) -> None:
     # The second rank's memory holds all of it, and yet it does as the first one must.
     for rank, yielded in enumerate(in_ranks(2, tmp_path, shared_out, images)):
-        assert len(yielded) == STEPS_AT_ONCE + 3
+        assert len(yielded) == STEPS
         for positions_B, (canvas_BCHW, sizes_B2, title) in zip(batches_of(rank), yielded, strict=True):
             assert torch.equal(canvas_BCHW, store.canvas_NCHW[1 + positions_B])
             assert torch.equal(sizes_B2, store.sizes_N2[1 + positions_B])

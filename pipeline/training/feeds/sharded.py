@@ -10,8 +10,8 @@ from pipeline.ranks import Ranks
 from pipeline.store import PixelStore
 from pipeline.training.feeds.ahead import Batches
 
-STEPS_AT_ONCE = 16
-"""Steps whose images are exchanged together: fewer cost a message each, more cost memory."""
+BYTES_AT_ONCE = 2**28
+"""Of images that a rank is sent at one time, for as many steps as that holds: one message for all of them."""
 
 
 def home_share(count: int, ranks: Ranks) -> range:
@@ -28,7 +28,14 @@ class ShardedFeed:
     """
 
     def __init__(
-        self, ids: list[str], sizes_N2: Tensor, home: PixelStore, device: torch.device, ranks: Ranks
+        self,
+        ids: list[str],
+        sizes_N2: Tensor,
+        home: PixelStore,
+        device: torch.device,
+        ranks: Ranks,
+        *,
+        bytes_at_once: int = BYTES_AT_ONCE,
     ) -> None:
         self.ids = ids
         self.title = (
@@ -37,7 +44,7 @@ class ShardedFeed:
         )
         self._sizes_N2 = sizes_N2.to(device)
         self._home_NCHW = home.canvas_NCHW.to(device)
-        self._ranks = ranks
+        self._ranks, self._bytes_at_once = ranks, bytes_at_once
         self._first, self._each = home_share(len(ids), ranks).start, -(-len(ids) // ranks.count)
 
     def __len__(self) -> int:
@@ -49,13 +56,19 @@ class ShardedFeed:
     def batches(self, wanted: Sequence[Tensor]) -> Batches:
         # All is known before the first step, so that hosts need not meet again.
         by_rank: list[list[Tensor]] = self._ranks.told_by_all(list(wanted))
-        for start in range(0, len(wanted), STEPS_AT_ONCE):
-            steps = [asked[start : start + STEPS_AT_ONCE] for asked in by_rank]
-            own = steps[self._ranks.index]
-            canvas_MCHW = self._exchanged([torch.cat(asked) for asked in steps])
-            sizes_M2 = self._sizes_N2[self._sent(torch.cat(own))]
-            lengths = [len(positions_B) for positions_B in own]
-            yield from zip(canvas_MCHW.split(lengths), sizes_M2.split(lengths), strict=True)
+        most = max((len(positions_B) for asked in by_rank for positions_B in asked), default=0)
+        image_bytes = self._home_NCHW.shape[1:].numel()
+        at_once = max(1, self._bytes_at_once // max(1, most * image_bytes))
+        for start in range(0, len(wanted), at_once):
+            yield from self._steps([asked[start : start + at_once] for asked in by_rank])
+
+    def _steps(self, by_rank: list[list[Tensor]]) -> Batches:
+        """This rank's batches among those of a few steps, of which one exchange brings all images."""
+        own = by_rank[self._ranks.index]
+        canvas_MCHW = self._exchanged([torch.cat(asked) for asked in by_rank])
+        sizes_M2 = self._sizes_N2[self._sent(torch.cat(own))]
+        lengths = [len(positions_B) for positions_B in own]
+        yield from zip(canvas_MCHW.split(lengths), sizes_M2.split(lengths), strict=True)
 
     def _exchanged(self, positions: list[Tensor]) -> Tensor:
         """The images at this rank's entry of `positions`; the others get those at theirs."""
