@@ -197,7 +197,7 @@ def test_it_is_built_as_params_say() -> None:
     params = PretrainParams.model_validate(
         {"projection_dim": 3, "iccl": {"hidden": 6, "momentum": 0.5, "constant": 0.2}, "objective": "iccl"}
     )
-    iccl = ICCL.build(4, params, Known(images=10, clusters=2, attributes=0))
+    iccl = ICCL.build(4, params, Known(clusters=2, attributes=0))
     widths = [tuple(layer.weight.shape) for layer in iccl.modules() if isinstance(layer, nn.Linear)]
     assert widths == [(6, 4), (3, 6), (6, 3), (3, 6)]
     assert iccl.target_momentum(Moment(0, 10)) == 0.5

@@ -117,7 +117,7 @@ def test_without_queue_and_momentum_unique_ids_give_two_view_infonce() -> None:
 
 def test_the_target_network_follows_as_slowly_as_the_parameters_say() -> None:
     params = PretrainParams()
-    built = MoCo.build(FEATURES, params, Known(images=9, clusters=3, attributes=0))
+    built = MoCo.build(FEATURES, params, Known(clusters=3, attributes=0))
     assert built.target_momentum(Moment(0, 9)) == built.target_momentum(Moment(8, 9)) == params.moco.momentum
     assert built.queue.length == params.moco.queue
     assert built.project(torch.zeros(2, FEATURES)).shape == (2, params.projection_dim)

@@ -265,7 +265,7 @@ def test_clusters_are_at_most_half_as_many_as_images(images: int, expected: list
 
 def test_it_is_built_by_the_parameters() -> None:
     params = PretrainParams()
-    built = PCL.build(FEATURES, params, Known(images=9, clusters=3, attributes=0))
+    built = PCL.build(FEATURES, params, Known(clusters=3, attributes=0))
     assert built.target_momentum(Moment(0, 9)) == params.pcl.momentum
     assert (built.queue.length, built.epochs, built.params) == (params.pcl.queue, params.epochs, params.pcl)
 

@@ -126,7 +126,7 @@ def test_it_is_built_as_params_say() -> None:
     params = PretrainParams.model_validate(
         {"projection_dim": 6, "simsiam": {"hidden": 2}, "objective": "simsiam"}
     )
-    simsiam = SimSiam.build(4, params, Known(images=10, clusters=2, attributes=0))
+    simsiam = SimSiam.build(4, params, Known(clusters=2, attributes=0))
     widths = [tuple(layer.weight.shape) for layer in simsiam.modules() if isinstance(layer, nn.Linear)]
     assert widths == [(4, 4), (4, 4), (6, 4), (2, 6), (6, 2)]
 

@@ -341,7 +341,7 @@ def test_it_is_built_by_its_params() -> None:
     params = PretrainParams(
         objective="swav", projection_dim=5, temperature=0.1, swav=SwavParams(prototypes=11, queue=3)
     )
-    swav = SwAV.build(8, params, Known(images=10, clusters=1, attributes=0))
+    swav = SwAV.build(8, params, Known(clusters=1, attributes=0))
     assert not swav.learns_from_clusters
     assert not swav.needs_attributes
     assert swav.target_momentum(Moment(0, 1)) is None
