@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.objectives.base import Batch, Known, Objective, sum_over_ranks
+from pipeline.objectives.base import Batch, Known, Objective, at_least_float, sum_over_ranks
 from pipeline.ranks import Ranks
 from pipeline.training.params import PretrainParams
 
@@ -39,8 +39,7 @@ class AttributePrediction(Objective):
         assert attributes_BA is not None, "asked for by `needs_attributes`"
         attributes_NA = torch.cat([attributes_BA, attributes_BA])
         with torch.autocast(outputs_ND.device.type, enabled=False):
-            logits_NA = outputs_ND[:, self.feature_dim :]
-            logits_NA = logits_NA.to(torch.promote_types(logits_NA.dtype, torch.float32))
+            logits_NA = at_least_float(outputs_ND[:, self.feature_dim :])
             known_NA = (attributes_NA >= 0).to(logits_NA.dtype)
             losses_NA = functional.binary_cross_entropy_with_logits(
                 logits_NA, attributes_NA.clamp(min=0).to(logits_NA.dtype), known_NA, reduction="none"

@@ -4,12 +4,14 @@ Shape letters: B images of this rank's share of a batch; N = 2B views, first all
 ones in the same order; F features; D outputs; T outputs of the target network; A attributes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.ranks import Ranks
 from pipeline.training.params import PretrainParams
@@ -65,7 +67,7 @@ Embed = Callable[[], Tensor]
 network's where there is one, else the objective's own. Collective over ranks; the same on each."""
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """A loss with the heads above the encoder and all else that belongs to it.
 
     What is trained lies in `project`, which runs in parts and on several ranks; `loss` has no weights.
@@ -79,9 +81,9 @@ class Objective(nn.Module):
     """What the target network copies besides the encoder; it takes features."""
 
     @classmethod
+    @abstractmethod
     def build(cls, feature_dim: int, params: PretrainParams, known: Known) -> Self:
         """By what params.yaml says and the data are; weights from torch's global generator."""
-        raise NotImplementedError
 
     def target_momentum(self, moment: Moment) -> float | None:
         """How much the target network keeps of itself before a step; None: there is no target network."""
@@ -96,12 +98,12 @@ class Objective(nn.Module):
         """The part of `project`'s outputs in which images are compared and clusters remade."""
         return outputs_ND
 
+    @abstractmethod
     def loss(self, outputs_ND: Tensor, targets_NT: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
         """The loss of the global batch: a scalar, at least float32, the same on every rank.
 
         Its gradient on a rank is that by the rank's own `outputs_ND`.
         """
-        raise NotImplementedError
 
     def begin_epoch(self, epoch: int, embed: Embed, ranks: Ranks, seed: int) -> None:
         """Before the first step of `epoch`, counted from 0."""
@@ -111,6 +113,16 @@ class Objective(nn.Module):
 
     def end_step(self, targets_NT: Tensor | None, batch: Batch, ranks: Ranks) -> None:
         """After the loss of a step, without gradient."""
+
+
+def at_least_float(values: Tensor) -> Tensor:
+    """float32 in place of bfloat16 and float16; float64 stays."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def normalised(vectors: Tensor) -> Tensor:
+    """To length 1 along the last dimension, at least float32; zeros stay."""
+    return functional.normalize(at_least_float(vectors), dim=-1)
 
 
 def mean_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:

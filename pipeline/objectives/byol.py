@@ -8,9 +8,8 @@ from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pipeline.objectives.base import Batch, Known, Moment, Objective, mean_over_ranks, normed_head
+from pipeline.objectives.base import Batch, Known, Moment, Objective, mean_over_ranks, normalised, normed_head
 from pipeline.ranks import ALONE, Ranks
 from pipeline.training.params import PretrainParams
 
@@ -38,11 +37,6 @@ def distances_of_views(predictions_ND: Tensor, targets_ND: Tensor) -> Tensor:
 def of_other_views(rows_ND: Tensor) -> Tensor:
     """For each view the row of its image's other view."""
     return rows_ND.roll(len(rows_ND) // 2, dims=0)
-
-
-def normalised(rows_ND: Tensor) -> Tensor:
-    """To length 1, at least float32; rows of zeros stay."""
-    return functional.normalize(rows_ND.to(torch.promote_types(rows_ND.dtype, torch.float32)), dim=1)
 
 
 class Siamese(Objective):

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
-from pipeline.objectives.base import Batch, Known, Objective, linear_head
+from pipeline.objectives.base import Batch, Known, Objective, linear_head, normalised
 from pipeline.ranks import ALONE, Ranks
 from pipeline.training.params import PretrainParams
 
@@ -60,8 +59,7 @@ def cl_infonce_loss(
         raise ValueError(f"the form `pair` takes an even number of rows, not {len(embeddings_ND)}")
     # Autocast would compute the products in bfloat16, too coarse for logits of 1 / temperature.
     with torch.autocast(embeddings_ND.device.type, enabled=False):
-        at_least_float = torch.promote_types(embeddings_ND.dtype, torch.float32)
-        z_ND = functional.normalize(embeddings_ND.to(at_least_float), dim=1)
+        z_ND = normalised(embeddings_ND)
         loss: Tensor = _Loss.apply(z_ND * temperature**-0.5, clusters_N, form, ranks)
         return loss
 

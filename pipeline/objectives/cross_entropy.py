@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.objectives.base import Batch, Known, Objective, mean_over_ranks
+from pipeline.objectives.base import Batch, Known, Objective, at_least_float, mean_over_ranks
 from pipeline.ranks import Ranks
 from pipeline.training.params import PretrainParams
 
@@ -33,7 +33,6 @@ class CrossEntropy(Objective):
     def loss(self, outputs_ND: Tensor, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
         """The mean over views of -log softmax(logits) at the view's cluster, in nats."""
         with torch.autocast(outputs_ND.device.type, enabled=False):
-            logits_NK = outputs_ND[:, self.feature_dim :]
-            logits_NK = logits_NK.to(torch.promote_types(logits_NK.dtype, torch.float32))
+            logits_NK = at_least_float(outputs_ND[:, self.feature_dim :])
             losses_N = functional.cross_entropy(logits_NK, batch.clusters_N, reduction="none")
             return mean_over_ranks(losses_N, ranks)

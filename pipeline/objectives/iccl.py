@@ -10,8 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from pipeline.objectives.base import Batch, Known, Moment, mean_over_ranks
-from pipeline.objectives.byol import BYOL, byol_loss, normalised, of_other_views
+from pipeline.objectives.base import Batch, Known, Moment, mean_over_ranks, normalised
+from pipeline.objectives.byol import BYOL, byol_loss, of_other_views
 from pipeline.objectives.params import IcclParams
 from pipeline.ranks import ALONE, Ranks
 from pipeline.training.params import PretrainParams

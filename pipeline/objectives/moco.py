@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.objectives.base import Batch, Known, Moment, Objective, linear_head, mean_over_ranks
+from pipeline.objectives.base import Batch, Known, Moment, Objective, linear_head, mean_over_ranks, normalised
 from pipeline.objectives.queue import Queue
 from pipeline.ranks import Ranks
 from pipeline.training.params import PretrainParams
@@ -51,7 +51,7 @@ class MoCo(Objective):
         assert targets_NT is not None
         # Autocast would compute the products in bfloat16, too coarse for logits of 1 / temperature.
         with torch.autocast(outputs_ND.device.type, enabled=False):
-            losses_N = self._losses_N(_normalised(outputs_ND), targets_NT, batch, ranks)
+            losses_N = self._losses_N(normalised(outputs_ND), targets_NT, batch, ranks)
             return mean_over_ranks(losses_N, ranks)
 
     def end_step(self, targets_NT: Tensor | None, batch: Batch, ranks: Ranks) -> None:
@@ -77,7 +77,7 @@ class MoCo(Objective):
     def _keys(self, targets_NT: Tensor, batch: Batch, ranks: Ranks) -> tuple[Tensor, Tensor]:
         """Of all ranks' images the normalised keys, of first and of second views, and the ids."""
         targets_2GT = ranks.gathered(targets_NT).unflatten(0, (ranks.count, 2, -1)).transpose(0, 1)
-        return _normalised(targets_2GT.flatten(1, 2)), ranks.gathered(self._ids_B(batch))
+        return normalised(targets_2GT.flatten(1, 2)), ranks.gathered(self._ids_B(batch))
 
 
 def contrast(
@@ -93,8 +93,3 @@ def contrast(
     positive_NC = (ids_N[:, None] == ids_C).to(logits_NC.dtype)
     shares_NC = positive_NC / positive_NC.sum(dim=1, keepdim=True)
     return functional.cross_entropy(logits_NC, shares_NC, reduction="none")
-
-
-def _normalised(vectors: Tensor) -> Tensor:
-    """Of length 1 along the last dimension, at least float32."""
-    return functional.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=-1)

@@ -8,8 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from pipeline.objectives.base import Batch, Known, mean_over_ranks, normed_head
-from pipeline.objectives.byol import Siamese, normalised, of_other_views
+from pipeline.objectives.base import Batch, Known, mean_over_ranks, normalised, normed_head
+from pipeline.objectives.byol import Siamese, of_other_views
 from pipeline.ranks import ALONE, Ranks
 from pipeline.training.params import PretrainParams
 

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.objectives.base import Batch, Known, Moment, Objective, mean_over_ranks, normed_head
+from pipeline.objectives.base import (
+    Batch,
+    Known,
+    Moment,
+    Objective,
+    at_least_float,
+    mean_over_ranks,
+    normalised,
+    normed_head,
+)
 from pipeline.objectives.params import SwavParams
 from pipeline.objectives.queue import Queue
 from pipeline.ranks import Ranks
@@ -44,7 +53,7 @@ class SwAV(Objective):
         outputs_ND: Tensor = self.projector(features_NF)
         # Autocast would compute the products in bfloat16, too coarse for what is divided by epsilon.
         with torch.autocast(outputs_ND.device.type, enabled=False):
-            z_ND = functional.normalize(_at_least_float(outputs_ND), dim=1)
+            z_ND = normalised(outputs_ND)
             return torch.cat([z_ND, z_ND @ self._directions_KD().T], dim=1)
 
     def embeddings_of(self, outputs_ND: Tensor) -> Tensor:
@@ -57,7 +66,7 @@ class SwAV(Objective):
         with p = softmax(scores / temperature).
         """
         with torch.autocast(outputs_ND.device.type, enabled=False):
-            outputs_ND = _at_least_float(outputs_ND)
+            outputs_ND = at_least_float(outputs_ND)
             scores_NK = outputs_ND[:, self.prototypes_KD.shape[1] :]
             log_p_NK = (scores_NK / self.temperature).log_softmax(dim=1)
             codes_NK = self._swapped_codes(self.embeddings_of(outputs_ND), ranks)
@@ -116,7 +125,3 @@ def sinkhorn_codes(scores_MK: Tensor, epsilon: float, iterations: int) -> Tensor
     for _ in range(iterations):
         log_codes_MK = log_codes_MK.log_softmax(dim=0).log_softmax(dim=1)
     return log_codes_MK.exp()
-
-
-def _at_least_float(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -2,15 +2,14 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from operations import Operations
 from pipeline.encoders import Encoder
 from pipeline.objectives.base import Batch, Known, Moment
 from pipeline.objectives.byol import BYOL, byol_loss
@@ -94,18 +93,6 @@ def test_low_precision_inputs_are_computed_in_float32() -> None:
         loss = byol_loss(predictions, targets)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, byol_loss(predictions.float(), targets.float()))
-
-
-class Operations(TorchDispatchMode):
-    """Notes the names of all operations."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
 
 
 def test_nothing_waits_for_the_device() -> None:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from operations import Operations
 from pipeline.objectives.base import Batch
 from pipeline.objectives.cl_infonce import TILE_SIDE, ClInfoNCE, Form, cl_infonce_loss
 from pipeline.ranks import ALONE
@@ -247,23 +247,6 @@ def test_low_precision_inputs_are_computed_in_float32(form: Form) -> None:
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradient, expected_gradient.bfloat16())
-
-
-class Operations(TorchDispatchMode):
-    """Notes the names of all operations, and the elements of the largest tensor that one made."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-        self.largest = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        self.names.add(func.overloadpacket.__name__)
-        for made in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(made, Tensor):
-                self.largest = max(self.largest, made.numel())
-        return result
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from operations import Operations
 from pipeline.encoders import Encoder
 from pipeline.objectives.base import Batch, Known, Moment
 from pipeline.objectives.params import SwavParams
@@ -368,18 +368,6 @@ def test_low_precision_is_left_after_the_projector() -> None:
         assert torch.equal(inside, outside)
         assert swav.loss(outputs_ND.bfloat16(), None, batch_of(4), ALONE).dtype == torch.float32
         swav.end_step(None, batch_of(4), ALONE)
-
-
-class Operations(TorchDispatchMode):
-    """Notes the names of all operations."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
 
 
 def test_nothing_waits_for_the_device() -> None:
