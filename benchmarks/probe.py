@@ -12,7 +12,7 @@ import typer
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.harness import JsonFlag, Outcome, in_turns, times_as_fast
-from pipeline.evaluation.lbfgs import ITERATIONS, STRENGTHS, fit_by_lbfgs
+from pipeline.evaluation.lbfgs import STRENGTHS, fit_by_lbfgs
 from pipeline.evaluation.linear import stratified_mask
 from pipeline.evaluation.params import EvaluateParams
 
@@ -40,7 +40,7 @@ def measure(
         labels, held = classes_N.numpy(), stratified_mask(classes_N, HELD, 0).numpy()
 
         def path(mask: np.ndarray, strengths: tuple[float, ...]) -> list[Any]:
-            model = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
+            model = LogisticRegression(warm_start=True)
             scores = []
             for strength in strengths:
                 # scikit-learn weighs the sum of the losses, ours their mean.
@@ -51,7 +51,9 @@ def measure(
 
         scores = path(~held, STRENGTHS)[1]
         best = max(range(len(scores)), key=scores.__getitem__)
-        found[SCIKIT_LEARN] = path(np.ones(rows, bool), STRENGTHS[: best + 1])[0].predict(standard)
+        found[SCIKIT_LEARN] = path(np.ones(rows, bool), STRENGTHS[max(best - 2, 0) : best + 1])[0].predict(
+            standard
+        )
 
     seconds = in_turns({OURS: ours, SCIKIT_LEARN: theirs}, rounds)
     outcome = Outcome("probe")

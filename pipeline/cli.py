@@ -12,6 +12,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
 
 study_app = typer.Typer(no_args_is_help=True, help="Experiments that answer one question together.")
 app.add_typer(study_app, name="study")
+STUDY_DATA = "a file such as studies/data/cifar100.yaml; without it the images of params.yaml"
 
 
 @app.callback()
@@ -59,19 +60,23 @@ def compare(
 
 
 @study_app.command(name="run")
-def run_study(study: Annotated[Path, typer.Argument(help="a file such as studies/auxiliary.yaml")]) -> None:
+def run_study(
+    study: Annotated[Path, typer.Argument(help="a file such as studies/unsupervised.yaml")],
+    data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
+) -> None:
     """Makes the missing experiments of a study; after an interruption it goes on where it was."""
     from rich.console import Console
 
     from pipeline.studies.run import run_study
 
     with told_in_a_sentence():
-        run_study(study, Path.cwd(), Console(stderr=True))
+        run_study(study, data, Path.cwd(), Console(stderr=True))
 
 
 @study_app.command(name="report")
 def report_study(
-    study: Annotated[Path, typer.Argument(help="a file such as studies/auxiliary.yaml")],
+    study: Annotated[Path, typer.Argument(help="a file such as studies/unsupervised.yaml")],
+    data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
     output: Annotated[Path, typer.Option(help="folder of the table and the picture")] = Path("docs/studies"),
 ) -> None:
     """Mean and spread over the seeds of what is there, as <study>.md and <study>.svg."""
@@ -80,4 +85,4 @@ def report_study(
     from pipeline.studies.report import report_study
 
     with told_in_a_sentence():
-        report_study(study, Path.cwd(), output, Console())
+        report_study(study, data, Path.cwd(), output, Console())

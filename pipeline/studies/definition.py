@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
 from ruamel.yaml import YAML
@@ -22,10 +22,24 @@ Changes = dict[str, Any]
 """New values by their dotted names, such as `cluster.method: kmeans`."""
 
 
+Read = TypeVar("Read", bound=Section)
+
+
 def _a_name(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
         raise ValueError(f"names an experiment {name!r}: use small letters, digits and underscores")
     return name
+
+
+Experiments = dict[Annotated[str, AfterValidator(_a_name)], Changes]
+
+
+class StudyData(Section):
+    """`studies/data/*.yaml`: the images of a study, and the kinds of clusters that can be made of them."""
+
+    title: str
+    base: Changes = Field(description="changes of params.yaml: where the images are, and the usual clusters")
+    clusterings: Experiments = Field(default={}, description="what a study with `clusterings` compares")
 
 
 class Study(Section):
@@ -36,12 +50,25 @@ class Study(Section):
     )
     seeds: list[int] = Field(min_length=1)
     base: Changes = Field(default={}, description="changes of params.yaml that all experiments share")
-    experiments: dict[Annotated[str, AfterValidator(_a_name)], Changes] = Field(min_length=1)
+    experiments: Experiments = Field(min_length=1)
+    clusterings: bool = Field(
+        default=False, description="whether each of the data's clusterings is an experiment too"
+    )
     search: dict[str, list[Any]] = Field(
         default={},
         description="values tried for each experiment, all with all, with the first seed; the best on "
         "the part of train on which evaluation chooses is kept for all seeds, so that test plays no part",
     )
+
+    def of(self, data: StudyData) -> "Study":
+        """This study on other images than those of params.yaml."""
+        return self.model_copy(
+            update={
+                "title": f"{self.title}: {data.title}",
+                "base": self.base | data.base,
+                "experiments": self.experiments | (data.clusterings if self.clusterings else {}),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -58,25 +85,47 @@ class Planned:
     """Of `changes` those that the search sets."""
 
 
-def read_study(path: Path) -> Study:
-    """Raises `UserError` with a sentence where the file or a value in it is wrong."""
+def read_study(path: Path, data: Path | None = None) -> Study:
+    """Raises `UserError` with a sentence where a file or a value in it is wrong."""
+    study = _read(path, Study, "`ls studies` shows the studies")
+    _check_parameters(path, {"base": study.base, "search": study.search} | study.experiments)
+    if data is None:
+        if study.clusterings:
+            raise UserError(
+                f"{path} compares the clusterings of a data file, and none is given: "
+                "pass --data, such as --data studies/data/fashion_products.yaml"
+            )
+        return study
+    images = _read(data, StudyData, "`ls studies/data` shows those that are there")
+    _check_parameters(data, {"base": images.base} | images.clusterings)
+    return study.of(images)
+
+
+def study_name(path: Path, data: Path | None = None) -> str:
+    """Of its experiments and its report."""
+    return path.stem if data is None else f"{path.stem}--{data.stem}"
+
+
+def _read(path: Path, model: type[Read], where_else: str) -> Read:
     try:
         values = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: `ls studies` shows the studies") from None
+        raise UserError(f"{path} does not exist: {where_else}") from None
     except YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {getattr(error, 'problem', error)}") from None
     try:
-        study = Study.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise UserError(f"{path}: {where}: {first['msg']}") from None
-    for name, changes in study.experiments.items():
-        unknown = [key for key in study.base | changes | study.search if not _is_parameter(key)]
-        if unknown:
-            raise UserError(f"{path}: experiment {name} changes {unknown[0]}, which is no parameter")
-    return study
+
+
+def _check_parameters(path: Path, by_name: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, changes in by_name.items():
+        for key in changes:
+            if not _is_parameter(key):
+                raise UserError(f"{path}: {name} changes {key}, which is no parameter")
 
 
 def planned(

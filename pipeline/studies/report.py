@@ -14,7 +14,7 @@ from rich.console import Console
 from pipeline.compare.ranks import RankCorrelation, rank_correlation
 from pipeline.files import write_atomically, write_text
 from pipeline.report.markdown import escaped
-from pipeline.studies.definition import Study, planned, read_study, tries
+from pipeline.studies.definition import Study, planned, read_study, study_name, tries
 from pipeline.studies.made import Made, chosen_by_search, made_experiments
 
 
@@ -34,21 +34,22 @@ class Line:
         return fmean(self.top1)
 
 
-def report_study(path: Path, root: Path, folder: Path, console: Console) -> None:
+def report_study(path: Path, data: Path | None, root: Path, folder: Path, console: Console) -> None:
     """Writes `<study>.md` and `<study>.svg` into `folder`, and prints the table."""
-    study = read_study(path)
-    searched = made_experiments(tries(study, path.stem, root), root)
+    study, name = read_study(path, data), study_name(path, data)
+    searched = made_experiments(tries(study, name, root), root)
     found = chosen_by_search(searched.values())
-    made = made_experiments(planned(study, path.stem, root, found), root)
+    made = made_experiments(planned(study, name, root, found), root)
     wanted = len(study.seeds) * len(study.experiments)
     lines = summarised(study, made)
-    picture = folder / f"{path.stem}.svg" if lines else None
-    text = study_markdown(study, path.stem, lines, made, wanted, found, picture)
+    picture = folder / f"{name}.svg" if lines else None
+    command = f"clinfonce study run {path}" + (f" --data {data}" if data else "")
+    text = study_markdown(study, command, lines, made, wanted, found, picture)
     if picture is not None:
         draw = draw_plane if study.picture == "plane" else draw_rows
         figure = draw(study, lines)
         write_atomically(picture, lambda temporary: save_svg(figure, temporary))
-    write_text(folder / f"{path.stem}.md", text)
+    write_text(folder / f"{name}.md", text)
     console.print(text, markup=False, highlight=False, soft_wrap=True, end="")
 
 
@@ -74,7 +75,7 @@ def summarised(study: Study, made: Mapping[str, Made]) -> list[Line]:
 
 def study_markdown(
     study: Study,
-    name: str,
+    command: str,
     lines: Sequence[Line],
     made: Mapping[str, Made],
     wanted: int,
@@ -92,7 +93,7 @@ def study_markdown(
     told = f"{len(made)} of {wanted} experiments are there"
     if starts:
         told += f", made from commit{'s' if len(starts) > 1 else ''} {', '.join(starts)}"
-    parts.append(f"{told}. `clinfonce study run studies/{name}.yaml` makes what is missing.")
+    parts.append(f"{told}. `{command}` makes what is missing.")
     if study.base:
         shared = "; ".join(f"`{key}={value}`" for key, value in study.base.items())
         parts.append(f"All experiments share {shared}; seeds {', '.join(map(str, study.seeds))}.")

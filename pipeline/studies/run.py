@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.errors import UserError
-from pipeline.studies.definition import Planned, planned, read_study, tries
+from pipeline.studies.definition import Planned, planned, read_study, study_name, tries
 from pipeline.studies.made import Made, chosen_by_search, experiment_names, made_experiments, uncommitted
 
 
@@ -22,24 +22,24 @@ class Failure:
     log: Path
 
 
-def run_study(path: Path, root: Path, console: Console) -> None:
+def run_study(path: Path, data: Path | None, root: Path, console: Console) -> None:
     """Runs what is missing. Raises `UserError` at the end if experiments failed, naming them.
 
     What was interrupted goes on where it was: finished experiments are kept by DVC, finished stages by its
     cache, and a training by its state.
     """
-    study = read_study(path)
+    study, name = read_study(path, data), study_name(path, data)
     if changed := uncommitted(root):
         raise UserError(
             f"{changed[0]} has changes that are not committed, and every experiment would take them along: "
             "commit them first, so that all of a study is made with the same code"
         )
-    searched, failures = _make(list(tries(study, path.stem, root)), root, console, f"{study.title}, search")
+    searched, failures = _make(list(tries(study, name, root)), root, console, f"{study.title}, search")
     found = chosen_by_search(searched.values())
     for experiment, values in found.items():
         told = ", ".join(f"{key}={value}" for key, value in values.items())
         console.print(f"{experiment}: {told}", highlight=False)
-    _, more = _make(list(planned(study, path.stem, root, found)), root, console, study.title)
+    _, more = _make(list(planned(study, name, root, found)), root, console, study.title)
     failures += more
     if failures:
         named = ", ".join(f"{failure.planned.name} ({failure.log})" for failure in failures)

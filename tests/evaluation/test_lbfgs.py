@@ -41,3 +41,22 @@ def test_the_strength_is_the_strongest_of_the_best_on_held_out_rows(monkeypatch:
     assert len(set(accuracies)) > 1
     best = lbfgs.STRENGTHS[accuracies.index(max(accuracies))]
     assert fit_by_lbfgs(features, labels, 3, EvaluateParams(selection_fraction=0.3), 0).strength == best
+
+
+def test_features_that_hang_together_do_not_keep_it_from_the_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Like an encoder's: 60 features of which a few directions hold nearly all variance.
+    generator = torch.Generator().manual_seed(3)
+    directions = torch.randn(60, 60, generator=generator) * torch.logspace(0, -3, 60)[:, None]
+    labels = torch.randint(0, 4, (800,), generator=generator)
+    centers = torch.randn(4, 60, generator=generator)
+    features = (0.3 * centers[labels] + torch.randn(800, 60, generator=generator)) @ directions
+    monkeypatch.setattr(lbfgs, "STRENGTHS", (1e-4,))
+    probe = fit_by_lbfgs(features, labels, 4, EvaluateParams(selection_fraction=0.2), 0)
+    standard = StandardScaler().fit_transform(features.double().numpy())
+    theirs = LogisticRegression(C=1 / (1e-4 * 800), max_iter=20_000, tol=1e-10).fit(standard, labels.numpy())
+
+    def loss(logits: torch.Tensor, weights: torch.Tensor) -> float:
+        return float(torch.nn.functional.cross_entropy(logits, labels) + 0.5e-4 * weights.square().sum())
+
+    minimum = loss(torch.from_numpy(theirs.decision_function(standard)), torch.from_numpy(theirs.coef_))
+    assert loss(probe.logits(features), probe.weights_DC) < 1.01 * minimum

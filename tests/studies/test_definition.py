@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.params import check_params
-from pipeline.studies.definition import planned, read_study
+from pipeline.studies.definition import planned, read_study, study_name, tries
 from support import REPOSITORY
 
 STUDY = """
@@ -74,16 +74,70 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         read_study(tmp_path / "none.yaml")
 
 
-OWN = [*REPOSITORY.glob("studies/*.yaml"), *REPOSITORY.glob("docs/recipes/*.yaml")]
+DATA = """
+title: shop
+base: {ingest.path: shop.csv, pretrain.epochs: 3}
+clusterings:
+  colour: {cluster.attributes.columns: [colour]}
+"""
 
 
-@pytest.mark.parametrize("path", sorted(OWN), ids=lambda path: path.stem)
-def test_the_repository_s_studies_and_recipes_are_valid(path: Path) -> None:
+def test_other_images_and_their_clusterings_come_from_a_data_file(tmp_path: Path) -> None:
+    path, data = written(tmp_path, STUDY + "clusterings: true\n"), tmp_path / "shop.yaml"
+    data.write_text(DATA)
+    plans = list(planned(read_study(path, data), study_name(path, data), tmp_path))
+    assert [one.name for one in plans[:3]] == [
+        "which--shop--instance--3",
+        "which--shop--by-colour--3",
+        "which--shop--colour--3",
+    ]
+    # The study's own experiments overrule what the data asks for, and that the study's base.
+    assert [one.changes["pretrain.epochs"] for one in plans[:3]] == [3, 4, 3]
+    assert plans[0].changes["ingest.path"] == str(tmp_path / "shop.csv")
+    without = read_study(written(tmp_path, STUDY), data)
+    assert list(without.experiments) == ["instance", "by_colour"]
+
+
+def test_a_study_of_clusterings_asks_for_a_data_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="compares the clusterings of a data file, and none is given"):
+        read_study(written(tmp_path, STUDY + "clusterings: true\n"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("ingest.path", "ingest.paht", "shop.yaml: base changes ingest.paht, which is no parameter"),
+        ("  colour: {cluster.", "  colour: {", "shop.yaml: colour changes attributes.columns, which is no"),
+        ("title: shop", "", "title: Field required"),
+    ],
+)
+def test_what_is_wrong_in_a_data_file_is_told(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    data = tmp_path / "shop.yaml"
+    data.write_text(DATA.replace(old, new, 1))
+    with pytest.raises(UserError, match=sentence):
+        read_study(written(tmp_path, STUDY), data)
+
+
+def test_a_missing_data_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none.yaml does not exist: `ls studies/data` shows those"):
+        read_study(written(tmp_path, STUDY), tmp_path / "none.yaml")
+
+
+OWN_DATA = sorted(REPOSITORY.glob("studies/data/*.yaml"))
+OWN = [
+    *((path, data) for path in sorted(REPOSITORY.glob("studies/*.yaml")) for data in OWN_DATA),
+    *((path, None) for path in sorted(REPOSITORY.glob("docs/recipes/*.yaml"))),
+]
+
+
+@pytest.mark.parametrize(("path", "data"), OWN, ids=[study_name(*own) for own in OWN])
+def test_the_repository_s_studies_and_recipes_are_valid(path: Path, data: Path | None) -> None:
     """Each makes parameters that a stage would take."""
-    study = read_study(path)
-    plans = list(planned(study, path.stem, REPOSITORY))
+    study = read_study(path, data)
+    plans = list(planned(study.model_copy(update={"search": {}}), path.stem, REPOSITORY))
+    tried = list(tries(study, path.stem, REPOSITORY))
     assert len({one.name for one in plans}) == len(study.seeds) * len(study.experiments)
-    for one in plans:
+    for one in plans + tried:
         values: dict[str, Any] = {}
         for key, value in one.changes.items():
             *sections, name = key.split(".")
