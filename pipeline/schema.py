@@ -93,6 +93,14 @@ ASSIGNMENTS_SCHEMA = pa.schema(
     [pa.field("id", pa.string(), nullable=False), pa.field("cluster", pa.int64(), nullable=False)]
 )
 
+MAP_SCHEMA = pa.schema([("id", pa.string()), ("x", pa.float32()), ("y", pa.float32())])
+"""`data/evaluations/<arm>/map.parquet`: where some train images lie in a plane in which near means alike."""
+
+NEAREST_SCHEMA = pa.schema(
+    [("query", pa.string()), ("rank", pa.int32()), ("id", pa.string()), ("cosine", pa.float32())]
+)
+"""`data/evaluations/<arm>/nearest.parquet`: the train images nearest to some test images, best first."""
+
 RECLUSTER_METADATA = b"recluster"
 """Key in the assignments' schema metadata: how a training remakes these clusters, as JSON."""
 

@@ -19,6 +19,7 @@ from pipeline.evaluation.neighbours import vote_of_neighbours
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.registry import PROTOCOLS
 from pipeline.evaluation.trajectory import trajectory_with_information
+from pipeline.evaluation.vicinity import write_vicinity
 from pipeline.files import replaced_directory, write_csv, write_json
 from pipeline.randomness import derived_seed
 from pipeline.schema import (
@@ -61,9 +62,11 @@ def evaluate(params: EvaluateParams, arm: str, seed: int, layout: Layout) -> Eva
         params = params.model_copy(update={"transfer_from": None})
     train, test = (Labels.read(layout.images, split) for split in ("train", "test"))
     reason = _why_not(train, test)
+    train_ND, test_ND = _features(params, arm, layout)
     with replaced_directory(layout.evaluation(arm)) as folder:
+        write_vicinity(folder, train.ids, train_ND, test.ids, test_ND, seed)
         if reason is None:
-            metrics = _measure(params, arm, seed, layout, train, test, folder)
+            metrics = _measure(params, seed, train, train_ND[train.known], test, test_ND[test.known], folder)
         else:
             metrics = _nothing_measured(params, train, test, reason)
         write_json(folder / "metrics.json", metrics)
@@ -85,18 +88,30 @@ def _why_not(train: Labels, test: Labels) -> str | None:
     return None
 
 
-def _measure(
-    params: EvaluateParams, arm: str, seed: int, layout: Layout, train: Labels, test: Labels, folder: Path
-) -> EvaluationMetrics:
+def _features(params: EvaluateParams, arm: str, layout: Layout) -> tuple[Tensor, Tensor]:
+    """Of all train and of all test images, in their order."""
     device = pick_device()
     if params.transfer_from is None:
         trained = load_encoder(layout.encoder(arm), device)
     else:
         trained = load_encoder_from_elsewhere(params.transfer_from, device)
     train_ND, test_ND = (
-        features_of(trained, load_pixels(layout.images, split), device)[rows.known]
-        for split, rows in (("train", train), ("test", test))
+        features_of(trained, load_pixels(layout.images, split), device) for split in ("train", "test")
     )
+    return train_ND, test_ND
+
+
+def _measure(
+    params: EvaluateParams,
+    seed: int,
+    train: Labels,
+    train_ND: Tensor,
+    test: Labels,
+    test_ND: Tensor,
+    folder: Path,
+) -> EvaluationMetrics:
+    """The features are those of the labelled images alone."""
+    device = train_ND.device
     names = sorted({str(train.labels[position]) for position in train.known})
     number_of = {name: number for number, name in enumerate(names)}
     classes_N = torch.tensor([number_of[str(train.labels[p])] for p in train.known], device=device)
