@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+STATE_VARIABLE = "CLINFONCE_STATE_DIR"
+
 
 def users_path(text: str) -> Path:
     """A path as a user typed it in params.yaml: relative to the repository.
@@ -20,6 +22,15 @@ def users_path(text: str) -> Path:
     path = Path(text)
     from_repository = Path(os.environ.get("DVC_ROOT", ".")) / path
     return from_repository if not path.exists() and from_repository.exists() else path
+
+
+def state_root() -> Path:
+    """`.clinfonce/` of the repository; experiments that DVC runs in a temporary copy share it.
+
+    The environment variable CLINFONCE_STATE_DIR names another place.
+    """
+    named = os.environ.get(STATE_VARIABLE)
+    return Path(named) if named else Path(os.environ.get("DVC_ROOT", ".")) / ".clinfonce"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

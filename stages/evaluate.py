@@ -6,6 +6,7 @@ from pipeline.errors import told_in_a_sentence
 from pipeline.evaluation.run import evaluate
 from pipeline.params import load_params
 from pipeline.schema import Layout
+from pipeline.times import timed
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -15,7 +16,9 @@ def main(arm: str = typer.Argument(help="chosen, instance or label")) -> None:
     """Fits a linear probe on the arm's frozen features and measures it once on test."""
     with told_in_a_sentence():
         params = load_params()
-        metrics = evaluate(params.evaluate, arm, params.seed, Layout())
+        layout = Layout()
+        with timed(f"evaluate@{arm}", layout.evaluation(arm) / "metrics.json"):
+            metrics = evaluate(params.evaluate, arm, params.seed, layout)
         accuracy = (
             f"linear top-1 {metrics['top1'] or 0:.1%}, nearest neighbours {metrics['knn_top1'] or 0:.1%}"
         )

@@ -6,6 +6,7 @@ from pipeline.errors import told_in_a_sentence
 from pipeline.ingest.run import ingest
 from pipeline.params import load_params
 from pipeline.schema import Layout
+from pipeline.times import timed
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -15,7 +16,9 @@ def main() -> None:
     """Reads ingest.source as params.yaml says; every refused input goes to rejects.parquet."""
     with told_in_a_sentence():
         params = load_params()
-        summary = ingest(params.ingest, params.seed, Layout())
+        layout = Layout()
+        with timed("ingest", layout.ingest_summary):
+            summary = ingest(params.ingest, params.seed, layout)
         counts = summary["images"]
         images = f"{counts['train']:,} train and {counts['test']:,} test images"
         print(f"ingest: {images}, {summary['rejected']:,} refused")

@@ -26,6 +26,10 @@ class Arm:
     """`id`, `label`, `predicted`, one row a test image; no rows where no image has a label."""
     history: pd.DataFrame
     """`schema.HISTORY_COLUMNS`."""
+    placed: pd.DataFrame
+    """`schema.MAP_SCHEMA`; no rows where there are too few images for a map."""
+    nearest: pd.DataFrame
+    """`schema.NEAREST_SCHEMA`."""
     timing: pd.DataFrame
     """`schema.TIMING_COLUMNS`."""
     config: Mapping[str, Any]
@@ -118,6 +122,8 @@ def read_arm(layout: Layout, name: str) -> Arm:
         per_class=read_table(evaluation / "per_class.csv", needed=False, text=("label",)),
         predictions=_read_predictions(evaluation / "predictions.parquet"),
         history=read_table(encoder / "history.csv"),
+        placed=_read_needed_parquet(evaluation / "map.parquet"),
+        nearest=_read_needed_parquet(evaluation / "nearest.parquet"),
         timing=read_table(encoder / "timing.csv"),
         config=read_needed_json(encoder / "config.json"),
         trajectory=None if trajectory.empty else trajectory,
@@ -147,6 +153,11 @@ def read_table(path: Path, needed: bool = True, text: tuple[str, ...] = ()) -> p
         path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty_is_missing
     )
     return table
+
+
+def _read_needed_parquet(path: Path) -> pd.DataFrame:
+    _require(path)
+    return pd.read_parquet(path)
 
 
 def _read_predictions(path: Path) -> pd.DataFrame:

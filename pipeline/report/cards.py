@@ -1,19 +1,13 @@
 """Cluster cards: what the largest clusters hold, in figures and example pictures."""
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
-from PIL import Image
 
+from pipeline.report.album import Album
 from pipeline.schema import Layout
-from pipeline.shards import shard_paths
 
 CARDS = 12
 EXAMPLES = 8
@@ -53,19 +47,18 @@ class Card:
     examples: list[Example]
 
 
-def cluster_cards(layout: Layout, arm: str) -> list[Card]:
-    """The largest clusters that the arm's encoder was last trained on, largest first."""
-    shards = shard_paths(layout.images, "train")
-    rows = _read_rows(shards)
-    rows = rows.merge(_last_assignments(layout, arm), on="id", how="inner")
-    sizes = rows["cluster"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+def cluster_cards(album: Album, clusters: pd.DataFrame) -> list[Card]:
+    """The largest of `clusters` (`id`, `cluster`) of the train images, largest first."""
+    rows = album.rows.merge(clusters, on="id", how="inner")
+    sizes = most_frequent(rows["cluster"]).head(CARDS)
+    members = {cluster: rows[rows["cluster"] == cluster] for cluster in sizes.index}
+    examples = {cluster: _examples(inside) for cluster, inside in members.items()}
+    pictures = album.thumbnails([id_ for shown in examples.values() for id_ in shown["id"]], THUMBNAIL)
     overall = _trait_counts(rows)
     cards = []
-    for cluster, size in sizes.head(CARDS).items():
-        members = rows[rows["cluster"] == cluster]
-        labels = (
-            members["label"].dropna().value_counts().sort_index().sort_values(ascending=False, kind="stable")
-        )
+    for cluster, size in sizes.items():
+        labels = most_frequent(members[cluster]["label"])
+        shown = examples[cluster]
         cards.append(
             Card(
                 cluster=int(str(cluster)),
@@ -73,28 +66,25 @@ def cluster_cards(layout: Layout, arm: str) -> list[Card]:
                 share=int(size) / len(rows),
                 label=None if labels.empty else str(labels.index[0]),
                 purity=None if labels.empty else float(labels.iloc[0] / labels.sum()),
-                traits=_marks(_trait_counts(members), len(members), overall, len(rows)),
-                examples=_examples(shards, members),
+                traits=_marks(_trait_counts(members[cluster]), int(size), overall, len(rows)),
+                examples=[
+                    Example(pictures[id_], None if pd.isna(label) else str(label))
+                    for id_, label in zip(shown["id"], shown["label"], strict=True)
+                ],
             )
         )
     return cards
 
 
-def _last_assignments(layout: Layout, arm: str) -> pd.DataFrame:
-    """The trainer writes its own assignments where it re-clusters; they take the place of the first ones."""
+def last_clusters(layout: Layout, arm: str) -> pd.DataFrame:
+    """`id` and `cluster` of the train images, as the trainer remade them where it did."""
     remade = layout.encoder(arm) / "assignments.parquet"
     return pd.read_parquet(remade if remade.exists() else layout.assignments(arm), columns=["id", "cluster"])
 
 
-def _read_rows(shards: Sequence[Path]) -> pd.DataFrame:
-    """Everything of the train images but the images, and where each stands: `shard`, `row`."""
-    columns = ["id", "label", "hashtags", "attributes"]
-    parts = []
-    for number, shard in enumerate(shards):
-        table = pq.read_table(shard, columns=columns).select(columns)
-        part = {name: table[name].to_pylist() for name in columns}
-        parts.append(pd.DataFrame(part | {"shard": number, "row": range(len(table))}))
-    return pd.concat(parts, ignore_index=True)
+def most_frequent(values: pd.Series) -> pd.Series:
+    """How often each value occurs, the most frequent first, of equals the smaller; missing ones aside."""
+    return values.dropna().value_counts().sort_index().sort_values(ascending=False, kind="stable")
 
 
 def _trait_counts(rows: pd.DataFrame) -> Counter[str]:
@@ -123,33 +113,7 @@ def _marks(inside: Counter[str], members: int, overall: Counter[str], images: in
     return [Trait(trait, inside[trait] / members) for trait in best]
 
 
-def _examples(shards: Sequence[Path], members: pd.DataFrame) -> list[Example]:
+def _examples(members: pd.DataFrame) -> pd.DataFrame:
     """Members at even steps through the cluster, so that neighbours in the source do not fill the card."""
     step = max(1, len(members) // EXAMPLES)
-    picked = members.iloc[::step].head(EXAMPLES)
-    examples = []
-    for shard, row, label in zip(picked["shard"], picked["row"], picked["label"], strict=True):
-        encoded = _image_bytes(shards[int(shard)], int(row))
-        examples.append(Example(_data_uri(encoded), None if pd.isna(label) else str(label)))
-    return examples
-
-
-def _image_bytes(shard: Path, row: int) -> bytes:
-    """Reads the one row group that holds `row`."""
-    file: Any = pq.ParquetFile(shard)
-    for group in range(file.num_row_groups):
-        rows = file.metadata.row_group(group).num_rows
-        if row < rows:
-            encoded: bytes = file.read_row_group(group, columns=["image"])["image"][row].as_py()["bytes"]
-            return encoded
-        row -= rows
-    raise AssertionError(f"{shard} has no such row")
-
-
-def _data_uri(encoded: bytes) -> str:
-    with Image.open(io.BytesIO(encoded)) as image:
-        small = image.convert("RGB")
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    small.save(buffer, format="WEBP", quality=80)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return members.iloc[::step].head(EXAMPLES)

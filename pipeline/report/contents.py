@@ -7,13 +7,16 @@ import pandas as pd
 
 from pipeline.params import Params
 from pipeline.report import figures, sections
+from pipeline.report.album import Album
 from pipeline.report.arms import Arm, read_needed_json, read_table
-from pipeline.report.cards import Card, cluster_cards
+from pipeline.report.cards import Card, cluster_cards, last_clusters
 from pipeline.report.classes import class_changes, worst_confusions
 from pipeline.report.figures import Picture
 from pipeline.report.findings import Finding, findings
+from pipeline.report.provenance import run_table
 from pipeline.report.tables import Table
 from pipeline.report.verdict import standings, verdict
+from pipeline.report.vicinity import Maps, Query, maps, queries
 from pipeline.report.wording import clusters_phrase
 from pipeline.schema import CHOSEN, IngestSummary, Layout
 
@@ -30,6 +33,10 @@ class Contents:
     against: list[Picture]
     """Accuracy against the statistics."""
     landscape: Picture | None
+    maps: Maps | None
+    queries: list[Query]
+    test_queries: bool
+    """Whether they are test images."""
     training: list[Picture]
     training_table: Table
     images: Table
@@ -48,7 +55,10 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     instance = next((arm for arm in arms if arm.name == "instance"), None)
     summary: IngestSummary = read_needed_json(layout.ingest_summary)
     against = [figures.accuracy_against(statistic, arms) for statistic in figures.AXIS_TITLES]
-    curves = [figures.training_curves(arms)]
+    # The label arm is a ceiling of accuracy and would only repeat the labels' colours here.
+    looked_at = [arm for arm in arms if arm.name != "label"]
+    album, clusters = Album(layout.images, "train"), last_clusters(layout, CHOSEN)
+    test = Album(layout.images, "test") if summary["images"].get("test") else None
     return Contents(
         title=params.report.title,
         verdict=verdict(standings(list(arms)), clusters_phrase(chosen.method, params.cluster)),
@@ -60,7 +70,10 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         landscape=figures.landscape(
             read_table(layout.clusters(CHOSEN) / "landscape.csv", needed=False), chosen
         ),
-        training=[picture for picture in curves if picture is not None]
+        maps=maps(looked_at, album, clusters),
+        queries=queries(looked_at, album, test),
+        test_queries=test is not None,
+        training=figures.training_curves(arms)
         + [picture for arm in arms for picture in figures.trajectory(arm)],
         training_table=sections.training_table(arms),
         images=sections.images_table(summary),
@@ -68,9 +81,13 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         rejects=sections.rejects_table(_read_rejects(layout)),
         changes=sections.changes_tables(class_changes(chosen, instance), chosen.method),
         confusions=sections.confusions_table(worst_confusions(chosen.predictions), chosen.method),
-        cards=cluster_cards(layout, CHOSEN),
+        cards=cluster_cards(album, clusters),
         findings=findings(list(arms), summary),
-        provenance=[sections.configuration_table(arms), sections.parameters_table(params)],
+        provenance=[
+            run_table(layout, arms),
+            sections.configuration_table(arms),
+            sections.parameters_table(params),
+        ],
     )
 
 

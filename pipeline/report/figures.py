@@ -73,27 +73,75 @@ _ACCURACY_CAPTIONS: dict[Statistic, str] = {
 }
 
 
-def training_curves(arms: Sequence[Arm]) -> Picture | None:
-    drawn = [arm for arm in arms if not arm.history.empty]
+def training_curves(arms: Sequence[Arm]) -> list[Picture]:
+    """The loss, and what the features were like after each epoch where the training measured it."""
+    return [picture for curve in _CURVES if (picture := _over_epochs(curve, arms)) is not None]
+
+
+@dataclass(frozen=True)
+class _Curve:
+    column: str
+    """Of the history."""
+    title: str
+    axis: str
+    caption: str
+
+
+_CURVES = [
+    _Curve(
+        "loss",
+        "Training loss",
+        "loss, mean of an epoch",
+        "Each line should fall and settle. Its level says little across arms: "
+        "the more images share a cluster, the higher the least loss there can be.",
+    ),
+    _Curve(
+        "rankme",
+        "Effective rank of the embeddings",
+        "RankMe, directions",
+        "How many directions the embeddings use (Garrido et al., 2023). A fall towards 1 is collapse: "
+        "all images alike.",
+    ),
+    _Curve(
+        "alignment",
+        "Alignment",
+        "mean squared distance",
+        "Between two views of one image, on the unit sphere (Wang and Isola, 2020). Less is better, "
+        "as long as uniformity falls too.",
+    ),
+    _Curve(
+        "uniformity",
+        "Uniformity",
+        "log of the mean potential",
+        "How evenly the embeddings cover the unit sphere (Wang and Isola, 2020). Lower is more even; "
+        "0 is collapse.",
+    ),
+]
+
+
+def _over_epochs(curve: _Curve, arms: Sequence[Arm]) -> Picture | None:
+    """A line an arm; None where no arm has the figure."""
+    drawn = [(arm, _known(arm.history, curve.column)) for arm in arms]
+    drawn = [(arm, known) for arm, known in drawn if not known.empty]
     if not drawn:
         return None
     with drawing() as (figure, axes):
         ends, told = [], []
-        for arm in drawn:
-            epochs, losses = arm.history["epoch"].to_list(), arm.history["loss"].to_list()
-            axes.plot(epochs, losses, LINES[arm.name], color=COLOURS[arm.name])
-            axes.plot(epochs[-1:], losses[-1:], MARKS[arm.name], color=COLOURS[arm.name], markersize=6)
-            ends.append((arm_title(arm), arm.name, epochs[-1], losses[-1]))
-            told.append(f"{arm_title(arm)}: {number(losses[0])} to {number(losses[-1])}")
+        for arm, known in drawn:
+            epochs, values = known["epoch"].to_list(), known[curve.column].to_list()
+            axes.plot(epochs, values, LINES[arm.name], color=COLOURS[arm.name])
+            axes.plot(epochs[-1:], values[-1:], MARKS[arm.name], color=COLOURS[arm.name], markersize=6)
+            ends.append((arm_title(arm), arm.name, epochs[-1], values[-1]))
+            told.append(f"{arm_title(arm)}: {number(values[0])} to {number(values[-1])}")
         _epochs(axes)
-        axes.set_ylabel("loss, mean of an epoch")
+        axes.set_ylabel(curve.axis)
         _name_line_ends(axes, ends)
-        title = "Training loss"
-        caption = (
-            "Each line should fall and settle. Its level says little across arms: "
-            "the more images share a cluster, the higher the least loss there can be."
-        )
-        return Picture(inline_svg(figure, "loss", title, "; ".join(told)), title, caption)
+        svg = inline_svg(figure, curve.column, curve.title, "; ".join(told))
+        return Picture(svg, curve.title, curve.caption)
+
+
+def _known(history: pd.DataFrame, column: str) -> pd.DataFrame:
+    return history[history[column].notna()] if column in history else history.iloc[:0]
 
 
 def trajectory(arm: Arm) -> list[Picture]:

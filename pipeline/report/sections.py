@@ -223,7 +223,7 @@ def training_table(arms: Sequence[Arm]) -> Table:
                 Cell(count(arm.timing["images_per_second"].median())),
             ]
         )
-    return Table("Training", columns, rows)
+    return Table("Time and loss", columns, rows)
 
 
 def parameters_table(params: BaseModel) -> Table:

@@ -14,7 +14,7 @@ from pipeline.clustering.base import TrainImages
 from pipeline.devices import compute_dtype, device_name
 from pipeline.encoders import build_encoder, resolved_stem_stride
 from pipeline.errors import UserError
-from pipeline.files import read_json
+from pipeline.files import read_json, state_root
 from pipeline.objectives.base import Known
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.randomness import derived_seed
@@ -29,7 +29,7 @@ from pipeline.training.memory import kept_memory
 from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
 from pipeline.training.signals import StopRequest, end_with_dvc
-from pipeline.training.state import StateFolder, fingerprint, state_root
+from pipeline.training.state import StateFolder, fingerprint
 from pipeline.training.trackers import Trackers, tracker_names
 
 Built = TypeVar("Built")

@@ -30,19 +30,9 @@ from pipeline.errors import UserError
 from pipeline.files import sha256_of_file, write_atomically
 
 State = dict[str, Any]
-STATE_VARIABLE = "CLINFONCE_STATE_DIR"
 SHARE_VARIABLE = "CLINFONCE_SAVING_SHARE"
 """Share of the time that saving may take, the copy and the writing thread together."""
 CHECKSUM_BYTES = hashlib.sha256().digest_size
-
-
-def state_root() -> Path:
-    """`.clinfonce/` of the repository; experiments that DVC runs in a temporary copy share it.
-
-    The environment variable CLINFONCE_STATE_DIR names another place.
-    """
-    named = os.environ.get(STATE_VARIABLE)
-    return Path(named) if named else Path(os.environ.get("DVC_ROOT", ".")) / ".clinfonce"
 
 
 def fingerprint(choices: dict[str, Any], inputs: Iterable[Path]) -> str:

@@ -15,7 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.schema import ASSIGNMENTS_SCHEMA, REJECTS_SCHEMA, Layout, images_schema
+from pipeline.schema import (
+    ASSIGNMENTS_SCHEMA,
+    MAP_SCHEMA,
+    NEAREST_SCHEMA,
+    REJECTS_SCHEMA,
+    Layout,
+    images_schema,
+)
 
 LABELS = ["boot", "loafer", "pump", "sandal", "slipper", "sneaker"]
 TOP1 = {"chosen": 0.75, "instance": 0.69, "label": 0.77}
@@ -42,6 +49,7 @@ class FakeData:
     losses_rise: bool = False
     label_fractions: Sequence[float] = ()
     transfer_from: str | None = None
+    mapped: int = 60
     statistics_findings: Sequence[dict[str, str]] = ()
 
     def write(self, root: Path) -> Layout:
@@ -61,23 +69,15 @@ class FakeData:
     def _write_images(self, layout: Layout) -> None:
         layout.images.mkdir(parents=True)
         schema = images_schema(["colour", "season"])
-        rows = [
-            {
-                "id": f"{index:04d}",
-                "image": {"bytes": _png(index), "path": f"{index}.png"},
-                "label": self._label(index),
-                "hashtags": [self.hashtag] if index % 2 else [],
-                "attributes": {"colour": ["red", "blue"][index % 2], "season": None},
-                "hierarchy": [],
-                "width": 16,
-                "height": 16,
-            }
-            for index in range(self.train_images)
-        ]
-        half = len(rows) // 2
-        for number, part in enumerate([rows[:half], rows[half:]]):
+        train = [self._image_row(f"{index:04d}", index) for index in range(self.train_images)]
+        half = len(train) // 2
+        for number, part in enumerate([train[:half], train[half:]]):
             table = pa.Table.from_pylist(part, schema=schema)
             pq.write_table(table, layout.images / f"train-{number:05d}-of-00002.parquet", row_group_size=64)
+        test = [self._image_row(f"t{index:04d}", index) for index in range(self.test_images)]
+        pq.write_table(
+            pa.Table.from_pylist(test, schema=schema), layout.images / "test-00000-of-00001.parquet"
+        )
         where, reasons = zip(*self.rejects, strict=True) if self.rejects else ((), ())
         pq.write_table(pa.table({"where": where, "reason": reasons}, schema=REJECTS_SCHEMA), layout.rejects)
         unlabelled = {"train": 0, "test": 0}
@@ -100,6 +100,18 @@ class FakeData:
             "notes": ["no split column: a fifth became test"],
         }
         layout.ingest_summary.write_text(json.dumps(summary), encoding="utf-8")
+
+    def _image_row(self, id_: str, index: int) -> dict[str, Any]:
+        return {
+            "id": id_,
+            "image": {"bytes": _png(index), "path": f"{index}.png"},
+            "label": self._label(index),
+            "hashtags": [self.hashtag] if index % 2 else [],
+            "attributes": {"colour": ["red", "blue"][index % 2], "season": None},
+            "hierarchy": [],
+            "width": 16,
+            "height": 16,
+        }
 
     def _write_clusters(self, layout: Layout, arm: str) -> None:
         mutual, conditional = BITS[arm] if self.labelled else (None, None)
@@ -150,8 +162,21 @@ class FakeData:
         }
         (layout.encoder(arm) / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
+    def _write_vicinity(self, folder: Path) -> None:
+        """Images on a line; the first test images are the queries, train images near 100 the neighbours."""
+        placed = [{"id": f"{n:04d}", "x": float(n), "y": 0.5 * n} for n in range(self.mapped)]
+        pq.write_table(pa.Table.from_pylist(placed, schema=MAP_SCHEMA), folder / "map.parquet")
+        kind = "t" if self.test_images else ""
+        near = [
+            {"query": f"{kind}{query:04d}", "rank": rank, "id": f"{100 + rank:04d}", "cosine": 1 - 0.1 * rank}
+            for query in range(3)
+            for rank in range(1, 5)
+        ]
+        pq.write_table(pa.Table.from_pylist(near, schema=NEAREST_SCHEMA), folder / "nearest.parquet")
+
     def _write_evaluation(self, layout: Layout, arm: str) -> None:
         folder = layout.evaluation(arm)
+        self._write_vicinity(folder)
         if not self.labelled:
             metrics: dict[str, Any] = dict.fromkeys(["top1", "top5", "knn_top1", "top1_low", "top1_high"])
             metrics |= {"classes": 0, "regularisation": None, "reason": "no image has a label."}

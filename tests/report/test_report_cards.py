@@ -7,16 +7,23 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.report.cards import CARDS, EXAMPLES, cluster_cards
+from pipeline.report import cards
+from pipeline.report.album import Album
+from pipeline.report.cards import CARDS, EXAMPLES, Card, last_clusters
+from pipeline.schema import Layout
+
+
+def cluster_cards(layout: Layout, arm: str) -> list[Card]:
+    return cards.cluster_cards(Album(layout.images, "train"), last_clusters(layout, arm))
 
 
 def test_a_card_counts_what_the_cluster_holds(fake_data, tmp_path):
     data = fake_data()
     layout = data.write(tmp_path)
-    cards = cluster_cards(layout, "chosen")
+    shown = cluster_cards(layout, "chosen")
     clusters = pq.read_table(layout.assignments("chosen"))["cluster"].to_pylist()
-    assert [card.images for card in cards] == sorted(Counter(clusters).values(), reverse=True)
-    card = cards[0]
+    assert [card.images for card in shown] == sorted(Counter(clusters).values(), reverse=True)
+    card = shown[0]
     members = [index for index, cluster in enumerate(clusters) if cluster == card.cluster]
     labels = Counter(data.labels[index % 6] for index in members)
     assert card.share == pytest.approx(len(members) / 240)
@@ -70,6 +77,6 @@ def test_many_small_clusters_give_only_the_first_cards(fake_data, tmp_path):
     layout = fake_data().write(tmp_path)
     ids = pq.read_table(layout.assignments("chosen"))["id"].to_pylist()
     pq.write_table(pa.table({"id": ids, "cluster": range(len(ids))}), layout.assignments("chosen"))
-    cards = cluster_cards(layout, "chosen")
-    assert [card.cluster for card in cards] == list(range(CARDS))
-    assert all(len(card.examples) == 1 for card in cards)
+    shown = cluster_cards(layout, "chosen")
+    assert [card.cluster for card in shown] == list(range(CARDS))
+    assert all(len(card.examples) == 1 for card in shown)

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from pipeline.errors import UserError
+from pipeline.files import state_root
 from pipeline.training import state as state_module
-from pipeline.training.state import StateFolder, fingerprint, state_root
+from pipeline.training.state import StateFolder, fingerprint
 
 
 def hold(folder: Path, held: Event, release: Event) -> None:

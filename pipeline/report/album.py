@@ -1,0 +1,64 @@
+"""Small pictures of stored images, found by their ids."""
+
+import base64
+import io
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+from PIL import Image
+
+from pipeline.shards import shard_paths
+
+
+class Album:
+    """The images of one split, as ingest stored them."""
+
+    def __init__(self, images: Path, split: str) -> None:
+        self._shards = shard_paths(images, split)
+        self.rows = pd.concat([self._read(number) for number in range(len(self._shards))], ignore_index=True)
+        """`id`, `label`, `hashtags`, `attributes`, and where the image stands: `shard`, `row`."""
+
+    def _read(self, number: int) -> pd.DataFrame:
+        columns = ["id", "label", "hashtags", "attributes"]
+        table = pq.read_table(self._shards[number], columns=columns).select(columns)
+        values = {name: table[name].to_pylist() for name in columns}
+        return pd.DataFrame(values | {"shard": number, "row": range(len(table))})
+
+    def thumbnails(self, ids: Iterable[str], longest: int) -> dict[str, str]:
+        """Data URIs by id; the longer side is at most `longest` pixels. Reads each row group once."""
+        wanted = self.rows[self.rows["id"].isin(set(ids))]
+        made: dict[str, str] = {}
+        for shard, rows in wanted.groupby("shard"):
+            found = _encoded(self._shards[int(str(shard))], rows["row"].to_list())
+            for id_, encoded in zip(rows["id"], found, strict=True):
+                made[id_] = _data_uri(encoded, longest)
+        return made
+
+
+def _encoded(shard: Path, rows: list[int]) -> Iterator[bytes]:
+    """The stored images of the ascending `rows` of a shard."""
+    file: Any = pq.ParquetFile(shard)
+    of_group: dict[int, list[int]] = defaultdict(list)
+    sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    ends = list(accumulate(sizes))
+    for row in rows:
+        group = bisect_right(ends, row)
+        of_group[group].append(row - ends[group] + sizes[group])
+    for group, inside in of_group.items():
+        images = file.read_row_group(group, columns=["image"])["image"]
+        yield from (images[row].as_py()["bytes"] for row in inside)
+
+
+def _data_uri(encoded: bytes, longest: int) -> str:
+    with Image.open(io.BytesIO(encoded)) as image:
+        small = image.convert("RGB")
+    small.thumbnail((longest, longest))
+    buffer = io.BytesIO()
+    small.save(buffer, format="WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

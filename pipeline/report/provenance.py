@@ -1,0 +1,45 @@
+"""Where this report comes from: the commit, and how long each stage took."""
+
+import subprocess
+from collections.abc import Sequence
+
+from pipeline.report.arms import Arm
+from pipeline.report.tables import Cell, Column, Table
+from pipeline.report.wording import NOTHING, seconds
+from pipeline.schema import Layout
+from pipeline.times import seconds_of
+
+
+def commit() -> str | None:
+    """The commit of the working directory, with a word where files differ from it; None outside of Git."""
+    head = _git("rev-parse", "--short=12", "HEAD")
+    # What DVC and the stages themselves write is no change of the code.
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", ":!data")
+    return None if head is None else head + (" with changes" if changed else "")
+
+
+def run_table(layout: Layout, arms: Sequence[Arm]) -> Table:
+    entries = [("Commit, when this report was written", commit() or NOTHING)]
+    entries.append(("Time of ingest", seconds(seconds_of("ingest", layout.ingest_summary))))
+    for arm in arms:
+        stages = {
+            "cluster": seconds_of(f"cluster@{arm.name}", layout.statistics(arm.name)),
+            "pretrain": float(arm.timing["seconds"].sum()),
+            "evaluate": seconds_of(f"evaluate@{arm.name}", layout.evaluation(arm.name) / "metrics.json"),
+        }
+        told = ", ".join(f"{stage} {seconds(taken)}" for stage, taken in stages.items() if taken is not None)
+        entries.append((f"Time of {arm.method}", told))
+    return Table(
+        "The run",
+        [Column("What"), Column("Found")],
+        [[Cell(key), Cell(value)] for key, value in entries],
+        note="What came out of DVC's cache or from another machine shows no time but pretraining's.",
+    )
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        ended = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    except OSError:
+        return None
+    return ended.stdout.strip() if ended.returncode == 0 else None
