@@ -25,6 +25,9 @@ from pipeline.schema import CHOSEN, IngestSummary, Layout
 class Contents:
     title: str
     verdict: str
+    references: list[str]
+    same_objective: bool
+    """Whether the references were trained by the chosen arm's objective."""
     measured: bool
     """Whether there are labels, so accuracies."""
     reclusters: bool
@@ -62,6 +65,8 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     return Contents(
         title=params.report.title,
         verdict=verdict(standings(list(arms)), clusters_phrase(chosen.method, params.cluster)),
+        references=[arm.name for arm in arms[1:]],
+        same_objective=params.pretrain.objective == "cl_infonce",
         measured=chosen.top1 is not None,
         reclusters=any(arm.reclustered_after is not None for arm in arms),
         arms=sections.arms_table(arms),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,8 @@ class Maps:
     """Most frequent first; empty where no image has a label."""
     clusters: list[Group]
     """Of the chosen arm; empty where hardly an image shares its cluster with another."""
+    coloured_by: Literal["label", "cluster"]
+    """What the colours follow at first."""
     images: list[dict[str, str | None]]
     """`picture`, `label`, `cluster` of each image that the maps show."""
 
@@ -84,6 +86,8 @@ def maps(arms: Sequence[Arm], train: Album, clusters: pd.DataFrame) -> Maps | No
     label_colours, cluster_colours = (_colours(facts[name]) for name in ("label", "cluster"))
     pictures = train.thumbnails(ids, MAP_THUMBNAIL)
     number_of = {id_: number for number, id_ in enumerate(ids)}
+    coloured_by: Literal["label", "cluster"] = "label" if labels else "cluster"
+    at_first = label_colours if labels else cluster_colours
     drawn = []
     for arm in placed:
         of_arm = arm.placed["id"]
@@ -92,7 +96,8 @@ def maps(arms: Sequence[Arm], train: Album, clusters: pd.DataFrame) -> Maps | No
             for id_, (x, y) in zip(of_arm, _scaled(arm.placed), strict=True)
         ]
         # Those without a colour lie below.
-        drawn.append((arm.name, arm.method, sorted(points, key=lambda point: point.label_colour > 0)))
+        points.sort(key=lambda point: at_first[ids.iloc[point.image]] > 0)
+        drawn.append((arm.name, arm.method, points))
     images = [
         {
             "picture": pictures[id_],
@@ -101,7 +106,7 @@ def maps(arms: Sequence[Arm], train: Album, clusters: pd.DataFrame) -> Maps | No
         }
         for id_, label, cluster in zip(ids, facts["label"], facts["cluster"], strict=True)
     ]
-    return Maps(drawn, labels, clusters_shown, images)
+    return Maps(drawn, labels, clusters_shown, coloured_by, images)
 
 
 def queries(arms: Sequence[Arm], train: Album, test: Album | None) -> list[Query]:

@@ -172,6 +172,16 @@ def test_without_labels_figures_are_null(fake_data, tmp_path):
     assert "interval" not in page
 
 
+def test_only_the_arms_that_are_there_are_explained(fake_data, tmp_path):
+    def explained(**data) -> list[str]:
+        page = page_of(built(fake_data(**data), tmp_path / "-".join(data.get("references", ["all"])) / "x"))
+        return [arm for arm in ("instance", "label") if f"<em>{arm}</em>" in page]
+
+    assert explained() == ["instance", "label"]
+    assert explained(references=["instance"]) == ["instance"]
+    assert explained(references=[]) == []
+
+
 def test_a_missing_reference_leaves_the_gap_open(fake_data, tmp_path):
     layout = built(fake_data(references=["instance"]), tmp_path)
     metrics = json.loads((layout.report / "metrics.json").read_text())

@@ -162,6 +162,14 @@ def test_colours_follow_labels_or_clusters(visit) -> None:
     assert page.locator(".legend:visible").first.inner_text().startswith("cluster")
 
 
+def test_without_labels_colours_are_the_clusters(visit) -> None:
+    page = visit("no labels").page
+    circle = page.locator(".plane circle").nth(17)
+    assert circle.get_attribute("class") == f"g{circle.get_attribute('data-cluster')}" != "g0"
+    assert page.get_by_role("radio").count() == 0, "there is nothing to choose"
+    assert page.locator(".legend:visible").inner_text().startswith("cluster")
+
+
 def test_strangers_strings_stay_text(visit) -> None:
     """A label `<img src=x onerror=…>` and one `</script>`, where they are shown, pointed at and sorted."""
     visited = visit("strangers' strings")
