@@ -96,6 +96,52 @@ def test_files_of_the_repository_are_shown(site: Path) -> None:
     assert 'src="../images/loss-cost.svg"' in (site / "benchmarks" / "index.html").read_text()
 
 
+def dead_links(markdown: str, here: str, hook: ModuleType) -> list[str]:
+    """Links of a text at `here` that lead to no file of the repository, or to no heading of it."""
+    dead = []
+    for found in hook.CODE_OR_LINK.finditer(markdown):
+        parts = urlsplit(found["target"] or "")
+        if not found["target"] or parts.scheme:
+            continue
+        path = hook.path_led_to(found["target"], here) if parts.path else here
+        text = markdown if path == here else path and (REPOSITORY / path)
+        if text is None or (parts.fragment and parts.fragment not in headings(text)):
+            dead.append(found["target"])
+    return dead
+
+
+def headings(text: str | Path) -> set[str]:
+    """By the names that Git hosts give them."""
+    lines = (text if isinstance(text, str) else text.read_text()).splitlines()
+    titles = [line.lstrip("#").strip().lower() for line in lines if re.match(r"#+ ", line)]
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "README.md",
+        "benchmarks/README.md",
+        *(str(path.relative_to(REPOSITORY)) for path in sorted((REPOSITORY / "docs").rglob("*.md"))),
+    ],
+)
+def test_links_lead_somewhere_on_a_git_host(text: str, hook: ModuleType) -> None:
+    assert dead_links((REPOSITORY / text).read_text(), text, hook) == []
+
+
+def test_dead_links_are_seen(hook: ModuleType) -> None:
+    text = (
+        "# One: two\n[a](#one-two) [b](#three) [c](docs/devices.md#several-machines) [d](docs/devices.md#x) "
+        "[e](docs/nothing.md) [f](../x.md) `[g](code.md)` [h](https://example.org/x) [i](studies)"
+    )
+    assert dead_links(text, "README.md", hook) == [
+        "#three",
+        "docs/devices.md#x",
+        "docs/nothing.md",
+        "../x.md",
+    ]
+
+
 @pytest.mark.parametrize(
     ("link", "here", "path"),
     [
