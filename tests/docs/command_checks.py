@@ -35,6 +35,7 @@ WITH_OPTIONS = {"docs/site/draw_reading.py"}
 
 NOT_OURS = {
     "git add": "git's own",
+    "git checkout": "git's own",
     "git commit": "git's own",
     "pip install uv": "the one thing that is not installed by uv",
     "tensorboard --logdir": "an extra's own command, which is not looked into",
