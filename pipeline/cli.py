@@ -1,4 +1,4 @@
-"""The `clinfonce` command: what people use beside the stages."""
+"""The `clinfonce` command: what people use beside `dvc repro`, which runs the stages."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,35 +7,44 @@ import typer
 
 from pipeline.errors import told_in_a_sentence
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
 
 study_app = typer.Typer(no_args_is_help=True, help="Experiments that answer one question together.")
 app.add_typer(study_app, name="study")
+STUDY = "a file such as studies/unsupervised.yaml"
 STUDY_DATA = "a file such as studies/data/cifar100.yaml; without it the images of params.yaml"
 
 
 @app.callback()
 def main() -> None:
-    """Learn image representations from hashtags, attributes and category trees."""
+    """Which of the things you know about your images helps a model to see them?
+
+    `dvc repro` runs the pipeline; these commands stand beside it.
+    """
 
 
 @app.command()
 def statistics(
-    table: Annotated[Path, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file")],
+    table: Annotated[Path, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file, one row an image")],
     label: Annotated[str, typer.Option(help="column of the labels T")],
     cluster: Annotated[
         list[str] | None,
-        typer.Option(help="column of clusters Z, may be repeated; default: every column whose values repeat"),
+        typer.Option(
+            help="column of clusters Z, may be repeated; without it each column whose values repeat"
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="a list, one object a cluster column")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="one line a cluster column")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one object a cluster column")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print one line a cluster column")] = False,
     batch_size: Annotated[
-        int | None, typer.Option(min=2, help="images a batch: adds what a batch sees of each clustering")
+        int | None, typer.Option(min=2, help="images a batch; adds what a batch sees of each clustering")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the bootstrap intervals")] = 0,
 ) -> None:
-    """I(Z;T), H(Z|T) and their kin: what columns of any table tell of its labels. No images needed."""
+    """Tells what columns of a table know of its labels: I(Z;T), H(Z|T) and their kin.
+
+    No images and no training are needed.
+    """
     from pipeline.statistics.command import run
 
     with told_in_a_sentence():
@@ -52,7 +61,10 @@ def compare(
     markdown: Annotated[Path, typer.Option(help="the text to write")] = Path("compare.md"),
     csv: Annotated[Path | None, typer.Option(help="a table to write, none unless asked for")] = None,
 ) -> None:
-    """Sets all successful experiments in one table: what differs, I(Z;T), H(Z|T) and accuracy."""
+    """Sets all successful experiments in one table: what differs, I(Z;T), H(Z|T), accuracy.
+
+    Nothing is run; the figures are those that DVC keeps.
+    """
     from pipeline.compare.build import compare_experiments
 
     with told_in_a_sentence():
@@ -61,10 +73,10 @@ def compare(
 
 @study_app.command(name="run")
 def run_study(
-    study: Annotated[Path, typer.Argument(help="a file such as studies/unsupervised.yaml")],
+    study: Annotated[Path, typer.Argument(help=STUDY)],
     data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
 ) -> None:
-    """Makes the missing experiments of a study; after an interruption it goes on where it was."""
+    """Runs the missing experiments of a study; after an interruption it goes on where it was."""
     from rich.console import Console
 
     from pipeline.studies.run import run_study
@@ -75,11 +87,11 @@ def run_study(
 
 @study_app.command(name="report")
 def report_study(
-    study: Annotated[Path, typer.Argument(help="a file such as studies/unsupervised.yaml")],
+    study: Annotated[Path, typer.Argument(help=STUDY)],
     data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
     output: Annotated[Path, typer.Option(help="folder of the table and the picture")] = Path("docs/studies"),
 ) -> None:
-    """Mean and spread over the seeds of what is there, as <study>.md and <study>.svg."""
+    """Writes mean and spread over the seeds of what is there, as a table and a picture."""
     from rich.console import Console
 
     from pipeline.studies.report import report_study

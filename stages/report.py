@@ -11,7 +11,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main() -> None:
-    """Write the report on all arms."""
+    """Writes what all arms reached to data/report: a page, a text, and figures for DVC."""
     with told_in_a_sentence():
         build_report(load_params())
 

@@ -1,0 +1,197 @@
+"""docs/parameters.md is made of params.yaml, its comments, and the models that check it.
+
+`python tests/test_parameters_page.py` writes the page anew.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.params import Params, load_params
+from support import REPOSITORY
+
+PAGE = REPOSITORY / "docs" / "parameters.md"
+FILE = REPOSITORY / "params.yaml"
+
+HEAD = """\
+# Parameters
+
+Every choice that changes a result stands in [params.yaml](../params.yaml), with the value that holds until
+you change it. Edit the file, or change values for one experiment:
+
+```bash
+uv run dvc exp run -S cluster.method=hashtags -S cluster.hashtags.top=12
+```
+
+A parameter's whole name is its heading, a dot, and its name: `cluster.hashtags.top`. DVC runs only the
+stages that depend on what you changed. A wrong name or value is told in a sentence before anything runs.
+What depends on the machine is no parameter: see [devices](devices.md).
+
+This page is made of that file and of the models that check it, by `python tests/test_parameters_page.py`;
+a test says when it is stale.
+"""
+
+Schema = dict[str, Any]
+
+
+def comments_of(text: str) -> dict[str, str]:
+    """The comment of each key by its dotted name: beside it, going on below it, or in full lines above it."""
+    found: dict[str, list[str]] = {}
+    path: list[str] = []
+    above: list[str] = []
+    key, column = "", -1
+    for line in text.splitlines():
+        parameter = re.fullmatch(r"(?P<indent> *)(?P<name>\w+):(?: +[^# ].*?)?(?: +# (?P<comment>.*))?", line)
+        full_line = re.fullmatch(r" *# (?P<comment>.*)", line)
+        if parameter:
+            path = [*path[: len(parameter["indent"]) // 2], parameter["name"]]
+            key = ".".join(path)
+            found[key] = above + ([parameter["comment"]] if parameter["comment"] else [])
+            above = []
+        elif full_line and line.index("#") == column:
+            found[key].append(full_line["comment"])
+        elif full_line:
+            above.append(full_line["comment"])
+        else:
+            above = []  # an empty line: what stood above is of the file, not of the next key
+        column = line.find(" # ") + 1 if parameter else column
+    return {key: " ".join(words) for key, words in found.items()}
+
+
+def page() -> str:
+    schema = Params.model_json_schema()
+    values = YAML(typ="safe", pure=True).load(FILE)
+    return "\n".join([HEAD, *_section("", schema, schema["$defs"], values, comments_of(FILE.read_text()))])
+
+
+def _section(
+    prefix: str, model: Schema, models: dict[str, Schema], values: Any, comments: dict[str, str]
+) -> Iterator[str]:
+    """The section's own parameters as a table, then the sections within it."""
+    inner: list[tuple[str, Schema]] = []
+    rows = []
+    for name, field in model["properties"].items():
+        key = f"{prefix}.{name}".lstrip(".")
+        if reference := field.get("$ref"):
+            inner.append((name, models[reference.rsplit("/", 1)[1]]))
+        else:
+            words = max(comments.get(key, ""), field.get("description", ""), key=len)
+            rows.append((f"`{name}`", _value(values[name]), _allowed(field), words))
+    if rows:
+        yield "| parameter | default | may be | what it means |\n| --- | --- | --- | --- |"
+        yield from ("| " + " | ".join(_in_a_cell(cell) for cell in row) + " |" for row in rows)
+        yield ""
+    for name, section in inner:
+        key = f"{prefix}.{name}".lstrip(".")
+        yield f"{'#' * (key.count('.') + 2)} {key}\n"
+        if words := comments.get(key) or section.get("description", ""):
+            yield f"{words[0].upper()}{words[1:].rstrip('.')}.\n"
+        yield from _section(key, section, models, values[name], comments)
+
+
+def _value(value: Any) -> str:
+    match value:
+        case None:
+            return "`null`"
+        case list():
+            return f"`[{', '.join(str(part) for part in value)}]`"
+        case str() if " " in value:
+            return value
+        case _:
+            return f"`{value}`"
+
+
+def _allowed(field: Schema) -> str:
+    """What the model takes, in words: `whole number from 1, or null`."""
+    if options := field.get("anyOf"):
+        told = [_allowed(option) for option in options if option.get("type") != "null"]
+        return ", or ".join([*told, "`null`"])
+    if choices := field.get("enum"):
+        return ", ".join(f"`{choice}`" for choice in choices)
+    match field["type"]:
+        case "array":
+            return f"list: {_allowed(field['items'])}"
+        case "string":
+            return "text"
+        case "integer":
+            return f"whole number{_range(field)}".rstrip()
+        case "number":
+            return f"number{_range(field)}".rstrip()
+    raise AssertionError(f"no words for {field}")
+
+
+def _range(field: Schema) -> str:
+    words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to", "exclusiveMaximum": "below"}
+    return " " + ", ".join(f"{word} {field[bound]:g}" for bound, word in words.items() if bound in field)
+
+
+def _in_a_cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def test_the_page_is_not_stale() -> None:
+    assert PAGE.read_text() == page(), "run python tests/test_parameters_page.py"
+
+
+def test_every_parameter_has_words() -> None:
+    silent = [line for line in page().splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    assert not silent, "give these a comment in params.yaml"
+
+
+def test_every_parameter_has_its_row() -> None:
+    def count(model: Schema) -> int:
+        return sum(
+            count(models[f["$ref"].rsplit("/", 1)[1]]) if "$ref" in f else 1
+            for f in model["properties"].values()
+        )
+
+    schema = Params.model_json_schema()
+    models = schema["$defs"]
+    assert page().count("\n| `") == count(schema) > 100
+
+
+def test_the_file_s_values_are_the_defaults() -> None:
+    """The page shows the file's; a parameter that is left out means the model's."""
+    assert load_params(FILE) == Params()
+
+
+def test_comments_are_found_beside_below_and_above_their_key() -> None:
+    text = """\
+# of the file
+
+one: 1        # beside
+two:          # a section
+  # above, and
+  # its next line
+  three: a#b
+  four: null  # beside
+              # and below
+five: x
+"""
+    assert comments_of(text) == {
+        "one": "beside",
+        "two": "a section",
+        "two.three": "above, and its next line",
+        "two.four": "beside and below",
+        "five": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ({"type": "integer", "minimum": 8, "maximum": 2048}, "whole number from 8, up to 2048"),
+        ({"type": "number", "exclusiveMinimum": 0.0, "exclusiveMaximum": 1.0}, "number above 0, below 1"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "text, or `null`"),
+        ({"type": "array", "items": {"enum": ["a", "b"]}}, "list: `a`, `b`"),
+    ],
+)
+def test_what_a_model_takes_is_told_in_words(field: Schema, words: str) -> None:
+    assert _allowed(field) == words
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
