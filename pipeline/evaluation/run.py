@@ -19,10 +19,11 @@ from pipeline.evaluation.neighbours import vote_of_neighbours
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.registry import PROTOCOLS
 from pipeline.evaluation.trajectory import trajectory_with_information
-from pipeline.files import replaced_directory, write_csv, write_json
+from pipeline.files import replaced_directory, sha256_of_file, users_path, write_csv, write_json
 from pipeline.randomness import derived_seed
 from pipeline.schema import (
     CHOSEN,
+    ENCODER_WEIGHTS,
     INFORMED_TRAJECTORY_COLUMNS,
     PER_CLASS_COLUMNS,
     EvaluationMetrics,
@@ -86,12 +87,14 @@ def _why_not(train: Labels, test: Labels) -> str | None:
 
 
 def _measure(
-    params: EvaluateParams, arm: str, seed: int, layout: Layout, train: Labels, test: Labels, folder: Path
+    params: EvaluateParams, arm: str, seed: int, layout: Layout, train: Labels, test: Labels, output: Path
 ) -> EvaluationMetrics:
     device = pick_device()
     if params.transfer_from is None:
-        trained = load_encoder(layout.encoder(arm), device)
+        folder = layout.encoder(arm)
+        trained = load_encoder(folder, device)
     else:
+        folder = users_path(params.transfer_from)
         trained = load_encoder_from_elsewhere(params.transfer_from, device)
     train_ND, test_ND = (
         features_of(trained, load_pixels(layout.images, split), device)[rows.known]
@@ -116,9 +119,9 @@ def _measure(
     top1, low, high = _top1(predicted_M, truth_M)
     truth = [str(test.labels[position]) for position in test.known]
     predictions = [names[number] for number in predicted_M.tolist()]
-    _write_predictions(folder, [test.ids[position] for position in test.known], truth, predictions)
+    _write_predictions(output, [test.ids[position] for position in test.known], truth, predictions)
     train_counts = Counter(str(train.labels[position]) for position in train.known)
-    write_csv(folder / "per_class.csv", PER_CLASS_COLUMNS, _per_class(truth, predictions, train_counts))
+    write_csv(output / "per_class.csv", PER_CLASS_COLUMNS, _per_class(truth, predictions, train_counts))
     return {
         "protocol": params.protocol,
         "top1": top1,
@@ -134,6 +137,7 @@ def _measure(
         "selection_top1": probe.selection_top1,
         "top1_at": _with_fewer_labels(params.label_fractions, seed, fit, classes_N, test_ND, truth_M),
         "encoder": params.transfer_from,
+        "weights_sha256": sha256_of_file(folder / ENCODER_WEIGHTS),
         "reason": None,
     }
 
@@ -182,6 +186,7 @@ def _nothing_measured(params: EvaluateParams, train: Labels, test: Labels, reaso
         "selection_top1": None,
         "top1_at": {},
         "encoder": params.transfer_from,
+        "weights_sha256": None,
         "reason": reason,
     }
 
