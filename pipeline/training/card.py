@@ -92,16 +92,17 @@ Compare features by their cosine, or fit a linear classifier on them.
 ## Preprocessing
 
 Upright by its EXIF orientation, RGB (transparency on white), the shorter side scaled down to {size} pixels
-(bicubic), the central square, values 0-1, then minus the mean and divided by the deviation of each channel over
-the train images: mean {config["mean"]}, deviation {config["deviation"]}. The code above does this, but for transparency.
+(bicubic), the central square, values 0-1, then minus the mean and divided by the deviation of each channel
+over the train images: mean {config["mean"]}, deviation {config["deviation"]}.
+The code above does this, but for transparency.
 {_storage(size)}
 ## Intended use and limits
 
-Made for images like those it was trained on: finding similar ones, grouping them, or classifying them with few
-labels. It saw {config["train_images"]:,} images and no others, so it knows nothing beyond them and repeats whatever
-their selection favours. It sees an image at {size} pixels a side; what is finer is lost. It was not examined for use
-on people, nor for any decision about them. The licence is for whoever publishes it to choose, and depends on that of
-the images.
+Made for images like those it was trained on: finding similar ones, grouping them, or classifying them with
+few labels. It saw {config["train_images"]:,} images and no others, so it knows nothing beyond them and
+repeats whatever their selection favours. It sees an image at {size} pixels a side; what is finer is lost.
+It was not examined for use on people, nor for any decision about them. The licence is for whoever publishes
+it to choose, and depends on that of the images.
 
 ## Measured figures
 
@@ -239,6 +240,6 @@ def _storage(size: int) -> str:
     if size <= 64:
         return ""
     return (
-        "The project stores images of more than 64 pixels as JPEG of quality 95, so that features of an original\n"
-        "differ slightly from those that it measured; `clinfonce embed` goes the same way and gives the same.\n"
+        "The project stores images of more than 64 pixels as JPEG of quality 95, so that features of an\n"
+        "original differ slightly from those that it measured; `clinfonce embed` gives the same.\n"
     )
