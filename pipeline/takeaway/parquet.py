@@ -93,12 +93,11 @@ class PicturesInParquet:
             images = batch.column(shard.image).to_pylist()
             keys = batch.column(shard.id).to_pylist() if shard.id else [None] * len(images)
             for number, (image, key) in enumerate(zip(images, keys, strict=True), start=first):
-                encoded = image.get("bytes") if isinstance(image, dict) else image
-                name = self._name(shard, number, key)
-                if encoded:
-                    yield Picture(name, encoded, shard.stored)
-                else:
+                name, found = self._name(shard, number, key), _image_in(image, shard.path.parent)
+                if found is None:
                     yield Refusal(name, "the row holds no image")
+                else:
+                    yield Picture(name, found, shard.stored)
 
     def _ids(self, shard: _Shard) -> Iterator[str]:
         if shard.id is None:
@@ -131,6 +130,16 @@ def _open_shard(path: Path, image_column: str | None, id_column: str | None) -> 
         id_column = CONVENTIONAL_ID
     stored = schema.names == images_schema([]).names
     return _Shard(path, image_column, id_column, stored, pq.read_metadata(path).num_rows)
+
+
+def _image_in(cell: Any, folder: Path) -> bytes | Path | None:
+    """Of a struct without bytes the file that its path names, from the table's folder on."""
+    if not isinstance(cell, dict):
+        return cell or None
+    if encoded := cell["bytes"]:
+        return bytes(encoded)
+    file = folder / str(cell.get("path") or "")
+    return file if file.is_file() else None
 
 
 def _schema(path: Path) -> pa.Schema:

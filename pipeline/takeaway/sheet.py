@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from pipeline.errors import UserError
 from pipeline.escaping import for_terminal
@@ -57,11 +57,10 @@ def _thumbnail(picture: Picture | None) -> Image.Image | None:
         image = Image.fromarray(pixels_to_store(picture.image, SIDE))
     except ImageRefused:
         return None
-    # A small one is enlarged by whole pixels, so that it shows what the encoder saw.
-    scale = max(1, SIDE // max(image.size))
-    image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
-    image.thumbnail((SIDE, SIDE))
-    return image
+    # A tiny one shows its pixels, as the encoder saw them.
+    tiny = 2 * max(image.size) <= SIDE
+    resampling = Image.Resampling.NEAREST if tiny else Image.Resampling.BICUBIC
+    return ImageOps.contain(image, (SIDE, SIDE), resampling)
 
 
 def _as_data(image: Image.Image | None) -> str | None:

@@ -25,7 +25,7 @@ def vectors_schema(dimension: int, description: dict[str, Any]) -> pa.Schema:
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
-            pa.field("vector", pa.list_(pa.field("item", pa.float32(), nullable=False), dimension)),
+            pa.field("vector", pa.list_(pa.float32(), dimension)),
         ],
         metadata={METADATA: json.dumps(description, sort_keys=True)},
     )
@@ -39,7 +39,7 @@ def vectors_table(ids: list[str], vectors_ND: NDArray[np.float32], schema: pa.Sc
 
 def vectors_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Numbers of this kind neither compress nor repeat."""
-    numbers = "vector.list.item"
+    numbers = "vector.list.element"
     return pq.ParquetWriter(
         path,
         schema,

@@ -225,7 +225,7 @@ def _procedure(config: Mapping[str, Any]) -> str:
     rows = [f"| {name} | {value} |" for name, value in told]
     return "\n".join(
         [
-            f"Objective `{pretrain['objective']}`, {config['epochs']} epochs, seed {config['seed']}, "
+            f"Objective `{pretrain['objective']}`, {_epochs(config['epochs'])}, seed {config['seed']}, "
             f"{config['precision']} on {for_markdown(config['device'])}. Every parameter stands in "
             "`config.json`, the loss of each epoch in `history.csv` of the project's encoder folder.",
             "",
@@ -243,3 +243,7 @@ def _storage(size: int) -> str:
         "The project stores images of more than 64 pixels as JPEG of quality 95, so that features of an\n"
         "original differ slightly from those that it measured; `clinfonce embed` gives the same.\n"
     )
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
