@@ -23,8 +23,9 @@ CHECKED_BATCHES = (1, 7)
 
 def check_onnx_is_installed() -> None:
     if missing := [name for name in NEEDED if find_spec(name) is None]:
+        are = "is" if len(missing) == 1 else "are"
         raise UserError(
-            f"--onnx needs {', '.join(missing)}, which are not installed: run `uv sync --extra onnx`"
+            f"--onnx needs {', '.join(missing)}, which {are} not installed: run `uv sync --extra onnx`"
         )
 
 
