@@ -14,6 +14,10 @@ CHOSEN = "chosen"
 """The arm that `cluster.method` decides; the others are the references, named by their method."""
 
 
+ENCODER_WEIGHTS, ENCODER_CONFIG, MODEL_CARD = "encoder.safetensors", "config.json", "README.md"
+"""The files in an encoder's folder by which others take it up."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where each border file lies below `root`."""
@@ -174,5 +178,7 @@ class EvaluationMetrics(TypedDict):
     """By the shares of `evaluate.label_fractions`, such as "0.01"."""
     encoder: str | None
     """`evaluate.transfer_from`, where the arm's own encoder gave way to it."""
+    weights_sha256: str | None
+    """Of the `encoder.safetensors` that was measured."""
     reason: str | None
     """Why there are no figures, as a sentence."""

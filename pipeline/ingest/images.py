@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MIN_SIDE = 8
@@ -48,7 +49,25 @@ def prepare_image(image: bytes | Path, size: int) -> PreparedImage:
     )
 
 
-def _decode(image: bytes | Path, size: int) -> Image.Image:
+def pixels_to_store(image: bytes | Path, size: int) -> NDArray[np.uint8]:
+    """(H, W, 3): what a reader sees of the image that `prepare_image` would store.
+
+    Raises `ImageRefused` with the reason.
+    """
+    pixels = _decode(image, size)
+    return np.asarray(pixels) if _is_lossless(pixels) else stored_pixels(_encode(pixels))
+
+
+def stored_pixels(encoded: bytes | Path) -> NDArray[np.uint8]:
+    """(H, W, 3): an image in its own size, upright and RGB, as one that ingest stored is already.
+
+    Raises `ImageRefused` with the reason.
+    """
+    return np.asarray(_decode(encoded, None))
+
+
+def _decode(image: bytes | Path, size: int | None) -> Image.Image:
+    """Upright and RGB; with `size` the shorter side is scaled down to so many pixels."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata and of large images; the checks below decide.
@@ -59,10 +78,12 @@ def _decode(image: bytes | Path, size: int) -> Image.Image:
                     raise ImageRefused(f"more than {MAX_PIXELS // 1_000_000} million pixels")
                 if min(width, height) < MIN_SIDE:
                     raise ImageRefused(f"a side is shorter than {MIN_SIDE} pixels")
-                # Lets the JPEG decoder scale down while decoding, to no less than twice what is needed.
-                opened.draft("RGB", (2 * size, 2 * size))
+                if size is not None:
+                    # Lets the JPEG decoder scale down while decoding, to no less than twice what is needed.
+                    opened.draft("RGB", (2 * size, 2 * size))
                 opened.load()
-                return _resize(_to_rgb(ImageOps.exif_transpose(opened)), size)
+                upright = _to_rgb(ImageOps.exif_transpose(opened))
+                return upright if size is None else _resize(upright, size)
     except FileNotFoundError:
         raise ImageRefused("the file does not exist") from None
     except IsADirectoryError:
@@ -105,9 +126,14 @@ def _resize(image: Image.Image, size: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
+def _is_lossless(image: Image.Image) -> bool:
+    """Whether it is stored so that every pixel keeps its value."""
+    return min(image.size) <= LOSSLESS_UP_TO
+
+
 def _encode(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    if min(image.size) <= LOSSLESS_UP_TO:
+    if _is_lossless(image):
         image.save(buffer, "PNG", compress_level=3)
     else:
         image.save(buffer, "JPEG", quality=95, subsampling=0)

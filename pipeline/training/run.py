@@ -88,6 +88,7 @@ def train(
             trainer.network.encoder,
             config,
             provenance,
+            read_json(layout.ingest_summary),
             trainer.progress,
             feed.ids,
             trainer.reclusterings,
