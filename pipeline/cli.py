@@ -43,6 +43,21 @@ def statistics(
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="for machines: sections of checks")] = False,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="how long each training is measured; 0: not at all")
+    ] = 8.0,
+) -> None:
+    """Is this machine ready, and what will a run take? Writes nothing; exit code 1 when something fails."""
+    from pipeline.doctor.run import run
+
+    with told_in_a_sentence():
+        if run(as_json=as_json, seconds=seconds):
+            raise typer.Exit(1)
+
+
+@app.command()
 def compare(
     experiments: Annotated[
         list[str] | None,

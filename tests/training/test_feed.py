@@ -1,6 +1,5 @@
 """Every feed yields what indexing the decoded tensor yields, and the streamed one holds little of it."""
 
-import os
 import threading
 import time
 from collections import Counter
@@ -22,8 +21,7 @@ from pipeline.errors import UserError
 from pipeline.ranks import ALONE, Ranks
 from pipeline.schema import images_schema
 from pipeline.store import PixelStore, load_pixels
-from pipeline.training import feed as feed_module
-from pipeline.training.feed import Feed, available_host_memory, choose_feed
+from pipeline.training.feed import Feed, choose_feed
 from pipeline.training.feeds import streamed
 from pipeline.training.feeds.ahead import AHEAD, made_ahead
 from pipeline.training.feeds.memory import HostFeed, ResidentFeed
@@ -404,18 +402,6 @@ def test_a_feed_that_is_none_is_refused(images: Path, monkeypatch: pytest.Monkey
         UserError, match="CLINFONCE_FEED=disk is no feed: use resident, sharded, host, streamed"
     ):
         choose_feed(images, "train", None, CPU)
-
-
-def test_the_machine_tells_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    every = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < available_host_memory() <= every
-
-    class Nowhere:
-        def __init__(self, *_: str) -> None:
-            raise FileNotFoundError
-
-    monkeypatch.setattr(feed_module, "Path", Nowhere)
-    assert available_host_memory() == every
 
 
 @pytest.mark.parametrize("named", ["resident", "sharded", "host", "streamed"])
