@@ -28,7 +28,7 @@ from pipeline.training.feeds.memory import HostFeed, ResidentFeed
 from pipeline.training.feeds.sharded import ShardedFeed
 from pipeline.training.feeds.streamed import GroupReader, RowGroups, StreamedFeed, moving_shuffle, plan_steps
 from processes import in_ranks
-from support import png
+from support import blank_out_all_but, png
 
 CPU = torch.device("cpu")
 DEVICES = [CPU] + [torch.device("cuda")] * torch.cuda.is_available()
@@ -418,15 +418,3 @@ def test_labels_are_not_read(tmp_path: Path, named: str, monkeypatch: pytest.Mon
     feed = choose_feed(images, "train", None, CPU)
     ((canvas_BCHW, _),) = feed.batches([torch.arange(ROWS)])
     assert torch.equal(canvas_BCHW, expected.canvas_NCHW)
-
-
-def blank_out_all_but(kept: set[str], shard: Path) -> None:
-    """Overwrites the other columns' pages, so that no reader can decode them."""
-    footer, content = pq.read_metadata(shard), bytearray(shard.read_bytes())
-    for group in range(footer.num_row_groups):
-        for index in range(footer.num_columns):
-            column = footer.row_group(group).column(index)
-            if column.path_in_schema.split(".")[0] not in kept:
-                start = column.dictionary_page_offset or column.data_page_offset
-                content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
-    shard.write_bytes(content)
