@@ -66,12 +66,15 @@ def compare(
     html: Annotated[Path, typer.Option(help="the page to write")] = Path("compare.html"),
     markdown: Annotated[Path, typer.Option(help="the text to write")] = Path("compare.md"),
     csv: Annotated[Path | None, typer.Option(help="a table to write, none unless asked for")] = None,
+    with_experiments: Annotated[
+        bool, typer.Option("--with-experiments", help="and all that were made from the named branches")
+    ] = False,
 ) -> None:
-    """Sets all successful experiments in one table: what differs, I(Z;T), H(Z|T) and accuracy."""
+    """Sets successful experiments in one table: what differs, I(Z;T), H(Z|T), accuracy, best per budget."""
     from pipeline.compare.build import compare_experiments
 
     with told_in_a_sentence():
-        compare_experiments(experiments or [], html, markdown, csv)
+        compare_experiments(experiments or [], html, markdown, csv, with_experiments=with_experiments)
 
 
 @study_app.command(name="run")
