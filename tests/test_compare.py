@@ -317,10 +317,10 @@ def test_the_best_of_each_budget():
         row("blind", "ggg", "label", None, **{"pretrain.epochs": 3.0}),
     ]
     assert [line[:5] for line in budgets_of(rows, {"ccc": 1000.0})] == [
-        ["4 epochs, images not recorded", "\N{EN DASH}", "1", "older", "20.0 %"],
-        ["2 epochs \N{MULTIPLICATION SIGN} 500 images", "1,000", "1", "fewer", "30.0 %"],
-        ["2 epochs \N{MULTIPLICATION SIGN} 1,000 images", "2,000", "2", "best-short", "60.0 %"],
-        ["9 epochs \N{MULTIPLICATION SIGN} 1,000 images", "9,000", "1", "long", "70.0 %"],
+        ["older", "4 epochs, images not recorded", "\N{EN DASH}", "1", "20.0 %"],
+        ["fewer", "2 epochs \N{MULTIPLICATION SIGN} 500 images", "1,000", "1", "30.0 %"],
+        ["best-short", "2 epochs \N{MULTIPLICATION SIGN} 1,000 images", "2,000", "2", "60.0 %"],
+        ["long", "9 epochs \N{MULTIPLICATION SIGN} 1,000 images", "9,000", "1", "70.0 %"],
     ]
     assert budgets_of([row("untold", "aaa")], {}) == []
 

@@ -138,10 +138,10 @@ def budgets_table(group: Group) -> Table | None:
     if not by_budget:
         return None
     columns = [
+        Column("Best"),
         Column("Budget"),
         Column("Images seen", True),
         Column("Experiments", True),
-        Column("Best"),
         Column("Linear top-1", True),
         Column("I(Z;T)", True),
         Column("H(Z|T)", True),
@@ -153,10 +153,10 @@ def budgets_table(group: Group) -> Table | None:
         bits = [best.figures[name] for name in ("mutual_information_bits", "conditional_entropy_bits")]
         rows.append(
             [
+                Cell(best.name, detail=best.method),
                 Cell(_budget(budget), seen),
                 Cell(count(seen) if seen else NOTHING, seen),
                 Cell(count(len(experiments)), len(experiments)),
-                Cell(best.name, detail=best.method),
                 _cell(best.top1, percent(best.top1)),
                 *(_cell(value, number(value)) for value in bits),
             ]
