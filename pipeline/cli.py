@@ -52,6 +52,21 @@ def statistics(
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="for machines: sections of checks")] = False,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="how long each training is measured; 0: not at all")
+    ] = 8.0,
+) -> None:
+    """Is this machine ready, and what will a run take? Writes nothing; exit code 1 when something fails."""
+    from pipeline.doctor.run import run
+
+    with told_in_a_sentence():
+        if run(as_json=as_json, seconds=seconds):
+            raise typer.Exit(1)
+
+
+@app.command()
 def compare(
     experiments: Annotated[
         list[str] | None,
@@ -60,15 +75,18 @@ def compare(
     html: Annotated[Path, typer.Option(help="the page to write")] = Path("compare.html"),
     markdown: Annotated[Path, typer.Option(help="the text to write")] = Path("compare.md"),
     csv: Annotated[Path | None, typer.Option(help="a table to write, none unless asked for")] = None,
+    with_experiments: Annotated[
+        bool, typer.Option("--with-experiments", help="and all that were made from the named branches")
+    ] = False,
 ) -> None:
-    """Sets all successful experiments in one table: what differs, I(Z;T), H(Z|T), accuracy.
+    """Sets successful experiments in one table: what differs, I(Z;T), H(Z|T), accuracy, best per budget.
 
     Nothing is run; the figures are those that DVC keeps.
     """
     from pipeline.compare.build import compare_experiments
 
     with told_in_a_sentence():
-        compare_experiments(experiments or [], html, markdown, csv)
+        compare_experiments(experiments or [], html, markdown, csv, with_experiments=with_experiments)
 
 
 @app.command()

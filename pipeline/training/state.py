@@ -59,7 +59,7 @@ class StateFolder:
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[float] | None = None
         self._saved_at, self._seconds = -math.inf, 0.0
-        self._share = _saving_share()
+        self._share = saving_share()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -136,7 +136,7 @@ class StateFolder:
         return time.monotonic() - started
 
 
-def _saving_share() -> float:
+def saving_share() -> float:
     named = os.environ.get(SHARE_VARIABLE, "0.02")
     try:
         share = float(named)
