@@ -109,11 +109,13 @@ def export(
 def embed(
     source: Annotated[Path, typer.Argument(help="a folder of images, a Parquet file or a folder of them")],
     output: Annotated[Path, typer.Option("--output", "-o", help="a .parquet file")],
-    arm: Annotated[str | None, typer.Option(help="chosen, instance or label  [default: chosen]")] = None,
+    arm: Annotated[str | None, typer.Option(help="chosen, instance or label; without it chosen")] = None,
     encoder: Annotated[Path | None, typer.Option(help="a folder with an encoder, such as an export")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="default: by the memory")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="images at once; without it by the memory")
+    ] = None,
     image_column: Annotated[str | None, typer.Option(help="of Parquet, if it has several")] = None,
-    id_column: Annotated[str | None, typer.Option(help="of Parquet; default: id, or file and row")] = None,
+    id_column: Annotated[str | None, typer.Option(help="of Parquet; without it id, or file and row")] = None,
 ) -> None:
     """The features of any images as one Parquet file; a killed run goes on where it was."""
     from rich.console import Console
