@@ -11,6 +11,7 @@ names of a ClassLabel come from the schema's metadata.
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Self
 
@@ -80,18 +81,29 @@ class HuggingFaceSource:
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for path, split in self._files.items():
             place = str(path.relative_to(self._root.folder))
-            number, reason = 0, ""
-            file = _parquet_file(path)
-            names = _class_names(file.schema_arrow)
+            with _parquet_file(path) as file:
+                names = _class_names(file.schema_arrow)
+                for number, record in enumerate(self._records(file)):
+                    where = f"{place} row {number}"
+                    if isinstance(record, Refusal):
+                        yield replace(record, where=where)
+                    else:
+                        yield self._row(where, f"{place}#{number}", record, names, split)
+
+    def _records(self, file: pq.ParquetFile) -> Iterator[Record | Refusal]:
+        """Every row, a row group at a time; of one that is damaged a refusal in place of each row."""
+        used = self._used(file.schema_arrow)
+        for group in range(file.num_row_groups):
+            rows, read = file.metadata.row_group(group).num_rows, 0
             try:
-                for batch in file.iter_batches(ROWS_A_BATCH, columns=self._used(file.schema_arrow)):
+                for batch in file.iter_batches(ROWS_A_BATCH, row_groups=[group], columns=used):
                     for record in batch.to_pylist():
-                        yield self._row(f"{place} row {number}", f"{place}#{number}", record, names, split)
-                        number += 1
+                        yield record
+                        read += 1
             except (pa.ArrowException, OSError, ValueError) as error:
                 reason = str(error).split("\n")[0]
-            for rest in range(number, file.metadata.num_rows):
-                yield Refusal(f"{place} row {rest}", f"the file is damaged: {reason}")
+                refusal = Refusal("", f"this part of the file is damaged: {reason}")
+                yield from repeat(refusal, rows - read)
 
     def _used(self, schema: pa.Schema) -> list[str]:
         its = self._columns

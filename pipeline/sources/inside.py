@@ -33,6 +33,8 @@ class Root:
         """
         if "\0" in member:
             raise Outside("the path holds a null byte")
+        if not _is_a_name(member):
+            raise Outside("the path is not UTF-8 text")
         path = self.folder / member
         if not self._lets_out:
             if PurePath(member).is_absolute():
@@ -44,6 +46,15 @@ class Root:
         if _is_special(path):
             raise Outside("a pipe, socket or device, not a file")
         return path
+
+
+def _is_a_name(member: str) -> bool:
+    """False for half a character, which JSON can escape and no file's name can hold."""
+    try:
+        os.fsencode(member)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_special(path: Path) -> bool:
