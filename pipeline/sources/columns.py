@@ -33,10 +33,10 @@ class Columns:
 class Table:
     """What a sentence says of the table whose columns are wanted."""
 
-    noun: str
-    """Such as "the manifest"."""
+    has: str
+    """Such as "the manifest has"."""
     place: str
-    """Its file or folder."""
+    """Such as "the manifest a.csv"."""
 
 
 def resolve_columns(
@@ -60,7 +60,7 @@ def resolve_columns(
             return name
         if name == CONVENTIONAL_COLUMNS[role]:
             if role not in told:
-                notes.append(f"{table.noun} has no column {name!r}: its images have no {role}")
+                notes.append(f"{table.has} no column {name!r}: the images have no {role}")
             return None
         missing.append(f"{name!r} (ingest.columns.{role})")
         return None
@@ -72,7 +72,7 @@ def resolve_columns(
         missing += [f"{n!r} (ingest.columns.{role})" for n in getattr(wanted, role) if n not in present]
     if missing:
         raise UserError(
-            f"{table.noun} {table.place} has no column {' nor '.join(missing)}: name one of its columns, "
+            f"there is no column {' nor '.join(missing)} in {table.place}: name one of its columns, "
             f"{listed(present)}"
         )
     used = {wanted.image, label, split, hashtags, *wanted.hierarchy, *left_out}

@@ -68,7 +68,7 @@ class HuggingFaceSource:
                 raise UserError(f"{file} has other columns than {first}: name files of one data set")
         nested = [field.name for field in schema if pa.types.is_nested(field.type)]
         told = ("split",) if None not in files.values() else ()
-        table = Table("the Parquet files", f"of {path} (ingest.path)")
+        table = Table("the Parquet files have", f"the Parquet files of {path}")
         columns, its_notes = resolve_columns(params.columns, schema.names, table, told, nested)
         if told:
             columns = replace(columns, split=None)

@@ -56,7 +56,7 @@ class ManifestSource:
                 f"the manifest {manifest} (ingest.path) must end in {listed(sorted(READERS))}: rename or "
                 "convert it"
             )
-        table = Table("the manifest", str(manifest))
+        table = Table("the manifest has", f"the manifest {manifest}")
         columns, notes = resolve_columns(params.columns, _column_names(manifest), table)
         return cls(manifest, Root(manifest.parent, params), columns, notes)
 

@@ -79,7 +79,7 @@ class WebDatasetSource:
                 f"{next(iter(shards))}: make them again or download them again"
             )
         told = ("image", "split") if None not in shards.values() else ("image",)
-        table = Table("the shards", f"of {path} (ingest.path)")
+        table = Table("the shards have", f"the shards of {path}")
         present = list(dict.fromkeys(chain.from_iterable(records)))
         left_out = BOOKKEEPING | TEXTS
         columns, its_notes = resolve_columns(params.columns, present, table, told, left_out)
