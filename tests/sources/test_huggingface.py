@@ -157,7 +157,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         journey(tmp_path, "huggingface", shop)
     stored(shop / "train-0.parquet", 4)
     with pytest.raises(
-        UserError, match=r"there is no column 'kind' \(ingest.columns.label\): name one of its col"
+        UserError, match=r"there is no column 'kind' \(ingest.columns.label\) in the Parquet files of"
     ):
         journey(tmp_path, "huggingface", shop, columns={"label": "kind"})
     with pytest.raises(
