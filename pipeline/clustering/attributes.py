@@ -31,8 +31,11 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
             "cluster.method=attributes: the data has no attribute column; name some in "
             "ingest.columns.attributes or choose another cluster.method"
         )
-    values = attribute_values(train, chosen.columns or train.attribute_names, chosen)
-    ranking = informative(values) if chosen.columns else ranked_values(values)
+    if chosen.columns:
+        values = attribute_values(train, chosen.columns, chosen)
+        ranking = informative(values)
+    else:
+        values, ranking = _all_ranked(train, chosen)
     if not ranking:
         raise UserError(
             "cluster.method=attributes: no attribute differs between the images; name other columns or "
@@ -54,8 +57,8 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
 def attribute_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
     """Every number of joined values, up to where almost every image is alone."""
     if train.attribute_names:
-        values = attribute_values(train, train.attribute_names, params.attributes)
-        for top in range(1, min(len(ranked_values(values)), LARGEST_CHOICE) + 1):
+        _, ranking = _all_ranked(train, params.attributes)
+        for top in range(1, min(len(ranking), LARGEST_CHOICE) + 1):
             yield f"top {top}", with_section(params, "attributes", columns=[], top=top)
 
 
@@ -79,6 +82,16 @@ def attribute_vectors(train: TrainImages) -> tuple[list[str], np.ndarray]:
             vectors_NA[row, places_of.get(value.partition("=")[0], [])] = 0
         vectors_NA[row, [place_of[value] for value in of_image if value in place_of]] = 1
     return names, vectors_NA
+
+
+def _all_ranked(train: TrainImages, params: AttributesParams) -> tuple[list[list[str]], list[str]]:
+    """What is known of each image in all columns, and the ranking: of hundreds of columns made but once."""
+    key = ("attributes", params.bins)
+    if key not in train.worked_out:
+        values = attribute_values(train, train.attribute_names, params)
+        train.worked_out[key] = values, ranked_values(values)
+    made: tuple[list[list[str]], list[str]] = train.worked_out[key]
+    return made
 
 
 def ranked_values(values: Sequence[Collection[str]]) -> list[str]:
