@@ -7,6 +7,8 @@ from pathlib import Path
 from pipeline.sources.base import Refusal
 from pipeline.sources.inside import Outside, Root
 
+DEEPEST = 100
+
 
 def files_below(root: Root, member: str = "", above: tuple[str, ...] = ()) -> Iterator[str | Refusal]:
     """Paths below `root`'s folder, sorted within each folder: the files of `member` and of its folders.
@@ -24,19 +26,18 @@ def files_below(root: Root, member: str = "", above: tuple[str, ...] = ()) -> It
     if here in above:
         yield Refusal(member, "a link that goes in a circle")
         return
+    if len(above) > DEEPEST:
+        yield Refusal(member, f"more than {DEEPEST} folders deep")
+        return
     try:
         with os.scandir(root.folder / member) as listing:
-            # Of a plain file or folder nothing is to be checked but what was checked above it.
-            found = sorted(
-                (entry.name, entry.is_dir(), entry.is_symlink() or not (entry.is_dir() or entry.is_file()))
-                for entry in listing
-            )
-    except PermissionError:
-        yield Refusal(member, "no permission to read the folder")
+            found = sorted((entry.name, _is_folder(entry), _is_plain(entry)) for entry in listing)
+    except OSError as error:
+        yield Refusal(member, f"the folder can't be read: {error.strerror}")
         return
-    for name, is_folder, doubtful in found:
+    for name, is_folder, plain in found:
         path = os.path.join(member, name)
-        if doubtful:
+        if not plain:
             try:
                 root.file(path)
             except Outside as outside:
@@ -46,6 +47,16 @@ def files_below(root: Root, member: str = "", above: tuple[str, ...] = ()) -> It
             yield from files_below(root, path, (*above, here))
         else:
             yield path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    # Of a link to itself `entry.is_dir` raises.
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    """A file or folder, not a link: nothing is to be checked but what was checked above it."""
+    return not entry.is_symlink() and (entry.is_file() or entry.is_dir())
 
 
 def folders_in(folder: Path) -> list[str]:
