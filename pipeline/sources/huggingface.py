@@ -38,7 +38,8 @@ class NotAClass(ValueError):
 
 class HuggingFaceSource:
     """Label, hashtags, attributes and hierarchy: the columns that `ingest.columns` names; split: told by
-    the files' or folders' names, or else by its column. Columns of lists and structs are no attributes."""
+    the files' or folders' names, or else by its column. Columns of lists, structs and bytes are no
+    attributes."""
 
     def __init__(self, root: Root, files: dict[Path, Split | None], columns: Columns, notes: list[str]):
         self._root = root
@@ -66,15 +67,15 @@ class HuggingFaceSource:
         for file, other in schemas.items():
             if other.names != schema.names:
                 raise UserError(f"{file} has other columns than {first}: name files of one data set")
-        nested = [field.name for field in schema if pa.types.is_nested(field.type)]
+        no_text = [field.name for field in schema if _is_no_text(field.type)]
         told = ("split",) if None not in files.values() else ()
         table = Table("the Parquet files have", f"the Parquet files of {path}")
-        columns, its_notes = resolve_columns(params.columns, schema.names, table, told, nested)
+        columns, its_notes = resolve_columns(params.columns, schema.names, table, told, no_text)
         if told:
             columns = replace(columns, split=None)
-        not_looked_at = [n for n in nested if n not in (columns.image, columns.hashtags, *columns.attributes)]
-        if not_looked_at:
-            notes.append(f"columns of lists and structs are no attributes: {listed(not_looked_at)}")
+        used = (columns.image, columns.hashtags, *columns.attributes)
+        if left_out := [name for name in no_text if name not in used]:
+            notes.append(f"columns of lists, structs and bytes are no attributes: {listed(left_out)}")
         _check_image_column(schema, columns.image, first)
         return cls(Root(folder, params), files, columns, notes + its_notes)
 
@@ -145,12 +146,19 @@ def _parquet_file(path: Path) -> pq.ParquetFile:
 def _check_image_column(schema: pa.Schema, name: str, file: Path) -> None:
     kind = schema.field(name).type
     fields = {field.name: field.type for field in kind} if pa.types.is_struct(kind) else {}
-    content = fields.get("bytes", kind)
-    if not (pa.types.is_binary(content) or pa.types.is_large_binary(content)):
+    if not _is_binary(fields.get("bytes", kind)):
         raise UserError(
             f"the column {name!r} (ingest.columns.image) of {file} must hold images, as a binary or a struct "
             f"of bytes and path, and holds {kind}: name another, or read paths by ingest.source=manifest"
         )
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_no_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_nested(kind)) or _is_binary(kind)
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:

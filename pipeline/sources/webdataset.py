@@ -25,7 +25,8 @@ from pipeline.sources.splits import by_split
 WHAT = "a .tar file, or a folder that holds some"
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm"})
 TEXTS = frozenset({"txt", "cls", "text", "caption"})
-LARGEST_MEMBER = 64 * 1024 * 1024
+LARGEST_SAMPLE = 64 * 1024 * 1024
+"""Bytes under one key: hundreds of samples are in memory while they are decoded."""
 SAMPLES_LOOKED_AT = 100
 """Of the first shard: their fields are the columns."""
 BOOKKEEPING = frozenset(
@@ -42,6 +43,7 @@ class Sample:
     key: str
     images: list[bytes] = field(default_factory=list)
     record: Record = field(default_factory=dict)
+    size: int = 0
     wrong: list[str] = field(default_factory=list)
     """Why it can't be used."""
 
@@ -165,13 +167,15 @@ def _why_not(member: tarfile.TarInfo) -> str | None:
         return "a file with holes"
     if member.name.startswith("/") or ".." in member.name.split("/"):
         return "the name is absolute or holds .."
-    if member.size > LARGEST_MEMBER:
-        return f"larger than {LARGEST_MEMBER // 1024**2} MiB"
     return None
 
 
 def _add(sample: Sample, ending: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
     if ending not in IMAGES | TEXTS | {"json"}:
+        return
+    sample.size += member.size
+    if sample.size > LARGEST_SAMPLE:
+        sample.wrong.append(f"larger than {LARGEST_SAMPLE // 1024**2} MiB")
         return
     file = archive.extractfile(member)
     assert file is not None

@@ -63,7 +63,7 @@ class WiderAttributeSource:
                 attribute: _of_image([of_person[place] for of_person in answers])
                 for place, attribute in enumerate(self._attributes)
             }
-        except (KeyError, TypeError, ValueError, IndexError):
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError):
             return Refusal(where, NO_IMAGE)
         if not isinstance(name, str):
             return Refusal(where, NO_IMAGE)

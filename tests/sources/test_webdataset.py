@@ -152,13 +152,24 @@ def test_samples_that_are_none_are_refused(tmp_path: Path) -> None:
     assert got.row("0.tar/6")["attributes"] == {"brand": "3"}
 
 
-def test_large_members_and_files_with_holes_are_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.sources.webdataset.LARGEST_MEMBER", 64 * 1024)
-    write(tmp_path / "shards", {"0.tar": packed([*sample(0), ("1.jpg", bytes(64 * 1024 + 1)), *sample(2)])})
+def test_samples_that_are_too_large_are_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.sources.webdataset.LARGEST_SAMPLE", 1024**2)
+    write(
+        tmp_path / "shards",
+        {
+            "0.tar": packed(
+                [
+                    *sample(0),
+                    ("1.jpg", bytes(700_000)),
+                    ("1.png", bytes(700_000)),
+                    ("1.txt", b"x"),
+                    *sample(2),
+                ]
+            )
+        },
+    )
     got = made(tmp_path, test_fraction=0.5)
-    assert got.refused == {"0.tar: 1.jpg": "larger than 0 MiB"}
+    assert got.refused == {"0.tar/1": "larger than 1 MiB"}
     assert len(got.train) + len(got.test) == 2
 
 

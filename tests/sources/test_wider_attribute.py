@@ -67,6 +67,7 @@ def test_entries_that_are_refused(tmp_path: Path) -> None:
         {"file_name": "/etc/passwd", "scene_id": 0, "targets": []},
         {"file_name": "train/absent.jpg", "scene_id": 0, "targets": []},
         {"file_name": "train/short.jpg", "scene_id": 0, "targets": [{"attribute": [1]}]},
+        {"file_name": "train/short.jpg", "scene_id": 0, "targets": [person(float("inf"))]},  # type: ignore[arg-type]
         {"file_name": 5, "scene_id": 0, "targets": []},
         "no entry",
         {"file_name": "train/\ud800.jpg", "scene_id": 0, "targets": []},
@@ -83,8 +84,9 @@ def test_entries_that_are_refused(tmp_path: Path) -> None:
         f"{where} 16": f"{none} as published",
         f"{where} 17": f"{none} as published",
         f"{where} 18": f"{none} as published",
-        f"{where} 19": "the path is not UTF-8 text",
-        f"{where} 20": f"the image {TRAINVAL[0]['file_name']} stands in an earlier row already",
+        f"{where} 19": f"{none} as published",
+        f"{where} 20": "the path is not UTF-8 text",
+        f"{where} 21": f"the image {TRAINVAL[0]['file_name']} stands in an earlier row already",
     }
     assert len(made.train) == 12
 
