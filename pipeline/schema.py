@@ -91,6 +91,9 @@ def images_schema(attribute_names: list[str]) -> pa.Schema:
     )
 
 
+YES, NO = "yes", "no"
+"""The cells of a binary attribute: it holds, or it does not. Null is not known."""
+
 REJECTS_SCHEMA = pa.schema([("where", pa.string()), ("reason", pa.string())])
 
 ASSIGNMENTS_SCHEMA = pa.schema(

@@ -21,6 +21,7 @@ from pipeline.ingest.splits import split_by_content
 from pipeline.progress import counted
 from pipeline.schema import REJECTS_SCHEMA, IngestSummary, Layout, images_schema
 from pipeline.sources.base import Refusal, Source, SourceRow, Split
+from pipeline.sources.checked import checked
 from pipeline.sources.registry import open_source
 
 ROWS_A_BATCH = 512
@@ -80,7 +81,7 @@ def _stage(source: Source, schema: pa.Schema, params: IngestParams, staged: Path
         pa.ipc.new_stream(sink, schema) as writer,
         ThreadPoolExecutor(os.cpu_count()) as threads,
     ):
-        rows = counted(source.rows(), "ingest")
+        rows = counted(checked(source.rows()), "ingest")
         while batch := list(islice(rows, ROWS_A_BATCH)):
             # Pillow frees the interpreter's lock while it decodes, resizes and encodes.
             prepared = threads.map(lambda row: _prepare(row, params.image_size), batch)
