@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from pipeline.compare.experiments import Budget, Comparison, Experiment, Group, Value, differences
 from pipeline.compare.ranks import LEAST_POINTS, RankCorrelation, rank_correlation
 from pipeline.report.figures import AXIS_TITLES, Picture, Statistic
-from pipeline.report.svg import COLOURS, drawing, inline_svg, spread
+from pipeline.report.naming import spread
+from pipeline.report.svg import COLOURS, drawing, inline_svg
 from pipeline.report.tables import Cell, Column, Table
 from pipeline.report.wording import NOTHING, TIMES, count, number, percent, plural, points
 
