@@ -22,12 +22,12 @@ def test_the_stem_decides_the_resolution(stride: int, side: int) -> None:
 @pytest.mark.parametrize("size", [32, 64])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
 def test_stride_four_is_torchvision_s_own_network(name: str, size: int) -> None:
-    encoder = build_encoder(name, 4)
-    plain = torchvision.models.get_model(name, weights=None)
+    encoder = build_encoder(name, 4).double()
+    plain = torchvision.models.get_model(name, weights=None).double()
     plain.fc = torch.nn.Identity()
     plain.load_state_dict(encoder.backbone.state_dict())
-    images = torch.randn(2, 3, size, size)
-    torch.testing.assert_close(plain.eval()(images), encoder.eval()(images), rtol=1e-4, atol=1e-5)
+    images = torch.randn(2, 3, size, size, dtype=torch.float64)
+    torch.testing.assert_close(plain.eval()(images), encoder.eval()(images), rtol=1e-9, atol=1e-12)
 
 
 @settings(deadline=None)

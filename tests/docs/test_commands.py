@@ -129,6 +129,8 @@ def test_documented_comparisons_run(project: Project, monkeypatch: pytest.Monkey
     typed = {tuple(words) for words in map(_of_clinfonce, all_commands()) if words[:1] == ["compare"]}
     assert ("compare",) in typed
     monkeypatch.chdir(project.root)
+    for branch in ("other-branch", "by-kmeans"):
+        project.run("git", "branch", branch)
     for words in typed:
         ended = CliRunner(env={"COLUMNS": "100"}).invoke(app, list(words))
         assert ended.exit_code == 0, ended.output

@@ -243,9 +243,12 @@ def test_the_batch_shrinks_with_the_image(monkeypatch: pytest.MonkeyPatch) -> No
     assert sizes == [256, 16, 1]
 
 
-def test_mistakes_are_told(make_encoder: MakeEncoder, folder: Path, tmp_path: Path) -> None:
+def test_mistakes_are_told(
+    make_encoder: MakeEncoder, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder, output = make_encoder(), tmp_path / "v.parquet"
     (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
     shutil.copytree(encoder, tmp_path / "damaged")
     (tmp_path / "damaged/encoder.safetensors").write_bytes(b"x")

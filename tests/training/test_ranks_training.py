@@ -21,6 +21,7 @@ from pipeline.errors import UserError
 from pipeline.ingest.run import ingest
 from pipeline.ranks import Ranks
 from pipeline.schema import Layout
+from pipeline.training import build
 from pipeline.training import run as training
 from pipeline.training.loop import _sizes
 from pipeline.training.network import Network
@@ -66,7 +67,7 @@ def train_all(ranks: Ranks, layout: Layout) -> dict[str, dict[str, torch.Tensor]
     with (
         patch.dict(os.environ, variables),
         patch.object(Encoder, "forward", lambda encoder, images: forward(encoder, images.double())),
-        patch.object(training, "Network", lambda encoder, objective: Network(encoder, objective).double()),
+        patch.object(build, "Network", lambda encoder, objective: Network(encoder, objective).double()),
     ):
         for way in WAYS:
             training.train(choices(way), "chosen", 12, 0, layout, ranks, torch.device("cpu"))
