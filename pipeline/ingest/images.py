@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,8 @@ WEBP, TIFF = WebPImagePlugin.WebPImageFile.format, TiffImagePlugin.TiffImageFile
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", WEBP, TIFF)
 """What people have. Each of Pillow's three dozen other decoders would be one more door to attack."""
 MAX_BYTES = 128 * 1024 * 1024
+MAX_WEBP_PIXELS = 50_000_000
+"""Its decoder keeps three copies."""
 SAMPLED = 16
 """One passed image in so many is decoded for the channels' mean and deviation."""
 
@@ -240,6 +243,8 @@ def _look(image: Image.Image) -> np.ndarray:
 def _decode(data: bytes, size: int) -> Image.Image:
     if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
         raise ImageRefused(f"a JPEG of more than {MAX_SCANS} scans, which costs too much to decode")
+    if _webp_pixels(data) > MAX_WEBP_PIXELS:
+        raise ImageRefused(f"a WebP of more than {MAX_WEBP_PIXELS // 1_000_000} million pixels")
     with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:
@@ -251,6 +256,23 @@ def _decode(data: bytes, size: int) -> Image.Image:
         opened.load()
         ImageOps.exif_transpose(opened, in_place=True)
         return _resize(_to_rgb(_eight_bits(opened)), size)
+
+
+def _webp_pixels(data: bytes) -> int:
+    """What a WebP file says of its size; 0 for all other files. Its decoder makes room when it opens them."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return 0
+    match data[12:16]:
+        case b"VP8X":
+            width, height = (int.from_bytes(data[start : start + 3], "little") + 1 for start in (24, 27))
+        case b"VP8 ":
+            width, height = (int.from_bytes(data[start : start + 2], "little") & 0x3FFF for start in (26, 28))
+        case b"VP8L":
+            sizes = int.from_bytes(data[21:25], "little")
+            width, height = (sizes & 0x3FFF) + 1, (sizes >> 14 & 0x3FFF) + 1
+        case _:
+            return 0
+    return width * height
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -279,13 +301,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return opaque
 
 
-def _strips(image: Image.Image) -> list[tuple[int, Image.Image]]:
-    """The image in pieces and where each begins, so that several copies of a large one need no memory."""
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The image in pieces and where each begins, so that there are never several copies of a large one."""
     width, height = image.size
     rows = max(1, PIXELS_AT_ONCE // width)
-    if rows >= height:
-        return [(0, image)]
-    return [(top, image.crop((0, top, width, min(height, top + rows)))) for top in range(0, height, rows)]
+    for top in range(0, height, rows):
+        yield top, image if rows >= height else image.crop((0, top, width, min(height, top + rows)))
 
 
 def _resize(image: Image.Image, size: int) -> Image.Image:
