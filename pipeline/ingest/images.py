@@ -137,7 +137,7 @@ def read_image_file(path: Path) -> bytes:
 def channel_sums(encoded: bytes) -> np.ndarray:
     """(2, 3), of an image that ingest stored."""
     with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as opened:
-        return _channel_sums(np.asarray(opened))
+        return _channel_sums(opened)
 
 
 def _why_unreadable(error: OSError) -> str:
@@ -219,20 +219,24 @@ def _opened_png(kept: Kept) -> Image.Image | None:
 
 def _prepared(encoded: bytes, pixels: Image.Image, look: bool) -> PreparedImage:
     width, height = pixels.size
-    raw = np.asarray(pixels)
     return PreparedImage(
         encoded=encoded,
         width=width,
         height=height,
-        content_hash=hashlib.sha256(f"{width}x{height}".encode() + raw.tobytes()).digest()[:16],
-        channel_sums=_channel_sums(raw),
+        content_hash=hashlib.sha256(f"{width}x{height}".encode() + pixels.tobytes()).digest()[:16],
+        channel_sums=_channel_sums(pixels),
         look=_look(pixels) if look else None,
     )
 
 
-def _channel_sums(raw: np.ndarray) -> np.ndarray:
-    unit = raw.reshape(-1, 3).astype(np.float64) / 255
-    return np.stack([unit.sum(axis=0), np.square(unit).sum(axis=0)])
+UNIT_256 = np.arange(256) / 255
+POWERS_2V = np.stack([UNIT_256, np.square(UNIT_256)])
+
+
+def _channel_sums(pixels: Image.Image) -> np.ndarray:
+    values_V3 = np.reshape(pixels.histogram(), (3, 256)).T
+    sums_23: np.ndarray = POWERS_2V @ values_V3
+    return sums_23
 
 
 def _look(image: Image.Image) -> np.ndarray:

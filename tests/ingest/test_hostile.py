@@ -9,20 +9,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hostile import FILES, PLACES, Case
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline.errors import UserError
 from pipeline.ingest.images import FORMATS, ImageRefused, prepare_image
 from pipeline.ingest.params import IngestParams
 from pipeline.ingest.run import ingest
 from pipeline.schema import Layout
 from pipeline.shards import read_columns
+from pipeline.sources.registry import open_source
 from support import REPOSITORY, params_with, png
 
 CASES = FILES | PLACES
@@ -185,6 +191,27 @@ def test_every_row_is_in_the_images_or_among_the_refusals(tmp_path: Path) -> Non
     for reject, reason in zip(rejects, [reason for _, reason in ROWS if reason is not None], strict=True):
         assert re.search(reason, reject["reason"]), reject
     assert summary["duplicates"] == 1
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=4),
+    st.integers(0, 2000),
+)
+def test_a_damaged_table_is_told_in_a_sentence(
+    tmp_path: Path, changes: list[tuple[int, int]], cut: int
+) -> None:
+    """Which the fuzzer found: a footer that is none, and names that are not UTF-8."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"image": ["a.png", None], "label": ["cat", "dog"], "tags": [["a"], []]}), buffer)
+    content = bytearray(buffer.getvalue())
+    for place, value in changes:
+        content[place % len(content)] = value
+    path = tmp_path / "manifest.parquet"
+    path.write_bytes(content[: cut + 1] if cut % 4 == 0 else content)
+    params = IngestParams.model_validate({"source": "manifest", "path": str(path)})
+    with suppress(UserError):
+        list(open_source(params, 0).rows())
 
 
 @pytest.mark.skipif(
