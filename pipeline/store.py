@@ -16,6 +16,8 @@ from torch import Tensor
 
 from pipeline.shards import read_columns, shard_paths
 
+STORED = ("PNG", "JPEG")
+"""The formats that ingest writes; no other decoder is asked."""
 MAX_ASPECT = 2
 """Images longer than this are cut to their middle, so that one panorama does not widen the whole tensor."""
 
@@ -66,7 +68,7 @@ def read_outline(images: Path, split: str) -> Outline:
 
 def decode_middle(encoded: bytes, size_2: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The middle of an image, cut to `size_2` (height, width): (height, width, 3)."""
-    with Image.open(io.BytesIO(encoded)) as image:
+    with Image.open(io.BytesIO(encoded), formats=STORED) as image:
         pixels_HWC = np.asarray(image)
     height, width = (int(side) for side in size_2)
     top, left = (pixels_HWC.shape[0] - height) // 2, (pixels_HWC.shape[1] - width) // 2

@@ -125,9 +125,11 @@ def read_image_file(path: Path) -> bytes:
             raise ImageRefused("a pipe, socket or device, not a file")
         if status.st_size > MAX_BYTES:
             raise ImageRefused(f"a file of more than {MAX_BYTES >> 20} MiB")
-        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
-            # One that grows meanwhile is cut, and found to be damaged where that matters.
-            return file.read(MAX_BYTES) or b""
+        # One that grows meanwhile is cut, and found to be damaged where that matters.
+        data = os.read(descriptor, status.st_size)
+        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size - len(data))):
+            data += more
+        return data
     except OSError as error:
         raise ImageRefused(_why_unreadable(error)) from None
     finally:
