@@ -52,6 +52,21 @@ def statistics(
 
 
 @app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="for machines: sections of checks")] = False,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="how long each training is measured; 0: not at all")
+    ] = 8.0,
+) -> None:
+    """Is this machine ready, and what will a run take? Writes nothing; exit code 1 when something fails."""
+    from pipeline.doctor.run import run
+
+    with told_in_a_sentence():
+        if run(as_json=as_json, seconds=seconds):
+            raise typer.Exit(1)
+
+
+@app.command()
 def compare(
     experiments: Annotated[
         list[str] | None,
@@ -60,15 +75,77 @@ def compare(
     html: Annotated[Path, typer.Option(help="the page to write")] = Path("compare.html"),
     markdown: Annotated[Path, typer.Option(help="the text to write")] = Path("compare.md"),
     csv: Annotated[Path | None, typer.Option(help="a table to write, none unless asked for")] = None,
+    with_experiments: Annotated[
+        bool, typer.Option("--with-experiments", help="and all that were made from the named branches")
+    ] = False,
 ) -> None:
-    """Sets all successful experiments in one table: what differs, I(Z;T), H(Z|T), accuracy.
+    """Sets successful experiments in one table: what differs, I(Z;T), H(Z|T), accuracy, best per budget.
 
     Nothing is run; the figures are those that DVC keeps.
     """
     from pipeline.compare.build import compare_experiments
 
     with told_in_a_sentence():
-        compare_experiments(experiments or [], html, markdown, csv)
+        compare_experiments(experiments or [], html, markdown, csv, with_experiments=with_experiments)
+
+
+@app.command()
+def export(
+    arm: Annotated[str, typer.Option(help="chosen, instance or label")] = "chosen",
+    output: Annotated[Path, typer.Option(help="folder to write")] = Path("export"),
+    onnx: Annotated[bool, typer.Option("--onnx", help="also encoder.onnx, checked against torch")] = False,
+) -> None:
+    """A folder to take away or upload: weights, configuration, model card with the measured figures."""
+    from rich.console import Console
+
+    from pipeline.schema import Layout
+    from pipeline.takeaway.export import export
+
+    with told_in_a_sentence():
+        export(arm, output, with_onnx=onnx, layout=Layout(), console=Console())
+
+
+@app.command()
+def embed(
+    source: Annotated[Path, typer.Argument(help="a folder of images, a Parquet file or a folder of them")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="a .parquet file")],
+    arm: Annotated[str | None, typer.Option(help="chosen, instance or label; without it chosen")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="a folder with an encoder, such as an export")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="images at once; without it by the memory")
+    ] = None,
+    image_column: Annotated[str | None, typer.Option(help="of Parquet, if it has several")] = None,
+    id_column: Annotated[str | None, typer.Option(help="of Parquet; without it id, or file and row")] = None,
+) -> None:
+    """The features of any images as one Parquet file; a killed run goes on where it was."""
+    from rich.console import Console
+
+    from pipeline.schema import Layout
+    from pipeline.takeaway.embed import embed
+    from pipeline.takeaway.encoder import encoder_folder
+
+    with told_in_a_sentence():
+        folder = encoder_folder(arm, encoder, Layout())
+        embed(source, output, folder, batch_size, image_column, id_column, Console(stderr=True))
+
+
+@app.command()
+def search(
+    image: Annotated[Path, typer.Argument(help="a picture")],
+    vectors: Annotated[Path, typer.Option(help="what `clinfonce embed` wrote")] = Path("vectors.parquet"),
+    count: Annotated[int, typer.Option(min=1, help="neighbours")] = 10,
+    picture: Annotated[Path | None, typer.Option(help="draw them: a .png or .html file")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="the encoder's folder, if it moved since the vectors were made")
+    ] = None,
+) -> None:
+    """The images most similar to a picture: exact, by the cosine of their features."""
+    from rich.console import Console
+
+    from pipeline.takeaway.search import search
+
+    with told_in_a_sentence():
+        search(image, vectors, count, encoder, picture, Console())
 
 
 @study_app.command(name="run")

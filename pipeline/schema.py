@@ -14,6 +14,10 @@ CHOSEN = "chosen"
 """The arm that `cluster.method` decides; the others are the references, named by their method."""
 
 
+ENCODER_WEIGHTS, ENCODER_CONFIG, MODEL_CARD = "encoder.safetensors", "config.json", "README.md"
+"""The files in an encoder's folder by which others take it up."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where each border file lies below `root`."""
@@ -90,6 +94,9 @@ def images_schema(attribute_names: list[str]) -> pa.Schema:
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
 
+
+YES, NO = "yes", "no"
+"""The cells of a binary attribute: it holds, or it does not. Null is not known."""
 
 REJECTS_SCHEMA = pa.schema([("where", pa.string()), ("reason", pa.string())])
 
@@ -196,5 +203,7 @@ class EvaluationMetrics(TypedDict):
     """By the shares of `evaluate.label_fractions`, such as "0.01"."""
     encoder: str | None
     """`evaluate.transfer_from`, where the arm's own encoder gave way to it."""
+    weights_sha256: str | None
+    """Of the `encoder.safetensors` that was measured."""
     reason: str | None
     """Why there are no figures, as a sentence."""

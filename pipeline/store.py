@@ -60,16 +60,26 @@ def read_outline(images: Path, split: str) -> Outline:
     shape = read_columns(images, split, ["id", "width", "height"])
     ids = shape.column("id").to_pylist()
     heights_N, widths_N = (shape.column(name).to_numpy().astype(np.int64) for name in ("height", "width"))
-    shorter_N = np.minimum(heights_N, widths_N)
-    sizes_N2 = np.stack([np.minimum(side, MAX_ASPECT * shorter_N) for side in (heights_N, widths_N)], axis=1)
+    sizes_N2 = sizes_after_cutting(np.stack([heights_N, widths_N], axis=1))
     height, width = (int(side) for side in sizes_N2.max(axis=0)) if ids else (1, 1)
     return Outline(ids, sizes_N2, height, width)
+
+
+def sizes_after_cutting(sizes_N2: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N, 2) height and width, the longer side at most `MAX_ASPECT` times the shorter one."""
+    cut_N2: NDArray[np.int64] = np.minimum(sizes_N2, MAX_ASPECT * sizes_N2.min(axis=1, keepdims=True))
+    return cut_N2
 
 
 def decode_middle(encoded: bytes, size_2: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The middle of an image, cut to `size_2` (height, width): (height, width, 3)."""
     with Image.open(io.BytesIO(encoded), formats=STORED) as image:
         pixels_HWC = np.asarray(image)
+    return middle_of(pixels_HWC, size_2)
+
+
+def middle_of(pixels_HWC: NDArray[np.uint8], size_2: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+    """(height, width, 3), cut to `size_2` (height, width)."""
     height, width = (int(side) for side in size_2)
     top, left = (pixels_HWC.shape[0] - height) // 2, (pixels_HWC.shape[1] - width) // 2
     return pixels_HWC[top : top + height, left : left + width]

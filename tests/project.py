@@ -83,6 +83,7 @@ def make_finished(root: Path) -> None:
     (root / ".dvc").mkdir()
     for name in ("config", ".gitignore"):
         shutil.copy(REPOSITORY / ".dvc" / name, root / ".dvc" / name)
+    shutil.copytree(REPOSITORY / ".dvc" / "plots", root / ".dvc" / "plots")
     project = Project(root)
     project.change_params(**TINY)
     project.run("git", "init", "-q", "-b", "main")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image
 
 from pipeline.params import Params, check_params
@@ -27,3 +28,15 @@ def params_with(**sections: Any) -> Params:
 
 
 TINY_PRETRAIN: dict[str, Any] = {"epochs": 3, "batch_size": 16, "stem_stride": 4, "precision": "float32"}
+
+
+def blank_out_all_but(kept: set[str], shard: Path) -> None:
+    """Overwrites the other columns' pages, so that no reader can decode them."""
+    footer, content = pq.read_metadata(shard), bytearray(shard.read_bytes())
+    for group in range(footer.num_row_groups):
+        for index in range(footer.num_columns):
+            column = footer.row_group(group).column(index)
+            if column.path_in_schema.split(".")[0] not in kept:
+                start = column.dictionary_page_offset or column.data_page_offset
+                content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    shard.write_bytes(content)

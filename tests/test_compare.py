@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from pipeline.compare.build import write_comparison
 from pipeline.compare.contents import correlation_sentence, gather, summary
+from pipeline.compare.csv_table import safe
+from pipeline.compare.dvc_rows import reason_in
 from pipeline.compare.experiments import differences, select
 from pipeline.compare.ranks import rank_correlation
 
@@ -86,7 +89,7 @@ def test_only_what_succeeded_is_compared():
     ]
     found = select(rows, {})
     assert [e.name for e in found.experiments] == ["first-one", "run-here", "main"]
-    assert (found.failed, found.unfinished, found.empty, found.stale) == (1, 2, 0, [])
+    assert (found.failed, found.unfinished, found.empty, found.stale) == ({"broken": ""}, 2, 0, [])
 
 
 def test_the_workspace_stays_where_it_is_a_result_of_its_own():
@@ -149,7 +152,7 @@ def test_only_parameters_that_differ_and_matter_are_told():
         row("c", "ccc", "attributes", 0.5, **{"cluster.attributes.top": 3.0}),
     ]
     found = select(rows, {})
-    keys = found.differing()
+    keys = found.groups[0].differing()
     assert keys == [
         "cluster.method",
         "cluster.attributes.top",
@@ -219,10 +222,10 @@ def test_scatter_needs_figures_and_counts_experiments():
         for n in range(5)
     ]
     contents = gather(select(rows, {}))
-    mutual, conditional = contents.pictures
+    mutual, conditional = contents.groups[0].pictures
     assert "rank correlation 1.00 over 5 experiments" in mutual.caption
     assert "No rank correlation" in conditional.caption, "H(Z|T) is the same in all"
-    assert gather(select([row("blind", "aaa", top1=None)], {})).pictures == []
+    assert gather(select([row("blind", "aaa", top1=None)], {})).groups[0].pictures == []
 
 
 def test_all_three_files_tell_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -232,7 +235,8 @@ def test_all_three_files_tell_the_same(tmp_path: Path, capsys: pytest.CaptureFix
         row("c", "ccc", "column", 0.6, state="Failed"),
     ]
     html, markdown, table = tmp_path / "c.html", tmp_path / "c.md", tmp_path / "c.csv"
-    write_comparison(rows, {"bbb": None}, html, markdown, table)
+    compared = select(rows, {"bbb": None}, {"ccc": "the loss is not finite, <b>lower</b> it"})
+    write_comparison(compared, html, markdown, table)
     page = html.read_text(encoding="utf-8")
     assert page.count("<script>") == page.count("</script>") == 1
     assert "cluster.column.name=&lt;/script&gt;|" in page
@@ -246,12 +250,116 @@ def test_all_three_files_tell_the_same(tmp_path: Path, capsys: pytest.CaptureFix
     ]
     printed = capsys.readouterr().out
     for text in (page, markdown.read_text(encoding="utf-8"), printed):
-        assert "1 experiment failed." in text
+        assert "1 experiment failed, and DVC shows others" in text
+    assert "c: the loss is not finite, <b>lower</b> it" in printed
+    assert "c: the loss is not finite, &lt;b&gt;lower&lt;/b&gt; it" in page
     assert "2  b: column, cluster.column.name=</script>|" in printed
     assert printed.rstrip().endswith(f"Written: {html}, {markdown}, {table}")
 
 
 def test_nothing_to_compare_still_says_so(tmp_path: Path):
-    write_comparison([], {}, tmp_path / "c.html", tmp_path / "c.md", None)
+    write_comparison(select([], {}), tmp_path / "c.html", tmp_path / "c.md", None)
     assert "No experiment has succeeded yet" in (tmp_path / "c.html").read_text(encoding="utf-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.html", "c.md"]
+
+
+MANIFEST = {
+    "ingest.source": "manifest",
+    "ingest.path": "../photos.csv",
+    "ingest.image_size": 32.0,
+    "ingest.columns.label": "kind",
+    "ingest.columns.split": "None",
+    "ingest.columns.attributes": "['a']",
+    "ingest.synthetic.images": 4500.0,
+    "ingest.test_fraction": 0.2,
+    "pretrain.epochs": 6.0,
+}
+
+
+def test_experiments_on_other_images_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rendered = {"ingest.source": "synthetic", "ingest.synthetic.images": 4500.0, "ingest.image_size": 32.0}
+    rows = [
+        row("rendered", "aaa", top1=0.9, **rendered),
+        row("small", "bbb", top1=0.4, **MANIFEST),
+        row("other-columns", "ccc", top1=0.5, **(MANIFEST | {"ingest.columns.attributes": "['b']"})),
+    ]
+    found = select(rows, {})
+    assert {group.images: [e.name for e in group.experiments] for group in found.groups} == {
+        "../photos.csv, 32 pixels, labels: kind, test 0.2": ["other-columns", "small"],
+        "synthetic, 4500 rendered, 32 pixels": ["rendered"],
+    }
+    assert found.groups[0].differing() == ["ingest.columns.attributes"]
+    write_comparison(found, tmp_path / "c.html", tmp_path / "c.md", None)
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert page.count('<svg class="chart"') == 4
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "The 3 experiments are on 2 sets of images" in printed
+    assert "10.0 points above small" in printed
+
+
+def budgets_of(rows: list[dict[str, Any]], train_images: dict[str, float]) -> list[list[str]]:
+    """The texts of the table, a line a budget."""
+    (group,) = gather(select(rows, {}, None, train_images)).groups
+    return [] if group.budgets is None else [[cell.text for cell in line] for line in group.budgets.rows]
+
+
+def test_the_best_of_each_budget():
+    """Epochs times images: 2 x 1,000 is another budget than 2 x 500; who trained nothing has none."""
+    rows = [
+        row("long", "aaa", "kmeans", 0.7, **{"pretrain.epochs": 9.0, "chosen.train_images": 1000.0}),
+        row("short", "bbb", "hashtags", 0.5, **{"pretrain.epochs": 2.0, "chosen.train_images": 1000.0}),
+        row("best-short", "ccc", "label", 0.6, **{"pretrain.epochs": 2.0}),
+        row("fewer", "ddd", "label", 0.3, **{"pretrain.epochs": 2.0, "chosen.train_images": 500.0}),
+        row("older", "eee", "label", 0.2, **{"pretrain.epochs": 4.0}),
+        row("from-elsewhere", "fff", "label", 0.9, **{"evaluate.transfer_from": "x", "pretrain.epochs": 2.0}),
+        row("blind", "ggg", "label", None, **{"pretrain.epochs": 3.0}),
+    ]
+    assert [line[:5] for line in budgets_of(rows, {"ccc": 1000.0})] == [
+        ["older", "4 epochs, images not recorded", "\N{EN DASH}", "1", "20.0 %"],
+        ["fewer", "2 epochs \N{MULTIPLICATION SIGN} 500 images", "1,000", "1", "30.0 %"],
+        ["best-short", "2 epochs \N{MULTIPLICATION SIGN} 1,000 images", "2,000", "2", "60.0 %"],
+        ["long", "9 epochs \N{MULTIPLICATION SIGN} 1,000 images", "9,000", "1", "70.0 %"],
+    ]
+    assert budgets_of([row("untold", "aaa")], {}) == []
+
+
+def test_the_table_says_what_a_budget_leaves_out():
+    (group,) = gather(select([row("a", "aaa", **{"pretrain.epochs": 2.0})], {})).groups
+    assert group.budgets is not None
+    assert "What an objective costs beside" in group.budgets.note
+
+
+def test_seeds_of_one_clustering_are_not_called_evidence():
+    rows = [
+        row(f"e{n}", f"r{n}", top1=n / 10, **{"chosen.mutual_information_bits": n // 2}) for n in range(6)
+    ]
+    several, alone = (gather(select(some, {})).groups[0].pictures[0].caption for some in (rows, rows[::2]))
+    assert "narrower than the evidence" in several
+    assert "narrower" not in alone
+
+
+@pytest.mark.parametrize("begin", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_a_table_for_spreadsheets_runs_nothing(tmp_path: Path, begin: str):
+    rate = {"pretrain.learning_rate": -1.0}
+    rows = [
+        row(f"{begin}|name", "aaa", top1=0.6, **({"cluster.column.name": begin} | rate)),
+        row("b", "bbb", "kmeans"),
+    ]
+    write_comparison(select(rows, {}), tmp_path / "c.html", tmp_path / "c.md", tmp_path / "c.csv")
+    with (tmp_path / "c.csv").open(encoding="utf-8", newline="") as file:
+        first = next(csv.DictReader(file))
+    assert first["experiment"] == f"'{begin}|name"
+    assert first["cluster.column.name"] == f"'{begin}"
+    assert first["pretrain.learning_rate"] == "-1.0", "a number stays one"
+    assert safe("red\r\n=1+1\nblue") == "red =1+1 blue", "no cell begins within another"
+    assert safe("\n=1+1") == "' =1+1"
+
+
+def test_the_reason_is_the_stage_s_own_sentence():
+    log = "Running stage 'cluster'\nerror: cluster.column.name=x is no column\nERROR: failed to reproduce\n\n"
+    assert reason_in(log) == "cluster.column.name=x is no column"
+    assert reason_in("Traceback ...\nKeyError: 'a'\nERROR: failed to reproduce") == "KeyError: 'a'"
+    assert reason_in("ERROR: failed to apply\n") == "ERROR: failed to apply"
+    assert reason_in("") == ""

@@ -1,17 +1,25 @@
 """`clinfonce compare` in a real repository, small enough to run its experiments here."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from support import REPOSITORY
 
 BIN = Path(sys.executable).parent
+
+PLOTS = "\nplots:\n" + (REPOSITORY / "dvc.yaml").read_text().partition("\nplots:\n")[2]
+"""As the project has them."""
 
 PARAMS = "seed: 0\ncluster:\n  method: attributes\n  attributes: {top: 6, columns: []}\n"
 
@@ -25,36 +33,51 @@ stages:
   report:
     cmd: python report.py
     deps: [report.py, data/clusters/chosen]
+    outs: [data/report/points.csv]
     metrics:
       - data/report/metrics.json: {cache: false}
 """
 
 CLUSTER = """
-import pathlib, re
+import pathlib, re, sys
 method = re.search("method: (\\\\w+)", pathlib.Path("params.yaml").read_text())[1]
+if method == "guesses":
+    print("error: cluster.method=guesses is none of its values", file=sys.stderr)
+    sys.exit(2)
 folder = pathlib.Path("data/clusters/chosen")
 folder.mkdir(parents=True)
 (folder / "method").write_text(method)
 """
 
 REPORT = """
-import json, pathlib
+import csv, json, pathlib
 method = pathlib.Path("data/clusters/chosen/method").read_text()
-figures = {"method": method, "clusters": len(method), "mutual_information_bits": 1.5,
+figures = {"method": method, "clusters": len(method), "mutual_information_bits": len(method) / 4,
            "conditional_entropy_bits": 0.5, "top1": len(method) / 20, "top5": None, "knn_top1": 0.5}
 pathlib.Path("data/report").mkdir(parents=True, exist_ok=True)
 pathlib.Path("data/report/metrics.json").write_text(json.dumps({"chosen": figures, "gap_closed": None}))
+points = [figures | {"arm": "chosen"}, figures | {"arm": "label", "method": "label", "top1": None}]
+with open("data/report/points.csv", "w", newline="") as file:
+    writer = csv.DictWriter(file, list(points[0]))
+    writer.writeheader()
+    writer.writerows(points)
 """
 
 
-def run(folder: Path, *command: str) -> None:
-    environment = os.environ | {
+def environment() -> dict[str, str]:
+    return os.environ | {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "DVC_NO_ANALYTICS": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
     }
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def run(folder: Path, *command: str) -> str:
+    ended = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +86,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     for name, text in {
         "params.yaml": PARAMS,
-        "dvc.yaml": PIPELINE,
+        "dvc.yaml": PIPELINE + PLOTS,
         "cluster.py": CLUSTER,
         "report.py": REPORT,
     }.items():
@@ -73,13 +96,25 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(folder, "git", "config", "user.email", "someone@example.org")
     run(folder, "dvc", "init", "-q")
     run(folder, "dvc", "config", "core.analytics", "false")
+    shutil.copytree(REPOSITORY / ".dvc" / "plots", folder / ".dvc" / "plots")
     run(folder, "dvc", "repro", "-q")
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-qm", "baseline")
     run(folder, "dvc", "exp", "run", "-q", "-n", "by-features", "-S", "cluster.method=kmeans")
     run(folder, "dvc", "exp", "run", "-q", "-n", "unfinished", "-S", "cluster.method=hashtags", "cluster")
     run(folder, "git", "checkout", "-q", ".")
+    make_branch(folder)
     return folder
+
+
+def make_branch(folder: Path) -> None:
+    """`other-branch`, on which labels are the clusters (.25)."""
+    run(folder, "git", "checkout", "-q", "-b", "other-branch")
+    (folder / "params.yaml").write_text(PARAMS.replace("method: attributes", "method: label"))
+    run(folder, "dvc", "repro", "-q")
+    run(folder, "git", "commit", "-qam", "labels")
+    run(folder, "git", "checkout", "-q", "main")
+    run(folder, "dvc", "checkout", "-q")
 
 
 def compared(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> Result:
@@ -89,7 +124,7 @@ def compared(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> 
 
 def table_of(printed: str) -> list[list[str]]:
     """Name and top-1 of each row of the printed table."""
-    rows = [line.split() for line in printed.splitlines() if line[:1].isdigit()]
+    rows = [line.split() for line in printed.splitlines() if line[:1].isdigit() and " % " in line]
     return [[name, top1] for _, name, top1, *_ in rows]
 
 
@@ -108,9 +143,83 @@ def test_experiments_can_be_named(repository: Path, monkeypatch: pytest.MonkeyPa
     assert len((repository / "few.csv").read_text().splitlines()) == 2
 
 
-def test_a_branch_stands_for_itself_and_its_experiments(repository: Path, monkeypatch: pytest.MonkeyPatch):
-    printed = compared(monkeypatch, repository, "main").stdout
+def test_branches_and_experiments_stand_side_by_side(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = compared(monkeypatch, repository, "main", "other-branch", "by-features").stdout
+    assert table_of(printed) == [["main", "50.0"], ["by-features", "30.0"], ["other-branch", "25.0"]]
+    assert table_of(compared(monkeypatch, repository, "other-branch").stdout) == [["other-branch", "25.0"]]
+
+
+def test_a_branch_brings_its_experiments_where_that_is_asked(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = compared(monkeypatch, repository, "main", "--with-experiments").stdout
     assert table_of(printed) == [["main", "50.0"], ["by-features", "30.0"]]
+
+
+def test_plots_diff_holds_the_points_of_all_revisions(repository: Path) -> None:
+    told = json.loads(
+        run(repository, "dvc", "plots", "diff", "--json", "main", "by-features", "other-branch")
+    )
+    assert "errors" not in told
+    expected = {("main", "attributes"), ("by-features", "kmeans"), ("other-branch", "label")}
+    for title, statistic in {
+        "accuracy against I(Z;T)": "mutual_information_bits",
+        "accuracy against H(Z|T)": "conditional_entropy_bits",
+    }.items():
+        (plot,) = told["data"][title]
+        check_spec(plot["content"], statistic)
+        values = plot["content"]["data"]["values"]
+        assert {(point["rev"], point["method"]) for point in values if point["arm"] == "chosen"} == expected
+        assert all(point[statistic] for point in values)
+
+
+def test_plots_show_holds_the_points_of_the_workspace(repository: Path) -> None:
+    told = json.loads(run(repository, "dvc", "plots", "show", "--json"))
+    for title, statistic in {
+        "accuracy against I(Z;T)": "mutual_information_bits",
+        "accuracy against H(Z|T)": "conditional_entropy_bits",
+    }.items():
+        (plot,) = told["data"][title]
+        check_spec(plot["content"], statistic)
+        methods = [point["method"] for point in plot["content"]["data"]["values"]]
+        assert methods == ["attributes", "label"]
+    run(repository, "dvc", "plots", "show", "-o", "plots")
+    assert (repository / "plots" / "index.html").read_text().count("linear top-1 in %") == 2
+
+
+def check_spec(spec: dict[str, Any], statistic: str) -> None:
+    """Vega-Lite with all anchors filled: points by revision, axes with their units."""
+    assert "DVC_METRIC" not in json.dumps(spec)
+    assert f"toNumber(datum['{statistic}'])" in json.dumps(spec)
+    x, y = spec["encoding"]["x"], spec["encoding"]["y"]
+    symbol = {"mutual_information_bits": "I(Z;T)", "conditional_entropy_bits": "H(Z|T)"}[statistic]
+    assert (x["title"], y["title"]) == (f"{symbol} in bits", "linear top-1 in %")
+    assert spec["encoding"]["color"]["field"] == "rev"
+    assert spec["mark"]["type"] == "point"
+
+
+def test_a_failed_experiment_is_left_out_with_its_reason(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "repository"
+    shutil.copytree(repository, folder, symlinks=True)
+    run(folder, "dvc", "exp", "run", "-q", "--queue", "-n", "by-guesses", "-S", "cluster.method=guesses")
+    # The worker would hold on to a pipe.
+    start = [sys.executable, "-m", "dvc", "queue", "start"]
+    nowhere = subprocess.DEVNULL
+    subprocess.run(
+        start, cwd=folder, env=environment(), stdout=nowhere, stderr=nowhere, check=True, timeout=120
+    )
+    deadline = time.monotonic() + 100
+    while "Failed" not in run(folder, "dvc", "queue", "status"):
+        assert time.monotonic() < deadline, run(folder, "dvc", "queue", "status")
+        time.sleep(1)
+    printed = compared(monkeypatch, folder).stdout
+    assert table_of(printed) == [["main", "50.0"], ["by-features", "30.0"]]
+    assert "1 experiment failed" in printed
+    assert "by-guesses: cluster.method=guesses is none of its values" in " ".join(printed.split())
 
 
 def test_an_unknown_name_is_told(repository: Path, monkeypatch: pytest.MonkeyPatch):

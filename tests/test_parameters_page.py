@@ -122,6 +122,8 @@ def _allowed(field: Schema) -> str:
             return "`true`, `false`"
         case "integer":
             return f"whole number{_range(field)}".rstrip()
+        case "boolean":
+            return "true or false"
         case "number":
             return f"number{_range(field)}".rstrip()
     raise AssertionError(f"no words for {field}")

@@ -36,7 +36,11 @@ def test_the_schema_is_frozen() -> None:
         ({"pretrain": {"epochs": 0}}, "pretrain.epochs=0 is out of range"),
         ({"pretrain": {"epochs": True}}, "pretrain.epochs=True has the wrong type"),
         ({"pretrain": {"temperature": float("nan")}}, "pretrain.temperature=nan"),
-        ({"ingest": {"source": "manifest"}}, "ingest.source=manifest needs ingest.path"),
+        ({"ingest": {"source": "imagnet"}}, "ingest.source=imagnet is none of its values: 'synthetic',"),
+        (
+            {"ingest": {"imagenet": {"clases": "x"}}},
+            "ingest.imagenet.clases: did you mean ingest.imagenet.cl",
+        ),
         ({"cluster": {"method": "column"}}, "cluster.method=column needs cluster.column.name"),
         ({"pretrain": {"optimizer": "adamw", "momentum": 0.5}}, "pretrain.momentum has no effect"),
         ({"report": {"references": ["label", "label"]}}, "report.references names an arm twice"),

@@ -1,7 +1,7 @@
 """Method `attributes`: images that agree in the most informative attributes share a cluster."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,16 +10,20 @@ from pipeline.clustering.base import Choice, Clusters, TrainImages, clusters_of_
 from pipeline.clustering.joint import LARGEST_CHOICE, informative, present_of
 from pipeline.clustering.params import AttributesParams, ClusterParams
 from pipeline.errors import UserError, listed
+from pipeline.schema import NO, YES
 
 CATEGORICAL_UP_TO = 20
 """Different values up to which a column of numbers is taken as categories, such as years."""
 DEFAULT_TOP = 12
+OPPOSITES = {NO: YES, "false": "true", "0": "1", "-1": "1"}
+"""What a column of yes and no says for no, and for yes."""
 
 
 def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int) -> Clusters:
     """Joins whole columns if `cluster.attributes.columns` names some, else the `top` values of all columns.
 
-    A missing value is a value of its own among named columns. An image without any value is unknown.
+    A missing value is a value of its own among named columns. An image without any value is unknown. Of a
+    column of yes and no only yes is ranked: its no has the same entropy and would count it twice.
     """
     chosen = params.attributes
     if not train.attribute_names:
@@ -27,8 +31,11 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
             "cluster.method=attributes: the data has no attribute column; name some in "
             "ingest.columns.attributes or choose another cluster.method"
         )
-    values = attribute_values(train, chosen.columns or train.attribute_names, chosen)
-    ranking = informative(values)
+    if chosen.columns:
+        values = attribute_values(train, chosen.columns, chosen)
+        ranking = informative(values)
+    else:
+        values, ranking = _all_ranked(train, chosen)
     if not ranking:
         raise UserError(
             "cluster.method=attributes: no attribute differs between the images; name other columns or "
@@ -50,20 +57,21 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
 def attribute_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
     """Every number of joined values, up to where almost every image is alone."""
     if train.attribute_names:
-        values = attribute_values(train, train.attribute_names, params.attributes)
-        for top in range(1, min(len(informative(values)), LARGEST_CHOICE) + 1):
+        _, ranking = _all_ranked(train, params.attributes)
+        for top in range(1, min(len(ranking), LARGEST_CHOICE) + 1):
             yield f"top {top}", with_section(params, "attributes", columns=[], top=top)
 
 
 def attribute_vectors(train: TrainImages) -> tuple[list[str], np.ndarray]:
     """All `column=value` that some images have and others lack, the most informative first, and who has them.
 
-    (N, A) int8: 1 where it holds, 0 where the column has another value, -1 where the column has none. What
-    one image alone has is left out: a column of titles would be an attribute an image.
+    (N, A) int8: 1 where it holds, 0 where the column has another value, -1 where the column has none. A
+    column of yes and no is one attribute. What one image alone has is left out: a column of titles would be
+    an attribute an image.
     """
     values = attribute_values(train, train.attribute_names, AttributesParams())
     counts = Counter(value for of_image in values for value in of_image)
-    names = [name for name in informative(values) if counts[name] > 1]
+    names = [name for name in ranked_values(values) if counts[name] > 1]
     place_of = {name: place for place, name in enumerate(names)}
     places_of: dict[str, list[int]] = {}
     for name, place in place_of.items():
@@ -76,13 +84,47 @@ def attribute_vectors(train: TrainImages) -> tuple[list[str], np.ndarray]:
     return names, vectors_NA
 
 
+def _all_ranked(train: TrainImages, params: AttributesParams) -> tuple[list[list[str]], list[str]]:
+    """What is known of each image in all columns, and the ranking: of hundreds of columns made but once."""
+    key = ("attributes", params.bins)
+    if key not in train.worked_out:
+        values = attribute_values(train, train.attribute_names, params)
+        train.worked_out[key] = values, ranked_values(values)
+    made: tuple[list[list[str]], list[str]] = train.worked_out[key]
+    return made
+
+
+def ranked_values(values: Sequence[Collection[str]]) -> list[str]:
+    """All `column=value` that some images have and others lack, those of highest entropy first.
+
+    The binary attributes of Tsai et al. 2021: a column that says nothing but yes and no is one attribute,
+    that it holds; whether it is said not to hold, or nothing is known, does not matter here.
+    """
+    said: dict[str, set[str]] = {}
+    for value in set().union(*values):
+        column, _, cell = value.partition("=")
+        said.setdefault(column, set()).add(cell)
+    negations = {
+        f"{column}={no}"
+        for column, cells in said.items()
+        for no, yes in OPPOSITES.items()
+        if no in cells and cells <= {no, yes}
+    }
+    return [name for name in informative(values) if name not in negations]
+
+
 def attribute_values(train: TrainImages, names: list[str], params: AttributesParams) -> list[list[str]]:
     """What is known of each image as `column=value`; a measurement as its part of the column."""
     columns = {
         name: _categories(train.attribute(name, "cluster.attributes.columns"), params) for name in names
     }
+    # Each text is made once: a million images share them.
+    values = {
+        name: {cell: f"{name}={cell}" for cell in set(cells) if cell is not None}
+        for name, cells in columns.items()
+    }
     return [
-        [f"{name}={cell}" for name, cell in zip(names, row, strict=True) if cell is not None]
+        [values[name][cell] for name, cell in zip(names, row, strict=True) if cell is not None]
         for row in zip(*columns.values(), strict=True)
     ]
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from pipeline.clustering.base import Choice, Clusters, TrainImages, clusters_of_sets, with_section
-from pipeline.clustering.edges import paths_from_root
 from pipeline.clustering.params import ClusterParams, HierarchyParams
+from pipeline.edges import paths_from_root
 from pipeline.errors import UserError
 from pipeline.files import users_path
 
@@ -42,7 +42,9 @@ def _paths(train: TrainImages, params: HierarchyParams) -> list[list[str]]:
     if params.edges is None:
         return train.hierarchy
     leaves = {levels[-1] for levels in train.hierarchy if levels}
-    path_of = paths_from_root(users_path(params.edges), leaves, params.several_parents)
+    path_of = paths_from_root(
+        users_path(params.edges), leaves, params.several_parents, "cluster.hierarchy.edges"
+    )
     return [path_of[levels[-1]] if levels else [] for levels in train.hierarchy]
 
 

@@ -1,34 +1,82 @@
-"""What the comparison shows: a sentence, a table, two scatters, and what was left out."""
+"""What the comparison shows: for each set of images a sentence, tables and scatters; and what is left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from pipeline.compare.experiments import Comparison, Experiment, Value, differences
+from pipeline.compare.experiments import Budget, Comparison, Experiment, Group, Value, differences
 from pipeline.compare.ranks import LEAST_POINTS, RankCorrelation, rank_correlation
 from pipeline.report.figures import AXIS_TITLES, Picture, Statistic
+from pipeline.report.naming import spread
 from pipeline.report.svg import COLOURS, drawing, inline_svg
 from pipeline.report.tables import Cell, Column, Table
-from pipeline.report.wording import count, number, percent, plural, points
+from pipeline.report.wording import NOTHING, TIMES, count, number, percent, plural, points
+
+BUDGET_NOTE = (
+    "A budget is epochs times train images of the chosen arm. What an objective costs beside, such as "
+    "queues, target networks and k-means, is not counted, and neither is the size of the encoder. The best "
+    "of several may be best by chance."
+)
+
+SEEDS_NOTE = (
+    "Experiments on the same clusters, such as seeds, count one by one, so the interval is narrower than the "
+    "evidence."
+)
+NUMBER_GAP = 0.05
+"""Least distance between two numbers beside points, as a share of the axes' height."""
+COLUMN_WIDTH = 0.06
+"""Points closer than this, as a share of the width, have their numbers in one column."""
+
+
+@dataclass(frozen=True)
+class GroupContents:
+    """Experiments on the same images."""
+
+    images: str
+    summary: str
+    table: Table
+    budgets: Table | None
+    pictures: list[Picture]
 
 
 @dataclass(frozen=True)
 class ComparisonContents:
     title: str
     summary: str
-    table: Table
-    pictures: list[Picture]
+    """Where there is not one group of experiments; else the group has its own."""
+    groups: list[GroupContents]
     left_out: list[str]
 
 
 def gather(comparison: Comparison) -> ComparisonContents:
     return ComparisonContents(
         title="Experiments compared",
-        summary=summary(comparison.experiments),
-        table=experiments_table(comparison),
-        pictures=[p for statistic in AXIS_TITLES if (p := _scatter(statistic, comparison.experiments))],
+        summary=_summary_of_groups(comparison),
+        groups=[_group(number, group) for number, group in enumerate(comparison.groups)],
         left_out=left_out(comparison),
+    )
+
+
+def _summary_of_groups(comparison: Comparison) -> str:
+    if not comparison.groups:
+        return summary([])
+    if len(comparison.groups) == 1:
+        return ""
+    return (
+        f"The {plural(len(comparison.experiments), 'experiment')} are on {len(comparison.groups)} sets of "
+        "images, and only those on the same images are compared."
+    )
+
+
+def _group(number: int, group: Group) -> GroupContents:
+    pictures = [_scatter(statistic, group.experiments, number) for statistic in AXIS_TITLES]
+    return GroupContents(
+        images=group.images,
+        summary=summary(group.experiments),
+        table=experiments_table(group),
+        budgets=budgets_table(group),
+        pictures=[picture for picture in pictures if picture is not None],
     )
 
 
@@ -51,20 +99,22 @@ def summary(experiments: Sequence[Experiment]) -> str:
     )
 
 
-def experiments_table(comparison: Comparison) -> Table:
-    keys = comparison.differing()
+def experiments_table(group: Group) -> Table:
+    keys = group.differing()
+    has_gap = any(e.gap_closed is not None for e in group.experiments)
+    gap = [Column("Gap closed", True, "(chosen - instance) / (label - instance) in top-1")] if has_gap else []
     columns = [
         Column("#", True),
         Column("Experiment", hint="below it the clusters' method and the parameters that differ"),
         Column("Linear top-1", True, "share of test images named rightly"),
         Column("k-NN", True, "label by vote of the nearest train images"),
-        Column("Gap closed", True, "(chosen - instance) / (label - instance) in top-1"),
+        *gap,
         Column("Clusters", True),
         Column("I(Z;T)", True, "what a cluster tells of the label, in bits"),
         Column("H(Z|T)", True, "what clusters split beyond the labels, in bits"),
     ]
     rows = []
-    for place, e in enumerate(comparison.experiments, 1):
+    for place, e in enumerate(group.experiments, 1):
         shown = {key: value for key, value in differences(e, keys).items() if key != "cluster.method"}
         details = [e.method, *(f"{key}={_plain(value)}" for key, value in shown.items())]
         figures = e.figures
@@ -74,7 +124,7 @@ def experiments_table(comparison: Comparison) -> Table:
                 Cell(e.name, strong=place == 1 and e.top1 is not None, detail=", ".join(details)),
                 _cell(e.top1, percent(e.top1)),
                 _cell(figures["knn_top1"], percent(figures["knn_top1"])),
-                _cell(e.gap_closed, percent(e.gap_closed, 0)),
+                *([_cell(e.gap_closed, percent(e.gap_closed, 0))] if has_gap else []),
                 _cell(figures["clusters"], count(figures["clusters"])),
                 _cell(figures["mutual_information_bits"], number(figures["mutual_information_bits"])),
                 _cell(figures["conditional_entropy_bits"], number(figures["conditional_entropy_bits"])),
@@ -83,11 +133,56 @@ def experiments_table(comparison: Comparison) -> Table:
     return Table("Experiments, best top-1 first", columns, rows, sortable=True)
 
 
+def budgets_table(group: Group) -> Table | None:
+    """The best experiment of each training budget; None where no budget is known."""
+    by_budget = group.by_budget()
+    if not by_budget:
+        return None
+    columns = [
+        Column("Best"),
+        Column("Budget"),
+        Column("Images seen", True),
+        Column("Experiments", True),
+        Column("Linear top-1", True),
+        Column("I(Z;T)", True),
+        Column("H(Z|T)", True),
+    ]
+    rows = []
+    for budget, experiments in by_budget.items():
+        best = experiments[0]
+        seen = budget.size[0]
+        bits = [best.figures[name] for name in ("mutual_information_bits", "conditional_entropy_bits")]
+        rows.append(
+            [
+                Cell(best.name, detail=best.method),
+                Cell(_budget(budget), seen),
+                Cell(count(seen) if seen else NOTHING, seen),
+                Cell(count(len(experiments)), len(experiments)),
+                _cell(best.top1, percent(best.top1)),
+                *(_cell(value, number(value)) for value in bits),
+            ]
+        )
+    return Table("Best of each budget", columns, rows, note=BUDGET_NOTE)
+
+
+def _budget(budget: Budget) -> str:
+    epochs = plural(int(budget.epochs), "epoch")
+    if budget.train_images is None:
+        return f"{epochs}, images not recorded"
+    return f"{epochs} {TIMES} {plural(int(budget.train_images), 'image')}"
+
+
 def left_out(comparison: Comparison) -> list[str]:
     """What the table does not show, and why."""
     sentences = []
     if comparison.failed:
-        sentences.append(f"{plural(comparison.failed, 'experiment')} failed.")
+        sentences.append(
+            f"{plural(len(comparison.failed), 'experiment')} failed, and DVC shows others' figures for them."
+        )
+        sentences += [
+            f"{name}: {reason or f'`uv run dvc queue logs {name}` shows why'}"
+            for name, reason in comparison.failed.items()
+        ]
     if comparison.unfinished:
         sentences.append(f"{plural(comparison.unfinished, 'experiment')} queued or running.")
     if comparison.empty:
@@ -108,7 +203,7 @@ def correlation_sentence(correlation: RankCorrelation | None) -> str:
     return f"{rho} (95 % interval {number(correlation.low)} to {number(correlation.high)})."
 
 
-def _scatter(statistic: Statistic, experiments: Sequence[Experiment]) -> Picture | None:
+def _scatter(statistic: Statistic, experiments: Sequence[Experiment], group: int) -> Picture | None:
     placed = [
         (place, x, 100 * y)
         for place, e in enumerate(experiments, 1)
@@ -120,20 +215,41 @@ def _scatter(statistic: Statistic, experiments: Sequence[Experiment]) -> Picture
     with drawing() as (figure, axes):
         _reference_lines(axes, experiments)
         axes.plot(xs, ys, "o", color=COLOURS["chosen"], markersize=7)
-        for place, x, y in placed:
-            # Below the points, so that no number hides a neighbour.
-            axes.annotate(str(place), (x, y), xytext=(6, 5), textcoords="offset points", zorder=1.5)
         axes.set_xlabel(AXIS_TITLES[statistic])
         axes.set_ylabel("linear top-1 in %")
         axes.margins(0.12)
+        _number_points(axes, placed)
         correlation = correlation_sentence(rank_correlation(xs, ys))
+        if len(xs) >= LEAST_POINTS and len({experiments[place - 1].clusters for place, *_ in placed}) < len(
+            xs
+        ):
+            correlation += f" {SEEDS_NOTE}"
         told = "; ".join(
             f"{experiments[n - 1].name}: {number(x)} bits, {number(y, 1)} %" for n, x, y in placed
         )
-        name = statistic.removesuffix("_bits").replace("_", "-")
+        name = f"{statistic.removesuffix('_bits').replace('_', '-')}-{group}"
         title = f"Linear top-1 against {AXIS_TITLES[statistic].removesuffix(' in bits')}"
         svg = inline_svg(figure, name, title, f"{correlation} {told}")
         return Picture(svg, title, f"Numbers as in the table. {correlation}")
+
+
+def _number_points(axes: Axes, placed: Sequence[tuple[int, float, float]]) -> None:
+    """Each point's place in the table, to its right; where points lie close, no number over another."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    columns: list[list[tuple[int, float, float]]] = []
+    for point in sorted(placed, key=lambda point: point[1]):
+        if columns and point[1] - columns[-1][0][1] < COLUMN_WIDTH * (right - left):
+            columns[-1].append(point)
+        else:
+            columns.append([point])
+    for column in columns:
+        # Of equal heights the better place stands above.
+        column.sort(reverse=True)
+        heights = spread([y for _, _, y in column], NUMBER_GAP * (high - low))
+        for (place, x, _), height in zip(column, heights, strict=True):
+            axes.annotate(
+                str(place), (x, height), xytext=(7, 0), textcoords="offset points", va="center", fontsize=9,
+            )  # fmt: skip
 
 
 def _reference_lines(axes: Axes, experiments: Sequence[Experiment]) -> None:

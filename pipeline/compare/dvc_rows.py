@@ -1,22 +1,32 @@
 """Reads experiments from DVC. The only module here that imports it, because that takes a second."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import dvc.api
 from dvc.exceptions import DvcException
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 from scmrepo.exceptions import SCMError
 
 from pipeline.compare.experiments import Row
 from pipeline.errors import UserError
+from pipeline.schema import CHOSEN, Layout
 
 LOCK = "dvc.lock"
+ENCODER_CONFIG = str(Layout().encoder(CHOSEN) / "config.json")
 
 
-def read_rows(names: Sequence[str]) -> list[Row]:
-    """Without names: what `dvc exp show` shows. A name is an experiment's, or a branch, tag or commit,
-    which stands for itself and the experiments made from it. Raises `UserError` for an unknown one."""
+def read_rows(names: Sequence[str], with_experiments: bool = False) -> list[Row]:
+    """Without names: what `dvc exp show` shows. A name is an experiment's, or a branch, tag or commit, which
+    stands for itself, and `with_experiments` for those made from it, too.
+
+    Raises `UserError` for an unknown name.
+    """
     if not names:
         return _exp_show(
             "no experiments can be read here: run in the project's folder, a Git and DVC repository"
@@ -25,22 +35,68 @@ def read_rows(names: Sequence[str]) -> list[Row]:
     rows: dict[str, Row] = {}
     for name in names:
         found = [row for row in everywhere if row["Experiment"] == name]
-        found = found or _of_revision(name)
+        found = found or _of_revision(name, with_experiments)
         rows |= {str(row["rev"]): row for row in found}
     return list(rows.values())
+
+
+def read_train_images(rows: Sequence[Row]) -> dict[str, float]:
+    """By `rev` the images that the chosen arm learned from, where its report did not record them.
+
+    The encoder's own files did; they are read where DVC's cache has them.
+    """
+    found = {}
+    for row in rows:
+        rev = str(row["rev"])
+        if not any(key.endswith("chosen.train_images") and isinstance(row[key], float) for key in row):
+            # What the cache lacks is told by one of a dozen exceptions of DVC's parts.
+            with suppress(Exception):
+                text = dvc.api.read(ENCODER_CONFIG, rev=None if rev == "workspace" else rev)
+                found[rev] = float(json.loads(text)["train_images"])
+    return found
 
 
 def read_locks(rows: Sequence[Row]) -> dict[str, Mapping[str, Any] | None]:
     return {str(row["rev"]): _read_lock(str(row["rev"])) for row in rows}
 
 
-def _of_revision(name: str) -> list[Row]:
+def read_reasons(rows: Sequence[Row]) -> dict[str, str]:
+    """By `rev` what the log of a failed experiment ends in, where DVC kept one."""
+    failed = [str(row["rev"]) for row in rows if row.get("State") == "Failed"]
+    if not failed:
+        return {}
+    with Repo() as repo:
+        queue = repo.experiments.celery_queue
+        entries = [result.entry for result in queue.iter_failed()]
+        known = {entry.stash_rev: queue.proc.get(entry.stash_rev) for entry in entries}
+        logs = {stash: process.stdout for stash, process in known.items() if process is not None}
+    told = {rev: next((log for stash, log in logs.items() if stash.startswith(rev)), None) for rev in failed}
+    return {rev: reason_in(_text(log)) for rev, log in told.items() if log}
+
+
+def reason_in(log: str) -> str:
+    """The line of a stage's log that says why it ended, else the last one; empty where there is none."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    # A stage's own sentence begins so; DVC's come behind it and say that a stage failed.
+    own = [line for line in lines if line.startswith("error: ") or re.match(r"[A-Za-z.]*Error: ", line)]
+    return (own or lines or [""])[-1].removeprefix("error: ")
+
+
+def _text(log: str) -> str:
+    try:
+        return Path(log).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _of_revision(name: str, with_experiments: bool) -> list[Row]:
     if name == "workspace":
         return [row for row in _exp_show("the workspace cannot be read") if row["rev"] == "workspace"]
     rows = _exp_show(
         f"there is no experiment, branch or commit {name}: `dvc exp list -A` names them", revs=[name]
     )
-    return [row for row in rows if row["rev"] != "workspace"]
+    rows = [row for row in rows if row["rev"] != "workspace"]
+    return rows if with_experiments else [row for row in rows if row["typ"] == "baseline"]
 
 
 def _read_lock(rev: str) -> Mapping[str, Any] | None:

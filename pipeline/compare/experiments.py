@@ -15,10 +15,36 @@ from pipeline.params import Params
 Row = Mapping[str, Any]
 Value = str | float | None
 
-FIGURES = ("top1", "top5", "knn_top1", "clusters", "mutual_information_bits", "conditional_entropy_bits")
+ACCURACIES = ("top1", "top5", "knn_top1")
+OF_CLUSTERS = ("clusters", "mutual_information_bits", "conditional_entropy_bits")
+FIGURES = (*ACCURACIES, *OF_CLUSTERS)
 FAILED, UNFINISHED = {"Failed"}, {"Queued", "Running"}
 FILES = {"params.yaml", "data/report/metrics.json"}
 _NO_VALUE = {None, "", "None", "!", "-"}
+
+
+_CUT = {
+    "ingest.synthetic.images": "{} rendered",
+    "ingest.image_size": "{} pixels",
+    "ingest.columns.label": "labels: {}",
+    "ingest.columns.split": "splits: {}",
+    "ingest.test_fraction": "test {}",
+}
+"""What of `ingest` decides the images of train and test, and their labels; the other columns do not."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a training may spend, in images seen; what an objective costs for each is not in it."""
+
+    epochs: float
+    train_images: float | None
+    """None: it is not recorded, as in reports of earlier versions."""
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Images seen, each as often as it was; those without a number of images first."""
+        return (self.epochs * (self.train_images or 0), self.epochs)
 
 
 @dataclass(frozen=True)
@@ -32,17 +58,68 @@ class Experiment:
     gap_closed: float | None
     references: Mapping[str, float | None]
     """Top-1 of the arms `instance` and `label`."""
+    train_images: float | None = None
+    """That the chosen arm learned from, where its report recorded it."""
 
     @property
     def top1(self) -> float | None:
         return self.figures["top1"]
 
+    @property
+    def clusters(self) -> tuple[object, ...]:
+        """The same for the same clusters, but for clusterings of equal figures."""
+        return self.method, *(self.figures[name] for name in OF_CLUSTERS)
+
+    @property
+    def images(self) -> str:
+        """Which images these are, in words; experiments that differ here are not compared."""
+        source, path = self.params.get("ingest.source"), self.params.get("ingest.path")
+        split = self.params.get("ingest.columns.split")
+        told = [f"{path or source or 'images'}"]
+        for key, words in _CUT.items():
+            # Rendered images come with labels and without splits; a manifest's columns say both.
+            of_rendered = "columns" not in key
+            of_manifest = "synthetic" not in key and not (split and key == "ingest.test_fraction")
+            value = self.params.get(key) if (of_rendered if path is None else of_manifest) else None
+            told += [words.format(value)] if isinstance(value, str) else []
+            told += [words.format(f"{value:g}")] if isinstance(value, float) else []
+        return ", ".join(told)
+
+    @property
+    def budget(self) -> Budget | None:
+        """None where it trained nothing itself, or nothing tells of it."""
+        epochs = self.params.get("pretrain.epochs")
+        if not isinstance(epochs, float) or self.params.get("evaluate.transfer_from") is not None:
+            return None
+        return Budget(epochs, self.train_images)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Experiments on the same images, best top-1 first; those without an accuracy last."""
+
+    images: str
+    experiments: list[Experiment]
+
+    def differing(self) -> list[str]:
+        """The parameters that are not the same in all of them, in the order of params.yaml."""
+        return differing(self.experiments)
+
+    def by_budget(self) -> dict[Budget, list[Experiment]]:
+        """From the smallest budget on; the best first, and those without an accuracy not at all."""
+        found: dict[Budget, list[Experiment]] = {}
+        for experiment in self.experiments:
+            if experiment.budget is not None and experiment.top1 is not None:
+                found.setdefault(experiment.budget, []).append(experiment)
+        return dict(sorted(found.items(), key=lambda item: item[0].size))
+
 
 @dataclass(frozen=True)
 class Comparison:
-    experiments: list[Experiment]
-    """Best top-1 first; those without an accuracy last."""
-    failed: int
+    groups: list[Group]
+    """The one with the most experiments first."""
+    failed: Mapping[str, str]
+    """The reason by the experiment's name; empty where none is known."""
     unfinished: int
     """Queued or running."""
     stale: list[str]
@@ -50,29 +127,42 @@ class Comparison:
     empty: int
     """Rows without a report."""
 
-    def differing(self) -> list[str]:
-        """The parameters that are not the same in all experiments, in the order of params.yaml."""
-        keys = dict.fromkeys(key for experiment in self.experiments for key in experiment.params)
-        order = {section: place for place, section in enumerate(Params.model_fields)}
-        differing = [key for key in keys if len({e.params.get(key) for e in self.experiments}) > 1]
-        return sorted(differing, key=lambda key: order[key.split(".")[0]])
+    @property
+    def experiments(self) -> list[Experiment]:
+        """Group after group."""
+        return [experiment for group in self.groups for experiment in group.experiments]
 
 
-def select(rows: Iterable[Row], locks: Mapping[str, Mapping[str, Any] | None]) -> Comparison:
-    """Sorts the rows out. `locks` holds the content of dvc.lock by `rev`, None where there is none.
+def differing(experiments: Sequence[Experiment]) -> list[str]:
+    """The parameters that are not the same in all of `experiments`, in the order of params.yaml."""
+    keys = dict.fromkeys(key for experiment in experiments for key in experiment.params)
+    order = {section: place for place, section in enumerate(Params.model_fields)}
+    found = [key for key in keys if len({e.params.get(key) for e in experiments}) > 1]
+    return sorted(found, key=lambda key: order[key.split(".")[0]])
+
+
+def select(
+    rows: Iterable[Row],
+    locks: Mapping[str, Mapping[str, Any] | None],
+    reasons: Mapping[str, str] | None = None,
+    train_images: Mapping[str, float] | None = None,
+) -> Comparison:
+    """Sorts the rows out. `locks` holds the content of dvc.lock by `rev`, None where there is none; `reasons`
+    why an experiment failed, and `train_images` what its report lacks, both by `rev`.
 
     A failed experiment must go because DVC shows the metrics of its baseline in its row. A row goes as
     stale when its dvc.lock says that other parameters made its figures: a params.yaml that was edited
     and not run, or an experiment of some stages only. The workspace goes where it repeats another row.
     """
-    failed = unfinished = empty = 0
+    unfinished = empty = 0
+    failed: dict[str, str] = {}
     stale: list[str] = []
     kept: list[Experiment] = []
     for row in rows:
         state = row.get("State")
-        experiment = _experiment(row)
+        experiment = _experiment(row, train_images or {})
         if state in FAILED:
-            failed += 1
+            failed[_name_of(row)] = (reasons or {}).get(str(row["rev"]), "")
         elif state in UNFINISHED:
             unfinished += 1
         elif experiment is None:
@@ -83,7 +173,11 @@ def select(rows: Iterable[Row], locks: Mapping[str, Mapping[str, Any] | None]) -
             kept.append(experiment)
     kept = [e for e in kept if e.rev != "workspace" or not any(_same(e, other) for other in kept)]
     kept.sort(key=lambda experiment: (experiment.top1 is None, -(experiment.top1 or 0.0), experiment.name))
-    return Comparison(kept, failed, unfinished, stale, empty)
+    groups: dict[str, list[Experiment]] = {}
+    for experiment in kept:
+        groups.setdefault(experiment.images, []).append(experiment)
+    by_size = sorted(groups.items(), key=lambda item: -len(item[1]))
+    return Comparison([Group(*found) for found in by_size], failed, unfinished, stale, empty)
 
 
 def differences(experiment: Experiment, keys: Sequence[str]) -> dict[str, Value]:
@@ -97,7 +191,7 @@ def differences(experiment: Experiment, keys: Sequence[str]) -> dict[str, Value]
     return {key: experiment.params.get(key) for key in keys if matters(key)}
 
 
-def _experiment(row: Row) -> Experiment | None:
+def _experiment(row: Row, train_images: Mapping[str, float]) -> Experiment | None:
     """None where the row has no figure of the chosen arm."""
     named = {_plain_name(key): _value(value) for key, value in row.items() if _plain_name(key)}
     method = named.get("chosen.method")
@@ -105,14 +199,19 @@ def _experiment(row: Row) -> Experiment | None:
     if method is None or all(value is None for value in figures.values()):
         return None
     return Experiment(
-        name=str(row.get("Experiment") or row["rev"]),
+        name=_name_of(row),
         rev=str(row["rev"]),
         params={key: value for key, value in named.items() if key.split(".")[0] in Params.model_fields},
         method=str(method),
         figures=figures,
         gap_closed=_number(named.get("gap_closed")),
         references={arm: _number(named.get(f"{arm}.top1")) for arm in ("instance", "label")},
+        train_images=_number(named.get("chosen.train_images")) or train_images.get(str(row["rev"])),
     )
+
+
+def _name_of(row: Row) -> str:
+    return str(row.get("Experiment") or row["rev"])
 
 
 def _plain_name(key: str) -> str:

@@ -20,10 +20,11 @@ from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.registry import PROTOCOLS
 from pipeline.evaluation.trajectory import trajectory_with_information
 from pipeline.evaluation.vicinity import write_vicinity
-from pipeline.files import replaced_directory, write_csv, write_json
+from pipeline.files import replaced_directory, sha256_of_file, users_path, write_csv, write_json
 from pipeline.randomness import derived_seed
 from pipeline.schema import (
     CHOSEN,
+    ENCODER_WEIGHTS,
     INFORMED_TRAJECTORY_COLUMNS,
     PER_CLASS_COLUMNS,
     EvaluationMetrics,
@@ -66,7 +67,9 @@ def evaluate(params: EvaluateParams, arm: str, seed: int, layout: Layout) -> Eva
     with replaced_directory(layout.evaluation(arm)) as folder:
         write_vicinity(folder, train.ids, train_ND, test.ids, test_ND, seed)
         if reason is None:
-            metrics = _measure(params, seed, train, train_ND[train.known], test, test_ND[test.known], folder)
+            weights = sha256_of_file(_encoder_folder(params, arm, layout) / ENCODER_WEIGHTS)
+            labelled = train, train_ND[train.known], test, test_ND[test.known]
+            metrics = _measure(params, seed, *labelled, weights, folder)
         else:
             metrics = _nothing_measured(params, train, test, reason)
         write_json(folder / "metrics.json", metrics)
@@ -86,6 +89,10 @@ def _why_not(train: Labels, test: Labels) -> str | None:
     if len({train.labels[position] for position in train.known}) < 2:
         return "All labelled train images have the same label, so there is nothing to tell apart."
     return None
+
+
+def _encoder_folder(params: EvaluateParams, arm: str, layout: Layout) -> Path:
+    return layout.encoder(arm) if params.transfer_from is None else users_path(params.transfer_from)
 
 
 def _features(params: EvaluateParams, arm: str, layout: Layout) -> tuple[Tensor, Tensor]:
@@ -108,6 +115,7 @@ def _measure(
     train_ND: Tensor,
     test: Labels,
     test_ND: Tensor,
+    weights_sha256: str,
     folder: Path,
 ) -> EvaluationMetrics:
     """The features are those of the labelled images alone."""
@@ -149,6 +157,7 @@ def _measure(
         "selection_top1": probe.selection_top1,
         "top1_at": _with_fewer_labels(params.label_fractions, seed, fit, classes_N, test_ND, truth_M),
         "encoder": params.transfer_from,
+        "weights_sha256": weights_sha256,
         "reason": None,
     }
 
@@ -197,6 +206,7 @@ def _nothing_measured(params: EvaluateParams, train: Labels, test: Labels, reaso
         "selection_top1": None,
         "top1_at": {},
         "encoder": params.transfer_from,
+        "weights_sha256": None,
         "reason": reason,
     }
 

@@ -8,10 +8,12 @@ import re
 import stat
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Importing a plugin registers its format; Pillow itself would load its whole collection for these two.
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
@@ -90,20 +92,46 @@ def prepare_image(image: bytes | Path, size: int, *, look: bool = False) -> Prep
     A JPEG or PNG that would be stored as such keeps its own data. Raises `ImageRefused` with the reason.
     """
     data = read_image_file(image) if isinstance(image, Path) else image
-    try:
+    with _told_by_refusals(data):
         if kept := kept_jpeg(data, size):
             return _passed(kept, look)
-        with warnings.catch_warnings():
-            # Pillow warns of odd metadata and of large images; the checks below decide.
-            warnings.simplefilter("ignore")
-            if (kept := kept_png(data, size)) and (pixels := _opened_png(kept)):
-                return _prepared(kept.encoded, pixels, look)
-            pixels = _decode(data, size)
-            return _prepared(_encode(pixels), pixels, look)
+        if (kept := kept_png(data, size)) and (pixels := _opened_png(kept)):
+            return _prepared(kept.encoded, pixels, look)
+        pixels = _decode(data, size)
+        return _prepared(_encode(pixels), pixels, look)
+
+
+def pixels_to_store(image: bytes | Path, size: int) -> NDArray[np.uint8]:
+    """(H, W, 3): what a reader sees of the image that `prepare_image` would store.
+
+    Raises `ImageRefused` with the reason.
+    """
+    data = read_image_file(image) if isinstance(image, Path) else image
+    if kept := kept_jpeg(data, size):
+        return stored_pixels(kept.encoded)
+    with _told_by_refusals(data):
+        pixels = _decode(data, size)
+        return np.asarray(pixels) if _is_lossless(pixels) else stored_pixels(_encode(pixels))
+
+
+def stored_pixels(encoded: bytes | Path) -> NDArray[np.uint8]:
+    """(H, W, 3): an image in its own size, upright and RGB, as one that ingest stored is already.
+
+    Raises `ImageRefused` with the reason.
+    """
+    data = read_image_file(encoded) if isinstance(encoded, Path) else encoded
+    with _told_by_refusals(data):
+        return np.asarray(_decode(data, None))
+
+
+@contextmanager
+def _told_by_refusals(data: bytes) -> Iterator[None]:
+    """Decoders raise what they please on damaged bytes; one image must not end a run."""
+    try:
+        yield
     except ImageRefused:
         raise
     except Exception as error:
-        # Decoders raise what they please on damaged bytes; one image must not end a run.
         raise ImageRefused(_reason(error, data)) from None
 
 
@@ -209,7 +237,7 @@ def _look_of_jpeg(encoded: bytes) -> np.ndarray:
 def _opened_png(kept: Kept) -> Image.Image | None:
     """The pixels; None where they are damaged, which the decoding of the whole file then tells."""
     try:
-        with Image.open(io.BytesIO(kept.encoded), formats=("PNG",)) as opened:
+        with _no_warnings(), Image.open(io.BytesIO(kept.encoded), formats=("PNG",)) as opened:
             opened.load()
             return opened
     except Exception:
@@ -246,22 +274,33 @@ def _look(image: Image.Image) -> np.ndarray:
     return np.asarray(gray.resize((LOOK, LOOK), Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
-def _decode(data: bytes, size: int) -> Image.Image:
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Pillow warns of odd metadata and of large images; the checks here decide."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _decode(data: bytes, size: int | None) -> Image.Image:
+    """Upright and RGB; with `size` the shorter side is scaled down to so many pixels."""
     if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
         raise ImageRefused(f"a JPEG of more than {MAX_SCANS} scans, which costs too much to decode")
     if _webp_pixels(data) > MAX_WEBP_PIXELS:
         raise ImageRefused(f"a WebP of more than {MAX_WEBP_PIXELS // 1_000_000} million pixels")
-    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+    with _no_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:
             raise ImageRefused(_too_many_pixels())
         if min(width, height) < MIN_SIDE:
             raise ImageRefused(f"a side is shorter than {MIN_SIDE} pixels")
-        # Lets the JPEG decoder scale down while decoding, to no less than twice what is needed.
-        opened.draft("RGB", (2 * size, 2 * size))
+        if size is not None:
+            # Lets the JPEG decoder scale down while decoding, to no less than twice what is needed.
+            opened.draft("RGB", (2 * size, 2 * size))
         opened.load()
         ImageOps.exif_transpose(opened, in_place=True)
-        return _resize(_to_rgb(_eight_bits(opened)), size)
+        upright = _to_rgb(_eight_bits(opened))
+        return upright if size is None else _resize(upright, size)
 
 
 def _webp_pixels(data: bytes) -> int:
@@ -323,9 +362,14 @@ def _resize(image: Image.Image, size: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
+def _is_lossless(image: Image.Image) -> bool:
+    """Whether it is stored so that every pixel keeps its value."""
+    return min(image.size) <= LOSSLESS_UP_TO
+
+
 def _encode(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    if min(image.size) <= LOSSLESS_UP_TO:
+    if _is_lossless(image):
         image.save(buffer, "PNG", compress_level=3)
     else:
         image.save(buffer, "JPEG", quality=95, subsampling=0)

@@ -1,17 +1,17 @@
 """The section `ingest` of params.yaml."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline.section import Fraction, PositiveInt, Section, UniqueNames
 
-# The names by which a manifest's columns are found when nothing else is said.
+# The names by which a table's columns are found when nothing else is said.
 CONVENTIONAL_COLUMNS = {"image": "image", "label": "label", "split": "split", "hashtags": "hashtags"}
 
 
 class ColumnMap(Section):
-    """Which column of a manifest holds what; null: there is none."""
+    """Which column of a table holds what; null: there is none."""
 
     image: str = CONVENTIONAL_COLUMNS["image"]
     label: str | None = CONVENTIONAL_COLUMNS["label"]
@@ -27,9 +27,47 @@ class SyntheticParams(Section):
     images: PositiveInt = 4500
 
 
+class ImageNetParams(Section):
+    classes: str | None = Field(default=None, description="a file of wnids, one a line; null: all folders")
+    edges: str | None = Field(
+        default=None, description="a table of child and parent wnids, which gives the hierarchy"
+    )
+
+
+class TablesParams(Section):
+    """The tables that the authors of Cl-InfoNCE released."""
+
+    images: str | None = Field(default=None, description="the images' folder; null: that of the tables")
+    train: str = "meta_data_train.csv"
+    test: str = "meta_data_val.csv"
+
+
+class TorchvisionParams(Section):
+    dataset: Literal["CIFAR10", "CIFAR100", "FashionMNIST", "Flowers102", "CelebA"] = "CIFAR100"
+    download: bool = Field(default=True, description="into ingest.path, where it is not there yet")
+
+
+SourceName = Literal[
+    "synthetic",
+    "manifest",
+    "folder",
+    "huggingface",
+    "webdataset",
+    "torchvision",
+    "imagenet",
+    "cub200",
+    "ut_zappos50k",
+    "wider_attribute",
+    "clinfonce_tables",
+]
+
+
 class IngestParams(Section):
-    source: Literal["synthetic", "manifest"] = "synthetic"
-    path: str | None = Field(default=None, description="the source's folder or manifest file")
+    source: SourceName = "synthetic"
+    path: str | None = Field(default=None, description="the source's folder or file")
+    outside_paths: bool = Field(
+        default=False, description="whether paths and links may lead out of the source's folder"
+    )
     image_size: int = Field(default=32, ge=8, le=2048, description="pixels of the shorter side")
     max_reject_fraction: Fraction = Field(
         default=0.01, description="share of inputs that may be refused before ingest stops"
@@ -45,9 +83,6 @@ class IngestParams(Section):
     )
     columns: ColumnMap = ColumnMap()
     synthetic: SyntheticParams = SyntheticParams()
-
-    @model_validator(mode="after")
-    def _a_manifest_has_a_path(self) -> Self:
-        if self.source == "manifest" and self.path is None:
-            raise ValueError("ingest.source=manifest needs ingest.path: set it to the manifest file")
-        return self
+    imagenet: ImageNetParams = ImageNetParams()
+    torchvision: TorchvisionParams = TorchvisionParams()
+    clinfonce_tables: TablesParams = TablesParams()

@@ -23,6 +23,7 @@ from pipeline.ingest.workers import prepared_parts
 from pipeline.progress import counted
 from pipeline.schema import REJECTS_SCHEMA, IngestSummary, Layout, images_schema
 from pipeline.sources.base import Refusal, Source, Split
+from pipeline.sources.checked import checked
 from pipeline.sources.registry import open_source
 
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -42,7 +43,7 @@ def ingest(params: IngestParams, seed: int, layout: Layout) -> IngestSummary:
         thumbnails = state / "thumbnails.bin"
         parts = []
         with CensusTaker(thumbnails if params.near_duplicates else None) as taker:
-            for part in prepared_parts(counted(source.rows(), "ingest"), task, state):
+            for part in prepared_parts(counted(checked(source.rows()), "ingest"), task, state):
                 taker.add(read_part(part))
                 parts.append(part)
             census = taker.census()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipeline.errors import UserError
 from pipeline.ingest.parts import Row, Task, cut, is_whole, part_name, prepare_part
+from pipeline.machine import usable_cores
 from pipeline.sources.base import Refusal
 
 WORKERS_VARIABLE = "CLINFONCE_WORKERS"
@@ -28,7 +29,7 @@ def worker_count() -> int:
     """The cores that this process may use; the environment variable CLINFONCE_WORKERS overrides."""
     named = os.environ.get(WORKERS_VARIABLE)
     if named is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, round(usable_cores()))
     if not named.isdecimal() or int(named) < 1:
         raise UserError(f"{WORKERS_VARIABLE}={named} must be a number of processes: set it to 1 or more")
     return int(named)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import UserError
+from pipeline.escaping import from_spreadsheet
 from pipeline.files import read_json
 from pipeline.schema import CHOSEN, EvaluationMetrics, Layout
 
@@ -89,7 +90,12 @@ class Arm:
     def more_figures(self) -> dict[str, Any]:
         """What `report/metrics.json` keeps beside them; of fewer labels only where they were asked for."""
         top1_at = {fraction: found["top1"] for fraction, found in self.metrics["top1_at"].items()}
-        return {"selection_top1": self.metrics["selection_top1"]} | ({"top1_at": top1_at} if top1_at else {})
+        figures = {
+            "selection_top1": self.metrics["selection_top1"],
+            # With the epochs it is the training's budget, by which experiments compare.
+            "train_images": self.config.get("train_images"),
+        }
+        return figures | ({"top1_at": top1_at} if top1_at else {})
 
     def _of_the_last_clusters(self, key: str) -> float | None:
         """`key` of the clusters the encoder was last trained on."""
@@ -152,6 +158,8 @@ def read_table(path: Path, needed: bool = True, text: tuple[str, ...] = ()) -> p
     table: pd.DataFrame = pd.read_csv(
         path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty_is_missing
     )
+    for column in text:
+        table[column] = table[column].map(from_spreadsheet)
     return table
 
 

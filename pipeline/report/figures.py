@@ -8,10 +8,10 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import offset_copy
 
 from pipeline.report.arms import Arm
-from pipeline.report.svg import COLOURS, HEIGHT, drawing, inline_svg, spread
+from pipeline.report.naming import name_line_ends, name_points, room_around
+from pipeline.report.svg import COLOURS, HEIGHT, drawing, inline_svg
 from pipeline.report.wording import number, percent
 
 MARKS = {"chosen": "o", "instance": "^", "label": "s"}
@@ -22,9 +22,6 @@ AXIS_TITLES: dict[Statistic, str] = {
     "mutual_information_bits": "I(Z;T) in bits",
     "conditional_entropy_bits": "H(Z|T) in bits",
 }
-
-LABEL_GAP = 0.075
-"""Least distance between two labels, as a share of the axes' height."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,8 @@ def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Picture | Non
             axes.plot([x], [100 * y], MARKS[arm.name], color=COLOURS[arm.name], markersize=8)
         axes.set_xlabel(AXIS_TITLES[statistic])
         axes.set_ylabel("linear top-1 in %")
-        _room_around([x for _, x, _ in placed], axes)
-        _name_points(axes, [(arm_title(arm), arm.name, x, 100 * y) for arm, x, y in placed])
+        room_around([x for _, x, _ in placed], axes)
+        name_points(axes, [(arm_title(arm), COLOURS[arm.name], x, 100 * y) for arm, x, y in placed])
         told = "; ".join(f"{arm_title(arm)}: {number(x)} bits, {percent(y)}" for arm, x, y in placed)
         name = statistic.removesuffix("_bits").replace("_", "-")
         title = f"Linear top-1 against {AXIS_TITLES[statistic].removesuffix(' in bits')}"
@@ -131,11 +128,11 @@ def _over_epochs(curve: _Curve, arms: Sequence[Arm]) -> Picture | None:
             epochs, values = known["epoch"].to_list(), known[curve.column].to_list()
             axes.plot(epochs, values, LINES[arm.name], color=COLOURS[arm.name])
             axes.plot(epochs[-1:], values[-1:], MARKS[arm.name], color=COLOURS[arm.name], markersize=6)
-            ends.append((arm_title(arm), arm.name, epochs[-1], values[-1]))
+            ends.append((arm_title(arm), COLOURS[arm.name], epochs[-1], values[-1]))
             told.append(f"{arm_title(arm)}: {number(values[0])} to {number(values[-1])}")
         _epochs(axes)
         axes.set_ylabel(curve.axis)
-        _name_line_ends(axes, ends)
+        name_line_ends(axes, ends)
         svg = inline_svg(figure, curve.column, curve.title, "; ".join(told))
         return Picture(svg, curve.title, curve.caption)
 
@@ -182,11 +179,11 @@ def _lines_over_epochs(
             known = table[table[column].notna()]
             epochs, values = known["epoch"].to_list(), (factor * known[column]).to_list()
             axes.plot(epochs, values, line, color=COLOURS[colour], marker="o", markersize=4)
-            ends.append((label, colour, epochs[-1], values[-1]))
+            ends.append((label, COLOURS[colour], epochs[-1], values[-1]))
         _epochs(axes)
         axes.set_ylabel(unit)
         axes.set_ylim(bottom=0)
-        _name_line_ends(axes, ends)
+        name_line_ends(axes, ends)
         told = "; ".join(f"{label} ends at {number(value)} {unit}" for label, _, _, value in ends)
         return Picture(inline_svg(figure, name, title, told), title, caption)
 
@@ -207,16 +204,16 @@ def landscape(table: pd.DataFrame, chosen: Arm) -> Picture | None:
             named = points.iloc[[-1]] if nested or len(points) == 1 else points
             names = [str(method)] if len(named) == 1 else [f"{setting}" for setting in named["setting"]]
             places = zip(names, named[x_key], named[y_key], strict=True)
-            ends += [(name, "muted", x, y) for name, x, y in places]
+            ends += [(name, COLOURS["muted"], x, y) for name, x, y in places]
         if chosen.mutual_information_bits is not None and chosen.conditional_entropy_bits is not None:
             at = chosen.conditional_entropy_bits, chosen.mutual_information_bits
             axes.plot(*at, MARKS["chosen"], color=COLOURS["chosen"], markersize=9)
             ends = [end for end in ends if end[0] != chosen.method]
-            ends.append((f"{chosen.method} (chosen)", "chosen", *at))
+            ends.append((f"{chosen.method} (chosen)", COLOURS["chosen"], *at))
         axes.set_xlabel("H(Z|T) in bits")
         axes.set_ylabel("I(Z;T) in bits")
-        _room_around(table[x_key].to_list(), axes)
-        _name_points(axes, ends)
+        room_around(table[x_key].to_list(), axes)
+        name_points(axes, ends)
         title = "The clusterings one could choose"
         told = f"{len(table)} clusterings of {table['method'].nunique()} methods"
         caption = "Up: more information on the label. Right: more splitting beyond it. Up and left is good."
@@ -227,43 +224,3 @@ def _epochs(axes: Axes) -> None:
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=False, axis="x")
-
-
-def _room_around(values: Sequence[float], axes: Axes) -> None:
-    """Margins at both sides, so that names beside the points stay inside."""
-    width = max(values) - min(values) or 1.0
-    axes.set_xlim(min(values) - 0.12 * width, max(values) + 0.12 * width)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
-
-
-def _name_points(axes: Axes, labelled: Sequence[tuple[str, str, float, float]]) -> None:
-    """Writes (name, colour, x, y) beside each point, towards the middle, no name over another."""
-    left, right = axes.get_xlim()
-    _write(axes, labelled, [9 if x <= (left + right) / 2 else -9 for _, _, x, _ in labelled])
-
-
-def _name_line_ends(axes: Axes, labelled: Sequence[tuple[str, str, float, float]]) -> None:
-    _write(axes, labelled, [8] * len(labelled))
-
-
-def _write(axes: Axes, labelled: Sequence[tuple[str, str, float, float]], offsets: Sequence[float]) -> None:
-    """Each name `offset` printer's points aside of its point, to the right where that is positive."""
-    low, high = axes.get_ylim()
-    gap = LABEL_GAP * (high - low)
-    heights = spread([y for _, _, _, y in labelled], gap)
-    for (text, colour, x, y), height, offset in zip(labelled, heights, offsets, strict=True):
-        beside = offset_copy(axes.transData, axes.get_figure(root=True), x=offset, y=0, units="points")
-        moved_away = abs(height - y) > gap / 2
-        leader = {"arrowstyle": "-", "color": COLOURS[colour], "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
-        axes.annotate(
-            text,
-            (x, y),
-            xytext=(x, height),
-            textcoords=beside,
-            ha="left" if offset > 0 else "right",
-            va="center",
-            color=COLOURS[colour],
-            arrowprops=leader if moved_away else None,
-            annotation_clip=False,
-        )

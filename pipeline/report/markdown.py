@@ -1,20 +1,13 @@
 """Tables and texts as GitHub-flavoured Markdown in which strangers' strings stay text."""
 
-import re
 from collections.abc import Sequence
 
+from pipeline.escaping import for_markdown
 from pipeline.report.contents import Contents
 from pipeline.report.findings import Finding
 from pipeline.report.tables import Cell, Table
 
-_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
-
-
-def escaped(text: str) -> str:
-    """`text` as one line that Markdown and its HTML show letter by letter."""
-    line = " ".join(text.split())
-    html_safe = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\1", html_safe)
+escaped = for_markdown
 
 
 def table(shown: Table) -> str:

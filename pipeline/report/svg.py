@@ -85,22 +85,3 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> Marku
         f'<svg class="chart" viewBox="{head.group(1)}" role="img" aria-labelledby="{name}-t {name}-d">'
         f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(description)}</desc>{body}'
     )
-
-
-def spread(positions: list[float], gap: float) -> list[float]:
-    """Moves positions on a line until neighbours are `gap` apart, as little and as evenly as it goes."""
-    order = sorted(range(len(positions)), key=positions.__getitem__)
-    groups: list[list[int]] = []
-    centres: list[float] = []
-    for index in order:
-        groups.append([index])
-        centres.append(positions[index])
-        while len(groups) > 1 and centres[-1] - centres[-2] < gap * (len(groups[-1]) + len(groups[-2])) / 2:
-            group = groups[-2] + groups[-1]
-            groups[-2:] = [group]
-            centres[-2:] = [sum(positions[i] for i in group) / len(group)]
-    moved = list(positions)
-    for group, centre in zip(groups, centres, strict=True):
-        for place, index in enumerate(group):
-            moved[index] = centre + gap * (place - (len(group) - 1) / 2)
-    return moved

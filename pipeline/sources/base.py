@@ -23,6 +23,8 @@ class SourceRow:
     attributes: dict[str, str | None] = field(default_factory=dict)
     hierarchy: list[str] = field(default_factory=list)
     """Root to leaf."""
+    where: str = field(default="", compare=False)
+    """Where the row stands in its table, such as a line; empty: its path says it."""
 
 
 @dataclass(frozen=True, slots=True)

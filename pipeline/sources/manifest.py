@@ -2,23 +2,22 @@
 
 import csv
 import json
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice, takewhile
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UserError, listed
-from pipeline.files import users_path
-from pipeline.ingest.params import CONVENTIONAL_COLUMNS, ColumnMap, IngestParams
-from pipeline.sources.base import Refusal, SourceRow, Split
-
-Record = dict[str, Any]
+from pipeline.ingest.params import IngestParams
+from pipeline.sources.base import Refusal, SourceRow
+from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of, text
+from pipeline.sources.inside import Outside, Root
+from pipeline.sources.layout import named_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +29,14 @@ class NotARow:
 
 Numbered = Iterator[tuple[str, Record | NotARow]]
 """Rows, each with the place where it stands."""
-SPLITS: dict[str, Split] = {"train": "train", "test": "test"}
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The column map with every name checked against the manifest's own columns."""
-
-    image: str
-    label: str | None
-    split: str | None
-    hashtags: str | None
-    attributes: list[str]
-    hierarchy: list[str]
 
 
 class ManifestSource:
     """Image paths are relative to the manifest's folder."""
 
-    def __init__(self, manifest: Path, columns: Columns, notes: list[str]) -> None:
+    def __init__(self, manifest: Path, root: Root, columns: Columns, notes: list[str]) -> None:
         self._manifest = manifest
+        self._root = root
         self._columns = columns
         self.attribute_names = columns.attributes
         self.notes = notes
@@ -57,8 +44,7 @@ class ManifestSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         """Reads the manifest's header alone. Raises `UserError` if the file or a column is not there."""
-        assert params.path is not None, "the parameters' own check asks for a path"
-        manifest = users_path(params.path)
+        manifest = named_path(params, "the manifest file")
         if not manifest.is_file():
             what = "is a folder" if manifest.is_dir() else "does not exist"
             raise UserError(
@@ -70,100 +56,24 @@ class ManifestSource:
                 f"the manifest {manifest} (ingest.path) must end in {listed(sorted(READERS))}: rename or "
                 "convert it"
             )
-        columns, notes = _resolve_columns(params.columns, _column_names(manifest), manifest)
-        return cls(manifest, columns, notes)
+        table = Table("the manifest has", f"the manifest {manifest}")
+        columns, notes = resolve_columns(params.columns, _column_names(manifest), table)
+        return cls(manifest, Root(manifest.parent, params), columns, notes)
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
-        seen: set[str] = set()
         for where, record in _records(self._manifest):
-            row = self._row(where, record)
-            if isinstance(row, SourceRow):
-                if row.id in seen:
-                    row = Refusal(where, f"the image {row.id} stands in an earlier row already")
-                else:
-                    seen.add(row.id)
-            yield row
+            yield self._row(where, record)
 
     def _row(self, where: str, record: Record | NotARow) -> SourceRow | Refusal:
-        columns = self._columns
         if isinstance(record, NotARow):
             return Refusal(where, record.reason)
-        path = _text(record.get(columns.image))
+        path = text(record.get(self._columns.image))
         if path is None:
-            return Refusal(where, f"the cell of column {columns.image!r} is empty")
-        split_name = _text(record.get(columns.split)) if columns.split else None
-        if columns.split and split_name not in SPLITS:
-            return Refusal(where, f"the split is {split_name!r}, and must be train or test")
-        return SourceRow(
-            id=path,
-            image=self._manifest.parent / path,
-            path=path,
-            label=_text(record.get(columns.label)) if columns.label else None,
-            split=SPLITS[split_name] if split_name else None,
-            hashtags=split_hashtags(record.get(columns.hashtags)) if columns.hashtags else [],
-            attributes={name: _text(record.get(name)) for name in columns.attributes},
-            # What stands below a gap can't be placed.
-            hierarchy=list(takewhile(bool, (_text(record.get(name)) or "" for name in columns.hierarchy))),
-        )
-
-
-def split_hashtags(cell: Any) -> list[str]:
-    """A cell's hashtags: a list as it is; text is cut at `;`, else, if it starts with `#`, at spaces and
-    commas, else at commas. A tag with spaces is one tag."""
-    if cell is None:
-        return []
-    if isinstance(cell, list):
-        parts = [_text(part) or "" for part in cell]
-    else:
-        text = str(cell).strip()
-        separator = ";" if ";" in text else r"[\s,]+" if text.startswith("#") else ","
-        parts = re.split(separator, text)
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _text(cell: Any) -> str | None:
-    """A cell as text; None for what is empty. 3.0 is "3": tables turn integers with gaps into floats."""
-    if cell is None or cell != cell:
-        return None
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    return str(cell).strip() or None
-
-
-def _resolve_columns(wanted: ColumnMap, present: list[str], manifest: Path) -> tuple[Columns, list[str]]:
-    notes: list[str] = []
-    missing: list[str] = []
-
-    def optional(role: str) -> str | None:
-        name: str | None = getattr(wanted, role)
-        if name is None or name in present:
-            return name
-        if name == CONVENTIONAL_COLUMNS[role]:
-            notes.append(f"the manifest has no column {name!r}: its images have no {role}")
-            return None
-        missing.append(f"{name!r} (ingest.columns.{role})")
-        return None
-
-    if wanted.image not in present:
-        missing.append(f"{wanted.image!r} (ingest.columns.image)")
-    label, split, hashtags = optional("label"), optional("split"), optional("hashtags")
-    for role in ("attributes", "hierarchy"):
-        missing += [f"{n!r} (ingest.columns.{role})" for n in getattr(wanted, role) if n not in present]
-    if missing:
-        raise UserError(
-            f"the manifest {manifest} has no column {' nor '.join(missing)}: name one of its columns, "
-            f"{listed(present)}"
-        )
-    used = {wanted.image, label, split, hashtags, *wanted.hierarchy}
-    attributes = wanted.attributes or [name for name in present if name not in used and not _is_index(name)]
-    return Columns(wanted.image, label, split, hashtags, attributes, wanted.hierarchy), notes
-
-
-def _is_index(name: str) -> bool:
-    """Whether pandas wrote the column to number the rows."""
-    return name == "" or name.startswith(("__index_level_", "Unnamed: "))
+            return Refusal(where, f"the cell of column {self._columns.image!r} is empty")
+        try:
+            return row_of(record, self._columns, where, path, self._root.file(path))
+        except Outside as outside:
+            return Refusal(where, str(outside))
 
 
 def _records(manifest: Path) -> Numbered:
@@ -193,7 +103,7 @@ def _read_delimited(manifest: Path, delimiter: str) -> Numbered:
         reader = csv.DictReader(file, delimiter=delimiter)
         for record in reader:
             # DictReader keeps the cells beyond the header under the key None.
-            whole = None not in record and _is_unicode(record)
+            whole = None not in record and is_unicode(record)
             yield f"{manifest.name} line {reader.line_num}", record if whole else _what_is_wrong(record)
 
 
@@ -214,17 +124,8 @@ def _read_json_lines(manifest: Path) -> Numbered:
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 record = None
-            whole = isinstance(record, dict) and _is_unicode(record)
+            whole = isinstance(record, dict) and is_unicode(record)
             yield f"{manifest.name} line {number}", record if whole else _what_is_wrong(record)
-
-
-def _is_unicode(record: Record) -> bool:
-    """False where bytes that are not UTF-8 were read, or half a character was escaped."""
-    try:
-        json.dumps(record, ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _what_is_wrong(record: object) -> NotARow:
@@ -238,8 +139,7 @@ def _read_parquet(manifest: Path) -> Numbered:
     records = chain.from_iterable(batch.to_pylist() for batch in batches)
     try:
         for number, record in enumerate(records, start=1):
-            whole = _is_unicode(record)
-            yield f"{manifest.name} row {number}", record if whole else _what_is_wrong(record)
+            yield f"{manifest.name} row {number}", record
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"the manifest {manifest} (ingest.path) is damaged: {error}") from None
 

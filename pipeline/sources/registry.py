@@ -4,12 +4,30 @@ from collections.abc import Callable
 
 from pipeline.ingest.params import IngestParams
 from pipeline.sources.base import Source
+from pipeline.sources.clinfonce_tables import ClInfoNceTablesSource
+from pipeline.sources.cub200 import Cub200Source
+from pipeline.sources.folder import FolderSource
+from pipeline.sources.huggingface import HuggingFaceSource
+from pipeline.sources.imagenet import ImageNetSource
 from pipeline.sources.manifest import ManifestSource
 from pipeline.sources.synthetic import SyntheticSource
+from pipeline.sources.torchvision import TorchvisionSource
+from pipeline.sources.ut_zappos50k import UtZappos50kSource
+from pipeline.sources.webdataset import WebDatasetSource
+from pipeline.sources.wider_attribute import WiderAttributeSource
 
 SOURCES: dict[str, Callable[[IngestParams, int], Source]] = {
     "synthetic": SyntheticSource,
     "manifest": ManifestSource.open,
+    "folder": FolderSource.open,
+    "huggingface": HuggingFaceSource.open,
+    "webdataset": WebDatasetSource.open,
+    "torchvision": TorchvisionSource.open,
+    "imagenet": ImageNetSource.open,
+    "cub200": Cub200Source.open,
+    "ut_zappos50k": UtZappos50kSource.open,
+    "wider_attribute": WiderAttributeSource.open,
+    "clinfonce_tables": ClInfoNceTablesSource.open,
 }
 
 

@@ -15,7 +15,13 @@ from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.section import Section
 
-PATHS = ("ingest.path", "evaluate.transfer_from")
+PATHS = (
+    "ingest.path",
+    "ingest.imagenet.classes",
+    "ingest.imagenet.edges",
+    "ingest.clinfonce_tables.images",
+    "evaluate.transfer_from",
+)
 """Parameters that name a file: an experiment runs in a folder of its own, so they must be absolute there."""
 
 Changes = dict[str, Any]

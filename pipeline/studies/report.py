@@ -14,6 +14,7 @@ from rich.console import Console
 from pipeline.compare.ranks import RankCorrelation, rank_correlation
 from pipeline.files import write_atomically, write_text
 from pipeline.report.markdown import escaped
+from pipeline.report.naming import name_points, room_around
 from pipeline.studies.definition import Study, planned, read_study, study_name, tries
 from pipeline.studies.made import Made, chosen_by_search, made_experiments
 
@@ -172,14 +173,13 @@ def draw_plane(_study: Study, lines: Sequence[Line]) -> Figure:
     x = np.array([line.conditional_entropy_bits for line in lines])
     y = np.array([line.mutual_information_bits for line in lines])
     points = axes.scatter(x, y, c=[100 * line.mean for line in lines], s=70, cmap="viridis", zorder=2)
-    for line, at in zip(lines, zip(x, y, strict=True), strict=True):
-        axes.annotate(
-            f"{line.experiment} {100 * line.mean:.1f}", at, (6, 4), textcoords="offset points", fontsize=8
-        )
     axes.set_xlabel("H(Z|T), bits: what the clusters tell apart beyond the labels")
     axes.set_ylabel("I(Z;T), bits: what they know of the labels")
-    axes.margins(0.16)
     axes.grid(alpha=0.3)
+    axes.margins(y=0.2)
+    room_around(x.tolist(), axes)
+    names = [f"{line.experiment} {100 * line.mean:.1f}" for line in lines]
+    name_points(axes, list(zip(names, ["black"] * len(lines), x, y, strict=True)))
     figure.colorbar(points, label="linear top-1, %")
     return figure
 

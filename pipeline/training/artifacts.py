@@ -14,11 +14,17 @@ from torch import Tensor
 
 from pipeline.encoders import Encoder
 from pipeline.files import replaced_directory, write_csv, write_json, write_text
-from pipeline.schema import HISTORY_COLUMNS, TIMING_COLUMNS, TRAJECTORY_COLUMNS
+from pipeline.schema import (
+    ENCODER_CONFIG,
+    ENCODER_WEIGHTS,
+    HISTORY_COLUMNS,
+    MODEL_CARD,
+    TIMING_COLUMNS,
+    TRAJECTORY_COLUMNS,
+    IngestSummary,
+)
+from pipeline.training.card import model_card
 from pipeline.training.loop import Progress
-
-WEIGHTS = "encoder.safetensors"
-CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ def write_artifacts(
     encoder: Encoder,
     config: EncoderConfig,
     provenance: dict[str, Any],
+    summary: IngestSummary,
     progress: Progress,
     ids: list[str],
     reclusterings: dict[str, Tensor],
@@ -45,10 +52,12 @@ def write_artifacts(
     """Replaces `folder` by the finished training's outputs, all at once."""
     with replaced_directory(folder) as fresh:
         weights = {name: tensor.cpu().contiguous() for name, tensor in encoder.backbone.state_dict().items()}
-        save_file(weights, fresh / WEIGHTS)
+        save_file(weights, fresh / ENCODER_WEIGHTS)
         versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
-        write_json(fresh / CONFIG, vars(config) | provenance | versions)
-        write_text(fresh / "README.md", _model_card(config, provenance))
+        told = vars(config) | provenance | versions
+        write_json(fresh / ENCODER_CONFIG, told)
+        parameters = sum(weight.numel() for weight in encoder.parameters())
+        write_text(fresh / MODEL_CARD, model_card(told, summary, parameters))
         write_csv(fresh / "history.csv", HISTORY_COLUMNS, progress.history)
         write_csv(fresh / "timing.csv", TIMING_COLUMNS, progress.timing)
         if reclusterings:
@@ -63,36 +72,3 @@ def _reclusterings_table(ids: list[str], reclusterings: dict[str, Tensor]) -> pa
     }
     last = next(reversed(columns.values()))
     return pa.table({"id": pa.array(ids, pa.string()), "cluster": last, **columns})
-
-
-def _model_card(config: EncoderConfig, provenance: dict[str, Any]) -> str:
-    stem = (
-        ""
-        if config.stem_stride == 4
-        else "width = encoder.conv1.out_channels\n"
-        f"encoder.conv1 = torch.nn.Conv2d(3, width, 3, {config.stem_stride}, 1, bias=False)\n"
-        "encoder.maxpool = torch.nn.Identity()\n"
-    )
-    return f"""---
-library_name: torchvision
-tags: [image-feature-extraction, self-supervised-learning, clinfonce]
----
-# {config.encoder}, pretrained by `{provenance["pretrain"]["objective"]}` (arm {provenance["arm"]})
-
-Gives {config.feature_dim} features an image of {config.image_size} x {config.image_size} pixels.
-
-```python
-import torch, torchvision
-from safetensors.torch import load_file
-
-encoder = torchvision.models.{config.encoder}(weights=None)
-encoder.fc = torch.nn.Identity()
-{stem}encoder.load_state_dict(load_file("encoder.safetensors"))
-encoder.eval()
-```
-
-Input: RGB, 0-1, normalised with mean {config.mean} and deviation {config.deviation}.
-
-Trained for {provenance["epochs"]} epochs on {provenance["train_images"]:,} images; all choices stand in
-`config.json`, the loss of each epoch in `history.csv`.
-"""

@@ -1,7 +1,6 @@
 """How train images reach the training step: from the device's memory, the host's, or the shards."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from pipeline.errors import UserError
+from pipeline.machine import available_memory
 from pipeline.ranks import ALONE, Ranks
 from pipeline.store import load_pixels, read_outline
 from pipeline.training.feeds.ahead import Batches
@@ -64,8 +64,7 @@ def choose_feed(
     outline = read_outline(images, split)
     rows = range(len(outline.ids)) if positions is None else positions
     pixel_bytes = len(rows) * outline.image_bytes
-    fitting = _fitting_kind(pixel_bytes, device, ranks, host_memory_bytes, device_memory_bytes)
-    match _named_kind() or KINDS[ranks.highest(KINDS.index(fitting))]:
+    match feed_kind(pixel_bytes, device, ranks, host_memory_bytes, device_memory_bytes):
         case "streamed":
             return StreamedFeed(images, split, positions, device)
         case "sharded":
@@ -79,16 +78,19 @@ def choose_feed(
             return ResidentFeed(load_pixels(images, split, rows), device)
 
 
-def available_host_memory() -> int:
-    """Bytes that can be taken without swapping; where the system does not tell, all that there are."""
-    try:
-        # Unlike sysconf's free pages this counts the file cache, which gives way.
-        told = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    except OSError:
-        told = None
-    if told is not None:
-        return int(told[1]) * 1024
-    return int(os.sysconf("SC_PHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
+def feed_kind(
+    pixel_bytes: int,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+    host_memory_bytes: int | None = None,
+    device_memory_bytes: int | None = None,
+) -> str:
+    """One of `KINDS`: what `choose_feed` takes for images of so many bytes."""
+    named = _named_kind()
+    if named is not None:
+        return named
+    fitting = _fitting_kind(pixel_bytes, device, ranks, host_memory_bytes, device_memory_bytes)
+    return KINDS[ranks.highest(KINDS.index(fitting))]
 
 
 def _named_kind() -> str | None:
@@ -106,7 +108,7 @@ def _fitting_kind(
     device_memory: int | None,
 ) -> str:
     if host_memory is None:
-        host_memory = available_host_memory() // ranks.beside
+        host_memory = available_memory() // ranks.beside
     if device_memory is None:
         device_memory = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host_memory
     in_both = min(host_memory, device_memory)

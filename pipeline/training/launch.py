@@ -28,7 +28,7 @@ def start_processes() -> None:
     """
     if _launched():
         return
-    processes = _wanted_processes()
+    processes = wanted_processes()
     if processes > 1:
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         os.execv(sys.executable, [sys.executable, *torchrun, *sys.argv])  # noqa: S606 - our own command line
@@ -62,7 +62,7 @@ def _launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1"))) > 1
 
 
-def _wanted_processes() -> int:
+def wanted_processes() -> int:
     named = os.environ.get(PROCESSES_VARIABLE)
     if named is None:
         return 1 if os.environ.get(DEVICE_VARIABLE) else torch.cuda.device_count()

@@ -1,38 +1,30 @@
 """Stage 3: pixels and clusters -> an encoder. Labels are never read here."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TypeVar
 
 import numpy as np
 import torch
 
 from pipeline.augment import Normalizer
 from pipeline.clustering.assignments import Assignments, read_assignments
-from pipeline.clustering.attributes import attribute_vectors
-from pipeline.clustering.base import TrainImages
 from pipeline.devices import compute_dtype, device_name
-from pipeline.encoders import build_encoder, resolved_stem_stride
+from pipeline.encoders import resolved_stem_stride
 from pipeline.errors import UserError
 from pipeline.files import read_json, state_root
-from pipeline.objectives.base import Known
 from pipeline.objectives.registry import OBJECTIVES
-from pipeline.randomness import derived_seed
 from pipeline.ranks import Ranks
 from pipeline.schema import CHOSEN, Layout
 from pipeline.shards import read_columns, shard_paths
 from pipeline.training.artifacts import EncoderConfig, write_artifacts
+from pipeline.training.build import Clustered, attributes_of, build_trainer
 from pipeline.training.feed import Feed, choose_feed
 from pipeline.training.launch import joined_ranks, start_processes
 from pipeline.training.loop import Trainer
 from pipeline.training.memory import kept_memory
-from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
 from pipeline.training.signals import StopRequest, end_with_dvc
 from pipeline.training.state import StateFolder, fingerprint
 from pipeline.training.trackers import Trackers, tracker_names
-
-Built = TypeVar("Built")
 
 
 def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layout: Layout) -> None:
@@ -72,7 +64,9 @@ def train(
         open_things.enter_context(kept_memory())
         trackers = Trackers(tracker_names() if ranks.first else [], state_root() / "live" / name)
         open_things.callback(trackers.close)
-        feed = choose_feed(layout.images, "train", _assigned(assignments, arm, layout), device, ranks=ranks)
+        feed = choose_feed(
+            layout.images, "train", assigned_positions(assignments, arm, layout), device, ranks=ranks
+        )
         trainer, config = _build(params, arm, image_size, seed, layout, device, ranks, feed, assignments)
         trainer.run(states, stop, trackers)
         if not ranks.first:
@@ -88,6 +82,7 @@ def train(
             trainer.network.encoder,
             config,
             provenance,
+            read_json(layout.ingest_summary),
             trainer.progress,
             feed.ids,
             trainer.reclusterings,
@@ -95,7 +90,7 @@ def train(
         states.discard()
 
 
-def _assigned(assignments: Assignments, arm: str, layout: Layout) -> list[int] | None:
+def assigned_positions(assignments: Assignments, arm: str, layout: Layout) -> list[int] | None:
     """Where the images that have a cluster stand; `cluster.missing=drop` leaves some without. None: all."""
     ids = read_columns(layout.images, "train", ["id"]).column("id").to_pylist()
     if assignments.ids == ids:
@@ -123,53 +118,26 @@ def _build(
     if len(feed) < 2:
         raise UserError(f"pretraining needs at least 2 train images, and {layout.images} has {len(feed)}")
     summary = read_json(layout.ingest_summary)
-    stem_stride = resolved_stem_stride(params.stem_stride, image_size)
-    encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))
     kind = OBJECTIVES[params.objective]
-    attributes_NA = _attributes(params, layout, feed.ids) if kind.needs_attributes else None
-    known = Known(
-        clusters=max(int(assignments.clusters_N.max()) + 1, (assignments.recluster or {}).get("clusters", 0)),
-        attributes=0 if attributes_NA is None else attributes_NA.shape[1],
-    )
-    objective = _with_seed(
-        derived_seed(seed, "objective"), lambda: kind.build(encoder.feature_dim, params, known)
-    )
-    trainer = Trainer(
-        Network(encoder, objective),
-        feed,
-        torch.from_numpy(np.array(assignments.clusters_N)),
-        attributes_NA,
-        Normalizer(summary["mean"], summary["deviation"], device),
+    trainer = build_trainer(
         params,
+        feed,
+        Clustered(torch.from_numpy(np.array(assignments.clusters_N)), assignments.recluster),
+        attributes_of(params, layout.images, feed.ids) if kind.needs_attributes else None,
+        Normalizer(summary["mean"], summary["deviation"], device),
         image_size=image_size,
-        recluster_settings=assignments.recluster,
         seed=seed,
-        dtype=compute_dtype(params.precision, device),
         device=device,
         ranks=ranks,
         title=f"pretrain {arm}",
     )
+    stem_stride = resolved_stem_stride(params.stem_stride, image_size)
     config = EncoderConfig(
-        params.encoder, stem_stride, encoder.feature_dim, image_size, summary["mean"], summary["deviation"]
+        params.encoder,
+        stem_stride,
+        trainer.network.encoder.feature_dim,
+        image_size,
+        summary["mean"],
+        summary["deviation"],
     )
     return trainer, config
-
-
-def _attributes(params: PretrainParams, layout: Layout, ids: list[str]) -> torch.Tensor:
-    """(N, A) int8 of the images `ids`: see `attribute_vectors`. Raises `UserError` where there is none."""
-    train = TrainImages(layout.images)
-    names, vectors_NA = attribute_vectors(train)
-    if not names:
-        raise UserError(
-            f"pretrain.objective={params.objective} learns from attributes, and the data has none that "
-            "differs between images: name columns in ingest.columns.attributes or choose another objective"
-        )
-    row_of = {image: row for row, image in enumerate(train.ids.to_pylist())}
-    return torch.from_numpy(vectors_NA[[row_of[image] for image in ids]])
-
-
-def _with_seed(seed: int, build: Callable[[], Built]) -> Built:
-    """torch's layers draw their weights from a global generator; it is lent to them and put back."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build()

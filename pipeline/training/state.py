@@ -8,7 +8,6 @@ In the folder: `lock`, the newest state `state.pt`, the one before it `state-bef
 changes once it is made, `kept-<name>.pt`. Each file ends with a checksum of itself.
 """
 
-import fcntl
 import hashlib
 import io
 import json
@@ -28,6 +27,7 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.files import sha256_of_file, write_atomically
+from pipeline.locks import held_alone
 
 State = dict[str, Any]
 SHARE_VARIABLE = "CLINFONCE_SAVING_SHARE"
@@ -59,27 +59,12 @@ class StateFolder:
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[float] | None = None
         self._saved_at, self._seconds = -math.inf, 0.0
-        self._share = _saving_share()
+        self._share = saving_share()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the folder. Raises `UserError` that names the holder if another process does.
-
-        The lock is the kernel's: it ends with its process, however that ends.
-        """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise UserError(
-                    f"process {lock.read().strip() or 'unknown'} is training this already (state in "
-                    f"{self._folder}): wait for it, or end it"
-                ) from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+        """Holds the folder. Raises `UserError` that names the holder if another process does."""
+        with held_alone(self._folder / "lock", "training this"):
             try:
                 yield
             finally:
@@ -151,7 +136,7 @@ class StateFolder:
         return time.monotonic() - started
 
 
-def _saving_share() -> float:
+def saving_share() -> float:
     named = os.environ.get(SHARE_VARIABLE, "0.02")
     try:
         share = float(named)

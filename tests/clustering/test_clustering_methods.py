@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.clustering.attributes import attribute_vectors
 from pipeline.clustering.base import UNKNOWN, Clusters, TrainImages, clusters_of_sets
 from pipeline.clustering.hashtags import normalized_hashtags
 from pipeline.clustering.joint import binary_entropy_bits, informative, present_of, ranked_by_entropy
@@ -117,6 +118,33 @@ def test_identifiers_are_no_measurements(fit: Fit) -> None:
 def test_by_default_as_many_values_are_joined_as_there_are(fit: Fit) -> None:
     pairs = list(zip(COLOURS, SIZES, strict=True))
     assert same_partition(fit("attributes").labels_N, pairs)
+
+
+@pytest.mark.parametrize(("yes", "no"), [("yes", "no"), ("true", "false"), ("1", "0"), ("1", "-1")])
+def test_of_yes_and_no_only_yes_counts(fit: Fit, yes: str, no: str) -> None:
+    """A binary attribute is one attribute, and not two of the same entropy."""
+    wings = [yes if n % 2 else no for n in range(24)]
+    tail = [yes if n % 3 else "" if n % 2 else no for n in range(24)]
+    own = {"colour": ["red"] * 24, "size": ["small"] * 24}
+    clusters = fit("attributes", {"attributes": {"top": 2}}, wings=wings, tail=tail, **own)
+    assert clusters.notes == [f"joined wings={yes}, tail={yes}"]
+    # What is not known of an image does not hold of it, as in the papers.
+    pairs = [(wing, cell == yes) for wing, cell in zip(wings, tail, strict=True)]
+    assert same_partition(clusters.labels_N, pairs)
+    # Of whole columns no, yes and unknown are three values.
+    columns = {"attributes": {"columns": ["tail"]}}
+    assert same_partition(fit("attributes", columns, wings=wings, tail=tail, **own).labels_N, tail)
+    sentence = "cluster.attributes.top=3 is more than the 2 values"
+    with pytest.raises(UserError, match=sentence):
+        fit("attributes", {"attributes": {"top": 3}}, wings=wings, tail=tail, **own)
+
+
+def test_binary_attributes_as_vectors(fit: Fit, tmp_path: Path) -> None:
+    tail = ["yes" if n % 3 else "" if n % 2 else "no" for n in range(24)]
+    fit("instance", tail=tail, colour=["red"] * 24, size=["small"] * 24)
+    names, vectors_NA = attribute_vectors(TrainImages(tmp_path / "images"))
+    assert names == ["tail=yes"]
+    assert vectors_NA[:, 0].tolist() == [{"yes": 1, "no": 0, "": -1}[cell] for cell in tail]
 
 
 def test_a_missing_value_is_a_value_among_others(fit: Fit) -> None:

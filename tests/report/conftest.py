@@ -160,6 +160,7 @@ class FakeData:
             "encoder": "resnet18",
             "device": "cpu",
             "precision": "float32",
+            "train_images": self.train_images,
             "versions": {"torch": "2.15.0"},
         }
         (layout.encoder(arm) / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -137,13 +137,15 @@ def test_metrics_and_points_hold_the_figures_of_the_stages(fake_data, tmp_path):
         "top5": 0.95,
         "knn_top1": 0.6,
         "selection_top1": 0.55,
+        "train_images": 240,
     }
     assert metrics["gap_closed"] == pytest.approx(0.06 / 0.08)
     with (layout.report / "points.csv").open() as file:
         points = list(csv.DictReader(file))
     for row in points:
         told = metrics[row.pop("arm")]
-        del told["selection_top1"]  # it chooses settings, and is no point of a picture
+        # The one chooses settings, the other tells the budget: no points of a picture.
+        del told["selection_top1"], told["train_images"]
         assert {key: str(value) for key, value in told.items()} == row
 
 
@@ -163,7 +165,7 @@ def test_without_labels_figures_are_null(fake_data, tmp_path):
     layout = built(fake_data(labelled=False), tmp_path)
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert metrics["gap_closed"] is None
-    assert metrics["chosen"] == {"method": "attributes", "clusters": 6} | dict.fromkeys(
+    assert metrics["chosen"] == {"method": "attributes", "clusters": 6, "train_images": 240} | dict.fromkeys(
         ["mutual_information_bits", "conditional_entropy_bits", "top1", "top5", "knn_top1", "selection_top1"]
     )
     page = page_of(layout)

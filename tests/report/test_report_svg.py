@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.svg import COLOURS, drawing, inline_svg, spread
+from pipeline.report.naming import spread
+from pipeline.report.svg import COLOURS, drawing, inline_svg
 
 
 def picture(name: str = "one", text: str = "plain", title: str = "A title") -> str:

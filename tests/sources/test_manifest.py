@@ -12,7 +12,10 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
 from pipeline.sources.base import Refusal, SourceRow
-from pipeline.sources.manifest import ManifestSource, split_hashtags
+from pipeline.sources.checked import checked
+from pipeline.sources.columns import split_hashtags
+from pipeline.sources.manifest import ManifestSource
+from support import png
 
 RECORDS: list[dict[str, Any]] = [
     {"image": "a.png", "label": "x", "split": "train", "hashtags": ["#Red", "sea side"], "year": 2010.0},
@@ -81,7 +84,9 @@ def test_rows_that_are_refused(tmp_path: Path) -> None:
     path.write_text(
         "image,label,split\na.png,x,train\n,x,train\na.png,y,test\nb.png,x,val\nc.png,x,test,more\n"
     )
-    reasons = [(row.where, row.reason) for row in open_manifest(path).rows() if isinstance(row, Refusal)]
+    reasons = [
+        (row.where, row.reason) for row in checked(open_manifest(path).rows()) if isinstance(row, Refusal)
+    ]
     assert reasons == [
         ("m.csv line 3", "the cell of column 'image' is empty"),
         ("m.csv line 4", "the image a.png stands in an earlier row already"),
@@ -158,6 +163,27 @@ def test_manifests_that_are_none(tmp_path: Path, name: str, content: bytes | Non
 def test_a_folder_is_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is a folder: set ingest\.path"):
         open_manifest(tmp_path)
+
+
+def test_a_manifest_needs_a_path() -> None:
+    with pytest.raises(UserError, match=r"^ingest.source=manifest needs ingest.path: set it to the manif"):
+        ManifestSource.open(IngestParams(source="manifest"), 0)
+
+
+@pytest.mark.parametrize("outside", ["../secret.png", "images/../../secret.png", "{absolute}", "link.png"])
+def test_paths_out_of_the_folder_are_refused_unless_allowed(tmp_path: Path, outside: str) -> None:
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    (tmp_path / "secret.png").write_bytes(png(0))
+    (folder / "link.png").symlink_to("../secret.png")
+    path = folder / "m.csv"
+    path.write_text("image\n" + outside.format(absolute=tmp_path / "secret.png") + "\n")
+    (refused,) = open_manifest(path).rows()
+    assert isinstance(refused, Refusal)
+    assert refused.reason.endswith(", which ingest.outside_paths=true would allow")
+    params = {"source": "manifest", "path": str(path), "outside_paths": True}
+    (row,) = ManifestSource.open(IngestParams.model_validate(params), 0).rows()
+    assert isinstance(row, SourceRow)
 
 
 def test_the_shared_catalogue_is_read(shared_data: Path) -> None:

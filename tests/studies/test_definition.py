@@ -44,6 +44,14 @@ def test_every_experiment_is_planned_with_every_seed(tmp_path: Path) -> None:
     }
 
 
+def test_every_path_is_absolute_in_the_folder_of_an_experiment(tmp_path: Path) -> None:
+    names = ["ingest.imagenet.classes", "ingest.imagenet.edges", "ingest.clinfonce_tables.images"]
+    base = f"base: {{{', '.join(f'{name}: here/x' for name in names)}, "
+    study = read_study(written(tmp_path, STUDY.replace("base: {", base)))
+    for one in planned(study, "which", tmp_path):
+        assert [one.changes[name] for name in names] == [str(tmp_path / "here/x")] * 3
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [

@@ -1,6 +1,5 @@
 """Every feed yields what indexing the decoded tensor yields, and the streamed one holds little of it."""
 
-import os
 import threading
 import time
 from collections import Counter
@@ -22,15 +21,14 @@ from pipeline.errors import UserError
 from pipeline.ranks import ALONE, Ranks
 from pipeline.schema import images_schema
 from pipeline.store import PixelStore, load_pixels
-from pipeline.training import feed as feed_module
-from pipeline.training.feed import Feed, available_host_memory, choose_feed
+from pipeline.training.feed import Feed, choose_feed
 from pipeline.training.feeds import streamed
 from pipeline.training.feeds.ahead import AHEAD, made_ahead
 from pipeline.training.feeds.memory import HostFeed, ResidentFeed
 from pipeline.training.feeds.sharded import ShardedFeed
 from pipeline.training.feeds.streamed import GroupReader, RowGroups, StreamedFeed, moving_shuffle, plan_steps
 from processes import in_ranks
-from support import png
+from support import blank_out_all_but, png
 
 CPU = torch.device("cpu")
 DEVICES = [CPU] + [torch.device("cuda")] * torch.cuda.is_available()
@@ -406,18 +404,6 @@ def test_a_feed_that_is_none_is_refused(images: Path, monkeypatch: pytest.Monkey
         choose_feed(images, "train", None, CPU)
 
 
-def test_the_machine_tells_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    every = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < available_host_memory() <= every
-
-    class Nowhere:
-        def __init__(self, *_: str) -> None:
-            raise FileNotFoundError
-
-    monkeypatch.setattr(feed_module, "Path", Nowhere)
-    assert available_host_memory() == every
-
-
 @pytest.mark.parametrize("named", ["resident", "sharded", "host", "streamed"])
 def test_labels_are_not_read(tmp_path: Path, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     images = write_split(tmp_path, SHARDS)
@@ -432,15 +418,3 @@ def test_labels_are_not_read(tmp_path: Path, named: str, monkeypatch: pytest.Mon
     feed = choose_feed(images, "train", None, CPU)
     ((canvas_BCHW, _),) = feed.batches([torch.arange(ROWS)])
     assert torch.equal(canvas_BCHW, expected.canvas_NCHW)
-
-
-def blank_out_all_but(kept: set[str], shard: Path) -> None:
-    """Overwrites the other columns' pages, so that no reader can decode them."""
-    footer, content = pq.read_metadata(shard), bytearray(shard.read_bytes())
-    for group in range(footer.num_row_groups):
-        for index in range(footer.num_columns):
-            column = footer.row_group(group).column(index)
-            if column.path_in_schema.split(".")[0] not in kept:
-                start = column.dictionary_page_offset or column.data_page_offset
-                content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
-    shard.write_bytes(content)

@@ -14,6 +14,7 @@ from pipeline.errors import UserError
 from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.schema import Layout
+from pipeline.training import build
 from pipeline.training import run as training
 from pipeline.training.loop import Trainer
 from pipeline.training.params import PretrainParams
@@ -103,7 +104,7 @@ def test_the_encoder_learns_in_parts_too(layout: Layout, objective: str) -> None
 def test_missing_attributes_are_told_before_anything_is_trained(
     layout: Layout, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "attribute_vectors", lambda _train: ([], None))
+    monkeypatch.setattr(build, "attribute_vectors", lambda _train: ([], None))
     with pytest.raises(
         UserError, match=rf"pretrain.objective={objective} learns from attributes, and the data has none"
     ):
@@ -112,7 +113,7 @@ def test_missing_attributes_are_told_before_anything_is_trained(
 
 def test_only_who_needs_attributes_reads_them(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    real = training.attribute_vectors
+    real = build.attribute_vectors
 
     def spy(images: Any) -> Any:
         asked.append("attributes")
@@ -120,7 +121,7 @@ def test_only_who_needs_attributes_reads_them(layout: Layout, monkeypatch: pytes
         monkeypatch.setattr(type(images), "labels", property(lambda _self: pytest.fail("reads labels")))
         return real(images)
 
-    monkeypatch.setattr(training, "attribute_vectors", spy)
+    monkeypatch.setattr(build, "attribute_vectors", spy)
     train(layout, "cl_infonce", epochs=1)
     assert not asked
     train(layout, "cmc", epochs=1)

@@ -6,22 +6,25 @@ from pathlib import Path
 from pipeline.errors import UserError, listed
 
 
-def paths_from_root(file: Path, leaves: Iterable[str], several_parents: str) -> dict[str, list[str]]:
+def paths_from_root(
+    file: Path, leaves: Iterable[str], several_parents: str, parameter: str
+) -> dict[str, list[str]]:
     """The path from its root down to each leaf; a leaf that the file does not name is its own root.
 
     A line holds a child and its parent, with a comma, a tab or spaces between; a header `child,parent` is
-    passed over. Raises `UserError` for a line that is none, a circle, or a child with several parents
-    unless `several_parents` is "first".
+    passed over. Raises `UserError`, which names the file by its `parameter`, for a line that is none, a
+    circle, or a child with several parents unless `several_parents` is "first".
     """
-    parent_of = _read(file, several_parents)
-    return {leaf: _climb(leaf, parent_of, file) for leaf in leaves}
+    named = f"{file} ({parameter})"
+    parent_of = _read(file, several_parents, named)
+    return {leaf: _climb(leaf, parent_of, named) for leaf in leaves}
 
 
-def _read(file: Path, several_parents: str) -> dict[str, str]:
+def _read(file: Path, several_parents: str, named: str) -> dict[str, str]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} (cluster.hierarchy.edges) can't be read as text: {error}") from None
+        raise UserError(f"{named} can't be read as text: {error}") from None
     parent_of: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         cells = _cells(line)
@@ -29,13 +32,12 @@ def _read(file: Path, several_parents: str) -> dict[str, str]:
             continue
         if len(cells) != 2:
             raise UserError(
-                f"{file} line {number} (cluster.hierarchy.edges) must hold a child and its parent, and holds "
-                f"{line.strip()!r}"
+                f"{named} must hold a child and its parent in line {number}, and holds {line.strip()!r}"
             )
         child, parent = cells
         if parent_of.setdefault(child, parent) != parent and several_parents == "refuse":
             raise UserError(
-                f"{file} (cluster.hierarchy.edges) gives {child} the parents {parent_of[child]} and "
+                f"{named} gives {child} the parents {parent_of[child]} and "
                 f"{parent}: mend it or set cluster.hierarchy.several_parents=first"
             )
     return parent_of
@@ -47,10 +49,10 @@ def _cells(line: str) -> list[str]:
     return [cell for part in line.split(separator) if (cell := part.strip())]
 
 
-def _climb(leaf: str, parent_of: dict[str, str], file: Path) -> list[str]:
+def _climb(leaf: str, parent_of: dict[str, str], named: str) -> list[str]:
     path = [leaf]
     while (parent := parent_of.get(path[-1])) is not None:
         if parent in path:
-            raise UserError(f"{file} (cluster.hierarchy.edges) goes in a circle: {listed([*path, parent])}")
+            raise UserError(f"{named} goes in a circle: {listed([*path, parent])}")
         path.append(parent)
     return path[::-1]

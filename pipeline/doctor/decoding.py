@@ -1,0 +1,138 @@
+"""Which images can be read here, and how fast."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from PIL import Image, features
+
+from pipeline.doctor.checks import Check, Situation, duration, fail, ok, warn
+from pipeline.errors import UserError
+from pipeline.ingest.images import FORMATS as INGESTED
+from pipeline.ingest.images import ImageRefused, prepare_image
+from pipeline.ingest.params import IngestParams
+from pipeline.machine import usable_cores
+from pipeline.report.wording import plural
+from pipeline.shards import shard_paths
+from pipeline.sources.base import SourceRow
+from pipeline.sources.registry import open_source
+from pipeline.store import decode_middle, read_outline
+
+FORMATS = {
+    "jpg": "JPEG",
+    "zlib": "PNG",
+    "webp": "WebP",
+    "libtiff": "TIFF",
+}
+"""By Pillow's name of the library that reads them; BMP, GIF and others need none."""
+NEEDED = ("jpg", "zlib")
+"""What ingest writes."""
+LOOKED_AT = 2_000
+"""Rows of the source whose files' endings are counted."""
+DECODED = 512
+SECONDS = 3.0
+
+
+def look(situation: Situation) -> list[Check]:
+    return [_formats(), *_source(situation), _rate(situation)]
+
+
+def _formats() -> Check:
+    there = {name: title for name, title in FORMATS.items() if features.check(name)}
+    found = f"Pillow reads {', '.join([*there.values(), 'BMP', 'GIF'])}"
+    missing = [title for name, title in FORMATS.items() if name not in there]
+    if any(name not in there for name in NEEDED):
+        return fail("formats", f"{found}, not {', '.join(missing)}", "install Pillow's own wheel: `uv sync`.")
+    return ok("formats", f"{found}, not {', '.join(missing)}" if missing else found)
+
+
+def _source(situation: Situation) -> list[Check]:
+    """Whether the source opens, and whether its files end in what ingest reads."""
+    if situation.params is None or situation.params.ingest.source == "synthetic":
+        return []
+    try:
+        rows = list(_rows(situation.params.ingest, situation.params.seed, LOOKED_AT))
+    except UserError as error:
+        return [fail("source", str(error), "mend it, or no stage can begin.")]
+    readable = {ending for ending, name in Image.registered_extensions().items() if name in INGESTED}
+    endings = Counter(Path(row.path).suffix.lower() for row in rows if isinstance(row.image, Path))
+    unread = {ending: count for ending, count in endings.items() if ending and ending not in readable}
+    read = f"{len(rows):,} of the first rows have an image"
+    if unread:
+        found = ", ".join(f"{count:,} end in {ending}" for ending, count in unread.items())
+        cure = "convert these files to JPEG or PNG, or ingest refuses them."
+        return [warn("source", f"{read}; {found}, which ingest does not read", cure)]
+    absent = [row.path for row in rows[:DECODED] if isinstance(row.image, Path) and not row.image.exists()]
+    if absent:
+        found = (
+            f"{len(absent):,} of the first {min(len(rows), DECODED):,} files are not there, first {absent[0]}"
+        )
+        return [warn("source", found, "paths are relative to the manifest: move it beside its images.")]
+    return [ok("source", f"{read}, all of kinds that ingest reads")]
+
+
+def _rate(situation: Situation) -> Check:
+    """Of the images as ingest left them; before ingest of the source's."""
+    what = "decoding"
+    if situation.ingested:
+        outline = read_outline(situation.layout.images, "train")
+        encoded = _encoded(situation.layout.images)
+        sizes_N2 = outline.sizes_N2[: len(encoded)]
+        rate = _measured(len(encoded), lambda place: decode_middle(encoded[place], sizes_N2[place]))
+        all_of_train = duration(len(outline.ids) / rate)
+        found = f"{rate:,.0f} ingested images a second by {plural(_threads(), 'thread')}"
+        return ok(what, f"{found}: {all_of_train} for all of train")
+    if situation.params is None:
+        return ok(what, "not measured, as params.yaml does not say which images")
+    try:
+        rows = list(_rows(situation.params.ingest, situation.params.seed, DECODED))
+    except UserError as error:
+        return fail(what, str(error), "mend it, or no stage can begin.")
+    size, refused = situation.params.ingest.image_size, Counter[str]()
+
+    def prepare(place: int) -> None:
+        try:
+            prepare_image(rows[place].image, size)
+        except ImageRefused as why:
+            refused[str(why)] += 1
+
+    rate = _measured(len(rows), prepare)
+    by = plural(_threads(), "thread")
+    found = f"{rate:,.0f} images a second of the source's by {by}, resized to {size} pixels"
+    if refused:
+        reason, count = refused.most_common(1)[0]
+        cure = f"look at them: ingest stops above {situation.params.ingest.max_reject_fraction:.0%} refused."
+        return warn(what, f"{found}; {refused.total()} of {len(rows)} refused, {count} as: {reason}", cure)
+    return ok(what, found)
+
+
+def _rows(params: IngestParams, seed: int, count: int) -> Iterator[SourceRow]:
+    source = open_source(params, seed)
+    yield from (row for row in islice(source.rows(), count) if isinstance(row, SourceRow))
+
+
+def _encoded(images: Path) -> list[bytes]:
+    with pq.ParquetFile(shard_paths(images, "train")[0]) as file:
+        batch = next(file.iter_batches(DECODED, columns=["image"]))
+    found: list[bytes] = batch.column("image").field("bytes").to_pylist()
+    return found
+
+
+def _measured(count: int, work: Callable[[int], object]) -> float:
+    """Calls a second of `work`, with places below `count`, by all threads for at most `SECONDS`."""
+    done, started = 0, time.perf_counter()
+    with ThreadPoolExecutor(_threads()) as threads:
+        while done < count and time.perf_counter() - started < SECONDS:
+            several = range(done, min(count, done + 8 * _threads()))
+            for _ in threads.map(work, several):
+                pass
+            done = several.stop
+    return done / (time.perf_counter() - started)
+
+
+def _threads() -> int:
+    return max(1, int(usable_cores()))

@@ -1,0 +1,84 @@
+"""Whether the disks hold what a run writes: its outputs, DVC's cache of them, and states of trainings."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from dvc.config import Config, ConfigError
+
+from pipeline.doctor.checks import Check, Situation, fail, ok, size, warn
+from pipeline.encoders import build_encoder, resolved_stem_stride
+from pipeline.files import state_root
+
+SPARE_BYTES = 500 * 10**6
+"""Beside what is known to be written: reports, tables, DVC's own files."""
+STATE_COPIES = 2
+"""The newest state, and the one before it; each holds the weights and what the optimiser keeps of them."""
+OPTIMIZER_COPIES = {"adamw": 2, "sgd": 1, "lars": 1}
+
+
+def look(situation: Situation) -> list[Check]:
+    written = _encoder_bytes(situation)
+    cache, data = cache_folder(situation.root), situation.layout.root
+    needed: dict[str, tuple[Path, int]] = {
+        "data": (data, len(situation.arms) * written),
+        "DVC's cache": (cache, len(situation.arms) * written),
+        "states of trainings": (state_root(), _state_bytes(situation, written)),
+    }
+    # What lies on one disk needs its room together.
+    together: dict[int, int] = {}
+    for path, count in needed.values():
+        disk = _existing(path).stat().st_dev
+        together[disk] = together.get(disk, 0) + count
+    checks = [
+        _room(what, path, count, together[_existing(path).stat().st_dev])
+        for what, (path, count) in needed.items()
+    ]
+    if _existing(data).stat().st_dev != _existing(cache).stat().st_dev:
+        checks.append(ok("links", "data and cache are on two disks: DVC links by name, or copies"))
+    return checks
+
+
+def _room(what: str, path: Path, count: int, together: int) -> Check:
+    free = shutil.disk_usage(_existing(path)).free
+    found = f"{size(free)} free for {path}; a run writes about {size(count)} of encoders there"
+    if what == "states of trainings":
+        found = f"{size(free)} free for {path}; each training keeps up to {size(count)} there while it runs"
+    if free < together:
+        return fail(what, found, "free some room: `uv run dvc gc --workspace` drops what no run needs.")
+    if free < together + SPARE_BYTES:
+        return warn(what, found, "free some room before a long run: the rest is written beside this.")
+    return ok(what, found)
+
+
+def cache_folder(root: Path) -> Path:
+    """Where DVC keeps outputs; as its configuration says, which is read and not touched."""
+    try:
+        named = Config(str(root / ".dvc"))["cache"].get("dir")
+    except (ConfigError, KeyError, OSError):
+        named = None
+    return root / ".dvc" / "cache" if named is None else root / ".dvc" / str(named)
+
+
+def _existing(path: Path) -> Path:
+    """`path`, or the nearest folder above it that is there."""
+    path = path.resolve()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def _encoder_bytes(situation: Situation) -> int:
+    if situation.params is None:
+        return 0
+    pretrain = situation.params.pretrain
+    with torch.device("meta"):
+        stride = resolved_stem_stride(pretrain.stem_stride, situation.params.ingest.image_size)
+        encoder = build_encoder(pretrain.encoder, stride)
+    return sum(weights.nbytes for weights in [*encoder.parameters(), *encoder.buffers()])
+
+
+def _state_bytes(situation: Situation, encoder_bytes: int) -> int:
+    if situation.params is None:
+        return 0
+    copies = 1 + OPTIMIZER_COPIES[situation.params.pretrain.optimizer]
+    # A target network is at most one more.
+    return STATE_COPIES * (copies + 1) * encoder_bytes

@@ -1,0 +1,87 @@
+"""`clinfonce doctor`: looks at everything in turn, says what it sees, and what to do."""
+
+import importlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.doctor.checks import Check, Section, Situation, Status, fail
+from pipeline.errors import UserError
+from pipeline.params import load_params
+
+PARTS = {
+    "versions": "Versions",
+    "environment": "Environment",
+    "hardware": "Devices",
+    "decoding": "Decoding",
+    "memory": "Memory",
+    "disk": "Disk",
+    "stages": "Pipeline",
+    "cost": "What a run takes",
+}
+"""Modules beside this one, in the order in which they are told, by their titles."""
+COLOURS: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def run(*, as_json: bool, seconds: float) -> int:
+    """Prints what was found, each section as soon as it is known. Returns the number of failures."""
+    situation, sections = _situation(seconds), []
+    console = Console()
+    with Console(stderr=True).status("looking ...") as status:
+        for module, title in PARTS.items():
+            status.update(f"{title.lower()} ...")
+            sections.append(Section(title, list(_checks(module, situation))))
+            if not as_json:
+                print_section(sections[-1], console)
+    counts = {name: sum(c.status == name for s in sections for c in s.checks) for name in COLOURS}
+    if as_json:
+        print(json.dumps({**counts, "sections": [asdict(section) for section in sections]}, indent=2))
+    else:
+        console.print(f"{counts['fail']} to mend, {counts['warn']} to know, {counts['ok']} fine.")
+    return counts["fail"]
+
+
+def _situation(seconds: float) -> Situation:
+    try:
+        return Situation(load_params(), seconds)
+    except UserError:
+        return Situation(None, seconds)
+
+
+def _checks(module: str, situation: Situation) -> Iterator[Check]:
+    # Imported when its turn comes, and guarded: what is broken may be torch itself, or any of the others.
+    try:
+        yield from importlib.import_module(f"pipeline.doctor.{module}").look(situation)
+    except UserError as error:
+        yield fail(module, str(error), "mend it, and ask again.")
+    except Exception as error:
+        first_line = str(error).partition("\n")[0]
+        found = f"could not be looked at: {type(error).__name__}: {first_line}"
+        yield fail(module, found, "run `uv sync`; if it stays, this line is a bug worth reporting.")
+
+
+def print_section(section: Section, console: Console) -> None:
+    """Texts are shown as they are, never as rich's markup."""
+    drawn = Table(
+        box=SIMPLE_HEAD,
+        title=Text(section.title, style="bold"),
+        title_justify="left",
+        show_header=False,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    drawn.add_column(min_width=4)
+    drawn.add_column(min_width=22, overflow="fold")
+    drawn.add_column(overflow="fold", ratio=1)
+    for check in section.checks:
+        told = Text(check.found)
+        if check.cure:
+            told.append(f"\n→ {check.cure}", style="italic")
+        drawn.add_row(Text(check.status, style=COLOURS[check.status]), Text(check.what), told)
+    console.print(drawn)
+    console.print()

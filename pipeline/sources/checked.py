@@ -1,0 +1,46 @@
+"""What holds for the rows of every source: an id stands once, and text is text."""
+
+from collections.abc import Iterable, Iterator
+
+from pipeline.sources.base import Refusal, SourceRow
+
+
+def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal]:
+    """Refuses rows whose id came before, and rows with text that is no Unicode.
+
+    Names of files need not be UTF-8, and JSON can escape half a character; neither can be written down.
+    """
+    seen: set[str] = set()
+    for row in rows:
+        if isinstance(row, Refusal):
+            yield Refusal(printable(row.where), printable(row.reason))
+        elif not all(map(_is_unicode, _texts(row))):
+            yield Refusal(printable(row.where or row.path), "the line is not UTF-8 text")
+        elif row.id in seen:
+            yield Refusal(row.where or row.path, f"the image {row.id} stands in an earlier row already")
+        else:
+            seen.add(row.id)
+            yield row
+
+
+def printable(text: str) -> str:
+    """`text` with escapes for what is no Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _texts(row: SourceRow) -> Iterator[str]:
+    yield from (row.id, row.path, row.label or "")
+    yield from row.hashtags
+    yield from row.hierarchy
+    yield from (value for value in row.attributes.values() if value is not None)
+
+
+def _is_unicode(text: str) -> bool:
+    # Far quicker than encoding where there is nothing to find.
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,88 @@
+"""Source `clinfonce_tables`: the clusters that the authors of Cl-InfoNCE released, beside the images.
+
+    meta_data_train.csv   <number>,<a column for each clustering>,class,path
+    meta_data_val.csv     <number>,path,class
+
+Paths are relative to `ingest.clinfonce_tables.images`, or else to the tables' folder. The last row of each
+table counts: number -1, how many values each column has, and the number of images in place of a path.
+"""
+
+import csv
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Self
+
+from pipeline.errors import UserError, listed
+from pipeline.files import users_path
+from pipeline.ingest.params import IngestParams
+from pipeline.sources.base import Refusal, SourceRow, Split
+from pipeline.sources.inside import Outside, Root
+from pipeline.sources.layout import first_there, named_folder
+
+WHAT = "the folder that holds the tables"
+NUMBER, CLASS, PATH = "", "class", "path"
+COUNTED = "-1"
+
+
+class ClInfoNceTablesSource:
+    """Label: the number of the class; split: val is test; each clustering is an attribute of the train
+    images, for `cluster.method=column`; hashtags and hierarchy: none."""
+
+    def __init__(self, root: Root, tables: dict[Split, Path]) -> None:
+        self._root = root
+        self._tables = tables
+        columns = chain.from_iterable(_header(table) for table in tables.values())
+        self.attribute_names = [n for n in dict.fromkeys(columns) if n not in (NUMBER, CLASS, PATH)]
+        self.notes: list[str] = []
+
+    @classmethod
+    def open(cls, params: IngestParams, _seed: int) -> Self:
+        folder, choice = named_folder(params, WHAT), params.clinfonce_tables
+        tables: dict[Split, Path] = {
+            "train": first_there(folder, [choice.train], params),
+            "test": first_there(folder, [choice.test], params),
+        }
+        images = users_path(choice.images) if choice.images is not None else folder
+        if not images.is_dir():
+            raise UserError(f"{images} (ingest.clinfonce_tables.images) is not a folder: name the images'")
+        return cls(Root(images, params), tables)
+
+    def rows(self) -> Iterator[SourceRow | Refusal]:
+        for split, table in self._tables.items():
+            with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+                reader = csv.DictReader(file, restval="")
+                for record in reader:
+                    if record[NUMBER] == COUNTED and record[PATH].isdecimal():
+                        self.notes.append(f"the row of {table.name} that counts its values is no image")
+                        continue
+                    yield self._row(f"{table.name} line {reader.line_num}", record, split)
+
+    def _row(self, where: str, record: dict[str, str], split: Split) -> SourceRow | Refusal:
+        path = record[PATH]
+        if not path or None in record:
+            return Refusal(where, "the line is not a row of the table")
+        try:
+            image = self._root.file(path)
+        except Outside as outside:
+            return Refusal(where, str(outside))
+        return SourceRow(
+            id=path,
+            image=image,
+            path=path,
+            label=record[CLASS] or None,
+            split=split,
+            attributes={name: record.get(name) or None for name in self.attribute_names},
+            where=where,
+        )
+
+
+def _header(table: Path) -> list[str]:
+    with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        header = next(csv.reader(file), [])
+    if not {NUMBER, CLASS, PATH} <= set(header):
+        raise UserError(
+            f"{table} must have the columns class and path after one without a name, and has "
+            f"{listed(header) or 'no header'}: take the published file"
+        )
+    return header

@@ -1,0 +1,116 @@
+"""Source `cub200`: Caltech-UCSD Birds-200-2011 as its authors packed it.
+
+    CUB_200_2011/images.txt                             <image> <name>
+    CUB_200_2011/classes.txt                            <class> <name>
+    CUB_200_2011/image_class_labels.txt                 <image> <class>
+    CUB_200_2011/train_test_split.txt                   <image> <1: train, 0: test>
+    CUB_200_2011/images/<name>
+    CUB_200_2011/attributes/image_attribute_labels.txt  <image> <attribute> <present> <certainty> <time>
+    attributes.txt                                      <attribute> <name>, beside CUB_200_2011 or in it
+
+Each of the 312 attributes is a column of its own that says yes, no or nothing. The rule of certainty: what
+the annotator could not see (1, "not visible") is not known, whatever stands in the column of presence; of
+what was seen the answer counts, guessed (2) or not (3 "probably", 4 "definitely").
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import UserError
+from pipeline.ingest.params import IngestParams
+from pipeline.schema import NO, YES
+from pipeline.sources.base import Refusal, SourceRow, Split
+from pipeline.sources.inside import Outside, Root
+from pipeline.sources.layout import first_there, named_folder, numbered_lines, pairs
+
+WHAT = "the folder that holds CUB_200_2011"
+NOT_VISIBLE = b"1"
+CERTAINTIES = (b"1", b"2", b"3", b"4")
+CELLS = {1: YES, 0: NO, -1: None}
+SPLITS: dict[str, Split] = {"1": "train", "0": "test"}
+ATTRIBUTE_NAMES_AT = ["attributes/attributes.txt", "attributes.txt", "../attributes.txt"]
+
+
+class Cub200Source:
+    """Label: the bird's class; split: the official one; hashtags and hierarchy: none."""
+
+    def __init__(self, root: Root, tables: dict[str, Path]) -> None:
+        self._root = root
+        self._tables = tables
+        self._attributes = pairs(tables["attributes"])
+        self.attribute_names = list(self._attributes.values())
+        self.notes: list[str] = []
+        if len(set(self.attribute_names)) < len(self.attribute_names):
+            raise UserError(f"{tables['attributes']} names an attribute twice: mend it")
+
+    @classmethod
+    def open(cls, params: IngestParams, _seed: int) -> Self:
+        folder = named_folder(params, WHAT)
+        home = folder / "CUB_200_2011"
+        home = home if home.is_dir() else folder
+        names = ["images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt"]
+        tables = {Path(name).stem: first_there(home, [name], params) for name in names}
+        tables["answers"] = first_there(home, ["attributes/image_attribute_labels.txt"], params)
+        tables["attributes"] = first_there(home, ATTRIBUTE_NAMES_AT, params)
+        return cls(Root(home / "images", params), tables)
+
+    def rows(self) -> Iterator[SourceRow | Refusal]:
+        classes = pairs(self._tables["classes"])
+        class_of = pairs(self._tables["image_class_labels"])
+        split_of = pairs(self._tables["train_test_split"])
+        row_of = {image: row for row, image in enumerate(split_of)}
+        answers_NA = self._read_answers(row_of)
+        for where, line in numbered_lines(self._tables["images"]):
+            image, name = (*line.split(maxsplit=1), "")[:2]
+            split = SPLITS.get(split_of.get(image, ""))
+            if not name or split is None:
+                reason = "train_test_split.txt does not say train (1) or test (0) of it"
+                yield Refusal(where, reason if name else "the line is not an image's number and name")
+                continue
+            answers_A = answers_NA[row_of[image]].tolist()
+            try:
+                yield SourceRow(
+                    id=name,
+                    image=self._root.file(name),
+                    path=name,
+                    label=classes.get(class_of.get(image, "")),
+                    split=split,
+                    attributes={
+                        attribute: CELLS[answer]
+                        for attribute, answer in zip(self.attribute_names, answers_A, strict=True)
+                    },
+                    where=where,
+                )
+            except Outside as outside:
+                yield Refusal(where, str(outside))
+
+    def _read_answers(self, row_of: dict[str, int]) -> NDArray[np.int8]:
+        """(N, A): 1 present, 0 not, -1 not known. Only the first four cells of a line are read: some of
+        the published lines have more. What can't be read is counted in a note and stays unknown."""
+        rows = {image.encode(): row for image, row in row_of.items()}
+        places = {number.encode(): place for place, number in enumerate(self._attributes)}
+        answers_NA = np.full((len(rows), len(places)), -1, np.int8)
+        unread, first = 0, 0
+        with self._tables["answers"].open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                cells = line.split(None, 4)[:4]
+                image, attribute, present, certainty = cells if len(cells) == 4 else (b"", b"", b"", b"")
+                row, place = rows.get(image), places.get(attribute)
+                if row is None or place is None or present not in (b"0", b"1"):
+                    known = False
+                else:
+                    known = certainty in CERTAINTIES
+                if not known:
+                    unread, first = unread + bool(line.strip()), first or number
+                elif certainty != NOT_VISIBLE:
+                    answers_NA[row, place] = present == b"1"
+        if unread:
+            self.notes.append(
+                f"{unread:,} lines of {self._tables['answers'].name} say nothing of a known image and "
+                f"attribute, the first of them line {first}: what they were about stays unknown"
+            )
+        return answers_NA

@@ -1,0 +1,64 @@
+"""Source `folder`: a folder for each class.
+
+    train/<class>/..., and test/<class>/... or val/<class>/..., or both
+    <class>/...                                        without a split: ingest makes one
+
+Whatever lies below a class's folder is of that class. An image beside the classes' folders has no label.
+"""
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Self
+
+from pipeline.errors import listed
+from pipeline.ingest.params import IngestParams
+from pipeline.sources.base import Refusal, SourceRow, Split
+from pipeline.sources.folders import files_below, folders_in
+from pipeline.sources.inside import Root
+from pipeline.sources.layout import ENTRIES_SHOWN, named_folder
+from pipeline.sources.splits import WORDS, Splits, splits_of
+
+WHAT = "the folder that holds train/<class> and test/<class>, or <class>"
+
+
+class FolderSource:
+    """Label: the class's folder; attributes, hashtags and hierarchy: none."""
+
+    def __init__(self, root: Root, splits: Splits, notes: list[str]) -> None:
+        self._root = root
+        self._splits = splits
+        self.attribute_names: list[str] = []
+        self.notes = notes
+
+    @classmethod
+    def open(cls, params: IngestParams, _seed: int) -> Self:
+        folder = named_folder(params, WHAT)
+        words = [name for name in folders_in(folder) if name in WORDS]
+        # A class could be called train: then its folder holds images and no folders.
+        if not any(WORDS[word] == "train" and folders_in(folder / word) for word in words):
+            return cls(Root(folder, params), {}, ["the folders name no split: one is made"])
+        splits, notes = splits_of(words)
+        beside = sorted(path.name for path in folder.iterdir() if path.name not in splits)
+        if beside:
+            notes.append(f"not looked at beside {listed(words)}: {listed(beside, ENTRIES_SHOWN)}")
+        return cls(Root(folder, params), splits, notes)
+
+    def rows(self) -> Iterator[SourceRow | Refusal]:
+        if not self._splits:
+            yield from self._rows_below("", None)
+        for folder, split in self._splits.items():
+            yield from self._rows_below(folder, split)
+
+    def _rows_below(self, folder: str, split: Split | None) -> Iterator[SourceRow | Refusal]:
+        for path in files_below(self._root, folder):
+            if isinstance(path, Refusal):
+                yield path
+                continue
+            parts = PurePath(path).relative_to(folder).parts
+            yield SourceRow(
+                id=path,
+                image=self._root.folder / path,
+                path=path,
+                label=parts[0] if len(parts) > 1 else None,
+                split=split,
+            )

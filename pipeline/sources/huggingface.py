@@ -1,0 +1,197 @@
+"""Source `huggingface`: Parquet files with an image column, as Hugging Face `datasets` stores them.
+
+    train-00000-of-00004.parquet, test-00000-of-00001.parquet, ...   in `ingest.path` or a folder below it
+    train/*.parquet, test/*.parquet
+    one file
+
+An image is a struct of `bytes` and `path` or a binary. `ingest.columns` says what the columns hold, and the
+names of a ClassLabel come from the schema's metadata.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import repeat
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import UserError, listed
+from pipeline.ingest.params import IngestParams
+from pipeline.sources.base import Refusal, SourceRow, Split
+from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
+from pipeline.sources.inside import Outside, Root
+from pipeline.sources.layout import entries, named_path
+from pipeline.sources.splits import by_split
+
+WHAT = "a Parquet file, or a folder that holds some"
+ROWS_A_BATCH = 64
+UNLABELLED = -1
+"""What `datasets` writes for a class that is not known."""
+
+
+class NotAClass(ValueError):
+    """A number beyond the names of its column's classes."""
+
+
+class HuggingFaceSource:
+    """Label, hashtags, attributes and hierarchy: the columns that `ingest.columns` names; split: told by
+    the files' or folders' names, or else by its column. Columns of lists, structs and bytes are no
+    attributes."""
+
+    def __init__(self, root: Root, files: dict[Path, Split | None], columns: Columns, notes: list[str]):
+        self._root = root
+        self._files = files
+        self._columns = columns
+        self.attribute_names = columns.attributes
+        self.notes = notes
+
+    @classmethod
+    def open(cls, params: IngestParams, _seed: int) -> Self:
+        """Reads the schemas alone. Raises `UserError` for files that are none or differ in their columns."""
+        path = named_path(params, WHAT)
+        if not path.exists():
+            raise UserError(f"{path} (ingest.path) does not exist: set ingest.path to {WHAT}")
+        folder = path if path.is_dir() else path.parent
+        found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+        if not found:
+            raise UserError(
+                f"ingest.source=huggingface expects Parquet files in {path} (ingest.path), which holds "
+                f"{entries(path)}"
+            )
+        files, notes = by_split(found, folder)
+        schemas = {file: _parquet_file(file).schema_arrow for file in files}
+        first, schema = next(iter(schemas.items()))
+        for file, other in schemas.items():
+            if other.names != schema.names:
+                raise UserError(f"{file} has other columns than {first}: name files of one data set")
+        no_text = [field.name for field in schema if _is_no_text(field.type)]
+        told = ("split",) if None not in files.values() else ()
+        table = Table("the Parquet files have", f"the Parquet files of {path}")
+        columns, its_notes = resolve_columns(params.columns, schema.names, table, told, no_text)
+        if told:
+            columns = replace(columns, split=None)
+        used = (columns.image, columns.hashtags, *columns.attributes)
+        if left_out := [name for name in no_text if name not in used]:
+            notes.append(f"columns of lists, structs and bytes are no attributes: {listed(left_out)}")
+        _check_image_column(schema, columns.image, first)
+        return cls(Root(folder, params), files, columns, notes + its_notes)
+
+    def rows(self) -> Iterator[SourceRow | Refusal]:
+        for path, split in self._files.items():
+            place = str(path.relative_to(self._root.folder))
+            with _parquet_file(path) as file:
+                names = _class_names(file.schema_arrow)
+                for number, record in enumerate(self._records(file)):
+                    where = f"{place} row {number}"
+                    if isinstance(record, Refusal):
+                        yield replace(record, where=where)
+                    else:
+                        yield self._row(where, f"{place}#{number}", record, names, split)
+
+    def _records(self, file: pq.ParquetFile) -> Iterator[Record | Refusal]:
+        """Every row, a row group at a time; of one that is damaged a refusal in place of each row."""
+        used = self._used(file.schema_arrow)
+        for group in range(file.num_row_groups):
+            rows, read = file.metadata.row_group(group).num_rows, 0
+            try:
+                for batch in file.iter_batches(ROWS_A_BATCH, row_groups=[group], columns=used):
+                    for record in batch.to_pylist():
+                        yield record
+                        read += 1
+            except (pa.ArrowException, OSError, ValueError) as error:
+                reason = str(error).split("\n")[0]
+                refusal = Refusal("", f"this part of the file is damaged: {reason}")
+                yield from repeat(refusal, rows - read)
+
+    def _used(self, schema: pa.Schema) -> list[str]:
+        its = self._columns
+        used = {its.image, its.label, its.split, its.hashtags, *its.attributes, *its.hierarchy}
+        return [name for name in schema.names if name in used]
+
+    def _row(
+        self, where: str, id: str, record: Record, names: dict[str, list[str]], split: Split | None
+    ) -> SourceRow | Refusal:
+        image = record.pop(self._columns.image)
+        if not isinstance(image, dict):
+            image = {"bytes": image, "path": None}
+        try:
+            record |= {name: _named(record[name], names[name]) for name in names.keys() & record.keys()}
+        except NotAClass as not_a_class:
+            return Refusal(where, str(not_a_class))
+        if not is_unicode(record):
+            return Refusal(where, "the row is not UTF-8 text")
+        encoded, path = image.get("bytes"), image.get("path")
+        if not encoded and not path:
+            return Refusal(where, "the row has no image")
+        try:
+            # Where there are no bytes the path names a file.
+            content = encoded or self._root.file(str(path))
+        except Outside as outside:
+            return Refusal(where, str(outside))
+        row = row_of(record, self._columns, where, path or id, content, id)
+        return row if isinstance(row, Refusal) or split is None else replace(row, split=split)
+
+
+def _parquet_file(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{path} can't be read as Parquet: {reason}: mend it or download it again") from None
+
+
+def _check_image_column(schema: pa.Schema, name: str, file: Path) -> None:
+    kind = schema.field(name).type
+    fields = {field.name: field.type for field in kind} if pa.types.is_struct(kind) else {}
+    if not _is_binary(fields.get("bytes", kind)):
+        raise UserError(
+            f"the column {name!r} (ingest.columns.image) of {file} must hold images, as a binary or a struct "
+            f"of bytes and path, and holds {kind}: name another, or read paths by ingest.source=manifest"
+        )
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_no_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_nested(kind)) or _is_binary(kind)
+
+
+def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Of each ClassLabel, or list of them, the names of its numbers."""
+    try:
+        metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = metadata["info"]["features"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    found = {name: _names_in(feature) for name, feature in features}
+    return {name: names for name, names in found.items() if names}
+
+
+def _names_in(feature: Any) -> list[str]:
+    """Lists are written as `[feature]` by older versions of `datasets`, and as Sequence or List."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return _names_in(feature[0])
+    if not isinstance(feature, dict):
+        return []
+    if "feature" in feature:
+        return _names_in(feature["feature"])
+    names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
+
+
+def _named(cell: Any, names: list[str]) -> Any:
+    """The name of a class's number, or those of a list of them."""
+    if isinstance(cell, list):
+        return [_named(part, names) for part in cell]
+    if not isinstance(cell, int):
+        return cell
+    if cell == UNLABELLED:
+        return None
+    if not 0 <= cell < len(names):
+        raise NotAClass(f"the class {cell} is none of the {len(names)} that the metadata name")
+    return names[cell]

@@ -1,0 +1,113 @@
+"""Source `imagenet`: ImageNet, or a part of it, with a folder for each class.
+
+    train/<wnid>/*.JPEG
+    val/<wnid>/*.JPEG                                  the published validation images sorted into classes
+    LOC_synset_mapping.txt or words.txt                <wnid> <names>, if it is there
+
+`ingest.imagenet.classes` names a list of wnids, such as that of ImageNet-100; `ingest.imagenet.edges` a
+table of child and parent wnids, which makes WordNet's tree the hierarchy.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from pipeline.edges import paths_from_root
+from pipeline.errors import UserError, listed
+from pipeline.files import users_path
+from pipeline.ingest.params import ImageNetParams, IngestParams
+from pipeline.sources.base import Refusal, SourceRow
+from pipeline.sources.folders import files_below, folders_in
+from pipeline.sources.inside import Root
+from pipeline.sources.layout import entries, first_there, named_folder, numbered_lines, pairs
+from pipeline.sources.splits import Splits, splits_of
+
+WHAT = "the folder that holds train/<wnid> and val/<wnid>"
+NAMES = ("LOC_synset_mapping.txt", "words.txt")
+SPLIT_FOLDERS = ("train", "val")
+
+
+class ImageNetSource:
+    """Label: the wnid with its first name; split: val is test; attributes and hashtags: none.
+
+    Names alone would not do: two classes are called crane, and two maillot.
+    """
+
+    def __init__(self, root: Root, wnids: list[str], splits: Splits, params: ImageNetParams) -> None:
+        self._root = root
+        self._wnids = wnids
+        self._splits = splits
+        self._names = _names_in(root.folder)
+        self._paths: dict[str, list[str]] = {}
+        self.attribute_names: list[str] = []
+        self.notes: list[str] = []
+        if params.edges is not None:
+            # WordNet gives many words several parents: a tree is what is left with the first of them.
+            self._paths = paths_from_root(users_path(params.edges), wnids, "first", "ingest.imagenet.edges")
+            self.notes.append("where ingest.imagenet.edges gives a class several parents the first counts")
+
+    @classmethod
+    def open(cls, params: IngestParams, _seed: int) -> Self:
+        folder = named_folder(params, WHAT)
+        first_there(folder, ["train"], params)
+        there = [name for name in SPLIT_FOLDERS if (folder / name).is_dir()]
+        splits, notes = splits_of(there)
+        wnids = _classes(folder, there, params.imagenet)
+        source = cls(Root(folder, params), wnids, splits, params.imagenet)
+        source.notes += notes
+        return source
+
+    def rows(self) -> Iterator[SourceRow | Refusal]:
+        for folder, split in self._splits.items():
+            for wnid in self._wnids:
+                label = self._title(wnid)
+                hierarchy = [self._title(above) for above in self._paths.get(wnid, [])]
+                for path in files_below(self._root, f"{folder}/{wnid}"):
+                    yield (
+                        path
+                        if isinstance(path, Refusal)
+                        else SourceRow(
+                            id=path,
+                            image=self._root.folder / path,
+                            path=path,
+                            label=label,
+                            split=split,
+                            hierarchy=hierarchy,
+                        )
+                    )
+
+    def _title(self, wnid: str) -> str:
+        names = self._names.get(wnid)
+        return f"{wnid} {names.split(',')[0].strip()}" if names else wnid
+
+
+def _names_in(folder: Path) -> dict[str, str]:
+    table = next((folder / name for name in NAMES if (folder / name).is_file()), None)
+    return pairs(table) if table else {}
+
+
+def _classes(folder: Path, there: list[str], params: ImageNetParams) -> list[str]:
+    """The wnids to take, each of which has its folders. Raises `UserError` for one that has none."""
+    if params.classes is None:
+        wnids = sorted({wnid for name in there for wnid in folders_in(folder / name)})
+        if not wnids:
+            raise UserError(
+                f"ingest.source=imagenet expects a folder for each class in {folder / 'train'}, which holds "
+                f"{entries(folder / 'train')}"
+            )
+    else:
+        table = users_path(params.classes)
+        if not table.is_file():
+            raise UserError(
+                f"{table} (ingest.imagenet.classes) is not a file: set it to a list of wnids, one a line"
+            )
+        wnids = list(dict.fromkeys(line.split()[0] for _, line in numbered_lines(table)))
+    for name in there:
+        missing = [wnid for wnid in wnids if not (folder / name / wnid).is_dir()]
+        if missing:
+            raise UserError(
+                f"ingest.source=imagenet expects a folder for each class in {folder / name}, which holds "
+                f"{entries(folder / name)} and lacks {listed(missing, 6)}: add them, or leave them out by "
+                "ingest.imagenet.classes"
+            )
+    return wnids

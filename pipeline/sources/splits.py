@@ -1,0 +1,64 @@
+"""Which split the names of folders and files tell: train, test, or validation, which becomes either."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pipeline.errors import listed
+from pipeline.sources.base import Split
+
+WORDS = {
+    "train": "train", "training": "train",
+    "test": "test", "testing": "test",
+    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
+}  # fmt: skip
+"""What people call splits, in small letters."""
+
+Splits = dict[str, Split | None]
+
+
+def word_of(name: str) -> str | None:
+    """The word for a split that `name` is or starts with, as in `train-00000-of-00004.parquet`."""
+    first = re.match(r"[a-z]+(?![a-z])", name.lower())
+    return first.group() if first and first.group() in WORDS else None
+
+
+def splits_of(words: Iterable[str]) -> tuple[Splits, list[str]]:
+    """The split that each word stands for, and what a user should know of that, one sentence each.
+
+    Validation images are test images where there are no others, and else train images. Where nothing is
+    held out all are None, and ingest makes the split.
+    """
+    found = sorted(set(words))
+    kinds = {WORDS[word] for word in found}
+    if kinds == {"train"}:
+        return dict.fromkeys(found), [f"only {found[0]} is there: a split is made"]
+    validation: Split = "train" if "test" in kinds else "test"
+    notes = [
+        f"{word} is taken as {validation} images, since "
+        + ("there are test images besides" if validation == "train" else "there are no test images")
+        for word in found
+        if WORDS[word] == "validation"
+    ]
+    meanings: dict[str, Split] = {"train": "train", "test": "test", "validation": validation}
+    return {word: meanings[WORDS[word]] for word in found}, notes
+
+
+def by_split(files: Sequence[Path], folder: Path) -> tuple[dict[Path, Split | None], list[str]]:
+    """The split that each file's name tells, or else that of a folder on the way from `folder`; with notes.
+
+    Where some files tell one and others none, the others are left out and told in a note.
+    """
+    words = {file: _word_on_the_way(file, folder) for file in files}
+    told = {file: word for file, word in words.items() if word is not None}
+    if not told:
+        return dict.fromkeys(files), []
+    splits, notes = splits_of(told.values())
+    if left_out := [str(file.relative_to(folder)) for file in files if file not in told]:
+        notes.append(f"not looked at, since their names tell no split: {listed(left_out, 6)}")
+    return {file: splits[word] for file, word in told.items()}, notes
+
+
+def _word_on_the_way(file: Path, folder: Path) -> str | None:
+    parts = file.relative_to(folder).parts
+    return next((word for part in reversed(parts) if (word := word_of(part))), None)

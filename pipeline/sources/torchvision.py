@@ -1,0 +1,181 @@
+"""Source `torchvision`: data sets that torchvision downloads, checks and reads.
+
+`ingest.torchvision.dataset` names one, `ingest.path` the folder in which torchvision keeps it. The official
+splits hold; official validation images are train images, as in the papers that report on test.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from PIL import Image
+
+from pipeline.errors import UserError
+from pipeline.ingest.params import IngestParams, TorchvisionParams
+from pipeline.schema import NO, YES
+from pipeline.sources.base import Refusal, SourceRow, Split
+from pipeline.sources.layout import named_path
+
+WHAT = "the folder in which torchvision keeps its data"
+SUPERCLASS = "superclass"
+
+SUPERCLASSES = {
+    "aquatic_mammals": "beaver dolphin otter seal whale",
+    "fish": "aquarium_fish flatfish ray shark trout",
+    "flowers": "orchid poppy rose sunflower tulip",
+    "food_containers": "bottle bowl can cup plate",
+    "fruit_and_vegetables": "apple mushroom orange pear sweet_pepper",
+    "household_electrical_devices": "clock keyboard lamp telephone television",
+    "household_furniture": "bed chair couch table wardrobe",
+    "insects": "bee beetle butterfly caterpillar cockroach",
+    "large_carnivores": "bear leopard lion tiger wolf",
+    "large_man-made_outdoor_things": "bridge castle house road skyscraper",
+    "large_natural_outdoor_scenes": "cloud forest mountain plain sea",
+    "large_omnivores_and_herbivores": "camel cattle chimpanzee elephant kangaroo",
+    "medium_mammals": "fox porcupine possum raccoon skunk",
+    "non-insect_invertebrates": "crab lobster snail spider worm",
+    "people": "baby boy girl man woman",
+    "reptiles": "crocodile dinosaur lizard snake turtle",
+    "small_mammals": "hamster mouse rabbit shrew squirrel",
+    "trees": "maple_tree oak_tree palm_tree pine_tree willow_tree",
+    "vehicles_1": "bicycle bus motorcycle pickup_truck train",
+    "vehicles_2": "lawn_mower rocket streetcar tank tractor",
+}
+"""The 20 superclasses of CIFAR-100 (Krizhevsky 2009), each with its five classes."""
+SUPERCLASS_OF = {name: above for above, names in SUPERCLASSES.items() for name in names.split()}
+
+Known = dict[str, Any]
+"""What is known of an image, by the names of a `SourceRow`'s fields."""
+
+
+def _of_class(dataset: Any, target: Any) -> Known:
+    return {"label": dataset.classes[target]}
+
+
+def _of_class_and_superclass(dataset: Any, target: Any) -> Known:
+    name = dataset.classes[target]
+    above = SUPERCLASS_OF[name]
+    return {"label": name, "attributes": {SUPERCLASS: above}, "hierarchy": [above, name]}
+
+
+def _of_attributes(dataset: Any, target: Any) -> Known:
+    """CelebA's identities are no classes: no person of train is in test."""
+    cells = (YES if present else NO for present in target.tolist())
+    return {"attributes": dict(zip(_attribute_names(dataset), cells, strict=True))}
+
+
+def _attribute_names(dataset: Any) -> list[str]:
+    # The table's header ends in a space, after which torchvision reads one more name.
+    return [name for name in dataset.attr_names if name]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one of torchvision's classes is asked for its parts, and what its targets say."""
+
+    parts: list[tuple[str, Split, Known]]
+    """A name, the split it belongs to, and what its constructor takes."""
+    known: Callable[[Any, Any], Known] = _of_class
+    """(data set, target) -> what is known of the image."""
+    attribute_names: Callable[[Any], list[str]] = field(default=lambda _dataset: [])
+
+
+TRAIN_AND_TEST: list[tuple[str, Split, Known]] = [
+    ("train", "train", {"train": True}),
+    ("test", "test", {"train": False}),
+]
+
+KINDS = {
+    "CIFAR10": Kind(TRAIN_AND_TEST),
+    "CIFAR100": Kind(TRAIN_AND_TEST, _of_class_and_superclass, lambda _dataset: [SUPERCLASS]),
+    "FashionMNIST": Kind(TRAIN_AND_TEST),
+    "Flowers102": Kind(
+        # A loader that decodes nothing: ingest reads the files itself.
+        [
+            ("train", "train", {"split": "train", "loader": Image.open}),
+            ("val", "train", {"split": "val", "loader": Image.open}),
+            ("test", "test", {"split": "test", "loader": Image.open}),
+        ]
+    ),
+    "CelebA": Kind(
+        [
+            ("train", "train", {"split": "train"}),
+            ("valid", "train", {"split": "valid"}),
+            ("test", "test", {"split": "test"}),
+        ],
+        _of_attributes,
+        _attribute_names,
+    ),
+}
+
+
+class TorchvisionSource:
+    """Label: the class, of CelebA none; attributes: CIFAR-100's superclass, CelebA's 40; hierarchy:
+    CIFAR-100's superclass and class; hashtags: none.
+
+    One part at a time is held as torchvision holds it: of CIFAR the pixels (150 MB), else tables.
+    """
+
+    def __init__(self, params: TorchvisionParams, folder: Path) -> None:
+        self._params = params
+        self._folder = folder.absolute()
+        self._kind = KINDS[params.dataset]
+        self.attribute_names = self._kind.attribute_names(self._part(self._kind.parts[0][2]))
+        self.notes = [
+            f"the official part {name} is taken as train images"
+            for name, split, _ in self._kind.parts
+            if name != split
+        ]
+
+    @classmethod
+    def open(cls, params: IngestParams, _seed: int) -> Self:
+        """Downloads what is not there yet. Raises `UserError` where that can't be done."""
+        return cls(params.torchvision, named_path(params, WHAT))
+
+    def rows(self) -> Iterator[SourceRow | Refusal]:
+        for name, split, options in self._kind.parts:
+            dataset = self._part(options)
+            for index in range(len(dataset)):
+                where = f"{name}/{index:06d}"
+                try:
+                    picture, target = dataset[index]
+                except OSError as error:
+                    yield Refusal(where, f"the image can't be read: {error}")
+                    continue
+                with picture:
+                    image, path = self._image(picture, where)
+                known = self._kind.known(dataset, target)
+                yield SourceRow(id=where, image=image, path=path, split=split, **known)
+
+    def _image(self, picture: Image.Image, where: str) -> tuple[bytes | Path, str]:
+        """The file where torchvision opened one, or else the pixels as PNG; and its path."""
+        file = getattr(picture, "filename", "")
+        if file:
+            return Path(file), str(Path(file).relative_to(self._folder))
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue(), f"{where}.png"
+
+    def _part(self, options: Known) -> Any:
+        # Imported here: torch takes seconds to load, and no other source needs it.
+        from torchvision import datasets
+
+        choice = self._params
+        try:
+            return getattr(datasets, choice.dataset)(
+                root=str(self._folder), download=choice.download, **options
+            )
+        except Exception as error:
+            # Sockets, archives, pickles and tables each raise their own.
+            reason = str(error).split("\n")[0] or type(error).__name__
+            cure = (
+                "put its published files there, or run where there is a network"
+                if choice.download
+                else "set ingest.torchvision.download=true or put its published files there"
+            )
+            raise UserError(
+                f"ingest.torchvision.dataset={choice.dataset} is not whole in {self._folder} (ingest.path), "
+                f"and torchvision says: {reason}: {cure}"
+            ) from None

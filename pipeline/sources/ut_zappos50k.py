@@ -1,0 +1,147 @@
+"""Source `ut_zappos50k`: UT-Zappos50K as its authors packed it.
+
+    ut-zap50k-data/meta-data.csv       CID,Category,SubCategory,HeelHeight,...,Material,ToeStyle
+    ut-zap50k-data/meta-data-bin.csv   the same as columns of 0 and 1, such as Material.Suede
+    ut-zap50k-images/<Category>/<SubCategory>/<Brand>/<CID, with a dot for its hyphen>.jpg
+
+or `ut-zap50k-images-square`. The folders' names differ from the table in spaces and punctuation, so images
+are found by their file names; other files than .jpg are not looked at.
+"""
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from pipeline.errors import UserError, listed
+from pipeline.ingest.params import IngestParams
+from pipeline.schema import NO, YES
+from pipeline.sources.base import Refusal, SourceRow
+from pipeline.sources.folders import files_below
+from pipeline.sources.inside import Root
+from pipeline.sources.layout import first_there, named_folder
+
+WHAT = "the folder that holds ut-zap50k-data and ut-zap50k-images"
+IMAGES_AT = ["ut-zap50k-images-square", "ut-zap50k-images"]
+DATA_AT = ["ut-zap50k-data", "ut-zap50k-images-square/ut-zap50k-data", "ut-zap50k-images/ut-zap50k-data"]
+LABEL_COLUMNS = ("CID", "Category", "SubCategory")
+LABEL_PREFIXES = ("Category.", "SubCategory.")
+CODE_OF = {"0": 0, "1": 1}
+NOT_KNOWN = 2
+CELLS = (NO, YES, None)
+"""What a code stands for."""
+
+
+class UtZappos50kSource:
+    """Label: the sub-category; hierarchy: category, sub-category; no split, no hashtags.
+
+    The attributes are the columns of meta-data-bin.csv as yes and no, but for those of category and
+    sub-category, which are the label: 126. Without that file they are the columns of meta-data.csv, in
+    which a cell with several values, such as `Men;Women`, is a value of its own.
+    """
+
+    def __init__(self, root: Root, table: Path, answers: Path | None) -> None:
+        self._root = root
+        self._table = table
+        self._answers = answers
+        header = _header(table, LABEL_COLUMNS)
+        self.attribute_names = [name for name in header if name not in LABEL_COLUMNS]
+        self.notes: list[str] = []
+        if answers is None:
+            self.notes.append(f"{table.parent} holds no meta-data-bin.csv: no attribute is binary")
+        else:
+            names = _header(answers, ("CID",))
+            self.attribute_names = [n for n in names if n != "CID" and not n.startswith(LABEL_PREFIXES)]
+
+    @classmethod
+    def open(cls, params: IngestParams, _seed: int) -> Self:
+        folder = named_folder(params, WHAT)
+        data = first_there(folder, DATA_AT, params)
+        images = first_there(folder, IMAGES_AT, params)
+        answers = data / "meta-data-bin.csv"
+        return cls(
+            Root(images, params),
+            first_there(data, ["meta-data.csv"], params),
+            answers if answers.exists() else None,
+        )
+
+    def rows(self) -> Iterator[SourceRow | Refusal]:
+        found: dict[str, list[str]] = {}
+        for path in files_below(self._root):
+            if isinstance(path, Refusal):
+                yield path
+            elif path.lower().endswith(".jpg"):
+                found.setdefault(os.path.basename(path), []).append(path)
+        binary = self._binary_attributes() if self._answers else None
+        for where, record in _records(self._table):
+            yield self._row(where, record, found, binary)
+        for path in sorted(path for paths in found.values() for path in paths):
+            yield Refusal(path, f"{self._table.name} has no row for the image")
+
+    def _row(
+        self,
+        where: str,
+        record: dict[str, str | None],
+        found: dict[str, list[str]],
+        binary: dict[str, bytes] | None,
+    ) -> SourceRow | Refusal:
+        """Takes the row's image out of `found`."""
+        shoe = record["CID"] or ""
+        name = f"{shoe.replace('-', '.')}.jpg"
+        paths = found.pop(name, [])
+        if len(paths) != 1:
+            reason = f"{len(paths)} files of its name" if paths else "no file of its name"
+            return Refusal(where, f"{reason} ({name}) below {self._root.folder.name}")
+        if binary is not None and shoe not in binary:
+            return Refusal(where, "meta-data-bin.csv has no row for the image")
+        attributes = {name: record.get(name) for name in self.attribute_names}
+        if binary is not None:
+            attributes = {
+                name: CELLS[code] for name, code in zip(self.attribute_names, binary[shoe], strict=True)
+            }
+        levels = [record["Category"], record["SubCategory"]]
+        return SourceRow(
+            id=shoe,
+            image=self._root.folder / paths[0],
+            path=paths[0],
+            label=record["SubCategory"],
+            attributes=attributes,
+            hierarchy=[level for level in levels if level] if record["Category"] else [],
+            where=where,
+        )
+
+    def _binary_attributes(self) -> dict[str, bytes]:
+        """A code for each attribute, by the shoe's CID."""
+        assert self._answers is not None
+        return {
+            record["CID"] or "": bytes(
+                CODE_OF.get(record[name] or "", NOT_KNOWN) for name in self.attribute_names
+            )
+            for _, record in _records(self._answers)
+        }
+
+
+def _header(table: Path, needed: tuple[str, ...]) -> list[str]:
+    with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        header = [name.strip() for name in next(csv.reader(file), [])]
+    missing = [name for name in needed if name not in header]
+    if missing:
+        raise UserError(
+            f"{table} must have the column {listed(missing)}, and has {listed(header, 9) or 'no header'}: "
+            "take the published file"
+        )
+    return header
+
+
+def _records(table: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """Each row with the place where it stands; an empty cell, or one that is missing, is None."""
+    header = _header(table, ())
+    with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        reader = csv.DictReader(file, header)
+        next(reader, None)
+        for record in reader:
+            yield (
+                f"{table.name} line {reader.line_num}",
+                {name: (record.get(name) or "").strip() or None for name in header},
+            )

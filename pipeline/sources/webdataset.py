@@ -1,0 +1,195 @@
+"""Source `webdataset`: tar shards, as img2dataset writes them.
+
+    00000.tar, 00001.tar, ...                          in `ingest.path`, or in train/ and test/ below it
+        000000000.jpg, 000000000.txt, 000000000.json   what has a key in common, one after the other
+
+A sample's fields are those of its JSON, and its small texts under their endings, such as `txt` and `cls`;
+`ingest.columns` says what they hold. Shards are read in order and a sample at a time.
+"""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Self
+
+from pipeline.errors import UserError
+from pipeline.ingest.params import IngestParams
+from pipeline.sources.base import Refusal, SourceRow, Split
+from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
+from pipeline.sources.layout import entries, named_path
+from pipeline.sources.splits import by_split
+
+WHAT = "a .tar file, or a folder that holds some"
+IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm"})
+TEXTS = frozenset({"txt", "cls", "text", "caption"})
+LARGEST_SAMPLE = 64 * 1024 * 1024
+"""Bytes under one key: hundreds of samples are in memory while they are decoded."""
+SAMPLES_LOOKED_AT = 100
+"""Of the first shard: their fields are the columns."""
+BOOKKEEPING = frozenset(
+    {"key", "status", "error_message", "url", "caption", "sha256", "md5", "exif"}
+    | {"width", "height", "original_width", "original_height"}
+)
+"""What img2dataset notes of every image: no attributes unless `ingest.columns.attributes` names them."""
+
+
+@dataclass
+class Sample:
+    """The members of a shard that have a key in common."""
+
+    key: str
+    images: list[bytes] = field(default_factory=list)
+    record: Record = field(default_factory=dict)
+    size: int = 0
+    wrong: list[str] = field(default_factory=list)
+    """Why it can't be used."""
+
+
+class WebDatasetSource:
+    """Label, hashtags, attributes and hierarchy: the fields that `ingest.columns` names; split: told by
+    the shards' or folders' names, or else by its field."""
+
+    def __init__(self, folder: Path, shards: dict[Path, Split | None], columns: Columns, notes: list[str]):
+        self._folder = folder
+        self._shards = shards
+        self._columns = columns
+        self.attribute_names = columns.attributes
+        self.notes = notes
+
+    @classmethod
+    def open(cls, params: IngestParams, _seed: int) -> Self:
+        """Reads the first samples. Raises `UserError` where there is none or a field is missing."""
+        path = named_path(params, WHAT)
+        if not path.exists():
+            raise UserError(f"{path} (ingest.path) does not exist: set ingest.path to {WHAT}")
+        folder = path if path.is_dir() else path.parent
+        found = sorted(path.rglob("*.tar")) if path.is_dir() else [path]
+        if not found:
+            raise UserError(
+                f"ingest.source=webdataset expects .tar files in {path} (ingest.path), which holds "
+                f"{entries(path)}"
+            )
+        shards, notes = by_split(found, folder)
+        samples = (sample for shard in shards for sample in _samples(shard) if isinstance(sample, Sample))
+        records = [sample.record for sample in islice(samples, SAMPLES_LOOKED_AT)]
+        if not records:
+            raise UserError(
+                f"no file of {path} (ingest.path) is a tar archive with samples, the first of them "
+                f"{next(iter(shards))}: make them again or download them again"
+            )
+        told = ("image", "split") if None not in shards.values() else ("image",)
+        table = Table("the shards have", f"the shards of {path}")
+        present = list(dict.fromkeys(chain.from_iterable(records)))
+        left_out = BOOKKEEPING | TEXTS
+        columns, its_notes = resolve_columns(params.columns, present, table, told, left_out)
+        if "split" in told:
+            columns = replace(columns, split=None)
+        return cls(folder, shards, columns, notes + its_notes)
+
+    def rows(self) -> Iterator[SourceRow | Refusal]:
+        for shard, split in self._shards.items():
+            place = str(shard.relative_to(self._folder))
+            for sample in _samples(shard):
+                if isinstance(sample, Refusal):
+                    yield replace(sample, where=f"{place}: {sample.where}" if sample.where else place)
+                else:
+                    yield self._row(f"{place}/{sample.key}", sample, split)
+
+    def _row(self, where: str, sample: Sample, split: Split | None) -> SourceRow | Refusal:
+        if sample.wrong:
+            return Refusal(where, sample.wrong[0])
+        if len(sample.images) != 1:
+            return Refusal(where, f"{len(sample.images) or 'no'} images under the key")
+        if not is_unicode(sample.record):
+            return Refusal(where, "the fields are not UTF-8 text")
+        row = row_of(sample.record, self._columns, where, where, sample.images[0])
+        return row if isinstance(row, Refusal) or split is None else replace(row, split=split)
+
+
+def _samples(shard: Path) -> Iterator[Sample | Refusal]:
+    """What a shard holds, in its order; a refusal at its end if it is damaged or not whole."""
+    sample: Sample | None = None
+    try:
+        # "r:" takes no compression: a shard is as large as it looks.
+        with tarfile.open(shard, "r:") as archive:
+            for member in _forward(archive):
+                if member.isdir():
+                    continue
+                if reason := _why_not(member):
+                    yield Refusal(member.name, reason)
+                    continue
+                folder, _, name = member.name.rpartition("/")
+                stem, _, ending = name.partition(".")
+                key = f"{folder}/{stem}".lstrip("/")
+                if sample is None or sample.key != key:
+                    if sample is not None:
+                        yield sample
+                    sample = Sample(key)
+                _add(sample, ending.lower(), archive, member)
+            _check_end(archive)
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        # The sample that was being read is not known to be whole.
+        lost = f", from {sample.key} on" if sample is not None else ""
+        yield Refusal("", f"the archive is damaged or not whole{lost}: {str(error) or 'no end'}")
+        return
+    if sample is not None:
+        yield sample
+
+
+def _forward(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Members as they stand. Raises `ReadError` where a header sends the reader back, as in a circle."""
+    place = -1
+    while (member := archive.next()) is not None:
+        if member.offset <= place or member.size < 0:
+            raise tarfile.ReadError("a header points backwards")
+        place = member.offset
+        yield member
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """tarfile takes a header that is cut or damaged for the end; the end is a block of zeros."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    block = archive.fileobj.read(tarfile.BLOCKSIZE)
+    if block != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(
+            "a damaged header" if block.strip(b"\0") else "the mark of its end is missing"
+        )
+
+
+def _why_not(member: tarfile.TarInfo) -> str | None:
+    if not member.isreg():
+        return "a link or a device, not a file"
+    if member.issparse():
+        return "a file with holes"
+    if member.name.startswith("/") or ".." in member.name.split("/"):
+        return "the name is absolute or holds .."
+    return None
+
+
+def _add(sample: Sample, ending: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    if ending not in IMAGES | TEXTS | {"json"}:
+        return
+    sample.size += member.size
+    if sample.size > LARGEST_SAMPLE:
+        sample.wrong.append(f"larger than {LARGEST_SAMPLE // 1024**2} MiB")
+        return
+    file = archive.extractfile(member)
+    assert file is not None
+    content = file.read()
+    if ending in IMAGES:
+        sample.images.append(content)
+    elif ending == "json":
+        try:
+            fields = json.loads(content)
+        except (ValueError, RecursionError):
+            fields = None
+        if isinstance(fields, dict):
+            sample.record |= fields
+        else:
+            sample.wrong.append("the JSON is none")
+    else:
+        sample.record[ending] = content.decode("utf-8", "surrogateescape").strip()

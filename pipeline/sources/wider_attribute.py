@@ -1,0 +1,106 @@
+"""Source `wider_attribute`: WIDER Attribute as its authors packed it.
+
+    wider_attribute_trainval.json, wider_attribute_test.json
+    Image/<file_name>, such as Image/train/0--Parade/0_Parade_marchingband_1_100.jpg
+
+The annotation says of each person in an image whether each of 14 attributes holds (1), does not (-1) or
+can't be told (0). The rule that brings this to the image: it has an attribute if any person has it, lacks
+it if some person is said to lack it and none to have it, and of an attribute that no person's annotation
+decides nothing is known.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from pipeline.errors import UserError
+from pipeline.ingest.params import IngestParams
+from pipeline.schema import NO, YES
+from pipeline.sources.base import Refusal, SourceRow, Split
+from pipeline.sources.inside import Outside, Root
+from pipeline.sources.layout import first_there, named_folder
+
+WHAT = "the folder that holds wider_attribute_trainval.json and Image"
+TABLES: dict[Split, str] = {"train": "wider_attribute_trainval.json", "test": "wider_attribute_test.json"}
+TABLES_IN = ["", "wider_attribute_annotation/", "Annotations/", "Anno/"]
+IMAGES_AT = ["Image", "wider_attribute_image/Image", "wider_attribute_image"]
+NO_IMAGE = "not an entry with file_name, scene_id and targets as published"
+
+
+class WiderAttributeSource:
+    """Label: the scene; split: trainval is train, test is test; hashtags and hierarchy: none."""
+
+    def __init__(self, root: Root, tables: dict[Split, dict[str, Any]]) -> None:
+        self._root = root
+        self._tables = tables
+        names = tables["train"]["attribute_id_map"]
+        self._attributes = [names[key] for key in sorted(names, key=int)]
+        self.attribute_names = list(self._attributes)
+        self.notes = ["an image has an attribute if any of its persons has it"]
+
+    @classmethod
+    def open(cls, params: IngestParams, _seed: int) -> Self:
+        """Both tables are held: 58,000 persons."""
+        folder = named_folder(params, WHAT)
+        images = first_there(folder, IMAGES_AT, params)
+        tables = {
+            split: _read(first_there(folder, [place + name for place in TABLES_IN], params))
+            for split, name in TABLES.items()
+        }
+        return cls(Root(images, params), tables)
+
+    def rows(self) -> Iterator[SourceRow | Refusal]:
+        for split, table in self._tables.items():
+            for number, entry in enumerate(table["images"], start=1):
+                yield self._row(f"{TABLES[split]} image {number}", entry, table["scene_id_map"], split)
+
+    def _row(self, where: str, entry: Any, scenes: dict[str, str], split: Split) -> SourceRow | Refusal:
+        try:
+            name, scene = entry["file_name"], scenes.get(str(entry["scene_id"]))
+            answers = [[int(answer) for answer in person["attribute"]] for person in entry["targets"]]
+            attributes = {
+                attribute: _of_image([of_person[place] for of_person in answers])
+                for place, attribute in enumerate(self._attributes)
+            }
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError):
+            return Refusal(where, NO_IMAGE)
+        if not isinstance(name, str):
+            return Refusal(where, NO_IMAGE)
+        try:
+            image = self._root.file(name)
+        except Outside as outside:
+            return Refusal(where, str(outside))
+        return SourceRow(
+            id=name, image=image, path=name, label=scene, split=split, attributes=attributes, where=where
+        )
+
+
+def _of_image(answers: list[int]) -> str | None:
+    """From what is said of its persons: 1, -1 or 0 each."""
+    if 1 in answers:
+        return YES
+    return NO if -1 in answers else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        table = None
+    if (
+        isinstance(table, dict)
+        and isinstance(table.get("images"), list)
+        and all(_is_map(table.get(key)) for key in ("attribute_id_map", "scene_id_map"))
+    ):
+        return table
+    raise UserError(
+        f"{path} must be JSON with images, attribute_id_map and scene_id_map: take the published file"
+    )
+
+
+def _is_map(value: Any) -> bool:
+    """Whether it gives names to numbers."""
+    return isinstance(value, dict) and all(
+        number.isdecimal() and isinstance(name, str) for number, name in value.items()
+    )

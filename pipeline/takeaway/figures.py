@@ -1,0 +1,120 @@
+"""What evaluation measured of an encoder, as a section and metadata of its model card."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.escaping import for_markdown
+from pipeline.files import read_json
+from pipeline.schema import EvaluationMetrics, Layout
+
+PROTOCOLS = {
+    "lbfgs": "logistic regression on frozen features, its regularisation chosen on a part of train",
+    "sgd": "a linear layer on frozen features, trained by SGD, its rate chosen on a part of train",
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    section: str
+    """Markdown."""
+    metadata: str
+    """Lines of YAML: the figures in the Hub's form, `model-index`."""
+    missing: str | None
+    """Why there are none, as a sentence."""
+
+
+def figures_of(arm: str, weights_sha256: str, layout: Layout) -> Figures:
+    """The figures of the arm's evaluation, if it measured these weights and no others."""
+    path = layout.evaluation(arm) / "metrics.json"
+    try:
+        metrics: EvaluationMetrics = read_json(path)
+    except (OSError, ValueError):
+        return _none(f"{path} cannot be read: run `dvc repro`, which evaluates the encoder")
+    if metrics.get("reason"):
+        return _none(str(metrics["reason"]))
+    if metrics.get("weights_sha256") != weights_sha256:
+        return _none(f"{path} holds the figures of another encoder: run `dvc repro` to evaluate this one")
+    return Figures(_section(metrics, _clusters(layout.statistics(arm))), _metadata(arm, metrics), None)
+
+
+def _none(why: str) -> Figures:
+    return Figures(f"None were measured. {for_markdown(why)}", "", why)
+
+
+def _section(metrics: EvaluationMetrics, clusters: str) -> str:
+    rows = [
+        (
+            "linear top-1",
+            _percent(metrics["top1"]),
+            f"{_percent(metrics['top1_low'])} to {_percent(metrics['top1_high'])}",
+        ),
+        ("linear top-5", _percent(metrics["top5"]), ""),
+        ("nearest neighbours", _percent(metrics["knn_top1"]), ""),
+    ]
+    rows += [
+        (
+            f"linear top-1 with {100 * float(share):g} % of the train labels",
+            _percent(few["top1"]),
+            f"{_percent(few['top1_low'])} to {_percent(few['top1_high'])}",
+        )
+        for share, few in metrics["top1_at"].items()
+    ]
+    lines = [f"| {name} | {value} | {interval} |" for name, value, interval in rows]
+    how = PROTOCOLS.get(metrics["protocol"], for_markdown(metrics["protocol"]))
+    return "\n".join(
+        [
+            f"On {metrics['test_images']:,} test images of {metrics['classes']:,} classes, with the labels "
+            f"of {metrics['train_images']:,} train images: {how}.",
+            "",
+            "| | accuracy | 95 % interval |",
+            "| --- | --: | --- |",
+            *lines,
+            "",
+            "The intervals are over the test images; the luck of one training is not in them." + clusters,
+        ]
+    )
+
+
+def _clusters(path: Path) -> str:
+    """What is known of the clusters that it learned from."""
+    try:
+        told: dict[str, Any] = read_json(path)
+        text = f"Clusters by `{told['method']}`: {told['clusters']:,}"
+        information, entropy = told["mutual_information_bits"], told["conditional_entropy_bits"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    if information is not None and entropy is not None:
+        text += f", with I(Z;T) = {information:.2f} and H(Z|T) = {entropy:.2f} bits of the labels T"
+    return f"\n\n{text}."
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _metadata(arm: str, metrics: EvaluationMetrics) -> str:
+    named = {
+        "accuracy": ("linear top-1", metrics["top1"]),
+        "top_5_accuracy": ("linear top-5", metrics["top5"]),
+        "knn_accuracy": ("nearest neighbours", metrics["knn_top1"]),
+    }
+    index = [
+        {
+            "name": f"clinfonce {arm}",
+            "results": [
+                {
+                    "task": {"type": "image-classification", "name": "Linear evaluation"},
+                    "dataset": {"type": "own", "name": "Test images of the project"},
+                    "metrics": [
+                        {"type": kind, "name": name, "value": value}
+                        for kind, (name, value) in named.items()
+                        if value is not None
+                    ],
+                }
+            ],
+        }
+    ]
+    # JSON is YAML.
+    return f"model-index: {json.dumps(index)}\n"

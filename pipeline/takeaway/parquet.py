@@ -1,0 +1,175 @@
+"""Images in Parquet: what ingest wrote, or any table with encoded images, such as Hugging Face's."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import UserError, listed
+from pipeline.escaping import for_utf8
+from pipeline.schema import images_schema
+from pipeline.sources.base import Refusal
+from pipeline.takeaway.pictures import Picture, state_of_files
+
+CONVENTIONAL_IMAGE, CONVENTIONAL_ID = "image", "id"
+ROWS_AT_ONCE = 256
+
+
+def has_images(path: Path, image_column: str | None) -> bool:
+    columns = image_columns(_schema(path))
+    return bool(columns) if image_column is None else image_column in columns
+
+
+def image_columns(schema: pa.Schema) -> list[str]:
+    """Those that hold encoded images: a struct with `bytes`, or bytes under the conventional name."""
+    return [field.name for field in schema if _holds_images(field)]
+
+
+def _holds_images(field: pa.Field) -> bool:
+    if pa.types.is_struct(field.type):
+        return any(part.name == "bytes" and _is_binary(part.type) for part in field.type)
+    return field.name == CONVENTIONAL_IMAGE and _is_binary(field.type)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+@dataclass(frozen=True)
+class _Shard:
+    path: Path
+    image: str
+    id: str | None
+    stored: bool
+    """Whether ingest made it."""
+    rows: int
+
+
+class PicturesInParquet:
+    """An image's id is that of the column `id`, as text; without one its file and row, counted from 0."""
+
+    def __init__(
+        self, source: Path, files: Sequence[Path], image_column: str | None, id_column: str | None
+    ) -> None:
+        self._root = source if source.is_dir() else source.parent
+        self._shards = [_open_shard(path, image_column, id_column) for path in files]
+        self.count = sum(shard.rows for shard in self._shards)
+        self.place: dict[str, Any] = {
+            "path": for_utf8(str(source.resolve())),
+            "image_column": image_column,
+            "id_column": id_column,
+        }
+
+    def state(self) -> list[Any]:
+        columns = [[shard.image, shard.id] for shard in self._shards]
+        return [*state_of_files([shard.path for shard in self._shards]), *columns]
+
+    def between(self, start: int, stop: int) -> Iterator[Picture | Refusal]:
+        before = 0
+        for shard in self._shards:
+            first, last = max(0, start - before), min(shard.rows, stop - before)
+            if first < last:
+                yield from self._rows(shard, first, last)
+            before += shard.rows
+
+    def find(self, ids: Sequence[str]) -> dict[str, Picture]:
+        wanted, found = set(ids), dict[str, Picture]()
+        for shard in self._shards:
+            numbers = [
+                number for number, name in enumerate(self._ids(shard)) if name in wanted and name not in found
+            ]
+            for number in numbers:
+                for picture in self._rows(shard, number, number + 1):
+                    if isinstance(picture, Picture):
+                        found.setdefault(picture.id, picture)
+        return found
+
+    def _rows(self, shard: _Shard, start: int, stop: int) -> Iterator[Picture | Refusal]:
+        names = [name for name in (shard.image, shard.id) if name is not None]
+        for first, batch in _batches(shard.path, names, start, stop):
+            images = batch.column(shard.image).to_pylist()
+            keys = batch.column(shard.id).to_pylist() if shard.id else [None] * len(images)
+            for number, (image, key) in enumerate(zip(images, keys, strict=True), start=first):
+                name, found = self._name(shard, number, key), _image_in(image, shard.path.parent)
+                if found is None:
+                    yield Refusal(name, "the row holds no image")
+                else:
+                    yield Picture(name, found, shard.stored)
+
+    def _ids(self, shard: _Shard) -> Iterator[str]:
+        if shard.id is None:
+            yield from (self._name(shard, number, None) for number in range(shard.rows))
+            return
+        for first, batch in _batches(shard.path, [shard.id], 0, shard.rows):
+            for number, key in enumerate(batch.column(0).to_pylist(), start=first):
+                yield self._name(shard, number, key)
+
+    def _name(self, shard: _Shard, number: int, key: object) -> str:
+        file = for_utf8(shard.path.relative_to(self._root).as_posix())
+        return f"{file}:{number}" if key is None else str(key)
+
+
+def _open_shard(path: Path, image_column: str | None, id_column: str | None) -> _Shard:
+    schema = _schema(path)
+    candidates = image_columns(schema)
+    for wanted, present in ((image_column, candidates), (id_column, schema.names)):
+        if wanted is not None and wanted not in present:
+            raise UserError(f"{path} has no such column {wanted}: name one of {listed(present)}")
+    if image_column is None:
+        if not candidates:
+            raise UserError(f"{path} has no column of encoded images: its columns are {listed(schema.names)}")
+        if len(candidates) > 1 and CONVENTIONAL_IMAGE not in candidates:
+            raise UserError(
+                f"{path} has several columns of images: choose with --image-column, {listed(candidates)}"
+            )
+        image_column = CONVENTIONAL_IMAGE if CONVENTIONAL_IMAGE in candidates else candidates[0]
+    if id_column is None and CONVENTIONAL_ID in schema.names:
+        id_column = CONVENTIONAL_ID
+    stored = schema.names == images_schema([]).names
+    return _Shard(path, image_column, id_column, stored, pq.read_metadata(path).num_rows)
+
+
+def _image_in(cell: Any, folder: Path) -> bytes | Path | None:
+    """Of a struct without bytes the file that its path names, from the table's folder on."""
+    if not isinstance(cell, dict):
+        return cell or None
+    if encoded := cell["bytes"]:
+        return bytes(encoded)
+    file = folder / str(cell.get("path") or "")
+    return file if file.is_file() else None
+
+
+def _schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _batches(path: Path, columns: list[str], start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Rows `start` to `stop` in small batches, each with its first row's number; a row group is never whole
+    in memory."""
+    try:
+        with pq.ParquetFile(path) as file:
+            ends, end = [], 0
+            for group in range(file.num_row_groups):
+                end += file.metadata.row_group(group).num_rows
+                ends.append(end)
+            begins = [0, *ends[:-1]]
+            groups = [g for g in range(len(ends)) if begins[g] < stop and ends[g] > start]
+            number = begins[groups[0]] if groups else 0
+            for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=groups, columns=columns):
+                first, last = max(start - number, 0), min(stop - number, len(batch))
+                if first < last:
+                    yield number + first, batch.slice(first, last - first)
+                number += len(batch)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = str(error).partition("\n")[0]
+    return UserError(f"{path} cannot be read as Parquet ({reason}): mend it, or leave it out")

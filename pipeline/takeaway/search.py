@@ -1,0 +1,124 @@
+"""`clinfonce search`: the images whose vectors lie nearest to that of a picture."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.devices import pick_device
+from pipeline.errors import UserError
+from pipeline.escaping import for_terminal
+from pipeline.evaluation.features import features_of_batch, missing_file
+from pipeline.ingest.images import ImageRefused
+from pipeline.takeaway.decoding import central_square, on_a_canvas
+from pipeline.takeaway.encoder import OpenedEncoder, identity_of, open_encoder
+from pipeline.takeaway.opening import open_again
+from pipeline.takeaway.pictures import Picture
+from pipeline.takeaway.sheet import check_sheet, write_sheet
+from pipeline.takeaway.vectors import Vectors
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    id: str
+    cosine: float
+
+
+def search(
+    image: Path, vectors: Path, count: int, encoder_folder: Path | None, sheet: Path | None, console: Console
+) -> None:
+    """Prints the nearest images and draws them into `sheet`, where it is given.
+
+    Raises `UserError` for a picture, vectors or an encoder that cannot be used, or do not belong together.
+    """
+    if sheet is not None:
+        check_sheet(sheet)
+    opened_vectors = Vectors.open(vectors)
+    opened = open_encoder(_encoder_of(opened_vectors, encoder_folder), pick_device())
+    query = Picture(image.name, image)
+    found = nearest(_vector_of(query, opened), opened_vectors.tiles(), count)
+    console.print(_table(found))
+    if sheet is not None:
+        pictures = open_again(opened_vectors.source)
+        shown = pictures.find([neighbour.id for neighbour in found]) if pictures else {}
+        write_sheet(sheet, query, [(n.id, n.cosine, shown.get(n.id)) for n in found])
+        without = len(found) - sum(neighbour.id in shown for neighbour in found)
+        lost = f", {without} without their pictures, which are no longer there" if without else ""
+        console.print(f"Written: {sheet}{lost}", markup=False, highlight=False, soft_wrap=True)
+
+
+def nearest(
+    query_D: NDArray[np.float32], tiles: Iterable[tuple[pa.Array, NDArray[np.float32]]], count: int
+) -> list[Neighbour]:
+    """The `count` rows of highest cosine with `query_D`, the first row first among equals.
+
+    Every row is compared, in float64; a vector of zeros has the cosine 0.
+    """
+    query_D = _unit(query_D[None].astype(np.float64))[0]
+    cosines_K, ids = np.zeros(0), list[str]()
+    for tile_ids, tile_TD in tiles:
+        # Rounded so that equal vectors are equal here, in whatever order a product adds them up.
+        cosines_T = np.round(_unit(tile_TD.astype(np.float64)) @ query_D, 12)
+        kth = min(count, len(cosines_T))
+        at_least = np.partition(cosines_T, -kth)[-kth] if kth else 0.0
+        candidates = np.flatnonzero(cosines_T >= at_least)
+        cosines_K = np.concatenate([cosines_K, cosines_T[candidates]])
+        ids += tile_ids.take(pa.array(candidates)).to_pylist()
+        best = np.argsort(-cosines_K, kind="stable")[:count]
+        cosines_K, ids = cosines_K[best], [ids[place] for place in best]
+    return [Neighbour(name, float(cosine)) for name, cosine in zip(ids, cosines_K, strict=True)]
+
+
+def _unit(vectors_ND: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+    lengths_N1[lengths_N1 == 0] = 1
+    unit_ND: NDArray[np.float64] = vectors_ND / lengths_N1
+    return unit_ND
+
+
+def _encoder_of(vectors: Vectors, named: Path | None) -> Path:
+    """The folder of the encoder that made them, which is known by its hash."""
+    folder = named or Path(vectors.encoder_folder)
+    if missing_file(folder) is None:
+        try:
+            if identity_of(folder) == vectors.encoder:
+                return folder
+        except (OSError, ValueError, AttributeError):
+            pass  # a damaged file is not the encoder either
+        where = f"{folder} holds another one"
+    else:
+        where = f"{folder} holds none"
+    made_by = str(vectors.encoder.get("weights_sha256"))[:12]
+    raise UserError(
+        f"{vectors.path} was made by the encoder {made_by}, and {where}: name its folder with --encoder, or "
+        "run `clinfonce embed` again"
+    )
+
+
+def _vector_of(query: Picture, opened: OpenedEncoder) -> NDArray[np.float32]:
+    try:
+        square = central_square(query, opened.trained.image_size)
+    except ImageRefused as refused:
+        raise UserError(f"{query.image!s} cannot be searched for ({refused}): name a picture") from None
+    device = pick_device()
+    canvas_NCHW, sizes_N2 = on_a_canvas([square])
+    features_ND = features_of_batch(opened.trained, canvas_NCHW.to(device), sizes_N2.to(device))
+    vector_D: NDArray[np.float32] = features_ND[0].cpu().numpy()
+    return vector_D
+
+
+def _table(found: list[Neighbour]) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", justify="right")
+    table.add_column("cosine", justify="right", no_wrap=True)
+    table.add_column("id", overflow="fold")
+    for rank, neighbour in enumerate(found, start=1):
+        table.add_row(str(rank), f"{neighbour.cosine:.4f}", Text(for_terminal(neighbour.id)))
+    return table

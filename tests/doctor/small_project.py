@@ -1,0 +1,28 @@
+"""Parameters of a project so small that its trainings take moments, and how to find a check."""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.doctor.checks import Check
+from pipeline.params import Params
+from support import TINY_PRETRAIN, params_with
+
+
+def tiny(manifest: Path, **pretrain: Any) -> Params:
+    return params_with(
+        ingest={"source": "manifest", "path": str(manifest), "image_size": 12},
+        cluster={"method": "attributes", "attributes": {"columns": ["colour"]}},
+        pretrain=TINY_PRETRAIN | {"batch_size": 8} | pretrain,
+    )
+
+
+def write_params(folder: Path, params: Params) -> None:
+    YAML().dump(params.model_dump(mode="json"), folder / "params.yaml")
+
+
+def one(checks: Any, what: str) -> Check:
+    """The check of that name."""
+    (found,) = [check for check in checks if check.what == what]
+    return found

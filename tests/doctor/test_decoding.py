@@ -1,0 +1,60 @@
+"""What can be read, and how fast."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_project import one, tiny
+
+from pipeline.doctor import decoding
+from pipeline.doctor.checks import Situation
+from pipeline.params import Params
+from support import params_with
+
+
+def test_the_rate_of_ingested_images(ingested: Situation) -> None:
+    found = one(decoding.look(ingested), "decoding")
+    assert "ingested images a second" in found.found
+    assert int(found.found.split(" ")[0].replace(",", "")) > 0
+
+
+def test_the_rate_of_the_source_before_ingest(folder: Path, manifest: Callable[..., Path]) -> None:
+    path = manifest()
+    (path.parent / "images" / "000.png").write_bytes(b"no image")
+    checks = decoding.look(Situation(tiny(path)))
+    assert one(checks, "source").status == "ok"
+    assert "1 of 24 refused, 1 as: not an image" in one(checks, "decoding").found
+
+
+def test_rendered_images_are_measured_too(folder: Path) -> None:
+    params = params_with(ingest={"image_size": 16, "synthetic": {"images": 320}})
+    (_formats, rate) = decoding.look(Situation(params))
+    assert rate.status == "ok"
+    assert "of the source's" in rate.found
+
+
+@pytest.mark.parametrize(
+    ("column", "status", "told"),
+    [
+        ([f"images/{n:03d}.heic" for n in range(24)], "warn", "24 end in .heic"),
+        ([f"photos/{n:03d}.png" for n in range(24)], "warn", "24 of the first 24 files are not there"),
+    ],
+)
+def test_files_that_cannot_be_read_are_told(
+    folder: Path, manifest: Callable[..., Path], column: list[str], status: str, told: str
+) -> None:
+    found = one(decoding.look(Situation(tiny(manifest(image=column)))), "source")
+    assert (found.status, told in found.found) == (status, True)
+
+
+def test_a_manifest_that_is_not_there_fails(folder: Path) -> None:
+    params: Params = tiny(Path("nowhere.csv"))
+    checks = decoding.look(Situation(params))
+    assert (one(checks, "source").status, one(checks, "decoding").status) == ("fail", "fail")
+
+
+def test_a_pillow_without_jpeg_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding.features, "check", lambda name: name != "jpg")
+    found = one(decoding.look(Situation(None)), "formats")
+    assert found.status == "fail"
+    assert found.found.endswith("not JPEG")

@@ -1,0 +1,101 @@
+"""A folder for each class, with and without a split."""
+
+import os
+from pathlib import Path
+
+import pytest
+from journey import journey, jpeg, write
+
+from pipeline.errors import UserError
+from pipeline.sources.inside import ALLOWED_BY
+
+
+def classes(folder: Path, *places: str, each: int = 4) -> Path:
+    files: dict[str, str | bytes] = {}
+    for place in places:
+        for name in ("cat", "dog"):
+            for _ in range(each):
+                files[f"{place}{name}/{len(files):03d}.jpg"] = jpeg(len(files))
+    return write(folder, files)
+
+
+@pytest.mark.parametrize(
+    ("places", "sizes", "notes"),
+    [
+        (("train/", "test/"), (8, 8), []),
+        (("train/", "val/"), (8, 8), ["val is taken as test images, since there are no test images"]),
+        (
+            ("train/", "val/", "test/"),
+            (16, 8),
+            ["val is taken as train images, since there are test images besides"],
+        ),
+        (("train/",), (6, 2), ["only train is there: a split is made"]),
+        (("",), (6, 2), ["the folders name no split: one is made"]),
+    ],
+)
+def test_layouts(tmp_path: Path, places: tuple[str], sizes: tuple[int, int], notes: list[str]) -> None:
+    made = journey(tmp_path, "folder", classes(tmp_path / "pets", *places), test_fraction=0.25)
+    assert (len(made.train), len(made.test)) == sizes
+    assert (made.summary["labels"], made.summary["notes"]) == (["cat", "dog"], notes)
+    assert made.row("000.jpg")["id"] == f"{places[0]}cat/000.jpg"
+    assert made.cluster("label")["clusters"] == 2
+
+
+def test_what_lies_beside_the_splits_is_told(tmp_path: Path) -> None:
+    folder = write(classes(tmp_path / "pets", "train/", "test/"), {"README.md": "x", "masks/1.png": "x"})
+    assert journey(tmp_path, "folder", folder).summary["notes"] == [
+        "not looked at beside test, train: README.md, masks"
+    ]
+
+
+def test_a_class_called_train(tmp_path: Path) -> None:
+    folder = write(classes(tmp_path / "toys", ""), {"train/x.jpg": jpeg(50), "train/y.jpg": jpeg(51)})
+    assert journey(tmp_path, "folder", folder).summary["labels"] == ["cat", "dog", "train"]
+
+
+def test_images_without_a_class_have_no_label(tmp_path: Path) -> None:
+    folder = write(classes(tmp_path / "pets", ""), {"new.jpg": jpeg(50), "cat/kittens/k.jpg": jpeg(51)})
+    made = journey(tmp_path, "folder", folder)
+    assert (made.row("new.jpg")["label"], made.row("k.jpg")["label"]) == (None, "cat")
+
+
+def test_hostile_entries(tmp_path: Path) -> None:
+    folder = classes(tmp_path / "pets", "train/", "test/")
+    write(tmp_path / "private", {"p.jpg": jpeg(60)})
+    os.mkfifo(folder / "train/cat/pipe.jpg")
+    (folder / "train/cat/broken.jpg").symlink_to("nowhere.jpg")
+    (folder / "train/dog/link").symlink_to(tmp_path / "private")
+    (folder / os.fsdecode(b"train/dog/caf\xe9.jpg")).write_bytes(jpeg(61))
+    made = journey(tmp_path, "folder", folder)
+    assert made.refused == {
+        "train/cat/pipe.jpg": "a pipe, socket or device, not a file",
+        "train/cat/broken.jpg": "the file does not exist",
+        "train/dog/link": f"a link leads out of the source's folder, {ALLOWED_BY}",
+        "train/dog/caf\\udce9.jpg": "the line is not UTF-8 text",
+    }
+    assert len(made.train) == 8
+
+
+def test_a_split_that_is_a_link_out_is_refused_whole(tmp_path: Path) -> None:
+    classes(tmp_path / "disk", "train/", "test/")
+    (tmp_path / "pets").mkdir()
+    for name in ("train", "test"):
+        (tmp_path / "pets" / name).symlink_to(tmp_path / "disk" / name)
+    with pytest.raises(
+        UserError, match=r"no usable image \(2 x a link leads .*ingest.outside_paths=true would"
+    ):
+        journey(tmp_path, "folder", tmp_path / "pets")
+    assert len(journey(tmp_path, "folder", tmp_path / "pets", outside_paths=True).train) == 8
+
+
+def test_paths_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"^ingest.source=folder needs ingest.path: set it to the folder that"
+    ):
+        journey(tmp_path, "folder", None)
+    write(tmp_path, {"file.zip": "x"})
+    with pytest.raises(UserError, match=r"file.zip \(ingest.path\) is a file: set ingest.path to the folder"):
+        journey(tmp_path, "folder", tmp_path / "file.zip")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"gave no usable image: it holds no row"):
+        journey(tmp_path, "folder", tmp_path / "empty")

@@ -1,0 +1,186 @@
+"""Parquet files with an image column, as `datasets` stores them."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from journey import journey, jpeg
+
+from pipeline.errors import UserError
+
+KINDS = ["tops", "shoes", "bags"]
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def stored(path: Path, count: int, first: int = 0, **more: tuple[Any, list[Any]]) -> None:
+    """By `datasets` itself: images, a ClassLabel, a list of ClassLabels, text, and a nested column."""
+    import datasets
+
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=KINDS),
+            "tags": datasets.List(datasets.ClassLabel(names=["new", "sale"])),
+            "colour": datasets.Value("string"),
+            "box": {"x": datasets.Value("int32")},
+            **{name: feature for name, (feature, _) in more.items()},
+        }
+    )
+    numbers = range(first, first + count)
+    columns: dict[str, list[Any]] = {
+        "image": [{"bytes": jpeg(n), "path": f"{n:03d}.jpg"} for n in numbers],
+        "label": [n % 3 for n in numbers],
+        "tags": [[0, 1][: n % 3] for n in numbers],
+        "colour": [["red", None, "blue"][n % 3] for n in numbers],
+        "box": [{"x": n} for n in numbers],
+        **{name: values for name, (_, values) in more.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(path)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
+        ("data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"),
+        ("train/0000.parquet", "test/0000.parquet"),
+    ],
+)
+def test_the_layouts_of_the_hub(tmp_path: Path, train: str, test: str) -> None:
+    stored(tmp_path / "shop" / train, 12)
+    stored(tmp_path / "shop" / test, 6, first=12)
+    made = journey(tmp_path, "huggingface", tmp_path / "shop", columns={"hashtags": "tags"})
+    assert (len(made.train), len(made.test), made.refused) == (12, 6, {})
+    assert made.summary["labels"] == sorted(KINDS)
+    assert made.summary["attributes"] == ["colour"]
+    assert made.summary["notes"] == ["columns of lists, structs and bytes are no attributes: box"]
+    row = made.row(f"{train}#2")
+    assert (row["label"], row["hashtags"], row["attributes"]) == ("bags", ["new", "sale"], {"colour": "blue"})
+    assert row["image"]["path"] == "002.jpg"
+    assert made.cluster("hashtags", top=2)["clusters"] == 3 + 3  # those without a tag stay alone
+    assert made.cluster("attributes", columns=["colour"])["mutual_information_bits"] > 1
+
+
+def test_one_file_and_a_binary_column(tmp_path: Path) -> None:
+    table = pa.table({"img": pa.array([jpeg(n) for n in range(8)], pa.binary()), "kind": ["a", "b"] * 4})
+    pq.write_table(table, tmp_path / "all.parquet")
+    columns = {"image": "img", "label": "kind"}
+    made = journey(tmp_path, "huggingface", tmp_path / "all.parquet", columns=columns, test_fraction=0.25)
+    assert (len(made.train), len(made.test), made.summary["labels"]) == (6, 2, ["a", "b"])
+    assert made.row("#7")["image"]["path"] == "all.parquet#7"
+
+
+def test_what_ingest_wrote_can_be_ingested(tmp_path: Path) -> None:
+    stored(tmp_path / "shop/train-0.parquet", 12)
+    stored(tmp_path / "shop/test-0.parquet", 6, first=12)
+    first = journey(tmp_path / "once", "huggingface", tmp_path / "shop")
+    again = journey(tmp_path / "twice", "huggingface", tmp_path / "once/images")
+    assert [row["label"] for row in again.train] == [row["label"] for row in first.train]
+    assert "not looked at, since their names tell no split: rejects.parquet" in again.summary["notes"]
+
+
+def test_rows_that_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "secret.jpg").write_bytes(jpeg(0))
+    (tmp_path / "shop/near.jpg").write_bytes(jpeg(1))
+    images = [
+        {"bytes": jpeg(2), "path": None},
+        {"bytes": None, "path": "../secret.jpg"},
+        {"bytes": None, "path": "/etc/passwd"},
+        {"bytes": None, "path": "near.jpg"},
+        {"bytes": None, "path": None},
+        None,
+        {"bytes": b"no image", "path": "x"},
+    ]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.table({"image": pa.array(images, kind)}), tmp_path / "shop/a.parquet")
+    made = journey(tmp_path, "huggingface", tmp_path / "shop", test_fraction=0.5)
+    assert made.refused == {
+        "a.parquet row 1": "the path holds .., which ingest.outside_paths=true would allow",
+        "a.parquet row 2": "the path is absolute, which ingest.outside_paths=true would allow",
+        "a.parquet row 4": "the row has no image",
+        "a.parquet row 5": "the row has no image",
+        "x": "not an image",
+    }
+    assert {row["id"] for row in made.train + made.test} == {"a.parquet#0", "a.parquet#3"}
+
+
+def test_classes_that_are_unknown_or_beyond_the_names(tmp_path: Path) -> None:
+    import datasets
+
+    kinds = (datasets.ClassLabel(num_classes=3), [-1, 0, 1, 2, 1, 0])
+    stored(tmp_path / "shop/all.parquet", 6, label=kinds)
+    schema = pq.read_schema(tmp_path / "shop/all.parquet")
+    names = schema.metadata[b"huggingface"].replace(b'["0", "1", "2"]', b'["zero", "one"]')
+    table = pq.read_table(tmp_path / "shop/all.parquet").replace_schema_metadata({"huggingface": names})
+    pq.write_table(table, tmp_path / "shop/all.parquet")
+    made = journey(tmp_path, "huggingface", tmp_path / "shop")
+    assert made.refused == {"all.parquet row 3": "the class 2 is none of the 2 that the metadata name"}
+    labels = {row["id"][-1]: row["label"] for row in made.train + made.test}
+    assert labels == {"0": None, "1": "zero", "2": "one", "4": "one", "5": "zero"}
+
+
+def test_of_a_damaged_row_group_every_row_is_refused(tmp_path: Path) -> None:
+    for name, first in (("train-0", 0), ("train-1", 8), ("test-0", 16)):
+        stored(tmp_path / f"shop/{name}.parquet", 8, first=first)
+    path = tmp_path / "shop/train-0.parquet"
+    pq.write_table(pq.read_table(path), path, row_group_size=3, compression="zstd")
+    start = pq.ParquetFile(path).metadata.row_group(1).column(0).dictionary_page_offset
+    damaged = bytearray(path.read_bytes())
+    damaged[start : start + 64] = bytes(64)
+    path.write_bytes(damaged)
+    made = journey(tmp_path, "huggingface", tmp_path / "shop")
+    assert (len(made.train), len(made.test)) == (13, 8)
+    assert list(made.refused) == [f"train-0.parquet row {n}" for n in range(3, 6)]
+    assert all(reason.startswith("this part of the file is damaged: ") for reason in made.refused.values())
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^ingest.source=huggingface needs ingest.path: set it to a Parquet"):
+        journey(tmp_path, "huggingface", None)
+    with pytest.raises(
+        UserError, match=r"absent \(ingest.path\) does not exist: set ingest.path to a Parquet"
+    ):
+        journey(tmp_path, "huggingface", tmp_path / "absent")
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    (shop / "readme.md").write_text("x")
+    with pytest.raises(UserError, match=r"expects Parquet files in .*, which holds readme.md"):
+        journey(tmp_path, "huggingface", shop)
+    stored(shop / "train-0.parquet", 4)
+    with pytest.raises(
+        UserError, match=r"there is no column 'kind' \(ingest.columns.label\) in the Parquet files of"
+    ):
+        journey(tmp_path, "huggingface", shop, columns={"label": "kind"})
+    with pytest.raises(
+        UserError, match=r"'colour' \(ingest.columns.image\) of .* must hold images, .* string"
+    ):
+        journey(tmp_path, "huggingface", shop, columns={"image": "colour"})
+    (shop / "train-1.parquet").write_bytes((shop / "train-0.parquet").read_bytes()[:500])
+    with pytest.raises(
+        UserError, match=r"train-1.parquet can't be read as Parquet: .*: mend it or download it"
+    ):
+        journey(tmp_path, "huggingface", shop)
+    pq.write_table(pa.table({"image": [b"x"]}), shop / "train-1.parquet")
+    with pytest.raises(
+        UserError, match=r"train-1.parquet has other columns than .*train-0.parquet: name files"
+    ):
+        journey(tmp_path, "huggingface", shop)
+
+
+def test_text_in_place_of_bytes_is_never_opened_as_a_path(tmp_path: Path) -> None:
+    kind = pa.struct([("bytes", pa.string()), ("path", pa.string())])
+    images = pa.array([{"bytes": "/etc/passwd", "path": "a.jpg"}], kind)
+    pq.write_table(pa.table({"image": images}), tmp_path / "a.parquet")
+    with pytest.raises(
+        UserError, match=r"must hold images, as a binary or a struct of bytes and path, and ho"
+    ):
+        journey(tmp_path, "huggingface", tmp_path / "a.parquet")

@@ -1,0 +1,122 @@
+"""ImageNet with a folder for each class, whole and by a list of classes."""
+
+from pathlib import Path
+
+import pytest
+from journey import journey, jpeg, write
+
+from pipeline.errors import UserError
+
+TENCH, GOLDFISH, CRANE_BIRD, CRANE = "n01440764", "n01443537", "n02012849", "n03126707"
+WNIDS = [TENCH, GOLDFISH, CRANE_BIRD, CRANE]
+MAPPING = (
+    f"{TENCH} tench, Tinca tinca\n{GOLDFISH} goldfish, Carassius auratus\n{CRANE_BIRD} crane\n{CRANE} crane\n"
+)
+EDGES = f"""child,parent
+{TENCH},n02512053
+{GOLDFISH},n02512053
+{GOLDFISH},n02087122
+{CRANE_BIRD},n01503061
+n02512053,n00015388
+n01503061,n00015388
+{CRANE},n00003553
+"""
+
+
+def pictures(folder: Path, wnids: list[str] = WNIDS, names: str = "LOC_synset_mapping.txt") -> Path:
+    files: dict[str, str | bytes] = {}
+    for place, wnid in enumerate(wnids):
+        for n in range(4):
+            files[f"train/{wnid}/{wnid}_{n}.JPEG"] = jpeg(10 * place + n)
+        files[f"val/{wnid}/ILSVRC2012_val_{place:08d}.JPEG"] = jpeg(10 * place + 9)
+    return write(folder, files | {names: MAPPING.replace(" ", "\t", 1) if names == "words.txt" else MAPPING})
+
+
+def test_the_official_layout(tmp_path: Path) -> None:
+    made = journey(tmp_path, "imagenet", pictures(tmp_path / "imagenet"))
+    assert (len(made.train), len(made.test), made.refused) == (16, 4, {})
+    # The bird and the machine are both called crane.
+    assert made.summary["labels"] == [
+        f"{TENCH} tench", f"{GOLDFISH} goldfish", f"{CRANE_BIRD} crane", f"{CRANE} crane",
+    ]  # fmt: skip
+    row = made.row(f"{TENCH}_2.JPEG")
+    assert row["id"] == f"train/{TENCH}/{TENCH}_2.JPEG"
+    assert (row["hierarchy"], row["attributes"]) == ([], None)
+    assert made.summary["notes"] == ["val is taken as test images, since there are no test images"]
+
+
+def test_a_list_of_classes_and_wordnet_s_edges(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "imagenet", names="words.txt")
+    write(folder, {"hundred.txt": f"{GOLDFISH}\n{CRANE_BIRD} crane\n\n{CRANE}\n", "edges.csv": EDGES})
+    choice = {"classes": str(folder / "hundred.txt"), "edges": str(folder / "edges.csv")}
+    made = journey(tmp_path, "imagenet", folder, imagenet=choice)
+    assert (len(made.train), len(made.test)) == (12, 3)
+    hierarchy = ["n00015388", "n02512053", f"{GOLDFISH} goldfish"]
+    assert made.row(f"{GOLDFISH}_0.JPEG")["hierarchy"] == hierarchy
+    assert made.summary["notes"][0].startswith("where ingest.imagenet.edges gives a class several parents")
+    level = made.cluster("hierarchy", level=1)
+    assert (level["clusters"], level["conditional_entropy_bits"]) == (2, pytest.approx(0.0))
+    assert made.cluster("hierarchy", level=2)["clusters"] == 3
+
+
+def test_other_files_and_links_out_are_refused(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "imagenet")
+    write(folder, {f"train/{TENCH}/Thumbs.db": "x", f"train/{TENCH}/more/extra.JPEG": jpeg(77)})
+    write(tmp_path / "elsewhere", {"secret.JPEG": jpeg(78)})
+    (folder / f"train/{CRANE}/link.JPEG").symlink_to(tmp_path / "elsewhere/secret.JPEG")
+    (folder / f"train/{CRANE}/folder").symlink_to(tmp_path / "elsewhere")
+    (folder / f"train/{CRANE}/circle").symlink_to(folder / "train" / CRANE)
+    reason = "a link leads out of the source's folder, which ingest.outside_paths=true would allow"
+    made = journey(tmp_path / "strict", "imagenet", folder)
+    assert made.refused == {
+        f"train/{TENCH}/Thumbs.db": "not an image",
+        f"train/{CRANE}/circle": "a link that goes in a circle",
+        f"train/{CRANE}/folder": reason,
+        f"train/{CRANE}/link.JPEG": reason,
+    }
+    assert made.row("more/extra.JPEG")["label"] == f"{TENCH} tench"
+    allowed = journey(tmp_path / "lenient", "imagenet", folder, outside_paths=True)
+    assert set(allowed.refused) == {f"train/{TENCH}/Thumbs.db", f"train/{CRANE}/circle"}
+    assert len(allowed.train) == len(made.train) + 2
+
+
+def test_layouts_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"ingest.source=imagenet needs ingest.path: set it to the folder that"
+    ):
+        journey(tmp_path, "imagenet", None)
+    folder = pictures(tmp_path / "imagenet")
+    with pytest.raises(
+        UserError, match=r"expects train in .*val \(ingest.path\), which holds n01440764/, n014"
+    ):
+        journey(tmp_path, "imagenet", folder / "val")
+    write(folder, {"hundred.txt": "n99999999\n"})
+    for section, sentence in [
+        (
+            {"classes": str(folder / "hundred.txt")},
+            r"train, which holds .*/ and lacks n99999999: add them, or le",
+        ),
+        (
+            {"classes": str(folder / "none.txt")},
+            r"none.txt \(ingest.imagenet.classes\) is not a file: set it to",
+        ),
+        ({"edges": str(folder / "none.csv")}, r"none.csv \(ingest.imagenet.edges\) can't be read as text"),
+    ]:
+        with pytest.raises(UserError, match=sentence):
+            journey(tmp_path, "imagenet", folder, imagenet=section)
+    write(folder, {"val/n77/x.JPEG": jpeg(1)})
+    with pytest.raises(
+        UserError, match=r"expects a folder for each class in .*train, .* lacks n77: add them"
+    ):
+        journey(tmp_path, "imagenet", folder)
+
+
+def test_validation_images_that_are_not_sorted_are_told(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "imagenet")
+    for path in sorted((folder / "val").glob("*/*")):
+        path.rename(folder / "val" / path.name)
+        path.parent.rmdir()
+    with pytest.raises(
+        UserError, match=r"val, which holds ILSVRC2012_val_00000000.JPEG, .* and lacks n01440764"
+    ):
+        journey(tmp_path, "imagenet", folder)

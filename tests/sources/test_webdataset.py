@@ -1,0 +1,253 @@
+"""Tar shards as img2dataset writes them, whole, hostile and half downloaded."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from journey import Journey, journey, jpeg, write
+
+from pipeline.errors import UserError
+
+CAPTIONS = ["a red hat", "blue shoes", "a green bag; cheap"]
+Members = list[tuple[str, bytes]]
+
+
+def fields(n: int) -> dict[str, Any]:
+    """What img2dataset notes, and three columns that it was told to keep."""
+    return {
+        "caption": CAPTIONS[n % 3], "url": f"https://example.org/{n}", "key": f"{n:09d}", "status": "success",
+        "error_message": None, "width": 20, "height": 16, "original_width": 200, "original_height": 160,
+        "exif": "{}", "sha256": f"{n:064x}",
+        "kind": ["hat", "shoe", "bag"][n % 3], "tags": [["red", "new"], ["blue"], []][n % 3],
+        "brand": ["Acme", None][n % 2],
+    }  # fmt: skip
+
+
+def sample(n: int, folder: str = "") -> Members:
+    record = json.dumps(fields(n))
+    endings = {"jpg": jpeg(n), "txt": CAPTIONS[n % 3].encode(), "json": record.encode()}
+    return [(f"{folder}{n:09d}.{ending}", content) for ending, content in endings.items()]
+
+
+def samples(numbers: range) -> Members:
+    return [member for n in numbers for member in sample(n)]
+
+
+def packed(members: list[tuple[str, bytes] | tarfile.TarInfo]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                archive.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                archive.addfile(info, io.BytesIO(member[1]))
+    return buffer.getvalue()
+
+
+def made(tmp_path: Path, **options: Any) -> Journey:
+    columns = {"label": "kind", "hashtags": "tags"} | options.pop("columns", {})
+    return journey(tmp_path, "webdataset", tmp_path / "shards", columns=columns, **options)
+
+
+def test_shards_of_img2dataset(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        f"{k:05d}.tar": packed([*samples(range(8 * k, 8 * k + 8))]) for k in range(3)
+    }
+    write(tmp_path / "shards", files | {"00000_stats.json": "{}", "00000.parquet": "x"})
+    got = made(tmp_path, test_fraction=0.25)
+    assert (len(got.train) + len(got.test), got.refused) == (24, {})
+    assert got.summary["labels"] == ["bag", "hat", "shoe"]
+    # What img2dataset notes of every image is no attribute, unless it is named.
+    assert got.summary["attributes"] == ["brand"]
+    row = got.row("000000009")
+    assert row["id"] == row["image"]["path"] == "00001.tar/000000009"
+    assert (row["label"], row["hashtags"], row["attributes"]) == ("hat", ["red", "new"], {"brand": None})
+    assert got.cluster("hashtags", top=3)["mutual_information_bits"] > 1
+    named = made(tmp_path, columns={"attributes": ["brand", "txt", "caption"]})
+    assert named.row("000000010")["attributes"] == {"brand": "Acme"} | dict.fromkeys(
+        ["txt", "caption"], "blue shoes"
+    )
+
+
+@pytest.mark.parametrize("names", [("train/00000.tar", "test/00000.tar"), ("train-0.tar", "val-0.tar")])
+def test_names_tell_the_split(tmp_path: Path, names: tuple[str, str]) -> None:
+    train, test = (packed([*samples(numbers)]) for numbers in (range(8), range(8, 12)))
+    write(tmp_path / "shards", {names[0]: train, names[1]: test})
+    got = made(tmp_path)
+    assert (len(got.train), len(got.test)) == (8, 4)
+
+
+def test_one_shard_with_class_files(tmp_path: Path) -> None:
+    members = [
+        (f"{folder}{n:03d}.{ending}", content)
+        for folder in ("a/", "b/")
+        for n in range(4)
+        for ending, content in (("cls", f"{n % 2}\n".encode()), ("png", jpeg(n if folder == "a/" else n + 4)))
+    ]
+    write(tmp_path, {"all.tar": packed([*members])})
+    got = journey(tmp_path, "webdataset", tmp_path / "all.tar", columns={"label": "cls"}, test_fraction=0.5)
+    assert (got.summary["labels"], len(got.train)) == (["0", "1"], 4)
+    assert got.row("b/003")["id"] == "all.tar/b/003"
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def test_hostile_members_are_refused_and_nothing_is_written_or_followed(tmp_path: Path) -> None:
+    write(tmp_path, {"secret.jpg": jpeg(70)})
+    hostile: list[Any] = [
+        *sample(0),
+        ("/absolute.jpg", jpeg(71)),
+        ("../outside.jpg", jpeg(72)),
+        ("a/../../outside.jpg", jpeg(72)),
+        link("symbolic.jpg", str(tmp_path / "secret.jpg")),
+        link("hard.jpg", "000000000.jpg", tarfile.LNKTYPE),
+        link("device.jpg", "", tarfile.CHRTYPE),
+        link("pipe.jpg", "", tarfile.FIFOTYPE),
+        link("folder", "", tarfile.DIRTYPE),
+        *sample(1),
+    ]
+    write(tmp_path / "shards", {"0.tar": packed(hostile)})
+    got = made(tmp_path, test_fraction=0.5)
+    assert got.refused == {
+        "0.tar: /absolute.jpg": "the name is absolute or holds ..",
+        "0.tar: ../outside.jpg": "the name is absolute or holds ..",
+        "0.tar: a/../../outside.jpg": "the name is absolute or holds ..",
+        **{f"0.tar: {name}.jpg": "a link or a device, not a file" for name in ("symbolic", "hard")},
+        **{f"0.tar: {name}.jpg": "a link or a device, not a file" for name in ("device", "pipe")},
+    }
+    assert {row["id"] for row in got.train + got.test} == {"0.tar/000000000", "0.tar/000000001"}
+    assert {path.name for path in tmp_path.iterdir()} == {"secret.jpg", "shards", "images"}
+
+
+def test_samples_that_are_none_are_refused(tmp_path: Path) -> None:
+    members = [
+        *sample(0),
+        ("1.jpg", jpeg(1)), ("1.json", b"[1]"),
+        ("2.jpg", jpeg(2)), ("2.png", jpeg(3)), ("2.json", b"{}"),
+        ("3.txt", b"no image"),
+        ("4.jpg", jpeg(4)), ("4.json", b'{"kind": "\\ud800"}'),
+        ("5.jpg", b"no image"), ("5.json", b"{}"),
+        ("6.JPG", jpeg(6)), ("6.seg.png", jpeg(7)), ("6.json", b'{"kind": "hat", "brand": 3.0}'),
+        *sample(0),
+    ]  # fmt: skip
+    write(tmp_path / "shards", {"0.tar": packed([*members])})
+    got = made(tmp_path, test_fraction=0.5)
+    assert got.refused == {
+        "0.tar/1": "the JSON is none",
+        "0.tar/2": "2 images under the key",
+        "0.tar/3": "no images under the key",
+        "0.tar/4": "the fields are not UTF-8 text",
+        "0.tar/5": "not an image",
+        "0.tar/000000000": "the image 0.tar/000000000 stands in an earlier row already",
+    }
+    assert got.row("0.tar/6")["attributes"] == {"brand": "3"}
+
+
+def test_samples_that_are_too_large_are_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.sources.webdataset.LARGEST_SAMPLE", 1024**2)
+    write(
+        tmp_path / "shards",
+        {
+            "0.tar": packed(
+                [
+                    *sample(0),
+                    ("1.jpg", bytes(700_000)),
+                    ("1.png", bytes(700_000)),
+                    ("1.txt", b"x"),
+                    *sample(2),
+                ]
+            )
+        },
+    )
+    got = made(tmp_path, test_fraction=0.5)
+    assert got.refused == {"0.tar/1": "larger than 1 MiB"}
+    assert len(got.train) + len(got.test) == 2
+
+
+def cut(whole: bytes, place: str) -> bytes:
+    """`whole` as a download left it that stopped within the sixth sample's members, or after them."""
+    with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
+        member = archive.getmember("000000005.jpg")
+        after = archive.getmember("000000006.jpg")
+    return {
+        "in the picture": whole[: member.offset_data + 100],
+        "in its header": whole[: member.offset + 200],
+        "before its header": whole[: member.offset],
+        "between two samples": whole[: after.offset],
+        "a damaged header": whole[: member.offset] + b"\xff" * 512 + whole[member.offset + 512 :],
+        "a wrong checksum": whole[: member.offset + 10] + b"?" + whole[member.offset + 11 :],
+    }[place]
+
+
+@pytest.mark.parametrize(
+    ("place", "whole_samples"),
+    [
+        ("in the picture", 5),
+        ("in its header", 4),
+        ("before its header", 4),
+        ("between two samples", 5),
+        ("a damaged header", 4),
+        ("a wrong checksum", 4),
+    ],
+)
+def test_of_a_half_downloaded_shard_the_samples_so_far_are_kept(
+    tmp_path: Path, place: str, whole_samples: int
+) -> None:
+    """Where it ends between two members nothing says whether the last sample is whole: it is not kept."""
+    first, second = packed([*samples(range(8))]), packed([*samples(range(8, 12))])
+    write(tmp_path / "shards", {"0.tar": cut(first, place), "1.tar": second})
+    got = made(tmp_path, test_fraction=0.5)
+    kept = sorted(row["id"] for row in got.train + got.test)
+    assert kept == [f"0.tar/{n:09d}" for n in range(whole_samples)] + [f"1.tar/{n:09d}" for n in range(8, 12)]
+    assert list(got.refused) == ["0.tar"]
+    lost = f"from {whole_samples:09d} on"
+    assert got.refused["0.tar"].startswith(f"the archive is damaged or not whole, {lost}: ")
+
+
+def test_a_header_that_points_backwards_ends_the_shard(tmp_path: Path) -> None:
+    """A negative size, in the binary form that GNU tar writes, would send the reader back for ever."""
+    whole = bytearray(packed([*samples(range(3))]))
+    with tarfile.open(fileobj=io.BytesIO(bytes(whole))) as archive:
+        start = archive.getmember("000000002.jpg").offset
+    header = whole[start : start + 512]
+    header[124:136] = (-1536).to_bytes(12, "big", signed=True)
+    header[148:156] = b" " * 8
+    header[148:156] = f"{sum(header):06o}\0 ".encode()
+    whole[start : start + 512] = header
+    write(tmp_path / "shards", {"0.tar": bytes(whole)})
+    got = made(tmp_path, test_fraction=0.5)
+    assert list(got.refused) == ["0.tar"]
+    assert got.refused["0.tar"].startswith("the archive is damaged or not whole, from 000000001 on: ")
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"^ingest.source=webdataset needs ingest.path: set it to a .tar file"
+    ):
+        journey(tmp_path, "webdataset", None)
+    with pytest.raises(
+        UserError, match=r"shards \(ingest.path\) does not exist: set ingest.path to a .tar fi"
+    ):
+        made(tmp_path)
+    write(tmp_path / "shards", {"readme.md": "x"})
+    with pytest.raises(UserError, match=r"expects .tar files in .*, which holds readme.md"):
+        made(tmp_path)
+    write(tmp_path / "shards", {"0.tar": b"no archive"})
+    with pytest.raises(
+        UserError, match=r"no file of .*shards \(ingest.path\) is a tar archive with samples, t"
+    ):
+        made(tmp_path)
+    write(tmp_path / "shards", {"0.tar": packed([*sample(0)])})
+    with pytest.raises(
+        UserError, match=r"no column 'sort' \(ingest.columns.label\) in the shards of .*: name"
+    ):
+        made(tmp_path, columns={"label": "sort"})

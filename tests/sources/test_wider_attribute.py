@@ -1,0 +1,108 @@
+"""WIDER Attribute in the layout of its authors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from journey import journey, jpeg, write
+
+from pipeline.errors import UserError
+
+ATTRIBUTES = ["Male", "longHair", "sunglass", "Hat", "T-shirt", "longSleeve", "formal", "shorts", "jeans"]
+ATTRIBUTES += ["longPants", "skirt", "faceMask", "logo", "stripe"]
+SCENES = {"0": "Parade", "5": "Cheering"}
+
+
+def person(*answers: int) -> dict[str, Any]:
+    return {"attribute": [*answers, *[0] * (14 - len(answers))], "bbox": [1.5, 2.0, 3.0, 4.0]}
+
+
+def image(n: int, folder: str, people: list[dict[str, Any]]) -> dict[str, Any]:
+    place = ["0--Parade/0_Parade_marchingband_1", "5--Cheering/5_Cheering_Cheering_5"][n % 2]
+    return {"file_name": f"{folder}/{place}_{n}.jpg", "scene_id": [0, 5][n % 2], "targets": people}
+
+
+TRAINVAL = [
+    image(n, "val" if n % 5 == 4 else "train", [person(1, -1), person(-1, 0, [1, -1][n % 2], 0)])
+    for n in range(12)
+]
+TEST = [image(n, "test", [person(1)]) for n in range(12, 16)]
+
+
+def photographs(folder: Path, trainval: list[Any], place: str = "") -> Path:
+    maps = {"attribute_id_map": {str(n): a for n, a in enumerate(ATTRIBUTES)}, "scene_id_map": SCENES}
+    files: dict[str, str | bytes] = {
+        f"{place}wider_attribute_{name}.json": json.dumps({"images": images} | maps)
+        for name, images in {"trainval": trainval, "test": TEST}.items()
+    }
+    for n, entry in enumerate(TRAINVAL + TEST):
+        files[f"Image/{entry['file_name']}"] = jpeg(n)
+    return write(folder, files)
+
+
+@pytest.mark.parametrize("place", ["", "wider_attribute_annotation/"])
+def test_the_official_layout(tmp_path: Path, place: str) -> None:
+    made = journey(tmp_path, "wider_attribute", photographs(tmp_path / "wider", TRAINVAL, place))
+    assert (len(made.train), len(made.test), made.refused) == (12, 4, {})
+    assert made.summary["labels"] == ["Cheering", "Parade"]
+    assert made.summary["attributes"] == ATTRIBUTES
+    assert made.row("_Parade_marchingband_1_4.jpg")["id"].startswith("val/")
+
+
+def test_the_rule_from_persons_to_images(tmp_path: Path) -> None:
+    """Any person has it: yes; some lack it and none has it: no; nobody says: not known."""
+    made = journey(tmp_path, "wider_attribute", photographs(tmp_path / "wider", TRAINVAL))
+    told = made.row("_Cheering_5_1.jpg")["attributes"]
+    assert [told[name] for name in ATTRIBUTES[:4]] == ["yes", "no", "no", None]
+    assert made.row("_marchingband_1_2.jpg")["attributes"]["sunglass"] == "yes"
+    statistics = made.cluster("attributes", top=1)
+    assert statistics["notes"] == ["joined sunglass=yes"]
+    assert statistics["conditional_entropy_bits"] == pytest.approx(0.0)
+
+
+def test_entries_that_are_refused(tmp_path: Path) -> None:
+    hostile = [
+        {"file_name": "../secret.jpg", "scene_id": 0, "targets": []},
+        {"file_name": "/etc/passwd", "scene_id": 0, "targets": []},
+        {"file_name": "train/absent.jpg", "scene_id": 0, "targets": []},
+        {"file_name": "train/short.jpg", "scene_id": 0, "targets": [{"attribute": [1]}]},
+        {"file_name": "train/short.jpg", "scene_id": 0, "targets": [person(float("inf"))]},  # type: ignore[arg-type]
+        {"file_name": 5, "scene_id": 0, "targets": []},
+        "no entry",
+        {"file_name": "train/\ud800.jpg", "scene_id": 0, "targets": []},
+        TRAINVAL[0],
+    ]
+    folder = photographs(tmp_path / "wider", [*TRAINVAL, *hostile])
+    (folder / "secret.jpg").write_bytes(jpeg(3))
+    made = journey(tmp_path, "wider_attribute", folder)
+    where, none = "wider_attribute_trainval.json image", "not an entry with file_name, scene_id and targets"
+    assert made.refused == {
+        f"{where} 13": "the path holds .., which ingest.outside_paths=true would allow",
+        f"{where} 14": "the path is absolute, which ingest.outside_paths=true would allow",
+        "train/absent.jpg": "the file does not exist",
+        f"{where} 16": f"{none} as published",
+        f"{where} 17": f"{none} as published",
+        f"{where} 18": f"{none} as published",
+        f"{where} 19": f"{none} as published",
+        f"{where} 20": "the path is not UTF-8 text",
+        f"{where} 21": f"the image {TRAINVAL[0]['file_name']} stands in an earlier row already",
+    }
+    assert len(made.train) == 12
+
+
+def test_layouts_that_are_none(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "wider", TRAINVAL)
+    with pytest.raises(UserError, match=r"expects Image or .* in .*, which holds test/, train/, val/"):
+        journey(tmp_path, "wider_attribute", folder / "Image")
+    for broken in ("[]", '{"images": 3}', "no JSON"):
+        (folder / "wider_attribute_test.json").write_text(broken)
+        with pytest.raises(
+            UserError, match=r"wider_attribute_test.json must be JSON with images, attribute_id"
+        ):
+            journey(tmp_path, "wider_attribute", folder)
+    (folder / "wider_attribute_test.json").unlink()
+    with pytest.raises(
+        UserError, match=r"expects wider_attribute_test.json or wider_attribute_annotation/wid"
+    ):
+        journey(tmp_path, "wider_attribute", folder)

@@ -1,0 +1,117 @@
+"""The card's own lines are run, as a person would who has the folder and nothing else."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from PIL import Image
+
+from pipeline.evaluation.features import features_of_batch, load_encoder
+from pipeline.takeaway.decoding import central_square, on_a_canvas
+from pipeline.takeaway.pictures import Picture
+from support import png
+from takeaway.conftest import MakeEncoder
+
+CPU = torch.device("cpu")
+
+
+def code_blocks(folder: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+
+
+def run(*blocks: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)  # noqa: S102 - the lines that users will run
+    return names
+
+
+def pipelines_features(folder: Path, picture: Path) -> torch.Tensor:
+    trained = load_encoder(folder, CPU)
+    square = central_square(Picture("", picture), trained.image_size)
+    return features_of_batch(trained, *on_a_canvas([square]))
+
+
+def save(picture: Path, width: int, height: int) -> None:
+    """As JPEG, with a camera's note that it lies on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.with_suffix(".png").write_bytes(png(width, width, height))
+    # Blown up noise, which JPEG keeps and scaling down does not blur away.
+    coarse = Image.open(picture.with_suffix(".png")).resize((width, height), Image.Resampling.BILINEAR)
+    coarse.save(picture, "JPEG", quality=95, exif=exif)
+
+
+@pytest.mark.parametrize("stem_stride", [1, 2, 4])
+def test_its_lines_give_the_pipeline_s_features(
+    make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch, stem_stride: int
+) -> None:
+    folder = make_encoder(stem_stride=stem_stride)
+    monkeypatch.chdir(folder)
+    torchvision_block, timm_block, picture_block = code_blocks(folder)
+    # Scaled down by the decoder and then by Pillow; by Pillow alone; not at all; small, and so enlarged.
+    for width, height in ((301, 240), (50, 90), (32, 40), (20, 30)):
+        save(folder / "picture.jpg", width, height)
+        expected = pipelines_features(folder, folder / "picture.jpg")
+        assert expected.abs().max() > 0.1
+        for block in (torchvision_block, timm_block):
+            names = run(block, picture_block)
+            assert not names["encoder"].training
+            torch.testing.assert_close(names["features"], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d", "wide_resnet50_2"])
+def test_other_networks_load_in_both_libraries(
+    make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = make_encoder(name=name, stem_stride=2)
+    monkeypatch.chdir(folder)
+    save(folder / "picture.jpg", 60, 50)
+    expected = pipelines_features(folder, folder / "picture.jpg")
+    torchvision_block, timm_block, picture_block = code_blocks(folder)
+    for block in (torchvision_block, timm_block):
+        torch.testing.assert_close(run(block, picture_block)["features"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_encoder_takes_three_lines(make_encoder: MakeEncoder) -> None:
+    for stem_stride in (1, 4):
+        for block in code_blocks(make_encoder(stem_stride=stem_stride))[:2]:
+            lines = [line for line in block.splitlines() if line and "import" not in line]
+            assert len(lines) <= 3
+
+
+def test_the_hub_reads_its_metadata(make_encoder: MakeEncoder) -> None:
+    card = ModelCard.load(make_encoder() / "README.md")
+    assert card.data.pipeline_tag == "image-feature-extraction"
+    assert card.data.library_name == "torchvision"
+    assert card.data.license is None
+    assert card.data.eval_results is None
+    headings = re.findall(r"^## (.*)$", card.text, re.MULTILINE)
+    assert headings == [
+        "How to use",
+        "Training data",
+        "Training procedure",
+        "Preprocessing",
+        "Intended use and limits",
+        "Measured figures",
+    ]
+    assert "18 of 18 train images; 6 more" in card.text
+    assert "2 classes: cat, dog." in card.text
+
+
+def test_strangers_strings_stay_text(make_encoder: MakeEncoder) -> None:
+    hostile = ["<script>alert(1)</script>", "[x](javascript:alert(1))", "a\n## Heading\n```python\nimport os"]
+    folder = make_encoder(labels=hostile, attributes=["`--`|*"])
+    text = (folder / "README.md").read_text()
+    assert "<script>" not in text
+    assert "[x](" not in text
+    assert "## Heading" not in text.splitlines()
+    assert len(code_blocks(folder)) == 3
+    assert r"\`--\`\|\*" in text
+
+
+def test_images_without_labels_are_told(make_encoder: MakeEncoder) -> None:
+    assert "None of them has a label." in (make_encoder(labels=[]) / "README.md").read_text()

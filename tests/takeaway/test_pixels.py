@@ -1,0 +1,74 @@
+"""What `embed` shows the encoder is what evaluation shows it of the stored image."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.augment import central_views
+from pipeline.ingest.images import prepare_image
+from pipeline.store import decode_middle, sizes_after_cutting
+from pipeline.takeaway.decoding import central_square, on_a_canvas
+from pipeline.takeaway.pictures import Picture
+from support import png
+
+ROUNDING = 1e-5
+"""Where its square lies in an image is added in float32; a step of a pixel's value is 4e-3."""
+
+
+def evaluations_view(image: bytes, ingest_size: int, size: int) -> torch.Tensor:
+    """Ingest, store and central view, one after the other."""
+    prepared = prepare_image(image, ingest_size)
+    size_2 = sizes_after_cutting(np.array([[prepared.height, prepared.width]]))[0]
+    pixels_HWC = torch.from_numpy(decode_middle(prepared.encoded, size_2).copy())
+    return central_views(pixels_HWC.permute(2, 0, 1)[None], torch.from_numpy(size_2)[None], size)
+
+
+def takeaways_view(picture: Picture, size: int) -> torch.Tensor:
+    # Beside a larger image, whose canvas it shares.
+    squares = [central_square(picture, size), np.zeros((3 * size, 3 * size, 3), np.uint8)]
+    return central_views(*on_a_canvas(squares), size)[:1]
+
+
+SIDES = st.integers(8, 150)
+
+
+@settings(deadline=None, max_examples=60)
+@given(width=SIDES, height=SIDES, size=st.sampled_from([9, 16, 33, 70, 81]))
+def test_originals(width: int, height: int, size: int) -> None:
+    image = png(width, width, height)
+    torch.testing.assert_close(
+        takeaways_view(Picture("", image), size), evaluations_view(image, size, size), rtol=0, atol=ROUNDING
+    )
+
+
+@settings(deadline=None, max_examples=30)
+@given(width=SIDES, height=SIDES, ingest_size=st.sampled_from([16, 70]), size=st.sampled_from([16, 33]))
+def test_images_that_ingest_stored(width: int, height: int, ingest_size: int, size: int) -> None:
+    image = png(height, width, height)
+    stored = Picture("", prepare_image(image, ingest_size).encoded, stored=True)
+    torch.testing.assert_close(
+        takeaways_view(stored, size), evaluations_view(image, ingest_size, size), rtol=0, atol=ROUNDING
+    )
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "L", "P", "CMYK", "I;16"])
+def test_every_mode(tmp_path: Path, mode: str) -> None:
+    noise = Image.open(io.BytesIO(png(1, 90, 80)))
+    if mode == "I;16":
+        noise = Image.fromarray(np.asarray(noise.convert("L"), np.uint16) * 257)
+    else:
+        noise = noise.convert(mode)
+    path = tmp_path / "image.tif"
+    noise.save(path)
+    torch.testing.assert_close(
+        takeaways_view(Picture("", path), 72),
+        evaluations_view(path.read_bytes(), 72, 72),
+        rtol=0,
+        atol=ROUNDING,
+    )
