@@ -1,61 +1,203 @@
-"""Ingest beside a plain loop of Pillow, and beside what a DataLoader would decode every epoch.
+"""Ingest beside a plain loop of Pillow, its ways through an image apart, and reading back what it wrote.
 
 uv run --group bench python -m benchmarks.ingest
 """
 
 import csv
 import io
+import os
 import tempfile
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+import torch
 import typer
 from PIL import Image
 
 from benchmarks.contenders import encoded_images
-from benchmarks.harness import JsonFlag, Outcome, in_turns, times_as_fast
+from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
+from pipeline.files import STATE_VARIABLE
+from pipeline.ingest.duplicates import find_duplicates
+from pipeline.ingest.images import prepare_image
+from pipeline.ingest.looks import THUMBNAIL_BYTES
 from pipeline.ingest.params import IngestParams
 from pipeline.ingest.run import ingest
+from pipeline.ingest.workers import WORKERS_VARIABLE
 from pipeline.schema import Layout
+from pipeline.training.feeds.streamed import StreamedFeed
 
 OURS, PILLOW = "clinfonce, to sharded Parquet", "Pillow: open, resize, save, one after the other"
+KEPT, LOOKED_AT, AGAIN = "kept", "kept, with near duplicates", "Pillow: open, save as JPEG 95"
+RESIZED, BY_PILLOW = "clinfonce, one image after the other", "Pillow: open, resize, save"
+READ_PX = 32
 
 
 def measure(
-    images: int = 2000, source_size: int = 256, size: int = 64, rounds: int = 3, as_json: JsonFlag = False
+    images: int = 2000,
+    source_size: int = 256,
+    size: int = 64,
+    rounds: int = 3,
+    hashes: int = 1_000_000,
+    as_json: JsonFlag = False,
 ) -> None:
     """JPEG files of `source_size` pixels to `size` pixels; ours also hashes, checks, splits and sums up."""
     outcome = Outcome("ingest")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with (folder / "manifest.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["image", "label"])
-            for number, image in enumerate(encoded_images(images, source_size)):
-                (folder / f"{number}.jpg").write_bytes(image)
-                writer.writerow([f"{number}.jpg", str(number % 10)])
-        params = IngestParams.model_validate(
-            {"source": "manifest", "path": str(folder / "manifest.csv"), "image_size": size}
-        )
+        os.environ[STATE_VARIABLE] = str(folder / "state")
+        files = _write_source(folder, images, source_size)
+        _whole_stage(outcome, files, folder, size, rounds)
+        _passing(outcome, files[: images // 4], source_size, rounds)
+        _resizing(outcome, files[: images // 4], size, rounds)
+        for wanted, way in ((source_size, "files that are kept"), (size, "files that are resized")):
+            _two_workers(outcome, files, folder, wanted, way, rounds)
+        _reading_back(outcome, folder, rounds)
+    _searching(outcome, hashes)
+    outcome.tell(as_json)
 
-        def pillow() -> None:
-            for number in range(images):
-                with Image.open(folder / f"{number}.jpg") as image:
-                    image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC).save(
-                        io.BytesIO(), "PNG"
-                    )
 
-        runs = {OURS: lambda: ingest(params, 0, Layout(folder / "data")), PILLOW: pillow}
-        seconds = in_turns(runs, rounds)
-    outcome.tables[f"{images:,} JPEG files of {source_size} px to {size} px"] = [
+def _write_source(folder: Path, images: int, size: int) -> list[Path]:
+    files = [folder / f"{number}.jpg" for number in range(images)]
+    for file, image in zip(files, encoded_images(images, size), strict=True):
+        file.write_bytes(image)
+    return files
+
+
+def _manifest(files: Sequence[Path], folder: Path, times: int = 1) -> Path:
+    """Each file `times` times, under names that differ."""
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "label"])
+        for number in range(times):
+            writer.writerows([["./" * number + path.name, str(row % 10)] for row, path in enumerate(files)])
+    return folder / "manifest.csv"
+
+
+def _run(manifest: Path, folder: Path, size: int, *, near: bool = True) -> Callable[[], object]:
+    params = IngestParams.model_validate(
+        {"source": "manifest", "path": str(manifest), "image_size": size, "near_duplicates": near}
+    )
+    return lambda: ingest(params, 0, Layout(folder / "data"))
+
+
+def _with_pillow(files: Sequence[Path], size: int) -> Callable[[], None]:
+    def run() -> None:
+        for file in files:
+            with Image.open(file) as image:
+                image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC).save(io.BytesIO(), "PNG")
+
+    return run
+
+
+def _whole_stage(outcome: Outcome, files: Sequence[Path], folder: Path, size: int, rounds: int) -> None:
+    runs = {OURS: _run(_manifest(files, folder), folder, size), PILLOW: _with_pillow(files, size)}
+    seconds = in_turns(runs, rounds)
+    outcome.tables[f"{len(files):,} JPEG files to {size} px, the whole stage"] = _rates(
+        seconds, OURS, len(files)
+    )
+
+
+def _passing(outcome: Outcome, files: Sequence[Path], size: int, rounds: int) -> None:
+    """One core; the size that is asked for is that of the files."""
+
+    def pillow() -> None:
+        for file in files:
+            with Image.open(file) as image:
+                image.convert("RGB").save(io.BytesIO(), "JPEG", quality=95, subsampling=0)
+
+    runs: dict[str, Callable[[], object]] = {
+        KEPT: lambda: [prepare_image(file, size) for file in files],
+        LOOKED_AT: lambda: [prepare_image(file, size, look=True) for file in files],
+        AGAIN: pillow,
+    }
+    seconds = in_turns(runs, rounds)
+    outcome.tables[f"JPEG files of {size} px that fit, one core"] = _rates(seconds, KEPT, len(files))
+    outcome.goals.append(Goal("a kept file against Pillow", times_as_fast(seconds, KEPT, AGAIN), 15))
+
+
+def _resizing(outcome: Outcome, files: Sequence[Path], size: int, rounds: int) -> None:
+    """One core."""
+    runs: dict[str, Callable[[], object]] = {
+        RESIZED: lambda: [prepare_image(file, size) for file in files],
+        BY_PILLOW: _with_pillow(files, size),
+    }
+    seconds = in_turns(runs, rounds)
+    outcome.tables[f"JPEG files to {size} px, one core"] = _rates(seconds, RESIZED, len(files))
+    outcome.goals.append(
+        Goal("a resized file against Pillow", times_as_fast(seconds, RESIZED, BY_PILLOW), 1.0)
+    )
+
+
+def _two_workers(
+    outcome: Outcome, files: Sequence[Path], folder: Path, size: int, way: str, rounds: int
+) -> None:
+    """The whole stage, with enough rows that starting the processes does not decide."""
+    times = max(1, 20_000 // len(files))
+    run = _run(_manifest(files, folder, times), folder, size)
+
+    def with_workers(count: int) -> Callable[[], object]:
+        def started() -> None:
+            os.environ[WORKERS_VARIABLE] = str(count)
+            run()
+            del os.environ[WORKERS_VARIABLE]
+
+        return started
+
+    one, two = "one worker", "two workers"
+    seconds = in_turns({two: with_workers(2), one: with_workers(1)}, rounds)
+    outcome.tables[f"{len(files) * times:,} {way}, the whole stage"] = _rates(
+        seconds, two, len(files) * times
+    )
+    outcome.goals.append(Goal(f"two workers, {way}", times_as_fast(seconds, two, one), 1.8))
+
+
+def _reading_back(outcome: Outcome, folder: Path, rounds: int) -> None:
+    rows = 20_000
+    params = IngestParams.model_validate({"image_size": READ_PX, "synthetic": {"images": rows}})
+    ingest(params, 0, Layout(folder / "small"))
+    feed = StreamedFeed(folder / "small" / "images", "train", None, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    order = feed.shuffled(generator)
+
+    def read() -> None:
+        for _ in feed.batches(order.split(256)):
+            pass
+
+    what = "streamed in a shuffled order, decoded"
+    seconds = in_turns({what: read}, rounds)
+    rate = len(order) / median(seconds[what])
+    outcome.tables[f"reading back {READ_PX} px"] = [{"what": what, "rows/s": rate}]
+    outcome.goals.append(Goal(f"rows/s read back at {READ_PX} px", rate, 20_000))
+
+
+def _searching(outcome: Outcome, count: int) -> None:
+    """CPU seconds, with a pair of near duplicates in every thousand."""
+
+    generator = np.random.default_rng(0)
+    hashes = generator.integers(0, 2**64, count, dtype=np.uint64)
+    hashes[1::1000] = hashes[::1000] ^ np.uint64(0b1011)
+    contents = np.stack([np.arange(count, dtype=np.uint64)] * 2, axis=1)
+    thumbnails = np.zeros((count, THUMBNAIL_BYTES), np.uint8)
+    started = time.process_time()
+    found = find_duplicates(contents, np.zeros(count, np.int8), hashes, thumbnails)
+    seconds = time.process_time() - started
+    assert found.count(near=True, leaks=False) == len(hashes[1::1000])
+    outcome.tables["near duplicates"] = [{"hashes": count, "CPU seconds": seconds}]
+    outcome.goals.append(Goal("CPU seconds to search near duplicates", seconds, 60, at_least=False))
+
+
+def _rates(seconds: dict[str, list[float]], ours: str, images: int) -> list[dict[str, object]]:
+    return [
         {
             "what": what,
-            "images/s": images / median(seconds[what]),
-            "clinfonce is faster": f"{times_as_fast(seconds, OURS, what):.2f} x",
+            "images/s": images / median(taken),
+            f"{ours} is faster": f"{times_as_fast(seconds, ours, what):.2f} x",
         }
-        for what in runs
+        for what, taken in seconds.items()
     ]
-    outcome.tell(as_json)
 
 
 if __name__ == "__main__":

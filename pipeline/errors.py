@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.escaping import for_terminal
+
 
 class UserError(ValueError):
     """A user's mistake. The message is one sentence that names the parameter or file and the cure."""
@@ -15,7 +17,8 @@ def told_in_a_sentence() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # It may quote names that strangers gave.
+        print(f"error: {for_terminal(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -21,8 +21,12 @@ def for_terminal(text: str) -> str:
 
 
 def for_spreadsheet(text: str) -> str:
-    """`text` as a cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+    """`text` as a cell that no spreadsheet takes for a formula; `from_spreadsheet` undoes it."""
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) or text.startswith("'") else text
+
+
+def from_spreadsheet(cell: str) -> str:
+    return cell.removeprefix("'")
 
 
 def for_utf8(text: str) -> str:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.escaping import for_spreadsheet
+
 STATE_VARIABLE = "CLINFONCE_STATE_DIR"
 
 
@@ -62,15 +64,22 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes `rows` under a header of `columns`; a missing or None value is an empty cell."""
+    """Writes `rows` under a header of `columns`; a missing or None value is an empty cell.
+
+    Text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
 
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
 
     write_atomically(path, write)
+
+
+def _cell(value: Any) -> Any:
+    return for_spreadsheet(value) if isinstance(value, str) else value
 
 
 @contextmanager

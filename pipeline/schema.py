@@ -33,6 +33,10 @@ class Layout:
         return self.images / "rejects.parquet"
 
     @property
+    def duplicates(self) -> Path:
+        return self.images / "duplicates.parquet"
+
+    @property
     def ingest_summary(self) -> Path:
         return self.images / "summary.json"
 
@@ -96,6 +100,20 @@ YES, NO = "yes", "no"
 
 REJECTS_SCHEMA = pa.schema([("where", pa.string()), ("reason", pa.string())])
 
+DUPLICATES_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("of", pa.string()),
+        ("kind", pa.string()),
+        ("distance", pa.int8()),
+        ("split", pa.string()),
+        ("of_split", pa.string()),
+    ]
+)
+"""`data/images/duplicates.parquet`: image `id` repeats image `of`, `exact` or `near`; `distance` counts the
+bits in which their perceptual hashes differ. In its own split it names the nearest one that comes before
+it, in the other the nearest."""
+
 ASSIGNMENTS_SCHEMA = pa.schema(
     [pa.field("id", pa.string(), nullable=False), pa.field("cluster", pa.int64(), nullable=False)]
 )
@@ -139,9 +157,13 @@ class IngestSummary(TypedDict):
     hierarchy_depth: int
     images_with_hashtags: int
     duplicates: int
-    """Images whose pixels equal those of an earlier row of the same split."""
+    """Images whose content equals that of an earlier row of the same split."""
     leaks: int
-    """Test images whose pixels equal those of a train image."""
+    """Test images whose content equals that of a train image."""
+    near_duplicates: int | None
+    """Images that nearly repeat an earlier row of the same split; null: nobody looked."""
+    near_leaks: int | None
+    """Test images that nearly repeat a train image, and have no equal there."""
     mean: list[float]
     """Red, green, blue over the train pixels, 0-1."""
     deviation: list[float]

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from pipeline.shards import read_columns, shard_paths
 
+STORED = ("PNG", "JPEG")
+"""The formats that ingest writes; no other decoder is asked."""
 MAX_ASPECT = 2
 """Images longer than this are cut to their middle, so that one panorama does not widen the whole tensor."""
 
@@ -71,7 +73,7 @@ def sizes_after_cutting(sizes_N2: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def decode_middle(encoded: bytes, size_2: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The middle of an image, cut to `size_2` (height, width): (height, width, 3)."""
-    with Image.open(io.BytesIO(encoded)) as image:
+    with Image.open(io.BytesIO(encoded), formats=STORED) as image:
         pixels_HWC = np.asarray(image)
     return middle_of(pixels_HWC, size_2)
 

@@ -3,6 +3,7 @@
 import typer
 
 from pipeline.errors import told_in_a_sentence
+from pipeline.escaping import for_terminal
 from pipeline.ingest.run import ingest
 from pipeline.params import load_params
 from pipeline.schema import Layout
@@ -23,7 +24,7 @@ def main() -> None:
         images = f"{counts['train']:,} train and {counts['test']:,} test images"
         print(f"ingest: {images}, {summary['rejected']:,} refused")
         for note in summary["notes"]:
-            print(f"ingest: note: {note}")
+            print(f"ingest: note: {for_terminal(note)}")
 
 
 if __name__ == "__main__":

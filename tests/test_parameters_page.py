@@ -96,6 +96,8 @@ def _value(value: Any) -> str:
     match value:
         case None:
             return "`null`"
+        case bool():
+            return f"`{str(value).lower()}`"
         case list():
             return f"`[{', '.join(str(part) for part in value)}]`"
         case str() if " " in value:
@@ -116,6 +118,8 @@ def _allowed(field: Schema) -> str:
             return f"list: {_allowed(field['items'])}"
         case "string":
             return "text"
+        case "boolean":
+            return "`true`, `false`"
         case "integer":
             return f"whole number{_range(field)}".rstrip()
         case "boolean":

@@ -12,6 +12,7 @@ from PIL import Image, features
 
 from pipeline.doctor.checks import Check, Situation, duration, fail, ok, warn
 from pipeline.errors import UserError
+from pipeline.ingest.images import FORMATS as INGESTED
 from pipeline.ingest.images import ImageRefused, prepare_image
 from pipeline.ingest.params import IngestParams
 from pipeline.machine import usable_cores
@@ -25,9 +26,7 @@ FORMATS = {
     "jpg": "JPEG",
     "zlib": "PNG",
     "webp": "WebP",
-    "avif": "AVIF",
     "libtiff": "TIFF",
-    "jpg_2000": "JPEG 2000",
 }
 """By Pillow's name of the library that reads them; BMP, GIF and others need none."""
 NEEDED = ("jpg", "zlib")
@@ -52,28 +51,28 @@ def _formats() -> Check:
 
 
 def _source(situation: Situation) -> list[Check]:
-    """Whether the source opens, and whether its files end in what Pillow reads."""
+    """Whether the source opens, and whether its files end in what ingest reads."""
     if situation.params is None or situation.params.ingest.source == "synthetic":
         return []
     try:
         rows = list(_rows(situation.params.ingest, situation.params.seed, LOOKED_AT))
     except UserError as error:
         return [fail("source", str(error), "mend it, or no stage can begin.")]
-    readable = Image.registered_extensions()
+    readable = {ending for ending, name in Image.registered_extensions().items() if name in INGESTED}
     endings = Counter(Path(row.path).suffix.lower() for row in rows if isinstance(row.image, Path))
     unread = {ending: count for ending, count in endings.items() if ending and ending not in readable}
     read = f"{len(rows):,} of the first rows have an image"
     if unread:
         found = ", ".join(f"{count:,} end in {ending}" for ending, count in unread.items())
         cure = "convert these files to JPEG or PNG, or ingest refuses them."
-        return [warn("source", f"{read}; {found}, which Pillow does not read", cure)]
+        return [warn("source", f"{read}; {found}, which ingest does not read", cure)]
     absent = [row.path for row in rows[:DECODED] if isinstance(row.image, Path) and not row.image.exists()]
     if absent:
         found = (
             f"{len(absent):,} of the first {min(len(rows), DECODED):,} files are not there, first {absent[0]}"
         )
         return [warn("source", found, "paths are relative to the manifest: move it beside its images.")]
-    return [ok("source", f"{read}, all of kinds that Pillow reads")]
+    return [ok("source", f"{read}, all of kinds that ingest reads")]
 
 
 def _rate(situation: Situation) -> Check:

@@ -10,6 +10,7 @@ from pipeline.devices import DEVICE_VARIABLE, pick_device
 from pipeline.doctor.checks import Check, Situation, fail, ok, warn
 from pipeline.errors import UserError
 from pipeline.files import STATE_VARIABLE
+from pipeline.ingest.workers import WORKERS_VARIABLE, worker_count
 from pipeline.training.feed import FEED_VARIABLE, feed_kind
 from pipeline.training.launch import PROCESSES_VARIABLE, wanted_processes
 from pipeline.training.network import COMPILE_VARIABLE
@@ -25,6 +26,7 @@ KNOWN = (
     SHARE_VARIABLE,
     STATE_VARIABLE,
     TRACKERS_VARIABLE,
+    WORKERS_VARIABLE,
     "CLINFONCE_SHARED_DATA",  # the tests read it
 )
 
@@ -35,6 +37,7 @@ READERS: dict[str, Callable[[], object]] = {
     PROCESSES_VARIABLE: wanted_processes,
     SHARE_VARIABLE: saving_share,
     TRACKERS_VARIABLE: tracker_names,
+    WORKERS_VARIABLE: worker_count,
 }
 """What refuses a wrong value, as the stages would."""
 

@@ -1,19 +1,68 @@
-"""One encoded image -> checked, upright, RGB, resized, encoded again."""
+"""One image file -> checked, upright, RGB, resized, encoded again; or kept as it is where it fits already."""
 
+import errno
 import hashlib
 import io
+import os
+import re
+import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-MIN_SIDE = 8
-MAX_PIXELS = 100_000_000
-LOSSLESS_UP_TO = 64
-"""Pixels of the shorter side up to which PNG is used: small images suffer from JPEG and gain little."""
+# Importing a plugin registers its format; Pillow itself would load its whole collection for these two.
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+
+from pipeline.ingest.looks import LOOK
+from pipeline.ingest.passthrough import (
+    LOSSLESS_UP_TO,
+    MAX_PIXELS,
+    MAX_SCANS,
+    MIN_SIDE,
+    Kept,
+    kept_jpeg,
+    kept_png,
+)
+
+WEBP, TIFF = WebPImagePlugin.WebPImageFile.format, TiffImagePlugin.TiffImageFile.format
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", WEBP, TIFF)
+"""What people have. Each of Pillow's three dozen other decoders would be one more door to attack."""
+MAX_BYTES = 128 * 1024 * 1024
+MAX_WEBP_PIXELS = 50_000_000
+"""Its decoder keeps three copies."""
+SAMPLED = 16
+"""One passed image in so many is decoded for the channels' mean and deviation."""
+
+PIXELS_AT_ONCE = 4_000_000
+
+SIGNATURES = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "GIF": rb"GIF8[79]a",
+    "BMP": rb"BM.{4}\0\0\0\0",
+    "WebP": rb"RIFF.{4}WEBP",
+    "TIFF": rb"II\*\0|MM\0\*|II\+\0|MM\0\+",
+}
+OTHER_SIGNATURES = {
+    "AVIF": rb".{4}ftypavi[fs]",
+    "HEIF": rb".{4}ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)",
+    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "JPEG 2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    "ICO": rb"\x00\x00\x01\x00",
+    "PSD": rb"8BPS",
+    "EPS": rb"%!PS|\xc5\xd0\xd3\xc6",
+    "PDF": rb"%PDF",
+    "SVG": rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg",
+    "DDS": rb"DDS ",
+    "ICNS": rb"icns",
+    "FITS": rb"SIMPLE  =",
+    "PCX": rb"\x0a[\x00-\x05]\x01[\x01\x02\x04\x08]",
+}
 
 
 class ImageRefused(ValueError):
@@ -26,27 +75,30 @@ class PreparedImage:
     width: int
     height: int
     content_hash: bytes
-    """Of size and pixels: equal for images that look the same, whatever file they came in."""
-    channel_sums: np.ndarray
-    """(2, 3): sums and sums of squares of red, green, blue over the pixels, 0-1."""
+    """16 bytes. Of size and pixels: equal for images that look the same, whatever file they came in. Of a
+    JPEG that was passed through, of its bytes."""
+    channel_sums: np.ndarray | None
+    """(2, 3): sums and sums of squares of red, green, blue over the pixels, 0-1. None: it was passed through,
+    and is not in the sample."""
+    look: np.ndarray | None
+    """(LOOK, LOOK) uint8: the image in gray, squeezed into a square; None where nobody asked."""
+    passed: bool = False
+    """Whether the file's own JPEG data were kept."""
 
 
-def prepare_image(image: bytes | Path, size: int) -> PreparedImage:
+def prepare_image(image: bytes | Path, size: int, *, look: bool = False) -> PreparedImage:
     """Scales the shorter side down to `size` pixels; a smaller image keeps its size.
 
-    Raises `ImageRefused` with the reason.
+    A JPEG or PNG that would be stored as such keeps its own data. Raises `ImageRefused` with the reason.
     """
-    pixels = _decode(image, size)
-    width, height = pixels.size
-    raw = np.asarray(pixels)
-    unit = raw.reshape(-1, 3).astype(np.float64) / 255
-    return PreparedImage(
-        encoded=_encode(pixels),
-        width=width,
-        height=height,
-        content_hash=hashlib.sha256(f"{width}x{height}".encode() + raw.tobytes()).digest()[:16],
-        channel_sums=np.stack([unit.sum(axis=0), np.square(unit).sum(axis=0)]),
-    )
+    data = read_image_file(image) if isinstance(image, Path) else image
+    with _told_by_refusals(data):
+        if kept := kept_jpeg(data, size):
+            return _passed(kept, look)
+        if (kept := kept_png(data, size)) and (pixels := _opened_png(kept)):
+            return _prepared(kept.encoded, pixels, look)
+        pixels = _decode(data, size)
+        return _prepared(_encode(pixels), pixels, look)
 
 
 def pixels_to_store(image: bytes | Path, size: int) -> NDArray[np.uint8]:
@@ -54,8 +106,12 @@ def pixels_to_store(image: bytes | Path, size: int) -> NDArray[np.uint8]:
 
     Raises `ImageRefused` with the reason.
     """
-    pixels = _decode(image, size)
-    return np.asarray(pixels) if _is_lossless(pixels) else stored_pixels(_encode(pixels))
+    data = read_image_file(image) if isinstance(image, Path) else image
+    if kept := kept_jpeg(data, size):
+        return stored_pixels(kept.encoded)
+    with _told_by_refusals(data):
+        pixels = _decode(data, size)
+        return np.asarray(pixels) if _is_lossless(pixels) else stored_pixels(_encode(pixels))
 
 
 def stored_pixels(encoded: bytes | Path) -> NDArray[np.uint8]:
@@ -63,59 +119,239 @@ def stored_pixels(encoded: bytes | Path) -> NDArray[np.uint8]:
 
     Raises `ImageRefused` with the reason.
     """
-    return np.asarray(_decode(encoded, None))
+    data = read_image_file(encoded) if isinstance(encoded, Path) else encoded
+    with _told_by_refusals(data):
+        return np.asarray(_decode(data, None))
 
 
-def _decode(image: bytes | Path, size: int | None) -> Image.Image:
-    """Upright and RGB; with `size` the shorter side is scaled down to so many pixels."""
+@contextmanager
+def _told_by_refusals(data: bytes) -> Iterator[None]:
+    """Decoders raise what they please on damaged bytes; one image must not end a run."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of odd metadata and of large images; the checks below decide.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
-                width, height = opened.size
-                if width * height > MAX_PIXELS:
-                    raise ImageRefused(f"more than {MAX_PIXELS // 1_000_000} million pixels")
-                if min(width, height) < MIN_SIDE:
-                    raise ImageRefused(f"a side is shorter than {MIN_SIDE} pixels")
-                if size is not None:
-                    # Lets the JPEG decoder scale down while decoding, to no less than twice what is needed.
-                    opened.draft("RGB", (2 * size, 2 * size))
-                opened.load()
-                upright = _to_rgb(ImageOps.exif_transpose(opened))
-                return upright if size is None else _resize(upright, size)
-    except FileNotFoundError:
-        raise ImageRefused("the file does not exist") from None
-    except IsADirectoryError:
-        raise ImageRefused("a folder, not a file") from None
-    except PermissionError:
-        raise ImageRefused("no permission to read the file") from None
-    except UnidentifiedImageError:
-        raise ImageRefused("not an image") from None
-    except Image.DecompressionBombError:
-        raise ImageRefused(f"more than {MAX_PIXELS // 1_000_000} million pixels") from None
+        yield
     except ImageRefused:
         raise
     except Exception as error:
-        # Some three dozen decoders raise what they please on damaged bytes; one image must not end a run.
-        text = str(error).split("\n")[0]
-        if "truncated" in text.lower() or isinstance(error, EOFError):
-            raise ImageRefused("truncated image") from None
-        raise ImageRefused(f"damaged image: {text or type(error).__name__}") from None
+        raise ImageRefused(_reason(error, data)) from None
+
+
+def read_image_file(path: Path) -> bytes:
+    """The file's bytes. Raises `ImageRefused` for what is no file, for one of more than `MAX_BYTES`, and
+    where the system does not let it be read."""
+    try:
+        # A pipe that nobody writes to would block an ordinary open for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+    except ValueError:
+        raise ImageRefused("the path holds a null byte or half a character") from None
+    except OSError as error:
+        raise ImageRefused(_why_unreadable(error)) from None
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageRefused("a folder, not a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageRefused("a pipe, socket or device, not a file")
+        if status.st_size > MAX_BYTES:
+            raise ImageRefused(f"a file of more than {MAX_BYTES >> 20} MiB")
+        # One that grows meanwhile is cut, and found to be damaged where that matters.
+        data = os.read(descriptor, status.st_size)
+        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size - len(data))):
+            data += more
+        return data
+    except OSError as error:
+        raise ImageRefused(_why_unreadable(error)) from None
+    finally:
+        os.close(descriptor)
+
+
+def channel_sums(encoded: bytes) -> np.ndarray:
+    """(2, 3), of an image that ingest stored."""
+    with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as opened:
+        return _channel_sums(opened)
+
+
+def _why_unreadable(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return "the file does not exist"
+        case errno.EISDIR:
+            return "a folder, not a file"
+        case errno.EACCES | errno.EPERM:
+            return "no permission to read the file"
+        case errno.ENXIO | errno.ENODEV:
+            return "a pipe, socket or device, not a file"
+        case _:
+            return f"the file can't be read: {os.strerror(error.errno or 0)}"
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        start = data[:1024]
+        for name, signature in SIGNATURES.items():
+            if re.match(signature, start, re.DOTALL):
+                return f"damaged image: it begins as {name} does, and its header can't be read"
+        for name, signature in OTHER_SIGNATURES.items():
+            if re.match(signature, start, re.DOTALL):
+                return f"the format {name}, which is not read: convert it to JPEG or PNG"
+        return "not an image" if data else "an empty file, not an image"
+    if isinstance(error, Image.DecompressionBombError):
+        return _too_many_pixels()
+    text = _printable(str(error).split("\n")[0])
+    if "truncated" in text.lower() or isinstance(error, EOFError):
+        return "truncated image"
+    return f"damaged image: {text or type(error).__name__}"
+
+
+def _too_many_pixels() -> str:
+    return f"more than {MAX_PIXELS // 1_000_000} million pixels"
+
+
+def _printable(text: str) -> str:
+    """A decoder's words, which may quote the file."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+
+
+# --- kept bytes ---------------------------------------------------------------------------------------------
+
+
+def _passed(kept: Kept, look: bool) -> PreparedImage:
+    content_hash = hashlib.sha256(kept.encoded).digest()[:16]
+    return PreparedImage(
+        encoded=kept.encoded,
+        width=kept.width,
+        height=kept.height,
+        content_hash=content_hash,
+        channel_sums=channel_sums(kept.encoded) if content_hash[0] % SAMPLED == 0 else None,
+        look=_look_of_jpeg(kept.encoded) if look else None,
+        passed=True,
+    )
+
+
+def _look_of_jpeg(encoded: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(encoded), formats=("JPEG",)) as opened:
+        # The decoder leaves out colours, and all detail that is smaller than a pixel of the look.
+        opened.draft("L", (LOOK, LOOK))
+        return _look(opened)
+
+
+def _opened_png(kept: Kept) -> Image.Image | None:
+    """The pixels; None where they are damaged, which the decoding of the whole file then tells."""
+    try:
+        with _no_warnings(), Image.open(io.BytesIO(kept.encoded), formats=("PNG",)) as opened:
+            opened.load()
+            return opened
+    except Exception:
+        return None
+
+
+# --- decoded pixels -----------------------------------------------------------------------------------------
+
+
+def _prepared(encoded: bytes, pixels: Image.Image, look: bool) -> PreparedImage:
+    width, height = pixels.size
+    return PreparedImage(
+        encoded=encoded,
+        width=width,
+        height=height,
+        content_hash=hashlib.sha256(f"{width}x{height}".encode() + pixels.tobytes()).digest()[:16],
+        channel_sums=_channel_sums(pixels),
+        look=_look(pixels) if look else None,
+    )
+
+
+UNIT_256 = np.arange(256) / 255
+POWERS_2V = np.stack([UNIT_256, np.square(UNIT_256)])
+
+
+def _channel_sums(pixels: Image.Image) -> np.ndarray:
+    values_V3 = np.reshape(pixels.histogram(), (3, 256)).T
+    sums_23: np.ndarray = POWERS_2V @ values_V3
+    return sums_23
+
+
+def _look(image: Image.Image) -> np.ndarray:
+    gray = image if image.mode == "L" else image.convert("L")
+    return np.asarray(gray.resize((LOOK, LOOK), Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Pillow warns of odd metadata and of large images; the checks here decide."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _decode(data: bytes, size: int | None) -> Image.Image:
+    """Upright and RGB; with `size` the shorter side is scaled down to so many pixels."""
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
+        raise ImageRefused(f"a JPEG of more than {MAX_SCANS} scans, which costs too much to decode")
+    if _webp_pixels(data) > MAX_WEBP_PIXELS:
+        raise ImageRefused(f"a WebP of more than {MAX_WEBP_PIXELS // 1_000_000} million pixels")
+    with _no_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        width, height = opened.size
+        if width * height > MAX_PIXELS:
+            raise ImageRefused(_too_many_pixels())
+        if min(width, height) < MIN_SIDE:
+            raise ImageRefused(f"a side is shorter than {MIN_SIDE} pixels")
+        if size is not None:
+            # Lets the JPEG decoder scale down while decoding, to no less than twice what is needed.
+            opened.draft("RGB", (2 * size, 2 * size))
+        opened.load()
+        ImageOps.exif_transpose(opened, in_place=True)
+        upright = _to_rgb(_eight_bits(opened))
+        return upright if size is None else _resize(upright, size)
+
+
+def _webp_pixels(data: bytes) -> int:
+    """What a WebP file says of its size; 0 for all other files. Its decoder makes room when it opens them."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return 0
+    match data[12:16]:
+        case b"VP8X":
+            width, height = (int.from_bytes(data[start : start + 3], "little") + 1 for start in (24, 27))
+        case b"VP8 ":
+            width, height = (int.from_bytes(data[start : start + 2], "little") & 0x3FFF for start in (26, 28))
+        case b"VP8L":
+            sizes = int.from_bytes(data[21:25], "little")
+            width, height = (sizes & 0x3FFF) + 1, (sizes >> 14 & 0x3FFF) + 1
+        case _:
+            return 0
+    return width * height
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Pillow clips instead of scaling when it converts more than 8 bits. Those without a known range are
+    scaled by their largest value."""
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return image
+    largest = 65535.0 if image.mode.startswith("I;16") else 255.0
+    if image.mode in ("I", "F"):
+        largest = max(largest, *(np.nanmax(np.asarray(strip)) for _, strip in _strips(image)))
+    scaled = Image.new("L", image.size)
+    for top, strip in _strips(image):
+        values = np.nan_to_num(np.asarray(strip).astype(np.float64) / largest * 255)
+        scaled.paste(Image.fromarray(values.clip(0, 255).round().astype(np.uint8)), (0, top))
+    return scaled
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        # Pillow clips instead of scaling when it converts more than 8 bits. Those without a known range
-        # are scaled by their largest value.
-        values = np.asarray(image, dtype=np.float64)
-        largest = 65535.0 if image.mode.startswith("I;16") else max(float(values.max()), 255.0)
-        image = Image.fromarray((values / largest * 255).clip(0, 255).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(background, image).convert("RGB")
-    return image.convert("RGB")
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    opaque = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        strip = strip.convert("RGBA")
+        background = Image.new("RGBA", strip.size, "white")
+        opaque.paste(Image.alpha_composite(background, strip).convert("RGB"), (0, top))
+    return opaque
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The image in pieces and where each begins, so that there are never several copies of a large one."""
+    width, height = image.size
+    rows = max(1, PIXELS_AT_ONCE // width)
+    for top in range(0, height, rows):
+        yield top, image if rows >= height else image.crop((0, top, width, min(height, top + rows)))
 
 
 def _resize(image: Image.Image, size: int) -> Image.Image:

@@ -75,6 +75,12 @@ class IngestParams(Section):
     test_fraction: float = Field(
         default=0.2, gt=0.0, lt=1.0, description="share of test images where the source names no split"
     )
+    near_duplicates: bool = Field(
+        default=True, description="whether images that nearly repeat another one are looked for"
+    )
+    leaks: Literal["keep", "drop_train"] = Field(
+        default="keep", description="what becomes of train images that are also in test, exactly or nearly"
+    )
     columns: ColumnMap = ColumnMap()
     synthetic: SyntheticParams = SyntheticParams()
     imagenet: ImageNetParams = ImageNetParams()

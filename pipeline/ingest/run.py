@@ -1,129 +1,76 @@
 """Stage 1: source rows -> checked, resized, sharded Parquet, with every refusal kept."""
 
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.files import replaced_directory, write_json
-from pipeline.ingest.images import ImageRefused, PreparedImage, prepare_image
+from pipeline.ingest.census import Census, CensusTaker, channel_statistics
+from pipeline.ingest.duplicates import MOST_COMPARED, TRAIN, Duplicates, find_duplicates
+from pipeline.ingest.looks import THUMBNAIL_BYTES
 from pipeline.ingest.params import IngestParams
+from pipeline.ingest.parts import SPLIT_CODES, Task, parts_folder, read_part
 from pipeline.ingest.shards import write_shards
 from pipeline.ingest.splits import split_by_content
+from pipeline.ingest.workers import prepared_parts
 from pipeline.progress import counted
 from pipeline.schema import REJECTS_SCHEMA, IngestSummary, Layout, images_schema
-from pipeline.sources.base import Refusal, Source, SourceRow, Split
+from pipeline.sources.base import Refusal, Source, Split
 from pipeline.sources.checked import checked
 from pipeline.sources.registry import open_source
 
-ROWS_A_BATCH = 512
 SPLITS: tuple[Split, ...] = ("train", "test")
-
-
-@dataclass
-class Census:
-    """What is remembered of every image while its bytes go to the disk, one entry a row."""
-
-    content_hashes: list[bytes] = field(default_factory=list)
-    labels: list[str | None] = field(default_factory=list)
-    splits: list[Split | None] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    channel_sums: list[np.ndarray] = field(default_factory=list)
-    pixels: list[int] = field(default_factory=list)
-    hierarchy_depth: int = 0
-    images_with_hashtags: int = 0
-    refusals: list[Refusal] = field(default_factory=list)
-
-    def add(self, row: SourceRow, image: PreparedImage) -> None:
-        self.content_hashes.append(image.content_hash)
-        self.labels.append(row.label)
-        self.splits.append(row.split)
-        self.sizes.append(len(image.encoded))
-        self.channel_sums.append(image.channel_sums)
-        self.pixels.append(image.width * image.height)
-        self.hierarchy_depth = max(self.hierarchy_depth, len(row.hierarchy))
-        self.images_with_hashtags += bool(row.hashtags)
+ROWS_AT_ONCE = 512
+"""So many rows of a part are held in memory while shards are written."""
+DROPPED = -1
+"""In place of the split of an image that is taken out."""
 
 
 def ingest(params: IngestParams, seed: int, layout: Layout) -> IngestSummary:
     """Fills `layout.images`. Raises `UserError` for a source that can't be read or refuses too much."""
     source = open_source(params, seed)
     schema = images_schema(source.attribute_names)
-    with replaced_directory(layout.images) as folder:
-        staged = folder / "staged.arrow"
-        census = _stage(source, schema, params, staged)
+    task = Task(schema, params.image_size, params.near_duplicates)
+    choices = f"{params.source} {params.path} {params.image_size} {params.near_duplicates} {seed}"
+    with parts_folder(choices) as state, replaced_directory(layout.images) as folder:
+        thumbnails = state / "thumbnails.bin"
+        parts = []
+        with CensusTaker(thumbnails if params.near_duplicates else None) as taker:
+            for part in prepared_parts(counted(checked(source.rows()), "ingest"), task, state):
+                taker.add(read_part(part))
+                parts.append(part)
+            census = taker.census()
         _check_refusals(census, params)
-        splits = _decide_splits(census, params)
+        splits_N = _decide_splits(census, params)
+        duplicates = _find_duplicates(census, splits_N, thumbnails)
+        if params.leaks == "drop_train":
+            census, splits_N = _without_leaks(census, splits_N, duplicates, parts)
         for split in SPLITS:
-            total = sum(size for size, its in zip(census.sizes, splits, strict=True) if its == split)
-            write_shards(_staged_rows(staged, splits, split), schema, folder, split, total)
-        staged.unlink()
+            chosen_N = splits_N == SPLIT_CODES[split]
+            total = int(census.sizes_N[chosen_N].sum(dtype=np.int64))
+            write_shards(_stored_rows(parts, schema, chosen_N), schema, folder, split, total)
         rejects = [{"where": refusal.where, "reason": refusal.reason} for refusal in census.refusals]
         pq.write_table(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)
-        summary = _summarise(census, splits, params, source)
+        duplicates = duplicates.without(splits_N == DROPPED)
+        pq.write_table(duplicates.table(_ids(parts)), folder / layout.duplicates.name)
+        summary = _summarise(census, splits_N, duplicates, parts, params, source)
         write_json(folder / layout.ingest_summary.name, summary)
     return summary
 
 
-def _stage(source: Source, schema: pa.Schema, params: IngestParams, staged: Path) -> Census:
-    """Writes all accepted rows to one Arrow file: where they go is known only when all were seen."""
-    census = Census()
-    with (
-        pa.OSFile(str(staged), "wb") as sink,
-        pa.ipc.new_stream(sink, schema) as writer,
-        ThreadPoolExecutor(os.cpu_count()) as threads,
-    ):
-        rows = counted(checked(source.rows()), "ingest")
-        while batch := list(islice(rows, ROWS_A_BATCH)):
-            # Pillow frees the interpreter's lock while it decodes, resizes and encodes.
-            prepared = threads.map(lambda row: _prepare(row, params.image_size), batch)
-            accepted = []
-            for row, result in zip(batch, prepared, strict=True):
-                if isinstance(row, SourceRow) and isinstance(result, PreparedImage):
-                    census.add(row, result)
-                    accepted.append(_record(row, result))
-                else:
-                    assert isinstance(result, Refusal)
-                    census.refusals.append(result)
-            writer.write_table(pa.Table.from_pylist(accepted, schema))
-    return census
-
-
-def _prepare(row: SourceRow | Refusal, size: int) -> PreparedImage | Refusal:
-    if isinstance(row, Refusal):
-        return row
-    try:
-        return prepare_image(row.image, size)
-    except ImageRefused as refused:
-        return Refusal(row.path, str(refused))
-
-
-def _record(row: SourceRow, image: PreparedImage) -> dict[str, object]:
-    return {
-        "id": row.id,
-        "image": {"bytes": image.encoded, "path": row.path},
-        "label": row.label,
-        "hashtags": row.hashtags,
-        "attributes": row.attributes or None,
-        "hierarchy": row.hierarchy,
-        "width": image.width,
-        "height": image.height,
-    }
-
-
 def _check_refusals(census: Census, params: IngestParams) -> None:
-    accepted, refused = len(census.labels), len(census.refusals)
-    reasons = Counter(refusal.reason for refusal in census.refusals).most_common(3)
+    refusals = census.refusals
+    accepted, refused = len(census), len(refusals)
+    reasons = Counter(refusal.reason for refusal in refusals).most_common(3)
     told = "; ".join(
-        f"{count} x {reason}, e.g. {next(r.where for r in census.refusals if r.reason == reason)}"
+        f"{count} x {reason}, e.g. {next(r.where for r in refusals if r.reason == reason)}"
         for reason, count in reasons
     )
     if not accepted:
@@ -139,57 +86,101 @@ def _check_refusals(census: Census, params: IngestParams) -> None:
         )
 
 
-def _decide_splits(census: Census, params: IngestParams) -> list[Split]:
-    named = [split for split in census.splits if split is not None]
-    if named:
-        assert len(named) == len(census.splits), "a source names every split or none"
-        return named
-    return split_by_content(census.content_hashes, census.labels, params.test_fraction)
+def _decide_splits(census: Census, params: IngestParams) -> NDArray[np.int8]:
+    named = census.splits_N >= 0
+    if named.any():
+        assert named.all(), "a source names every split or none"
+        return census.splits_N
+    contents = [content.tobytes() for content in census.contents_N2]
+    labels = [census.label(row) for row in range(len(census))]
+    splits = split_by_content(contents, labels, params.test_fraction)
+    return np.array([SPLIT_CODES[split] for split in splits], np.int8)
 
 
-def _staged_rows(staged: Path, splits: list[Split], wanted: Split) -> Iterator[pa.Table]:
-    position = 0
-    with pa.memory_map(str(staged)) as mapped, pa.ipc.open_stream(mapped) as reader:
-        for batch in reader:
-            mask = [split == wanted for split in splits[position : position + len(batch)]]
-            position += len(batch)
-            yield pa.Table.from_batches([batch.filter(pa.array(mask, pa.bool_()))])
+def _find_duplicates(census: Census, splits_N: NDArray[np.int8], thumbnails: Path) -> Duplicates:
+    if census.hashes_N is None:
+        return find_duplicates(census.contents_N2, splits_N)
+    looks_NB = np.memmap(thumbnails, np.uint8, "r").reshape(-1, THUMBNAIL_BYTES)
+    return find_duplicates(census.contents_N2, splits_N, census.hashes_N, looks_NB)
 
 
-def _summarise(census: Census, splits: list[Split], params: IngestParams, source: Source) -> IngestSummary:
-    hashes_of = {
-        s: [h for h, its in zip(census.content_hashes, splits, strict=True) if its == s] for s in SPLITS
-    }
-    labels_of = {s: [lb for lb, its in zip(census.labels, splits, strict=True) if its == s] for s in SPLITS}
-    mean, deviation = _channel_statistics(census, splits)
-    train_hashes = set(hashes_of["train"])
+def _without_leaks(
+    census: Census, splits_N: NDArray[np.int8], duplicates: Duplicates, parts: Sequence[Path]
+) -> tuple[Census, NDArray[np.int8]]:
+    """Takes the train images that are also in test out, each with a refusal that names the test image."""
+    leaking = duplicates.leaking_train()
+    if len(leaking) == np.count_nonzero(splits_N == TRAIN) > 0:
+        raise UserError(
+            "every train image is also in test, and ingest.leaks=drop_train would take all out: mend the "
+            "split, or set ingest.leaks=keep"
+        )
+    ids = _ids(parts)
+    told = []
+    for row in leaking.tolist():
+        of, kind = duplicates.of(row)
+        what = "an exact" if kind == "exact" else "a near"
+        reason = f"{what} duplicate of the test image {ids[of].as_py()} (ingest.leaks=drop_train)"
+        told.append(Refusal(ids[row].as_py(), reason))
+    splits_N = splits_N.copy()
+    splits_N[leaking] = DROPPED
+    return replace(census, refusals=census.refusals + told), splits_N
+
+
+def _ids(parts: Sequence[Path]) -> pa.ChunkedArray:
+    return pa.chunked_array(
+        [chunk for part in parts for chunk in read_part(part).column("id").chunks], pa.string()
+    )
+
+
+def _stored_rows(parts: Sequence[Path], schema: pa.Schema, chosen_N: NDArray[np.bool_]) -> Iterator[pa.Table]:
+    start = 0
+    for path in parts:
+        part = read_part(path)
+        mask = pa.array(chosen_N[start : start + len(part)])
+        start += len(part)
+        rows = part.select(schema.names).replace_schema_metadata(schema.metadata)
+        for batch in rows.filter(mask).to_batches(max_chunksize=ROWS_AT_ONCE):
+            yield pa.Table.from_batches([batch], schema)
+
+
+def _summarise(
+    census: Census,
+    splits_N: NDArray[np.int8],
+    duplicates: Duplicates,
+    parts: Sequence[Path],
+    params: IngestParams,
+    source: Source,
+) -> IngestSummary:
+    in_split = {split: splits_N == SPLIT_CODES[split] for split in SPLITS}
+    wanted_N = in_split["train"] if in_split["train"].any() else in_split["test"]
+    mean, deviation = channel_statistics(census, wanted_N, parts)
+    kept_N = splits_N != DROPPED
     return {
         "source": params.source,
-        "images": {s: len(hashes_of[s]) for s in SPLITS},
+        "images": {split: int(np.count_nonzero(chosen)) for split, chosen in in_split.items()},
         "rejected": len(census.refusals),
-        "labels": sorted({label for label in census.labels if label is not None}),
-        "unlabelled": {s: sum(label is None for label in labels_of[s]) for s in SPLITS},
+        "labels": [census.labels[place] for place in np.unique(census.labels_N[kept_N]) if place >= 0],
+        "unlabelled": {
+            split: int(np.count_nonzero(census.labels_N[chosen] < 0)) for split, chosen in in_split.items()
+        },
         "attributes": source.attribute_names,
         "hierarchy_depth": census.hierarchy_depth,
         "images_with_hashtags": census.images_with_hashtags,
-        "duplicates": sum(len(hashes) - len(set(hashes)) for hashes in hashes_of.values()),
-        "leaks": sum(content in train_hashes for content in hashes_of["test"]),
+        "duplicates": duplicates.count(near=False, leaks=False),
+        "leaks": duplicates.count(near=False, leaks=True),
+        "near_duplicates": duplicates.count(near=True, leaks=False) if params.near_duplicates else None,
+        "near_leaks": duplicates.count(near=True, leaks=True) if params.near_duplicates else None,
         "mean": mean,
         "deviation": deviation,
-        "bytes": sum(census.sizes),
-        "notes": source.notes,
+        "bytes": int(census.sizes_N[kept_N].sum(dtype=np.int64)),
+        "notes": [*source.notes, *_notes(duplicates)],
     }
 
 
-def _channel_statistics(census: Census, splits: list[Split]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of red, green and blue over all train pixels (all, if none is train)."""
-    train = [index for index, split in enumerate(splits) if split == "train"] or range(len(splits))
-    pixels = sum(census.pixels[index] for index in train)
-    sums, squares = _total(census.channel_sums[index] for index in train) / pixels
-    deviation = np.sqrt(np.maximum(squares - sums**2, 1e-6))
-    return [round(float(v), 6) for v in sums], [round(float(v), 6) for v in deviation]
-
-
-def _total(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    total: np.ndarray = np.sum(list(arrays), axis=0)
-    return total
+def _notes(duplicates: Duplicates) -> list[str]:
+    if not duplicates.crowded:
+        return []
+    return [
+        f"{duplicates.crowded:,} images have more than {MOST_COMPARED:,} images of a similar outline: they "
+        "were not compared with all of them for near duplicates"
+    ]

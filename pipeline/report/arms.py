@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import UserError
+from pipeline.escaping import from_spreadsheet
 from pipeline.files import read_json
 from pipeline.schema import CHOSEN, EvaluationMetrics, Layout
 
@@ -157,6 +158,8 @@ def read_table(path: Path, needed: bool = True, text: tuple[str, ...] = ()) -> p
     table: pd.DataFrame = pd.read_csv(
         path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty_is_missing
     )
+    for column in text:
+        table[column] = table[column].map(from_spreadsheet)
     return table
 
 

@@ -34,16 +34,30 @@ def _of_the_images(summary: IngestSummary) -> Iterator[Finding]:
     if summary["leaks"]:
         yield Finding(
             "leaked_test_images",
-            f"{plural(summary['leaks'], 'test image')} also in train, pixel for pixel, flatter the accuracy.",
+            f"{plural(summary['leaks'], 'test image')} also in train, exactly alike, flatter the accuracy.",
             "ingest",
-            "Remove them from one split.",
+            "Set ingest.leaks=drop_train; data/images/duplicates.parquet names them.",
+        )
+    if summary["near_leaks"]:
+        yield Finding(
+            "nearly_leaked_test_images",
+            f"{plural(summary['near_leaks'], 'test image')} nearly alike in train may flatter the accuracy.",
+            "ingest",
+            "Look at them in data/images/duplicates.parquet, and set ingest.leaks=drop_train.",
         )
     if summary["duplicates"]:
         yield Finding(
             "duplicate_images",
-            f"{plural(summary['duplicates'], 'image')} with the pixels of an earlier one of the same split.",
+            f"{plural(summary['duplicates'], 'image')} with the content of an earlier one of the same split.",
             "ingest",
             "Keep one of each, if they are not meant.",
+        )
+    if summary["near_duplicates"]:
+        yield Finding(
+            "near_duplicate_images",
+            f"{plural(summary['near_duplicates'], 'image')} nearly like an earlier one of the same split.",
+            "ingest",
+            "Look at them in data/images/duplicates.parquet, and keep one of each, if they are not meant.",
         )
     train, unlabelled = summary["images"].get("train", 0), summary["unlabelled"].get("train", 0)
     if 0 < unlabelled < train:

@@ -121,10 +121,14 @@ def images_table(summary: IngestSummary) -> Table:
         ("With hashtags", f"{count(summary['images_with_hashtags'])} of {count(total)}"),
         ("Attribute columns", ", ".join(summary["attributes"]) or NOTHING),
         ("Levels of hierarchy", count(summary["hierarchy_depth"])),
-        ("Repeated within a split", count(summary["duplicates"])),
-        ("Test images also in train", count(summary["leaks"])),
+        ("Repeated within a split", _exact_and_near(summary["duplicates"], summary["near_duplicates"])),
+        ("Test images also in train", _exact_and_near(summary["leaks"], summary["near_leaks"])),
     ]
     return Table("The images", [Column("What"), Column("Found")], [[Cell(k), Cell(v)] for k, v in entries])
+
+
+def _exact_and_near(exact: int, near: int | None) -> str:
+    return f"{count(exact)} exactly" + (f", {count(near)} nearly" if near is not None else "")
 
 
 def rejects_table(rejects: pd.DataFrame) -> Table | None:

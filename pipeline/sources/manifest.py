@@ -137,14 +137,17 @@ def _what_is_wrong(record: object) -> NotARow:
 def _read_parquet(manifest: Path) -> Numbered:
     batches = _parquet_file(manifest).iter_batches(batch_size=4096)
     records = chain.from_iterable(batch.to_pylist() for batch in batches)
-    for number, record in enumerate(records, start=1):
-        yield f"{manifest.name} row {number}", record
+    try:
+        for number, record in enumerate(records, start=1):
+            yield f"{manifest.name} row {number}", record
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"the manifest {manifest} (ingest.path) is damaged: {error}") from None
 
 
 def _parquet_file(manifest: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(manifest)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"the manifest {manifest} (ingest.path) is not a Parquet file: {error}") from None
 
 

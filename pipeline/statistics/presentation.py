@@ -7,6 +7,8 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.escaping import for_spreadsheet
+
 WIDTH_WITHOUT_TERMINAL = 160
 
 
@@ -82,7 +84,9 @@ def write_statistics_csv(statistics: Sequence[dict[str, Any]], file: TextIO) -> 
     rows = [_flat(one) for one in statistics]
     writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        # A name out of a stranger's table is no formula.
+        writer.writerow({k: for_spreadsheet(v) if isinstance(v, str) else v for k, v in row.items()})
 
 
 def _flat(one: dict[str, Any]) -> dict[str, Any]:

@@ -94,6 +94,8 @@ class FakeData:
             "images_with_hashtags": self.train_images // 2,
             "duplicates": 0,
             "leaks": self.leaks,
+            "near_duplicates": 0,
+            "near_leaks": 0,
             "mean": [0.5, 0.5, 0.5],
             "deviation": [0.2, 0.2, 0.2],
             "bytes": 1234,

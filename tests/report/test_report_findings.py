@@ -20,10 +20,13 @@ def test_each_fault_has_its_code(fake_data, tmp_path):
         top1={"chosen": 0.75, "instance": 0.70, "label": 0.70},
         statistics_findings=[{"code": "many_singletons", "sentence": "half are alone", "cure": "Join them."}],
     )
-    told = found(data, tmp_path, leaks=3, duplicates=2, unlabelled={"train": 24, "test": 0})
+    duplicates = {"leaks": 3, "near_leaks": 4, "duplicates": 2, "near_duplicates": 1}
+    told = found(data, tmp_path, **duplicates, unlabelled={"train": 24, "test": 0})
     assert [finding.code for finding in told] == [
         "leaked_test_images",
+        "nearly_leaked_test_images",
         "duplicate_images",
+        "near_duplicate_images",
         "unlabelled_images",
         "few_test_images",
         "no_gap",
@@ -33,8 +36,9 @@ def test_each_fault_has_its_code(fake_data, tmp_path):
         "loss_did_not_fall",
     ]
     assert told[0].sentence.startswith("3 test images")
-    assert "10.0 %" in told[2].sentence
-    assert (told[6].sentence, told[6].cure, told[6].where) == ("Half are alone.", "Join them.", "chosen")
+    assert told[1].sentence.startswith("4 test images nearly alike")
+    assert "10.0 %" in told[4].sentence
+    assert (told[8].sentence, told[8].cure, told[8].where) == ("Half are alone.", "Join them.", "chosen")
 
 
 def test_an_encoder_from_elsewhere_is_told(fake_data, tmp_path):

@@ -25,6 +25,9 @@ BUFFER_ROWS = 4096
 """Rows over which an epoch's order mixes: 32 row groups as ingest writes them. They are held encoded; at
 40 kB an image that is 160 MB."""
 
+PIECES_A_BATCH = 32
+"""So many tasks are handed to the threads that decode."""
+
 Encoded = Mapping[int, bytes]
 """Encoded images by their row in the split."""
 
@@ -95,11 +98,15 @@ class StreamedFeed:
         shape = (len(step.place_B), self._outline.height, self._outline.width, 3)
         canvas_BHWC = np.zeros(shape, np.uint8)
 
-        def draw(place: int, row: int) -> None:
-            height, width = sizes_U2[place]
-            canvas_BHWC[step.place_B == place, :height, :width] = decode_middle(encoded[row], sizes_U2[place])
+        def draw(places: NDArray[np.int64]) -> None:
+            for place, row in zip(places.tolist(), step.rows_U[places].tolist(), strict=True):
+                height, width = sizes_U2[place]
+                pixels = decode_middle(encoded[row], sizes_U2[place])
+                canvas_BHWC[step.place_B == place, :height, :width] = pixels
 
-        for _ in decoders.map(draw, range(len(step.rows_U)), step.rows_U.tolist()):
+        # Handing over one small image at a time would take as long as decoding it.
+        pieces = np.array_split(np.arange(len(step.rows_U)), PIECES_A_BATCH)
+        for _ in decoders.map(draw, pieces):
             pass
         return torch.from_numpy(canvas_BHWC).permute(0, 3, 1, 2), torch.from_numpy(sizes_U2[step.place_B])
 

@@ -1,0 +1,167 @@
+"""What is remembered of every image while its bytes lie on the disk: about a hundred bytes a row."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.ingest.images import SAMPLED, channel_sums
+from pipeline.ingest.looks import THUMBNAIL_BYTES
+from pipeline.ingest.parts import fixed_bytes, read_part, refusals_of
+from pipeline.sources.base import Refusal
+
+FEW = 1024 * SAMPLED
+"""Passed train images up to which all of them are decoded for the channels' mean and deviation."""
+
+
+@dataclass(frozen=True)
+class Census:
+    """Columns over all accepted rows, in the order of the parts."""
+
+    contents_N2: NDArray[np.uint64]
+    """The content hashes, as two numbers each."""
+    splits_N: NDArray[np.int8]
+    """Codes of `pipeline.ingest.parts.SPLIT_CODES`."""
+    labels_N: NDArray[np.int32]
+    """Places in `labels`; -1 for none."""
+    labels: list[str]
+    """Sorted."""
+    sizes_N: NDArray[np.int32]
+    """Bytes of the stored image."""
+    pixels_N: NDArray[np.int32]
+    sums_N6: NDArray[np.float64]
+    """Channel sums; NaN for what was passed through and is not in the sample."""
+    passed_N: NDArray[np.bool_]
+    hashes_N: NDArray[np.uint64] | None
+    hierarchy_depth: int
+    images_with_hashtags: int
+    refusals: list[Refusal]
+
+    def __len__(self) -> int:
+        return len(self.splits_N)
+
+    def label(self, row: int) -> str | None:
+        place = self.labels_N[row]
+        return self.labels[place] if place >= 0 else None
+
+
+class CensusTaker:
+    """Reads the facts of one part after the other. Thumbnails go to a file: they are too many for memory."""
+
+    def __init__(self, thumbnails: Path | None) -> None:
+        self._thumbnails = None if thumbnails is None else thumbnails.open("wb")
+        self._columns: dict[str, list[NDArray[np.generic]]] = {}
+        self._place_of: dict[str, int] = {}
+        self._depth = self._with_hashtags = 0
+        self._refusals: list[Refusal] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thumbnails is not None:
+            self._thumbnails.close()
+
+    def add(self, part: pa.Table) -> None:
+        self._refusals += refusals_of(part)
+        images = part.column("image").combine_chunks()
+        sizes = pc.binary_length(images.field("bytes")) if len(part) else pa.array([], pa.int32())
+        widths, heights = (part.column(name).to_numpy().astype(np.int64) for name in ("width", "height"))
+        sums = part.column("sums").combine_chunks()
+        flat = pc.list_flatten(pc.fill_null(sums, [float("nan")] * 6))
+        added = {
+            "contents": fixed_bytes(part.column("content"), 16).view(np.uint64),
+            "splits": part.column("split").to_numpy().astype(np.int8),
+            "labels": self._places(part.column("label")),
+            "sizes": np.asarray(sizes, np.int32),
+            "pixels": (widths * heights).astype(np.int32),
+            "sums": np.asarray(flat, np.float64).reshape(-1, 6),
+            "passed": np.asarray(part.column("passed"), np.bool_),
+        }
+        if self._thumbnails is not None:
+            added["hashes"] = part.column("hash").to_numpy().astype(np.uint64)
+            self._thumbnails.write(fixed_bytes(part.column("thumbnail"), THUMBNAIL_BYTES).tobytes())
+        for name, column in added.items():
+            self._columns.setdefault(name, []).append(column)
+        depths = pc.max(pc.list_value_length(part.column("hierarchy"))).as_py()
+        self._depth = max(self._depth, depths or 0)
+        tags = pc.list_value_length(part.column("hashtags"))
+        self._with_hashtags += pc.sum(pc.greater(tags, 0)).as_py() or 0
+
+    def _places(self, labels: pa.ChunkedArray) -> NDArray[np.int32]:
+        coded = labels.combine_chunks().dictionary_encode()
+        places = [
+            self._place_of.setdefault(label, len(self._place_of)) for label in coded.dictionary.to_pylist()
+        ]
+        codes = np.asarray(pc.fill_null(coded.indices, len(places)), np.intp)
+        chosen: NDArray[np.int32] = np.array([*places, -1], np.int32)[codes]
+        return chosen
+
+    def census(self) -> Census:
+        """Of all parts."""
+        if self._thumbnails is not None:
+            self._thumbnails.flush()
+        columns: dict[str, NDArray[np.generic]] = defaultdict(lambda: np.empty(0))
+        columns |= {name: np.concatenate(parts) for name, parts in self._columns.items()}
+        # From the order in which they were met to their own.
+        labels = sorted(self._place_of)
+        rank = np.empty(len(labels) + 1, np.int32)
+        rank[[self._place_of[label] for label in labels]] = np.arange(len(labels))
+        rank[-1] = -1
+        return Census(
+            contents_N2=columns["contents"].astype(np.uint64).reshape(-1, 2),
+            splits_N=columns["splits"].astype(np.int8),
+            labels_N=rank[columns["labels"].astype(np.intp)],
+            labels=labels,
+            sizes_N=columns["sizes"].astype(np.int32),
+            pixels_N=columns["pixels"].astype(np.int32),
+            sums_N6=columns["sums"].astype(np.float64).reshape(-1, 6),
+            passed_N=columns["passed"].astype(np.bool_),
+            hashes_N=columns["hashes"].astype(np.uint64) if "hashes" in columns else None,
+            hierarchy_depth=self._depth,
+            images_with_hashtags=self._with_hashtags,
+            refusals=self._refusals,
+        )
+
+
+def channel_statistics(
+    census: Census, wanted_N: NDArray[np.bool_], parts: Sequence[Path]
+) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of red, green and blue over the pixels of the wanted images.
+
+    Images that were passed through count by those of them that were decoded: one in `SAMPLED`, which their
+    content chooses, or all where they are few.
+    """
+    passed_N = census.passed_N & wanted_N
+    sums_N6 = census.sums_N6
+    if np.count_nonzero(passed_N) <= FEW:
+        sums_N6 = sums_N6.copy()
+        _decode_the_rest(sums_N6, wanted_N & np.isnan(sums_N6[:, 0]), parts)
+    totals_6 = sums_N6[wanted_N & ~passed_N].sum(axis=0)
+    sampled_N = passed_N & ~np.isnan(sums_N6[:, 0])
+    if sampled_N.any():
+        share = census.pixels_N[sampled_N].sum(dtype=np.int64) / census.pixels_N[passed_N].sum(dtype=np.int64)
+        totals_6 = totals_6 + sums_N6[sampled_N].sum(axis=0) / share
+    means, squares = totals_6.reshape(2, 3) / census.pixels_N[wanted_N].sum(dtype=np.int64)
+    deviation = np.sqrt(np.maximum(squares - means**2, 1e-6))
+    return [round(float(v), 6) for v in means], [round(float(v), 6) for v in deviation]
+
+
+def _decode_the_rest(
+    sums_N6: NDArray[np.float64], missing_N: NDArray[np.bool_], parts: Sequence[Path]
+) -> None:
+    start = 0
+    for path in parts:
+        part = read_part(path)
+        here = np.flatnonzero(missing_N[start : start + len(part)])
+        if len(here):
+            images = part.column("image").combine_chunks().field("bytes").take(pa.array(here)).to_pylist()
+            for row, encoded in zip(here, images, strict=True):
+                sums_N6[start + row] = channel_sums(encoded).ravel()
+        start += len(part)

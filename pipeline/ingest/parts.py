@@ -1,0 +1,236 @@
+"""Prepared rows on disk, some thousand at a time, so that a killed run prepares none of them twice.
+
+A part is an Arrow file whose name is a hash of all that its content follows from. It holds the accepted rows
+as they are stored, what must be remembered of each, and the refusals. Parts lie where unfinished work does
+(`pipeline.files.state_root`) and are removed when the stage has ended well.
+"""
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import PIL
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.files import sha256_of_file, state_root, write_atomically
+from pipeline.ingest.images import ImageRefused, PreparedImage, prepare_image
+from pipeline.ingest.looks import THUMBNAIL_BYTES, perceptual_hashes, thumbnails
+from pipeline.sources.base import Refusal, SourceRow
+
+ROWS_A_PART = 2048
+BYTES_A_PART = 64 * 1024 * 1024
+"""Of images that the source hands over in memory."""
+SUFFIX = ".arrow"
+REFUSALS = b"refusals"
+"""Key in the schema's metadata: where and why, as JSON."""
+
+FACTS = [
+    pa.field("content", pa.binary(16)),
+    pa.field("split", pa.int8()),
+    pa.field("passed", pa.bool_()),
+    pa.field("sums", pa.list_(pa.float64(), 6)),
+    pa.field("hash", pa.uint64()),
+    pa.field("thumbnail", pa.binary(THUMBNAIL_BYTES)),
+]
+"""What is remembered of an image, beside what is stored: columns after those of the images' schema."""
+SPLIT_CODES = {"train": 0, "test": 1, None: -1}
+
+Row = SourceRow | Refusal
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all parts of a run are prepared by."""
+
+    schema: pa.Schema
+    size: int
+    look: bool
+
+
+def cut(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Into parts of `ROWS_A_PART` rows, or fewer where they hold many bytes."""
+    part: list[Row] = []
+    held = 0
+    for row in rows:
+        part.append(row)
+        if isinstance(row, SourceRow) and isinstance(row.image, bytes):
+            held += len(row.image)
+        if len(part) == ROWS_A_PART or held >= BYTES_A_PART:
+            yield part
+            part, held = [], 0
+    if part:
+        yield part
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+
+@cache
+def _version() -> str:
+    """Of the code: parts that other code prepared are not taken."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return " ".join([PIL.__version__, *(sha256_of_file(source) for source in sources)])
+
+
+def part_name(rows: Sequence[Row], task: Task) -> str:
+    """Of the rows, the sizes and times of their files, and how they are prepared."""
+    digest = hashlib.sha256(repr((_version(), task.schema.to_string(), task.size, task.look)).encode())
+    for row in rows:
+        digest.update(repr(_facts(row)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32] + SUFFIX
+
+
+def _facts(row: Row) -> tuple[object, ...]:
+    if isinstance(row, Refusal):
+        return dataclasses.astuple(row)
+    return (_image_facts(row.image), *(getattr(row, name) for name in _names_of_facts()))
+
+
+@cache
+def _names_of_facts() -> list[str]:
+    return [field.name for field in dataclasses.fields(SourceRow) if field.name != "image"]
+
+
+def _image_facts(image: bytes | Path) -> tuple[object, ...]:
+    if isinstance(image, bytes):
+        return (hashlib.sha256(image).digest(),)
+    try:
+        status = os.stat(image)
+    except (OSError, ValueError):
+        return (str(image),)
+    return (str(image), status.st_size, status.st_mtime_ns)
+
+
+# --- writing and reading ------------------------------------------------------------------------------------
+
+
+def prepare_part(rows: Sequence[Row], task: Task, path: Path) -> None:
+    accepted: list[tuple[SourceRow, PreparedImage]] = []
+    refusals: list[tuple[str, str]] = []
+    for row in rows:
+        prepared = _prepare(row, task)
+        if isinstance(row, SourceRow) and isinstance(prepared, PreparedImage):
+            accepted.append((row, prepared))
+        else:
+            assert isinstance(prepared, Refusal)
+            refusals.append((prepared.where, prepared.reason))
+    stored = pa.Table.from_pylist([_record(row, image) for row, image in accepted], task.schema)
+    table = _with_facts(stored, accepted, task.look)
+    table = table.replace_schema_metadata({REFUSALS: json.dumps(refusals)})
+
+    def write(temporary: Path) -> None:
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+
+    write_atomically(path, write)
+
+
+def _prepare(row: Row, task: Task) -> PreparedImage | Refusal:
+    if isinstance(row, Refusal):
+        return row
+    try:
+        return prepare_image(row.image, task.size, look=task.look)
+    except ImageRefused as refused:
+        return Refusal(row.path, str(refused))
+
+
+def _record(row: SourceRow, image: PreparedImage) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "image": {"bytes": image.encoded, "path": row.path},
+        "label": row.label,
+        "hashtags": row.hashtags,
+        "attributes": row.attributes or None,
+        "hierarchy": row.hierarchy,
+        "width": image.width,
+        "height": image.height,
+    }
+
+
+def _with_facts(stored: pa.Table, accepted: list[tuple[SourceRow, PreparedImage]], look: bool) -> pa.Table:
+    images = [image for _, image in accepted]
+    looks = [image.look for image in images if image.look is not None]
+    assert len(looks) == (len(images) if look else 0)
+    looks_NLL = np.stack(looks) if looks else np.empty((0, 32, 32), np.uint8)
+    hashes: list[int] | list[None] = perceptual_hashes(looks_NLL).tolist() if look else [None] * len(images)
+    thumbs = [row.tobytes() for row in thumbnails(looks_NLL)] if look else [None] * len(images)
+    sums = [None if image.channel_sums is None else image.channel_sums.ravel().tolist() for image in images]
+    values = [
+        [image.content_hash for image in images],
+        [SPLIT_CODES[row.split] for row, _ in accepted],
+        [image.passed for image in images],
+        sums,
+        hashes,
+        thumbs,
+    ]
+    for field, column in zip(FACTS, values, strict=True):
+        stored = stored.append_column(field, pa.array(column, field.type))
+    return stored
+
+
+def read_part(path: Path) -> pa.Table:
+    """Without reading the images: the file is mapped."""
+    with pa.memory_map(str(path)) as mapped:
+        return pa.ipc.open_file(mapped).read_all()
+
+
+def refusals_of(part: pa.Table) -> list[Refusal]:
+    return [Refusal(where, reason) for where, reason in json.loads(part.schema.metadata[REFUSALS])]
+
+
+def is_whole(path: Path) -> bool:
+    try:
+        refusals_of(read_part(path))
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        return False
+    return True
+
+
+# --- the folder ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def parts_folder(choices: str) -> Iterator[Path]:
+    """A folder for the parts of a run with these choices; removed when the block ends well.
+
+    A second process with the same choices at the same time is given one of its own.
+    """
+    name = f"ingest-{hashlib.sha256(choices.encode()).hexdigest()[:16]}"
+    with ExitStack() as held:
+        for folder in (state_root() / name, state_root() / f"{name}-{os.getpid()}"):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context((folder / "lock").open("a"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                continue
+        for left_by_a_killed_process in folder.glob(f".*{SUFFIX}.*.tmp"):
+            left_by_a_killed_process.unlink()
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- columns ------------------------------------------------------------------------------------------------
+
+
+def fixed_bytes(column: pa.ChunkedArray, width: int) -> NDArray[np.uint8]:
+    """(N, width) of a column of binaries of that width, without nulls."""
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], np.uint8).reshape(-1, width)[
+            chunk.offset : chunk.offset + len(chunk)
+        ]
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(chunks) if chunks else np.empty((0, width), np.uint8)

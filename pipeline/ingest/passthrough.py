@@ -1,0 +1,330 @@
+"""Files that fit already: their bytes are kept, without metadata and without decoding them.
+
+A file that is taken apart here and put together again decodes to the same pixels, and libjpeg finds nothing
+in it to stop at: each condition under which it gives up (ITU-T T.81; jdmarker.c, jdinput.c, jdhuff.c and
+jdphuff.c of libjpeg-turbo) is checked first. Whatever is unusual goes the way of `pipeline.ingest.images`,
+which decodes it and has a reason where it can't.
+"""
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+MIN_SIDE = 8
+MAX_PIXELS = 100_000_000
+MAX_SCANS = 100
+"""Of a JPEG. Encoders write about ten; each one more has the decoder visit every block once more."""
+LOSSLESS_UP_TO = 64
+"""Pixels of the shorter side up to which PNG is used: small images suffer from JPEG and gain little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An image file whose pixels are those of the original."""
+
+    encoded: bytes
+    width: int
+    height: int
+
+
+class Unusual(ValueError):
+    """Not for this road."""
+
+
+def fits(width: int, height: int, size: int) -> bool:
+    return MIN_SIDE <= min(width, height) <= size and width * height <= MAX_PIXELS
+
+
+# --- JPEG ---------------------------------------------------------------------------------------------------
+
+SOI, EOI = b"\xff\xd8", b"\xff\xd9"
+END, SCAN, TABLES_DQT, TABLES_DHT, RESTARTS = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
+FRAMES = {0xC0: False, 0xC1: False, 0xC2: True}
+"""Baseline, extended and progressive, with Huffman codes; whether the frame is progressive."""
+JFIF, APP1, ADOBE, COMMENT = 0xE0, 0xE1, 0xEE, 0xFE
+ORIENTATION_TAG, SHORT = 0x0112, 3
+
+# In entropy-coded data 0xff is followed by 0x00, or is a restart marker where the file says that it has them.
+AFTER_PLAIN_DATA = re.compile(rb"\xff[^\x00]", re.DOTALL)
+AFTER_DATA_WITH_RESTARTS = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
+
+
+def kept_jpeg(data: bytes, size: int) -> Kept | None:
+    """The JPEG without metadata and without what follows its end; None where it must be decoded.
+
+    It is kept where its shorter side is at most `size` pixels and more than `LOSSLESS_UP_TO`, with 8 bits,
+    three components, Huffman codes, upright, and complete.
+    """
+    if not data.startswith(SOI):
+        return None
+    try:
+        reader = _JpegReader(data, size)
+        encoded = reader.read()
+    except (Unusual, IndexError):
+        return None
+    return Kept(encoded, reader.width, reader.height)
+
+
+@dataclass(slots=True)
+class _Component:
+    horizontal: int
+    vertical: int
+    quantization: int
+    seen: bool = False
+    """Whether a scan has brought its mean values."""
+
+
+@dataclass(slots=True)
+class _JpegReader:
+    data: bytes
+    size: int
+    width: int = 0
+    height: int = 0
+    progressive: bool = False
+    components: dict[int, _Component] = field(default_factory=dict)
+    quantizations: set[int] = field(default_factory=set)
+    codes: set[int] = field(default_factory=set)
+    """Class and number of the Huffman tables that are there, as DHT packs them: 0x10 is AC 0."""
+    restarts: bool = False
+    scans: int = 0
+    kept_once: set[int] = field(default_factory=set)
+
+    def read(self) -> bytes:
+        data, position = self.data, 2
+        kept = [SOI]
+        while True:
+            if data[position] != 0xFF:
+                raise Unusual("no marker")
+            marker = data[position + 1]
+            if marker == END:
+                kept.append(EOI)
+                break
+            start = position + 4
+            stop = position + 2 + (data[position + 2] << 8 | data[position + 3])
+            if stop < start or stop > len(data):
+                raise Unusual("a wrong length")
+            if marker == SCAN:
+                self._scan(data[start:stop])
+                end = (AFTER_DATA_WITH_RESTARTS if self.restarts else AFTER_PLAIN_DATA).search(data, stop)
+                if end is None or end.start() == stop:
+                    raise Unusual("no data, or no end of it")
+                stop = end.start()
+                kept.append(data[position:stop])
+            elif (segment := self._segment(marker, data[start:stop])) is not None:
+                kept.append(b"\xff%c%b%b" % (marker, (len(segment) + 2).to_bytes(2, "big"), segment))
+            position = stop
+        if not self.components or not all(component.seen for component in self.components.values()):
+            raise Unusual("components without a scan")
+        encoded = b"".join(kept)
+        if len(encoded) > 65536 + 6 * self.width * self.height:
+            raise Unusual("more bytes than such an image can need")
+        return encoded
+
+    def _segment(self, marker: int, content: bytes) -> bytes | None:
+        """What is kept of a segment; None: nothing."""
+        if marker == TABLES_DHT:
+            self.codes |= _huffman_tables(content)
+        elif marker == TABLES_DQT:
+            self.quantizations |= _quantization_tables(content)
+        elif marker in FRAMES:
+            self._frame(content, FRAMES[marker])
+        elif marker == RESTARTS:
+            if len(content) != 2:
+                raise Unusual("a wrong length")
+            self.restarts = content != b"\0\0"
+        elif marker == JFIF and content.startswith(b"JFIF\0"):
+            self._once(marker, len(content) >= 14)
+            return content[:12] + b"\0\0"
+        elif marker == ADOBE and content.startswith(b"Adobe"):
+            self._once(marker, len(content) >= 12)
+            return content[:12]
+        elif marker == APP1:
+            if content.startswith(b"Exif"):
+                self._once(marker, _is_upright(content))
+            if b"Orientation" in content:
+                raise Unusual("an orientation in XMP")
+            return None
+        elif JFIF <= marker <= 0xEF or marker == COMMENT:
+            return None
+        else:
+            raise Unusual("another marker")
+        return content
+
+    def _once(self, marker: int, sound: bool) -> None:
+        if marker in self.kept_once or not sound:
+            raise Unusual("twice, or damaged")
+        self.kept_once.add(marker)
+
+    def _frame(self, content: bytes, progressive: bool) -> None:
+        bits, self.height, self.width, count = struct.unpack_from(">BHHB", content.ljust(6, b"\0"))
+        self.progressive = progressive
+        if self.components or bits != 8 or count != 3 or len(content) != 15:
+            raise Unusual("another frame")
+        if not fits(self.width, self.height, self.size) or min(self.width, self.height) <= LOSSLESS_UP_TO:
+            raise Unusual("another size")
+        for identity, sampling, quantization in zip(*(content[6 + i :: 3] for i in range(3)), strict=True):
+            self.components[identity] = _Component(sampling >> 4, sampling & 15, quantization)
+        widest = max(c.horizontal for c in self.components.values())
+        tallest = max(c.vertical for c in self.components.values())
+        for c in self.components.values():
+            if not (1 <= c.horizontal <= 4 and 1 <= c.vertical <= 4):
+                raise Unusual("sampling factors")
+            if widest % c.horizontal or tallest % c.vertical:
+                raise Unusual("fractional sampling")
+        if len(self.components) != 3:
+            raise Unusual("a component twice")
+
+    def _scan(self, content: bytes) -> None:
+        self.scans += 1
+        count = content[0]
+        if self.scans > MAX_SCANS or not 1 <= count <= 3 or len(content) != 4 + 2 * count:
+            raise Unusual("a scan")
+        first, last, approximation = content[1 + 2 * count :]
+        high, low = approximation >> 4, approximation & 15
+        if self.progressive:
+            of_means = first == 0
+            sound = last == 0 if of_means else first <= last < 64 and count == 1
+            if not sound or low > 13 or (high and low != high - 1):
+                raise Unusual("a progression")
+        elif (first, last, approximation) != (0, 63, 0):
+            raise Unusual("a scan that is not sequential")
+        identities = content[1 : 1 + 2 * count : 2]
+        if len(set(identities)) != count or not set(identities) <= self.components.keys():
+            raise Unusual("another component")
+        blocks = 0
+        for identity, tables in zip(identities, content[2 : 2 + 2 * count : 2], strict=True):
+            component = self.components[identity]
+            blocks += component.horizontal * component.vertical
+            if component.quantization not in self.quantizations:
+                raise Unusual("no quantization table")
+            means, details = tables >> 4, 0x10 | tables & 15
+            if (first == 0 and not high and means not in self.codes) or (last and details not in self.codes):
+                raise Unusual("no Huffman table")
+            component.seen |= first == 0 and not high
+        if count > 1 and blocks > 10:
+            raise Unusual("too many blocks in a unit")
+
+
+@lru_cache(256)
+def _huffman_tables(content: bytes) -> frozenset[int]:
+    """Which tables a DHT segment brings. Raises `Unusual` for codes that no decoder takes."""
+    found, position = set(), 0
+    while position < len(content):
+        table, counts = content[position], content[position + 1 : position + 17]
+        symbols = content[position + 17 : position + 17 + sum(counts)]
+        position += 17 + sum(counts)
+        if table & 0xEF > 3 or len(counts) != 16 or not symbols or position > len(content):
+            raise Unusual("a Huffman table")
+        if table < 0x10 and max(symbols) > 15:
+            raise Unusual("differences of more than 15 bits")
+        code = 0
+        for bits, count in enumerate(counts, start=1):
+            code += count
+            # No code may consist of ones alone.
+            if count and code >= 1 << bits:
+                raise Unusual("a code that does not fit")
+            code <<= 1
+        found.add(table)
+    return frozenset(found)
+
+
+@lru_cache(256)
+def _quantization_tables(content: bytes) -> frozenset[int]:
+    """Which tables of 8 bits a DQT segment brings."""
+    numbers = content[::65]
+    if not content or len(content) % 65 or max(numbers) > 3:
+        raise Unusual("a quantization table")
+    return frozenset(numbers)
+
+
+def _is_upright(exif: bytes) -> bool:
+    """Whether the EXIF data are sound and turn nothing; sound data without an orientation turn nothing."""
+    tiff = exif[6:]
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if not exif.startswith(b"Exif\0\0") or order is None or len(tiff) < 10:
+        return False
+    (offset,) = struct.unpack_from(order + "I", tiff, 4)
+    if not 8 <= offset <= len(tiff) - 2:
+        return False
+    (count,) = struct.unpack_from(order + "H", tiff, offset)
+    if offset + 2 + 12 * count > len(tiff):
+        return False
+    for entry in range(offset + 2, offset + 2 + 12 * count, 12):
+        tag, kind, values, value = struct.unpack_from(order + "HHIH", tiff, entry)
+        if tag == ORIENTATION_TAG and (kind, values) != (SHORT, 1):
+            return False
+        # Zero is written by cameras that do not know.
+        if tag == ORIENTATION_TAG and value not in (0, 1):
+            return False
+    return True
+
+
+# --- PNG ----------------------------------------------------------------------------------------------------
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+# They change what is seen, or hold further pictures.
+CHANGING_CHUNKS = {b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf"}
+# Texts in which Pillow looks for an orientation.
+ORIENTING_TEXTS = (b"XML:com.adobe.xmp", b"Raw profile type")
+
+
+def kept_png(data: bytes, size: int) -> Kept | None:
+    """The PNG with nothing but its header and its pixels; None where it must be decoded.
+
+    It is kept where its shorter side is at most `size` and `LOSSLESS_UP_TO` pixels, with 8-bit red, green and
+    blue, no transparency, and right checksums. Its pixels are still packed: only decoding shows that they
+    are all there.
+    """
+    if not data.startswith(PNG_SIGNATURE):
+        return None
+    try:
+        return _kept_png(data, size)
+    except (Unusual, struct.error):
+        return None
+
+
+def _kept_png(data: bytes, size: int) -> Kept:
+    kept: list[bytes] = [PNG_SIGNATURE]
+    position, width, height, packed, closed = 8, 0, 0, 0, False
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, position)
+        content = data[position + 8 : position + 8 + length]
+        (checksum,) = struct.unpack_from(">I", data, position + 8 + length)
+        if zlib.crc32(content, zlib.crc32(kind)) != checksum:
+            raise Unusual("a checksum")
+        whole = data[position : position + 12 + length]
+        position += 12 + length
+        if (kind == b"IHDR") != (not width):
+            raise Unusual("the header is not where it must be")
+        if kind == b"IHDR":
+            width, height = _png_size(content, size)
+            kept.append(whole)
+        elif kind == b"IDAT":
+            if closed:
+                raise Unusual("pixels in two places")
+            kept.append(whole)
+            packed += length
+        elif kind == b"IEND":
+            kept.append(PNG_END)
+            break
+        else:
+            closed = packed > 0
+            if kind in CHANGING_CHUNKS or content.startswith(ORIENTING_TEXTS):
+                raise Unusual("more than pixels")
+            if kind[:1].isupper() and kind != b"PLTE":
+                raise Unusual("an unknown chunk that may not be left out")
+    if not packed or packed > 65536 + 6 * width * height:
+        raise Unusual("fewer or more bytes than the pixels need")
+    return Kept(b"".join(kept), width, height)
+
+
+def _png_size(header: bytes, size: int) -> tuple[int, int]:
+    width, height, bits, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", header)
+    if (bits, colour, compression, filtering) != (8, 2, 0, 0) or interlace > 1:
+        raise Unusual("another format")
+    if not fits(width, height, size) or min(width, height) > LOSSLESS_UP_TO:
+        raise Unusual("another size")
+    return width, height

@@ -1,0 +1,207 @@
+"""What was prepared is not prepared again, and what comes out does not depend on how often it was killed."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.ingest import parts as parts_module
+from pipeline.ingest import workers
+from pipeline.ingest.parts import Row, Task, cut, is_whole, part_name, prepare_part, read_part, refusals_of
+from pipeline.ingest.workers import CRASHED, prepared_parts
+from pipeline.schema import images_schema
+from pipeline.sources.base import Refusal, SourceRow
+from support import REPOSITORY, png
+
+TASK = Task(images_schema([]), 32, look=True)
+KILLER = b"kills the process"
+
+
+def rows_of(count: int) -> list[Row]:
+    return [SourceRow(f"{n}", png(n), f"{n}.png") for n in range(count)]
+
+
+def prepare_or_die(rows: Sequence[Row], task: Task, path: Path) -> None:
+    if any(isinstance(row, SourceRow) and row.image == KILLER for row in rows):
+        os.kill(os.getpid(), signal.SIGKILL)
+    prepare_part(rows, task, path)
+
+
+def test_parts_are_cut_by_rows_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_module, "ROWS_A_PART", 10)
+    assert [len(part) for part in cut(rows_of(25))] == [10, 10, 5]
+    monkeypatch.setattr(parts_module, "BYTES_A_PART", 1)
+    assert [len(part) for part in cut(rows_of(3))] == [1, 1, 1]
+    assert list(cut([])) == []
+
+
+def test_a_part_is_named_by_all_that_it_follows_from(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(png(1))
+    row = SourceRow("a", file, "a.png", label="cat")
+    name = part_name([row], TASK)
+    assert part_name([SourceRow("a", file, "a.png", label="cat")], TASK) == name
+    others = [
+        part_name([SourceRow("a", file, "a.png", label="dog")], TASK),
+        part_name([row], Task(TASK.schema, 64, look=True)),
+        part_name([row], Task(TASK.schema, 32, look=False)),
+        part_name([row, Refusal("b", "no image")], TASK),
+    ]
+    os.utime(file, ns=(0, 0))
+    others.append(part_name([row], TASK))
+    file.write_bytes(png(1) + b"longer")
+    os.utime(file, ns=(0, 0))
+    others.append(part_name([row], TASK))
+    file.unlink()
+    others.append(part_name([row], TASK))
+    assert len({name, *others}) == 1 + len(others)
+
+
+def test_whole_parts_are_taken_and_damaged_ones_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts_module, "ROWS_A_PART", 4)
+    monkeypatch.setenv("CLINFONCE_WORKERS", "1")
+    made: list[Path] = []
+
+    def prepare(rows: Sequence[Row], task: Task, path: Path) -> None:
+        made.append(path)
+        prepare_part(rows, task, path)
+
+    first = list(prepared_parts(rows_of(10), TASK, tmp_path, prepare))
+    assert made == first
+    content = first[1].read_bytes()
+    first[1].write_bytes(content[:-100])
+    first[2].unlink()
+    assert not is_whole(first[1])
+    made.clear()
+    assert list(prepared_parts(rows_of(10), TASK, tmp_path, prepare)) == first
+    assert made == first[1:]
+    assert first[1].read_bytes() == content
+
+
+def test_an_image_that_kills_its_process_is_refused_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts_module, "ROWS_A_PART", 4)
+    monkeypatch.setenv("CLINFONCE_WORKERS", "2")
+    rows = rows_of(10)
+    rows[5] = SourceRow("bad", KILLER, "bad.tif")
+    read = [read_part(path) for path in prepared_parts(rows, TASK, tmp_path, prepare_or_die)]
+    assert [part.column("id").to_pylist() for part in read] == [
+        ["0", "1", "2", "3"],
+        ["4", "6", "7"],
+        ["8", "9"],
+    ]
+    assert [refusals_of(part) for part in read] == [[], [Refusal("bad.tif", CRASHED)], []]
+
+
+def test_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert workers.worker_count() >= 1
+    monkeypatch.setenv("CLINFONCE_WORKERS", "3")
+    assert workers.worker_count() == 3
+    monkeypatch.setenv("CLINFONCE_WORKERS", "none")
+    with pytest.raises(UserError, match="CLINFONCE_WORKERS=none"):
+        workers.worker_count()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from pipeline.ingest import parts, workers
+from pipeline.ingest.params import IngestParams
+from pipeline.ingest.run import ingest
+from pipeline.schema import Layout
+
+parts.ROWS_A_PART = 16
+if __name__ == "__main__":
+    params = IngestParams.model_validate(
+        {"source": "manifest", "path": sys.argv[1], "image_size": 128, "max_reject_fraction": 0.5}
+    )
+    ingest(params, 0, Layout(Path(sys.argv[2])))
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """Ingests some hundred images of 300 px, sixteen a part."""
+    (tmp_path / "run.py").write_text(SCRIPT)
+    source = tmp_path / "source"
+    source.mkdir()
+    with (source / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "label"])
+        for number in range(160):
+            (source / f"{number:03d}.png").write_bytes(
+                b"no image" if number == 70 else png(number % 150, 200, 200)
+            )
+            writer.writerow([f"{number:03d}.png", str(number % 3)])
+    return [sys.executable, str(tmp_path / "run.py"), str(source / "manifest.csv")]
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "images").iterdir())}
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+    command: list[str], tmp_path: Path, state: Path, count: str
+) -> None:
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "CLINFONCE_WORKERS": count}
+    subprocess.run([*command, str(tmp_path / "undisturbed")], env=environment, check=True, timeout=120)
+    assert list(state.iterdir()) == []
+
+    killed = [*command, str(tmp_path / "killed")]
+    with subprocess.Popen(killed, env=environment) as process:
+        deadline = time.monotonic() + 100
+        while len(list(state.glob("*/*.arrow"))) < 3:
+            assert process.poll() is None, "ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+    assert not (tmp_path / "killed/images").exists()
+    # Its workers end with it, and leave nothing half-written under a part's name.
+    time.sleep(1.0)
+    survived = {path: path.stat().st_mtime_ns for path in state.glob("*/*.arrow")}
+    assert 3 <= len(survived) < 10
+    assert all(map(is_whole, survived))
+
+    with subprocess.Popen(killed, env=environment) as process:
+        seen: dict[Path, int] = {}
+        while process.poll() is None:
+            for path in survived:
+                try:
+                    seen[path] = path.stat().st_mtime_ns
+                except FileNotFoundError:
+                    continue
+            time.sleep(0.01)
+    assert process.returncode == 0
+    assert all(seen[path] == survived[path] for path in seen)
+    assert seen
+    assert list(state.iterdir()) == []
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "undisturbed")
+    assert list((tmp_path / "killed").iterdir()) == [tmp_path / "killed/images"]
+
+
+def test_two_runs_at_once_do_not_share_a_folder(state: Path) -> None:
+    with parts_module.parts_folder("same") as first, parts_module.parts_folder("same") as second:
+        assert first != second
+    assert list(state.iterdir()) == []
+
+
+def test_a_failed_run_keeps_its_parts(state: Path) -> None:
+    def fail() -> None:
+        with parts_module.parts_folder("same") as folder:
+            (folder / "a.arrow").write_bytes(b"part")
+            raise UserError("too many were refused")
+
+    with pytest.raises(UserError):
+        fail()
+    assert [path.name for path in state.glob("*/*.arrow")] == ["a.arrow"]
