@@ -12,7 +12,7 @@ from rich.console import Console
 
 from pipeline.devices import device_name, pick_device
 from pipeline.errors import UserError
-from pipeline.escaping import for_spreadsheet, for_terminal, for_utf8
+from pipeline.escaping import for_terminal, for_utf8
 from pipeline.files import write_atomically, write_csv
 from pipeline.locks import held_alone
 from pipeline.progress import measured
@@ -169,10 +169,7 @@ def _write_rejects(path: Path, refusals: list[Refusal]) -> None:
     if not refusals:
         path.unlink(missing_ok=True)
         return
-    rows = [
-        {"where": for_spreadsheet(refusal.where), "reason": for_spreadsheet(refusal.reason)}
-        for refusal in refusals
-    ]
+    rows = [{"where": refusal.where, "reason": refusal.reason} for refusal in refusals]
     write_csv(path, ["where", "reason"], rows)
 
 

@@ -84,7 +84,10 @@ def test_what_ingest_wrote_can_be_ingested(tmp_path: Path) -> None:
     first = journey(tmp_path / "once", "huggingface", tmp_path / "shop")
     again = journey(tmp_path / "twice", "huggingface", tmp_path / "once/images")
     assert [row["label"] for row in again.train] == [row["label"] for row in first.train]
-    assert "not looked at, since their names tell no split: rejects.parquet" in again.summary["notes"]
+    assert (
+        "not looked at, since their names tell no split: duplicates.parquet, rejects.parquet"
+        in again.summary["notes"]
+    )
 
 
 def test_rows_that_are_refused(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_refused_images_are_listed_without_formulas(
     with (tmp_path / "vectors.parquet.rejects.csv").open() as file:
         assert list(csv.reader(file)) == [
             ["where", "reason"],
-            ["'=HYPERLINK(1).png", "not an image"],
+            ["'=HYPERLINK(1).png", "an empty file, not an image"],
             ["cut.png", "truncated image"],
             ["tiny.png", "a side is shorter than 8 pixels"],
         ]
