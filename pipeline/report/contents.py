@@ -66,7 +66,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         title=params.report.title,
         verdict=verdict(standings(list(arms)), clusters_phrase(chosen.method, params.cluster)),
         references=[arm.name for arm in arms[1:]],
-        same_objective=params.pretrain.objective == "cl_infonce",
+        same_objective=params.pretrain == params.pretrain.of_references(),
         measured=chosen.top1 is not None,
         reclusters=any(arm.reclustered_after is not None for arm in arms),
         arms=sections.arms_table(arms),

@@ -23,7 +23,7 @@ from pipeline.ingest.params import IngestParams
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
 from pipeline.sources.inside import Outside, Root
-from pipeline.sources.layout import entries, named_path
+from pipeline.sources.layout import named_files
 from pipeline.sources.splits import by_split
 
 WHAT = "a Parquet file, or a folder that holds some"
@@ -51,16 +51,7 @@ class HuggingFaceSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         """Reads the schemas alone. Raises `UserError` for files that are none or differ in their columns."""
-        path = named_path(params, WHAT)
-        if not path.exists():
-            raise UserError(f"{path} (ingest.path) does not exist: set ingest.path to {WHAT}")
-        folder = path if path.is_dir() else path.parent
-        found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-        if not found:
-            raise UserError(
-                f"ingest.source=huggingface expects Parquet files in {path} (ingest.path), which holds "
-                f"{entries(path)}"
-            )
+        path, folder, found = named_files(params, ".parquet", "Parquet files", WHAT)
         files, notes = by_split(found, folder)
         schemas = {file: _parquet_file(file).schema_arrow for file in files}
         first, schema = next(iter(schemas.items()))

@@ -28,6 +28,21 @@ def named_folder(params: IngestParams, what: str) -> Path:
     return folder
 
 
+def named_files(params: IngestParams, ending: str, kind: str, what: str) -> tuple[Path, Path, list[Path]]:
+    """`ingest.path`, a file or a folder; the folder; and its files that end in `ending`, called `kind`."""
+    path = named_path(params, what)
+    if not path.exists():
+        raise UserError(f"{path} (ingest.path) does not exist: set ingest.path to {what}")
+    folder = path if path.is_dir() else path.parent
+    found = sorted(path.rglob(f"*{ending}")) if path.is_dir() else [path]
+    if not found:
+        raise UserError(
+            f"ingest.source={params.source} expects {kind} in {path} (ingest.path), which holds "
+            f"{entries(path)}"
+        )
+    return path, folder, found
+
+
 def first_there(folder: Path, candidates: Sequence[str], params: IngestParams) -> Path:
     """The first of `candidates` that `folder` holds. Raises `UserError` that says what it holds instead."""
     for candidate in candidates:

@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
-from pipeline.sources.layout import entries, named_path
+from pipeline.sources.layout import named_files
 from pipeline.sources.splits import by_split
 
 WHAT = "a .tar file, or a folder that holds some"
@@ -62,16 +62,7 @@ class WebDatasetSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         """Reads the first samples. Raises `UserError` where there is none or a field is missing."""
-        path = named_path(params, WHAT)
-        if not path.exists():
-            raise UserError(f"{path} (ingest.path) does not exist: set ingest.path to {WHAT}")
-        folder = path if path.is_dir() else path.parent
-        found = sorted(path.rglob("*.tar")) if path.is_dir() else [path]
-        if not found:
-            raise UserError(
-                f"ingest.source=webdataset expects .tar files in {path} (ingest.path), which holds "
-                f"{entries(path)}"
-            )
+        path, folder, found = named_files(params, ".tar", ".tar files", WHAT)
         shards, notes = by_split(found, folder)
         samples = (sample for shard in shards for sample in _samples(shard) if isinstance(sample, Sample))
         records = [sample.record for sample in islice(samples, SAMPLES_LOOKED_AT)]
