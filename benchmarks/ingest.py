@@ -19,13 +19,13 @@ from PIL import Image
 
 from benchmarks.contenders import encoded_images
 from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
+from pipeline.engines.choice import WORKERS_VARIABLE
 from pipeline.files import STATE_VARIABLE
 from pipeline.ingest.duplicates import find_duplicates
 from pipeline.ingest.images import prepare_image
 from pipeline.ingest.looks import THUMBNAIL_BYTES
 from pipeline.ingest.params import IngestParams
 from pipeline.ingest.run import ingest
-from pipeline.ingest.workers import WORKERS_VARIABLE
 from pipeline.schema import Layout
 from pipeline.training.feeds.streamed import StreamedFeed
 

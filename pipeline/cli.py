@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.engines.choice import ENGINE_VARIABLE, EngineName
 from pipeline.errors import told_in_a_sentence
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
@@ -116,6 +117,9 @@ def embed(
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="of Parquet, if it has several")] = None,
     id_column: Annotated[str | None, typer.Option(help="of Parquet; without it id, or file and row")] = None,
+    engine: Annotated[
+        EngineName, typer.Option(envvar=ENGINE_VARIABLE, help="this machine, or a Ray cluster")
+    ] = EngineName.LOCAL,
 ) -> None:
     """The features of any images as one Parquet file; a killed run goes on where it was."""
     from rich.console import Console
@@ -123,10 +127,12 @@ def embed(
     from pipeline.schema import Layout
     from pipeline.takeaway.embed import embed
     from pipeline.takeaway.encoder import encoder_folder
+    from pipeline.takeaway.ranges import Request
 
     with told_in_a_sentence():
         folder = encoder_folder(arm, encoder, Layout())
-        embed(source, output, folder, batch_size, image_column, id_column, Console(stderr=True))
+        request = Request(source, image_column, id_column, folder, batch_size)
+        embed(request, output, Console(stderr=True), engine)
 
 
 @app.command()

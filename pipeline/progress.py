@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     Task,
     TextColumn,
@@ -21,18 +22,11 @@ from rich.text import Text
 Item = TypeVar("Item")
 
 
-def counted(items: Iterable[Item], title: str) -> Iterator[Item]:
-    """Yields `items` and counts them on a terminal."""
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(title, total=None)
+def counted(items: Iterable[Item], title: str, total: int | None = None) -> Iterator[Item]:
+    """Yields `items` and counts them on a terminal, with their rate and, of a known total, the time left."""
+    left = (TimeRemainingColumn(),) if total else (TimeElapsedColumn(),)
+    with _bar(SpinnerColumn(), *left) as progress:
+        task = progress.add_task(title, total=total)
         for item in items:
             yield item
             progress.advance(task)
@@ -41,17 +35,16 @@ def counted(items: Iterable[Item], title: str) -> Iterator[Item]:
 @contextmanager
 def measured(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
     """Shows rate and time left of `total` items, of which `done` were made before; yields what counts on."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+    with _bar(TimeRemainingColumn()) as progress:
         task = progress.add_task(title, total=total, completed=done)
         yield lambda count: progress.advance(task, count)
+
+
+def _bar(*more: ProgressColumn) -> Progress:
+    told = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    return Progress(
+        *told, *more, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    )
 
 
 class _Rate(TextColumn):

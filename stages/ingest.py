@@ -1,7 +1,10 @@
 """Stage 1: images and what is known of them -> checked, sharded Parquet in data/images."""
 
+from typing import Annotated
+
 import typer
 
+from pipeline.engines.choice import ENGINE_VARIABLE, EngineName
 from pipeline.errors import told_in_a_sentence
 from pipeline.escaping import for_terminal
 from pipeline.ingest.run import ingest
@@ -13,13 +16,17 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main() -> None:
+def main(
+    engine: Annotated[
+        EngineName, typer.Option(envvar=ENGINE_VARIABLE, help="who prepares the images")
+    ] = EngineName.LOCAL,
+) -> None:
     """Reads ingest.source as params.yaml says; every refused input goes to rejects.parquet."""
     with told_in_a_sentence():
         params = load_params()
         layout = Layout()
         with timed("ingest", layout.ingest_summary):
-            summary = ingest(params.ingest, params.seed, layout)
+            summary = ingest(params.ingest, params.seed, layout, engine)
         counts = summary["images"]
         images = f"{counts['train']:,} train and {counts['test']:,} test images"
         print(f"ingest: {images}, {summary['rejected']:,} refused")

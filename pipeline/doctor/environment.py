@@ -8,9 +8,14 @@ import torch
 
 from pipeline.devices import DEVICE_VARIABLE, pick_device
 from pipeline.doctor.checks import Check, Situation, fail, ok, warn
+from pipeline.engines.choice import (
+    ENGINE_VARIABLE,
+    WORKERS_VARIABLE,
+    engine_named_by_environment,
+    worker_count,
+)
 from pipeline.errors import UserError
 from pipeline.files import STATE_VARIABLE
-from pipeline.ingest.workers import WORKERS_VARIABLE, worker_count
 from pipeline.training.feed import FEED_VARIABLE, feed_kind
 from pipeline.training.launch import PROCESSES_VARIABLE, wanted_processes
 from pipeline.training.network import COMPILE_VARIABLE
@@ -21,6 +26,7 @@ PREFIX = "CLINFONCE_"
 KNOWN = (
     COMPILE_VARIABLE,
     DEVICE_VARIABLE,
+    ENGINE_VARIABLE,
     FEED_VARIABLE,
     PROCESSES_VARIABLE,
     SHARE_VARIABLE,
@@ -32,6 +38,7 @@ KNOWN = (
 
 READERS: dict[str, Callable[[], object]] = {
     DEVICE_VARIABLE: pick_device,
+    ENGINE_VARIABLE: engine_named_by_environment,
     # No bytes at all: only a value that is none of its kinds is refused.
     FEED_VARIABLE: lambda: feed_kind(0, torch.device("cpu")),
     PROCESSES_VARIABLE: wanted_processes,

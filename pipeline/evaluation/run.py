@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from pipeline.devices import pick_device
+from pipeline.engines.choice import EngineName
 from pipeline.evaluation.features import features_of, load_encoder, load_encoder_from_elsewhere
 from pipeline.evaluation.intervals import wilson_interval
 from pipeline.evaluation.linear import LinearProbe, labelled_mask
 from pipeline.evaluation.neighbours import vote_of_neighbours
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.registry import PROTOCOLS
+from pipeline.evaluation.spread import features_by_engine
 from pipeline.evaluation.trajectory import trajectory_with_information
 from pipeline.evaluation.vicinity import write_vicinity
 from pipeline.files import replaced_directory, sha256_of_file, users_path, write_csv, write_json
@@ -52,7 +54,9 @@ class Labels:
         return [position for position, label in enumerate(self.labels) if label is not None]
 
 
-def evaluate(params: EvaluateParams, arm: str, seed: int, layout: Layout) -> EvaluationMetrics:
+def evaluate(
+    params: EvaluateParams, arm: str, seed: int, layout: Layout, engine: EngineName = EngineName.LOCAL
+) -> EvaluationMetrics:
     """Writes `layout.evaluation(arm)` and returns its metrics.
 
     Where labels are missing the metrics are null and `reason` says why: an encoder without labels is
@@ -63,7 +67,7 @@ def evaluate(params: EvaluateParams, arm: str, seed: int, layout: Layout) -> Eva
         params = params.model_copy(update={"transfer_from": None})
     train, test = (Labels.read(layout.images, split) for split in ("train", "test"))
     reason = _why_not(train, test)
-    train_ND, test_ND = _features(params, arm, layout)
+    train_ND, test_ND = _features(params, arm, layout, engine)
     with replaced_directory(layout.evaluation(arm)) as folder:
         write_vicinity(folder, train.ids, train_ND, test.ids, test_ND, seed)
         if reason is None:
@@ -95,13 +99,17 @@ def _encoder_folder(params: EvaluateParams, arm: str, layout: Layout) -> Path:
     return layout.encoder(arm) if params.transfer_from is None else users_path(params.transfer_from)
 
 
-def _features(params: EvaluateParams, arm: str, layout: Layout) -> tuple[Tensor, Tensor]:
+def _features(params: EvaluateParams, arm: str, layout: Layout, engine: EngineName) -> tuple[Tensor, Tensor]:
     """Of all train and of all test images, in their order."""
     device = pick_device()
     if params.transfer_from is None:
         trained = load_encoder(layout.encoder(arm), device)
     else:
         trained = load_encoder_from_elsewhere(params.transfer_from, device)
+    if engine is not EngineName.LOCAL:
+        folder = _encoder_folder(params, arm, layout)
+        train_ND, test_ND = features_by_engine(folder, layout.images, ["train", "test"], engine)
+        return train_ND, test_ND
     train_ND, test_ND = (
         features_of(trained, load_pixels(layout.images, split), device) for split in ("train", "test")
     )

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import length_hint
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.engines.choice import EngineName
 from pipeline.errors import UserError
 from pipeline.files import replaced_directory, write_json
 from pipeline.ingest.census import Census, CensusTaker, channel_statistics
@@ -33,8 +35,13 @@ DROPPED = -1
 """In place of the split of an image that is taken out."""
 
 
-def ingest(params: IngestParams, seed: int, layout: Layout) -> IngestSummary:
-    """Fills `layout.images`. Raises `UserError` for a source that can't be read or refuses too much."""
+def ingest(
+    params: IngestParams, seed: int, layout: Layout, engine: EngineName = EngineName.LOCAL
+) -> IngestSummary:
+    """Fills `layout.images`, with the same bytes on every engine.
+
+    Raises `UserError` for a source that can't be read or refuses too much.
+    """
     source = open_source(params, seed)
     schema = images_schema(source.attribute_names)
     task = Task(schema, params.image_size, params.near_duplicates)
@@ -43,7 +50,8 @@ def ingest(params: IngestParams, seed: int, layout: Layout) -> IngestSummary:
         thumbnails = state / "thumbnails.bin"
         parts = []
         with CensusTaker(thumbnails if params.near_duplicates else None) as taker:
-            for part in prepared_parts(counted(checked(source.rows()), "ingest"), task, state):
+            rows = counted(checked(source.rows()), "ingest", length_hint(source) or None)
+            for part in prepared_parts(rows, task, state, engine):
                 taker.add(read_part(part))
                 parts.append(part)
             census = taker.census()

@@ -36,6 +36,8 @@ class Refusal:
 
 
 class Source(Protocol):
+    """One that can tell cheaply about how many rows it has does so by `__length_hint__`."""
+
     attribute_names: list[str]
     """The columns of auxiliary information, in the order in which they are stored."""
 

@@ -70,6 +70,9 @@ class HuggingFaceSource:
         _check_image_column(schema, columns.image, first)
         return cls(Root(folder, params), files, columns, notes + its_notes)
 
+    def __length_hint__(self) -> int:
+        return sum(int(pq.read_metadata(file).num_rows) for file in self._files)
+
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for path, split in self._files.items():
             place = str(path.relative_to(self._root.folder))

@@ -60,6 +60,12 @@ class ManifestSource:
         columns, notes = resolve_columns(params.columns, _column_names(manifest), table)
         return cls(manifest, Root(manifest.parent, params), columns, notes)
 
+    def __length_hint__(self) -> int:
+        if self._manifest.suffix.lower() == ".parquet":
+            return int(_parquet_file(self._manifest).metadata.num_rows)
+        with self._manifest.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for where, record in _records(self._manifest):
             yield self._row(where, record)

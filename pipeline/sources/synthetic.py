@@ -45,6 +45,9 @@ class SyntheticSource:
             f"accuracy above {best_top1():.3f}"
         ]
 
+    def __length_hint__(self) -> int:
+        return self._images
+
     def rows(self) -> Iterator[SourceRow]:
         for index, post in enumerate(draw_posts(self._images, self._seed)):
             identity = f"post-{index:05d}"

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+import pyarrow as pa
 from rich.console import Console
 
-from pipeline.devices import device_name, pick_device
+from pipeline.devices import device_name
+from pipeline.engines.base import Job, made_in_order
+from pipeline.engines.choice import EngineName, opened_engine
 from pipeline.errors import UserError
 from pipeline.escaping import for_terminal, for_utf8
 from pipeline.files import write_atomically, write_csv
@@ -18,35 +18,25 @@ from pipeline.locks import held_alone
 from pipeline.progress import measured
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.sources.base import Refusal
-from pipeline.takeaway.batches import BatchEncoder, batch_size_for
-from pipeline.takeaway.decoding import Decoder, decoder
-from pipeline.takeaway.encoder import OpenedEncoder, open_encoder
-from pipeline.takeaway.opening import open_pictures
+from pipeline.takeaway.encoder import OpenedEncoder
 from pipeline.takeaway.parts import Parts
 from pipeline.takeaway.pictures import Pictures
+from pipeline.takeaway.ranges import Advance, Embedder, Request, write_range
 from pipeline.takeaway.vectors import Vectors, vectors_schema, vectors_writer
 from pipeline.training.state import fingerprint
 
 
-def embed(
-    source: Path,
-    output: Path,
-    encoder_folder: Path,
-    batch_size: int | None,
-    image_column: str | None,
-    id_column: str | None,
-    console: Console,
-) -> None:
+def embed(request: Request, output: Path, console: Console, engine: EngineName = EngineName.LOCAL) -> None:
     """Writes `output` and, where images were refused, `<output>.rejects.csv`.
 
     A run that was killed goes on where it was. Raises `UserError` for a source or encoder that cannot be
     read, and where no image can be used.
     """
     _check_output(output)
-    pictures = open_pictures(source, image_column, id_column)
-    device = pick_device()
-    opened = open_encoder(encoder_folder, device)
-    made_of = _fingerprint(opened, pictures, device)
+    embedder = Embedder.open(request)
+    pictures, opened = embedder.pictures, embedder.opened
+    where = device_name(embedder.device) if engine is EngineName.LOCAL else engine.value
+    made_of = _fingerprint(opened, pictures, where)
     description = {
         "encoder": opened.identity,
         "encoder_folder": for_utf8(str(opened.folder.resolve())),
@@ -60,16 +50,16 @@ def embed(
             parts.discard()
             _say(console, f"{output} holds the vectors of these images already")
             return
-        size = batch_size or batch_size_for(opened.identity, device)
-        _say(
-            console,
-            f"{pictures.count:,} images, encoder {opened.name}, {device_name(device)}, batches of {size:,}",
+        batches = f"batches of {embedder.encoder.size:,}"
+        _say(console, f"{pictures.count:,} images, encoder {opened.name}, {where}, {batches}")
+        make = (
+            _make_here(embedder, schema) if engine is EngineName.LOCAL else _make_on(engine, request, schema)
         )
-        _make_missing(parts, pictures, opened, BatchEncoder(opened.trained, device, size), console)
+        _make_missing(parts, pictures.count, make, console)
         refusals = list(parts.refusals())
         if not parts.rows():
             parts.discard()
-            raise UserError(f"{source} gave no usable image ({_reasons(refusals)})")
+            raise UserError(f"{request.source} gave no usable image ({_reasons(refusals)})")
         _write_rejects(_rejects_of(output), refusals)
         write_atomically(output, lambda temporary: _merge(parts, temporary))
         rows = parts.rows()
@@ -89,8 +79,8 @@ def _check_output(output: Path) -> None:
         raise UserError(f"--output {output} must end in .parquet: rename it")
 
 
-def _fingerprint(opened: OpenedEncoder, pictures: Pictures, device: torch.device) -> str:
-    choices = {"source": pictures.place, "files": pictures.state(), "device": device_name(device)}
+def _fingerprint(opened: OpenedEncoder, pictures: Pictures, where: str) -> str:
+    choices = {"source": pictures.place, "files": pictures.state(), "device": where}
     return fingerprint(choices, [opened.folder / name for name in (ENCODER_WEIGHTS, ENCODER_CONFIG)])
 
 
@@ -101,55 +91,48 @@ def _holds(output: Path, made_of: str) -> bool:
         return False
 
 
-def _make_missing(
-    parts: Parts, pictures: Pictures, opened: OpenedEncoder, encoder: BatchEncoder, console: Console
-) -> None:
+Make = Callable[[Parts, list[int], Advance], None]
+
+
+def _make_missing(parts: Parts, count: int, make: Make, console: Console) -> None:
     missing = parts.missing()
     left = sum(stop - start for start, stop in (parts.ranges[number] for number in missing))
-    if left < pictures.count:
-        _say(console, f"going on: {pictures.count - left:,} images were embedded before")
+    if left < count:
+        _say(console, f"going on: {count - left:,} images were embedded before")
     started = time.monotonic()
-    with (
-        measured("embed", pictures.count, pictures.count - left) as advance,
-        decoder(opened.trained.image_size) as decoding,
-    ):
-        for number in missing:
-            start, stop = parts.ranges[number]
-            ids, vectors_ND, refusals = _embedded(decoding, pictures, start, stop, encoder, advance)
-            parts.write(number, ids, vectors_ND, refusals)
+    with measured("embed", count, count - left) as advance:
+        make(parts, missing, advance)
     if left:
         seconds = time.monotonic() - started
         _say(console, f"{left:,} images in {seconds:,.1f} s, {left / seconds:,.0f} images/s")
 
 
-def _embedded(
-    decoding: Decoder,
-    pictures: Pictures,
-    start: int,
-    stop: int,
-    encoder: BatchEncoder,
-    advance: Callable[[int], None],
-) -> tuple[list[str], NDArray[np.float32], list[Refusal]]:
-    ids: list[str] = []
-    refusals: list[Refusal] = []
-    batch: list[NDArray[np.uint8]] = []
-    features: list[torch.Tensor] = []
-    for decoded in decoding.squares(pictures.between(start, stop)):
-        advance(1)
-        if isinstance(decoded, Refusal):
-            refusals.append(decoded)
-            continue
-        name, square = decoded
-        ids.append(name)
-        batch.append(square)
-        if encoder.is_full(batch):
-            features.append(encoder.features(batch))
-            batch = []
-    if batch:
-        features.append(encoder.features(batch))
-    empty = np.zeros((0, 1), np.float32)
-    # Only here the host waits for the device.
-    return ids, torch.cat(features).cpu().numpy() if features else empty, refusals
+def _make_here(embedder: Embedder, schema: pa.Schema) -> Make:
+    def make(parts: Parts, numbers: list[int], advance: Advance) -> None:
+        for number in numbers:
+            embedder.write(*parts.ranges[number], schema, parts.path(number), advance)
+
+    return make
+
+
+def _make_on(engine: EngineName, request: Request, schema: pa.Schema) -> Make:
+    def killed(job: Job) -> Job:
+        raise UserError(
+            f"{request.source}: the process that embedded a part of it was killed: look why there"
+        )
+
+    def make(parts: Parts, numbers: list[int], advance: Advance) -> None:
+        jobs = (
+            Job(write_range, (request, *parts.ranges[number], schema), parts.path(number))
+            for number in numbers
+        )
+        with opened_engine(engine, on_gpus=True) as opened:
+            wanted = ((job, False) for job in jobs)
+            for number, _ in zip(numbers, made_in_order(wanted, opened, killed), strict=True):
+                start, stop = parts.ranges[number]
+                advance(stop - start)
+
+    return make
 
 
 def _merge(parts: Parts, path: Path) -> None:

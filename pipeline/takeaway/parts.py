@@ -23,6 +23,14 @@ IMAGES_A_PART = 4096
 REFUSED = b"refused"
 
 
+def write_part(
+    path: Path, ids: list[str], vectors_ND: NDArray[np.float32], refusals: list[Refusal], schema: pa.Schema
+) -> None:
+    refused = json.dumps([[refusal.where, refusal.reason] for refusal in refusals])
+    table = vectors_table(ids, vectors_ND, schema).replace_schema_metadata({REFUSED: refused})
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+
+
 class Parts:
     def __init__(self, output: Path, fingerprint: str, count: int, schema: pa.Schema) -> None:
         self._root = output.with_name(f"{output.name}.parts")
@@ -31,20 +39,16 @@ class Parts:
         self.ranges = [(start, min(start + IMAGES_A_PART, count)) for start in range(0, count, IMAGES_A_PART)]
         self.lock = self._root / "lock"
 
+    def path(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.parquet"
+
     def missing(self) -> list[int]:
         """Numbers of the parts that are still to be made, in order."""
         return [number for number in range(len(self.ranges)) if not self._is_whole(number)]
 
-    def write(
-        self, number: int, ids: list[str], vectors_ND: NDArray[np.float32], refusals: list[Refusal]
-    ) -> None:
-        refused = json.dumps([[refusal.where, refusal.reason] for refusal in refusals])
-        table = vectors_table(ids, vectors_ND, self._schema).replace_schema_metadata({REFUSED: refused})
-        write_atomically(self._path(number), lambda temporary: pq.write_table(table, temporary))
-
     def tables(self) -> Iterator[pa.Table]:
         for number in range(len(self.ranges)):
-            table = pq.read_table(self._path(number), schema=self._schema.remove_metadata())
+            table = pq.read_table(self.path(number), schema=self._schema.remove_metadata())
             yield table.replace_schema_metadata(self._schema.metadata)
 
     def refusals(self) -> Iterator[Refusal]:
@@ -53,22 +57,19 @@ class Parts:
                 yield Refusal(where, reason)
 
     def rows(self) -> int:
-        return sum(pq.read_metadata(self._path(number)).num_rows for number in range(len(self.ranges)))
+        return sum(pq.read_metadata(self.path(number)).num_rows for number in range(len(self.ranges)))
 
     def discard(self) -> None:
         shutil.rmtree(self._root, ignore_errors=True)
 
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{number:06d}.parquet"
-
     def _refused(self, number: int) -> list[tuple[str, str]]:
-        refused: list[tuple[str, str]] = json.loads(pq.read_schema(self._path(number)).metadata[REFUSED])
+        refused: list[tuple[str, str]] = json.loads(pq.read_schema(self.path(number)).metadata[REFUSED])
         return refused
 
     def _is_whole(self, number: int) -> bool:
         start, stop = self.ranges[number]
         try:
-            rows = pq.read_metadata(self._path(number)).num_rows
+            rows = pq.read_metadata(self.path(number)).num_rows
             return bool(rows + len(self._refused(number)) == stop - start)
         except (FileNotFoundError, pa.ArrowException, KeyError, TypeError, ValueError):
             return False

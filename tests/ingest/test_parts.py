@@ -13,7 +13,6 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.ingest import parts as parts_module
-from pipeline.ingest import workers
 from pipeline.ingest.parts import Row, Task, cut, is_whole, part_name, prepare_part, read_part, refusals_of
 from pipeline.ingest.workers import CRASHED, prepared_parts
 from pipeline.schema import images_schema
@@ -75,14 +74,14 @@ def test_whole_parts_are_taken_and_damaged_ones_made_again(
         made.append(path)
         prepare_part(rows, task, path)
 
-    first = list(prepared_parts(rows_of(10), TASK, tmp_path, prepare))
+    first = list(prepared_parts(rows_of(10), TASK, tmp_path, prepare=prepare))
     assert made == first
     content = first[1].read_bytes()
     first[1].write_bytes(content[:-100])
     first[2].unlink()
     assert not is_whole(first[1])
     made.clear()
-    assert list(prepared_parts(rows_of(10), TASK, tmp_path, prepare)) == first
+    assert list(prepared_parts(rows_of(10), TASK, tmp_path, prepare=prepare)) == first
     assert made == first[1:]
     assert first[1].read_bytes() == content
 
@@ -94,22 +93,13 @@ def test_an_image_that_kills_its_process_is_refused_alone(
     monkeypatch.setenv("CLINFONCE_WORKERS", "2")
     rows = rows_of(10)
     rows[5] = SourceRow("bad", KILLER, "bad.tif")
-    read = [read_part(path) for path in prepared_parts(rows, TASK, tmp_path, prepare_or_die)]
+    read = [read_part(path) for path in prepared_parts(rows, TASK, tmp_path, prepare=prepare_or_die)]
     assert [part.column("id").to_pylist() for part in read] == [
         ["0", "1", "2", "3"],
         ["4", "6", "7"],
         ["8", "9"],
     ]
     assert [refusals_of(part) for part in read] == [[], [Refusal("bad.tif", CRASHED)], []]
-
-
-def test_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert workers.worker_count() >= 1
-    monkeypatch.setenv("CLINFONCE_WORKERS", "3")
-    assert workers.worker_count() == 3
-    monkeypatch.setenv("CLINFONCE_WORKERS", "none")
-    with pytest.raises(UserError, match="CLINFONCE_WORKERS=none"):
-        workers.worker_count()
 
 
 SCRIPT = """

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ def write(folder: Path, suffix: str) -> Path:
         ]
         path.write_text("\ufeff" + "\n".join(separator.join(line) for line in lines), encoding="utf-8")
     return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_the_rows_to_come_are_told_beforehand(tmp_path: Path, suffix: str) -> None:
+    """About: a header, and a last line without an end, are one row more or less."""
+    assert length_hint(open_manifest(write(tmp_path, suffix))) in (len(RECORDS), len(RECORDS) + 1)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])

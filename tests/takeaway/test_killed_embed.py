@@ -15,7 +15,9 @@ from rich.console import Console
 
 from pipeline.errors import UserError
 from pipeline.takeaway import parts as parts_module
+from pipeline.takeaway import ranges
 from pipeline.takeaway.embed import embed
+from pipeline.takeaway.ranges import Request
 from support import png
 from takeaway.conftest import MakeEncoder
 
@@ -26,15 +28,15 @@ KILLS = 8
 def run(source: Path, output: Path, encoder: Path, seconds_a_part: float = 0.0) -> None:
     """`clinfonce embed` in small parts, which may be slowed down so that there is something to kill."""
     parts_module.IMAGES_A_PART = A_PART
-    write = parts_module.Parts.write
+    write = ranges.write_part
 
     def slow(*arguments: Any) -> None:
         time.sleep(seconds_a_part)
         write(*arguments)
 
-    parts_module.Parts.write = slow  # type: ignore[method-assign]
+    ranges.write_part = slow
     with (output.parent / "said.txt").open("a") as said:
-        embed(source, output, encoder, None, None, None, Console(file=said))
+        embed(Request(source, None, None, encoder, None), output, Console(file=said))
 
 
 Start = Callable[..., BaseProcess]
@@ -165,7 +167,7 @@ def test_one_process_at_a_time(
     while not parts_of(output):
         time.sleep(0.01)
     with pytest.raises(UserError, match=rf"process {process.pid} is embedding into .* already"):
-        embed(pictures, output, encoder, None, None, None, Console(quiet=True))
+        embed(Request(pictures, None, None, encoder, None), output, Console(quiet=True))
     kill_after(0, process, output)
 
 

@@ -1,0 +1,62 @@
+"""Which engine: by an option, or by the environment."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+from pipeline.engines.base import Engine
+from pipeline.engines.in_process import InProcess
+from pipeline.engines.processes import Processes
+from pipeline.errors import UserError
+from pipeline.machine import usable_cores
+
+ENGINE_VARIABLE = "CLINFONCE_ENGINE"
+WORKERS_VARIABLE = "CLINFONCE_WORKERS"
+
+
+class EngineName(StrEnum):
+    LOCAL = "local"
+    RAY = "ray"
+
+
+def engine_named_by_environment() -> EngineName:
+    """Of CLINFONCE_ENGINE; without it, `local`. Raises `UserError` for another name."""
+    named = os.environ.get(ENGINE_VARIABLE, EngineName.LOCAL)
+    try:
+        return EngineName(named)
+    except ValueError:
+        raise UserError(f"{ENGINE_VARIABLE}={named} names no engine: set it to local or ray") from None
+
+
+def worker_count() -> int:
+    """The cores that this process may use; the environment variable CLINFONCE_WORKERS overrides."""
+    named = os.environ.get(WORKERS_VARIABLE)
+    if named is None:
+        return max(1, round(usable_cores()))
+    if not named.isdecimal() or int(named) < 1:
+        raise UserError(f"{WORKERS_VARIABLE}={named} must be a number of processes: set it to 1 or more")
+    return int(named)
+
+
+@contextmanager
+def opened_engine(name: EngineName, *, several_jobs: bool = True, on_gpus: bool = False) -> Iterator[Engine]:
+    """The engine until the block ends. A single job, and a single worker, need no other process here.
+
+    `on_gpus`: each job takes a GPU of the cluster, if it has any. Raises `UserError` where a cluster can't be
+    reached.
+    """
+    engine: Engine
+    if name is EngineName.RAY:
+        # Ray is an extra, and slow to import.
+        from pipeline.engines.on_ray import OnRay
+
+        engine = OnRay(on_gpus=on_gpus)
+    elif several_jobs and worker_count() > 1:
+        engine = Processes(worker_count())
+    else:
+        engine = InProcess()
+    try:
+        yield engine
+    finally:
+        engine.close()

@@ -1,0 +1,152 @@
+"""A Ray cluster. Jobs read what they need from a file system that all nodes share; their files come back.
+
+Ray's own tasks, and not Ray Data: the rows come from a source that is read once, in order and as far as there
+is room, and each part is a file that an interrupted run finds again. Ray does a job again whose node dies.
+"""
+
+import logging
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.engines.base import Job, WorkerKilled
+from pipeline.errors import UserError
+from pipeline.files import write_atomically
+
+# It would ask the network for a place to report to.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+try:
+    import ray
+    from ray.exceptions import NodeDiedError, RayError, RayTaskError, WorkerCrashedError
+except ModuleNotFoundError as missing:
+    raise UserError("--engine ray needs Ray: `uv sync --extra ray`, on each node") from missing
+
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+AHEAD = 2
+"""Jobs a processor that have begun, or wait for it."""
+NODES_THAT_MAY_DIE = 8
+"""Under one job, before it is given up."""
+PACKAGES = ("numpy", "pillow", "pyarrow", "torch", "torchvision")
+"""Beside this one, what decides the bytes that a job writes."""
+
+
+class OnRay:
+    def __init__(self, *, on_gpus: bool = False) -> None:
+        _connect()
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        gpus = int(resources.get("GPU", 0)) if on_gpus else 0
+        self._needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
+        self.ahead = AHEAD * max(1, gpus or int(resources.get("CPU", 1)))
+        self._remote = ray.remote(_made)
+        # Kept once a node, not sent with each job.
+        self._here = ray.put(Here(os.getcwd(), versions()))
+
+    def submit(self, job: Job) -> "_Pending":
+        return _Pending(job, self._begun(job, retries=NODES_THAT_MAY_DIE))
+
+    def alone(self, job: Job) -> None:
+        for _ in range(NODES_THAT_MAY_DIE):
+            try:
+                return _fetch(job, self._begun(job, retries=0))
+            except NodeDiedError:
+                continue
+        raise UserError(f"{NODES_THAT_MAY_DIE} nodes of the Ray cluster died under the same work: look why")
+
+    def close(self) -> None:
+        ray.shutdown()
+
+    def _begun(self, job: Job, *, retries: int) -> Any:
+        return self._remote.options(max_retries=retries, **self._needs).remote(
+            self._here, job.make, job.arguments, job.path.suffix
+        )
+
+
+class _Pending:
+    def __init__(self, job: Job, reference: Any) -> None:
+        self._job, self._reference = job, reference
+
+    def wait(self) -> None:
+        try:
+            _fetch(self._job, self._reference)
+        except NodeDiedError:
+            raise WorkerKilled from None
+
+
+def _connect() -> None:
+    address = os.environ.get(ADDRESS_VARIABLE, "auto")
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RayError, ValueError) as error:
+        why = str(error).partition("\n")[0].rstrip(".")
+        raise UserError(
+            f"no Ray cluster answers at {ADDRESS_VARIABLE}={address} ({why}): start one with `uv run ray "
+            f"start --head`, or set {ADDRESS_VARIABLE}; with RAY_AUTH_MODE=token all need the same token"
+        ) from None
+
+
+def _fetch(job: Job, reference: Any) -> None:
+    """Writes what came back. Raises `WorkerKilled`, `NodeDiedError`, and what the job raised."""
+    try:
+        content = ray.get(reference)
+    except WorkerCrashedError:
+        raise WorkerKilled from None
+    except RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise
+    write_atomically(job.path, lambda temporary: temporary.write_bytes(content))
+
+
+# --- on a node ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where, and with which packages, the jobs were given out."""
+
+    folder: str
+    versions: dict[str, str]
+
+
+def _made(here: Here, make: Callable[..., None], arguments: tuple[Any, ...], suffix: str) -> bytes:
+    """The content of the file that the job makes."""
+    check_node(here, ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"made{suffix}"
+        make(*arguments, path)
+        return path.read_bytes()
+
+
+def check_node(here: Here, node: str) -> None:
+    """Enters the folder of the project. Raises `UserError` for a node that would not make the same bytes."""
+    try:
+        os.chdir(here.folder)
+    except OSError:
+        raise UserError(
+            f"the Ray node {node} has no folder {here.folder}: nodes need the project and the images under "
+            "the same path, on a file system that all share"
+        ) from None
+    found = versions()
+    if differing := [name for name in here.versions if found[name] != here.versions[name]]:
+        name = differing[0]
+        raise UserError(
+            f"the Ray node {node} has {name} {found[name]}, and this one {here.versions[name]}: run "
+            "`uv sync` on all nodes with the same checkout, and start Ray there again"
+        )
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of all that decides the bytes of a file, in this process."""
+    sources = sorted(Path(__file__).parents[1].rglob("*.py"))
+    ours = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    return {"Python": platform.python_version(), "clinfonce": ours} | {
+        name: version(name) for name in PACKAGES
+    }

@@ -1,0 +1,99 @@
+"""Some images that lie one after the other -> the file of their vectors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from pipeline.devices import pick_device
+from pipeline.sources.base import Refusal
+from pipeline.takeaway.batches import BatchEncoder, batch_size_for
+from pipeline.takeaway.decoding import Decoder, decoder
+from pipeline.takeaway.encoder import OpenedEncoder, open_encoder
+from pipeline.takeaway.opening import open_pictures
+from pipeline.takeaway.parts import write_part
+from pipeline.takeaway.pictures import Pictures
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an embedding was asked to do: enough for any process that sees the same files."""
+
+    source: Path
+    image_column: str | None
+    id_column: str | None
+    encoder_folder: Path
+    batch_size: int | None
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """What a request needs, opened."""
+
+    pictures: Pictures
+    opened: OpenedEncoder
+    device: torch.device
+    encoder: BatchEncoder
+
+    @classmethod
+    def open(cls, request: Request) -> "Embedder":
+        """Raises `UserError` for images or an encoder that cannot be read."""
+        device = pick_device()
+        pictures = open_pictures(request.source, request.image_column, request.id_column)
+        opened = open_encoder(request.encoder_folder, device)
+        size = request.batch_size or batch_size_for(opened.identity, device)
+        return cls(pictures, opened, device, BatchEncoder(opened.trained, device, size))
+
+    def write(self, start: int, stop: int, schema: pa.Schema, path: Path, advance: Advance) -> None:
+        """The vectors of the images at `start` to `stop`, exclusive, and which were refused."""
+        with decoder(self.opened.trained.image_size) as decoding:
+            made = _embedded(decoding, self.pictures, start, stop, self.encoder, advance)
+        write_part(path, *made, schema)
+
+
+def write_range(request: Request, start: int, stop: int, schema: pa.Schema, path: Path) -> None:
+    """As a job of an engine."""
+    _embedder(request).write(start, stop, schema, path, lambda _: None)
+
+
+@lru_cache(1)
+def _embedder(request: Request) -> Embedder:
+    """A worker does many ranges of one request."""
+    return Embedder.open(request)
+
+
+def _embedded(
+    decoding: Decoder,
+    pictures: Pictures,
+    start: int,
+    stop: int,
+    encoder: BatchEncoder,
+    advance: Advance,
+) -> tuple[list[str], NDArray[np.float32], list[Refusal]]:
+    ids: list[str] = []
+    refusals: list[Refusal] = []
+    batch: list[NDArray[np.uint8]] = []
+    features: list[torch.Tensor] = []
+    for decoded in decoding.squares(pictures.between(start, stop)):
+        advance(1)
+        if isinstance(decoded, Refusal):
+            refusals.append(decoded)
+            continue
+        name, square = decoded
+        ids.append(name)
+        batch.append(square)
+        if encoder.is_full(batch):
+            features.append(encoder.features(batch))
+            batch = []
+    if batch:
+        features.append(encoder.features(batch))
+    empty = np.zeros((0, 1), np.float32)
+    # Only here the host waits for the device.
+    return ids, torch.cat(features).cpu().numpy() if features else empty, refusals
