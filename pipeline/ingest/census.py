@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.ingest.images import SAMPLED, channel_sums
+from pipeline.ingest.images import channel_sums
 from pipeline.ingest.looks import THUMBNAIL_BYTES
 from pipeline.ingest.parts import fixed_bytes, read_part, refusals_of
 from pipeline.sources.base import Refusal
 
-FEW = 1024 * SAMPLED
-"""Passed train images up to which all of them are decoded for the channels' mean and deviation."""
+ENOUGH = 1024
+"""Passed train images that are decoded for the channels' mean and deviation, where so many are there."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,16 @@ def channel_statistics(
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of red, green and blue over the pixels of the wanted images.
 
-    Images that were passed through count by those of them that were decoded: one in `SAMPLED`, which their
-    content chooses, or all where they are few.
+    Images that were passed through count by those of them that were decoded: the few that their content
+    chose while they were prepared, and where these are not `ENOUGH`, as many more.
     """
     passed_N = census.passed_N & wanted_N
     sums_N6 = census.sums_N6
-    if np.count_nonzero(passed_N) <= FEW:
+    left_N = passed_N & np.isnan(sums_N6[:, 0])
+    missing = ENOUGH - int(np.count_nonzero(passed_N & ~left_N))
+    if missing > 0 and left_N.any():
         sums_N6 = sums_N6.copy()
-        _decode_the_rest(sums_N6, wanted_N & np.isnan(sums_N6[:, 0]), parts)
+        _decode(sums_N6, _chosen_by_content(census, left_N, missing), parts)
     totals_6 = sums_N6[wanted_N & ~passed_N].sum(axis=0)
     sampled_N = passed_N & ~np.isnan(sums_N6[:, 0])
     if sampled_N.any():
@@ -153,9 +155,15 @@ def channel_statistics(
     return [round(float(v), 6) for v in means], [round(float(v), 6) for v in deviation]
 
 
-def _decode_the_rest(
-    sums_N6: NDArray[np.float64], missing_N: NDArray[np.bool_], parts: Sequence[Path]
-) -> None:
+def _chosen_by_content(census: Census, among_N: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+    """Whichever order the images come in, they are the same ones."""
+    candidates = np.flatnonzero(among_N)
+    chosen_N = np.zeros(len(among_N), np.bool_)
+    chosen_N[candidates[np.lexsort(census.contents_N2[candidates].T)[:count]]] = True
+    return chosen_N
+
+
+def _decode(sums_N6: NDArray[np.float64], missing_N: NDArray[np.bool_], parts: Sequence[Path]) -> None:
     start = 0
     for path in parts:
         part = read_part(path)

@@ -35,7 +35,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", WEBP, TIFF)
 MAX_BYTES = 128 * 1024 * 1024
 MAX_WEBP_PIXELS = 50_000_000
 """Its decoder keeps three copies."""
-SAMPLED = 16
+SAMPLED = 256
 """One passed image in so many is decoded for the channels' mean and deviation."""
 
 PIXELS_AT_ONCE = 4_000_000

@@ -6,11 +6,13 @@ jdphuff.c of libjpeg-turbo) is checked first. Whatever is unusual goes the way o
 which decodes it and has a reason where it can't.
 """
 
-import re
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+
+import numpy as np
 
 MIN_SIDE = 8
 MAX_PIXELS = 100_000_000
@@ -45,10 +47,9 @@ FRAMES = {0xC0: False, 0xC1: False, 0xC2: True}
 """Baseline, extended and progressive, with Huffman codes; whether the frame is progressive."""
 JFIF, APP1, ADOBE, COMMENT = 0xE0, 0xE1, 0xEE, 0xFE
 ORIENTATION_TAG, SHORT = 0x0112, 3
-
-# In entropy-coded data 0xff is followed by 0x00, or is a restart marker where the file says that it has them.
-AFTER_PLAIN_DATA = re.compile(rb"\xff[^\x00]", re.DOTALL)
-AFTER_DATA_WITH_RESTARTS = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
+FIRST_RESTART, LAST_RESTART = 0xD0, 0xD7
+WINDOW = 1 << 17
+"""Bytes that are looked through at once for the end of entropy-coded data."""
 
 
 def kept_jpeg(data: bytes, size: int) -> Kept | None:
@@ -67,13 +68,11 @@ def kept_jpeg(data: bytes, size: int) -> Kept | None:
     return Kept(encoded, reader.width, reader.height)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Component:
     horizontal: int
     vertical: int
     quantization: int
-    seen: bool = False
-    """Whether a scan has brought its mean values."""
 
 
 @dataclass(slots=True)
@@ -83,7 +82,9 @@ class _JpegReader:
     width: int = 0
     height: int = 0
     progressive: bool = False
-    components: dict[int, _Component] = field(default_factory=dict)
+    components: Mapping[int, _Component] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
+    """Components of which a scan has brought the mean values."""
     quantizations: set[int] = field(default_factory=set)
     codes: set[int] = field(default_factory=set)
     """Class and number of the Huffman tables that are there, as DHT packs them: 0x10 is AC 0."""
@@ -107,20 +108,39 @@ class _JpegReader:
                 raise Unusual("a wrong length")
             if marker == SCAN:
                 self._scan(data[start:stop])
-                end = (AFTER_DATA_WITH_RESTARTS if self.restarts else AFTER_PLAIN_DATA).search(data, stop)
-                if end is None or end.start() == stop:
+                end = self._end_of_data(stop)
+                if end <= stop:
                     raise Unusual("no data, or no end of it")
-                stop = end.start()
+                stop = end
                 kept.append(data[position:stop])
             elif (segment := self._segment(marker, data[start:stop])) is not None:
                 kept.append(b"\xff%c%b%b" % (marker, (len(segment) + 2).to_bytes(2, "big"), segment))
             position = stop
-        if not self.components or not all(component.seen for component in self.components.values()):
+        if not self.components or self.seen != self.components.keys():
             raise Unusual("components without a scan")
         encoded = b"".join(kept)
         if len(encoded) > 65536 + 6 * self.width * self.height:
             raise Unusual("more bytes than such an image can need")
         return encoded
+
+    def _end_of_data(self, start: int) -> int:
+        """Where entropy-coded data that begin at `start` end; -1 where they do not.
+
+        In them 0xff is followed by 0x00, or is a restart marker where the file says that it has them.
+        """
+        data = self.data
+        while start + 1 < len(data):
+            # One more byte than the next window begins with, so that no pair is cut.
+            byte_L = np.frombuffer(data, np.uint8, min(WINDOW + 1, len(data) - start), start)
+            follows_L = byte_L[1:]
+            ends_L = (byte_L[:-1] == 0xFF) & (follows_L != 0)
+            if self.restarts:
+                ends_L &= (follows_L < FIRST_RESTART) | (follows_L > LAST_RESTART)
+            first = int(ends_L.argmax())
+            if ends_L[first]:
+                return start + first
+            start += WINDOW
+        return -1
 
     def _segment(self, marker: int, content: bytes) -> bytes | None:
         """What is kept of a segment; None: nothing."""
@@ -158,23 +178,12 @@ class _JpegReader:
         self.kept_once.add(marker)
 
     def _frame(self, content: bytes, progressive: bool) -> None:
-        bits, self.height, self.width, count = struct.unpack_from(">BHHB", content.ljust(6, b"\0"))
-        self.progressive = progressive
-        if self.components or bits != 8 or count != 3 or len(content) != 15:
+        if self.components:
             raise Unusual("another frame")
+        self.width, self.height, self.components = _frame(content)
+        self.progressive = progressive
         if not fits(self.width, self.height, self.size) or min(self.width, self.height) <= LOSSLESS_UP_TO:
             raise Unusual("another size")
-        for identity, sampling, quantization in zip(*(content[6 + i :: 3] for i in range(3)), strict=True):
-            self.components[identity] = _Component(sampling >> 4, sampling & 15, quantization)
-        widest = max(c.horizontal for c in self.components.values())
-        tallest = max(c.vertical for c in self.components.values())
-        for c in self.components.values():
-            if not (1 <= c.horizontal <= 4 and 1 <= c.vertical <= 4):
-                raise Unusual("sampling factors")
-            if widest % c.horizontal or tallest % c.vertical:
-                raise Unusual("fractional sampling")
-        if len(self.components) != 3:
-            raise Unusual("a component twice")
 
     def _scan(self, content: bytes) -> None:
         self.scans += 1
@@ -202,9 +211,32 @@ class _JpegReader:
             means, details = tables >> 4, 0x10 | tables & 15
             if (first == 0 and not high and means not in self.codes) or (last and details not in self.codes):
                 raise Unusual("no Huffman table")
-            component.seen |= first == 0 and not high
+            if first == 0 and not high:
+                self.seen.add(identity)
         if count > 1 and blocks > 10:
             raise Unusual("too many blocks in a unit")
+
+
+@lru_cache(256)
+def _frame(content: bytes) -> tuple[int, int, dict[int, _Component]]:
+    """Width, height and components by their identity, which nobody may change."""
+    bits, height, width, count = struct.unpack_from(">BHHB", content.ljust(6, b"\0"))
+    if bits != 8 or count != 3 or len(content) != 15:
+        raise Unusual("another frame")
+    components = {
+        identity: _Component(sampling >> 4, sampling & 15, quantization)
+        for identity, sampling, quantization in zip(*(content[6 + i :: 3] for i in range(3)), strict=True)
+    }
+    widest = max(c.horizontal for c in components.values())
+    tallest = max(c.vertical for c in components.values())
+    for c in components.values():
+        if not (1 <= c.horizontal <= 4 and 1 <= c.vertical <= 4):
+            raise Unusual("sampling factors")
+        if widest % c.horizontal or tallest % c.vertical:
+            raise Unusual("fractional sampling")
+    if len(components) != 3:
+        raise Unusual("a component twice")
+    return width, height, components
 
 
 @lru_cache(256)

@@ -3,7 +3,7 @@
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import UserError
+from pipeline.ingest import census
+from pipeline.ingest import images as images_module
 from pipeline.ingest.run import ingest
 from pipeline.schema import IngestSummary, Layout
 from pipeline.shards import read_columns, shard_paths
@@ -49,6 +51,32 @@ def test_mean_and_deviation_are_those_of_the_train_pixels(
     pixels = np.stack([np.asarray(Image.open(path.parent / f"images/{n:03d}.png")) for n in train]) / 255
     np.testing.assert_allclose(summary["mean"], pixels.mean(axis=(0, 1, 2)), atol=1e-6)
     np.testing.assert_allclose(summary["deviation"], pixels.std(axis=(0, 1, 2)), atol=1e-6)
+
+
+def test_kept_files_count_by_some_of_them_in_whichever_order_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images_module, "SAMPLED", 2)
+    monkeypatch.setenv("CLINFONCE_WORKERS", "1")
+    generator = np.random.default_rng(0)
+    for number in range(40):
+        colours = generator.integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(colours).resize((80, 80)).save(tmp_path / f"{number}.jpg", quality=95)
+
+    def figures(name: str, order: Iterable[int], enough: int) -> np.ndarray:
+        monkeypatch.setattr(census, "ENOUGH", enough)
+        rows = "".join(f"{number}.jpg,{'test' if number == 0 else 'train'}\n" for number in order)
+        (tmp_path / f"{name}.csv").write_text("image,split\n" + rows)
+        summary = run(tmp_path / f"{name}.csv", tmp_path / name, image_size=128)
+        return np.array([summary["mean"], summary["deviation"]])
+
+    of_all = figures("all", range(40), 1000)
+    pixels = np.stack([np.asarray(Image.open(tmp_path / f"{n}.jpg")) for n in range(1, 40)]) / 255
+    np.testing.assert_allclose(of_all, [pixels.mean(axis=(0, 1, 2)), pixels.std(axis=(0, 1, 2))], atol=1e-6)
+    for enough in (1, 30):
+        of_some = figures(f"some-{enough}", range(40), enough)
+        assert 0 < np.abs(of_some - of_all).max() < 0.1
+        np.testing.assert_array_equal(of_some, figures(f"back-{enough}", reversed(range(40)), enough))
 
 
 def test_hugging_face_datasets_reads_the_images(

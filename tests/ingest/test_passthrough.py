@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
+from pipeline.ingest import passthrough
 from pipeline.ingest.images import ImageRefused, prepare_image
 from pipeline.ingest.passthrough import kept_jpeg, kept_png
 from pipeline.ingest.run import ingest
@@ -141,6 +142,21 @@ def test_damaged_jpegs_are_refused_or_decode(encoded: bytes, data: st.DataObject
         decode_middle(kept.encoded, np.array([kept.height, kept.width]))
     with suppress(ImageRefused):
         prepare_image(bytes(damaged), SIZE, look=True)
+
+
+@pytest.mark.parametrize("restarts", [0, 2])
+@pytest.mark.parametrize("window", [1, 2, 7, 64, 1 << 17])
+def test_the_end_of_the_data_is_found_wherever_a_window_ends(
+    window: int, restarts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passthrough, "WINDOW", window)
+    encoded = jpeg(picture(5, 90, 70), quality=95, restart_marker_blocks=restarts)
+    assert encoded.count(b"\xff\0") > 0
+    kept = kept_jpeg(encoded, 128)
+    assert kept is not None
+    np.testing.assert_array_equal(pixels_of(kept.encoded), pixels_of(encoded))
+    assert kept_jpeg(encoded[:-2], 128) is None
+    assert kept_jpeg(encoded[:-1], 128) is None
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
