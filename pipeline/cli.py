@@ -68,6 +68,19 @@ def doctor(
 
 
 @app.command()
+def mend(
+    path: Annotated[Path, typer.Argument(help="a file or folder below data/ that is damaged")],
+) -> None:
+    """Takes a damaged output away, in DVC's cache too; `dvc repro` then brings it back or makes it anew."""
+    from rich.console import Console
+
+    from pipeline.mending import mend
+
+    with told_in_a_sentence():
+        mend(path, Console())
+
+
+@app.command()
 def compare(
     experiments: Annotated[
         list[str] | None,

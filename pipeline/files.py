@@ -1,6 +1,7 @@
 """Writing files so that a reader sees the old one or the new one, never half of one."""
 
 import csv
+import glob
 import hashlib
 import json
 import os
@@ -41,6 +42,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     A process that is killed at any moment leaves `path` as it was or complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left_behind in _left_by_the_dead(path):
+        left_behind.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
@@ -49,6 +52,24 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _left_by_the_dead(path: Path) -> Iterator[Path]:
+    """Half-written files for `path` whose process was killed: it runs no more on this machine."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        process = temporary.name.split(".")[-2]
+        if process.isdecimal() and not _runs(int(process)):
+            yield temporary
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -88,7 +109,7 @@ def replaced_directory(path: Path) -> Iterator[Path]:
 
     On an error nothing remains of it and `path` is as it was.
     """
-    for left_by_a_killed_process in path.parent.glob(f".{path.name}.*.tmp"):
+    for left_by_a_killed_process in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         shutil.rmtree(left_by_a_killed_process, ignore_errors=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     fresh.mkdir(parents=True)

@@ -6,9 +6,12 @@ Fractions are 0-1, information is in bits, times in seconds, sizes in bytes.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import pyarrow as pa
+
+# pydantic checks those of `typing` from Python 3.12 on.
+from typing_extensions import TypedDict
 
 CHOSEN = "chosen"
 """The arm that `cluster.method` decides; the others are the references, named by their method."""
@@ -16,6 +19,9 @@ CHOSEN = "chosen"
 
 ENCODER_WEIGHTS, ENCODER_CONFIG, MODEL_CARD = "encoder.safetensors", "config.json", "README.md"
 """The files in an encoder's folder by which others take it up."""
+
+INGEST_SUMMARY = "summary.json"
+"""Beside the shards that it counts."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Layout:
 
     @property
     def ingest_summary(self) -> Path:
-        return self.images / "summary.json"
+        return self.images / INGEST_SUMMARY
 
     def clusters(self, arm: str) -> Path:
         return self.root / "clusters" / arm
@@ -121,6 +127,9 @@ ASSIGNMENTS_SCHEMA = pa.schema(
 MAP_SCHEMA = pa.schema([("id", pa.string()), ("x", pa.float32()), ("y", pa.float32())])
 """`data/evaluations/<arm>/map.parquet`: where some train images lie in a plane in which near means alike."""
 
+PREDICTIONS_SCHEMA = pa.schema([("id", pa.string()), ("label", pa.string()), ("predicted", pa.string())])
+"""`data/evaluations/<arm>/predictions.parquet`: a row a labelled test image."""
+
 NEAREST_SCHEMA = pa.schema(
     [("query", pa.string()), ("rank", pa.int32()), ("id", pa.string()), ("cosine", pa.float32())]
 )
@@ -140,6 +149,8 @@ TRAJECTORY_COLUMNS = [
     "moved_share",
 ]
 INFORMED_TRAJECTORY_COLUMNS = [*TRAJECTORY_COLUMNS, "mutual_information_bits", "conditional_entropy_bits"]
+LANDSCAPE_COLUMNS = ["method", "setting", "nested", "mutual_information_bits", "conditional_entropy_bits"]
+"""As far as others count on them."""
 PER_CLASS_COLUMNS = ["label", "train_images", "test_images", "recall", "precision"]
 
 
@@ -169,6 +180,38 @@ class IngestSummary(TypedDict):
     deviation: list[float]
     bytes: int
     notes: list[str]
+
+
+class ClusterStatistics(TypedDict):
+    """`data/clusters/<arm>/statistics.json`, as far as others count on it; figures of labels are null
+    without any."""
+
+    method: str
+    clusters: int
+    singletons: int
+    largest_share: float
+    cluster_entropy_bits: float
+    label_entropy_bits: float | None
+    mutual_information_bits: float | None
+    conditional_entropy_bits: float | None
+    adjusted_mutual_information: float | None
+    normalized_mutual_information: float | None
+
+
+class EncoderRecord(TypedDict):
+    """`data/encoders/<arm>/config.json`, as far as others count on it."""
+
+    encoder: str
+    """By its torchvision name."""
+    stem_stride: int
+    feature_dim: int
+    image_size: int
+    mean: list[float]
+    deviation: list[float]
+    weights_sha256: str
+    """Of the `encoder.safetensors` beside it."""
+    epochs: int
+    train_images: int
 
 
 class FewerLabels(TypedDict):

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from pipeline.borders import open_parquet
 from pipeline.shards import read_columns, shard_paths
 
 STORED = ("PNG", "JPEG")
@@ -112,7 +112,7 @@ def _encoded_images(images: Path, split: str, rows: NDArray[np.int64]) -> Iterat
     """Of `rows`, which rise."""
     start = 0
     for path in shard_paths(images, split):
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows
                 wanted = rows[slice(*np.searchsorted(rows, [start, stop]))] - start

@@ -6,33 +6,13 @@ from typing import Any
 import torch
 
 from pipeline.encoders import build_encoder
-from pipeline.files import write_json
-from pipeline.schema import IngestSummary, Layout
+from pipeline.schema import Layout
 from pipeline.training.artifacts import EncoderConfig, write_artifacts
 from pipeline.training.loop import Progress
 from pipeline.training.params import PretrainParams
+from support import write_summary
 
 MEAN, DEVIATION = [0.5, 0.45, 0.4], [0.25, 0.26, 0.27]
-
-
-def summary_with(**changes: Any) -> IngestSummary:
-    summary: IngestSummary = {
-        "source": "manifest",
-        "images": {"train": 18, "test": 6},
-        "rejected": 0,
-        "labels": ["cat", "dog"],
-        "unlabelled": {"train": 0, "test": 0},
-        "attributes": ["colour"],
-        "hierarchy_depth": 0,
-        "images_with_hashtags": 0,
-        "duplicates": 0,
-        "leaks": 0,
-        "mean": MEAN,
-        "deviation": DEVIATION,
-        "bytes": 1,
-        "notes": [],
-    }
-    return summary | changes  # type: ignore[return-value]
 
 
 def write_drawn_encoder(
@@ -64,7 +44,6 @@ def write_drawn_encoder(
         "device": "CPU",
         "precision": "float32",
     }
-    told = summary_with(**summary)
-    write_json(layout.ingest_summary, told)
+    told = write_summary(layout.images, 18, 6, **summary)
     write_artifacts(layout.encoder(arm), encoder, config, provenance, told, Progress(), [], {})
     return layout.encoder(arm)

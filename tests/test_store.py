@@ -40,17 +40,17 @@ def test_labels_are_not_read(
 ) -> None:
     images = stored(manifest(8), tmp_path)
     read: list[str] = []
-    real = shards.pq.read_table
+    real = shards.read_parquet
 
     def spy(path: Path, columns: list[str]) -> object:
         read.extend(columns)
         return real(path, columns=columns)
 
-    monkeypatch.setattr(shards.pq, "read_table", spy)
+    monkeypatch.setattr(shards, "read_parquet", spy)
     load_pixels(images, "train")
     assert set(read) == {"id", "width", "height"}
 
 
 def test_missing_shards_are_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no train shards: run `dvc repro ingest`"):
+    with pytest.raises(UserError, match=r"summary\.json is missing: run `dvc repro`"):
         load_pixels(tmp_path, "train")

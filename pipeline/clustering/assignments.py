@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.errors import UserError
+from pipeline.borders import read_parquet
 from pipeline.files import write_atomically
 from pipeline.schema import ASSIGNMENTS_SCHEMA, RECLUSTER_METADATA
+from pipeline.sealed import write_sealed
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,12 @@ def write_assignments(
     metadata = {RECLUSTER_METADATA: json.dumps(recluster).encode()} if recluster else None
     schema = ASSIGNMENTS_SCHEMA.with_metadata(metadata)
     table = pa.table([ids, pa.array(clusters_N, pa.int64())], schema=schema)
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+    write_atomically(path, lambda temporary: write_sealed(table, temporary))
 
 
 def read_assignments(path: Path) -> Assignments:
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: run `dvc repro`, which clusters before it trains") from None
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is damaged ({error}): delete it and run `dvc repro`") from None
+    """Raises `UserError` where the file is missing or damaged."""
+    table = read_parquet(path, ASSIGNMENTS_SCHEMA)
     recluster = (table.schema.metadata or {}).get(RECLUSTER_METADATA)
     clusters_N = table.column("cluster").to_numpy()
     return Assignments(

@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
+from pipeline.borders import read_json
 from pipeline.devices import pick_device
 from pipeline.doctor.checks import Check, Situation, duration, fail, ok, size, warn
 from pipeline.doctor.trial import MADE_UP_IMAGES, Request, Trial
 from pipeline.errors import UserError
-from pipeline.files import read_json
 from pipeline.machine import available_memory
 from pipeline.params import Params
-from pipeline.schema import CHOSEN
+from pipeline.schema import CHOSEN, IngestSummary
 from pipeline.store import read_outline
 from pipeline.training.feed import feed_kind
 from pipeline.training.health import SAMPLED_IMAGES
@@ -104,7 +104,7 @@ def _counts(situation: Situation) -> Counts:
     # Shared pixels are resident pixels, of which one process has a part.
     kind = "resident" if kind == "sharded" else kind
     # Of the labels only how many there are.
-    classes = len(read_json(situation.layout.ingest_summary)["labels"])
+    classes = len(read_json(situation.layout.ingest_summary, IngestSummary)["labels"])
     return Counts(len(train.ids), len(test.ids), classes, kind)
 
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from PIL import Image, features
 
+from pipeline.borders import open_parquet
 from pipeline.doctor.checks import Check, Situation, duration, fail, ok, warn
 from pipeline.errors import UserError
 from pipeline.ingest.images import FORMATS as INGESTED
@@ -116,7 +116,7 @@ def _rows(params: IngestParams, seed: int, count: int) -> Iterator[SourceRow]:
 
 
 def _encoded(images: Path) -> list[bytes]:
-    with pq.ParquetFile(shard_paths(images, "train")[0]) as file:
+    with open_parquet(shard_paths(images, "train")[0]) as file:
         batch = next(file.iter_batches(DECODED, columns=["image"]))
     found: list[bytes] = batch.column("image").field("bytes").to_pylist()
     return found

@@ -8,10 +8,12 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline.borders import read_json
 from pipeline.doctor.checks import Check, Situation, fail, ok, size, warn
 from pipeline.errors import UserError
-from pipeline.files import read_json, state_root
+from pipeline.files import state_root
 from pipeline.params import PARAMS_FILE, load_params
+from pipeline.schema import IngestSummary
 
 AGAIN = "`uv run dvc repro` makes it anew; `uv run dvc status` compares files and code, too."
 ARMED = ("cluster", "pretrain", "evaluate")
@@ -80,7 +82,7 @@ def _stage(situation: Situation, name: str, entry: Mapping[str, Any], values: Ma
 
 
 def _counts(situation: Situation) -> str:
-    summary = read_json(situation.layout.ingest_summary)
+    summary = read_json(situation.layout.ingest_summary, IngestSummary)
     counts = " and ".join(f"{count:,} {split}" for split, count in summary["images"].items())
     return f": {counts} images, {summary['rejected']:,} refused"
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from pipeline.augment import Normalizer
+from pipeline.borders import read_json
 from pipeline.clustering.assignments import read_assignments
 from pipeline.devices import pick_device
 from pipeline.encoders import build_encoder, resolved_stem_stride
@@ -27,11 +28,10 @@ from pipeline.errors import told_in_a_sentence
 from pipeline.evaluation.features import BATCH, TrainedEncoder, features_of
 from pipeline.evaluation.neighbours import vote_of_neighbours
 from pipeline.evaluation.registry import PROTOCOLS
-from pipeline.files import read_json
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.params import Params
 from pipeline.ranks import ALONE
-from pipeline.schema import CHOSEN, Layout
+from pipeline.schema import CHOSEN, IngestSummary, Layout
 from pipeline.store import PixelStore, load_pixels, read_outline
 from pipeline.training.build import Clustered, attributes_of, build_trainer
 from pipeline.training.feed import FEED_VARIABLE, Feed, choose_feed
@@ -314,7 +314,7 @@ def _made_up_classes(features_ND: Tensor, count: int) -> Tensor:
 def _normalizer(layout: Layout, device: torch.device) -> Normalizer:
     if not layout.ingest_summary.exists():
         return Normalizer([0.5] * 3, [0.25] * 3, device)
-    summary = read_json(layout.ingest_summary)
+    summary = read_json(layout.ingest_summary, IngestSummary)
     return Normalizer(summary["mean"], summary["deviation"], device)
 
 

@@ -1,5 +1,7 @@
 """A trained encoder -> features of images, before any head."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +11,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline.augment import Normalizer, central_views
+from pipeline.borders import damaged, missing
 from pipeline.encoders import Encoder, build_encoder
-from pipeline.errors import UserError
-from pipeline.files import read_json, users_path
+from pipeline.errors import UserError, fault_of_the_machine
+from pipeline.files import read_json, sha256_of_file, users_path
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.store import PixelStore
 
 BATCH = 256
+DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,12 @@ class EncoderUnreadable(Exception):
 
 def load_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
     """The encoder that pretraining left in `folder`. Raises `UserError` if it is missing or damaged."""
-    if missing := missing_file(folder):
-        raise UserError(f"{missing} does not exist: run `dvc repro`, which pretrains it")
+    if lacking := missing_file(folder):
+        raise missing(lacking)
     try:
         return read_encoder(folder, device)
     except EncoderUnreadable as why:
-        raise UserError(
-            f"the encoder in {folder} is damaged ({why}): delete it and run `dvc repro`"
-        ) from None
+        raise damaged(folder, str(why)) from None
 
 
 def load_encoder_from_elsewhere(named: str, device: torch.device) -> TrainedEncoder:
@@ -66,17 +68,29 @@ def missing_file(folder: Path) -> Path | None:
 
 def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
     """The encoder in `folder`, whoever left it there. Raises `EncoderUnreadable`."""
-    try:
+    with _reading(ENCODER_CONFIG):
         config = read_json(folder / ENCODER_CONFIG)
         encoder = build_encoder(config["encoder"], config["stem_stride"])
-        encoder.backbone.load_state_dict(load_file(folder / ENCODER_WEIGHTS))
         image_size, mean, deviation = (config[key] for key in ("image_size", "mean", "deviation"))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        # Damaged files, an unknown network, or weights of another one, of which torch tells in many lines.
-        raise EncoderUnreadable(str(error).partition("\n")[0].rstrip(":")) from None
-    normalize = Normalizer(mean, deviation, device)
+        normalize = Normalizer(mean, deviation, device)
+    with _reading(ENCODER_WEIGHTS):
+        # Encoders of earlier versions have no hash beside them.
+        if config.get("weights_sha256") not in (None, sha256_of_file(folder / ENCODER_WEIGHTS)):
+            raise EncoderUnreadable(f"its bytes are not those that {ENCODER_CONFIG} tells of")
+        encoder.backbone.load_state_dict(load_file(folder / ENCODER_WEIGHTS))
     on_device = encoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainedEncoder(on_device.eval(), image_size, normalize)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Damaged files, an unknown network, or weights of another one, of which torch tells in many lines."""
+    try:
+        yield
+    except (*DAMAGE, EncoderUnreadable) as error:
+        if fault_of_the_machine(error):
+            raise
+        raise EncoderUnreadable(f"{name}: {str(error).partition(chr(10))[0].rstrip(':')}") from None
 
 
 @torch.inference_mode()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -29,10 +28,12 @@ from pipeline.schema import (
     ENCODER_WEIGHTS,
     INFORMED_TRAJECTORY_COLUMNS,
     PER_CLASS_COLUMNS,
+    PREDICTIONS_SCHEMA,
     EvaluationMetrics,
     FewerLabels,
     Layout,
 )
+from pipeline.sealed import write_sealed
 from pipeline.shards import read_columns
 from pipeline.store import load_pixels
 
@@ -220,9 +221,8 @@ def _nothing_measured(params: EvaluateParams, train: Labels, test: Labels, reaso
 
 
 def _write_predictions(folder: Path, ids: list[str], truth: list[str], predictions: list[str]) -> None:
-    pq.write_table(
-        pa.table({"id": ids, "label": truth, "predicted": predictions}), folder / "predictions.parquet"
-    )
+    columns = {"id": ids, "label": truth, "predicted": predictions}
+    write_sealed(pa.table(columns, schema=PREDICTIONS_SCHEMA), folder / "predictions.parquet")
 
 
 def _per_class(truth: list[str], predictions: list[str], train_counts: Counter[str]) -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipeline.borders import check_csv, damaged, read_parquet, reading
+from pipeline.schema import TRAJECTORY_COLUMNS
 from pipeline.statistics import Contingency, Information, encoded
 
 
@@ -19,11 +20,18 @@ def trajectory_with_information(encoder: Path, labels: Sequence[str | None]) -> 
 
     `labels` are those of the train images in their order. Without any label both figures are None.
     """
-    records = pd.read_csv(encoder / "trajectory.csv").to_dict("records")
+    path = encoder / "trajectory.csv"
+    check_csv(path, TRAJECTORY_COLUMNS)
+    with reading(path):
+        records = pd.read_csv(path).to_dict("records")
     rows = [{str(name): value for name, value in record.items()} for record in records]
     if not any(labels):
         return rows
-    table = pq.read_table(encoder / "assignments.parquet")
+    columns = [pa.field(f"cluster_at_epoch_{row['epoch']}", pa.int64()) for row in rows]
+    remade = encoder / "assignments.parquet"
+    table = read_parquet(remade, pa.schema([*columns, pa.field("id", pa.string())]))
+    if len(table) != len(labels):
+        raise damaged(remade, f"it has {len(table)} rows, and there are {len(labels)} train images")
     label_codes_N, _ = encoded(pa.array(labels, pa.string()))
     for row in rows:
         clusters_N = table.column(f"cluster_at_epoch_{row['epoch']}").to_numpy()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -17,6 +16,7 @@ from torch.nn import functional
 
 from pipeline.randomness import derived_seed, numpy_generator
 from pipeline.schema import MAP_SCHEMA, NEAREST_SCHEMA
+from pipeline.sealed import write_sealed
 
 MAPPED = 500
 """Train images on the map."""
@@ -47,7 +47,7 @@ def write_vicinity(
         {"id": train_ids[n], "x": x, "y": y}
         for n, (x, y) in zip(mapped_N[: len(places_N2)], places_N2, strict=True)
     ]
-    pq.write_table(pa.Table.from_pylist(mapped, schema=MAP_SCHEMA), folder / "map.parquet")
+    write_sealed(pa.Table.from_pylist(mapped, schema=MAP_SCHEMA), folder / "map.parquet")
 
     of_train = not test_ids
     ids, features_MD = (train_ids, train_ND) if of_train else (test_ids, test_MD)
@@ -60,7 +60,7 @@ def write_vicinity(
             {"query": ids[query], "rank": rank, "id": train_ids[n], "cosine": cosine}
             for rank, (n, cosine) in enumerate(others[:NEIGHBOURS], 1)
         ]
-    pq.write_table(pa.Table.from_pylist(near, schema=NEAREST_SCHEMA), folder / "nearest.parquet")
+    write_sealed(pa.Table.from_pylist(near, schema=NEAREST_SCHEMA), folder / "nearest.parquet")
 
 
 def map_of(features_ND: Tensor, seed: int) -> np.ndarray:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.engines.choice import EngineName
@@ -24,6 +23,7 @@ from pipeline.ingest.splits import split_by_content
 from pipeline.ingest.workers import prepared_parts
 from pipeline.progress import counted
 from pipeline.schema import REJECTS_SCHEMA, IngestSummary, Layout, images_schema
+from pipeline.sealed import write_sealed
 from pipeline.sources.base import Refusal, Source, Split
 from pipeline.sources.checked import checked
 from pipeline.sources.registry import open_source
@@ -65,9 +65,9 @@ def ingest(
             total = int(census.sizes_N[chosen_N].sum(dtype=np.int64))
             write_shards(_stored_rows(parts, schema, chosen_N), schema, folder, split, total)
         rejects = [{"where": refusal.where, "reason": refusal.reason} for refusal in census.refusals]
-        pq.write_table(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)
+        write_sealed(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)
         duplicates = duplicates.without(splits_N == DROPPED)
-        pq.write_table(duplicates.table(_ids(parts)), folder / layout.duplicates.name)
+        write_sealed(duplicates.table(_ids(parts)), folder / layout.duplicates.name)
         summary = _summarise(census, splits_N, duplicates, parts, params, source)
         write_json(folder / layout.ingest_summary.name, summary)
     return summary

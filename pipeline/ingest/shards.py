@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from pipeline.sealed import sealed_writer
 
 ROWS_A_GROUP = 128
 BYTES_A_SHARD = 256 * 1024 * 1024
@@ -23,7 +24,7 @@ def write_shards(
     for shard in range(shards):
         path = folder / f"{split}-{shard:05d}-of-{shards:05d}.parquet"
         written, last = 0, shard == shards - 1
-        with pq.ParquetWriter(path, schema, **_writer_options(schema)) as writer:
+        with sealed_writer(path, schema, **_writer_options(schema)) as writer:
             while (last or written < BYTES_A_SHARD) and (group := next(groups, None)) is not None:
                 writer.write_table(group, row_group_size=len(group))
                 written += group.nbytes

@@ -7,12 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 from PIL import Image
 
+from pipeline.borders import open_parquet, read_parquet
 from pipeline.shards import shard_paths
 
 
@@ -26,7 +25,7 @@ class Album:
 
     def _read(self, number: int) -> pd.DataFrame:
         columns = ["id", "label", "hashtags", "attributes"]
-        table = pq.read_table(self._shards[number], columns=columns).select(columns)
+        table = read_parquet(self._shards[number], columns=columns)
         values = {name: table[name].to_pylist() for name in columns}
         return pd.DataFrame(values | {"shard": number, "row": range(len(table))})
 
@@ -43,16 +42,16 @@ class Album:
 
 def _encoded(shard: Path, rows: list[int]) -> Iterator[bytes]:
     """The stored images of the ascending `rows` of a shard."""
-    file: Any = pq.ParquetFile(shard)
     of_group: dict[int, list[int]] = defaultdict(list)
-    sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-    ends = list(accumulate(sizes))
-    for row in rows:
-        group = bisect_right(ends, row)
-        of_group[group].append(row - ends[group] + sizes[group])
-    for group, inside in of_group.items():
-        images = file.read_row_group(group, columns=["image"])["image"]
-        yield from (images[row].as_py()["bytes"] for row in inside)
+    with open_parquet(shard) as file:
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        ends = list(accumulate(sizes))
+        for row in rows:
+            group = bisect_right(ends, row)
+            of_group[group].append(row - ends[group] + sizes[group])
+        for group, inside in of_group.items():
+            images = file.read_row_group(group, columns=["image"])["image"]
+            yield from (images[row].as_py()["bytes"] for row in inside)
 
 
 def _data_uri(encoded: bytes, longest: int) -> str:

@@ -1,6 +1,6 @@
 """What the stages before wrote of one arm, read back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,24 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.errors import UserError
+from pipeline.borders import check_csv, check_rows, read_json, read_parquet, reading
 from pipeline.escaping import from_spreadsheet
-from pipeline.files import read_json
-from pipeline.schema import CHOSEN, EvaluationMetrics, Layout
+from pipeline.schema import (
+    CHOSEN,
+    HISTORY_COLUMNS,
+    INFORMED_TRAJECTORY_COLUMNS,
+    MAP_SCHEMA,
+    NEAREST_SCHEMA,
+    PER_CLASS_COLUMNS,
+    PREDICTIONS_SCHEMA,
+    TIMING_COLUMNS,
+    ClusterStatistics,
+    EncoderRecord,
+    EvaluationMetrics,
+    Layout,
+)
+
+MAP, NEAREST, PREDICTIONS = "map.parquet", "nearest.parquet", "predictions.parquet"
 
 
 @dataclass(frozen=True)
@@ -118,61 +132,58 @@ def read_arms(layout: Layout, references: list[str]) -> list[Arm]:
 
 
 def read_arm(layout: Layout, name: str) -> Arm:
-    """Raises `UserError` naming the file that an earlier stage has not written."""
+    """Raises `UserError` naming the file that an earlier stage has not written, or that is damaged."""
     encoder, evaluation = layout.encoder(name), layout.evaluation(name)
-    trajectory = read_table(evaluation / "trajectory.csv", needed=False)
+    metrics = read_json(evaluation / "metrics.json", EvaluationMetrics)
+    config = read_json(encoder / "config.json", EncoderRecord)
+    measured = metrics["top1"] is not None
+    trajectory = read_table(evaluation / "trajectory.csv", INFORMED_TRAJECTORY_COLUMNS, needed=False)
     arm = Arm(
         name=name,
-        statistics=read_needed_json(layout.statistics(name)),
-        metrics=read_needed_json(evaluation / "metrics.json"),
-        per_class=read_table(evaluation / "per_class.csv", needed=False, text=("label",)),
-        predictions=_read_predictions(evaluation / "predictions.parquet"),
-        history=read_table(encoder / "history.csv"),
-        placed=_read_needed_parquet(evaluation / "map.parquet"),
-        nearest=_read_needed_parquet(evaluation / "nearest.parquet"),
-        timing=read_table(encoder / "timing.csv"),
-        config=read_needed_json(encoder / "config.json"),
+        statistics=read_json(layout.statistics(name), ClusterStatistics),
+        metrics=metrics,
+        per_class=read_table(
+            evaluation / "per_class.csv", PER_CLASS_COLUMNS, needed=measured, text=("label",)
+        ),
+        predictions=_read_predictions(evaluation / PREDICTIONS, needed=measured),
+        history=read_table(encoder / "history.csv", HISTORY_COLUMNS),
+        placed=read_parquet(evaluation / MAP, MAP_SCHEMA).to_pandas(),
+        nearest=read_parquet(evaluation / NEAREST, NEAREST_SCHEMA).to_pandas(),
+        timing=read_table(encoder / "timing.csv", TIMING_COLUMNS),
+        config=config,
         trajectory=None if trajectory.empty else trajectory,
     )
-    if arm.top1 is not None and arm.predictions.empty:
-        raise UserError(f"{evaluation / 'predictions.parquet'} is missing or empty: run `dvc repro` first")
+    for file, table in (("history.csv", arm.history), ("timing.csv", arm.timing)):
+        check_rows(encoder / file, len(table), config["epochs"], encoder / "config.json")
+    if measured:
+        told_by = evaluation / "metrics.json"
+        check_rows(evaluation / PREDICTIONS, len(arm.predictions), metrics["test_images"], told_by)
     return arm
 
 
-def read_needed_json(path: Path) -> Any:
-    _require(path)
-    return read_json(path)
-
-
-def read_table(path: Path, needed: bool = True, text: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A CSV file; an absent one that is not needed has no rows.
+def read_table(
+    path: Path, columns: Sequence[str], needed: bool = True, text: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """A CSV file with at least `columns`; an absent one that is not needed has no rows.
 
     The columns `text` are kept letter by letter: a label may be called "NA", "007" or "null".
     """
-    if needed:
-        _require(path)
-    if not path.exists() or path.stat().st_size == 0:
+    if not needed and not path.exists():
         return pd.DataFrame()
-    header = pd.read_csv(path, nrows=0).columns
-    empty_is_missing = {column: [""] for column in header if column not in text}
-    table: pd.DataFrame = pd.read_csv(
-        path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty_is_missing
-    )
+    check_csv(path, columns)
+    with reading(path):
+        header = pd.read_csv(path, nrows=0).columns
+        empty_is_missing = {column: [""] for column in header if column not in text}
+        table: pd.DataFrame = pd.read_csv(
+            path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty_is_missing
+        )
     for column in text:
         table[column] = table[column].map(from_spreadsheet)
     return table
 
 
-def _read_needed_parquet(path: Path) -> pd.DataFrame:
-    _require(path)
-    return pd.read_parquet(path)
-
-
-def _read_predictions(path: Path) -> pd.DataFrame:
-    columns = ["id", "label", "predicted"]
-    return pd.read_parquet(path, columns=columns) if path.exists() else pd.DataFrame(columns=columns)
-
-
-def _require(path: Path) -> None:
-    if not path.exists():
-        raise UserError(f"{path} is missing: run `dvc repro`, which makes it")
+def _read_predictions(path: Path, *, needed: bool) -> pd.DataFrame:
+    if not needed and not path.exists():
+        return pd.DataFrame(columns=PREDICTIONS_SCHEMA.names)
+    found: pd.DataFrame = read_parquet(path, PREDICTIONS_SCHEMA, PREDICTIONS_SCHEMA.names).to_pandas()
+    return found

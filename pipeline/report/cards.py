@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.borders import read_parquet
 from pipeline.report.album import Album
-from pipeline.schema import Layout
+from pipeline.schema import ASSIGNMENTS_SCHEMA, Layout
 
 CARDS = 12
 EXAMPLES = 8
@@ -79,7 +80,9 @@ def cluster_cards(album: Album, clusters: pd.DataFrame) -> list[Card]:
 def last_clusters(layout: Layout, arm: str) -> pd.DataFrame:
     """`id` and `cluster` of the train images, as the trainer remade them where it did."""
     remade = layout.encoder(arm) / "assignments.parquet"
-    return pd.read_parquet(remade if remade.exists() else layout.assignments(arm), columns=["id", "cluster"])
+    path = remade if remade.exists() else layout.assignments(arm)
+    found: pd.DataFrame = read_parquet(path, ASSIGNMENTS_SCHEMA, ASSIGNMENTS_SCHEMA.names).to_pandas()
+    return found
 
 
 def most_frequent(values: pd.Series) -> pd.Series:

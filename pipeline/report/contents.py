@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
+from pipeline.borders import check_ids, check_parquet, check_rows, read_json, read_parquet
 from pipeline.params import Params
 from pipeline.report import figures, sections
 from pipeline.report.album import Album
-from pipeline.report.arms import Arm, read_needed_json, read_table
+from pipeline.report.arms import MAP, NEAREST, PREDICTIONS, Arm, read_table
 from pipeline.report.cards import Card, cluster_cards, last_clusters
 from pipeline.report.classes import class_changes, worst_confusions
 from pipeline.report.figures import Picture
@@ -18,7 +17,14 @@ from pipeline.report.tables import Table
 from pipeline.report.verdict import standings, verdict
 from pipeline.report.vicinity import Maps, Query, maps, queries
 from pipeline.report.wording import clusters_phrase
-from pipeline.schema import CHOSEN, IngestSummary, Layout
+from pipeline.schema import (
+    CHOSEN,
+    DUPLICATES_SCHEMA,
+    LANDSCAPE_COLUMNS,
+    REJECTS_SCHEMA,
+    IngestSummary,
+    Layout,
+)
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,13 @@ class Contents:
 def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     chosen = arms[0]
     instance = next((arm for arm in arms if arm.name == "instance"), None)
-    summary: IngestSummary = read_needed_json(layout.ingest_summary)
+    summary = _read_summary(layout)
     against = [figures.accuracy_against(statistic, arms) for statistic in figures.AXIS_TITLES]
     # The label arm is a ceiling of accuracy and would only repeat the labels' colours here.
     looked_at = [arm for arm in arms if arm.name != "label"]
     album, clusters = Album(layout.images, "train"), last_clusters(layout, CHOSEN)
     test = Album(layout.images, "test") if summary["images"].get("test") else None
+    _check_ids(arms, album, test, layout)
     return Contents(
         title=params.report.title,
         verdict=verdict(standings(list(arms)), clusters_phrase(chosen.method, params.cluster)),
@@ -72,9 +79,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         arms=sections.arms_table(arms),
         fewer_labels=sections.fewer_labels_table(arms),
         against=[picture for picture in against if picture is not None],
-        landscape=figures.landscape(
-            read_table(layout.clusters(CHOSEN) / "landscape.csv", needed=False), chosen
-        ),
+        landscape=figures.landscape(read_table(layout.landscape, LANDSCAPE_COLUMNS, needed=False), chosen),
         maps=maps(looked_at, album, clusters),
         queries=queries(looked_at, album, test),
         test_queries=test is not None,
@@ -83,7 +88,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         training_table=sections.training_table(arms),
         images=sections.images_table(summary),
         notes=summary["notes"],
-        rejects=sections.rejects_table(_read_rejects(layout)),
+        rejects=sections.rejects_table(read_parquet(layout.rejects).to_pandas()),
         changes=sections.changes_tables(class_changes(chosen, instance), chosen.method),
         confusions=sections.confusions_table(worst_confusions(chosen.predictions), chosen.method),
         cards=cluster_cards(album, clusters),
@@ -96,6 +101,21 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     )
 
 
-def _read_rejects(layout: Layout) -> pd.DataFrame:
-    empty = pd.DataFrame(columns=["where", "reason"])
-    return pd.read_parquet(layout.rejects) if layout.rejects.exists() else empty
+def _read_summary(layout: Layout) -> IngestSummary:
+    summary = read_json(layout.ingest_summary, IngestSummary)
+    rejected = check_parquet(layout.rejects, REJECTS_SCHEMA)
+    check_rows(layout.rejects, rejected, summary["rejected"], layout.ingest_summary)
+    check_parquet(layout.duplicates, DUPLICATES_SCHEMA)
+    return summary
+
+
+def _check_ids(arms: Sequence[Arm], train: Album, test: Album | None, layout: Layout) -> None:
+    """What the arms tell of images, against the images."""
+    of_train = set(train.rows["id"])
+    of_test = set(test.rows["id"]) if test is not None else of_train
+    for arm in arms:
+        folder = layout.evaluation(arm.name)
+        check_ids(folder / MAP, arm.placed["id"], of_train, layout.images)
+        check_ids(folder / NEAREST, arm.nearest["id"], of_train, layout.images)
+        check_ids(folder / NEAREST, arm.nearest["query"], of_test, layout.images)
+        check_ids(folder / PREDICTIONS, arm.predictions["id"], of_test, layout.images)

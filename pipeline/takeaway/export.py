@@ -5,9 +5,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from pipeline.errors import UserError, listed
+from pipeline.evaluation.features import load_encoder
 from pipeline.files import read_json
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, MODEL_CARD, Layout
 from pipeline.takeaway.encoder import arm_folder, identity_of
@@ -31,6 +33,8 @@ def export(arm: str, output: Path, *, with_onnx: bool, layout: Layout, console: 
         check_onnx_is_installed()
     folder = arm_folder(arm, layout)
     _check_output(output)
+    # What is handed on should be whole; it tells of damage with the cure.
+    load_encoder(folder, torch.device("cpu"))
     output.mkdir(parents=True, exist_ok=True)
     # Beside its place, so that each file is moved there whole, when all of them are made.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=output) as made:

@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pipeline.borders import read_json
+from pipeline.errors import UserError
 from pipeline.escaping import for_markdown
-from pipeline.files import read_json
-from pipeline.schema import EvaluationMetrics, Layout
+from pipeline.schema import ClusterStatistics, EvaluationMetrics, Layout
 
 PROTOCOLS = {
     "lbfgs": "logistic regression on frozen features, its regularisation chosen on a part of train",
@@ -29,12 +29,12 @@ def figures_of(arm: str, weights_sha256: str, layout: Layout) -> Figures:
     """The figures of the arm's evaluation, if it measured these weights and no others."""
     path = layout.evaluation(arm) / "metrics.json"
     try:
-        metrics: EvaluationMetrics = read_json(path)
-    except (OSError, ValueError):
-        return _none(f"{path} cannot be read: run `dvc repro`, which evaluates the encoder")
-    if metrics.get("reason"):
-        return _none(str(metrics["reason"]))
-    if metrics.get("weights_sha256") != weights_sha256:
+        metrics = read_json(path, EvaluationMetrics)
+    except UserError as error:
+        return _none(str(error))
+    if metrics["reason"]:
+        return _none(metrics["reason"])
+    if metrics["weights_sha256"] != weights_sha256:
         return _none(f"{path} holds the figures of another encoder: run `dvc repro` to evaluate this one")
     return Figures(_section(metrics, _clusters(layout.statistics(arm))), _metadata(arm, metrics), None)
 
@@ -80,11 +80,11 @@ def _section(metrics: EvaluationMetrics, clusters: str) -> str:
 def _clusters(path: Path) -> str:
     """What is known of the clusters that it learned from."""
     try:
-        told: dict[str, Any] = read_json(path)
-        text = f"Clusters by `{told['method']}`: {told['clusters']:,}"
-        information, entropy = told["mutual_information_bits"], told["conditional_entropy_bits"]
-    except (OSError, ValueError, KeyError, TypeError):
+        told = read_json(path, ClusterStatistics)
+    except UserError:
         return ""
+    text = f"Clusters by `{told['method']}`: {told['clusters']:,}"
+    information, entropy = told["mutual_information_bits"], told["conditional_entropy_bits"]
     if information is not None and entropy is not None:
         text += f", with I(Z;T) = {information:.2f} and H(Z|T) = {entropy:.2f} bits of the labels T"
     return f"\n\n{text}."

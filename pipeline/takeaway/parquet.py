@@ -8,9 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import UserError, listed
+from pipeline.borders import check_parquet
+from pipeline.errors import UserError, fault_of_the_machine, listed
 from pipeline.escaping import for_utf8
 from pipeline.schema import images_schema
+from pipeline.sealed import has_seal
 from pipeline.sources.base import Refusal
 from pipeline.takeaway.pictures import Picture, state_of_files
 
@@ -144,6 +146,8 @@ def _image_in(cell: Any, folder: Path) -> bytes | Path | None:
 
 def _schema(path: Path) -> pa.Schema:
     try:
+        if has_seal(path):
+            check_parquet(path)
         return pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
@@ -153,7 +157,7 @@ def _batches(path: Path, columns: list[str], start: int, stop: int) -> Iterator[
     """Rows `start` to `stop` in small batches, each with its first row's number; a row group is never whole
     in memory."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             ends, end = [], 0
             for group in range(file.num_row_groups):
                 end += file.metadata.row_group(group).num_rows
@@ -170,6 +174,8 @@ def _batches(path: Path, columns: list[str], start: int, stop: int) -> Iterator[
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def _unreadable(path: Path, error: Exception) -> Exception:
+    if fault_of_the_machine(error):
+        return error
     reason = str(error).partition("\n")[0]
     return UserError(f"{path} cannot be read as Parquet ({reason}): mend it, or leave it out")

@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, fault_of_the_machine
+from pipeline.sealed import is_unbroken, sealed_writer
 
 METADATA = b"clinfonce"
 """Key in the schema's metadata: `encoder`, `encoder_folder`, `source` and `fingerprint`, as JSON."""
@@ -37,10 +39,10 @@ def vectors_table(ids: list[str], vectors_ND: NDArray[np.float32], schema: pa.Sc
     return pa.table([pa.array(ids, pa.string()), vectors], schema=schema)
 
 
-def vectors_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def vectors_writer(path: Path, schema: pa.Schema) -> AbstractContextManager[pq.ParquetWriter]:
     """Numbers of this kind neither compress nor repeat."""
     numbers = "vector.list.element"
-    return pq.ParquetWriter(
+    return sealed_writer(
         path,
         schema,
         compression={"id": "zstd", numbers: "none"},
@@ -67,12 +69,16 @@ class Vectors:
         if not path.is_file():
             raise UserError(f"{path} does not exist: make it with `clinfonce embed SOURCE -o {path}`")
         try:
+            if not is_unbroken(path):
+                raise ValueError("its bytes are not those that were written")
             schema = pq.read_schema(path)
             told = json.loads((schema.metadata or {})[METADATA])
             dimension = schema.field("vector").type.list_size
             keys = ("encoder", "encoder_folder", "source", "fingerprint")
             return cls(path, dimension, pq.read_metadata(path).num_rows, *(told[key] for key in keys))
-        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError):
+        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+            if fault_of_the_machine(error):
+                raise
             raise UserError(
                 f"{path} is none that `clinfonce embed` wrote, or is damaged: make it anew"
             ) from None

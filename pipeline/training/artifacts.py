@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.encoders import Encoder
-from pipeline.files import replaced_directory, write_csv, write_json, write_text
+from pipeline.files import replaced_directory, sha256_of_file, write_csv, write_json, write_text
 from pipeline.schema import (
     ENCODER_CONFIG,
     ENCODER_WEIGHTS,
@@ -23,6 +22,7 @@ from pipeline.schema import (
     TRAJECTORY_COLUMNS,
     IngestSummary,
 )
+from pipeline.sealed import write_sealed
 from pipeline.training.card import model_card
 from pipeline.training.loop import Progress
 
@@ -54,7 +54,8 @@ def write_artifacts(
         weights = {name: tensor.cpu().contiguous() for name, tensor in encoder.backbone.state_dict().items()}
         save_file(weights, fresh / ENCODER_WEIGHTS)
         versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
-        told = vars(config) | provenance | versions
+        of_weights = {"weights_sha256": sha256_of_file(fresh / ENCODER_WEIGHTS)}
+        told = vars(config) | provenance | versions | of_weights
         write_json(fresh / ENCODER_CONFIG, told)
         parameters = sum(weight.numel() for weight in encoder.parameters())
         write_text(fresh / MODEL_CARD, model_card(told, summary, parameters))
@@ -62,7 +63,7 @@ def write_artifacts(
         write_csv(fresh / "timing.csv", TIMING_COLUMNS, progress.timing)
         if reclusterings:
             write_csv(fresh / "trajectory.csv", TRAJECTORY_COLUMNS, progress.trajectory)
-            pq.write_table(_reclusterings_table(ids, reclusterings), fresh / "assignments.parquet")
+            write_sealed(_reclusterings_table(ids, reclusterings), fresh / "assignments.parquet")
 
 
 def _reclusterings_table(ids: list[str], reclusterings: dict[str, Tensor]) -> pa.Table:

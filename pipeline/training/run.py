@@ -6,14 +6,15 @@ import numpy as np
 import torch
 
 from pipeline.augment import Normalizer
+from pipeline.borders import check_ids, read_json
 from pipeline.clustering.assignments import Assignments, read_assignments
 from pipeline.devices import compute_dtype, device_name
 from pipeline.encoders import resolved_stem_stride
 from pipeline.errors import UserError
-from pipeline.files import read_json, state_root
+from pipeline.files import state_root
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.ranks import Ranks
-from pipeline.schema import CHOSEN, Layout
+from pipeline.schema import CHOSEN, IngestSummary, Layout
 from pipeline.shards import read_columns, shard_paths
 from pipeline.training.artifacts import EncoderConfig, write_artifacts
 from pipeline.training.build import Clustered, attributes_of, build_trainer
@@ -82,7 +83,7 @@ def train(
             trainer.network.encoder,
             config,
             provenance,
-            read_json(layout.ingest_summary),
+            read_json(layout.ingest_summary, IngestSummary),
             trainer.progress,
             feed.ids,
             trainer.reclusterings,
@@ -96,11 +97,7 @@ def assigned_positions(assignments: Assignments, arm: str, layout: Layout) -> li
     if assignments.ids == ids:
         return None
     position_of = {image: position for position, image in enumerate(ids)}
-    if not set(assignments.ids) <= set(position_of):
-        raise UserError(
-            f"{layout.assignments(arm)} lists images that {layout.images} lacks: run `dvc repro`, which "
-            "makes both anew"
-        )
+    check_ids(layout.assignments(arm), assignments.ids, position_of, layout.images)
     return [position_of[image] for image in assignments.ids]
 
 
@@ -117,7 +114,7 @@ def _build(
 ) -> tuple[Trainer, EncoderConfig]:
     if len(feed) < 2:
         raise UserError(f"pretraining needs at least 2 train images, and {layout.images} has {len(feed)}")
-    summary = read_json(layout.ingest_summary)
+    summary = read_json(layout.ingest_summary, IngestSummary)
     kind = OBJECTIVES[params.objective]
     trainer = build_trainer(
         params,

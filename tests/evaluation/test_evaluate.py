@@ -236,8 +236,10 @@ def test_a_damaged_encoder_is_told(prepare: Prepare) -> None:
     layout = prepare()
     weights = layout.encoder("chosen") / "encoder.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"the encoder in .* is damaged .*: delete it and run `dvc repro`"):
+    with pytest.raises(
+        UserError, match=r"chosen is damaged \(encoder\.safetensors: .* `clinfonce mend .*chosen`"
+    ):
         evaluated(layout)
     weights.unlink()
-    with pytest.raises(UserError, match=r"encoder\.safetensors does not exist: run `dvc repro`"):
+    with pytest.raises(UserError, match=r"encoder\.safetensors is missing: run `dvc repro`"):
         evaluated(layout)

@@ -79,21 +79,6 @@ def test_kept_files_count_by_some_of_them_in_whichever_order_they_come(
         np.testing.assert_array_equal(of_some, figures(f"back-{enough}", reversed(range(40)), enough))
 
 
-def test_hugging_face_datasets_reads_the_images(
-    manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    import datasets
-
-    run(manifest(8), tmp_path)
-    files = [str(path) for path in shard_paths(tmp_path / "images", "train")]
-    rows = datasets.Dataset.from_parquet(files, cache_dir=str(tmp_path / "cache"))
-    assert rows[0]["image"].size == (12, 12)
-    assert rows[0]["attributes"] == {"colour": "red", "size": "small"}
-    assert rows[0]["hashtags"] == ["#Pet", "tag0"]
-
-
 def test_row_groups_are_small_and_images_not_compressed_again(tmp_path: Path) -> None:
     params = params_with(ingest={"image_size": 16, "synthetic": {"images": 500}})
     ingest(params.ingest, 0, Layout(tmp_path))

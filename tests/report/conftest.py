@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from pipeline.schema import (
     ASSIGNMENTS_SCHEMA,
+    DUPLICATES_SCHEMA,
     MAP_SCHEMA,
     NEAREST_SCHEMA,
+    PREDICTIONS_SCHEMA,
     REJECTS_SCHEMA,
     Layout,
     images_schema,
 )
+from pipeline.sealed import sealed_writer, write_sealed
 
 LABELS = ["boot", "loafer", "pump", "sandal", "slipper", "sneaker"]
 TOP1 = {"chosen": 0.75, "instance": 0.69, "label": 0.77}
@@ -73,13 +75,13 @@ class FakeData:
         half = len(train) // 2
         for number, part in enumerate([train[:half], train[half:]]):
             table = pa.Table.from_pylist(part, schema=schema)
-            pq.write_table(table, layout.images / f"train-{number:05d}-of-00002.parquet", row_group_size=64)
+            with sealed_writer(layout.images / f"train-{number:05d}-of-00002.parquet", schema) as writer:
+                writer.write_table(table, row_group_size=64)
         test = [self._image_row(f"t{index:04d}", index) for index in range(self.test_images)]
-        pq.write_table(
-            pa.Table.from_pylist(test, schema=schema), layout.images / "test-00000-of-00001.parquet"
-        )
+        write_sealed(pa.Table.from_pylist(test, schema=schema), layout.images / "test-00000-of-00001.parquet")
         where, reasons = zip(*self.rejects, strict=True) if self.rejects else ((), ())
-        pq.write_table(pa.table({"where": where, "reason": reasons}, schema=REJECTS_SCHEMA), layout.rejects)
+        write_sealed(pa.table({"where": where, "reason": reasons}, schema=REJECTS_SCHEMA), layout.rejects)
+        write_sealed(DUPLICATES_SCHEMA.empty_table(), layout.duplicates)
         unlabelled = {"train": 0, "test": 0}
         if not self.labelled:
             unlabelled = {"train": self.train_images, "test": self.test_images}
@@ -133,7 +135,7 @@ class FakeData:
         layout.statistics(arm).write_text(json.dumps(statistics), encoding="utf-8")
         ids = [f"{index:04d}" for index in range(self.train_images)]
         clusters = [min(index % 9, CLUSTERS[arm] - 1) for index in range(self.train_images)]
-        pq.write_table(
+        write_sealed(
             pa.table({"id": ids, "cluster": clusters}, schema=ASSIGNMENTS_SCHEMA), layout.assignments(arm)
         )
         if self.landscape and arm == "chosen":
@@ -150,7 +152,8 @@ class FakeData:
         falling = [5.2 - 0.4 * epoch + 0.02 * epoch**2 + 0.3 * len(arm) for epoch in range(1, 9)]
         losses = falling[::-1] if self.losses_rise else falling
         epochs = range(1, 9)
-        pd.DataFrame({"epoch": epochs, "loss": losses, "learning_rate": 0.1}).to_csv(
+        signs = {"rankme": 30.0, "alignment": 0.5, "uniformity": -2.0}
+        pd.DataFrame({"epoch": epochs, "loss": losses, "learning_rate": 0.1, **signs}).to_csv(
             layout.encoder(arm) / "history.csv", index=False
         )
         pd.DataFrame({"epoch": epochs, "seconds": 12.5, "images_per_second": 830.0}).to_csv(
@@ -158,6 +161,13 @@ class FakeData:
         )
         config = {
             "encoder": "resnet18",
+            "stem_stride": 4,
+            "feature_dim": 512,
+            "image_size": 16,
+            "mean": [0.5, 0.5, 0.5],
+            "deviation": [0.2, 0.2, 0.2],
+            "weights_sha256": "0" * 64,
+            "epochs": len(epochs),
             "device": "cpu",
             "precision": "float32",
             "train_images": self.train_images,
@@ -168,14 +178,14 @@ class FakeData:
     def _write_vicinity(self, folder: Path) -> None:
         """Images on a line; the first test images are the queries, train images near 100 the neighbours."""
         placed = [{"id": f"{n:04d}", "x": float(n), "y": 0.5 * n} for n in range(self.mapped)]
-        pq.write_table(pa.Table.from_pylist(placed, schema=MAP_SCHEMA), folder / "map.parquet")
+        write_sealed(pa.Table.from_pylist(placed, schema=MAP_SCHEMA), folder / "map.parquet")
         kind = "t" if self.test_images else ""
         near = [
             {"query": f"{kind}{query:04d}", "rank": rank, "id": f"{100 + rank:04d}", "cosine": 1 - 0.1 * rank}
             for query in range(3)
             for rank in range(1, 5)
         ]
-        pq.write_table(pa.Table.from_pylist(near, schema=NEAREST_SCHEMA), folder / "nearest.parquet")
+        write_sealed(pa.Table.from_pylist(near, schema=NEAREST_SCHEMA), folder / "nearest.parquet")
 
     def _write_evaluation(self, layout: Layout, arm: str) -> None:
         folder = layout.evaluation(arm)
@@ -185,7 +195,9 @@ class FakeData:
             metrics |= {"classes": 0, "regularisation": None, "reason": "no image has a label."}
         else:
             predictions = self._predictions(arm)
-            predictions.to_parquet(folder / "predictions.parquet", index=False)
+            write_sealed(
+                pa.Table.from_pandas(predictions, PREDICTIONS_SCHEMA), folder / "predictions.parquet"
+            )
             right = predictions["label"] == predictions["predicted"]
             low, high = wilson(int(right.sum()), len(right))
             metrics = {
@@ -209,7 +221,11 @@ class FakeData:
         fewer = {"top1": 0.5, "top1_low": 0.4, "top1_high": 0.6, "train_images": 12}
         metrics["top1_at"] = {str(share): fewer for share in self.label_fractions if self.labelled}
         metrics["selection_top1"] = 0.55 if self.labelled else None
-        metrics |= {"learning_rate": None, "encoder": self.transfer_from if arm == "chosen" else None}
+        metrics |= {
+            "learning_rate": None,
+            "weights_sha256": None,
+            "encoder": self.transfer_from if arm == "chosen" else None,
+        }
         metrics |= {"protocol": "lbfgs", "train_images": self.train_images, "test_images": self.test_images}
         (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
         if self.reclustered and arm == "chosen":
@@ -219,9 +235,8 @@ class FakeData:
         table = pd.DataFrame({"epoch": range(1, 6), "clusters": range(20, 25), "singletons": 0})
         table["largest_share"], table["cluster_entropy_bits"] = 0.2, 4.0
         table["moved_share"] = [None, 0.5, 0.4, 0.2, 0.1]
-        if self.labelled:
-            table["mutual_information_bits"] = [1.0, 1.4, 1.6, 1.7, 1.75]
-            table["conditional_entropy_bits"] = [3.0, 2.6, 2.4, 2.3, 2.25]
+        table["mutual_information_bits"] = [1.0, 1.4, 1.6, 1.7, 1.75] if self.labelled else None
+        table["conditional_entropy_bits"] = [3.0, 2.6, 2.4, 2.3, 2.25] if self.labelled else None
         table.to_csv(layout.evaluation("chosen") / "trajectory.csv", index=False)
 
     def _predictions(self, arm: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from pipeline.report import cards
 from pipeline.report.album import Album
 from pipeline.report.cards import CARDS, EXAMPLES, Card, last_clusters
 from pipeline.schema import Layout
+from pipeline.sealed import write_sealed
 
 
 def cluster_cards(layout: Layout, arm: str) -> list[Card]:
@@ -51,7 +52,7 @@ def test_marks_are_what_is_more_frequent_inside(fake_data, tmp_path):
     layout = fake_data().write(tmp_path)
     ids = pq.read_table(layout.assignments("chosen"))["id"].to_pylist()
     red_apart = [int(id_) % 2 for id_ in ids]
-    pq.write_table(pa.table({"id": ids, "cluster": red_apart}), layout.assignments("chosen"))
+    write_sealed(pa.table({"id": ids, "cluster": red_apart}), layout.assignments("chosen"))
     red, blue = cluster_cards(layout, "chosen")
     assert [(trait.text, trait.share) for trait in red.traits] == [("colour=red", 1.0)]
     assert [trait.text for trait in blue.traits] == ["#summer", "colour=blue"]
@@ -61,7 +62,7 @@ def test_remade_clusters_take_the_place_of_the_first(fake_data, tmp_path):
     layout = fake_data().write(tmp_path)
     ids = pq.read_table(layout.assignments("chosen"))["id"].to_pylist()
     remade = pa.table({"id": ids, "cluster": [7] * len(ids)})
-    pq.write_table(remade, layout.encoder("chosen") / "assignments.parquet")
+    write_sealed(remade, layout.encoder("chosen") / "assignments.parquet")
     (card,) = cluster_cards(layout, "chosen")
     assert (card.cluster, card.images) == (7, 240)
 
@@ -76,7 +77,7 @@ def test_without_labels_nothing_is_said_of_them(fake_data, tmp_path):
 def test_many_small_clusters_give_only_the_first_cards(fake_data, tmp_path):
     layout = fake_data().write(tmp_path)
     ids = pq.read_table(layout.assignments("chosen"))["id"].to_pylist()
-    pq.write_table(pa.table({"id": ids, "cluster": range(len(ids))}), layout.assignments("chosen"))
+    write_sealed(pa.table({"id": ids, "cluster": range(len(ids))}), layout.assignments("chosen"))
     shown = cluster_cards(layout, "chosen")
     assert [card.cluster for card in shown] == list(range(CARDS))
     assert all(len(card.examples) == 1 for card in shown)

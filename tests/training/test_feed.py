@@ -20,6 +20,7 @@ from torch import Tensor
 from pipeline.errors import UserError
 from pipeline.ranks import ALONE, Ranks
 from pipeline.schema import images_schema
+from pipeline.sealed import sealed_writer, write_sealed
 from pipeline.store import PixelStore, load_pixels
 from pipeline.training.feed import Feed, choose_feed
 from pipeline.training.feeds import streamed
@@ -28,7 +29,7 @@ from pipeline.training.feeds.memory import HostFeed, ResidentFeed
 from pipeline.training.feeds.sharded import ShardedFeed
 from pipeline.training.feeds.streamed import GroupReader, RowGroups, StreamedFeed, moving_shuffle, plan_steps
 from processes import in_ranks
-from support import blank_out_all_but, png
+from support import blank_out_all_but, png, write_summary
 
 CPU = torch.device("cpu")
 DEVICES = [CPU] + [torch.device("cuda")] * torch.cuda.is_available()
@@ -46,11 +47,12 @@ def write_split(folder: Path, shards: Sequence[Sequence[int]]) -> Path:
     schema, row = images_schema([]), 0
     for number, groups in enumerate(shards):
         path = folder / f"train-{number:05d}-of-{len(shards):05d}.parquet"
-        with pq.ParquetWriter(path, schema) as writer:
+        with sealed_writer(path, schema) as writer:
             for rows in groups:
                 images = [stored_image(row + offset) for offset in range(rows)]
                 writer.write_table(pa.Table.from_pylist(images, schema=schema), row_group_size=rows)
                 row += rows
+    write_summary(folder, row)
     return folder
 
 
@@ -161,7 +163,8 @@ def test_an_image_that_cannot_be_decoded_is_told_where_batches_are_taken(tmp_pat
     schema = images_schema([])
     broken = stored_image(1) | {"image": {"bytes": b"no image", "path": "1.png"}}
     table = pa.Table.from_pylist([stored_image(0), broken], schema=schema)
-    pq.write_table(table, tmp_path / "train-00000-of-00001.parquet")
+    write_sealed(table, tmp_path / "train-00000-of-00001.parquet")
+    write_summary(tmp_path, 2)
     batches = StreamedFeed(tmp_path, "train", None, CPU).batches(list(torch.arange(2).split(1)))
     next(batches)
     with pytest.raises(OSError, match="cannot identify image file"):

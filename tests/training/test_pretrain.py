@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json
 from pipeline.ingest.run import ingest
 from pipeline.schema import Layout
+from pipeline.sealed import write_sealed
 from pipeline.shards import shard_paths
 from pipeline.training import run as training
 from pipeline.training.loop import Trainer
@@ -125,7 +126,7 @@ def test_labels_hashtags_and_attributes_are_invisible(pretrain: Pretrain, data: 
             position = table.schema.get_field_index(name)
             other = pa.array(table.column(name).to_pylist()[::-1], table.schema.field(name).type)
             table = table.set_column(position, table.schema.field(name), other)
-        pq.write_table(table, path)
+        write_sealed(table, path)
     assert pretrain() == before
 
 
@@ -186,14 +187,14 @@ def test_kmeans_clusters_are_remade_between_epochs(
 def test_clusters_of_other_images_are_refused(pretrain: Pretrain, data: Layout) -> None:
     path = data.assignments("chosen")
     table = pq.read_table(path)
-    pq.write_table(table.set_column(0, "id", pa.array([f"other {n}" for n in range(len(table))])), path)
-    with pytest.raises(UserError, match=r"lists images that .* lacks"):
+    write_sealed(table.set_column(0, "id", pa.array([f"other {n}" for n in range(len(table))])), path)
+    with pytest.raises(UserError, match=r"assignments\.parquet is damaged \(it names images that .* lacks"):
         pretrain()
 
 
 def test_images_without_a_cluster_are_not_trained_on(pretrain: Pretrain, data: Layout) -> None:
     path = data.assignments("chosen")
-    pq.write_table(pq.read_table(path).slice(6), path)
+    write_sealed(pq.read_table(path).slice(6), path)
     before = pretrain()
     assert read_json(data.encoder("chosen") / "config.json")["train_images"] == 12
     # What the images that have no cluster show does not matter.
@@ -203,7 +204,7 @@ def test_images_without_a_cluster_are_not_trained_on(pretrain: Pretrain, data: L
     images[:6] = images[5::-1]
     position = table.schema.get_field_index("image")
     images_column = pa.array(images, table.schema.field("image").type)
-    pq.write_table(table.set_column(position, table.schema.field("image"), images_column), shard)
+    write_sealed(table.set_column(position, table.schema.field("image"), images_column), shard)
     assert pretrain() == before
 
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from pipeline.borders import open_parquet
 from pipeline.shards import shard_paths
 from pipeline.store import decode_middle, read_outline
 from pipeline.training.feeds.ahead import Batches, Handover, Sent, made_ahead
@@ -136,7 +137,7 @@ class RowGroups:
     def read(self, group: int, rows: NDArray[np.int64]) -> Encoded:
         """The images at `rows`, which lie in `group`."""
         path, footer, index = self._where_G[group]
-        with pq.ParquetFile(path, metadata=footer) as file:
+        with open_parquet(path, footer) as file:
             table = file.read_row_group(index, columns=["image"], use_threads=False)
         images = table.flatten().column("image.bytes").take(rows - self._start_G[group])
         return dict(zip(rows.tolist(), images.to_pylist(), strict=True))

@@ -1,0 +1,82 @@
+"""A file system that fills up under any stage: a sentence, nothing half-written, and on it goes after.
+
+`CLINFONCE_FAULTS=20` fills it in twenty ways for each stage; without it there is one.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stage_runs import MADE, STAGES, STATE, Workshop, strength
+
+SIZE, ENOUGH = "50m", "2g"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 50 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def resize(disk: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
+
+
+def fill(disk: Path, free: int) -> Path:
+    """Leaves `free` bytes, as far as pages of 4 kB can."""
+    filler = disk / "filler"
+    room = os.statvfs(disk)
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(room.f_bavail * room.f_frsize - free, 1))
+    return filler
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_full_disk_is_told_and_nothing_half_written_is_left(
+    undisturbed: Workshop, workshop: Workshop, small_disk: Path, stage: str
+) -> None:
+    expected = undisturbed.outputs(stage)
+    size = sum(map(len, expected.values()))
+    # What the stage makes lies on the small disk, and so does its unfinished work.
+    workshop.take_away(stage)
+    for name in MADE[stage]:
+        (small_disk / name).mkdir()
+        (workshop.root / "data" / name).symlink_to(small_disk / name)
+    shutil.rmtree(workshop.root / STATE)
+    (small_disk / "state").mkdir()
+    (workshop.root / STATE).symlink_to(small_disk / "state")
+    lot = random.Random(f"full {stage}")  # noqa: S311 - not for secrets
+    for _ in range(strength()):
+        resize(small_disk, SIZE)
+        filler = fill(small_disk, int(lot.random() * 0.9 * min(size, 45e6)))
+        assert workshop.run(stage) == 2, workshop.said
+        last = workshop.said.splitlines()[-1]
+        assert last.startswith("error: the machine refuses")
+        assert "(No space left on device): make room on that disk" in last
+        assert "Traceback" not in workshop.said
+        # Each file that is there is whole.
+        assert workshop.outputs(stage).items() <= expected.items()
+        assert not list(workshop.root.rglob("*.tmp"))
+        filler.unlink()
+        resize(small_disk, ENOUGH)
+        assert workshop.run(stage) == 0, workshop.said
+        assert workshop.outputs(stage) == expected
+        assert not workshop.left_over()
+        for path in small_disk.glob("*/*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,37 @@
+"""SIGKILL at any moment of any stage: run again, it ends with the undisturbed run's bytes.
+
+`CLINFONCE_FAULTS=20` kills each stage twenty times; without it each is killed once.
+"""
+
+import random
+
+import pytest
+
+from stage_runs import STAGES, Workshop, strength
+
+ATTEMPTS = 20
+"""At a moment at which the stage still runs."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_stage_ends_with_the_same_bytes(
+    undisturbed: Workshop, workshop: Workshop, stage: str
+) -> None:
+    expected = undisturbed.outputs(stage)
+    assert expected
+    seconds = workshop.seconds_of(stage)
+    assert workshop.outputs(stage) == expected, "a stage that is run again gives the same bytes"
+    lot = random.Random(f"killed {stage}")  # noqa: S311 - not for secrets
+    for _ in range(strength()):
+        workshop.take_away(stage)
+        for _ in range(ATTEMPTS):
+            if workshop.kill_at_random(stage, lot, seconds):
+                break
+            seconds *= 0.8  # it was done before the moment came
+            workshop.take_away(stage)
+        # Each file has its name when it is whole.
+        whole = {name: content for name, content in workshop.outputs(stage).items() if ".tmp" not in name}
+        assert whole.items() <= expected.items()
+        assert workshop.run(stage) == 0, workshop.said
+        assert workshop.outputs(stage) == expected
+        assert not workshop.left_over()
