@@ -47,20 +47,31 @@ def fill(disk: Path, free: int) -> Path:
     return filler
 
 
+def places_of(disk: Path, stage: str) -> list[Path]:
+    return [disk / name for name in (["data"] if stage == "ingest" else MADE[stage])]
+
+
+def move_onto(disk: Path, workshop: Workshop, stage: str) -> None:
+    """What the stage makes lies there from now on, and so does its unfinished work."""
+    workshop.take_away(stage)
+    data = workshop.root / "data"
+    if stage == "ingest":
+        # It replaces `data/images` as a whole.
+        shutil.rmtree(data)
+    for place in places_of(disk, stage):
+        place.mkdir()
+        (data if stage == "ingest" else data / place.name).symlink_to(place)
+    shutil.move(workshop.root / STATE, disk / STATE)
+    (workshop.root / STATE).symlink_to(disk / STATE)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_full_disk_is_told_and_nothing_half_written_is_left(
     undisturbed: Workshop, workshop: Workshop, small_disk: Path, stage: str
 ) -> None:
     expected = undisturbed.outputs(stage)
     size = sum(map(len, expected.values()))
-    # What the stage makes lies on the small disk, and so does its unfinished work.
-    workshop.take_away(stage)
-    for name in MADE[stage]:
-        (small_disk / name).mkdir()
-        (workshop.root / "data" / name).symlink_to(small_disk / name)
-    shutil.rmtree(workshop.root / STATE)
-    (small_disk / "state").mkdir()
-    (workshop.root / STATE).symlink_to(small_disk / "state")
+    move_onto(small_disk, workshop, stage)
     lot = random.Random(f"full {stage}")  # noqa: S311 - not for secrets
     for _ in range(strength()):
         resize(small_disk, SIZE)
@@ -72,11 +83,13 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(
         assert "Traceback" not in workshop.said
         # Each file that is there is whole.
         assert workshop.outputs(stage).items() <= expected.items()
-        assert not list(workshop.root.rglob("*.tmp"))
+        assert not list(small_disk.rglob("*.tmp"))
         filler.unlink()
         resize(small_disk, ENOUGH)
         assert workshop.run(stage) == 0, workshop.said
         assert workshop.outputs(stage) == expected
         assert not workshop.left_over()
-        for path in small_disk.glob("*/*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        assert not list(small_disk.rglob("*.tmp"))
+        for path in places_of(small_disk, stage):
+            shutil.rmtree(path)
+            path.mkdir()
