@@ -81,7 +81,8 @@ def _clusters(path: Path) -> str:
     """What is known of the clusters that it learned from."""
     try:
         told: dict[str, Any] = read_json(path)
-        text = f"Clusters by `{told['method']}`: {told['clusters']:,}"
+        how = "; ".join(for_markdown(note) for note in told.get("notes") or [])
+        text = f"Clusters by `{told['method']}`{how and f' ({how})'}: {told['clusters']:,}"
         information, entropy = told["mutual_information_bits"], told["conditional_entropy_bits"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
