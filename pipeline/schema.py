@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 # pydantic checks those of `typing` from Python 3.12 on.
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 CHOSEN = "chosen"
 """The arm that `cluster.method` decides; the others are the references, named by their method."""
@@ -196,6 +196,8 @@ class ClusterStatistics(TypedDict):
     conditional_entropy_bits: float | None
     adjusted_mutual_information: float | None
     normalized_mutual_information: float | None
+    notes: NotRequired[list[str]]
+    """What the method decided by itself, one phrase each."""
 
 
 class EncoderRecord(TypedDict):

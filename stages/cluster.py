@@ -2,7 +2,7 @@
 
 import typer
 
-from pipeline.clustering.run import cluster
+from pipeline.clustering.run import cluster, section_of
 from pipeline.clustering.told import told
 from pipeline.errors import told_in_a_sentence
 from pipeline.params import load_params
@@ -20,7 +20,7 @@ def main(arm: str = typer.Argument(help="chosen, instance or label")) -> None:
         layout = Layout()
         with timed(f"cluster@{arm}", layout.statistics(arm)):
             statistics = cluster(params.cluster, arm, params.pretrain.batch_size, params.seed, layout)
-        for line in told(arm, statistics):
+        for line in told(arm, statistics, section_of(arm, params.cluster).missing):
             print(line)
 
 

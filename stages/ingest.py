@@ -29,7 +29,8 @@ def main(
             summary = ingest(params.ingest, params.seed, layout, engine)
         counts = summary["images"]
         images = f"{counts['train']:,} train and {counts['test']:,} test images"
-        print(f"ingest: {images}, {summary['rejected']:,} refused")
+        where = f" (listed in {layout.rejects})" if summary["rejected"] else ""
+        print(f"ingest: {images}, {summary['rejected']:,} refused{where}")
         for note in summary["notes"]:
             print(f"ingest: note: {for_terminal(note)}")
 

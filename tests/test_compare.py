@@ -285,18 +285,38 @@ def test_experiments_on_other_images_are_not_compared(tmp_path: Path, capsys: py
     ]
     found = select(rows, {})
     assert {group.images: [e.name for e in group.experiments] for group in found.groups} == {
-        "../photos.csv, 32 pixels, labels: kind, test 0.2": ["other-columns", "small"],
+        f"{Path('../photos.csv').resolve()}, 32 pixels, labels: kind, test 0.2": ["other-columns", "small"],
         "synthetic, 4500 rendered, 32 pixels": ["rendered"],
     }
     assert found.groups[0].differing() == ["ingest.columns.attributes"]
     write_comparison(found, tmp_path / "c.html", tmp_path / "c.md", None)
     page = (tmp_path / "c.html").read_text(encoding="utf-8")
-    assert page.count('<svg class="chart"') == 4
+    assert page.count('<svg class="chart"') == 2, "one experiment alone is no picture"
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     printed = " ".join(capsys.readouterr().out.split())
     assert "The 3 experiments are on 2 sets of images" in printed
     assert "10.0 points above small" in printed
+
+
+def test_a_table_is_the_same_however_its_path_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    for same in (["../photos.csv", str(tmp_path.parent / "photos.csv")], ["a.csv", str(tmp_path / "a.csv")]):
+        rows = [row(f"e{n}", f"r{n}", **(MANIFEST | {"ingest.path": path})) for n, path in enumerate(same)]
+        assert len(select(rows, {}).groups) == 1
+    assert select(rows, {}).groups[0].images.startswith("a.csv, ")
+
+
+def test_intervals_stand_where_reports_have_them():
+    rows = [
+        row("a", "aaa", top1=0.6, **{"chosen.top1_low": 0.55, "chosen.top1_high": 0.65}),
+        row("older", "bbb", top1=0.5),
+    ]
+    (group,) = gather(select(rows, {})).groups
+    place = [column.title for column in group.table.columns].index("95 % interval")
+    assert [line[place].text for line in group.table.rows] == ["55.0\N{EN DASH}65.0", "\N{EN DASH}"]
+    (group,) = gather(select(rows[1:], {})).groups
+    assert "95 % interval" not in [column.title for column in group.table.columns]
 
 
 def budgets_of(rows: list[dict[str, Any]], train_images: dict[str, float]) -> list[list[str]]:
@@ -326,9 +346,17 @@ def test_the_best_of_each_budget():
 
 
 def test_the_table_says_what_a_budget_leaves_out():
-    (group,) = gather(select([row("a", "aaa", **{"pretrain.epochs": 2.0})], {})).groups
+    rows = [row(f"e{n}", f"r{n}", **{"pretrain.epochs": n}) for n in (1.0, 2.0)]
+    (group,) = gather(select(rows, {})).groups
     assert group.budgets is not None
     assert "What an objective costs beside" in group.budgets.note
+
+
+def test_one_budget_is_a_note_and_no_table():
+    rows = [row(f"e{n}", f"r{n}", **{"pretrain.epochs": 2.0, "chosen.train_images": 500.0}) for n in (1, 2)]
+    (group,) = gather(select(rows, {})).groups
+    assert group.budgets is None
+    assert group.table.note == "Trained for 2 epochs \N{MULTIPLICATION SIGN} 500 images."
 
 
 def test_seeds_of_one_clustering_are_not_called_evidence():

@@ -18,15 +18,12 @@ from pipeline.schema import CHOSEN, Layout
 def cluster(params: ClusterParams, arm: str, batch_size: int, seed: int, layout: Layout) -> dict[str, Any]:
     """Writes `assignments.parquet` and `statistics.json` of `arm`, for the chosen one also
     `landscape.csv`; returns the statistics.
-
-    The arm `chosen` follows the section `cluster`; a reference is clustered by the method of its own name
-    and by nothing else in that section.
     """
-    method, section = (params.method, params) if arm == CHOSEN else (arm, ClusterParams())
+    section = section_of(arm, params)
     train = TrainImages(layout.images)
-    clusters = METHODS[method].fit(train, section, seed)
+    clusters = METHODS[section.method].fit(train, section, seed)
     settled = settle(clusters, section)
-    statistics = describe(method, train, clusters, settled, batch_size, seed)
+    statistics = describe(section.method, train, clusters, settled, batch_size, seed)
     kept_N = settled.labels_N != UNKNOWN
     ids = train.ids.filter(pa.array(kept_N))
     write_assignments(layout.assignments(arm), ids, settled.labels_N[kept_N], clusters.recluster)
@@ -35,3 +32,9 @@ def cluster(params: ClusterParams, arm: str, batch_size: int, seed: int, layout:
         columns, rows = landscape(train, params, batch_size, seed)
         write_csv(layout.landscape, columns, rows)
     return statistics
+
+
+def section_of(arm: str, params: ClusterParams) -> ClusterParams:
+    """The arm `chosen` follows the section `cluster`; a reference is clustered by the method of its own name
+    and by nothing else in that section."""
+    return params if arm == CHOSEN else ClusterParams.model_validate({"method": arm})

@@ -3,9 +3,19 @@
 from collections.abc import Iterator
 from typing import Any
 
+_BECOMES = {
+    "instance": "each is a cluster of its own",
+    "own": "they are a cluster together",
+    "drop": "they are not trained on",
+}
+"""By `cluster.missing`."""
 
-def told(arm: str, statistics: dict[str, Any]) -> Iterator[str]:
-    """The figures in a line, then what a person should know: notes, counts and findings."""
+
+def told(arm: str, statistics: dict[str, Any], missing: str) -> Iterator[str]:
+    """The figures in a line, then what a person should know: notes, counts and findings.
+
+    `missing` is the value of `cluster.missing` by which the arm was clustered.
+    """
     information = statistics["mutual_information_bits"]
     figures = "no labels to compare with"
     if information is not None:
@@ -14,6 +24,12 @@ def told(arm: str, statistics: dict[str, Any]) -> Iterator[str]:
     for note in statistics["notes"]:
         yield f"cluster {arm}: {note}"
     if statistics["images_missing"]:
-        yield f"cluster {arm}: nothing is known of {statistics['images_missing']:,} images (cluster.missing)"
+        yield f"cluster {arm}: {_told_of_missing(statistics, missing)}"
     for finding in statistics["findings"]:
         yield f"cluster {arm}: {finding['code']}: {finding['sentence']} {finding['cure']}"
+
+
+def _told_of_missing(statistics: dict[str, Any], missing: str) -> str:
+    images = statistics["images_missing"]
+    what = "have no label" if statistics["method"] == "label" else "have nothing to be clustered by"
+    return f"{images:,} images {what}: {_BECOMES[missing]} (cluster.missing={missing})"

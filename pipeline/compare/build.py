@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.compare.contents import ComparisonContents, gather
+from pipeline.compare.contents import ComparisonContents, GroupContents, gather
 from pipeline.compare.csv_table import csv_table
 from pipeline.compare.experiments import Comparison, select
 from pipeline.files import write_csv, write_text
@@ -47,12 +47,12 @@ def write_comparison(comparison: Comparison, html: Path, markdown: Path, csv: Pa
         print_table(group.table, console)
         for place, name, *_ in group.table.rows:
             say(f"{place.text:>3}  {name.text}: {name.detail}")
-        say("")
+        say(f"{group.table.note}\n")
         if group.budgets is not None:
             print_table(group.budgets, console)
             say(f"{group.budgets.note}\n")
-        for picture in group.pictures:
-            say(f"{picture.title}: {picture.caption}")
+        for text in _captions(group):
+            say(text)
         say(f"{group.summary}\n")
     for text in [contents.summary, *contents.left_out]:
         if text:
@@ -67,6 +67,14 @@ def comparison_markdown(contents: ComparisonContents) -> str:
         parts += [f"## {escaped(group.images)}"] if len(contents.groups) > 1 else []
         parts += [escaped(group.summary), table(group.table)]
         parts += [table(group.budgets)] if group.budgets is not None else []
-        parts += [bullets([f"{picture.title}: {picture.caption}" for picture in group.pictures])]
+        parts += [bullets(_captions(group))]
     parts += ["## Left out", bullets(contents.left_out)] if contents.left_out else []
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _captions(group: GroupContents) -> list[str]:
+    """What the pictures' captions say, without the pictures: the same words once."""
+    titles: dict[str, list[str]] = {}
+    for picture in group.pictures:
+        titles.setdefault(picture.caption, []).append(picture.title)
+    return [f"{' and '.join(alike)}: {caption}" for caption, alike in titles.items()]

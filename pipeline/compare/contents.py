@@ -11,7 +11,7 @@ from pipeline.report.figures import AXIS_TITLES, Picture, Statistic
 from pipeline.report.naming import spread
 from pipeline.report.svg import COLOURS, drawing, inline_svg
 from pipeline.report.tables import Cell, Column, Table
-from pipeline.report.wording import NOTHING, TIMES, count, number, percent, plural, points
+from pipeline.report.wording import NOTHING, TIMES, count, interval_text, number, percent, plural, points
 
 BUDGET_NOTE = (
     "A budget is epochs times train images of the chosen arm. What an objective costs beside, such as "
@@ -22,6 +22,9 @@ BUDGET_NOTE = (
 SEEDS_NOTE = (
     "Experiments on the same clusters, such as seeds, count one by one, so the interval is narrower than the "
     "evidence."
+)
+GAP_HINT = (
+    "(chosen - instance) / (label - instance) in top-1; no figure where the two references lie too close"
 )
 NUMBER_GAP = 0.05
 """Least distance between two numbers beside points, as a share of the axes' height."""
@@ -89,7 +92,7 @@ def summary(experiments: Sequence[Experiment]) -> str:
     best, top1 = measured[0]
     if len(measured) == 1:
         reached = f"{best.name} ({best.method}) reaches {percent(top1)} linear top-1"
-        return f"{reached}; there is nothing to compare it with."
+        return f"{reached}; there is nothing to compare it with. `dvc exp list -A` names all experiments."
     second, second_top1 = measured[1]
     ahead = f"{points(top1 - second_top1, signed=False)} points above {second.name} ({second.method})"
     lead = ahead if top1 > second_top1 else f"as does {second.name} ({second.method})"
@@ -102,11 +105,14 @@ def summary(experiments: Sequence[Experiment]) -> str:
 def experiments_table(group: Group) -> Table:
     keys = group.differing()
     has_gap = any(e.gap_closed is not None for e in group.experiments)
-    gap = [Column("Gap closed", True, "(chosen - instance) / (label - instance) in top-1")] if has_gap else []
+    gap = [Column("Gap closed", True, GAP_HINT)] if has_gap else []
+    has_interval = any(e.figures["top1_low"] is not None for e in group.experiments)
+    interval = [Column("95 % interval", hint="Wilson's, over the test images")] * has_interval
     columns = [
         Column("#", True),
         Column("Experiment", hint="below it the clusters' method and the parameters that differ"),
         Column("Linear top-1", True, "share of test images named rightly"),
+        *interval,
         Column("k-NN", True, "label by vote of the nearest train images"),
         *gap,
         Column("Clusters", True),
@@ -123,6 +129,7 @@ def experiments_table(group: Group) -> Table:
                 Cell(str(place), place),
                 Cell(e.name, strong=place == 1 and e.top1 is not None, detail=", ".join(details)),
                 _cell(e.top1, percent(e.top1)),
+                *([Cell(interval_text(figures["top1_low"], figures["top1_high"]))] if has_interval else []),
                 _cell(figures["knn_top1"], percent(figures["knn_top1"])),
                 *([_cell(e.gap_closed, percent(e.gap_closed, 0))] if has_gap else []),
                 _cell(figures["clusters"], count(figures["clusters"])),
@@ -130,13 +137,20 @@ def experiments_table(group: Group) -> Table:
                 _cell(figures["conditional_entropy_bits"], number(figures["conditional_entropy_bits"])),
             ]
         )
-    return Table("Experiments, best top-1 first", columns, rows, sortable=True)
+    return Table("Experiments, best top-1 first", columns, rows, sortable=True, note=_same_budget(group))
+
+
+def _same_budget(group: Group) -> str:
+    """In place of the table of budgets, where there is one alone."""
+    budgets = {experiment.budget for experiment in group.experiments}
+    (budget,) = budgets if len(budgets) == 1 else [None]
+    return f"Trained for {_budget(budget)}." if budget is not None else ""
 
 
 def budgets_table(group: Group) -> Table | None:
-    """The best experiment of each training budget; None where no budget is known."""
+    """The best experiment of each training budget; None where there are not two."""
     by_budget = group.by_budget()
-    if not by_budget:
+    if len(by_budget) < 2:
         return None
     columns = [
         Column("Best"),
@@ -209,7 +223,7 @@ def _scatter(statistic: Statistic, experiments: Sequence[Experiment], group: int
         for place, e in enumerate(experiments, 1)
         if (x := e.figures[statistic]) is not None and (y := e.top1) is not None
     ]
-    if not placed:
+    if len(placed) < 2:
         return None
     _, xs, ys = zip(*placed, strict=True)
     with drawing() as (figure, axes):

@@ -6,6 +6,7 @@ only where they would clash. Integers come back as floats, null as the text "Non
 """
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from pipeline.params import Params
 Row = Mapping[str, Any]
 Value = str | float | None
 
-ACCURACIES = ("top1", "top5", "knn_top1")
+ACCURACIES = ("top1", "top1_low", "top1_high", "top5", "knn_top1")
 OF_CLUSTERS = ("clusters", "mutual_information_bits", "conditional_entropy_bits")
 FIGURES = (*ACCURACIES, *OF_CLUSTERS)
 FAILED, UNFINISHED = {"Failed"}, {"Queued", "Running"}
@@ -75,7 +76,7 @@ class Experiment:
         """Which images these are, in words; experiments that differ here are not compared."""
         source, path = self.params.get("ingest.source"), self.params.get("ingest.path")
         split = self.params.get("ingest.columns.split")
-        told = [f"{path or source or 'images'}"]
+        told = [_place(path) if isinstance(path, str) else f"{source or 'images'}"]
         for key, words in _CUT.items():
             # Rendered images come with labels and without splits; a manifest's columns say both.
             of_rendered = "columns" not in key
@@ -131,6 +132,12 @@ class Comparison:
     def experiments(self) -> list[Experiment]:
         """Group after group."""
         return [experiment for group in self.groups for experiment in group.experiments]
+
+
+def _place(path: str) -> str:
+    """The same text however the path was written: inside of the project relative to it, else absolute."""
+    from_here = os.path.relpath(path)
+    return os.path.abspath(path) if from_here.split(os.sep)[0] == os.pardir else from_here
 
 
 def differing(experiments: Sequence[Experiment]) -> list[str]:

@@ -71,8 +71,17 @@ def _source(situation: Situation) -> list[Check]:
         found = (
             f"{len(absent):,} of the first {min(len(rows), DECODED):,} files are not there, first {absent[0]}"
         )
-        return [warn("source", found, "paths are relative to the manifest: move it beside its images.")]
+        return [
+            warn("source", found, _cure_of_absent(len(absent), len(rows[:DECODED]), situation.params.ingest))
+        ]
     return [ok("source", f"{read}, all of kinds that ingest reads")]
+
+
+def _cure_of_absent(absent: int, of: int, params: IngestParams) -> str:
+    if 2 * absent > of:
+        return "paths are relative to the manifest: move it beside its images."
+    allowed = f"{params.max_reject_fraction:.2g} of all rows (ingest.max_reject_fraction)"
+    return f"find them, or leave them: ingest lists what it refuses, and stops above {allowed}."
 
 
 def _rate(situation: Situation) -> Check:
@@ -102,7 +111,7 @@ def _rate(situation: Situation) -> Check:
 
     rate = _measured(len(rows), prepare)
     by = plural(_threads(), "thread")
-    found = f"{rate:,.0f} images a second of the source's by {by}, resized to {size} pixels"
+    found = f"{rate:,.0f} images of the source a second by {by}, resized to {size} pixels"
     if refused:
         reason, count = refused.most_common(1)[0]
         cure = f"look at them: ingest stops above {situation.params.ingest.max_reject_fraction:.0%} refused."

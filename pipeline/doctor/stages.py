@@ -48,7 +48,8 @@ def _repository(root: Path) -> Check:
     except OSError:
         return fail(what, "git is not installed", "install git: experiments are commits.")
     if told.returncode:
-        return warn(what, "no Git repository", "run `git init` and commit: experiments start from a commit.")
+        cure = 'run `git init && git add -A && git commit -m "Start"`: experiments start from a commit.'
+        return fail(what, "no Git repository, without which DVC runs nothing", cure)
     return ok(what, "Git and DVC")
 
 

@@ -105,6 +105,8 @@ class Arm:
         """What `report/metrics.json` keeps beside them; of fewer labels only where they were asked for."""
         top1_at = {fraction: found["top1"] for fraction, found in self.metrics["top1_at"].items()}
         figures = {
+            "top1_low": self.metrics["top1_low"],
+            "top1_high": self.metrics["top1_high"],
             "selection_top1": self.metrics["selection_top1"],
             # With the epochs it is the training's budget, by which experiments compare.
             "train_images": self.config.get("train_images"),

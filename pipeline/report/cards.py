@@ -111,7 +111,9 @@ def _marks(inside: Counter[str], members: int, overall: Counter[str], images: in
     def excess(trait: str) -> float:
         return inside[trait] / members - overall[trait] / images
 
-    frequent = [trait for trait in inside if inside[trait] / members >= LEAST_SHARE and excess(trait) > 0]
+    # What one image alone has, such as its article number, marks no cluster.
+    shared = [trait for trait in inside if overall[trait] > 1]
+    frequent = [trait for trait in shared if inside[trait] / members >= LEAST_SHARE and excess(trait) > 0]
     best = sorted(frequent, key=lambda trait: (-excess(trait), trait))[:TRAITS]
     return [Trait(trait, inside[trait] / members) for trait in best]
 

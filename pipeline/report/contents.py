@@ -95,7 +95,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         findings=findings(list(arms), summary),
         provenance=[
             run_table(layout, arms),
-            sections.configuration_table(arms),
+            sections.configuration_table(arms, params),
             sections.parameters_table(params),
         ],
     )

@@ -38,13 +38,13 @@ def arm_title(arm: Arm) -> str:
 
 
 def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Picture | None:
-    """Linear top-1 against a statistic of the clusters, a point an arm; None where nothing can be placed."""
+    """Linear top-1 against a statistic of the clusters, a point an arm; None for less than two arms."""
     placed = [
         (arm, x, y)
         for arm in arms
         if (x := getattr(arm, statistic)) is not None and (y := arm.top1) is not None
     ]
-    if not placed:
+    if len(placed) < 2:
         return None
     with drawing() as (figure, axes):
         for arm, x, y in placed:
@@ -189,7 +189,13 @@ def _lines_over_epochs(
 
 
 def landscape(table: pd.DataFrame, chosen: Arm) -> Picture | None:
-    """Every clustering that could be chosen, in the plane of H(Z|T) and I(Z;T)."""
+    """Every clustering that could be chosen, in the plane of H(Z|T) and I(Z;T).
+
+    Columns that give each image a value of its own, such as article numbers, are left out: they stand where
+    `instance` stands.
+    """
+    if "singletons" in table:
+        table = table[(table["method"] != "column") | (table["singletons"] < table["rows"])]
     x_key, y_key = "conditional_entropy_bits", "mutual_information_bits"
     if table.empty or table[[x_key, y_key]].isna().any(axis=None):
         return None
@@ -214,13 +220,17 @@ def landscape(table: pd.DataFrame, chosen: Arm) -> Picture | None:
         axes.set_ylabel("I(Z;T) in bits")
         room_around(table[x_key].to_list(), axes)
         name_points(axes, ends)
-        title = "The clusterings one could choose"
+        title = "The landscape: every clustering one could choose"
         told = f"{len(table)} clusterings of {table['method'].nunique()} methods"
         caption = "Up: more information on the label. Right: more splitting beyond it. Up and left is good."
+        if table["nested"].any():
+            caption += (
+                " Along a line each point has one attribute, hashtag or level more than the one before."
+            )
         return Picture(inline_svg(figure, "landscape", title, told), title, caption)
 
 
 def _epochs(axes: Axes) -> None:
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(visible=False, axis="x")

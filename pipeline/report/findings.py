@@ -8,6 +8,7 @@ from pipeline.report.arms import Arm, paired
 from pipeline.report.doubt import paired_difference
 from pipeline.report.wording import percent, plural, sentence
 from pipeline.schema import IngestSummary
+from pipeline.training.collapse import SIGNS, collapse
 
 WIDE_INTERVAL = 0.06
 """An interval of top-1 wider than this cannot tell clusterings apart that differ by a few points."""
@@ -48,16 +49,18 @@ def _of_the_images(summary: IngestSummary) -> Iterator[Finding]:
     if summary["duplicates"]:
         yield Finding(
             "duplicate_images",
-            f"{plural(summary['duplicates'], 'image')} with the content of an earlier one of the same split.",
+            f"{plural(summary['duplicates'], 'image repeats', 'images repeat')} an earlier one of the same "
+            "split.",
             "ingest",
-            "Keep one of each, if they are not meant.",
+            "Keep one of each, unless that is meant; data/images/duplicates.parquet names them.",
         )
     if summary["near_duplicates"]:
         yield Finding(
             "near_duplicate_images",
-            f"{plural(summary['near_duplicates'], 'image')} nearly like an earlier one of the same split.",
+            f"{plural(summary['near_duplicates'], 'image is', 'images are')} nearly like an earlier one of "
+            "the same split.",
             "ingest",
-            "Look at them in data/images/duplicates.parquet, and keep one of each, if they are not meant.",
+            "Look at them in data/images/duplicates.parquet, and keep one of each, unless that is meant.",
         )
     train, unlabelled = summary["images"].get("train", 0), summary["unlabelled"].get("train", 0)
     if 0 < unlabelled < train:
@@ -107,6 +110,9 @@ def _of_the_training(arm: Arm) -> Iterator[Finding]:
             arm.name,
             "Lower pretrain.learning_rate.",
         )
+    signs = {name: float(arm.history[name].iloc[-1]) for name in SIGNS if name in arm.history}
+    if len(signs) == len(SIGNS) and (found := collapse(signs)):
+        yield Finding("collapsed", f"At the end {found.what}.", arm.name, sentence(found.cure))
 
 
 def _of_the_clusters(arm: Arm) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline.escaping import for_markdown
 from pipeline.report.contents import Contents
 from pipeline.report.findings import Finding
+from pipeline.report.sections import clusters_table
 from pipeline.report.tables import Cell, Table
 
 escaped = for_markdown
@@ -27,11 +28,20 @@ def report_markdown(contents: Contents) -> str:
     # Where there are many classes, the HTML report has them all; here the largest changes are enough.
     changes = [table(t) for t in contents.changes if not t.sortable or len(contents.changes) == 1]
     parts += _section("Classes", [*changes, *([table(contents.confusions)] if contents.confusions else [])])
+    largest = clusters_table(contents.cards)
+    parts += _section("Clusters", [*([table(largest)] if largest else []), bullets(_landscape(contents))])
     refused = [table(contents.rejects)] if contents.rejects else []
     parts += _section("Images", [table(contents.images), *refused, bullets(contents.notes)])
     parts += _section("Training", [table(contents.training_table)])
     parts += _section("Provenance", [table(t) for t in contents.provenance])
     return "\n\n".join(parts) + "\n"
+
+
+def _landscape(contents: Contents) -> list[str]:
+    """Where to find in figures what is a picture in the HTML report."""
+    return ["Every clustering that could be chosen: data/clusters/chosen/landscape.csv."] * bool(
+        contents.landscape
+    )
 
 
 def _section(title: str, parts: Sequence[str]) -> list[str]:

@@ -7,9 +7,20 @@ import pandas as pd
 from pydantic import BaseModel
 
 from pipeline.report.arms import Arm
+from pipeline.report.cards import Card
 from pipeline.report.classes import SHOWN, ClassChange, Confusion
 from pipeline.report.tables import Cell, Column, Table, spans
-from pipeline.report.wording import ARM_ROLES, NOTHING, count, number, percent, plural, points, seconds
+from pipeline.report.wording import (
+    ARM_ROLES,
+    NOTHING,
+    count,
+    interval_text,
+    number,
+    percent,
+    plural,
+    points,
+    seconds,
+)
 from pipeline.schema import CHOSEN, IngestSummary
 
 REJECTS_SHOWN = 5
@@ -42,7 +53,9 @@ def fewer_labels_table(arms: Sequence[Arm]) -> Table | None:
         columns.append(Column(f"{100 * float(fraction):g} % of labels", True, images))
         for row, arm in zip(rows, measured, strict=True):
             found = arm.metrics["top1_at"][fraction]
-            row.append(Cell(percent(found["top1"]), detail=_range(found["top1_low"], found["top1_high"])))
+            row.append(
+                Cell(percent(found["top1"]), detail=interval_text(found["top1_low"], found["top1_high"]))
+            )
     note = "The same protocol with that share of each class's train labels, at least one, drawn once."
     return Table("Linear top-1 with fewer labels", columns, rows, note=note)
 
@@ -64,7 +77,7 @@ def _accuracy_columns(arms: Sequence[Arm]) -> tuple[list[tuple[Column, list[Cell
             interval,
             [
                 Cell(
-                    _range(arm.metrics["top1_low"], arm.metrics["top1_high"]),
+                    interval_text(arm.metrics["top1_low"], arm.metrics["top1_high"]),
                     span=span,
                     colour=arm.name if span else "",
                 )
@@ -174,7 +187,7 @@ def changes_tables(changes: Sequence[ClassChange], method: str) -> list[Table]:
             for change in some
         ]
 
-    everything = f"All {plural(len(compared), 'class', 'classes')}"
+    everything = f"All {plural(len(compared), 'class', 'classes')} with test images"
     whole = Table(everything, columns, rows(compared), sortable=True, kinds="tall")
     if len(compared) <= 2 * SHOWN:
         return [whole]
@@ -203,6 +216,32 @@ def confusions_table(confusions: Sequence[Confusion], method: str) -> Table | No
         for c in confusions
     ]
     return Table(f"Worst confusions ({method})", columns, rows, sortable=True)
+
+
+def clusters_table(cards: Sequence[Card]) -> Table | None:
+    """The cluster cards without their pictures; None where there is no cluster."""
+    if not cards:
+        return None
+    labelled = any(card.label is not None for card in cards)
+    columns = [
+        Column("Cluster"),
+        Column("Images", True),
+        *([Column("Most frequent label")] if labelled else []),
+        Column("More frequent here than elsewhere"),
+    ]
+    rows = []
+    for card in cards:
+        traits = "; ".join(f"{trait.text} {percent(trait.share, 0)}" for trait in card.traits)
+        label = f"{card.label}, {percent(card.purity, 0)}" if card.label is not None else NOTHING
+        rows.append(
+            [
+                Cell(str(card.cluster)),
+                Cell(count(card.images), detail=percent(card.share)),
+                *([Cell(label)] if labelled else []),
+                Cell(traits or NOTHING),
+            ]
+        )
+    return Table("The largest clusters of the chosen arm", columns, rows)
 
 
 def training_table(arms: Sequence[Arm]) -> Table:
@@ -243,12 +282,21 @@ def parameters_table(params: BaseModel) -> Table:
     )
 
 
-def configuration_table(arms: Sequence[Arm]) -> Table:
-    """What the trainer wrote of itself: device, precision, versions, sizes; a column an arm."""
-    configs = [flattened(arm.config) for arm in arms]
-    keys = list(dict.fromkeys(key for config in configs for key in config))
+def configuration_table(arms: Sequence[Arm], params: BaseModel) -> Table:
+    """What the trainer wrote of itself: device, precision, versions, sizes; a column an arm.
+
+    A parameter stands here only where some arm was trained with another value than `params` has.
+    """
+    configs, given = [flattened(arm.config) for arm in arms], flattened(params.model_dump())
+    keys = [
+        key
+        for key in dict.fromkeys(key for config in configs for key in config)
+        if key not in given or any(config.get(key) != given[key] for config in configs)
+    ]
     rows = [[Cell(key), *(Cell(_shown(config.get(key, NOTHING))) for config in configs)] for key in keys]
-    return Table("Encoders", [Column("Key"), *(Column(arm.method) for arm in arms)], rows, kinds="tall")
+    note = "Parameters are those of the next table, but for the ones that stand here."
+    columns = [Column("Key"), *(Column(arm.method) for arm in arms)]
+    return Table("Encoders", columns, rows, note=note, kinds="tall")
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -279,7 +327,3 @@ def _recall(recall: float | None) -> Cell:
 def _interval(arm: Arm) -> tuple[float, float, float] | None:
     low, high = arm.metrics["top1_low"], arm.metrics["top1_high"]
     return None if arm.top1 is None or low is None or high is None else (low, arm.top1, high)
-
-
-def _range(low: float | None, high: float | None) -> str:
-    return NOTHING if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}"  # noqa: RUF001 - an en dash

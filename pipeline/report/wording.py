@@ -28,6 +28,13 @@ def points(fraction: float | None, digits: int = 1, signed: bool = True) -> str:
     return f"+{text}" if signed and not text.startswith(MINUS) and float(text) != 0 else text
 
 
+def interval_text(low: float | None, high: float | None) -> str:
+    """Two fractions as percentages, without the sign."""
+    if low is None or high is None:
+        return NOTHING
+    return f"{100 * low:.1f}\N{EN DASH}{100 * high:.1f}"
+
+
 def number(value: float | None, digits: int = 2) -> str:
     return NOTHING if missing(value) else _signed_off(float(value or 0), digits)
 

@@ -14,6 +14,13 @@ from pipeline.sources.base import Refusal, SourceRow, Split
 
 Record = dict[str, Any]
 
+_WITHOUT = {
+    "label": "(ingest.columns.label): the images have no label",
+    "split": "(ingest.columns.split): a split is made",
+    "hashtags": "(ingest.columns.hashtags): the images have no hashtags",
+}
+"""What follows where a conventional column is not there; a column of another name can be told."""
+
 SPLITS: dict[str, Split] = {"train": "train", "test": "test"}
 
 
@@ -60,7 +67,7 @@ def resolve_columns(
             return name
         if name == CONVENTIONAL_COLUMNS[role]:
             if role not in told:
-                notes.append(f"{table.has} no column {name!r}: the images have no {role}")
+                notes.append(f"{table.has} no column {name!r} {_WITHOUT[role]}")
             return None
         missing.append(f"{name!r} (ingest.columns.{role})")
         return None

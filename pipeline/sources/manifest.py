@@ -12,6 +12,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.delimited import delimiter_of
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
 from pipeline.sources.base import Refusal, SourceRow
@@ -103,8 +104,9 @@ def _column_names(manifest: Path) -> list[str]:
     return names
 
 
-def _read_delimited(manifest: Path, delimiter: str) -> Numbered:
+def _read_delimited(manifest: Path, usual: str) -> Numbered:
     csv.field_size_limit(sys.maxsize)
+    delimiter = delimiter_of(manifest, usual, f"the manifest {manifest} (ingest.path)")
     with manifest.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file, delimiter=delimiter)
         for record in reader:

@@ -4,54 +4,84 @@ import csv
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from pipeline.escaping import for_spreadsheet
+from pipeline.errors import listed
+from pipeline.escaping import for_spreadsheet, for_terminal
 
 WIDTH_WITHOUT_TERMINAL = 160
 
 
+WIDEST_NAME = 40
+LEFT_OUT_FIRST = ("AMI", "H(T)", "rows", "singletons", "largest", "H(Z)", "K", "I corrected")
+"""Columns that a narrow terminal goes without, in this order."""
+
+
 def print_statistics(statistics: Sequence[dict[str, Any]], label: str, file: TextIO | None = None) -> None:
-    """`statistics` holds one object a cluster column, as `statistics_of_table` gives them."""
+    """`statistics` holds one object a cluster column, as `statistics_of_table` gives them.
+
+    A figure is never cut: where the terminal is too narrow, whole columns are left out, and named.
+    """
     console = Console(file=file, highlight=False)
     if not console.is_terminal:
         console = Console(file=file, highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+    shown = [_cells(one) for one in statistics]
+    left_out: list[str] = []
+    while _width(shown) > console.width and (narrower := [k for k in LEFT_OUT_FIRST if k in shown[0]]):
+        left_out.append(narrower[0])
+        shown = [{k: v for k, v in cells.items() if k != narrower[0]} for cells in shown]
+    console.print(_table(shown, label, left_out), "")
+    _print_notes(console, statistics)
+    _print_findings(console, statistics)
+
+
+def _table(shown: Sequence[dict[str, str]], label: str, left_out: Sequence[str]) -> Table:
+    caption = "Entropies in bits. I corrected: Chao, Wang and Jost 2013, with 95 % bootstrap interval."
+    if left_out:
+        caption += f" Not in this width: {', '.join(left_out)}; --json has them."
     table = Table(
-        title=f"Clusters Z against labels T ({label})",
-        caption="Entropies in bits. I corrected: Chao, Wang and Jost 2013, with 95 % bootstrap interval.",
+        title=f"Clusters Z against labels T ({escape(for_terminal(label))})",
+        caption=caption,
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+        caption_justify="left",
     )
-    with_batches = statistics[0]["batch_size"] is not None
-    for heading in _headings(with_batches):
-        table.add_column(heading, justify="left" if heading == "column" else "right")
-    for one in statistics:
-        table.add_row(*_cells(one, with_batches))
-    console.print(table)
-    for one in statistics:
-        _print_findings(console, one)
+    table.add_column("column", no_wrap=True, max_width=WIDEST_NAME)
+    for heading in list(shown[0])[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for cells in shown:
+        table.add_row(*(escape(for_terminal(cell)) for cell in cells.values()))
+    return table
 
 
-def _headings(with_batches: bool) -> list[str]:
-    of_sizes = ["column", "rows", "K", "singletons", "largest", "H(Z)"]
-    of_labels = ["H(T)", "H(Z|T)", "I(Z;T)", "I corrected", "AMI"]
-    return [*of_sizes, *of_labels, *(["lonely anchors"] if with_batches else [])]
+def _width(shown: Sequence[dict[str, str]]) -> int:
+    table = _table(shown, "", [])
+    table.title = table.caption = None
+    return Console(width=10_000).measure(table).maximum
 
 
-def _cells(one: dict[str, Any], with_batches: bool) -> list[str]:
-    cells = [
-        str(one["column"]),
-        f"{one['rows']:,}",
-        f"{one['clusters']:,}",
-        f"{one['singletons']:,}",
-        _percent(one["largest_share"]),
-        _bits(one["cluster_entropy_bits"]),
-        _bits(one["label_entropy_bits"]),
-        _bits(one["conditional_entropy_bits"]),
-        _bits(one["mutual_information_bits"]),
-        _interval(one, "mutual_information_corrected"),
-        _bits(one["adjusted_mutual_information"]),
-    ]
-    return [*cells, _percent(one["lonely_anchor_share"])] if with_batches else cells
+def _cells(one: dict[str, Any]) -> dict[str, str]:
+    cells = {
+        "column": str(one["column"]),
+        "rows": f"{one['rows']:,}",
+        "K": f"{one['clusters']:,}",
+        "singletons": f"{one['singletons']:,}",
+        "largest": _percent(one["largest_share"]),
+        "H(Z)": _bits(one["cluster_entropy_bits"]),
+        "H(T)": _bits(one["label_entropy_bits"]),
+        "H(Z|T)": _bits(one["conditional_entropy_bits"]),
+        "I(Z;T)": _bits(one["mutual_information_bits"]),
+        "I corrected": _interval(one, "mutual_information_corrected"),
+        "AMI": _bits(one["adjusted_mutual_information"]),
+    }
+    if one["batch_size"] is not None:
+        cells["lonely anchors"] = _percent(one["lonely_anchor_share"])
+    return cells
 
 
 def _interval(one: dict[str, Any], name: str) -> str:
@@ -68,15 +98,31 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _print_findings(console: Console, one: dict[str, Any]) -> None:
-    if one["rows_unlabelled"]:
-        console.print(
-            f"{one['column']}: {one['rows_unlabelled']:,} of {one['rows']:,} rows have no label and count "
-            "only for the sizes and H(Z).",
-            markup=False,
-        )
-    for finding in one["findings"]:
-        console.print(f"{one['column']}: {finding['sentence']} {finding['cure']}", markup=False)
+def _print_notes(console: Console, statistics: Sequence[dict[str, Any]]) -> None:
+    columns_of: dict[int, list[str]] = {}
+    for one in statistics:
+        columns_of.setdefault(one["rows_unlabelled"], []).append(str(one["column"]))
+    for unlabelled, columns in columns_of.items():
+        if unlabelled:
+            told = (
+                f"{listed(columns)}: {unlabelled:,} rows have no label and count only for the sizes and H(Z)."
+            )
+            console.print(for_terminal(told), markup=False)
+
+
+def _print_findings(console: Console, statistics: Sequence[dict[str, Any]]) -> None:
+    """Each finding once, with the figures of the first column that has it."""
+    columns_of: dict[str, list[str]] = {}
+    for one in statistics:
+        for finding in one["findings"]:
+            columns_of.setdefault(finding["code"], []).append(str(one["column"]))
+    for one in statistics:
+        for finding in one["findings"]:
+            first, *others = columns_of[finding["code"]]
+            if first == str(one["column"]):
+                likewise = f" (Likewise: {listed(others)}.)" if others else ""
+                told = f"{first}: {finding['sentence']} {finding['cure']}{likewise}"
+                console.print(for_terminal(told), markup=False)
 
 
 def write_statistics_csv(statistics: Sequence[dict[str, Any]], file: TextIO) -> None:

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pyarrow.types as types
 
+from pipeline.delimited import delimiter_of
 from pipeline.errors import UserError, listed
 
 _BATCH_ROWS = 1 << 18
@@ -58,9 +59,10 @@ def open_table(path: Path) -> Table:
 
     with _told_as_broken(path):
         columns, batches = open_columns(path)
+    columns = [name for name in columns if name]
     repeated = {name for name in columns if columns.count(name) > 1}
     if repeated:
-        raise UserError(f"{path} has two columns {min(repeated)}: give them different names")
+        raise UserError(f"{path} has several columns {min(repeated)!r}: rename them")
     return Table(path, columns, read)
 
 
@@ -68,7 +70,11 @@ def open_table(path: Path) -> Table:
 def _told_as_broken(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+    except (pa.ArrowException, json.JSONDecodeError) as error:
+        if "invalid UTF8" in str(error):  # what Arrow says of such a cell
+            raise UserError(f"{path} is not UTF-8 text: save it as UTF-8") from None
         reason = str(error).splitlines()[0].rstrip(". ")
         raise UserError(f"{path} cannot be read as a {path.suffix} table: {reason}") from None
 
@@ -94,7 +100,8 @@ def _holds_one_value(kind: pa.DataType) -> bool:
     return not (types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind))
 
 
-def _open_delimited(path: Path, delimiter: str) -> _Opened:
+def _open_delimited(path: Path, usual: str) -> _Opened:
+    delimiter = delimiter_of(path, usual, str(path))
     with pyarrow.csv.open_csv(path, parse_options=_delimited_by(delimiter)) as reader:
         return reader.schema.names, partial(_read_delimited, delimiter=delimiter)
 
@@ -147,8 +154,8 @@ def _as_text(value: Any) -> str | None:
 
 
 _FORMATS: dict[str, Callable[[Path], _Opened]] = {
-    ".csv": partial(_open_delimited, delimiter=","),
-    ".tsv": partial(_open_delimited, delimiter="\t"),
+    ".csv": partial(_open_delimited, usual=","),
+    ".tsv": partial(_open_delimited, usual="\t"),
     ".jsonl": _open_json_lines,
     ".ndjson": _open_json_lines,
     ".parquet": _open_parquet,

@@ -47,7 +47,11 @@ def arm_folder(arm: str, layout: Layout) -> Path:
     folder = layout.encoder(arm)
     if missing := missing_file(folder):
         there = sorted(path.name for path in folder.parent.glob("*") if missing_file(path) is None)
-        cure = f"choose one of {listed(there)}" if there else "run `dvc repro`, which pretrains it"
+        cure = (
+            f"choose one of {listed(there)}"
+            if there
+            else "run this in the project's folder, after `dvc repro`"
+        )
         raise UserError(f"--arm {arm}: {missing} does not exist: {cure}")
     return folder
 

@@ -83,7 +83,8 @@ def _clusters(path: Path) -> str:
         told = read_json(path, ClusterStatistics)
     except UserError:
         return ""
-    text = f"Clusters by `{told['method']}`: {told['clusters']:,}"
+    how = "; ".join(for_markdown(note) for note in told.get("notes", []))
+    text = f"Clusters by `{told['method']}`{how and f' ({how})'}: {told['clusters']:,}"
     information, entropy = told["mutual_information_bits"], told["conditional_entropy_bits"]
     if information is not None and entropy is not None:
         text += f", with I(Z;T) = {information:.2f} and H(Z|T) = {entropy:.2f} bits of the labels T"

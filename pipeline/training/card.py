@@ -199,6 +199,8 @@ def _training_data(config: Mapping[str, Any], summary: IngestSummary) -> str:
     if summary["attributes"]:
         named = listed([for_markdown(name[:LONGEST_NAME]) for name in summary["attributes"]])
         lines.append(f"Beside the images stood the columns {named}.")
+    if summary["images_with_hashtags"]:
+        lines.append(f"{summary['images_with_hashtags']:,} images have hashtags.")
     lines.append(_what_labels_did(config["arm"]))
     return "\n".join(lines)
 

@@ -6,8 +6,6 @@ from torch.nn import functional
 
 SAMPLED_IMAGES = 512
 """RankMe grows with the sample, so that figures compare only at one size."""
-COLLAPSED_RANKME = 2.0
-COLLAPSED_UNIFORMITY = -0.05
 
 
 def rankme(features_ND: Tensor) -> Tensor:
@@ -48,18 +46,3 @@ def signs_of_life(features: tuple[Tensor, Tensor], outputs: tuple[Tensor, Tensor
         "alignment": float(alignment(*outputs)),
         "uniformity": float(uniformity(outputs[0])),
     }
-
-
-def collapse(signs: dict[str, float]) -> str | None:
-    """A sentence where the representation has collapsed, else None."""
-    if signs["uniformity"] > COLLAPSED_UNIFORMITY:
-        return (
-            f"all images have nearly the same embedding (uniformity {signs['uniformity']:.3f}; 0 is "
-            "collapse): lower pretrain.learning_rate, or check that the clusters are not one"
-        )
-    if signs["rankme"] < COLLAPSED_RANKME:
-        return (
-            f"the features lie on a line (RankMe {signs['rankme']:.2f}): lower pretrain.learning_rate or "
-            "pretrain.temperature"
-        )
-    return None

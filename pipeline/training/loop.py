@@ -15,8 +15,9 @@ from pipeline.errors import UserError
 from pipeline.objectives.base import Batch, Moment
 from pipeline.randomness import derived_seed
 from pipeline.ranks import Ranks
+from pipeline.training.collapse import collapse
 from pipeline.training.feed import Feed
-from pipeline.training.health import SAMPLED_IMAGES, collapse, signs_of_life
+from pipeline.training.health import SAMPLED_IMAGES, signs_of_life
 from pipeline.training.network import Network, over_ranks
 from pipeline.training.optimizers import build_optimizer
 from pipeline.training.params import PretrainParams
@@ -165,8 +166,8 @@ class Trainer:
         self.progress.history.append(
             {"epoch": epoch + 1, "loss": loss_of_epoch, "learning_rate": rate, **signs}
         )
-        if warning := collapse(signs):
-            watch.say(f"warning: after epoch {epoch + 1} {warning}")
+        if found := collapse(signs):
+            watch.say(f"warning: after epoch {epoch + 1} {found.what}: {found.cure}")
         self.progress.epoch, self.progress.step = epoch + 1, 0
         return True
 

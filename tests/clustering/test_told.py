@@ -14,10 +14,11 @@ STATISTICS: dict[str, Any] = {
 
 
 def test_figures_notes_counts_and_findings() -> None:
-    assert list(told("chosen", STATISTICS)) == [
+    assert list(told("chosen", STATISTICS, "instance")) == [
         "cluster chosen: 1,200 clusters by hashtags, I(Z;T) 1.23, H(Z|T) 2.00 bits",
         "cluster chosen: joined #sea",
-        "cluster chosen: nothing is known of 3 images (cluster.missing)",
+        "cluster chosen: 3 images have nothing to be clustered by: each is a cluster of its own "
+        "(cluster.missing=instance)",
         "cluster chosen: many_singletons: 30 % are alone. Use fewer tags.",
     ]
 
@@ -29,6 +30,11 @@ def test_without_labels() -> None:
         "images_missing": 0,
         "findings": [],
     }
-    assert list(told("chosen", unlabelled)) == [
+    assert list(told("chosen", unlabelled, "instance")) == [
         "cluster chosen: 1,200 clusters by hashtags, no labels to compare with"
     ]
+
+
+def test_what_becomes_of_images_without_a_label() -> None:
+    *_, line = told("label", STATISTICS | {"method": "label", "findings": []}, "drop")
+    assert line == "cluster label: 3 images have no label: they are not trained on (cluster.missing=drop)"

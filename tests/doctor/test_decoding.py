@@ -30,21 +30,30 @@ def test_rendered_images_are_measured_too(folder: Path) -> None:
     params = params_with(ingest={"image_size": 16, "synthetic": {"images": 320}})
     (_formats, rate) = decoding.look(Situation(params))
     assert rate.status == "ok"
-    assert "of the source's" in rate.found
+    assert "images of the source a second" in rate.found
 
 
 @pytest.mark.parametrize(
-    ("column", "status", "told"),
+    ("column", "told", "cure"),
     [
-        ([f"images/{n:03d}.heic" for n in range(24)], "warn", "24 end in .heic"),
-        ([f"photos/{n:03d}.png" for n in range(24)], "warn", "24 of the first 24 files are not there"),
+        ([f"images/{n:03d}.heic" for n in range(24)], "24 end in .heic", "convert these files"),
+        (
+            [f"photos/{n:03d}.png" for n in range(24)],
+            "24 of the first 24 files are not there",
+            "move it beside its images",
+        ),
+        (
+            ["images/gone.png", *(f"images/{n:03d}.png" for n in range(1, 24))],
+            "1 of the first 24 files are not there, first images/gone.png",
+            "ingest lists what it refuses, and stops above 0.01 of all rows",
+        ),
     ],
 )
 def test_files_that_cannot_be_read_are_told(
-    folder: Path, manifest: Callable[..., Path], column: list[str], status: str, told: str
+    folder: Path, manifest: Callable[..., Path], column: list[str], told: str, cure: str
 ) -> None:
     found = one(decoding.look(Situation(tiny(manifest(image=column)))), "source")
-    assert (found.status, told in found.found) == (status, True)
+    assert (found.status, told in found.found, cure in found.cure) == ("warn", True, True)
 
 
 def test_a_manifest_that_is_not_there_fails(folder: Path) -> None:

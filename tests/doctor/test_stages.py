@@ -54,6 +54,16 @@ def test_outside_of_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (one(checks, "repository").status, one(checks, "params.yaml").status) == ("fail", "fail")
 
 
+def test_without_git_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    # pytest's folder may lie inside of somebody's repository.
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    Path(".dvc").mkdir()
+    found = one(stages.look(Situation(None)), "repository")
+    assert found.status == "fail"
+    assert "`git init &&" in found.cure
+
+
 def test_unfinished_trainings_are_named(
     folder: Path, manifest: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

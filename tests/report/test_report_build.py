@@ -7,6 +7,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
@@ -136,6 +137,8 @@ def test_metrics_and_points_hold_the_figures_of_the_stages(fake_data, tmp_path):
         "top1": 0.75,
         "top5": 0.95,
         "knn_top1": 0.6,
+        "top1_low": pytest.approx(0.714, abs=1e-3),
+        "top1_high": pytest.approx(0.783, abs=1e-3),
         "selection_top1": 0.55,
         "train_images": 240,
     }
@@ -144,8 +147,8 @@ def test_metrics_and_points_hold_the_figures_of_the_stages(fake_data, tmp_path):
         points = list(csv.DictReader(file))
     for row in points:
         told = metrics[row.pop("arm")]
-        # The one chooses settings, the other tells the budget: no points of a picture.
-        del told["selection_top1"], told["train_images"]
+        # Intervals, what chooses settings, and the budget: no points of a picture.
+        del told["top1_low"], told["top1_high"], told["selection_top1"], told["train_images"]
         assert {key: str(value) for key, value in told.items()} == row
 
 
@@ -165,9 +168,9 @@ def test_without_labels_figures_are_null(fake_data, tmp_path):
     layout = built(fake_data(labelled=False), tmp_path)
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert metrics["gap_closed"] is None
-    assert metrics["chosen"] == {"method": "attributes", "clusters": 6, "train_images": 240} | dict.fromkeys(
-        ["mutual_information_bits", "conditional_entropy_bits", "top1", "top5", "knn_top1", "selection_top1"]
-    )
+    missing = ["mutual_information_bits", "conditional_entropy_bits", "top1", "top1_low", "top1_high", "top5"]
+    nothing = dict.fromkeys([*missing, "knn_top1", "selection_top1"])
+    assert metrics["chosen"] == {"method": "attributes", "clusters": 6, "train_images": 240} | nothing
     page = page_of(layout)
     assert "No image has a label." in page
     assert "I(Z;T)" not in page
@@ -189,6 +192,70 @@ def test_a_missing_reference_leaves_the_gap_open(fake_data, tmp_path):
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert list(metrics) == ["chosen", "instance", "gap_closed"]
     assert metrics["gap_closed"] is None
+
+
+def test_a_gap_that_may_be_none_is_not_divided_by(fake_data, tmp_path):
+    """The verdict says that the references lie too close; a number beside it would say otherwise."""
+    layout = built(fake_data(top1={"chosen": 0.60, "instance": 0.70, "label": 0.705}), tmp_path)
+    assert json.loads((layout.report / "metrics.json").read_text())["gap_closed"] is None
+    assert "too close together" in page_of(layout)
+
+
+def test_one_arm_has_no_picture_of_accuracy_against_information(fake_data, tmp_path):
+    page = page_of(built(fake_data(references=[], landscape=True), tmp_path / "alone"))
+    assert "Linear top-1 against" not in page
+    assert "The landscape" in page
+    assert "Linear top-1 against" in page_of(built(fake_data(), tmp_path / "three"))
+
+
+def test_columns_that_number_the_images_are_not_in_the_landscape(fake_data, tmp_path):
+    layout = fake_data(landscape=True).write(tmp_path)
+    path = layout.clusters("chosen") / "landscape.csv"
+    table = pd.read_csv(path).assign(rows=240, singletons=3)
+    number = {
+        "method": "column",
+        "setting": "article-number",
+        "nested": False,
+        "rows": 240,
+        "singletons": 240,
+    }
+    number |= {"mutual_information_bits": 2.58, "conditional_entropy_bits": 5.3}
+    table.loc[len(table)] = number
+    table.to_csv(path, index=False)
+    build_report(params_of(fake_data()), layout)
+    page = page_of(layout)
+    assert "gender" in page
+    assert "article-number" not in page
+
+
+def test_the_text_holds_the_largest_clusters(fake_data, tmp_path):
+    told = (built(fake_data(landscape=True), tmp_path).report / "report.md").read_text(encoding="utf-8")
+    assert "| Cluster | Images | Most frequent label | More frequent here than elsewhere |" in told
+    assert "could be chosen: data/clusters/chosen/landscape.csv" in told
+    without = built(fake_data(labelled=False), tmp_path / "without")
+    assert "Most frequent label" not in (without.report / "report.md").read_text(encoding="utf-8")
+
+
+def test_parameters_stand_beside_the_encoders_only_where_they_differ(fake_data, tmp_path):
+    data = fake_data()
+    layout = data.write(tmp_path)
+    for arm, objective in (("chosen", "moco"), ("instance", "cl_infonce"), ("label", "cl_infonce")):
+        path = layout.encoder(arm) / "config.json"
+        trained = {"objective": objective, "epochs": 9}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"pretrain": trained}))
+    build_report(params_of(data), layout)
+    told = (layout.report / "report.md").read_text(encoding="utf-8")
+    encoders = told.partition("**Encoders**")[2].partition("**Parameters**")[0]
+    assert "| pretrain.objective | moco | cl\\_infonce | cl\\_infonce |" in encoders
+    assert "pretrain.epochs" not in encoders
+
+
+def test_the_legend_names_others_only_where_there_are_some(fake_data, tmp_path):
+    few = page_of(built(fake_data(), tmp_path / "few"))
+    labels = few.partition('data-of="label"')[2].partition("</ul>")[0]
+    assert "others" not in labels, "six labels, a colour each"
+    many = page_of(built(fake_data(labels=[f"class {n}" for n in range(20)]), tmp_path / "many"))
+    assert "others" in many.partition('data-of="label"')[2].partition("</ul>")[0]
 
 
 def test_remade_clusters_are_judged_by_the_last_ones(fake_data, tmp_path):

@@ -58,6 +58,22 @@ def test_marks_are_what_is_more_frequent_inside(fake_data, tmp_path):
     assert [trait.text for trait in blue.traits] == ["#summer", "colour=blue"]
 
 
+def test_what_one_image_alone_has_marks_no_cluster(fake_data, tmp_path):
+    """Such as an article number: in a cluster of two each is on half of the images."""
+    layout = fake_data(train_images=8).write(tmp_path)
+    path = next(layout.images.glob("train-00000*"))
+    table = pq.read_table(path)
+    rows = [
+        row | {"attributes": {"colour": f"number {n}", "season": "fall"}}
+        for n, row in enumerate(table.to_pylist())
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    ids = pq.read_table(layout.assignments("chosen"))["id"].to_pylist()
+    pq.write_table(pa.table({"id": ids, "cluster": [0, 0, 1, 1, 2, 2, 2, 2]}), layout.assignments("chosen"))
+    marks = {card.cluster: [trait.text for trait in card.traits] for card in cluster_cards(layout, "chosen")}
+    assert marks[0] == marks[1] == ["season=fall"]
+
+
 def test_remade_clusters_take_the_place_of_the_first(fake_data, tmp_path):
     layout = fake_data().write(tmp_path)
     ids = pq.read_table(layout.assignments("chosen"))["id"].to_pylist()

@@ -35,8 +35,8 @@ def test_few_classes_stand_in_one_table_and_many_also_by_their_extremes(fake_dat
         captions.append(
             [table.caption for table in changes_tables(class_changes(chosen, instance), "attributes")]
         )
-    assert captions[0] == ["All 6 classes"]
-    assert captions[1][-1] == "All 30 classes"
+    assert captions[0] == ["All 6 classes with test images"]
+    assert captions[1][-1] == "All 30 classes with test images"
     assert "Largest gains" in captions[1]
 
 

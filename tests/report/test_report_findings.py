@@ -1,3 +1,6 @@
+import pandas as pd
+import pytest
+
 from pipeline.files import read_json
 from pipeline.report.arms import read_arms
 from pipeline.report.findings import findings
@@ -39,6 +42,22 @@ def test_each_fault_has_its_code(fake_data, tmp_path):
     assert told[1].sentence.startswith("4 test images nearly alike")
     assert "10.0 %" in told[4].sentence
     assert (told[8].sentence, told[8].cure, told[8].where) == ("Half are alone.", "Join them.", "chosen")
+
+
+@pytest.mark.parametrize(
+    ("uniformity", "rankme", "told"),
+    [(-0.02, 80.0, "uniformity -0.020; 0 is collapse"), (-2.0, 1.1, "RankMe 1.10"), (-2.0, 80.0, None)],
+)
+def test_a_collapse_at_the_end_of_the_training(fake_data, tmp_path, uniformity, rankme, told):
+    data = fake_data(test_images=4000, references=[])
+    layout = data.write(tmp_path)
+    history = layout.encoder("chosen") / "history.csv"
+    table = pd.read_csv(history).assign(uniformity=-2.0, rankme=80.0)
+    table.loc[table.index[-1], ["uniformity", "rankme"]] = uniformity, rankme
+    table.to_csv(history, index=False)
+    found = findings(read_arms(layout, []), read_json(layout.ingest_summary))
+    assert [finding.code for finding in found] == ["collapsed"] * (told is not None)
+    assert all(told in finding.sentence and "pretrain.learning_rate" in finding.cure for finding in found)
 
 
 def test_an_encoder_from_elsewhere_is_told(fake_data, tmp_path):

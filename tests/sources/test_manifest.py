@@ -116,6 +116,34 @@ def test_text_that_is_no_unicode_is_refused_and_never_guessed(tmp_path: Path) ->
     assert reasons == ["the line is not UTF-8 text", *["the line is not a row of the table"] * 2]
 
 
+@pytest.mark.parametrize(
+    ("name", "separator"), [("m.csv", ";"), ("m.csv", "\t"), ("m.tsv", ","), ("m.tsv", ";")]
+)
+def test_columns_may_be_separated_as_spreadsheets_do_it(tmp_path: Path, name: str, separator: str) -> None:
+    path = tmp_path / name
+    lines = [["image", "label", "kind; and, so", ""], ["a.png", "x", "y", ""]]
+    cells = [[f'"{cell}"' if ";" in cell else cell for cell in line] for line in lines]
+    path.write_text("\n".join(separator.join(line) for line in cells))
+    (row,) = open_manifest(path).rows()
+    assert isinstance(row, SourceRow)
+    assert (row.path, row.label, row.attributes) == ("a.png", "x", {"kind; and, so": "y"})
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_header_that_is_not_utf_8_names_the_cure(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "m.csv"
+    path.write_bytes("image,Größe\na.png,x\n".encode(encoding))
+    with pytest.raises(UserError, match=r"m.csv \(ingest.path\) is not UTF-8 text: save it as UTF-8"):
+        open_manifest(path)
+
+
+def test_two_columns_of_one_name_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("image,kind,kind\na.png,x,y\n")
+    with pytest.raises(UserError, match="has several columns 'kind': rename them"):
+        open_manifest(path)
+
+
 def test_columns_that_number_the_rows_are_no_attributes(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text(",image,kind,Unnamed: 0\n0,a.png,x,5\n")
@@ -126,8 +154,10 @@ def test_conventional_columns_may_be_absent_and_named_ones_may_not(tmp_path: Pat
     path = tmp_path / "m.csv"
     path.write_text("image,kind\na.png,x\n")
     source = open_manifest(path)
-    assert [note.split(":")[0] for note in source.notes] == [
-        f"the manifest has no column '{name}'" for name in ("label", "split", "hashtags")
+    assert source.notes == [
+        "the manifest has no column 'label' (ingest.columns.label): the images have no label",
+        "the manifest has no column 'split' (ingest.columns.split): a split is made",
+        "the manifest has no column 'hashtags' (ingest.columns.hashtags): the images have no hashtags",
     ]
     assert open_manifest(path, label="kind").attribute_names == []
     with pytest.raises(UserError, match=r"no column 'klass' \(ingest.columns.label\).*image, kind"):

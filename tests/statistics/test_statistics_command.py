@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.statistics import describe_clustering
+from pipeline.statistics.presentation import print_statistics
 
 SHARED_DATA = Path(
     os.environ.get("CLINFONCE_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
@@ -97,7 +98,40 @@ def test_the_default_is_a_table_with_findings_as_sentences(table: Path) -> None:
     assert result.exit_code == 0
     assert "lonely anchors" in result.stdout
     assert "colour: One cluster holds 65 % of the images" in " ".join(result.stdout.split())
-    assert "colour: 10 of 40 rows have no label" in " ".join(result.stdout.split())
+    assert "colour: 10 rows have no label" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
+def test_no_figure_is_cut_in_a_narrow_terminal(
+    table: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    statistics = objects(table, "--label", "label")
+    drawn = io.StringIO()
+    drawn.isatty = lambda: True  # type: ignore[method-assign]
+    print_statistics(statistics, "label", drawn)
+    figures = drawn.getvalue().split("\n")
+    row = next(line for line in figures if "colour" in line and "│" not in line)
+    assert "…" not in row
+    assert f"{statistics[0]['mutual_information_bits']:.3f}" in row
+    left_out = " ".join(drawn.getvalue().split()).partition("Not in this width: ")[2]
+    assert ("AMI" in left_out) == (f"{statistics[0]['adjusted_mutual_information']:.3f}" not in row)
+
+
+def test_a_finding_of_several_columns_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"{'a' if i % 5 else 'b'},{'c' if i % 4 else 'd'},{i % 3}" for i in range(40)]
+    path.write_text("\n".join(["one,[bold]two,label", *rows]) + "\n")
+    told = run(path, "--label", "label").stdout
+    assert told.count("One cluster holds") == 1
+    assert "(Likewise: [bold]two.)" in told
+    assert told.count("[bold]two ") == 1, "in the table"
+
+
+def test_columns_separated_by_semicolons(table: Path, tmp_path: Path) -> None:
+    path = tmp_path / "semicolons.csv"
+    path.write_text(table.read_text().replace(",", ";"))
+    assert objects(path, "--label", "label") == objects(table, "--label", "label")
 
 
 def test_csv_has_a_line_for_each_column(table: Path) -> None:

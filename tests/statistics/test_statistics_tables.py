@@ -62,12 +62,13 @@ def test_parquet_columns_of_one_value_a_row(tmp_path: Path) -> None:
     [
         ("t.csv", b"", "is empty"),
         ("t.csv", b"a,b\n1,2\n3\n", "cannot be read as a .csv table"),
-        ("t.csv", b"a,b\n1,\xff\xfe\n", "cannot be read as a .csv table"),
-        ("t.csv", b"a,a\n1,2\n", "has two columns a: give them different names"),
+        ("t.csv", b"a,b\n1,\xff\xfe\n", "is not UTF-8 text: save it as UTF-8"),
+        ("t.csv", "a,ö\n1,2\n".encode("latin-1"), "is not UTF-8 text: save it as UTF-8"),
+        ("t.csv", b"a,a\n1,2\n", "has several columns 'a': rename them"),
         ("t.parquet", b"no parquet at all", "cannot be read as a .parquet table"),
         ("t.jsonl", b'{"a": 1}\n{"a"\n', "cannot be read as a .jsonl table"),
         ("t.jsonl", b"[1, 2]\n", "line 1 is not an object"),
-        ("t.jsonl", b'{"a": "\xff"}\n', "cannot be read as a .jsonl table"),
+        ("t.jsonl", b'{"a": "\xff"}\n', "is not UTF-8 text: save it as UTF-8"),
         ("t.xlsx", b"PK", "is not a table by its name: it must end in .csv"),
     ],
 )

@@ -261,7 +261,7 @@ def test_mistakes_are_told(
         ([folder, "-o", tmp_path / "v.csv", *from_encoder], "must end in .parquet"),
         ([folder, "-o", tmp_path, *from_encoder], "is a folder: name a file"),
         ([folder, *at, *from_encoder, "--arm", "label"], "give one of them"),
-        ([folder, *at, "--arm", "label"], "run `dvc repro`"),
+        ([folder, *at, "--arm", "label"], "run this in the project's folder, after `dvc repro`"),
         ([folder, *at, "--encoder", tmp_path], "holds no config.json"),
         ([folder, *at, "--encoder", tmp_path / "damaged"], "is damaged"),
         ([folder, *at, *from_encoder, "--id-column", "x"], "which have no columns"),

@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.escaping import for_markdown
 from pipeline.evaluation.features import features_of, load_encoder
 from pipeline.files import read_json, sha256_of_file, write_json
 from pipeline.schema import Layout
@@ -62,7 +63,10 @@ def test_a_finished_project(finished: Project, tmp_path: Path, monkeypatch: pyte
         metrics = read_json(layout.evaluation(arm) / "metrics.json")
         card = ModelCard.load(output / "README.md")
         assert f"| linear top-1 | {100 * metrics['top1']:.1f} % |" in card.text
-        assert f"Clusters by `{'attributes' if arm == 'chosen' else 'label'}`" in card.text
+        notes = [for_markdown(note) for note in read_json(layout.statistics(arm))["notes"]]
+        how = "`label`:" if arm == "label" else f"`attributes` ({'; '.join(notes)}):"
+        assert f"Clusters by {how}" in card.text
+        assert bool(notes) == (arm == "chosen")
         values = {one.metric_type: one.metric_value for one in card.data.eval_results}
         assert values["accuracy"] == metrics["top1"]
         assert values["knn_accuracy"] == metrics["knn_top1"]

@@ -84,7 +84,7 @@ def test_the_encoder_takes_three_lines(make_encoder: MakeEncoder) -> None:
 
 
 def test_the_hub_reads_its_metadata(make_encoder: MakeEncoder) -> None:
-    card = ModelCard.load(make_encoder() / "README.md")
+    card = ModelCard.load(make_encoder(images_with_hashtags=7) / "README.md")
     assert card.data.pipeline_tag == "image-feature-extraction"
     assert card.data.library_name == "torchvision"
     assert card.data.license is None
@@ -100,6 +100,7 @@ def test_the_hub_reads_its_metadata(make_encoder: MakeEncoder) -> None:
     ]
     assert "18 of 18 train images; 6 more" in card.text
     assert "2 classes: cat, dog." in card.text
+    assert "7 images have hashtags." in card.text
 
 
 def test_strangers_strings_stay_text(make_encoder: MakeEncoder) -> None:

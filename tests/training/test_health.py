@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.training.health import alignment, collapse, rankme, signs_of_life, uniformity
+from pipeline.training.collapse import collapse
+from pipeline.training.health import alignment, rankme, signs_of_life, uniformity
 
 
 def drawn(count: int, dim: int, seed: int = 0) -> torch.Tensor:
@@ -47,10 +48,10 @@ def test_a_collapse_is_told_and_a_spread_is_not() -> None:
     spread = drawn(200, 16), drawn(200, 16, seed=1)
     assert collapse(signs_of_life(spread, spread)) is None
     point = torch.ones(200, 16) + 1e-3 * spread[0], torch.ones(200, 16) + 1e-3 * spread[1]
-    sentence = collapse(signs_of_life(spread, point))
-    assert sentence is not None
-    assert "nearly the same embedding" in sentence
+    found = collapse(signs_of_life(spread, point))
+    assert found is not None
+    assert "nearly the same embedding" in found.what
     line = spread[0][:, :1] * torch.ones(1, 16), spread[1][:, :1] * torch.ones(1, 16)
-    sentence = collapse(signs_of_life(line, spread))
-    assert sentence is not None
-    assert "on a line" in sentence
+    found = collapse(signs_of_life(line, spread))
+    assert found is not None
+    assert "on a line" in found.what

@@ -1,0 +1,32 @@
+"""When a representation counts as collapsed, by its signs of life. Without torch, for the report asks too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SIGNS = ("uniformity", "rankme")
+COLLAPSED_RANKME = 2.0
+COLLAPSED_UNIFORMITY = -0.05
+
+
+@dataclass(frozen=True)
+class Collapse:
+    what: str
+    """The beginning of a sentence in small letters, with the figure."""
+    cure: str
+    """Its end."""
+
+
+def collapse(signs: Mapping[str, float]) -> Collapse | None:
+    """Of `SIGNS`, as `history.csv` holds them; None where all is well."""
+    uniformity, rankme = (signs[name] for name in SIGNS)
+    if uniformity > COLLAPSED_UNIFORMITY:
+        return Collapse(
+            f"all images have nearly the same embedding (uniformity {uniformity:.3f}; 0 is collapse)",
+            "train longer, lower pretrain.learning_rate, or choose clusters of which none holds most images",
+        )
+    if rankme < COLLAPSED_RANKME:
+        return Collapse(
+            f"the features lie on a line (RankMe {rankme:.2f})",
+            "lower pretrain.learning_rate or pretrain.temperature",
+        )
+    return None
