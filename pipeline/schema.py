@@ -6,12 +6,12 @@ Fractions are 0-1, information is in bits, times in seconds, sizes in bytes.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import pyarrow as pa
 
 # pydantic checks those of `typing` from Python 3.12 on.
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 CHOSEN = "chosen"
 """The arm that `cluster.method` decides; the others are the references, named by their method."""
