@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.clustering.params import ClusterParams
 from pipeline.errors import UserError, listed
@@ -42,12 +44,12 @@ class TrainImages:
 
     @cached_property
     def hashtags(self) -> list[list[str]]:
-        return [tags or [] for tags in self._column("hashtags").to_pylist()]
+        return lists_of(self._column("hashtags"))
 
     @cached_property
     def hierarchy(self) -> list[list[str]]:
         """Root to leaf, a list an image."""
-        return [levels or [] for levels in self._column("hierarchy").to_pylist()]
+        return lists_of(self._column("hierarchy"))
 
     @cached_property
     def attribute_names(self) -> list[str]:
@@ -66,6 +68,20 @@ class TrainImages:
     @cached_property
     def _attributes(self) -> pa.StructArray:
         return self._column("attributes").combine_chunks()
+
+
+def lists_of(column: pa.ChunkedArray) -> list[list[str]]:
+    """A column of lists of strings; null is an empty list. Each distinct string is one object, however often
+    it occurs: a million images share a few thousand hashtags."""
+    found: list[list[str]] = []
+    same: dict[str, str] = {}
+    for chunk in column.chunks:
+        coded = pc.list_flatten(chunk).dictionary_encode()
+        names = [same.setdefault(name, name) for name in coded.dictionary.to_pylist()]
+        strings = iter([names[code] for code in coded.indices.to_numpy(zero_copy_only=False)])
+        lengths = pc.fill_null(pc.list_value_length(chunk), 0).to_pylist()
+        found += [list(islice(strings, length)) for length in lengths]
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -39,9 +40,10 @@ def hashtag_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choic
 
 def counted_hashtags(train: TrainImages, params: HashtagsParams) -> list[list[str]]:
     """Each image's normalised tags that pass the stop list and the document frequencies."""
-    tags = [normalized_hashtags(of_image) for of_image in train.hashtags]
+    normalized = {tag: normalized_hashtag(tag) for tag in set(chain.from_iterable(train.hashtags))}
+    tags = [_each_once(normalized[tag] for tag in of_image) for of_image in train.hashtags]
     images_with = Counter(tag for of_image in tags for tag in of_image)
-    stopped = set(normalized_hashtags(params.stop))
+    stopped = {normalized_hashtag(tag) for tag in params.stop}
     counted = {
         tag
         for tag, images in images_with.items()
@@ -50,10 +52,14 @@ def counted_hashtags(train: TrainImages, params: HashtagsParams) -> list[list[st
     return [[tag for tag in of_image if tag in counted] for of_image in tags]
 
 
-def normalized_hashtags(tags: list[str]) -> list[str]:
-    """Tags as people mean them: Unicode NFKC, case folded, without `#`, each once, in their order."""
-    folded = (unicodedata.normalize("NFKC", tag).casefold().strip().lstrip("#").strip() for tag in tags)
-    return list(dict.fromkeys(tag for tag in folded if tag))
+def normalized_hashtag(tag: str) -> str:
+    """The tag as people mean it: Unicode NFKC, case folded, without `#`; empty where nothing is left."""
+    return unicodedata.normalize("NFKC", tag).casefold().strip().lstrip("#").strip()
+
+
+def _each_once(tags: Iterable[str]) -> list[str]:
+    """Those that are not empty, in their order."""
+    return list(dict.fromkeys(tag for tag in tags if tag))
 
 
 def _joint(tags: list[list[str]], params: HashtagsParams, _seed: int) -> Clusters:

@@ -43,4 +43,7 @@ def present_of(values: Sequence[Collection[str]], names: Sequence[str]) -> list[
     `names`, is known to lack them.
     """
     wanted = frozenset(names)
-    return [wanted.intersection(of_image) if of_image else None for of_image in values]
+    # Equal sets are one object: there are far fewer of them than images.
+    same: dict[frozenset[str], frozenset[str]] = {}
+    found = (wanted.intersection(of_image) if of_image else None for of_image in values)
+    return [its if its is None else same.setdefault(its, its) for its in found]

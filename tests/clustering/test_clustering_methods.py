@@ -5,13 +5,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.clustering.attributes import attribute_vectors
-from pipeline.clustering.base import UNKNOWN, Clusters, TrainImages, clusters_of_sets
-from pipeline.clustering.hashtags import normalized_hashtags
+from pipeline.clustering.base import UNKNOWN, Clusters, TrainImages, clusters_of_sets, lists_of
+from pipeline.clustering.hashtags import normalized_hashtag
 from pipeline.clustering.joint import binary_entropy_bits, informative, present_of, ranked_by_entropy
 from pipeline.clustering.registry import METHODS
 from pipeline.errors import UserError
@@ -20,6 +21,7 @@ from pipeline.schema import Layout
 from support import params_with
 
 Fit = Callable[..., Clusters]
+TAGS = pa.list_(pa.string())
 
 
 @pytest.fixture
@@ -165,12 +167,16 @@ def test_hashtags_are_joined_after_normalisation(fit: Fit) -> None:
 
 def test_normalised_hashtags() -> None:
     # full-width letters, case, repeated marks and emoji
-    assert normalized_hashtags(["#\uff33\uff35\uff2e", "Sun", "##Straße", "☀️", "#", " ", "海"]) == [
-        "sun",
-        "strasse",
-        "☀️",
-        "海",
-    ]
+    written = ["#\uff33\uff35\uff2e", "Sun", "##Straße", "☀️", "#", " ", "海"]
+    assert [normalized_hashtag(tag) for tag in written] == ["sun", "sun", "strasse", "☀️", "", "", "海"]
+
+
+def test_each_distinct_hashtag_is_held_once() -> None:
+    rows = [["sea", "sun"], None, [], ["sun"], ["#Sun", "sea", "sea"]]
+    column = pa.chunked_array([pa.array(rows[:3], TAGS), pa.array([], TAGS), pa.array(rows, TAGS)[3:]])
+    lists = lists_of(column)
+    assert lists == [row or [] for row in rows]
+    assert len({id(tag) for tags in lists for tag in tags}) == 3
 
 
 def test_hashtags_that_do_not_count(fit: Fit) -> None:
