@@ -84,7 +84,7 @@ def mend(
 def compare(
     experiments: Annotated[
         list[str] | None,
-        typer.Argument(help="experiments, branches or commits; without them what `dvc exp show` shows"),
+        typer.Argument(help="experiments, branches or commits; without them all from the current commit"),
     ] = None,
     html: Annotated[Path, typer.Option(help="the page to write")] = Path("compare.html"),
     markdown: Annotated[Path, typer.Option(help="the text to write")] = Path("compare.md"),
@@ -93,9 +93,9 @@ def compare(
         bool, typer.Option("--with-experiments", help="and all that were made from the named branches")
     ] = False,
 ) -> None:
-    """Sets successful experiments in one table: what differs, I(Z;T), H(Z|T), accuracy, best per budget.
+    """Sets experiments side by side: what differs, accuracy, I(Z;T), H(Z|T), the best of each budget.
 
-    Nothing is run; the figures are those that DVC keeps.
+    Nothing is run; the figures are those that DVC keeps. A budget is epochs times train images.
     """
     from pipeline.compare.build import compare_experiments
 

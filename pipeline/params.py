@@ -69,6 +69,8 @@ def _sentence(error: ErrorDetails) -> str:
             return str(context["error"]) if isinstance(given, dict) else f"{key} {context['error']}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             return f"{key}={given} is out of range: the {error['msg'][0].lower()}{error['msg'][1:]}"
+        case "list_type":
+            return f"{key}={given!r} is no list: write it as {key}=[{given}]"
         case _:
             return f"{key}={given!r} has the wrong type: the {error['msg'][0].lower()}{error['msg'][1:]}"
 

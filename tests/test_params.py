@@ -50,6 +50,10 @@ def test_the_schema_is_frozen() -> None:
         ({"pretrain": {"learning_rate": True}}, "pretrain.learning_rate=True has the wrong type"),
         ({"pretrain": {"temperature": "0.1"}}, "pretrain.temperature='0.1' has the wrong type"),
         ({"pretrain": None}, "pretrain=None has the wrong type"),
+        (
+            {"cluster": {"attributes": {"columns": "sex"}}},
+            "cluster.attributes.columns='sex' is no list: write it as cluster.attributes.columns=[sex]",
+        ),
         ({"zzz": 1}, "there is no parameter zzz: here are seed, ingest"),
         ({"evaluate": {"label_fractions": [0.1, 1.0]}}, "evaluate.label_fractions=1.0 is out of range"),
         ({"evaluate": {"label_fractions": [0.1, 0.1]}}, "evaluate.label_fractions names 0.1 twice"),

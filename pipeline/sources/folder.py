@@ -36,7 +36,10 @@ class FolderSource:
         words = [name for name in folders_in(folder) if name in WORDS]
         # A class could be called train: then its folder holds images and no folders.
         if not any(WORDS[word] == "train" and folders_in(folder / word) for word in words):
-            return cls(Root(folder, params), {}, ["the folders name no split: one is made"])
+            notes = ["the folders name no split: one is made"]
+            if not folders_in(folder):
+                notes.append("there is no folder of a class: the images have no label")
+            return cls(Root(folder, params), {}, notes)
         splits, notes = splits_of(words)
         beside = sorted(path.name for path in folder.iterdir() if path.name not in splits)
         if beside:

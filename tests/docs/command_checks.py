@@ -37,6 +37,7 @@ NOT_OURS = {
     "git add": "git's own",
     "git checkout": "git's own",
     "git commit": "git's own",
+    "git init": "git's own",
     "pip install uv": "the one thing that is not installed by uv",
     "tensorboard --logdir": "an extra's own command, which is not looked into",
 }

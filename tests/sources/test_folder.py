@@ -59,6 +59,12 @@ def test_images_without_a_class_have_no_label(tmp_path: Path) -> None:
     assert (made.row("new.jpg")["label"], made.row("k.jpg")["label"]) == (None, "cat")
 
 
+def test_a_folder_of_images_alone_says_that_it_tells_no_label(tmp_path: Path) -> None:
+    made = journey(tmp_path, "folder", classes(tmp_path / "pets", "") / "cat")
+    assert made.summary["notes"][1] == "there is no folder of a class: the images have no label"
+    assert made.summary["labels"] == []
+
+
 def test_hostile_entries(tmp_path: Path) -> None:
     folder = classes(tmp_path / "pets", "train/", "test/")
     write(tmp_path / "private", {"p.jpg": jpeg(60)})
