@@ -1,5 +1,7 @@
 """A reader sees the old file or the new one, and errors leave nothing behind."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,13 @@ def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
 def test_csv_leaves_unknown_cells_empty(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["x", "y"], [{"x": 1, "y": None}, {"y": "a,b"}])
     assert (tmp_path / "a.csv").read_text() == 'x,y\n1,\n,"a,b"\n'
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    dead, living = (tmp_path / f".a.json.{process}.tmp" for process in (ended.pid, os.getppid()))
+    for path in (dead, living):
+        path.write_text("half")
+    write_json(tmp_path / "a.json", 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", living.name}

@@ -93,3 +93,11 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(
         for path in places_of(small_disk, stage):
             shutil.rmtree(path)
             path.mkdir()
+
+
+def test_a_read_only_disk_is_told(workshop: Workshop, small_disk: Path) -> None:
+    move_onto(small_disk, workshop, "cluster")
+    resize(small_disk, f"{SIZE},ro")
+    assert workshop.run("cluster") == 2, workshop.said
+    assert "(Read-only file system): make that disk writable" in workshop.said
+    assert "Traceback" not in workshop.said
