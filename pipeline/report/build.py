@@ -9,7 +9,7 @@ from pipeline.report.contents import gather
 from pipeline.report.markdown import report_markdown
 from pipeline.report.page import render
 from pipeline.report.terminal import print_table
-from pipeline.report.verdict import standings
+from pipeline.report.verdict import gap_closed
 from pipeline.schema import Layout
 
 POINTS_COLUMNS = [
@@ -46,7 +46,8 @@ def build_report(params: Params, layout: Layout = Layout()) -> None:  # noqa: B0
 
 
 def metrics(arms: list[Arm]) -> dict[str, object]:
-    """`report/metrics.json`: the figures of each arm, and the share of the gap closed, where there is one."""
-    closed = standings(arms).closed
+    """`report/metrics.json`: the figures of each arm, and the share of the gap closed."""
+    top1 = {arm.name: arm.top1 for arm in arms}
+    closed = gap_closed(top1["chosen"], top1.get("instance"), top1.get("label"))
     figures = {arm.name: arm.figures() | arm.more_figures() for arm in arms}
-    return figures | {"gap_closed": closed.estimate if closed else None}
+    return figures | {"gap_closed": closed}

@@ -47,6 +47,16 @@ def standings(arms: list[Arm]) -> Standings:
     )
 
 
+def gap_closed(top1: float | None, instance_top1: float | None, label_top1: float | None) -> float | None:
+    """(chosen - instance) / (label - instance) in top-1; None where it is not defined.
+
+    `metrics.json` keeps it as it is, for programs; what people read says how sure it is.
+    """
+    if top1 is None or instance_top1 is None or label_top1 is None or label_top1 <= instance_top1:
+        return None
+    return (top1 - instance_top1) / (label_top1 - instance_top1)
+
+
 def verdict(found: Standings, subject: str) -> str:
     """One sentence about `subject`, the chosen clusters in the plural."""
     if found.top1 is None:

@@ -194,11 +194,13 @@ def test_a_missing_reference_leaves_the_gap_open(fake_data, tmp_path):
     assert metrics["gap_closed"] is None
 
 
-def test_a_gap_that_may_be_none_is_not_divided_by(fake_data, tmp_path):
-    """The verdict says that the references lie too close; a number beside it would say otherwise."""
+def test_a_gap_that_may_be_none_is_divided_by_for_programs_alone(fake_data, tmp_path):
+    """The verdict says that the references lie too close; a share beside it would say otherwise."""
     layout = built(fake_data(top1={"chosen": 0.60, "instance": 0.70, "label": 0.705}), tmp_path)
-    assert json.loads((layout.report / "metrics.json").read_text())["gap_closed"] is None
+    metrics = json.loads((layout.report / "metrics.json").read_text())
+    assert metrics["gap_closed"] == pytest.approx(-0.1 / 0.005)
     assert "too close together" in page_of(layout)
+    assert "% of the gap" not in page_of(layout)
 
 
 def test_one_arm_has_no_picture_of_accuracy_against_information(fake_data, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.clustering.params import AttributesParams, ClusterParams, ColumnParams
 from pipeline.report.arms import read_arms
-from pipeline.report.verdict import LUCK, Standings, standings, verdict
+from pipeline.report.verdict import LUCK, Standings, gap_closed, standings, verdict
 from pipeline.report.wording import clusters_phrase
 
 
@@ -119,6 +119,23 @@ def test_the_only_reference_is_the_clustering_itself(fake_data, tmp_path):
         tmp_path,
     )
     assert "the only reference is that same clustering" in text
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (top1(0.75, 0.70, 0.80), 0.5),
+        (top1(0.65, 0.70, 0.80), -0.5),
+        (top1(0.75, 0.80, 0.80), None),
+        (top1(0.75, 0.80, 0.70), None),
+        ({"chosen": None, "instance": None, "label": None}, None),
+        ({"chosen": 0.7, "instance": None, "label": 0.8}, None),
+        ({"chosen": 0.7, "instance": 0.6, "label": None}, None),
+    ],
+)
+def test_gap_closed(found, expected):
+    result = gap_closed(found["chosen"], found["instance"], found["label"])
+    assert result == (None if expected is None else pytest.approx(expected))
 
 
 @pytest.mark.parametrize(
