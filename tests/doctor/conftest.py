@@ -1,6 +1,7 @@
 """A small project as a person has it after some stages."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def folder(tmp_path: Path, manifest: Callable[..., Path], monkeypatch: pytest.Mo
     """A project with params.yaml for a manifest of 24 images; nothing has run."""
     folder = tmp_path / "project"
     (folder / ".dvc").mkdir(parents=True)
+    subprocess.run(["git", "init", "-q", folder], check=True)
     monkeypatch.chdir(folder)
     write_params(folder, tiny(manifest()))
     return folder
