@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.errors import UserError, fault_of_the_machine
+from pipeline.errors import UserError, fault_of_the_machine, first_line
 from pipeline.sealed import is_unbroken
 
 Record = TypeVar("Record")
@@ -45,11 +45,7 @@ def reading(path: Path) -> Iterator[None]:
         # pyarrow tells of damage as OSError, too.
         if fault_of_the_machine(error):
             raise
-        raise damaged(path, _first_line(error)) from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].strip().rstrip(".:") or type(error).__name__
+        raise damaged(path, first_line(error)) from None
 
 
 # --- Parquet ------------------------------------------------------------------------------------------------

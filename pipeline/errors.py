@@ -59,7 +59,7 @@ def fault_of_the_machine(error: BaseException) -> str | None:
     every other error."""
     for cause in _causes(error):
         if _is_memory(cause):
-            return f"the memory is not enough ({_first_line(cause)}): {_CURES[errno.ENOMEM]}, {_AGAIN}"
+            return f"the memory is not enough ({first_line(cause)}): {_CURES[errno.ENOMEM]}, {_AGAIN}"
         number = _number_of(cause)
         if number in _CURES:
             named = getattr(cause, "filename", None)
@@ -90,5 +90,6 @@ def _number_of(error: BaseException) -> int | None:
     return int(found[1]) if found else None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What it says, without the paragraphs that libraries add; its name where it says nothing."""
     return str(error).partition("\n")[0].strip().rstrip(".:") or type(error).__name__

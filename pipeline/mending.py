@@ -47,13 +47,14 @@ def mend(path: Path, console: Console) -> None:
         raise UserError(f"{path} is no output of a stage: name a file or folder below data/")
     damaged = [file for file in found if not (file.in_place and file.in_cache)]
     for file in damaged or found:
-        again = "brings it back from DVC's cache" if damaged and file.in_cache else "makes it again"
-        if not (damaged and file.in_cache) and file.cached is not None:
+        # Where all is as DVC recorded it, none of it can be trusted.
+        kept = bool(damaged) and file.in_cache
+        if file.cached is not None and not kept:
             file.cached.unlink(missing_ok=True)
-        if not (damaged and file.in_place):
-            file.path.unlink(missing_ok=True)
-            told = f"removed {_short(file.path)}: `dvc repro` {again}"
-            console.print(told, markup=False, highlight=False, soft_wrap=True)
+        file.path.unlink(missing_ok=True)
+        again = "brings it back from DVC's cache" if kept else "makes it again"
+        told = f"removed {_short(file.path)}: `dvc repro` {again}"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def _files(output: Any, wanted: Path) -> Iterator[Recorded]:

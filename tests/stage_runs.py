@@ -1,6 +1,7 @@
 """The five stages in processes that can be killed, on a project so small that each takes a second or two."""
 
 import importlib
+import json
 import multiprocessing
 import os
 import random
@@ -60,9 +61,13 @@ class Workshop:
         values = yaml.load(REPOSITORY / "params.yaml")
         merge(values, SMALL)
         yaml.dump(values, root / "params.yaml")
-        workshop = cls(root)
+        workshop, seconds = cls(root), {}
+        workshop.start("ingest").join()  # the first process starts the server
         for stage in STAGES:
+            began = time.monotonic()
             assert workshop.run(stage) == 0, workshop.said
+            seconds[stage] = time.monotonic() - began
+        (root / "seconds.json").write_text(json.dumps(seconds))
         return workshop
 
     def copy(self, root: Path) -> "Workshop":
@@ -120,9 +125,8 @@ class Workshop:
         return process.exitcode == -signal.SIGKILL
 
     def seconds_of(self, stage: str) -> float:
-        began = time.monotonic()
-        assert self.run(stage) == 0, self.said
-        return time.monotonic() - began
+        """How long it took when it was not disturbed."""
+        return float(json.loads((self.root / "seconds.json").read_text())[stage])
 
 
 def _run(root: Path, stage: str) -> None:

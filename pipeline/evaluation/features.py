@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline.augment import Normalizer, central_views
 from pipeline.borders import damaged, missing
 from pipeline.encoders import Encoder, build_encoder
-from pipeline.errors import UserError, fault_of_the_machine
+from pipeline.errors import UserError, fault_of_the_machine, first_line
 from pipeline.files import read_json, sha256_of_file, users_path
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.store import PixelStore
@@ -90,7 +90,7 @@ def _reading(name: str) -> Iterator[None]:
     except (*DAMAGE, EncoderUnreadable) as error:
         if fault_of_the_machine(error):
             raise
-        raise EncoderUnreadable(f"{name}: {str(error).partition(chr(10))[0].rstrip(':')}") from None
+        raise EncoderUnreadable(f"{name}: {first_line(error)}") from None
 
 
 @torch.inference_mode()

@@ -1,5 +1,8 @@
 """A small project in which every stage has run."""
 
+import fcntl
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,9 +10,18 @@ import pytest
 from stage_runs import Workshop
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop.made(tmp_path_factory.mktemp("undisturbed") / "workshop")
+    """Made by the first worker that asks; the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "workshop/seconds.json").exists():
+            shutil.rmtree(folder / "workshop", ignore_errors=True)
+            Workshop.made(folder / "workshop")
+    return Workshop(folder / "workshop")
 
 
 @pytest.fixture

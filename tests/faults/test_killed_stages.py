@@ -20,7 +20,6 @@ def test_a_killed_stage_ends_with_the_same_bytes(
     expected = undisturbed.outputs(stage)
     assert expected
     seconds = workshop.seconds_of(stage)
-    assert workshop.outputs(stage) == expected, "a stage that is run again gives the same bytes"
     lot = random.Random(f"killed {stage}")  # noqa: S311 - not for secrets
     for _ in range(strength()):
         workshop.take_away(stage)
