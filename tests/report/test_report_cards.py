@@ -10,7 +10,7 @@ from PIL import Image
 from pipeline.report import cards
 from pipeline.report.album import Album
 from pipeline.report.cards import CARDS, EXAMPLES, Card, last_clusters
-from pipeline.schema import Layout
+from pipeline.schema import ASSIGNMENTS_SCHEMA, Layout
 from pipeline.sealed import write_sealed
 
 
@@ -67,9 +67,10 @@ def test_what_one_image_alone_has_marks_no_cluster(fake_data, tmp_path):
         row | {"attributes": {"colour": f"number {n}", "season": "fall"}}
         for n, row in enumerate(table.to_pylist())
     ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    write_sealed(pa.Table.from_pylist(rows, schema=table.schema), path)
     ids = pq.read_table(layout.assignments("chosen"))["id"].to_pylist()
-    pq.write_table(pa.table({"id": ids, "cluster": [0, 0, 1, 1, 2, 2, 2, 2]}), layout.assignments("chosen"))
+    assignments = pa.table([ids, [0, 0, 1, 1, 2, 2, 2, 2]], schema=ASSIGNMENTS_SCHEMA)
+    write_sealed(assignments, layout.assignments("chosen"))
     marks = {card.cluster: [trait.text for trait in card.traits] for card in cluster_cards(layout, "chosen")}
     assert marks[0] == marks[1] == ["season=fall"]
 
