@@ -17,7 +17,7 @@ from pipeline.training.memory import kept_memory
 
 def fewest_faults(megabytes):
     counts = []
-    for _ in range(6):
+    for _ in range(30):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         torch.ones(megabytes * 2**20, dtype=torch.uint8)
         counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
@@ -28,7 +28,7 @@ with kept_memory():
 # Larger than the hole that the first one left.
 print(fewest_faults(160))
 """
-"""Page faults of making and freeing a tensor; the fewest, since luck decides where it lies."""
+"""Page faults of making and freeing a tensor: the fewest, since the heap needs some rounds to find its place."""
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc")

@@ -1,0 +1,36 @@
+"""Features that an engine makes in parts are those of the whole split."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from drawn_encoders import write_drawn_encoder
+from pipeline.engines.choice import EngineName
+from pipeline.evaluation import spread
+from pipeline.evaluation.features import features_of, load_encoder
+from pipeline.ingest.run import ingest
+from pipeline.schema import Layout
+from pipeline.store import load_pixels
+from support import params_with
+
+CPU = torch.device("cpu")
+
+
+def test_parts_are_put_together_in_order(
+    manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLINFONCE_WORKERS", "1")
+    monkeypatch.setenv("CLINFONCE_DEVICE", "cpu")
+    monkeypatch.setattr(spread, "IMAGES_A_JOB", 5)
+    layout = Layout(tmp_path)
+    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, layout)
+    folder = write_drawn_encoder(Layout(tmp_path / "other"))
+    found = spread.features_by_engine(folder, layout.images, ["train", "test"], EngineName.LOCAL)
+    trained = load_encoder(folder, CPU)
+    for split, features_ND in zip(("train", "test"), found, strict=True):
+        expected_ND = features_of(trained, load_pixels(layout.images, split), CPU)
+        assert features_ND.shape == expected_ND.shape
+        np.testing.assert_allclose(features_ND.numpy(), expected_ND.numpy(), rtol=1e-5, atol=1e-5)
