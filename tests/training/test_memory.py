@@ -28,7 +28,7 @@ with kept_memory():
 # Larger than the hole that the first one left.
 print(fewest_faults(160))
 """
-"""Page faults of making and freeing a tensor: the fewest, since the heap needs some rounds to find its place."""
+"""Page faults of making and freeing a tensor: the fewest, since the heap takes some rounds to settle."""
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc")
