@@ -54,6 +54,7 @@ def measure(
         _resizing(outcome, files[: images // 4], size, rounds)
         for wanted, way in ((source_size, "files that are kept"), (size, "files that are resized")):
             _two_workers(outcome, files, folder, wanted, way, rounds)
+        _one_for_all(outcome, files, folder, size)
         _reading_back(outcome, folder, rounds)
     _searching(outcome, hashes)
     outcome.tell(as_json)
@@ -152,6 +153,29 @@ def _two_workers(
         seconds, two, len(files) * times
     )
     outcome.goals.append(Goal(f"two workers, {way}", times_as_fast(seconds, two, one), 1.8))
+
+
+def _one_for_all(outcome: Outcome, files: Sequence[Path], folder: Path, size: int) -> None:
+    """Processor time of what one process does for all workers: the whole stage, less preparing the images."""
+    times = max(1, 10_000 // len(files))
+    run = _run(_manifest(files, folder, times), folder, size)
+    os.environ[WORKERS_VARIABLE] = "1"
+    started = time.process_time()
+    run()
+    whole = time.process_time() - started
+    del os.environ[WORKERS_VARIABLE]
+    started = time.process_time()
+    for file in files:
+        prepare_image(file, size, look=True)
+    prepared = (time.process_time() - started) * times
+    images = len(files) * times
+    outcome.tables[f"{images:,} files that are resized, rows/s of processor time"] = [
+        {
+            "whole stage": images / whole,
+            "preparing": images / prepared,
+            "the rest": images / (whole - prepared),
+        }
+    ]
 
 
 def _reading_back(outcome: Outcome, folder: Path, rounds: int) -> None:

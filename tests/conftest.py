@@ -1,7 +1,6 @@
 """What several tests share: small real data sets, made anew in temporary folders."""
 
 import csv
-import fcntl
 import os
 import shutil
 from collections.abc import Callable
@@ -17,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["CLINFONCE_SAVING_SHARE"] = "1e9"
 
 from project import Project, make_finished
-from support import REPOSITORY, png
+from support import REPOSITORY, made_once, png
 
 
 @pytest.fixture(scope="session")
@@ -62,16 +61,13 @@ def manifest(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Made by the first worker that asks; the others wait. Read it, or copy it with `project`."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "output.txt").exists():
-            shutil.rmtree(folder / "project", ignore_errors=True)
-            make_finished(folder / "project")
-    return Project(folder / "project")
+    """Read it, or copy it with `project`."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        make_finished(folder / "project")
+
+    return Project(made_once(tmp_path_factory, "finished", "output.txt", make) / "project")
 
 
 @pytest.fixture

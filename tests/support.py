@@ -1,11 +1,16 @@
 """Helpers that several tests import."""
 
+import fcntl
 import io
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from pipeline.files import write_json
@@ -69,3 +74,19 @@ def write_summary(images: Path, train: int = 0, test: int = 0, **changes: Any) -
     summary |= changes  # type: ignore[typeddict-item]
     write_json(images / INGEST_SUMMARY, summary)
     return summary
+
+
+def made_once(
+    temporary: pytest.TempPathFactory, name: str, done: str, make: Callable[[Path], object]
+) -> Path:
+    """A folder that `make` fills, ending with the file `done`: by the first worker that asks; others wait."""
+    base = temporary.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    made = folder / "made"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (made / done).exists():
+            shutil.rmtree(made, ignore_errors=True)
+            make(made)
+    return made
