@@ -6,6 +6,8 @@ uv run --group bench python -m benchmarks.ingest
 import csv
 import io
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +18,11 @@ import numpy as np
 import torch
 import typer
 from PIL import Image
+from ruamel.yaml import YAML
 
 from benchmarks.contenders import encoded_images
 from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
-from pipeline.engines.choice import WORKERS_VARIABLE
+from pipeline.engines.workers import WORKERS_VARIABLE
 from pipeline.files import STATE_VARIABLE
 from pipeline.ingest.duplicates import find_duplicates
 from pipeline.ingest.images import prepare_image
@@ -29,7 +32,8 @@ from pipeline.ingest.run import ingest
 from pipeline.schema import Layout
 from pipeline.training.feeds.streamed import StreamedFeed
 
-OURS, PILLOW = "clinfonce, to sharded Parquet", "Pillow: open, resize, save, one after the other"
+REPOSITORY = Path(__file__).parents[1]
+TWO, ONE = "the stage with two workers", "the stage with one worker"
 KEPT, LOOKED_AT, AGAIN = "kept", "kept, with near duplicates", "Pillow: open, save as JPEG 95"
 RESIZED, BY_PILLOW = "clinfonce, one image after the other", "Pillow: open, resize, save"
 READ_PX = 32
@@ -37,23 +41,28 @@ READ_PX = 32
 
 def measure(
     images: int = 2000,
+    resized_rows: int = 50_000,
+    kept_rows: int = 100_000,
     source_size: int = 256,
     size: int = 64,
     rounds: int = 3,
+    stage_rounds: int = 2,
     hashes: int = 1_000_000,
     as_json: JsonFlag = False,
 ) -> None:
-    """JPEG files of `source_size` pixels to `size` pixels; ours also hashes, checks, splits and sums up."""
+    """JPEG files of `source_size` pixels to `size` pixels; the stage also hashes, checks, splits and sums up.
+
+    The stage takes each file several times, so that starting its processes does not decide.
+    """
     outcome = Outcome("ingest")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ[STATE_VARIABLE] = str(folder / "state")
         files = _write_source(folder, images, source_size)
-        _whole_stage(outcome, files, folder, size, rounds)
         _passing(outcome, files[: images // 4], source_size, rounds)
         _resizing(outcome, files[: images // 4], size, rounds)
-        for wanted, way in ((source_size, "files that are kept"), (size, "files that are resized")):
-            _two_workers(outcome, files, folder, wanted, way, rounds)
+        for wanted, rows in ((source_size, kept_rows), (size, resized_rows)):
+            _two_workers(outcome, files, folder, wanted, rows, stage_rounds)
         _one_for_all(outcome, files, folder, size)
         _reading_back(outcome, folder, rounds)
     _searching(outcome, hashes)
@@ -77,11 +86,16 @@ def _manifest(files: Sequence[Path], folder: Path, times: int = 1) -> Path:
     return folder / "manifest.csv"
 
 
-def _run(manifest: Path, folder: Path, size: int, *, near: bool = True) -> Callable[[], object]:
-    params = IngestParams.model_validate(
-        {"source": "manifest", "path": str(manifest), "image_size": size, "near_duplicates": near}
-    )
-    return lambda: ingest(params, 0, Layout(folder / "data"))
+def _stage(manifest: Path, project: Path, size: int, workers: int) -> Callable[[], object]:
+    """As DVC runs it, in a process of its own: its workers import what it imports, and not torch."""
+    yaml = YAML()
+    params = yaml.load(REPOSITORY / "params.yaml")
+    params["ingest"] |= {"source": "manifest", "path": str(manifest), "image_size": size}
+    project.mkdir(exist_ok=True)
+    yaml.dump(params, project / "params.yaml")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), WORKERS_VARIABLE: str(workers)}
+    command = [sys.executable, "-m", "stages.ingest"]
+    return lambda: subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
 
 
 def _with_pillow(files: Sequence[Path], size: int) -> Callable[[], None]:
@@ -91,14 +105,6 @@ def _with_pillow(files: Sequence[Path], size: int) -> Callable[[], None]:
                 image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC).save(io.BytesIO(), "PNG")
 
     return run
-
-
-def _whole_stage(outcome: Outcome, files: Sequence[Path], folder: Path, size: int, rounds: int) -> None:
-    runs = {OURS: _run(_manifest(files, folder), folder, size), PILLOW: _with_pillow(files, size)}
-    seconds = in_turns(runs, rounds)
-    outcome.tables[f"{len(files):,} JPEG files to {size} px, the whole stage"] = _rates(
-        seconds, OURS, len(files)
-    )
 
 
 def _passing(outcome: Outcome, files: Sequence[Path], size: int, rounds: int) -> None:
@@ -133,35 +139,28 @@ def _resizing(outcome: Outcome, files: Sequence[Path], size: int, rounds: int) -
 
 
 def _two_workers(
-    outcome: Outcome, files: Sequence[Path], folder: Path, size: int, way: str, rounds: int
+    outcome: Outcome, files: Sequence[Path], folder: Path, size: int, rows: int, rounds: int
 ) -> None:
-    """The whole stage, with enough rows that starting the processes does not decide."""
-    times = max(1, 20_000 // len(files))
-    run = _run(_manifest(files, folder, times), folder, size)
-
-    def with_workers(count: int) -> Callable[[], object]:
-        def started() -> None:
-            os.environ[WORKERS_VARIABLE] = str(count)
-            run()
-            del os.environ[WORKERS_VARIABLE]
-
-        return started
-
-    one, two = "one worker", "two workers"
-    seconds = in_turns({two: with_workers(2), one: with_workers(1)}, rounds)
-    outcome.tables[f"{len(files) * times:,} {way}, the whole stage"] = _rates(
-        seconds, two, len(files) * times
-    )
-    outcome.goals.append(Goal(f"two workers, {way}", times_as_fast(seconds, two, one), 1.8))
+    times = rows // len(files)
+    manifest = _manifest(files, folder, times)
+    runs = {
+        name: _stage(manifest, folder / f"{size}-px", size, workers) for name, workers in ((TWO, 2), (ONE, 1))
+    }
+    seconds = in_turns(runs, rounds)
+    what = f"{len(files) * times:,} JPEG files to {size} px, the stage"
+    outcome.tables[what] = _rates(seconds, TWO, len(files) * times)
+    outcome.goals.append(Goal(f"two workers, {what}", times_as_fast(seconds, TWO, ONE), 1.8))
 
 
 def _one_for_all(outcome: Outcome, files: Sequence[Path], folder: Path, size: int) -> None:
     """Processor time of what one process does for all workers: the whole stage, less preparing the images."""
     times = max(1, 10_000 // len(files))
-    run = _run(_manifest(files, folder, times), folder, size)
+    params = IngestParams.model_validate(
+        {"source": "manifest", "path": str(_manifest(files, folder, times)), "image_size": size}
+    )
     os.environ[WORKERS_VARIABLE] = "1"
     started = time.process_time()
-    run()
+    ingest(params, 0, Layout(folder / "data"))
     whole = time.process_time() - started
     del os.environ[WORKERS_VARIABLE]
     started = time.process_time()

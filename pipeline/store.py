@@ -1,6 +1,5 @@
 """Parquet -> pixels: how images are cut and decoded, and a whole split in one uint8 tensor."""
 
-import io
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from pipeline.borders import open_parquet
+from pipeline.pixels import decoded
 from pipeline.shards import read_columns, shard_paths
 
-STORED = ("PNG", "JPEG")
-"""The formats that ingest writes; no other decoder is asked."""
 MAX_ASPECT = 2
 """Images longer than this are cut to their middle, so that one panorama does not widen the whole tensor."""
 
@@ -73,9 +70,7 @@ def sizes_after_cutting(sizes_N2: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def decode_middle(encoded: bytes, size_2: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The middle of an image, cut to `size_2` (height, width): (height, width, 3)."""
-    with Image.open(io.BytesIO(encoded), formats=STORED) as image:
-        pixels_HWC = np.asarray(image)
-    return middle_of(pixels_HWC, size_2)
+    return middle_of(decoded(encoded), size_2)
 
 
 def middle_of(pixels_HWC: NDArray[np.uint8], size_2: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -8,12 +8,8 @@ import torch
 
 from pipeline.devices import DEVICE_VARIABLE, pick_device
 from pipeline.doctor.checks import Check, Situation, fail, ok, warn
-from pipeline.engines.choice import (
-    ENGINE_VARIABLE,
-    WORKERS_VARIABLE,
-    engine_named_by_environment,
-    worker_count,
-)
+from pipeline.engines.choice import ENGINE_VARIABLE, engine_named_by_environment
+from pipeline.engines.workers import WORKERS_VARIABLE, worker_count
 from pipeline.errors import UserError
 from pipeline.files import STATE_VARIABLE
 from pipeline.training.feed import FEED_VARIABLE, feed_kind

@@ -8,11 +8,10 @@ from enum import StrEnum
 from pipeline.engines.base import Engine
 from pipeline.engines.in_process import InProcess
 from pipeline.engines.processes import Processes
+from pipeline.engines.workers import worker_count
 from pipeline.errors import UserError
-from pipeline.machine import usable_cores
 
 ENGINE_VARIABLE = "CLINFONCE_ENGINE"
-WORKERS_VARIABLE = "CLINFONCE_WORKERS"
 
 
 class EngineName(StrEnum):
@@ -27,16 +26,6 @@ def engine_named_by_environment() -> EngineName:
         return EngineName(named)
     except ValueError:
         raise UserError(f"{ENGINE_VARIABLE}={named} names no engine: set it to local or ray") from None
-
-
-def worker_count() -> int:
-    """The cores that this process may use; the environment variable CLINFONCE_WORKERS overrides."""
-    named = os.environ.get(WORKERS_VARIABLE)
-    if named is None:
-        return max(1, round(usable_cores()))
-    if not named.isdecimal() or int(named) < 1:
-        raise UserError(f"{WORKERS_VARIABLE}={named} must be a number of processes: set it to 1 or more")
-    return int(named)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
 from pipeline.engines.base import Job, WorkerKilled
+from pipeline.engines.workers import WORKERS_VARIABLE
+from pipeline.errors import UserError
 
 AHEAD = 2
 """Jobs a worker that have begun, or wait for it."""
@@ -32,6 +34,7 @@ class Processes:
             try:
                 pool.submit(job.make, *job.arguments, job.path).result()
             except BrokenProcessPool:
+                _check_that_processes_start()
                 raise WorkerKilled from None
 
     def close(self) -> None:
@@ -56,6 +59,7 @@ class Processes:
     def _begin_again(self) -> None:
         """A pool ends as a whole when one of its processes is killed."""
         self._pool.shutdown()
+        _check_that_processes_start()
         self._pool = _pool(self._workers)
         for pending in self._under_way:
             if isinstance(pending.future.exception(), BrokenProcessPool):
@@ -76,6 +80,18 @@ class _Pending:
 def _pool(workers: int) -> ProcessPoolExecutor:
     # A fork of a process that has threads may hold a lock for ever.
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
+
+
+def _check_that_processes_start() -> None:
+    """Raises `UserError` where no job is to blame. A new process begins by importing the main script."""
+    with _pool(1) as pool:
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool:
+            raise UserError(
+                "no further process can be started (why stands above): a script of your own calls the "
+                f'pipeline below `if __name__ == "__main__":`, or set {WORKERS_VARIABLE}=1 to do without'
+            ) from None
 
 
 def _begin() -> None:

@@ -1,7 +1,6 @@
 """What is remembered of every image while its bytes lie on the disk: about a hundred bytes a row."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.ingest.images import channel_sums
 from pipeline.ingest.looks import THUMBNAIL_BYTES
-from pipeline.ingest.parts import fixed_bytes, read_part, refusals_of
+from pipeline.ingest.parts import Parts, fixed_bytes, refusals_of
 from pipeline.sources.base import Refusal
 
 ENOUGH = 1024
@@ -70,8 +69,7 @@ class CensusTaker:
 
     def add(self, part: pa.Table) -> None:
         self._refusals += refusals_of(part)
-        images = part.column("image").combine_chunks()
-        sizes = pc.binary_length(images.field("bytes")) if len(part) else pa.array([], pa.int32())
+        sizes = pc.binary_length(pc.struct_field(part.column("image"), "bytes"))
         widths, heights = (part.column(name).to_numpy().astype(np.int64) for name in ("width", "height"))
         sums = part.column("sums").combine_chunks()
         flat = pc.list_flatten(pc.fill_null(sums, [float("nan")] * 6))
@@ -131,7 +129,7 @@ class CensusTaker:
 
 
 def channel_statistics(
-    census: Census, wanted_N: NDArray[np.bool_], parts: Sequence[Path]
+    census: Census, wanted_N: NDArray[np.bool_], parts: Parts
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of red, green and blue over the pixels of the wanted images.
 
@@ -163,13 +161,10 @@ def _chosen_by_content(census: Census, among_N: NDArray[np.bool_], count: int) -
     return chosen_N
 
 
-def _decode(sums_N6: NDArray[np.float64], missing_N: NDArray[np.bool_], parts: Sequence[Path]) -> None:
-    start = 0
-    for path in parts:
-        part = read_part(path)
+def _decode(sums_N6: NDArray[np.float64], missing_N: NDArray[np.bool_], parts: Parts) -> None:
+    for start, part in parts.all():
         here = np.flatnonzero(missing_N[start : start + len(part)])
         if len(here):
-            images = part.column("image").combine_chunks().field("bytes").take(pa.array(here)).to_pylist()
+            images = pc.struct_field(part.column("image"), "bytes").take(pa.array(here)).to_pylist()
             for row, encoded in zip(here, images, strict=True):
                 sums_N6[start + row] = channel_sums(encoded).ravel()
-        start += len(part)

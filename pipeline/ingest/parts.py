@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -194,6 +195,29 @@ def is_whole(path: Path) -> bool:
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return False
     return True
+
+
+class Parts:
+    """The parts of a run, one after the other: their rows are numbered through."""
+
+    def __init__(self) -> None:
+        self._paths: list[Path] = []
+        self._starts = [0]
+
+    def append(self, path: Path, rows: int) -> None:
+        self._paths.append(path)
+        self._starts.append(self._starts[-1] + rows)
+
+    def between(self, start: int, stop: int) -> Iterator[tuple[int, pa.Table]]:
+        """What each part holds of the rows `start` to `stop`, with the number of its first."""
+        for number in range(bisect_right(self._starts, start) - 1, len(self._paths)):
+            first, end = (min(max(row, start), stop) for row in self._starts[number : number + 2])
+            if first == stop:
+                break
+            yield first, read_part(self._paths[number]).slice(first - self._starts[number], end - first)
+
+    def all(self) -> Iterator[tuple[int, pa.Table]]:
+        return self.between(0, self._starts[-1])
 
 
 # --- the folder ---------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Stage 1: source rows -> checked, resized, sharded Parquet, with every refusal kept."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from operator import length_hint
 from pathlib import Path
@@ -17,7 +16,7 @@ from pipeline.ingest.census import Census, CensusTaker, channel_statistics
 from pipeline.ingest.duplicates import MOST_COMPARED, TRAIN, Duplicates, find_duplicates
 from pipeline.ingest.looks import THUMBNAIL_BYTES
 from pipeline.ingest.params import IngestParams
-from pipeline.ingest.parts import SPLIT_CODES, Task, parts_folder, read_part
+from pipeline.ingest.parts import SPLIT_CODES, Parts, Task, parts_folder, read_part
 from pipeline.ingest.shards import write_shards
 from pipeline.ingest.splits import split_by_content
 from pipeline.ingest.workers import prepared_parts
@@ -29,8 +28,6 @@ from pipeline.sources.checked import checked
 from pipeline.sources.registry import open_source
 
 SPLITS: tuple[Split, ...] = ("train", "test")
-ROWS_AT_ONCE = 512
-"""So many rows of a part are held in memory while shards are written."""
 DROPPED = -1
 """In place of the split of an image that is taken out."""
 
@@ -48,12 +45,13 @@ def ingest(
     choices = f"{params.source} {params.path} {params.image_size} {params.near_duplicates} {seed}"
     with parts_folder(choices) as state, replaced_directory(layout.images) as folder:
         thumbnails = state / "thumbnails.bin"
-        parts = []
+        parts = Parts()
         with CensusTaker(thumbnails if params.near_duplicates else None) as taker:
             rows = counted(checked(source.rows()), "ingest", length_hint(source) or None)
-            for part in prepared_parts(rows, task, state, engine):
-                taker.add(read_part(part))
-                parts.append(part)
+            for path in prepared_parts(rows, task, state, engine):
+                part = read_part(path)
+                taker.add(part)
+                parts.append(path, len(part))
             census = taker.census()
         _check_refusals(census, params)
         splits_N = _decide_splits(census, params)
@@ -61,9 +59,7 @@ def ingest(
         if params.leaks == "drop_train":
             census, splits_N = _without_leaks(census, splits_N, duplicates, parts)
         for split in SPLITS:
-            chosen_N = splits_N == SPLIT_CODES[split]
-            total = int(census.sizes_N[chosen_N].sum(dtype=np.int64))
-            write_shards(_stored_rows(parts, schema, chosen_N), schema, folder, split, total)
+            write_shards(parts, splits_N == SPLIT_CODES[split], census.sizes_N, schema, folder, split)
         rejects = [{"where": refusal.where, "reason": refusal.reason} for refusal in census.refusals]
         write_sealed(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)
         duplicates = duplicates.without(splits_N == DROPPED)
@@ -113,7 +109,7 @@ def _find_duplicates(census: Census, splits_N: NDArray[np.int8], thumbnails: Pat
 
 
 def _without_leaks(
-    census: Census, splits_N: NDArray[np.int8], duplicates: Duplicates, parts: Sequence[Path]
+    census: Census, splits_N: NDArray[np.int8], duplicates: Duplicates, parts: Parts
 ) -> tuple[Census, NDArray[np.int8]]:
     """Takes the train images that are also in test out, each with a refusal that names the test image."""
     leaking = duplicates.leaking_train()
@@ -134,28 +130,17 @@ def _without_leaks(
     return replace(census, refusals=census.refusals + told), splits_N
 
 
-def _ids(parts: Sequence[Path]) -> pa.ChunkedArray:
+def _ids(parts: Parts) -> pa.ChunkedArray:
     return pa.chunked_array(
-        [chunk for part in parts for chunk in read_part(part).column("id").chunks], pa.string()
+        [chunk for _, part in parts.all() for chunk in part.column("id").chunks], pa.string()
     )
-
-
-def _stored_rows(parts: Sequence[Path], schema: pa.Schema, chosen_N: NDArray[np.bool_]) -> Iterator[pa.Table]:
-    start = 0
-    for path in parts:
-        part = read_part(path)
-        mask = pa.array(chosen_N[start : start + len(part)])
-        start += len(part)
-        rows = part.select(schema.names).replace_schema_metadata(schema.metadata)
-        for batch in rows.filter(mask).to_batches(max_chunksize=ROWS_AT_ONCE):
-            yield pa.Table.from_batches([batch], schema)
 
 
 def _summarise(
     census: Census,
     splits_N: NDArray[np.int8],
     duplicates: Duplicates,
-    parts: Sequence[Path],
+    parts: Parts,
     params: IngestParams,
     source: Source,
 ) -> IngestSummary:

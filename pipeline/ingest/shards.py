@@ -1,35 +1,76 @@
 """Rows -> Parquet shards that trainers, DuckDB, Polars and Hugging Face `datasets` read as they are."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from pipeline.engines.workers import worker_count
+from pipeline.ingest.parts import Parts
 from pipeline.sealed import sealed_writer
 
 ROWS_A_GROUP = 128
 BYTES_A_SHARD = 256 * 1024 * 1024
+"""At most, and up to half a group more."""
 
 
 def write_shards(
-    tables: Iterable[pa.Table], schema: pa.Schema, folder: Path, split: str, total_bytes: int
-) -> int:
-    """Writes `tables` as `<split>-NNNNN-of-NNNNN.parquet` of about `BYTES_A_SHARD` each.
+    parts: Parts,
+    chosen_N: NDArray[np.bool_],
+    sizes_N: NDArray[np.int32],
+    schema: pa.Schema,
+    folder: Path,
+    split: str,
+) -> None:
+    """Writes the chosen rows as `<split>-NNNNN-of-NNNNN.parquet`, several at a time.
 
-    `total_bytes` of image data decides the number of shards. Returns the number of rows.
+    `sizes_N`: bytes of each row's image, which decide where a shard ends.
     """
-    shards = max(1, -(-total_bytes // BYTES_A_SHARD))
-    groups = _row_groups(tables, schema)
-    rows = 0
-    for shard in range(shards):
-        path = folder / f"{split}-{shard:05d}-of-{shards:05d}.parquet"
-        written, last = 0, shard == shards - 1
-        with sealed_writer(path, schema, **_writer_options(schema)) as writer:
-            while (last or written < BYTES_A_SHARD) and (group := next(groups, None)) is not None:
-                writer.write_table(group, row_group_size=len(group))
-                written += group.nbytes
-                rows += len(group)
-    return rows
+    rows = np.flatnonzero(chosen_N)
+    cuts = _cuts(sizes_N[rows])
+    edges = [0, *rows[cuts].tolist(), len(chosen_N)]
+
+    def write(number: int, start: int, stop: int) -> None:
+        path = folder / f"{split}-{number:05d}-of-{len(cuts) + 1:05d}.parquet"
+        write_shard(_stored_rows(parts, chosen_N, start, stop, schema), schema, path)
+
+    # Arrow writes, and hashes are taken, outside of Python's lock.
+    with ThreadPoolExecutor(worker_count()) as threads:
+        for written in [threads.submit(write, number, *ends) for number, ends in enumerate(pairwise(edges))]:
+            written.result()
+
+
+def _cuts(sizes_N: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Where shards begin, but for the first: after whole row groups, with about as many bytes in each."""
+    ends_N = np.cumsum(sizes_N, dtype=np.int64)
+    total = int(ends_N[-1]) if len(ends_N) else 0
+    shards = max(1, -(-total // BYTES_A_SHARD))
+    wanted = np.arange(1, shards) * (total / shards)
+    groups = np.round((np.searchsorted(ends_N, wanted) + 1) / ROWS_A_GROUP).astype(np.intp)
+    cuts = np.unique(groups) * ROWS_A_GROUP
+    return cuts[(cuts > 0) & (cuts < len(sizes_N))]
+
+
+def _stored_rows(
+    parts: Parts, chosen_N: NDArray[np.bool_], start: int, stop: int, schema: pa.Schema
+) -> Iterator[pa.Table]:
+    """The chosen of these rows, few at a time: their images are held in memory."""
+    for first, part in parts.between(start, stop):
+        part = part.select(schema.names).replace_schema_metadata(schema.metadata)
+        for place in range(0, len(part), ROWS_A_GROUP):
+            few = part.slice(place, ROWS_A_GROUP)
+            yield few.filter(pa.array(chosen_N[first + place : first + place + len(few)]))
+
+
+def write_shard(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
+    """Writes `tables` in row groups, a few of which are held in memory."""
+    with sealed_writer(path, schema, **_writer_options(schema)) as writer:
+        for group in _row_groups(tables, schema):
+            writer.write_table(group, row_group_size=len(group))
 
 
 def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -2,11 +2,13 @@
 
 import os
 import stat
-from pathlib import Path, PurePath
+from functools import lru_cache
+from pathlib import Path
 
 from pipeline.ingest.params import IngestParams
 
 ALLOWED_BY = "which ingest.outside_paths=true would allow"
+FOLDERS_REMEMBERED = 65_536
 
 
 class Outside(ValueError):
@@ -24,6 +26,8 @@ class Root:
         self.folder = folder
         self._real = os.path.realpath(folder)
         self._lets_out = params.outside_paths
+        # Most files lie beside others: where links of their folder lead is looked up once.
+        self._real_folder = lru_cache(FOLDERS_REMEMBERED)(os.path.realpath)
 
     def file(self, member: str) -> Path:
         """The file `member` below the folder, which need not exist.
@@ -36,16 +40,28 @@ class Root:
         if not _is_a_name(member):
             raise Outside("the path is not UTF-8 text")
         path = self.folder / member
+        mode = _mode(path)
         if not self._lets_out:
-            if PurePath(member).is_absolute():
+            if os.path.isabs(member):
                 raise Outside(f"the path is absolute, {ALLOWED_BY}")
-            if ".." in PurePath(member).parts:
+            if ".." in member.split(os.sep):
                 raise Outside(f"the path holds .., {ALLOWED_BY}")
-            if not Path(os.path.realpath(path)).is_relative_to(self._real):
+            if not self._holds(path, is_link=stat.S_ISLNK(mode)):
                 raise Outside(f"a link leads out of the source's folder, {ALLOWED_BY}")
-        if _is_special(path):
+        if stat.S_ISLNK(mode):
+            mode = _mode(path, follow=True)
+        # Reading a pipe would wait for ever. Ingest finds the words for what does not exist.
+        if mode and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise Outside("a pipe, socket or device, not a file")
         return path
+
+    def _holds(self, path: Path, *, is_link: bool) -> bool:
+        if is_link:
+            real = os.path.realpath(path)
+        else:
+            folder, name = os.path.split(path)
+            real = os.path.join(self._real_folder(folder), name)
+        return real == self._real or real.startswith(os.path.join(self._real, ""))
 
 
 def _is_a_name(member: str) -> bool:
@@ -57,10 +73,9 @@ def _is_a_name(member: str) -> bool:
     return True
 
 
-def _is_special(path: Path) -> bool:
-    """Reading a pipe would wait for ever. Ingest finds the words for what does not exist."""
+def _mode(path: Path, *, follow: bool = False) -> int:
+    """The kind of file; 0 where there is none."""
     try:
-        mode = path.stat().st_mode
+        return os.stat(path, follow_symlinks=follow).st_mode
     except OSError:
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+        return 0

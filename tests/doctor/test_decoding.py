@@ -62,7 +62,7 @@ def test_a_manifest_that_is_not_there_fails(folder: Path) -> None:
     assert (one(checks, "source").status, one(checks, "decoding").status) == ("fail", "fail")
 
 
-def test_a_pillow_without_jpeg_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pillow_without_jpeg_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding.features, "check", lambda name: name != "jpg")
     found = one(decoding.look(Situation(None)), "formats")
     assert found.status == "fail"

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,10 +11,12 @@ import pytest
 
 from pipeline.engines import choice
 from pipeline.engines.base import Engine, Job, WorkerKilled, made_in_order
-from pipeline.engines.choice import EngineName, engine_named_by_environment, opened_engine, worker_count
+from pipeline.engines.choice import EngineName, engine_named_by_environment, opened_engine
 from pipeline.engines.in_process import InProcess
 from pipeline.engines.processes import Processes
+from pipeline.engines.workers import worker_count
 from pipeline.errors import UserError
+from support import REPOSITORY
 
 
 def write(text: str, seconds: float, path: Path) -> None:
@@ -98,6 +102,31 @@ def test_what_a_job_raises_is_raised(
         pytest.raises(UserError, match="x can't be made"),
     ):
         list(made_in_order(jobs, engine, no_mending))
+
+
+UNGUARDED = """
+from pathlib import Path
+from pipeline.engines.base import Job
+from pipeline.engines.processes import Processes
+
+Processes(1).submit(Job(Path.touch, (), Path("made"))).wait()
+"""
+
+
+def test_a_script_that_each_process_would_run_again_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    ran = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "UserError: no further process can be started" in ran.stderr
+    assert not (tmp_path / "made").exists()
 
 
 def test_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import random
 import re
 import shlex
@@ -19,7 +18,7 @@ import pytest
 from pipeline.borders import check_csv, damaged, open_parquet, read_json, read_parquet
 from pipeline.clustering.assignments import read_assignments, write_assignments
 from pipeline.errors import UserError
-from pipeline.ingest.shards import write_shards
+from pipeline.ingest.shards import write_shard
 from pipeline.schema import ASSIGNMENTS_SCHEMA, IngestSummary, images_schema
 from pipeline.sealed import is_unbroken, write_sealed
 from pipeline.shards import read_columns, shard_paths
@@ -55,10 +54,9 @@ def images(tmp_path: Path) -> Path:
         for row in range(50)
     ]
     for number, part in enumerate([rows[:20], rows[20:40]]):
-        write_shards([pa.Table.from_pylist(part, schema)], schema, tmp_path, "train", 1)
-        whole = tmp_path / "train-00000-of-00001.parquet"
-        os.replace(whole, folder / f"train-{number:05d}-of-00002.parquet")
-    write_shards([pa.Table.from_pylist(rows[40:], schema)], schema, folder, "test", 1)
+        shard = folder / f"train-{number:05d}-of-00002.parquet"
+        write_shard([pa.Table.from_pylist(part, schema)], schema, shard)
+    write_shard([pa.Table.from_pylist(rows[40:], schema)], schema, folder / "test-00000-of-00001.parquet")
     write_summary(folder, 40, 10, attributes=["colour"])
     return folder
 

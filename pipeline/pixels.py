@@ -1,0 +1,50 @@
+"""An image as ingest stores it -> its pixels."""
+
+import io
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+STORED = ("PNG", "JPEG")
+"""The formats that ingest writes; no other decoder is asked."""
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HEADER = struct.Struct(">4x4sIIBBBBB4x")
+"""Of a PNG: the chunk's kind, width, height, bits, colour, compression, filtering, interlacing."""
+CHUNK = struct.Struct(">I4s")
+EIGHT_BIT_RGB = (b"IHDR", 8, 2, 0, 0)
+
+
+def decoded(encoded: bytes) -> NDArray[np.uint8]:
+    """(height, width, 3), red, green and blue. Raises what Pillow raises for what it can't decode."""
+    pixels_HWC = _plain_png(encoded) if encoded.startswith(PNG_SIGNATURE) else None
+    if pixels_HWC is None:
+        with Image.open(io.BytesIO(encoded), formats=STORED) as image:
+            pixels_HWC = np.asarray(image)
+    return pixels_HWC
+
+
+def _plain_png(encoded: bytes) -> NDArray[np.uint8] | None:
+    """Of a PNG with header, pixels, end, and nothing else; None of another, and of a damaged one.
+
+    Pillow finds its way through a file in Python, which threads do in turn: of a small image that is most of
+    the work. Here only its decoder is asked, beside which other threads run. Checksums are not looked at:
+    those of the Parquet pages have been.
+    """
+    try:
+        kind, width, height, bits, colour, *ways, interlaced = HEADER.unpack_from(encoded, len(PNG_SIGNATURE))
+        if (kind, bits, colour, *ways) != EIGHT_BIT_RGB:
+            return None
+        packed = []
+        place = len(PNG_SIGNATURE) + HEADER.size
+        while (found := CHUNK.unpack_from(encoded, place))[1] == b"IDAT":
+            start, place = place + CHUNK.size, place + CHUNK.size + found[0] + 4
+            packed.append(encoded[start : start + found[0]])
+        if found[1] != b"IEND":
+            return None
+        image = Image.frombytes("RGB", (width, height), b"".join(packed), "zip", "RGB", interlaced)
+    except (struct.error, ValueError, MemoryError):
+        return None
+    return np.asarray(image)
