@@ -1,6 +1,7 @@
 """What is remembered of every image while its bytes lie on the disk: about a hundred bytes a row."""
 
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.engines.workers import worker_count
 from pipeline.ingest.images import channel_sums
 from pipeline.ingest.looks import THUMBNAIL_BYTES
 from pipeline.ingest.parts import Parts, fixed_bytes, refusals_of
@@ -162,9 +164,10 @@ def _chosen_by_content(census: Census, among_N: NDArray[np.bool_], count: int) -
 
 
 def _decode(sums_N6: NDArray[np.float64], missing_N: NDArray[np.bool_], parts: Parts) -> None:
-    for start, part in parts.all():
-        here = np.flatnonzero(missing_N[start : start + len(part)])
-        if len(here):
-            images = pc.struct_field(part.column("image"), "bytes").take(pa.array(here)).to_pylist()
-            for row, encoded in zip(here, images, strict=True):
-                sums_N6[start + row] = channel_sums(encoded).ravel()
+    with ThreadPoolExecutor(worker_count()) as threads:
+        for start, part in parts.all():
+            here = np.flatnonzero(missing_N[start : start + len(part)])
+            if len(here):
+                images = pc.struct_field(part.column("image"), "bytes").take(pa.array(here)).to_pylist()
+                for row, sums in zip(here, threads.map(channel_sums, images), strict=True):
+                    sums_N6[start + row] = sums.ravel()

@@ -13,6 +13,7 @@ import os
 import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,7 @@ import PIL
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.engines.workers import worker_count
 from pipeline.files import sha256_of_file, state_root, write_atomically
 from pipeline.ingest.images import ImageRefused, PreparedImage, prepare_image
 from pipeline.ingest.looks import THUMBNAIL_BYTES, perceptual_hashes, thumbnails
@@ -242,6 +244,9 @@ def parts_folder(choices: str) -> Iterator[Path]:
         for left_by_a_killed_process in folder.glob(f".*{SUFFIX}.*.tmp"):
             left_by_a_killed_process.unlink()
         yield folder
+        # The system gives back the memory in which it holds them, a file at a time.
+        with ThreadPoolExecutor(worker_count()) as threads:
+            list(threads.map(Path.unlink, folder.glob(f"*{SUFFIX}")))
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -58,8 +58,7 @@ def ingest(
         duplicates = _find_duplicates(census, splits_N, thumbnails)
         if params.leaks == "drop_train":
             census, splits_N = _without_leaks(census, splits_N, duplicates, parts)
-        for split in SPLITS:
-            write_shards(parts, splits_N == SPLIT_CODES[split], census.sizes_N, schema, folder, split)
+        write_shards(parts, _in_split(splits_N), census.sizes_N, schema, folder)
         rejects = [{"where": refusal.where, "reason": refusal.reason} for refusal in census.refusals]
         write_sealed(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)
         duplicates = duplicates.without(splits_N == DROPPED)
@@ -130,6 +129,10 @@ def _without_leaks(
     return replace(census, refusals=census.refusals + told), splits_N
 
 
+def _in_split(splits_N: NDArray[np.int8]) -> dict[str, NDArray[np.bool_]]:
+    return {split: splits_N == SPLIT_CODES[split] for split in SPLITS}
+
+
 def _ids(parts: Parts) -> pa.ChunkedArray:
     return pa.chunked_array(
         [chunk for _, part in parts.all() for chunk in part.column("id").chunks], pa.string()
@@ -144,7 +147,7 @@ def _summarise(
     params: IngestParams,
     source: Source,
 ) -> IngestSummary:
-    in_split = {split: splits_N == SPLIT_CODES[split] for split in SPLITS}
+    in_split = _in_split(splits_N)
     wanted_N = in_split["train"] if in_split["train"].any() else in_split["test"]
     mean, deviation = channel_statistics(census, wanted_N, parts)
     kept_N = splits_N != DROPPED

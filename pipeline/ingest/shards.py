@@ -1,6 +1,6 @@
 """Rows -> Parquet shards that trainers, DuckDB, Polars and Hugging Face `datasets` read as they are."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -20,27 +20,29 @@ BYTES_A_SHARD = 256 * 1024 * 1024
 
 def write_shards(
     parts: Parts,
-    chosen_N: NDArray[np.bool_],
+    chosen: Mapping[str, NDArray[np.bool_]],
     sizes_N: NDArray[np.int32],
     schema: pa.Schema,
     folder: Path,
-    split: str,
 ) -> None:
-    """Writes the chosen rows as `<split>-NNNNN-of-NNNNN.parquet`, several at a time.
+    """Writes the chosen rows of each split as `<split>-NNNNN-of-NNNNN.parquet`, several at a time.
 
     `sizes_N`: bytes of each row's image, which decide where a shard ends.
     """
-    rows = np.flatnonzero(chosen_N)
-    cuts = _cuts(sizes_N[rows])
-    edges = [0, *rows[cuts].tolist(), len(chosen_N)]
 
-    def write(number: int, start: int, stop: int) -> None:
-        path = folder / f"{split}-{number:05d}-of-{len(cuts) + 1:05d}.parquet"
-        write_shard(_stored_rows(parts, chosen_N, start, stop, schema), schema, path)
+    def write(path: Path, split: str, start: int, stop: int) -> None:
+        write_shard(_stored_rows(parts, chosen[split], start, stop, schema), schema, path)
 
     # Arrow writes, and hashes are taken, outside of Python's lock.
     with ThreadPoolExecutor(worker_count()) as threads:
-        for written in [threads.submit(write, number, *ends) for number, ends in enumerate(pairwise(edges))]:
+        under_way = []
+        for split, chosen_N in chosen.items():
+            rows = np.flatnonzero(chosen_N)
+            edges = [0, *rows[_cuts(sizes_N[rows])].tolist(), len(chosen_N)]
+            for number, ends in enumerate(pairwise(edges)):
+                path = folder / f"{split}-{number:05d}-of-{len(edges) - 1:05d}.parquet"
+                under_way.append(threads.submit(write, path, split, *ends))
+        for written in under_way:
             written.result()
 
 

@@ -60,17 +60,18 @@ def test_shards_hold_the_chosen_rows(
     monkeypatch.setattr(shards, "BYTES_A_SHARD", bytes_a_shard)
     chosen_N = np.arange(ROWS) % every == every - 1
     sizes_N = np.array([len(png(row)) for row in range(ROWS)], np.int32)
-    write_shards(parts, chosen_N, sizes_N, SCHEMA, tmp_path, "train")
-    paths = sorted(tmp_path.iterdir())
-    wanted = max(1, -(-int(sizes_N[chosen_N].sum()) // bytes_a_shard))
-    assert [path.name for path in paths] == [
-        f"train-{number:05d}-of-{wanted:05d}.parquet" for number in range(wanted)
-    ]
-    tables = [pq.read_table(path) for path in paths]
-    ids = pa.concat_tables(tables).column("id").to_pylist()
-    assert ids == [str(row) for row in np.flatnonzero(chosen_N)]
-    held = [sum(sizes_N[int(row)] for row in table.column("id").to_pylist()) for table in tables]
-    assert max(held) - min(held) <= 4 * sizes_N.max()
+    write_shards(parts, {"train": chosen_N, "test": ~chosen_N}, sizes_N, SCHEMA, tmp_path)
+    for split, wanted_N in (("train", chosen_N), ("test", ~chosen_N)):
+        paths = sorted(tmp_path.glob(f"{split}-*"))
+        wanted = max(1, -(-int(sizes_N[wanted_N].sum()) // bytes_a_shard))
+        assert [path.name for path in paths] == [
+            f"{split}-{number:05d}-of-{wanted:05d}.parquet" for number in range(wanted)
+        ]
+        tables = [pq.read_table(path) for path in paths]
+        ids = pa.concat_tables(tables).column("id").to_pylist()
+        assert ids == [str(row) for row in np.flatnonzero(wanted_N)]
+        held = [sum(sizes_N[int(row)] for row in table.column("id").to_pylist()) for table in tables]
+        assert max(held) - min(held) <= 4 * sizes_N.max()
 
 
 @given(
