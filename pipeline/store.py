@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.borders import open_parquet
-from pipeline.pixels import decoded
 from pipeline.shards import read_columns, shard_paths
+from pipeline.stored_image import decoded
 
 MAX_ASPECT = 2
 """Images longer than this are cut to their middle, so that one panorama does not widen the whole tensor."""

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
+from pipeline.sources.apart import Damaged, NotParquet, Outline, batches, outlines
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
 from pipeline.sources.inside import Outside, Root
@@ -41,9 +41,17 @@ class HuggingFaceSource:
     the files' or folders' names, or else by its column. Columns of lists, structs and bytes are no
     attributes."""
 
-    def __init__(self, root: Root, files: dict[Path, Split | None], columns: Columns, notes: list[str]):
+    def __init__(
+        self,
+        root: Root,
+        files: dict[Path, Split | None],
+        outline_of: dict[Path, Outline],
+        columns: Columns,
+        notes: list[str],
+    ) -> None:
         self._root = root
         self._files = files
+        self._outline_of = outline_of
         self._columns = columns
         self.attribute_names = columns.attributes
         self.notes = notes
@@ -53,10 +61,10 @@ class HuggingFaceSource:
         """Reads the schemas alone. Raises `UserError` for files that are none or differ in their columns."""
         path, folder, found = named_files(params, ".parquet", "Parquet files", WHAT)
         files, notes = by_split(found, folder)
-        schemas = {file: _parquet_file(file).schema_arrow for file in files}
-        first, schema = next(iter(schemas.items()))
-        for file, other in schemas.items():
-            if other.names != schema.names:
+        outline_of = _outlines(list(files))
+        first, schema = next((file, outline.schema) for file, outline in outline_of.items())
+        for file, outline in outline_of.items():
+            if outline.schema.names != schema.names:
                 raise UserError(f"{file} has other columns than {first}: name files of one data set")
         no_text = [field.name for field in schema if _is_no_text(field.type)]
         told = ("split",) if None not in files.values() else ()
@@ -68,37 +76,29 @@ class HuggingFaceSource:
         if left_out := [name for name in no_text if name not in used]:
             notes.append(f"columns of lists, structs and bytes are no attributes: {listed(left_out)}")
         _check_image_column(schema, columns.image, first)
-        return cls(Root(folder, params), files, columns, notes + its_notes)
+        return cls(Root(folder, params), files, outline_of, columns, notes + its_notes)
 
     def __length_hint__(self) -> int:
-        return sum(int(pq.read_metadata(file).num_rows) for file in self._files)
+        return sum(outline.rows for outline in self._outline_of.values())
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for path, split in self._files.items():
             place = str(path.relative_to(self._root.folder))
-            with _parquet_file(path) as file:
-                names = _class_names(file.schema_arrow)
-                for number, record in enumerate(self._records(file)):
-                    where = f"{place} row {number}"
-                    if isinstance(record, Refusal):
-                        yield replace(record, where=where)
-                    else:
-                        yield self._row(where, f"{place}#{number}", record, names, split)
+            names = _class_names(self._outline_of[path].schema)
+            for number, record in enumerate(self._records(path)):
+                where = f"{place} row {number}"
+                if isinstance(record, Refusal):
+                    yield replace(record, where=where)
+                else:
+                    yield self._row(where, f"{place}#{number}", record, names, split)
 
-    def _records(self, file: pq.ParquetFile) -> Iterator[Record | Refusal]:
-        """Every row, a row group at a time; of one that is damaged a refusal in place of each row."""
-        used = self._used(file.schema_arrow)
-        for group in range(file.num_row_groups):
-            rows, read = file.metadata.row_group(group).num_rows, 0
-            try:
-                for batch in file.iter_batches(ROWS_A_BATCH, row_groups=[group], columns=used):
-                    for record in batch.to_pylist():
-                        yield record
-                        read += 1
-            except (pa.ArrowException, OSError, ValueError) as error:
-                reason = str(error).split("\n")[0]
-                refusal = Refusal("", f"this part of the file is damaged: {reason}")
-                yield from repeat(refusal, rows - read)
+    def _records(self, path: Path) -> Iterator[Record | Refusal]:
+        """Every row; of what is damaged a refusal in place of each."""
+        for batch in batches(path, ROWS_A_BATCH, self._used(self._outline_of[path].schema)):
+            if isinstance(batch, Damaged):
+                yield from repeat(Refusal("", f"this part of the file is damaged: {batch.why}"), batch.rows)
+            else:
+                yield from batch.to_pylist()
 
     def _used(self, schema: pa.Schema) -> list[str]:
         its = self._columns
@@ -129,12 +129,13 @@ class HuggingFaceSource:
         return row if isinstance(row, Refusal) or split is None else replace(row, split=split)
 
 
-def _parquet_file(path: Path) -> pq.ParquetFile:
+def _outlines(files: list[Path]) -> dict[Path, Outline]:
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f"{path} can't be read as Parquet: {reason}: mend it or download it again") from None
+        return dict(zip(files, outlines(files), strict=True))
+    except NotParquet as error:
+        raise UserError(
+            f"{error.path} can't be read as Parquet: {error}: mend it or download it again"
+        ) from None
 
 
 def _check_image_column(schema: pa.Schema, name: str, file: Path) -> None:

@@ -9,16 +9,16 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Self
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipeline.delimited import delimiter_of
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
+from pipeline.sources.apart import Damaged, NotParquet, Outline, batches, outlines
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of, text
 from pipeline.sources.inside import Outside, Root
 from pipeline.sources.layout import named_path
+
+ROWS_A_BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class ManifestSource:
 
     def __length_hint__(self) -> int:
         if self._manifest.suffix.lower() == ".parquet":
-            return int(_parquet_file(self._manifest).metadata.num_rows)
+            return _outline(self._manifest).rows
         with self._manifest.open("rb") as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
@@ -91,7 +91,7 @@ def _records(manifest: Path) -> Numbered:
 def _column_names(manifest: Path) -> list[str]:
     suffix = manifest.suffix.lower()
     if suffix == ".parquet":
-        names = list(_parquet_file(manifest).schema_arrow.names)
+        names = list(_outline(manifest).schema.names)
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise UserError(f"the manifest {manifest} has several columns {repeated[0]!r}: rename them")
@@ -143,19 +143,19 @@ def _what_is_wrong(record: object) -> NotARow:
 
 
 def _read_parquet(manifest: Path) -> Numbered:
-    batches = _parquet_file(manifest).iter_batches(batch_size=4096)
-    records = chain.from_iterable(batch.to_pylist() for batch in batches)
-    try:
-        for number, record in enumerate(records, start=1):
+    before = 0
+    for batch in batches(manifest, ROWS_A_BATCH):
+        if isinstance(batch, Damaged):
+            raise UserError(f"the manifest {manifest} (ingest.path) is damaged: {batch.why}")
+        for number, record in enumerate(batch.to_pylist(), start=before + 1):
             yield f"{manifest.name} row {number}", record
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"the manifest {manifest} (ingest.path) is damaged: {error}") from None
+        before += len(batch)
 
 
-def _parquet_file(manifest: Path) -> pq.ParquetFile:
+def _outline(manifest: Path) -> Outline:
     try:
-        return pq.ParquetFile(manifest)
-    except (pa.ArrowException, OSError, ValueError) as error:
+        return outlines([manifest])[0]
+    except NotParquet as error:
         raise UserError(f"the manifest {manifest} (ingest.path) is not a Parquet file: {error}") from None
 
 

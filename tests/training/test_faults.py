@@ -1,4 +1,7 @@
-"""SIGKILL at any moment, damaged files, numbers that are not finite: what a training must survive."""
+"""SIGKILL at any moment, damaged files, numbers that are not finite: what a training must survive.
+
+`CLINFONCE_FAULTS=20` kills it twenty times; without it four times.
+"""
 
 import multiprocessing
 import os
@@ -24,9 +27,10 @@ from pipeline.training.loop import Trainer
 from pipeline.training.params import PretrainParams
 from pipeline.training.signals import Interrupted
 from pipeline.training.state import StateFolder
+from stage_runs import strength
 from support import TINY_PRETRAIN, params_with
 
-RUNS = 20
+RUNS = max(4, strength())
 PARAMS = TINY_PRETRAIN | {"batch_size": 4, "epochs": 4, "recluster_every": 2}
 SHORT = {"epochs": 3, "recluster_every": 1, "optimizer": "sgd", "momentum": 0.5}
 

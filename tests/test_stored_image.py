@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from pipeline import pixels
+from pipeline import stored_image
 from pipeline.ingest.images import prepare_image
-from pipeline.pixels import decoded
+from pipeline.stored_image import decoded
 from support import png
 
 
@@ -36,7 +36,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 @given(seed=st.integers(0, 99), width=st.integers(1, 70), height=st.integers(1, 70), level=st.integers(0, 9))
 def test_plain_png(seed: int, width: int, height: int, level: int) -> None:
     encoded = saved(image_of(seed, width, height), "PNG", compress_level=level)
-    assert pixels._plain_png(encoded) is not None
+    assert stored_image._plain_png(encoded) is not None
     np.testing.assert_array_equal(decoded(encoded), by_pillow(encoded))
 
 
@@ -52,9 +52,9 @@ def test_pixels_in_several_chunks_and_interlaced() -> None:
     header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 1)
     rows = zlib.compress(bytes([0, 10, 20, 30]))
     interlaced = b"".join(
-        [pixels.PNG_SIGNATURE, chunk(b"IHDR", header), chunk(b"IDAT", rows), chunk(b"IEND", b"")]
+        [stored_image.PNG_SIGNATURE, chunk(b"IHDR", header), chunk(b"IDAT", rows), chunk(b"IEND", b"")]
     )
-    assert pixels._plain_png(interlaced) is not None
+    assert stored_image._plain_png(interlaced) is not None
     assert decoded(interlaced).tolist() == by_pillow(interlaced).tolist() == [[[10, 20, 30]]]
 
 
@@ -71,7 +71,7 @@ def test_others_are_left_to_pillow() -> None:
     for encoded in others:
         np.testing.assert_array_equal(decoded(encoded), by_pillow(encoded))
     for encoded in [*others, saved(image_of(1, 9, 7, "L"), "PNG"), saved(image_of(1, 9, 7, "RGBA"), "PNG")]:
-        assert not encoded.startswith(pixels.PNG_SIGNATURE) or pixels._plain_png(encoded) is None
+        assert not encoded.startswith(stored_image.PNG_SIGNATURE) or stored_image._plain_png(encoded) is None
 
 
 @given(cut=st.integers(40, 400))  # more than the end and the checksums
