@@ -17,7 +17,8 @@ from pipeline.ingest.params import IngestParams
 from pipeline.schema import REJECTS_SCHEMA, images_schema
 from pipeline.sources.base import SourceRow
 
-SUFFIXES = [".csv", ".tsv", ".jsonl", ".parquet"]
+SUFFIXES = [".csv", ".tsv", ".jsonl"]
+"""Parquet is read by a process apart, which would be started for each input: other tests damage it."""
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-manifest-"))
 SEEDS = [
     b"\x00image,label,split,hashtags,colour\na.png,cat,train,#a #b,red\nb.png,,test,a;b,\n",
@@ -61,11 +62,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(SEEDS):
             (Path(corpus) / str(number)).write_bytes(seed)
-        import pyarrow.parquet as pq
-
-        table = pa.table({"image": ["a.png", None], "label": ["cat", "dog"], "hashtags": [["a"], []]})
-        pq.write_table(table, Path(corpus) / "table")
-        (Path(corpus) / "table").write_bytes(b"\x03" + (Path(corpus) / "table").read_bytes())
         atheris.Setup([sys.argv[0], corpus, "-max_len=4000", "-rss_limit_mb=2048", *sys.argv[1:]], check)
         atheris.Fuzz()
 
