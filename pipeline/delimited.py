@@ -8,6 +8,7 @@ from pipeline.errors import UserError
 
 _MARKS = (",", ";", "\t")
 _LONGEST = 1 << 20
+_LINE_END = re.compile(r"[\r\n]")  # a carriage return alone, too
 _QUOTED = re.compile(r'"[^"]*"')
 
 
@@ -38,4 +39,4 @@ def _first_line(path: Path, named: str) -> str:
         header = "\0"
     if "\0" in header:
         raise UserError(f"{named} is not UTF-8 text: save it as UTF-8, in a spreadsheet as CSV UTF-8")
-    return header
+    return _LINE_END.split(header, 1)[0]

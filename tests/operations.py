@@ -2,8 +2,13 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+WAITS = {"_local_scalar_dense", "equal", "is_nonzero", "nonzero"}
+"""On a GPU each of them, and so `item()`, makes the host wait for all that the device has still to do."""
+INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 
 class Operations(TorchDispatchMode):
@@ -17,7 +22,13 @@ class Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self.names.add(func.overloadpacket.__name__)
+        if func.overloadpacket.__name__ in INDEXING and any(map(_is_mask, args[1])):
+            self.names.add("nonzero")  # which the operation calls where no Python looks
         for made in result if isinstance(result, tuple | list) else [result]:
             if isinstance(made, Tensor):
                 self.largest = max(self.largest, made.numel())
         return result
+
+
+def _is_mask(index: Tensor | None) -> bool:
+    return index is not None and index.dtype in (torch.bool, torch.uint8)

@@ -129,6 +129,17 @@ def test_columns_may_be_separated_as_spreadsheets_do_it(tmp_path: Path, name: st
     assert (row.path, row.label, row.attributes) == ("a.png", "x", {"kind; and, so": "y"})
 
 
+def test_lines_may_end_in_carriage_returns_alone(tmp_path: Path) -> None:
+    """Which the fuzzer found. The third line would be a second column of a name."""
+    path = tmp_path / "m.csv"
+    path.write_bytes(b"image,kind\ra.png,x\rb.png,kind\r")
+    rows = [row for row in open_manifest(path).rows() if isinstance(row, SourceRow)]
+    assert [(row.path, row.attributes) for row in rows] == [
+        ("a.png", {"kind": "x"}),
+        ("b.png", {"kind": "kind"}),
+    ]
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_a_header_that_is_not_utf_8_names_the_cure(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "m.csv"
