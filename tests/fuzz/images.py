@@ -50,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(seeds()):
             (Path(corpus) / str(number)).write_bytes(seed)
-        atheris.Setup([sys.argv[0], corpus, "-max_len=12000", "-rss_limit_mb=2048", *sys.argv[1:]], check)
+        atheris.Setup([sys.argv[0], corpus, "-max_len=12000", "-rss_limit_mb=3072", *sys.argv[1:]], check)
         atheris.Fuzz()
 
 
