@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-# Before torch is loaded, and for all processes that tests start: two workers with two threads each would
+# Before torch is loaded, and for all processes that tests start: three workers with two threads each would
 # wait for each other most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The end of every epoch is saved, however short it was, so that what is killed has a state to go on from.
@@ -17,6 +17,14 @@ os.environ["CLINFONCE_SAVING_SHARE"] = "1e9"
 
 from project import Project, make_finished
 from support import REPOSITORY, made_once, png
+
+LONGEST = ("training", "engines", "docs", "end_to_end", "doctor", "studies", "test_experiments.py")
+"""Begun first: a file goes to one worker, which would be alone with it at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(tests).parts[0] not in LONGEST)
 
 
 @pytest.fixture(scope="session")
