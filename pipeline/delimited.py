@@ -8,7 +8,6 @@ from pipeline.errors import UserError
 
 _MARKS = (",", ";", "\t")
 _LONGEST = 1 << 20
-_LINE_END = re.compile(r"[\r\n]")  # a carriage return alone, too
 _QUOTED = re.compile(r'"[^"]*"')
 
 
@@ -32,11 +31,12 @@ def delimiter_of(path: Path, usual: str, named: str) -> str:
 
 def _first_line(path: Path, named: str) -> str:
     with path.open("rb") as file:
-        line = file.readline(_LONGEST)
+        # A carriage return alone ends a line, too.
+        line = re.split(rb"[\r\n]", file.readline(_LONGEST), maxsplit=1)[0]
     try:
         header = line.decode("utf-8-sig")
     except UnicodeDecodeError:
         header = "\0"
     if "\0" in header:
         raise UserError(f"{named} is not UTF-8 text: save it as UTF-8, in a spreadsheet as CSV UTF-8")
-    return _LINE_END.split(header, 1)[0]
+    return header

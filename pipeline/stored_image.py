@@ -13,12 +13,14 @@ STORED = ("PNG", "JPEG")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct(">4x4sIIBBBBB4x")
 """Of a PNG: the chunk's kind, width, height, bits, colour, compression, filtering, interlacing."""
+MOST_PIXELS = 1 << 24
+"""For more Pillow decides; ingest keeps small images as PNG."""
 CHUNK = struct.Struct(">I4s")
 EIGHT_BIT_RGB = (b"IHDR", 8, 2, 0, 0)
 
 
 def decoded(encoded: bytes) -> NDArray[np.uint8]:
-    """(height, width, 3), red, green and blue. Raises what Pillow raises for what it can't decode."""
+    """(height, width, 3), red, green and blue. Raises what Pillow raises for what can't be decoded."""
     pixels_HWC = _plain_png(encoded) if encoded.startswith(PNG_SIGNATURE) else None
     if pixels_HWC is None:
         with Image.open(io.BytesIO(encoded), formats=STORED) as image:
@@ -35,7 +37,7 @@ def _plain_png(encoded: bytes) -> NDArray[np.uint8] | None:
     """
     try:
         kind, width, height, bits, colour, *ways, interlaced = HEADER.unpack_from(encoded, len(PNG_SIGNATURE))
-        if (kind, bits, colour, *ways) != EIGHT_BIT_RGB:
+        if (kind, bits, colour, *ways) != EIGHT_BIT_RGB or not 0 < width * height <= MOST_PIXELS:
             return None
         packed = []
         place = len(PNG_SIGNATURE) + HEADER.size

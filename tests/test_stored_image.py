@@ -64,6 +64,15 @@ def test_what_ingest_stores(size: int) -> None:
     np.testing.assert_array_equal(decoded(stored), by_pillow(stored))
 
 
+def test_a_bomb_is_left_to_pillow() -> None:
+    """Before anything is allocated for the size that its header tells."""
+    for width, height in ((30_000, 30_000), (0, 5)):
+        header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        chunks = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"0" * 99)), chunk(b"IEND", b"")]
+        with pytest.raises((Image.DecompressionBombError, OSError)):
+            decoded(stored_image.PNG_SIGNATURE + b"".join(chunks))
+
+
 def test_others_are_left_to_pillow() -> None:
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", "a chunk more")

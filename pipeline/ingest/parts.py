@@ -246,7 +246,8 @@ def parts_folder(choices: str) -> Iterator[Path]:
         yield folder
         # The system gives back the memory in which it holds them, a file at a time.
         with ThreadPoolExecutor(worker_count()) as threads:
-            list(threads.map(Path.unlink, folder.glob(f"*{SUFFIX}")))
+            for part in folder.glob(f"*{SUFFIX}"):
+                threads.submit(part.unlink)
         shutil.rmtree(folder, ignore_errors=True)
 
 

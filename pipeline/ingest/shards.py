@@ -15,7 +15,7 @@ from pipeline.sealed import sealed_writer
 
 ROWS_A_GROUP = 128
 BYTES_A_SHARD = 256 * 1024 * 1024
-"""At most, and up to half a group more."""
+"""At most, and up to a group more."""
 
 
 def write_shards(
@@ -42,8 +42,12 @@ def write_shards(
             for number, ends in enumerate(pairwise(edges)):
                 path = folder / f"{split}-{number:05d}-of-{len(edges) - 1:05d}.parquet"
                 under_way.append(threads.submit(write, path, split, *ends))
-        for written in under_way:
-            written.result()
+        try:
+            for written in under_way:
+                written.result()
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
 
 
 def _cuts(sizes_N: NDArray[np.int32]) -> NDArray[np.intp]:

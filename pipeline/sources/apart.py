@@ -5,10 +5,11 @@ because the process was ended, the file is to blame, and a sentence says so.
 """
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from pipeline.errors import UserError
 
 OUTLINE = pa.schema([("schema", pa.binary()), ("rows", pa.int64()), ("mistake", pa.string())])
 MISTAKE, ROWS = b"mistake", b"rows"
-"""What comes with an empty batch in place of rows that can't be read."""
+"""What comes with an empty batch in place of rows that can't be read; without a number of rows, of all."""
+EMPTY = pa.RecordBatch.from_pylist([], pa.schema([]))
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
@@ -58,18 +60,28 @@ def outlines(paths: Sequence[Path]) -> list[Outline]:
     return found
 
 
-def batches(
+def records(
     path: Path, rows: int, columns: Sequence[str] | None = None
-) -> Iterator[pa.RecordBatch | Damaged]:
-    """All rows, or their `columns`, at most `rows` at a time.
+) -> Iterator[dict[str, Any] | Damaged]:
+    """All rows, or their `columns`, read so many at a time.
 
-    Raises `UserError` for a file that ends its reader.
+    Raises `UserError` for a file that ends its reader, or can no longer be opened.
     """
     for batch, metadata in _told({"batches": str(path), "rows": rows, "columns": columns}, lambda: path):
-        if metadata and MISTAKE in metadata:
+        if metadata and ROWS in metadata:
             yield Damaged(int(metadata[ROWS]), metadata[MISTAKE].decode())
+        elif metadata and MISTAKE in metadata:
+            raise UserError(f"{path} can't be read any more: {metadata[MISTAKE].decode()}")
         else:
-            yield batch
+            yield from _in_python(batch)
+
+
+def _in_python(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
+    """Arrow holds more than Python does: times beyond its calendar, two fields of one name."""
+    try:
+        yield from batch.to_pylist()
+    except (*UNREADABLE, OverflowError) as error:
+        yield Damaged(len(batch), _first_line(error))
 
 
 # --- beside the reader --------------------------------------------------------------------------------------
@@ -87,11 +99,14 @@ def _told(asked: dict[str, Any], suspect: Callable[[], Path]) -> Told:
         except (pa.ArrowException, OSError) as error:
             broken = error
         reader.stdout.close()
-        if reader.wait() != 0:
+        ended = reader.wait()
+        if ended < 0:
             raise UserError(
-                f"{suspect()} ends the process that reads it: it is damaged, or made to do harm: download or "
-                "write it again, or leave it out"
+                f"{suspect()} ends the process that reads it (signal {-ended}): it is damaged, made to do "
+                "harm, or too large for the memory: download or write it again, or leave it out"
             )
+        if ended > 0:
+            raise UserError(f"the process that should read {suspect()} failed: why stands above")
         if broken is not None:
             raise broken
 
@@ -102,8 +117,9 @@ def _reader(asked: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-P", "-m", __name__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:  # noqa: S603 - ours
         assert reader.stdin is not None
-        reader.stdin.write(json.dumps(asked).encode())
-        reader.stdin.close()
+        with suppress(BrokenPipeError):  # how it ended tells more
+            reader.stdin.write(json.dumps(asked).encode())
+            reader.stdin.close()
         try:
             yield reader
         finally:
@@ -114,6 +130,8 @@ def _reader(asked: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def main() -> None:
+    # Ctrl+C is for the process that asked; it ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     asked = json.load(sys.stdin)
     if "outlines" in asked:
         _tell_outlines(asked["outlines"])
@@ -140,21 +158,37 @@ def _tell_outlines(paths: list[str]) -> None:
 
 def _tell_batches(path: str, rows: int, columns: list[str] | None) -> None:
     """A row group at a time: what is damaged in one leaves the others."""
-    with pq.ParquetFile(path) as file:
-        of_file = file.schema_arrow
-        fields = [field for field in of_file if columns is None or field.name in columns]
-        schema, names = pa.schema(fields, of_file.metadata), [field.name for field in fields]
-        with pa.ipc.new_stream(sys.stdout.buffer, schema) as told:
-            for group in range(file.num_row_groups):
-                left = file.metadata.row_group(group).num_rows
-                try:
-                    for batch in file.iter_batches(rows, row_groups=[group], columns=names):
-                        batch.validate(full=True)
-                        told.write_batch(batch.replace_schema_metadata(of_file.metadata))
-                        left -= len(batch)
-                except UNREADABLE as error:
-                    damaged = {MISTAKE: _first_line(error).encode(), ROWS: str(left).encode()}
+    try:
+        file = pq.ParquetFile(path)
+    except UNREADABLE as error:
+        with pa.ipc.new_stream(sys.stdout.buffer, EMPTY.schema) as told:
+            told.write_batch(EMPTY, custom_metadata={MISTAKE: _first_line(error).encode()})
+        return
+    of_file = file.schema_arrow
+    schema = pa.schema([f for f in of_file if columns is None or f.name in columns], of_file.metadata)
+    with file, pa.ipc.new_stream(sys.stdout.buffer, schema) as told:
+        for group in range(file.num_row_groups):
+            left = file.metadata.row_group(group).num_rows
+            for batch in _batches(file, group, rows, None if columns is None else schema.names):
+                if isinstance(batch, str):
+                    damaged = {MISTAKE: batch.encode(), ROWS: str(left).encode()}
                     told.write_batch(pa.RecordBatch.from_pylist([], schema), custom_metadata=damaged)
+                else:
+                    told.write_batch(batch.replace_schema_metadata(of_file.metadata))
+                    left -= len(batch)
+
+
+def _batches(
+    file: pq.ParquetFile, group: int, rows: int, names: list[str] | None
+) -> Iterator[pa.RecordBatch | str]:
+    """Ends with what is wrong, if anything is."""
+    try:
+        for batch in file.iter_batches(rows, row_groups=[group], columns=names):
+            batch.validate(full=True)
+            # "a.b" also names the part b of a column a.
+            yield batch if names is None or batch.schema.names == names else batch.select(names)
+    except UNREADABLE as error:
+        yield _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
-from pipeline.sources.apart import Damaged, NotParquet, Outline, batches, outlines
+from pipeline.sources.apart import Damaged, NotParquet, Outline, outlines, records
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
 from pipeline.sources.inside import Outside, Root
@@ -94,11 +94,11 @@ class HuggingFaceSource:
 
     def _records(self, path: Path) -> Iterator[Record | Refusal]:
         """Every row; of what is damaged a refusal in place of each."""
-        for batch in batches(path, ROWS_A_BATCH, self._used(self._outline_of[path].schema)):
-            if isinstance(batch, Damaged):
-                yield from repeat(Refusal("", f"this part of the file is damaged: {batch.why}"), batch.rows)
+        for record in records(path, ROWS_A_BATCH, self._used(self._outline_of[path].schema)):
+            if isinstance(record, Damaged):
+                yield from repeat(Refusal("", f"this part of the file is damaged: {record.why}"), record.rows)
             else:
-                yield from batch.to_pylist()
+                yield record
 
     def _used(self, schema: pa.Schema) -> list[str]:
         its = self._columns

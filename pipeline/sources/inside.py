@@ -39,15 +39,15 @@ class Root:
             raise Outside("the path holds a null byte")
         if not _is_a_name(member):
             raise Outside("the path is not UTF-8 text")
+        # Before anything is looked at: to look at a path may mount what it names.
+        if not self._lets_out and os.path.isabs(member):
+            raise Outside(f"the path is absolute, {ALLOWED_BY}")
+        if not self._lets_out and ".." in member.split(os.sep):
+            raise Outside(f"the path holds .., {ALLOWED_BY}")
         path = self.folder / member
         mode = _mode(path)
-        if not self._lets_out:
-            if os.path.isabs(member):
-                raise Outside(f"the path is absolute, {ALLOWED_BY}")
-            if ".." in member.split(os.sep):
-                raise Outside(f"the path holds .., {ALLOWED_BY}")
-            if not self._holds(path, is_link=stat.S_ISLNK(mode)):
-                raise Outside(f"a link leads out of the source's folder, {ALLOWED_BY}")
+        if not self._lets_out and not self._holds(path, is_link=stat.S_ISLNK(mode)):
+            raise Outside(f"a link leads out of the source's folder, {ALLOWED_BY}")
         if stat.S_ISLNK(mode):
             mode = _mode(path, follow=True)
         # Reading a pipe would wait for ever. Ingest finds the words for what does not exist.

@@ -12,7 +12,7 @@ from typing import Self
 from pipeline.delimited import delimiter_of
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
-from pipeline.sources.apart import Damaged, NotParquet, Outline, batches, outlines
+from pipeline.sources.apart import Damaged, NotParquet, Outline, outlines, records
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of, text
 from pipeline.sources.inside import Outside, Root
@@ -143,13 +143,10 @@ def _what_is_wrong(record: object) -> NotARow:
 
 
 def _read_parquet(manifest: Path) -> Numbered:
-    before = 0
-    for batch in batches(manifest, ROWS_A_BATCH):
-        if isinstance(batch, Damaged):
-            raise UserError(f"the manifest {manifest} (ingest.path) is damaged: {batch.why}")
-        for number, record in enumerate(batch.to_pylist(), start=before + 1):
-            yield f"{manifest.name} row {number}", record
-        before += len(batch)
+    for number, record in enumerate(records(manifest, ROWS_A_BATCH), start=1):
+        if isinstance(record, Damaged):
+            raise UserError(f"the manifest {manifest} (ingest.path) is damaged: {record.why}")
+        yield f"{manifest.name} row {number}", record
 
 
 def _outline(manifest: Path) -> Outline:

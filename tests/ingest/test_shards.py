@@ -1,5 +1,6 @@
 """Shards hold the chosen rows, in their order and in about equal parts."""
 
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -74,6 +75,25 @@ def test_shards_hold_the_chosen_rows(
         assert max(held) - min(held) <= 4 * sizes_N.max()
 
 
+def test_the_first_mistake_ends_the_writing(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+
+    def full(_tables: object, _schema: object, path: Path) -> None:
+        written.append(path)
+        time.sleep(0.05)
+        raise OSError("no space left")
+
+    monkeypatch.setenv("CLINFONCE_WORKERS", "2")
+    monkeypatch.setattr(shards, "ROWS_A_GROUP", 1)
+    monkeypatch.setattr(shards, "BYTES_A_SHARD", 1)
+    monkeypatch.setattr(shards, "write_shard", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_shards(parts, {"train": np.ones(ROWS, np.bool_)}, np.ones(ROWS, np.int32), SCHEMA, tmp_path)
+    assert len(written) < 8
+
+
 @given(
     sizes=st.lists(st.integers(0, 100), max_size=80),
     bytes_a_shard=st.integers(1, 2000),
@@ -89,5 +109,6 @@ def test_cuts_lie_between_groups(sizes: list[int], bytes_a_shard: int, rows_a_gr
     assert edges == sorted(set(edges)) or not sizes
     largest = max(sizes, default=0)
     for start, stop in pairwise(edges):
-        # A group is half on either side of where its shard should end, and a row is not cut.
+        # Half a group on either side, and a row is not cut.
         assert sum(sizes[start:stop]) <= bytes_a_shard + (rows_a_group + 2) * largest
+        assert sum(sizes[start:stop]) >= sum(sizes) / len(edges) - (rows_a_group + 2) * largest

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.sources import apart
-from pipeline.sources.apart import Damaged, NotParquet, batches, outlines
+from pipeline.sources.apart import Damaged, NotParquet, outlines, records
 
 ROWS = 50
 CUT_SHORT = """#!{python}
@@ -42,18 +42,40 @@ def test_all_that_the_file_holds_comes_back(path: Path) -> None:
     (outline,) = outlines([path])
     assert (outline.rows, outline.schema) == (ROWS, whole.schema)
     assert outline.schema.metadata == whole.schema.metadata
-    found = list(batches(path, 15))
-    assert [len(batch) for batch in found if isinstance(batch, pa.RecordBatch)] == [15, 5, 15, 5, 10]
-    assert [row for batch in found for row in batch.to_pylist()] == whole.to_pylist()  # type: ignore[union-attr]
-    some = [row for batch in batches(path, 100, ["tags", "label"]) for row in batch.to_pylist()]  # type: ignore[union-attr]
-    assert some == whole.select(["label", "tags"]).to_pylist()
+    assert list(records(path, 15)) == whole.to_pylist()
+    assert list(records(path, 100, ["tags", "label"])) == whole.select(["label", "tags"]).to_pylist()
 
 
-def test_who_wants_no_more_leaves_no_process(path: Path) -> None:
-    taken = batches(path, 1)
+def test_who_wants_no_more_ends_the_reader(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table = pa.table({"image": [bytes(100_000)] * 40})
+    pq.write_table(table, path, compression="none", use_dictionary=False)
+    taken = records(path, 1)
     next(taken)
     taken.close()  # type: ignore[attr-defined]
-    # A process that went on would be left as a ResourceWarning, which is an error here.
+    # One that went on would tell that nobody listens.
+    assert capfd.readouterr().err == ""
+
+
+def test_columns_whose_names_look_like_parts_of_others(path: Path) -> None:
+    table = pa.table({"a": [{"b": 1}], "a.b": ["x"], "c": [2]})
+    pq.write_table(table, path)
+    assert list(records(path, 10, ["a.b", "c"])) == [{"a.b": "x", "c": 2}]
+    assert list(records(path, 10)) == table.to_pylist()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1], pa.timestamp("us", "Foo/Bar")),
+        pa.array([2**60], pa.timestamp("us")),
+        pa.StructArray.from_arrays([[1], [2]], ["a", "a"]),
+    ],
+)
+def test_what_python_cannot_hold_is_damage(path: Path, column: pa.Array) -> None:
+    pq.write_table(pa.table({"when": column}), path)
+    (damaged,) = records(path, 10)
+    assert isinstance(damaged, Damaged)
+    assert damaged.rows == 1
 
 
 def test_what_is_no_parquet_is_named(path: Path, tmp_path: Path) -> None:
@@ -70,10 +92,26 @@ def test_a_damaged_row_group_leaves_the_others(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[chunk.data_page_offset : chunk.data_page_offset + 20] = bytes(20)
     path.write_bytes(content)
-    found = [batch if isinstance(batch, Damaged) else len(batch) for batch in batches(path, 100)]
-    assert isinstance(found[1], Damaged)
-    assert (found[0], found[1].rows, found[2]) == (20, 20, 10)
-    assert found[1].why
+    numbers = [record if isinstance(record, Damaged) else record["tags"] for record in records(path, 100)]
+    assert len(numbers) == 20 + 1 + 10
+    damaged = numbers[20]
+    assert isinstance(damaged, Damaged)
+    assert damaged.rows == 20
+    assert damaged.why
+
+
+def test_a_file_that_is_gone_is_told(path: Path) -> None:
+    path.unlink()
+    with pytest.raises(UserError, match=f"^{path} can't be read any more: .*No such file"):
+        list(records(path, 100))
+
+
+def test_a_reader_that_fails_is_no_fault_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart.sys, "executable", "/bin/false")
+    with pytest.raises(UserError, match=f"^the process that should read {path} failed: why stands above"):
+        list(records(path, 100))
+    with pytest.raises(UserError, match="failed"):
+        outlines([path] * 10_000)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 1.0])
@@ -85,9 +123,8 @@ def test_a_reader_that_is_killed_costs_a_sentence(
     python.write_text(CUT_SHORT.format(python=sys.executable, bytes=int(share * 12_000)))
     python.chmod(0o755)
     monkeypatch.setattr(apart.sys, "executable", str(python))
-    sentence = f"^{path} ends the process that reads it: it is damaged, or made to do harm: download or"
-    with pytest.raises(UserError, match=sentence):
-        list(batches(path, 15))
+    with pytest.raises(UserError, match=rf"^{path} ends the process that reads it \(signal 9\): it is"):
+        list(records(path, 15))
 
 
 def test_the_file_that_ends_the_reader_is_named(

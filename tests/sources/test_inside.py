@@ -61,6 +61,15 @@ def test_what_leads_out_is_refused(root: Path, member: str, reason: str) -> None
             lenient.file(member)
 
 
+def test_what_is_refused_by_its_name_is_not_looked_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path may be mounted by looking at it."""
+    inside = Root(root, IngestParams())
+    monkeypatch.setattr(os, "stat", lambda *_, **__: pytest.fail("looked at"))
+    for member in ("/net/host/share/a.jpg", "../a.jpg"):
+        with pytest.raises(Outside):
+            inside.file(member)
+
+
 def test_a_folder_that_is_itself_a_link_is_a_root(root: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(root)
     assert Root(tmp_path / "link", IngestParams()).file("images/a.jpg").read_bytes() == b"a"

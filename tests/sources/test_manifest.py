@@ -138,6 +138,10 @@ def test_lines_may_end_in_carriage_returns_alone(tmp_path: Path) -> None:
         ("a.png", {"kind": "x"}),
         ("b.png", {"kind": "kind"}),
     ]
+    path.write_bytes(b"image,kind\ra.png,x\r\xff.png,y\r")
+    first, second = open_manifest(path).rows()
+    assert isinstance(first, SourceRow)
+    assert isinstance(second, Refusal), "the header alone decides for the whole table"
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
