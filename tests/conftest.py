@@ -18,13 +18,15 @@ os.environ["CLINFONCE_SAVING_SHARE"] = "1e9"
 from project import Project, make_finished
 from support import REPOSITORY, made_once, png
 
-LONGEST = ("training", "engines", "docs", "end_to_end", "doctor", "studies", "test_experiments.py")
-"""Begun first: a file goes to one worker, which would be alone with it at the end."""
+FIRST = ("docs", "training", "engines", "doctor", "studies", "end_to_end", "test_experiments.py")
+"""The longest, since a file goes to one worker, which would be alone with it at the end. Those in `docs` make
+the finished project, for which those of `end_to_end` would wait."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
-    items.sort(key=lambda item: item.path.relative_to(tests).parts[0] not in LONGEST)
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(tests).parts[0], len(FIRST)))
 
 
 @pytest.fixture(scope="session")
