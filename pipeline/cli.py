@@ -1,12 +1,13 @@
 """The `clinfonce` command: what people use beside `dvc repro`, which runs the stages."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.engines.choice import ENGINE_VARIABLE, EngineName
-from pipeline.errors import told_in_a_sentence
+from pipeline.errors import UserError, told_in_a_sentence
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
@@ -69,15 +70,27 @@ def doctor(
 
 @app.command()
 def mend(
-    path: Annotated[Path, typer.Argument(help="a file or folder below data/ that is damaged")],
+    path: Annotated[Path, typer.Argument(help="an output below data/, or a file in one, that is damaged")],
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="also what was damaged before DVC recorded it")
+    ] = False,
 ) -> None:
-    """Takes a damaged output away, in DVC's cache too; `dvc repro` then brings it back or makes it anew."""
+    """Takes what is damaged of an output away, in DVC's cache too, after asking.
+
+    `dvc repro` then brings it back or makes it again. What is as DVC recorded it stays.
+    """
     from rich.console import Console
 
     from pipeline.mending import mend
 
+    def agreed() -> bool:
+        if not (yes or sys.stdin.isatty()):
+            raise UserError("nobody can be asked here: add --yes if that shall go")
+        return yes or typer.confirm("Remove it?")
+
     with told_in_a_sentence():
-        mend(path, Console())
+        mend(path, Console(), agreed, recorded=recorded)
 
 
 @app.command()

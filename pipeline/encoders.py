@@ -1,11 +1,16 @@
 """torchvision ResNets whose first layers suit the image size."""
 
-from typing import cast
+from typing import cast, get_args
 
 import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
+
+from pipeline.errors import listed
+from pipeline.training.params import EncoderName
+
+ENCODER_NAMES: tuple[str, ...] = get_args(EncoderName)
 
 
 def resolved_stem_stride(stem_stride: int | str, image_size: int) -> int:
@@ -26,8 +31,11 @@ def build_plain_encoder(name: str, stem_stride: int) -> "Encoder":
     """A ResNet by its torchvision name, without its classifier; weights from torch's global generator.
 
     `stem_stride`: 4 is torchvision's stem (7x7 at stride 2, max-pool); 1 and 2 are a 3x3 convolution at
-    that stride without max-pool, for small images.
+    that stride without max-pool, for small images. Nothing is downloaded. Raises `ValueError` for a name
+    that `pretrain.encoder` does not take.
     """
+    if name not in ENCODER_NAMES:
+        raise ValueError(f"the encoder must be one of {listed(list(ENCODER_NAMES))}, and is {name!r:.80}")
     backbone = torchvision.models.get_model(name, weights=None)
     feature_dim = backbone.fc.in_features
     backbone.fc = nn.Identity()

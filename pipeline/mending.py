@@ -1,13 +1,15 @@
-"""`clinfonce mend`: takes damaged outputs away, so that `dvc repro` brings them back or makes them again.
+"""`clinfonce mend`: takes a damaged output away, so that `dvc repro` brings it back or makes it again.
 
 Symptom: an output that was damaged in its place stays damaged through `dvc repro --force`. Cause: it is a
 hard link to DVC's cache, so the cache holds the same bytes, and DVC does not read again what lies there under
 a name: it takes the fresh output away and links the damaged one. Cure: what is not as DVC recorded it is
-removed from the workspace and from the cache. Where all is as recorded it was damaged before, and all goes.
+removed from the workspace and from the cache. What is as recorded stays, since other clones may share the
+cache; a file that was damaged before DVC recorded it is removed only on demand.
 """
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,81 +18,131 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from rich.console import Console
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, listed
+from pipeline.escaping import for_terminal
+
+DIRECTORY = ".dir"
+"""How DVC's names for lists of files end."""
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A file of an output; `expected` is the MD5 by which DVC knows it, None where it knows no such file."""
+class Removal:
+    """What goes of one file of an output."""
 
     path: Path
-    expected: str | None
-    cached: Path | None
+    cached: Path | None = None
+    """Its copy in DVC's cache, where that is damaged too."""
+    made_again: bool = True
+    """False where the cache holds it whole."""
 
-    @property
-    def in_place(self) -> bool:
-        return _md5(self.path) == self.expected is not None
+    def __str__(self) -> str:
+        where = "" if self.cached is None else " and its copy in DVC's cache"
+        then = "makes it again" if self.made_again else "brings it back from DVC's cache"
+        return f"{_short(self.path)}{where}: `dvc repro` {then}"
 
-    @property
-    def in_cache(self) -> bool:
-        return self.cached is not None and _md5(self.cached) == self.expected
+    def carry_out(self) -> None:
+        for path in (self.cached, self.path):
+            if path is not None:
+                path.unlink(missing_ok=True)
 
 
-def mend(path: Path, console: Console) -> None:
-    """Raises `UserError` where `path` is neither an output of a stage nor in one."""
+def mend(path: Path, console: Console, agreed: Callable[[], bool], *, recorded: bool = False) -> None:
+    """Removes what differs from DVC's record in `path`, an output or a part of one, once `agreed` to.
+
+    With `recorded`, what is as DVC recorded it goes too, from the cache as well: it was damaged before.
+    Raises `UserError` for a path that is no output and in none, such as a folder of several.
+    """
     try:
         with Repo() as repo, repo.lock:
-            found = [file for output in repo.index.outs for file in _files(output, path.absolute())]
+            output, named = _named_output(path, repo.index.outs)
+            removals = list(_removals(output, named, recorded))
+            if removals:
+                _say(console, "This goes:", *map(str, removals))
+                if agreed():
+                    for removal in removals:
+                        removal.carry_out()
+                    _say(console, f"removed {len(removals)} files")
+                    return
+            _say(console, "nothing was removed" if removals else _nothing_differs(path))
     except DvcException as error:
         raise UserError(f"{path} cannot be mended here ({error}): run it where dvc.yaml lies") from None
-    if not found:
-        raise UserError(f"{path} is no output of a stage: name a file or folder below data/")
-    damaged = [file for file in found if not (file.in_place and file.in_cache)]
-    for file in damaged or found:
-        # Where all is as DVC recorded it, none of it can be trusted.
-        kept = bool(damaged) and file.in_cache
-        if file.cached is not None and not kept:
-            file.cached.unlink(missing_ok=True)
-        file.path.unlink(missing_ok=True)
-        again = "brings it back from DVC's cache" if kept else "makes it again"
-        told = f"removed {_short(file.path)}: `dvc repro` {again}"
-        console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
-def _files(output: Any, wanted: Path) -> Iterator[Recorded]:
-    """The files of a DVC output that are `wanted` or lie in it."""
-    place = Path(output.fs_path)
-    inside = wanted == place or place in wanted.parents
-    if not (inside or wanted in place.parents) or not output.use_cache or not output.hash_info:
-        return
-    cache, name = output.cache, output.hash_info.value
+def _named_output(path: Path, outputs: Iterable[Any]) -> tuple[Any, Path]:
+    """The output that `path` names, or lies in, and the path without links and `..`."""
+    places = {Path(output.fs_path): output for output in outputs}
+    # Where an output is a link to the cache, its own name counts; elsewhere links are followed.
+    for named in (path.parent.resolve() / path.name, path.resolve()):
+        for folder in (named, *named.parents):
+            if folder in places:
+                return _known(places[folder], path), named
+    below = sorted(str(_short(place)) for place in places if path.resolve() in place.parents)
+    cure = f"name one of them: {listed(below)}" if below else "name a file or folder below data/"
+    raise UserError(f"{path} is {'more than one output' if below else 'no output'} of a stage: {cure}")
+
+
+def _known(output: Any, path: Path) -> Any:
+    if not output.use_cache:
+        raise UserError(f"{path} is kept by Git and not by DVC: `git checkout {path}` brings it back")
+    if not output.hash_info:
+        raise UserError(f"{path} has not been made yet: run `dvc repro`")
+    return output
+
+
+def _removals(output: Any, wanted: Path, everything: bool) -> Iterator[Removal]:
+    """Of the files of `output` that are `wanted`, or lie in it."""
+    cached_at: Callable[[str], str] = output.cache.oid_to_path
+    place, name = Path(output.fs_path), output.hash_info.value
     if not output.hash_info.isdir:
-        yield Recorded(place, name, Path(cache.oid_to_path(name)))
+        yield from _removal(place, name, Path(cached_at(name)), everything)
         return
-    try:
-        listing = output.get_obj()
-    except ValueError:
-        listing = None
-    if listing is None:
-        # The list of its files is what is damaged, or lost.
-        Path(cache.oid_to_path(name)).unlink(missing_ok=True)
-    listed = () if listing is None else listing.iteritems()
-    entries = {place.joinpath(*key): info.value for key, (_, info) in listed}
-    there = {path for path in place.rglob("*") if path.is_file() or path.is_symlink()}
-    for path in sorted(there | set(entries)):
+    expected = _listed_files(output, Path(cached_at(name)), name)
+    if expected is None:
+        # Without the list of its files nothing is known of any of them.
+        yield Removal(Path(cached_at(name)))
+    found = {path for path in place.rglob("*") if path.is_file() or path.is_symlink()}
+    for path in sorted(found | set(expected or ())):
         if path == wanted or wanted in path.parents:
-            expected = entries.get(path)
-            yield Recorded(path, expected, None if expected is None else Path(cache.oid_to_path(expected)))
+            md5 = (expected or {}).get(path)
+            yield from _removal(path, md5, None if md5 is None else Path(cached_at(md5)), everything)
+
+
+def _listed_files(output: Any, cached_list: Path, name: str) -> dict[Path, str] | None:
+    """The MD5 of each file in an output that is a folder; None where the list is damaged or lost."""
+    if f"{_md5(cached_list)}{DIRECTORY}" != name:
+        return None
+    place = Path(output.fs_path)
+    return {place.joinpath(*key): info.value for key, (_, info) in output.get_obj().iteritems()}
+
+
+def _removal(path: Path, expected: str | None, cached: Path | None, everything: bool) -> Iterator[Removal]:
+    """`expected` is the MD5 by which DVC knows the file; None: it does not belong to the output."""
+    if everything or cached is None or _md5(cached) != expected:
+        yield Removal(path, cached)
+    elif _md5(path) != expected:
+        yield Removal(path, made_again=False)
 
 
 def _md5(path: Path) -> str | None:
-    """As DVC names what it keeps; None for what is not there."""
+    """As DVC names what it keeps; None where there is no file."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
 
 
+def _nothing_differs(path: Path) -> str:
+    return (
+        f"{path} is as DVC recorded it: nothing was removed. If a stage finds damage in it, it was damaged "
+        "before that: --recorded removes it all the same, also for other clones that share the cache"
+    )
+
+
+def _say(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(for_terminal(line), markup=False, highlight=False, soft_wrap=True)
+
+
 def _short(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return Path(os.path.relpath(path)) if path.is_relative_to(Path.cwd()) else path

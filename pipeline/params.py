@@ -33,16 +33,20 @@ class Params(Section):
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Reads and checks `path`. Raises `UserError` with one sentence that names the key and the cure."""
+    return check_params(read_values(path), str(path))
+
+
+def read_values(path: Path = PARAMS_FILE) -> Any:
+    """What `path` holds, unchecked. Raises `UserError` where it is missing or no YAML."""
     try:
         # ruamel reads YAML 1.2 as DVC does: 1e-4 is a number, `no` is text.
-        values = YAML(typ="safe", pure=True).load(path)
+        return YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: run from the folder that holds it") from None
     except YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where is not None else ""
         raise UserError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}") from None
-    return check_params(values, str(path))
 
 
 def check_params(values: Any, name: str = "params.yaml") -> Params:

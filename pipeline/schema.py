@@ -5,6 +5,7 @@ Fractions are 0-1, information is in bits, times in seconds, sizes in bytes.
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, NotRequired
 
@@ -13,9 +14,17 @@ import pyarrow as pa
 # pydantic checks those of `typing` from Python 3.12 on.
 from typing_extensions import TypedDict
 
-CHOSEN = "chosen"
-"""The arm that `cluster.method` decides; the others are the references, named by their method."""
 
+class ArmName(StrEnum):
+    """As dvc.yaml lists them: `chosen` is clustered by `cluster.method`, a reference by the method of its
+    name."""
+
+    CHOSEN = "chosen"
+    INSTANCE = "instance"
+    LABEL = "label"
+
+
+CHOSEN = str(ArmName.CHOSEN)
 
 ENCODER_WEIGHTS, ENCODER_CONFIG, MODEL_CARD = "encoder.safetensors", "config.json", "README.md"
 """The files in an encoder's folder by which others take it up."""

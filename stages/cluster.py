@@ -1,23 +1,32 @@
 """Stage 2: train images -> clusters, and what they tell of the labels, in data/clusters/<arm>."""
 
+from typing import Annotated
+
 import typer
 
-from pipeline.clustering.run import cluster, section_of
-from pipeline.clustering.told import told
 from pipeline.errors import told_in_a_sentence
 from pipeline.params import load_params
-from pipeline.schema import Layout
+from pipeline.references import leave_out_clusters
+from pipeline.schema import CHOSEN, ArmName, Layout
 from pipeline.times import timed
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(arm: str = typer.Argument(help="chosen, instance or label")) -> None:
+def main(arm: Annotated[ArmName, typer.Argument(help="whose images are clustered")]) -> None:
     """Clusters the train images: the arm `chosen` by cluster.method, a reference by its own name."""
     with told_in_a_sentence():
         params = load_params()
         layout = Layout()
+        if arm not in (CHOSEN, *params.report.references):
+            leave_out_clusters(layout, arm)
+            print(f"cluster {arm}: not in report.references, left out")
+            return
+        # Imported here: an arm that is left out costs no time.
+        from pipeline.clustering.run import cluster, section_of
+        from pipeline.clustering.told import told
+
         with timed(f"cluster@{arm}", layout.statistics(arm)):
             statistics = cluster(params.cluster, arm, params.pretrain.batch_size, params.seed, layout)
         for line in told(arm, statistics, section_of(arm, params.cluster).missing):

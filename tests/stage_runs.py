@@ -40,7 +40,13 @@ UNTRACED = {"timing.csv"}
 
 _processes = multiprocessing.get_context("forkserver")
 # A server that has imported all of them: a process a run would spend its time on importing.
-_processes.set_forkserver_preload([f"stages.{stage}" for stage in STAGES])
+_processes.set_forkserver_preload(
+    [
+        *(f"stages.{stage}" for stage in STAGES),
+        # These stages import what they run when they know that they run it.
+        *(f"pipeline.{room}.run" for room in ("clustering", "training", "evaluation")),
+    ]
+)
 
 
 def strength() -> int:

@@ -13,6 +13,8 @@ from ruamel.yaml import YAML
 
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.objectives.params import MocoParams, Objective
+from pipeline.report.params import Reference
+from pipeline.schema import CHOSEN, ArmName
 from pipeline.training.params import PretrainParams
 from support import REPOSITORY
 
@@ -56,6 +58,8 @@ def test_references_run_what_the_chosen_arm_runs(stages: dict[str, Any], stage: 
     chosen, reference = stages[stage]["do"], stages[f"{stage}-reference"]["do"]
     for key in ("cmd", "deps"):
         assert chosen[key] == reference[key]
+    # Only the clusters depend on which references are asked for: no change of the list trains one again.
+    assert ("report.references" in reference["params"]) == (stage == "cluster")
     assert set(reference["outs"]) <= set(chosen["outs"])
     assert "cluster" not in reference["params"]
 
@@ -71,6 +75,18 @@ def test_references_depend_on_all_choices_but_the_objective_s(stages: dict[str, 
 def test_references_depend_on_all_of_the_evaluation_but_the_transfer(stages: dict[str, Any]) -> None:
     expected = [f"evaluate.{name}" for name in EvaluateParams.model_fields if name != "transfer_from"]
     assert stages["evaluate-reference"]["do"]["params"] == ["seed", *expected]
+
+
+def test_only_arms_named_here_become_part_of_commands_and_paths(stages: dict[str, Any]) -> None:
+    """What a shell runs and DVC deletes depends on no value of params.yaml."""
+    references = list(get_args(Reference))
+    assert {CHOSEN, *references} == set(ArmName)
+    for name, stage in stages.items():
+        body = stage.get("do", stage)
+        assert stage.get("foreach", []) in ([], [CHOSEN], references), name
+        filled = re.findall(r"\$\{([^}]*)\}", str(body))
+        assert set(filled) <= ({"item"} if "foreach" in stage else set()), name
+    assert not {"vars", "params"} & YAML(typ="safe").load(REPOSITORY / "dvc.yaml").keys()
 
 
 def test_entry_points_hold_no_logic() -> None:

@@ -1,7 +1,8 @@
 """`studies/*.yaml`: which experiments belong together, as changes of params.yaml, and with which seeds."""
 
+import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -12,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import UserError
-from pipeline.params import Params
+from pipeline.params import PARAMS_FILE, Params, check_params, read_values
 from pipeline.section import Section
 
 PATHS = (
@@ -108,8 +109,38 @@ def read_study(path: Path, data: Path | None = None) -> Study:
 
 
 def study_name(path: Path, data: Path | None = None) -> str:
-    """Of its experiments and its report."""
-    return path.stem if data is None else f"{path.stem}--{data.stem}"
+    """Of its experiments and its report. Raises `UserError` for a file whose name cannot be part of a
+    command line, a Git reference and a path."""
+    files = [path] if data is None else [path, data]
+    for file in files:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", file.stem):
+            raise UserError(
+                f"{file} gives its experiments their names: rename it, with letters, digits, - and _ alone"
+            )
+    return "--".join(file.stem for file in files)
+
+
+def check_planned(plans: Iterable[Planned], root: Path) -> None:
+    """Raises `UserError` unless params.yaml with the changes of each experiment is one that stages accept.
+
+    Only then may the changes reach DVC's command line.
+    """
+    values = read_values(root / PARAMS_FILE)
+    for one in plans:
+        changed = copy.deepcopy(values)
+        for key, value in one.changes.items():
+            if "${" in str(value):
+                raise UserError(f"{one.name}: {key} holds ${{, which DVC would replace: leave it out")
+            set_parameter(changed, key, value)
+        check_params(changed, one.name)
+
+
+def set_parameter(values: dict[str, Any], key: str, value: Any) -> None:
+    """By its dotted name."""
+    *sections, name = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[name] = value
 
 
 def _read(path: Path, model: type[Read], where_else: str) -> Read:
@@ -171,7 +202,7 @@ def _ref_name(*parts: str | int) -> str:
 
 def _with_absolute_paths(changes: Changes, root: Path) -> Changes:
     return {
-        key: str((root / value).resolve()) if key in PATHS and value else value
+        key: str((root / value).resolve()) if key in PATHS and value and isinstance(value, str) else value
         for key, value in changes.items()
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.errors import UserError
-from pipeline.studies.definition import Planned
+from pipeline.studies.definition import Planned, set_parameter
 
 METRICS = "data/report/metrics.json"
 
@@ -35,7 +35,7 @@ def made_experiments(wanted: Iterable[Planned], root: Path) -> dict[str, Made]:
         for start, ref in refs.get(one.name, []):
             params, expected = _params_of(root, ref), _params_of(root, "HEAD")
             for key, value in one.changes.items():
-                _set(expected, key, value)
+                set_parameter(expected, key, value)
             if _same(params, expected):
                 chosen = json.loads(_git(root, "show", f"{ref}:{METRICS}"))["chosen"]
                 found[one.name] = Made(one, start[:7], chosen)
@@ -83,13 +83,6 @@ def _experiment_refs(root: Path) -> dict[str, list[tuple[str, str]]]:
 def _params_of(root: Path, rev: str) -> dict[str, Any]:
     params: dict[str, Any] = YAML(typ="safe", pure=True).load(_git(root, "show", f"{rev}:params.yaml"))
     return params
-
-
-def _set(params: dict[str, Any], key: str, value: Any) -> None:
-    *sections, name = key.split(".")
-    for section in sections:
-        params = params.setdefault(section, {})
-    params[name] = value
 
 
 def _same(there: Any, wanted: Any) -> bool:

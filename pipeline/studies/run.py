@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.errors import UserError
-from pipeline.studies.definition import Planned, planned, read_study, study_name, tries
+from pipeline.studies.definition import Planned, check_planned, planned, read_study, study_name, tries
 from pipeline.studies.made import Made, chosen_by_search, experiment_names, made_experiments, uncommitted
 
 
@@ -52,6 +52,7 @@ def _make(
     """Those of `wanted` that are there in the end, in their order, and those that failed."""
     if not wanted:
         return {}, []
+    check_planned(wanted, root)
     there = made_experiments(wanted, root)
     missing = [one for one in wanted if one.name not in there]
     console.print(f"{title}: {len(there)} of {len(wanted)} experiments are there", highlight=False)

@@ -17,6 +17,21 @@ from pipeline.objectives.params import (
 )
 from pipeline.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
+EncoderName = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+]
+"""Also the only names that an encoder's folder may hold: torchvision builds others with weights that it
+downloads."""
+
 
 class AugmentParams(Section):
     """Random changes that make two views of one image; each is drawn anew for every image."""
@@ -58,18 +73,7 @@ class PretrainParams(Section):
         description="mean over positives outside or inside the logarithm (SupCon's L_out, L_in); pair: the "
         "second view is one of another image of the cluster, and clusters play no other part",
     )
-    encoder: Literal[
-        "resnet18",
-        "resnet34",
-        "resnet50",
-        "resnet101",
-        "resnet152",
-        "resnext50_32x4d",
-        "resnext101_32x8d",
-        "resnext101_64x4d",
-        "wide_resnet50_2",
-        "wide_resnet101_2",
-    ] = Field(default="resnet18", description="a ResNet by its torchvision name")
+    encoder: EncoderName = Field(default="resnet18", description="a ResNet by its torchvision name")
     stem_stride: Literal[1, 2, 4, "auto"] = Field(
         default=4,
         description="pixels a step before the first block: 1 for 32 px images, 2 for 64, 4 for 224",

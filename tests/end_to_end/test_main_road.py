@@ -1,6 +1,7 @@
 """`dvc repro` on the embedded data: what it leaves, what runs again, and how it survives."""
 
 import json
+import re
 from typing import Any
 
 import pandas as pd
@@ -58,7 +59,10 @@ def test_a_second_run_does_nothing(finished: Project) -> None:
             {"evaluate": {"neighbours": 5}},
             ["evaluate@chosen", "evaluate-reference@instance", "evaluate-reference@label", "report"],
         ),
-        ({"report": {"references": ["instance"]}}, ["report"]),
+        (
+            {"report": {"references": ["instance"]}},
+            ["cluster-reference@instance", "cluster-reference@label", "report"],
+        ),
     ],
 )
 def test_a_change_runs_what_depends_on_it_alone(
@@ -68,15 +72,47 @@ def test_a_change_runs_what_depends_on_it_alone(
     assert sorted(project.would_run()) == sorted(stages)
 
 
-def test_without_references_there_are_no_reference_stages(project: Project) -> None:
-    project.change_params(report={"references": []})
-    names = project.run("dvc", "stage", "list", "--name-only").stdout.split()
-    assert names == ["ingest", "cluster@chosen", "pretrain@chosen", "evaluate@chosen", "report"]
-    project.run("dvc", "repro")
-    assert set(json.loads((project.root / "data/report/metrics.json").read_text())) == {
-        "chosen",
-        "gap_closed",
-    }
+def test_references_come_and_go_without_training_again(project: Project) -> None:
+    """One that is left out makes placeholders; its training comes back from the cache."""
+
+    def trained_with(references: list[str]) -> list[str]:
+        project.change_params(report={"references": references})
+        output = project.run("dvc", "repro").stdout
+        metrics = json.loads((project.root / "data/report/metrics.json").read_text())
+        assert set(metrics) == {"chosen", "gap_closed", *references}
+        assert project.would_run() == []
+        return re.findall(r"Running stage '(pretrain[^']*)'", output)
+
+    folder = project.root / "data/encoders"
+    weights = {arm: folder / arm / "encoder.safetensors" for arm in ("instance", "label")}
+    before = {arm: path.read_bytes() for arm, path in weights.items()}
+    assert trained_with(["label"]) == ["pretrain-reference@instance"]
+    assert not any((project.root / "data/encoders/instance").iterdir())
+    assert not any((project.root / "data/evaluations/instance").iterdir())
+    refused = project.run("clinfonce", "export", "--output", "out", "--arm", "instance", check=False)
+    assert refused.returncode == 2
+    assert "choose one of chosen, label" in refused.stderr
+    assert trained_with([]) == ["pretrain-reference@label"]
+    assert trained_with(["instance", "label"]) == []
+    assert {arm: path.read_bytes() for arm, path in weights.items()} == before
+
+
+def test_an_arm_is_one_of_those_that_there_are(project: Project) -> None:
+    for stage in ("cluster", "pretrain", "evaluate"):
+        done = project.run("python", f"stages/{stage}.py", "../../elsewhere", check=False)
+        assert done.returncode == 2
+        assert "is not one of" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_no_value_of_params_reaches_a_shell_or_a_path(project: Project) -> None:
+    """A reference that is a command, or a path, is a mistake in params.yaml like any other."""
+    for reference in ("label; touch PWNED #", "$(touch PWNED)", "../../../outside", "label && touch PWNED"):
+        project.change_params(report={"references": [reference]})
+        done = project.run("dvc", "repro", check=False)
+        assert done.returncode != 0
+        assert "is none of its values" in done.stderr
+    assert not list(project.root.rglob("PWNED"))
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,11 @@ def test_what_the_sentence_says_mends_it(project: Project, name: str) -> None:
     assert refused.returncode == 2, refused.stdout + refused.stderr
     (sentence,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
     first, then = re.findall("`(.*?)`", sentence)
-    project.run(*shlex.split(first))
+    asked = project.run(*shlex.split(first), check=False)
+    assert asked.returncode == 2
+    assert "add --yes" in asked.stderr
+    assert path.exists()
+    project.run(*shlex.split(first), "--yes")
     project.run(*shlex.split(then))
     assert bytes_of(project) == undisturbed
     assert "up to date" in project.run("dvc", "status").stdout

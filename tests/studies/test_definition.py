@@ -1,13 +1,11 @@
 """Studies are checked before anything runs, and say exactly which experiments they want."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.params import check_params
-from pipeline.studies.definition import planned, read_study, study_name, tries
+from pipeline.studies.definition import check_planned, planned, read_study, study_name, tries
 from support import REPOSITORY
 
 STUDY = """
@@ -75,6 +73,47 @@ def test_what_is_wrong_is_told(tmp_path: Path, old: str, new: str, sentence: str
     assert old in STUDY
     with pytest.raises(UserError, match=sentence):
         read_study(written(tmp_path, STUDY.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "pretrain.epochs: 2",
+            'report.references: ["label; touch PWNED #"]',
+            "which-one--instance--3: report.references=label; touch PWNED # is none of its values",
+        ),
+        ("images/table.csv", "[a, b]", "ingest.path"),
+        ("images/table.csv", "7", "ingest.path=7 has the wrong type"),
+        ("epochs: 4", "epochs: many", "which-one--by-colour--3: pretrain.epochs='many' has the wrong type"),
+        ("epochs: 4", "temperature: -1.0", "pretrain.temperature=-1.0 is out of range"),
+        ("[colour]", '["${oc.env:HOME}"]', r"cluster.attributes.columns holds \$\{, which DVC would replace"),
+        ("seeds: [3, 1]", "seeds: [-3]", "seed=-3 is out of range"),
+    ],
+)
+def test_no_experiment_starts_with_values_that_stages_refuse(
+    tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    assert old in STUDY
+    study = read_study(written(tmp_path, STUDY.replace(old, new, 1)))
+    with pytest.raises(UserError, match=sentence):
+        check_planned(planned(study, "which_one", tmp_path), tmp_path)
+
+
+def test_tries_of_a_search_are_checked_too(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    study = read_study(written(tmp_path, STUDY + "search: {pretrain.learning_rate: [0.1, fast]}\n"))
+    with pytest.raises(UserError, match=r"--try-1: pretrain.learning_rate='fast' has the wrong type"):
+        check_planned(tries(study, "which", tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("stem", ["--temp", "a b", "x;touch y", "é", "-", "$(id)"])
+def test_files_whose_names_are_no_names_of_experiments_are_refused(tmp_path: Path, stem: str) -> None:
+    name = f"{stem}.yaml"
+    for files in ([tmp_path / name], [tmp_path / "fine.yaml", tmp_path / name]):
+        with pytest.raises(UserError, match="rename it, with letters, digits, - and _ alone"):
+            study_name(*files)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
@@ -145,12 +184,4 @@ def test_the_repository_s_studies_and_recipes_are_valid(path: Path, data: Path |
     plans = list(planned(study.model_copy(update={"search": {}}), path.stem, REPOSITORY))
     tried = list(tries(study, path.stem, REPOSITORY))
     assert len({one.name for one in plans}) == len(study.seeds) * len(study.experiments)
-    for one in plans + tried:
-        values: dict[str, Any] = {}
-        for key, value in one.changes.items():
-            *sections, name = key.split(".")
-            block = values
-            for section in sections:
-                block = block.setdefault(section, {})
-            block[name] = value
-        check_params(values, one.name)
+    check_planned(plans + tried, REPOSITORY)

@@ -1,0 +1,213 @@
+"""`clinfonce mend` removes damage and nothing else, and nothing without a yes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipeline.errors import UserError
+from pipeline.mending import mend
+
+PIPELINE = """
+stages:
+  make:
+    cmd: python make.py
+    outs:
+      - data/images
+      - data/clusters/a.txt
+      - data/clusters/b.txt
+    metrics:
+      - data/metrics.json: {cache: false}
+  later:
+    cmd: python later.py
+    outs: [data/later]
+"""
+MAKE = """
+import pathlib
+for name in ("images/one.txt", "images/sub/two.txt", "clusters/a.txt", "clusters/b.txt", "metrics.json"):
+    path = pathlib.Path("data", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'"content of {name}"')
+"""
+IMAGES, ONE, A = "data/images", "data/images/one.txt", "data/clusters/a.txt"
+
+
+def dvc(*arguments: str) -> None:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with its outputs, whose cache two clones could share: copies, no links."""
+    root = tmp_path_factory.mktemp("mending") / "project"
+    root.mkdir()
+    (root / "dvc.yaml").write_text(PIPELINE)
+    (root / "make.py").write_text(MAKE)
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        dvc("init", "-q", "--no-scm")
+        dvc("config", "core.analytics", "false")
+        dvc("repro", "-q", "make")
+    finally:
+        os.chdir(before)
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    copy = tmp_path / "project"
+    shutil.copytree(made, copy, symlinks=True)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Of all outputs and of DVC's cache."""
+    files = [*root.glob("data/**/*"), *root.glob(".dvc/cache/files/**/*")]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files if path.is_file()}
+
+
+def say(path: str | Path, *, agree: bool = True, recorded: bool = False) -> None:
+    mend(Path(path), Console(), lambda: agree, recorded=recorded)
+
+
+def damage(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_text("damaged")
+
+
+def cached_copy(root: Path, content: bytes) -> Path:
+    (found,) = [path for path in root.glob(".dvc/cache/files/md5/*/*") if path.read_bytes() == content]
+    return found
+
+
+@pytest.mark.parametrize("path", [IMAGES, ONE, "data/images/sub", A, "data/images/absent.txt"])
+def test_what_is_whole_stays(root: Path, path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(root)
+    say(path)
+    assert contents(root) == before
+    assert "nothing was removed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "path", ["/", ".", "..", "data", "data/clusters", "data/../data", "stages", "make.py", "/etc"]
+)
+def test_what_is_no_output_or_more_than_one_is_refused(root: Path, path: str) -> None:
+    damage(root / ONE)
+    before = contents(root)
+    with pytest.raises(UserError, match=r"more than one output of a stage: name one|is no output of a stage"):
+        say(path)
+    assert contents(root) == before
+
+
+def test_a_folder_of_outputs_names_them(root: Path) -> None:
+    with pytest.raises(UserError, match=r"data/clusters/a\.txt, data/clusters/b\.txt"):
+        say("data/clusters")
+
+
+@pytest.mark.parametrize(
+    "named", [ONE, IMAGES, "data/images/sub/../one.txt", "data/../data/images", "{root}/data/images"]
+)
+def test_a_damaged_file_goes_and_the_cache_keeps_its_whole_copy(root: Path, named: str) -> None:
+    before = contents(root)
+    damage(root / ONE)
+    say(named.format(root=root))
+    assert contents(root) == {path: content for path, content in before.items() if path != ONE}
+    dvc("repro", "-q", "make")
+    assert contents(root) == before
+
+
+def test_a_damaged_copy_in_the_cache_goes_too(root: Path) -> None:
+    before = contents(root)
+    cached = cached_copy(root, before[A])
+    damage(root / A)
+    damage(cached)
+    say(A)
+    assert contents(root).keys() == before.keys() - {A, str(cached.relative_to(root))}
+    dvc("repro", "-q", "make")
+    assert contents(root) == before
+
+
+def test_a_damaged_list_of_files_takes_its_output_with_it_alone(root: Path) -> None:
+    before = contents(root)
+    (listing,) = root.glob(".dvc/cache/files/md5/*/*.dir")
+    damage(listing)
+    say(IMAGES)
+    gone = before.keys() - contents(root).keys()
+    assert gone == {ONE, "data/images/sub/two.txt", str(listing.relative_to(root))}
+    dvc("repro", "-q", "make")
+    assert contents(root) == before
+
+
+def test_a_file_that_does_not_belong_to_an_output_goes(root: Path) -> None:
+    before = contents(root)
+    (root / "data/images/stray.txt").write_text("who am I?")
+    say(IMAGES)
+    assert contents(root) == before
+
+
+def test_nothing_goes_without_a_yes(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damage(root / ONE)
+    before = contents(root)
+    say(ONE, agree=False)
+    assert contents(root) == before
+    assert "data/images/one.txt: `dvc repro` brings it back" in capsys.readouterr().out
+
+
+def test_what_was_damaged_before_it_was_recorded_goes_on_demand(root: Path) -> None:
+    before = contents(root)
+    say(A, recorded=True)
+    cached = next(path for path in before if path.startswith(".dvc") and before[path] == before[A])
+    assert before.keys() - contents(root).keys() == {A, cached}
+    dvc("repro", "-q", "make")
+    assert contents(root) == before
+
+
+def test_links_are_followed_to_the_output_that_they_name(root: Path) -> None:
+    (root / "shortcut").symlink_to("data/images")
+    (root / "one").symlink_to(ONE)
+    for named in ("shortcut", "shortcut/one.txt", "one"):
+        damage(root / ONE)
+        say(named)
+        assert not (root / ONE).exists()
+        dvc("repro", "-q", "make")
+    assert (root / "shortcut").is_symlink()
+
+
+def test_it_works_from_a_folder_inside(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damage(root / ONE)
+    monkeypatch.chdir(root / "data/clusters")
+    say("../images/one.txt")
+    assert not (root / ONE).exists()
+
+
+def test_another_clone_on_the_same_cache_keeps_its_objects(root: Path, tmp_path: Path) -> None:
+    before = contents(root)
+    damage(root / ONE)
+    damage(root / A)
+    say(IMAGES)
+    say(A)
+    cache = {path: content for path, content in before.items() if path.startswith(".dvc")}
+    assert {path: content for path, content in contents(root).items() if path.startswith(".dvc")} == cache
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [("data/metrics.json", "is kept by Git and not by DVC"), ("data/later", "has not been made yet")],
+)
+def test_outputs_without_a_copy_in_the_cache_are_named(root: Path, path: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        say(path)
+
+
+def test_outside_of_a_project_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"run it where dvc.yaml lies"):
+        say("data")
