@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.console import run as run_app
+from pipeline.console import terminal
 from pipeline.engines.choice import ENGINE_VARIABLE, EngineName
 from pipeline.errors import UserError, told_in_a_sentence
 
@@ -80,8 +82,6 @@ def mend(
 
     `dvc repro` then brings it back or makes it again. What is as DVC recorded it stays.
     """
-    from rich.console import Console
-
     from pipeline.mending import mend
 
     def agreed() -> bool:
@@ -90,7 +90,7 @@ def mend(
         return yes or typer.confirm("Remove it?")
 
     with told_in_a_sentence():
-        mend(path, Console(), agreed, recorded=recorded)
+        mend(path, agreed, recorded=recorded)
 
 
 @app.command()
@@ -123,13 +123,11 @@ def export(
     onnx: Annotated[bool, typer.Option("--onnx", help="also encoder.onnx, checked against torch")] = False,
 ) -> None:
     """A folder to take away or upload: weights, configuration, model card with the measured figures."""
-    from rich.console import Console
-
     from pipeline.schema import Layout
     from pipeline.takeaway.export import export
 
     with told_in_a_sentence():
-        export(arm, output, with_onnx=onnx, layout=Layout(), console=Console())
+        export(arm, output, with_onnx=onnx, layout=Layout(), console=terminal())
 
 
 @app.command()
@@ -148,8 +146,6 @@ def embed(
     ] = EngineName.LOCAL,
 ) -> None:
     """The features of any images as one Parquet file; a killed run goes on where it was."""
-    from rich.console import Console
-
     from pipeline.schema import Layout
     from pipeline.takeaway.embed import embed
     from pipeline.takeaway.encoder import encoder_folder
@@ -158,7 +154,7 @@ def embed(
     with told_in_a_sentence():
         folder = encoder_folder(arm, encoder, Layout())
         request = Request(source, image_column, id_column, folder, batch_size)
-        embed(request, output, Console(stderr=True), engine)
+        embed(request, output, terminal(stderr=True), engine)
 
 
 @app.command()
@@ -172,12 +168,10 @@ def search(
     ] = None,
 ) -> None:
     """The images most similar to a picture: exact, by the cosine of their features."""
-    from rich.console import Console
-
     from pipeline.takeaway.search import search
 
     with told_in_a_sentence():
-        search(image, vectors, count, encoder, picture, Console())
+        search(image, vectors, count, encoder, picture, terminal())
 
 
 @study_app.command(name="run")
@@ -186,12 +180,10 @@ def run_study(
     data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
 ) -> None:
     """Runs the missing experiments of a study; after an interruption it goes on where it was."""
-    from rich.console import Console
-
     from pipeline.studies.run import run_study
 
     with told_in_a_sentence():
-        run_study(study, data, Path.cwd(), Console(stderr=True))
+        run_study(study, data, Path.cwd(), terminal(stderr=True))
 
 
 @study_app.command(name="report")
@@ -201,9 +193,12 @@ def report_study(
     output: Annotated[Path, typer.Option(help="folder of the table and the picture")] = Path("docs/studies"),
 ) -> None:
     """Writes mean and spread over the seeds of what is there, as a table and a picture."""
-    from rich.console import Console
-
     from pipeline.studies.report import report_study
 
     with told_in_a_sentence():
-        report_study(study, data, Path.cwd(), output, Console())
+        report_study(study, data, Path.cwd(), output, terminal())
+
+
+def main_command() -> None:
+    """The script `clinfonce`."""
+    run_app(app)

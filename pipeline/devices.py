@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 
 DEVICE_VARIABLE = "CLINFONCE_DEVICE"
 
@@ -20,7 +20,9 @@ def pick_device() -> torch.device:
         device = torch.device(named)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):
-        raise UserError(f"{DEVICE_VARIABLE}={named} is no device of this machine: use cpu or cuda") from None
+        raise UserError(
+            f"{DEVICE_VARIABLE}={shown(named)} is no device of this machine: use cpu or cuda"
+        ) from None
     return device
 
 

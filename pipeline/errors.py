@@ -3,11 +3,12 @@
 import errno
 import os
 import re
-import sys
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.escaping import for_terminal
+from pipeline.console import MISTAKE, say
 
 
 class UserError(ValueError):
@@ -24,9 +25,24 @@ def told_in_a_sentence() -> Iterator[None]:
         sentence = str(error) if isinstance(error, UserError) else fault_of_the_machine(error)
         if sentence is None:
             raise
-        # It may quote names that strangers gave.
-        print(f"error: {for_terminal(sentence)}", file=sys.stderr)
-        raise SystemExit(2) from None
+        say(f"error: {shortened(sentence, LONGEST_SENTENCE)}", stderr=True)
+        raise SystemExit(MISTAKE) from None
+
+
+LONGEST_VALUE, LONGEST_SENTENCE = 200, 2000
+"""Letters of what people, files or variables hold, and of a whole message."""
+
+
+def shown(value: object) -> str:
+    """`value` as a message quotes it: at most `LONGEST_VALUE` letters, its middle left out."""
+    return shortened(str(value), LONGEST_VALUE)
+
+
+def shortened(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    kept = (longest - 5) // 2
+    return f"{text[:kept]} ... {text[-kept:]}"
 
 
 def listed(names: list[str], limit: int = 12) -> str:
@@ -37,6 +53,8 @@ def listed(names: list[str], limit: int = 12) -> str:
 
 # --- the machine --------------------------------------------------------------------------------------------
 
+_MEMORY = "end other programs, or take a machine with more memory"
+_FOLDER_NEEDED = "move away what stands there, where a folder is needed"
 _CURES = {
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room, or ask for a larger quota",
@@ -46,12 +64,32 @@ _CURES = {
     errno.EROFS: "make that disk writable",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "end programs that hold many files open",
-    errno.ENOMEM: "end other programs, or take a machine with more memory",
+    errno.ENOMEM: _MEMORY,
+    errno.EAGAIN: "raise the limit of processes (ulimit -u), or end other programs",
+    errno.EEXIST: _FOLDER_NEEDED,
+    errno.ENOTDIR: _FOLDER_NEEDED,
+    errno.EISDIR: "move away the folder that stands there, where a file is needed",
+    errno.ENOTEMPTY: "end what writes into that folder",
+    errno.EBUSY: "end what uses it",
+    errno.ETXTBSY: "end the program that runs from it",
+    errno.ELOOP: "remove the links that lead in a circle",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.EXDEV: "keep the folder and what is in it on one file system",
+    errno.EIO: "check that disk, which fails to read or write",
+    errno.ESTALE: "mount that network file system again",
+    errno.ENOLCK: "choose a place on a file system with locks",
 }
 _AGAIN = "and type the same command again: what was done is not lost, and nothing half-written is left"
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 """As safetensors and tokenizers tell of it."""
-_TORCH_MEMORY = ("can't allocate memory", "not enough memory: you tried to allocate", "out of memory")
+_SHARED_MEMORY = re.compile(r"unable to (?:open|write to|resize|allocate|mmap).*\((\d+)\)")
+"""As torch tells of it, about files that have no name any more."""
+_NO_MEMORY = (
+    *("allocate memory", "not enough memory: you tried to allocate", "out of memory"),
+    *("bad_alloc", "failed to map segment"),
+)
+FULL_BELOW = 1 << 20
+"""Bytes that are left on a file system that counts as full."""
 
 
 def fault_of_the_machine(error: BaseException) -> str | None:
@@ -59,11 +97,12 @@ def fault_of_the_machine(error: BaseException) -> str | None:
     every other error."""
     for cause in _causes(error):
         if _is_memory(cause):
-            return f"the memory is not enough ({first_line(cause)}): {_CURES[errno.ENOMEM]}, {_AGAIN}"
+            return f"the memory is not enough ({shown(first_line(cause))}): {_MEMORY}, {_AGAIN}"
+        if isinstance(cause, ValueError) and "embedded null" in str(cause):
+            return "a path holds a null byte, which no file's name can: choose another"
         number = _number_of(cause)
         if number in _CURES:
-            named = getattr(cause, "filename", None)
-            where = f" at {os.fsdecode(named)}" if isinstance(named, str | bytes) else ""
+            where = _place_of(cause, number)
             return f"the machine refuses{where} ({os.strerror(number)}): {_CURES[number]}, {_AGAIN}"
     return None
 
@@ -78,16 +117,37 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_memory(error: BaseException) -> bool:
-    # torch is not imported for its sake.
-    of_torch = isinstance(error, RuntimeError) and any(told in str(error) for told in _TORCH_MEMORY)
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or of_torch
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # torch is not imported for its sake. A shared library that has no room is an ImportError.
+    of_a_library = isinstance(error, RuntimeError | ImportError)
+    return of_a_library and any(words in str(error).lower() for words in _NO_MEMORY)
 
 
 def _number_of(error: BaseException) -> int | None:
     if isinstance(error, OSError):
         return error.errno
-    found = _RUST_ERROR.search(str(error)) if type(error).__name__ == "SafetensorError" else None
+    pattern = {"SafetensorError": _RUST_ERROR, "RuntimeError": _SHARED_MEMORY}.get(type(error).__name__)
+    found = pattern.search(str(error)) if pattern is not None else None
     return int(found[1]) if found else None
+
+
+def _place_of(error: BaseException, number: int) -> str:
+    named = getattr(error, "filename", None)
+    if isinstance(named, str | bytes | os.PathLike):
+        return f" at {shown(os.fsdecode(named))}"
+    if number != errno.ENOSPC:
+        return ""
+    # Shared memory and temporary files have no name: the full file system is looked for.
+    full = [place for place in ("/dev/shm", tempfile.gettempdir(), os.curdir) if _is_full(place)]  # noqa: S108
+    return f" at {os.path.abspath(full[0])}" if full else ""
+
+
+def _is_full(place: str) -> bool:
+    try:
+        return shutil.disk_usage(place).free < FULL_BELOW
+    except OSError:
+        return False
 
 
 def first_line(error: BaseException) -> str:

@@ -1,34 +1,78 @@
-"""Strangers' strings, made harmless for where they are shown. HTML is escaped by its templates."""
+"""Strangers' strings, made harmless for where they are shown. HTML is escaped by its templates.
+
+Letters that steer a terminal, turn the direction of writing or are not seen at all are shown as `\\x1b` or
+`\\u202e`: all that Unicode does not call printable.
+"""
 
 import re
+import unicodedata
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-def for_markdown(text: str) -> str:
-    """`text` as one line that Markdown and its HTML show letter by letter."""
-    line = " ".join(text.split())
-    html_safe = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKDOWN.sub(r"\\\1", html_safe)
+_FORMULA_STARTS = frozenset("=+-@")
+_BEFORE_A_FORMULA = re.compile(r"^[\s\"']*")
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
+_FORMULA_WITHIN = re.compile(r"([;|]\s*)([=+@-])")
+"""Behind what some spreadsheets take for the end of a cell."""
 
 
 def for_terminal(text: str) -> str:
     """`text` as one line without anything that steers a terminal or turns the direction of writing."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def for_markdown(text: str) -> str:
+    """`text` as one line that Markdown and its HTML show letter by letter."""
+    line = for_terminal(" ".join(text.split()))
+    html_safe = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN.sub(r"\\\1", html_safe)
+
+
+def for_html(text: str) -> str:
+    """`text` without letters that would turn the direction of what stands around it; lines are kept."""
+    return text if text.isprintable() else "".join(c if c in "\n\t\xa0\u2060" else _visible(c) for c in text)
+
+
+def for_json(text: str) -> str:
+    """JSON in which strings hold escapes, as JSON has them, for what is not printable; lines are kept."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text)
 
 
 def for_spreadsheet(text: str) -> str:
-    """`text` as a cell that no spreadsheet takes for a formula; `from_spreadsheet` undoes it."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) or text.startswith("'") else text
+    """`text` as a cell that no spreadsheet takes for a formula; `from_spreadsheet` undoes it.
+
+    A formula's start is led by an apostrophe; within a cell, where another separator could end it, escaped.
+    """
+    cell = for_terminal(_ESCAPE.sub(lambda found: f"\\x5c{found[0][1:]}", text))
+    cell = _FORMULA_WITHIN.sub(lambda found: f"{found[1]}\\x{ord(found[2]):02x}", cell)
+    return f"'{cell}" if cell.startswith("'") or _starts_a_formula(cell) else cell
 
 
 def from_spreadsheet(cell: str) -> str:
-    return cell.removeprefix("'")
+    return _ESCAPE.sub(lambda found: chr(int(found[1] or found[2] or found[3], 16)), cell.removeprefix("'"))
 
 
 def for_utf8(text: str) -> str:
     """A file name whose bytes are no UTF-8, as text that can be stored."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _visible(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    number = ord(letter)
+    if number < 0x100:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def _json_escape(letter: str) -> str:
+    units = letter.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+
+
+def _starts_a_formula(cell: str) -> bool:
+    """Also by a full-width sign, which some spreadsheets read as the plain one."""
+    first = cell[_BEFORE_A_FORMULA.match(cell).end() :][:1]  # type: ignore[union-attr]
+    return unicodedata.normalize("NFKC", first)[:1] in _FORMULA_STARTS

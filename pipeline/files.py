@@ -9,8 +9,9 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from pipeline.console import json_text
 from pipeline.escaping import for_spreadsheet
 
 STATE_VARIABLE = "CLINFONCE_STATE_DIR"
@@ -77,7 +78,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -87,20 +88,23 @@ def read_json(path: Path) -> Any:
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes `rows` under a header of `columns`; a missing or None value is an empty cell.
 
-    Text that a spreadsheet would take for a formula begins with an apostrophe.
+    Text is written by `for_spreadsheet`, which `from_spreadsheet` undoes.
     """
 
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+            write_cells(file, columns, rows)
 
     write_atomically(path, write)
 
 
-def _cell(value: Any) -> Any:
-    return for_spreadsheet(value) if isinstance(value, str) else value
+def write_cells(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """As `write_csv`. All cells are quoted: what follows another separator begins no cell of its own."""
+    writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow([for_spreadsheet(column) for column in columns])
+    for row in rows:
+        cells = [row.get(column) for column in columns]
+        writer.writerow([for_spreadsheet(cell) if isinstance(cell, str) else cell for cell in cells])
 
 
 @contextmanager

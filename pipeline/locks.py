@@ -1,12 +1,18 @@
 """One process at a time works on what lies on the disk."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
+from pipeline.console import say
 from pipeline.errors import UserError
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY}
+"""How network file systems without locks answer."""
 
 
 @contextmanager
@@ -17,15 +23,35 @@ def held_alone(lock: Path, doing: str) -> Iterator[None]:
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file):
             file.seek(0)
             raise UserError(
-                f"process {file.read().strip() or 'unknown'} is {doing} already (state in "
+                f"process {file.read(20).strip() or 'unknown'} is {doing} already (state in "
                 f"{lock.parent}): wait for it, or end it"
-            ) from None
+            )
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def try_lock(file: TextIO) -> bool:
+    """Locks `file` until it is closed; False where another process has locked it.
+
+    Where the file system has no locks, a line says that nobody is kept away, and the work goes on: a lock
+    file of our own would stay behind a process that was killed on another machine.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        folder = Path(file.name).parent
+        say(
+            f"warning: the file system of {folder} has no locks ({os.strerror(error.errno)}): run no second "
+            "command of this kind there, or set CLINFONCE_STATE_DIR to a local disk",
+            stderr=True,
+        )
+    return True

@@ -16,10 +16,9 @@ from typing import Any
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from rich.console import Console
 
+from pipeline.console import say
 from pipeline.errors import UserError, listed
-from pipeline.escaping import for_terminal
 
 DIRECTORY = ".dir"
 """How DVC's names for lists of files end."""
@@ -46,7 +45,7 @@ class Removal:
                 path.unlink(missing_ok=True)
 
 
-def mend(path: Path, console: Console, agreed: Callable[[], bool], *, recorded: bool = False) -> None:
+def mend(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) -> None:
     """Removes what differs from DVC's record in `path`, an output or a part of one, once `agreed` to.
 
     With `recorded`, what is as DVC recorded it goes too, from the cache as well: it was damaged before.
@@ -57,13 +56,13 @@ def mend(path: Path, console: Console, agreed: Callable[[], bool], *, recorded: 
             output, named = _named_output(path, repo.index.outs)
             removals = list(_removals(output, named, recorded))
             if removals:
-                _say(console, "This goes:", *map(str, removals))
+                say("This goes:", *map(str, removals))
                 if agreed():
                     for removal in removals:
                         removal.carry_out()
-                    _say(console, f"removed {len(removals)} files")
+                    say(f"removed {len(removals)} files")
                     return
-            _say(console, "nothing was removed" if removals else _nothing_differs(path))
+            say("nothing was removed" if removals else _nothing_differs(path))
     except DvcException as error:
         raise UserError(f"{path} cannot be mended here ({error}): run it where dvc.yaml lies") from None
 
@@ -137,11 +136,6 @@ def _nothing_differs(path: Path) -> str:
         f"{path} is as DVC recorded it: nothing was removed. If a stage finds damage in it, it was damaged "
         "before that: --recorded removes it all the same, also for other clones that share the cache"
     )
-
-
-def _say(console: Console, *lines: str) -> None:
-    for line in lines:
-        console.print(for_terminal(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _short(path: Path) -> Path:

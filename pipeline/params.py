@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.clustering.params import ClusterParams
-from pipeline.errors import UserError, listed
+from pipeline.errors import UserError, listed, shown
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.ingest.params import IngestParams
 from pipeline.report.params import ReportParams
@@ -62,21 +62,22 @@ def check_params(values: Any, name: str = "params.yaml") -> Params:
 
 def _sentence(error: ErrorDetails) -> str:
     location = [part for part in error["loc"] if isinstance(part, str)]
-    key, given, context = ".".join(location), error["input"], error.get("ctx", {})
+    key, value, context = ".".join(location), error["input"], error.get("ctx", {})
+    given, as_typed = shown(value), shown(repr(value))
     match error["type"]:
         case "extra_forbidden":
-            return f"there is no parameter {key}{_did_you_mean(location)}"
+            return f"there is no parameter {shown(key)}{_did_you_mean(location)}"
         case "literal_error":
             return f"{key}={given} is none of its values: {context['expected'].replace(' or ', ', ')}"
         case "value_error":
             # A section's own check names its keys; a check of one value does not know its key.
-            return str(context["error"]) if isinstance(given, dict) else f"{key} {context['error']}"
+            return str(context["error"]) if isinstance(value, dict) else f"{key} {context['error']}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             return f"{key}={given} is out of range: the {error['msg'][0].lower()}{error['msg'][1:]}"
         case "list_type":
-            return f"{key}={given!r} is no list: write it as {key}=[{given}]"
+            return f"{key}={as_typed} is no list: write it as {key}=[{given}]"
         case _:
-            return f"{key}={given!r} has the wrong type: the {error['msg'][0].lower()}{error['msg'][1:]}"
+            return f"{key}={as_typed} has the wrong type: the {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def _did_you_mean(location: list[str]) -> str:

@@ -1,11 +1,9 @@
 """Progress on a terminal; silence where nobody watches."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from pipeline.console import is_interactive, terminal
 
 Item = TypeVar("Item")
 
@@ -43,7 +43,7 @@ def measured(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], 
 def _bar(*more: ProgressColumn) -> Progress:
     told = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
     return Progress(
-        *told, *more, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+        *told, *more, console=terminal(stderr=True), transient=True, disable=not is_interactive(stderr=True)
     )
 
 

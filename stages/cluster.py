@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.console import run, say
 from pipeline.errors import told_in_a_sentence
 from pipeline.params import load_params
 from pipeline.references import leave_out_clusters
@@ -21,7 +22,7 @@ def main(arm: Annotated[ArmName, typer.Argument(help="whose images are clustered
         layout = Layout()
         if arm not in (CHOSEN, *params.report.references):
             leave_out_clusters(layout, arm)
-            print(f"cluster {arm}: not in report.references, left out")
+            say(f"cluster {arm}: not in report.references, left out")
             return
         # Imported here: an arm that is left out costs no time.
         from pipeline.clustering.run import cluster, section_of
@@ -30,8 +31,8 @@ def main(arm: Annotated[ArmName, typer.Argument(help="whose images are clustered
         with timed(f"cluster@{arm}", layout.statistics(arm)):
             statistics = cluster(params.cluster, arm, params.pretrain.batch_size, params.seed, layout)
         for line in told(arm, statistics, section_of(arm, params.cluster).missing):
-            print(line)
+            say(line)
 
 
 if __name__ == "__main__":
-    app()
+    run(app)

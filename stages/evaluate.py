@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.console import run, say
 from pipeline.engines.choice import ENGINE_VARIABLE, EngineName
 from pipeline.errors import told_in_a_sentence
 from pipeline.params import load_params
@@ -26,14 +27,13 @@ def main(
         params, layout = load_params(), Layout()
         if leave_out_evaluation(layout, arm):
             return
-        # Imported here: an arm that is left out costs no time.
-        from pipeline.evaluation.run import evaluate
+        from pipeline.evaluation.run import evaluate  # an arm that is left out costs no time
 
         with timed(f"evaluate@{arm}", layout.evaluation(arm) / "metrics.json"):
             metrics = evaluate(params.evaluate, arm, params.seed, layout, engine)
         top1, knn = metrics["top1"] or 0, metrics["knn_top1"] or 0
-        print(f"evaluate {arm}: {metrics['reason'] or f'linear top-1 {top1:.1%}, k-NN {knn:.1%}'}")
+        say(f"evaluate {arm}: {metrics['reason'] or f'linear top-1 {top1:.1%}, k-NN {knn:.1%}'}")
 
 
 if __name__ == "__main__":
-    app()
+    run(app)

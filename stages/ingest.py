@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.console import run, say
 from pipeline.engines.choice import ENGINE_VARIABLE, EngineName
 from pipeline.errors import told_in_a_sentence
-from pipeline.escaping import for_terminal
 from pipeline.ingest.run import ingest
 from pipeline.params import load_params
 from pipeline.schema import Layout
@@ -30,10 +30,10 @@ def main(
         counts = summary["images"]
         images = f"{counts['train']:,} train and {counts['test']:,} test images"
         where = f" (listed in {layout.rejects})" if summary["rejected"] else ""
-        print(f"ingest: {images}, {summary['rejected']:,} refused{where}")
+        say(f"ingest: {images}, {summary['rejected']:,} refused{where}")
         for note in summary["notes"]:
-            print(f"ingest: note: {for_terminal(note)}")
+            say(f"ingest: note: {note}")
 
 
 if __name__ == "__main__":
-    app()
+    run(app)

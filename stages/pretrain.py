@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.console import run
 from pipeline.errors import told_in_a_sentence
 from pipeline.params import load_params
 from pipeline.references import leave_out_encoder
@@ -26,4 +27,4 @@ def main(arm: Annotated[ArmName, typer.Argument(help="whose encoder is trained")
 
 
 if __name__ == "__main__":
-    app()
+    run(app)

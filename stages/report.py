@@ -2,6 +2,7 @@
 
 import typer
 
+from pipeline.console import run
 from pipeline.errors import told_in_a_sentence
 from pipeline.params import load_params
 from pipeline.report.build import build_report
@@ -17,4 +18,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    app()
+    run(app)

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import torch
 from safetensors import SafetensorError
 
 from pipeline.errors import UserError, fault_of_the_machine, told_in_a_sentence
+from pipeline.files import replaced_directory, write_text
+from pipeline.params import check_params
 from pipeline.training.state import _write
 
 
@@ -62,6 +66,124 @@ FAULTS: dict[str, tuple[Callable[[], Any], str]] = {
     "memory, by torch": (lambda: torch.ones(2**57), "the memory is not enough ("),
     "memory of a GPU": (without_gpu_memory, "the memory is not enough (CUDA out of memory. Tried"),
 }
+
+
+def of_shared_memory() -> None:
+    raise RuntimeError("unable to write to file </torch_123_456_0>: No space left on device (28)")
+
+
+FAULTS |= {
+    "shared memory": (of_shared_memory, "(No space left on device): make room"),
+    "memory, by C++": (
+        lambda: _raise(RuntimeError("std::bad_alloc")),
+        "memory is not enough (std::bad_alloc)",
+    ),
+    "memory, by the loader": (
+        lambda: _raise(ImportError("libtorch.so: failed to map segment from shared object")),
+        "the memory is not enough (libtorch.so: failed",
+    ),
+}
+CURES = {
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "where a folder is needed"),
+    errno.EISDIR: "where a file is needed",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ELOOP: "links that lead in a circle",
+    errno.EIO: "check that disk",
+    errno.ESTALE: "mount that network file system again",
+    errno.ENOTEMPTY: "end what writes into that folder",
+    errno.EXDEV: "on one file system",
+    errno.ETXTBSY: "end the program",
+    errno.ENOLCK: "a file system with locks",
+    errno.EAGAIN: "ulimit -u",
+}
+FAULTS |= {f"errno {errno.errorcode[number]}": (refuse(number), cure) for number, cure in CURES.items()}
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("length", [201, 5_000, 1_000_000])
+def test_a_long_value_is_cut_in_its_middle(length: int, capsys: pytest.CaptureFixture[str]) -> None:
+    for report in (
+        lambda: check_params({"cluster": {"method": "x" * length}}),
+        lambda: check_params({"pretrain": {"epochs": "x" * length}}),
+        lambda: check_params({"x" * length: 1}),
+        lambda: check_params({"report": {"references": "x" * length}}),
+        lambda: _raise(OSError(errno.ENOSPC, "full", "/data/" + "x" * length)),
+    ):
+        with pytest.raises(SystemExit), told_in_a_sentence():
+            report()
+        said = capsys.readouterr().err
+        assert "x ... x" in said
+        assert max(map(len, re.findall("x+", said))) <= 200
+    with pytest.raises(SystemExit), told_in_a_sentence():
+        raise UserError("y" * length)
+    assert len(capsys.readouterr().err) <= 2100
+
+
+def test_a_path_with_a_null_byte_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="null") as refused:
+        Path("data/a\0b").read_text()
+    assert fault_of_the_machine(refused.value) == (
+        "a path holds a null byte, which no file's name can: choose another"
+    )
+
+
+def test_the_place_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage
+
+    def full_shared_memory(path: str) -> Any:
+        found = usage(os.curdir)
+        return found._replace(free=0) if path == "/dev/shm" else found._replace(free=2**40)  # noqa: S108
+
+    monkeypatch.setattr(shutil, "disk_usage", full_shared_memory)
+    for error in (
+        OSError(errno.ENOSPC, "full"),
+        RuntimeError("unable to mmap 8 bytes from file <x>: full (28)"),
+    ):
+        assert "the machine refuses at /dev/shm (No space left" in (fault_of_the_machine(error) or "")
+
+
+def a_file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("in the way")
+
+
+def a_dangling_link(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to("nowhere/at/all")
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir(parents=True)
+    (path / "content").touch()
+
+
+@pytest.mark.parametrize("obstacle", [a_file, a_dangling_link])
+@pytest.mark.parametrize("place", ["data", "data/report", "data/report/figures"])
+def test_what_stands_where_a_folder_is_needed(
+    tmp_path: Path, place: str, obstacle: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    obstacle(tmp_path / place)
+    with pytest.raises(SystemExit) as ended, told_in_a_sentence():
+        write_text(tmp_path / "data/report/figures/a.txt", "x")
+    assert ended.value.code == 2
+    assert "where a folder is needed" in capsys.readouterr().err
+
+
+def test_a_folder_stands_where_a_file_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a_folder(tmp_path / "metrics.json")
+    with pytest.raises(SystemExit), told_in_a_sentence():
+        write_text(tmp_path / "metrics.json", "x")
+    assert "where a file is needed" in capsys.readouterr().err
+
+
+def test_a_file_stands_where_a_folder_comes(tmp_path: Path) -> None:
+    a_file(tmp_path / "folder")
+    with pytest.raises(NotADirectoryError) as refused, replaced_directory(tmp_path / "folder"):
+        pass
+    assert "where a folder is needed" in (fault_of_the_machine(refused.value) or "")
 
 
 WRITERS: dict[str, Callable[[Path], Any]] = {

@@ -66,7 +66,7 @@ def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 def test_csv_leaves_unknown_cells_empty(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["x", "y"], [{"x": 1, "y": None}, {"y": "a,b"}])
-    assert (tmp_path / "a.csv").read_text() == 'x,y\n1,\n,"a,b"\n'
+    assert (tmp_path / "a.csv").read_text() == '"x","y"\n"1",""\n"","a,b"\n'
 
 
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:

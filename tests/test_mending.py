@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from pipeline.errors import UserError
 from pipeline.mending import mend
@@ -75,7 +74,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def say(path: str | Path, *, agree: bool = True, recorded: bool = False) -> None:
-    mend(Path(path), Console(), lambda: agree, recorded=recorded)
+    mend(Path(path), lambda: agree, recorded=recorded)
 
 
 def damage(path: Path) -> None:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from pipeline.compare.contents import ComparisonContents, GroupContents, gather
 from pipeline.compare.csv_table import csv_table
 from pipeline.compare.experiments import Comparison, select
+from pipeline.console import terminal
 from pipeline.files import write_csv, write_text
 from pipeline.report.markdown import bullets, escaped, table
 from pipeline.report.page import render
@@ -36,10 +35,10 @@ def write_comparison(comparison: Comparison, html: Path, markdown: Path, csv: Pa
     if csv is not None:
         write_csv(csv, *csv_table(comparison))
 
-    console = Console()
+    console = terminal()
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
+        console.print(text, markup=False)
 
     for group in contents.groups:
         if len(contents.groups) > 1:
@@ -58,7 +57,7 @@ def write_comparison(comparison: Comparison, html: Path, markdown: Path, csv: Pa
         if text:
             say(text)
     written = ", ".join(str(path) for path in (html, markdown, csv) if path is not None)
-    console.print(f"\nWritten: {written}", markup=False, highlight=False, soft_wrap=True)
+    console.say(f"\nWritten: {written}")
 
 
 def comparison_markdown(contents: ComparisonContents) -> str:

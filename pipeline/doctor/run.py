@@ -1,17 +1,17 @@
 """`clinfonce doctor`: looks at everything in turn, says what it sees, and what to do."""
 
 import importlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.console import SafeConsole, say_json, terminal
 from pipeline.doctor.checks import Check, Section, Situation, Status, fail
 from pipeline.errors import UserError
+from pipeline.escaping import for_terminal
 from pipeline.params import load_params
 
 PARTS = {
@@ -31,8 +31,8 @@ COLOURS: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "bold red
 def run(*, as_json: bool, seconds: float) -> int:
     """Prints what was found, each section as soon as it is known. Returns the number of failures."""
     situation, sections = _situation(seconds), []
-    console = Console()
-    with Console(stderr=True).status("looking ...") as status:
+    console = terminal()
+    with terminal(stderr=True).status("looking ...") as status:
         for module, title in PARTS.items():
             status.update(f"{title.lower()} ...")
             sections.append(Section(title, list(_checks(module, situation))))
@@ -40,7 +40,7 @@ def run(*, as_json: bool, seconds: float) -> int:
                 print_section(sections[-1], console)
     counts = {name: sum(c.status == name for s in sections for c in s.checks) for name in COLOURS}
     if as_json:
-        print(json.dumps({**counts, "sections": [asdict(section) for section in sections]}, indent=2))
+        say_json({**counts, "sections": [asdict(section) for section in sections]})
     else:
         console.print(f"{counts['fail']} to mend, {counts['warn']} to know, {counts['ok']} fine.")
     return counts["fail"]
@@ -65,7 +65,7 @@ def _checks(module: str, situation: Situation) -> Iterator[Check]:
         yield fail(module, found, "run `uv sync`; if it stays, this line is a bug worth reporting.")
 
 
-def print_section(section: Section, console: Console) -> None:
+def print_section(section: Section, console: SafeConsole) -> None:
     """Texts are shown as they are, never as rich's markup."""
     drawn = Table(
         box=SIMPLE_HEAD,
@@ -79,7 +79,7 @@ def print_section(section: Section, console: Console) -> None:
     drawn.add_column(min_width=22, overflow="fold")
     drawn.add_column(overflow="fold", ratio=1)
     for check in section.checks:
-        told = Text(check.found)
+        told = Text(for_terminal(check.found))
         if check.cure:
             told.append(f"\n→ {check.cure}", style="italic")
         drawn.add_row(Text(check.status, style=COLOURS[check.status]), Text(check.what), told)

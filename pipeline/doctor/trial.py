@@ -22,6 +22,7 @@ from torch import Tensor
 from pipeline.augment import Normalizer
 from pipeline.borders import read_json
 from pipeline.clustering.assignments import read_assignments
+from pipeline.console import say
 from pipeline.devices import pick_device
 from pipeline.encoders import build_encoder, resolved_stem_stride
 from pipeline.errors import told_in_a_sentence
@@ -349,7 +350,7 @@ def main() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     request = Request(**json.load(sys.stdin))
     with told_in_a_sentence():
-        print(json.dumps(asdict(run(request))))
+        say(json.dumps(asdict(run(request))))
 
 
 if __name__ == "__main__":

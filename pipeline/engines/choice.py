@@ -9,7 +9,7 @@ from pipeline.engines.base import Engine
 from pipeline.engines.in_process import InProcess
 from pipeline.engines.processes import Processes
 from pipeline.engines.workers import worker_count
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 
 ENGINE_VARIABLE = "CLINFONCE_ENGINE"
 
@@ -25,7 +25,7 @@ def engine_named_by_environment() -> EngineName:
     try:
         return EngineName(named)
     except ValueError:
-        raise UserError(f"{ENGINE_VARIABLE}={named} names no engine: set it to local or ray") from None
+        raise UserError(f"{ENGINE_VARIABLE}={shown(named)} names no engine: set it to local or ray") from None
 
 
 @contextmanager

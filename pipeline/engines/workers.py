@@ -2,10 +2,11 @@
 
 import os
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 from pipeline.machine import usable_cores
 
 WORKERS_VARIABLE = "CLINFONCE_WORKERS"
+MOST_WORKERS = 1024
 
 
 def worker_count() -> int:
@@ -13,6 +14,8 @@ def worker_count() -> int:
     named = os.environ.get(WORKERS_VARIABLE)
     if named is None:
         return max(1, round(usable_cores()))
-    if not named.isdecimal() or int(named) < 1:
-        raise UserError(f"{WORKERS_VARIABLE}={named} must be a number of processes: set it to 1 or more")
+    if not (named.isascii() and named.isdigit() and 1 <= int(named[:20]) <= MOST_WORKERS):
+        raise UserError(
+            f"{WORKERS_VARIABLE}={shown(named)} must be a number of processes from 1 to {MOST_WORKERS}"
+        )
     return int(named)

@@ -6,7 +6,6 @@ as they are stored, what must be remembered of each, and the refusals. Parts lie
 """
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -28,6 +27,7 @@ from pipeline.engines.workers import worker_count
 from pipeline.files import sha256_of_file, state_root, write_atomically
 from pipeline.ingest.images import ImageRefused, PreparedImage, prepare_image
 from pipeline.ingest.looks import THUMBNAIL_BYTES, perceptual_hashes, thumbnails
+from pipeline.locks import try_lock
 from pipeline.sources.base import Refusal, SourceRow
 
 ROWS_A_PART = 2048
@@ -235,12 +235,8 @@ def parts_folder(choices: str) -> Iterator[Path]:
     with ExitStack() as held:
         for folder in (state_root() / name, state_root() / f"{name}-{os.getpid()}"):
             folder.mkdir(parents=True, exist_ok=True)
-            lock = held.enter_context((folder / "lock").open("a"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if try_lock(held.enter_context((folder / "lock").open("a"))):
                 break
-            except BlockingIOError:
-                continue
         for left_by_a_killed_process in folder.glob(f".*{SUFFIX}.*.tmp"):
             left_by_a_killed_process.unlink()
         yield folder

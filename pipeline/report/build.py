@@ -1,7 +1,6 @@
 """The report: reads what every stage wrote, says what it means, and writes it for people and for DVC."""
 
-from rich.console import Console
-
+from pipeline.console import terminal
 from pipeline.files import write_csv, write_json, write_text
 from pipeline.params import Params
 from pipeline.report.arms import Arm, read_arms
@@ -39,10 +38,10 @@ def build_report(params: Params, layout: Layout = Layout()) -> None:  # noqa: B0
     )
     write_json(layout.report / "metrics.json", metrics(arms))
 
-    console = Console()
+    console = terminal()
     print_table(contents.arms, console)
-    console.print(contents.verdict, markup=False, highlight=False)
-    console.print(f"\nReport: {layout.report / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    console.print(contents.verdict, markup=False)
+    console.say(f"\nReport: {layout.report / 'report.html'}")
 
 
 def metrics(arms: list[Arm]) -> dict[str, object]:

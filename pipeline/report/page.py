@@ -1,6 +1,9 @@
 """Jinja2 set up for pages that hold strangers' strings: everything is escaped unless it is `Markup`."""
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.escaping import for_html
 
 
 def render(template: str, package: str = "pipeline.report", **values: object) -> str:
@@ -13,9 +16,15 @@ def render(template: str, package: str = "pipeline.report", **values: object) ->
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_readable,
     )
     environment.filters["tied"] = tied
     return environment.get_template(template).render(**values)
+
+
+def _readable(value: object) -> object:
+    """Strangers' letters that turn the direction of writing would reorder the page around them."""
+    return for_html(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def tied(text: str) -> str:

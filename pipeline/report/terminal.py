@@ -1,20 +1,21 @@
 """A table for the terminal."""
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from pipeline.console import SafeConsole
+from pipeline.escaping import for_terminal
 from pipeline.report.tables import Cell, Table
 
 _COLOURS = {"chosen": "blue", "instance": "yellow", "label": "green"}
 
 
-def print_table(table: Table, console: Console) -> None:
+def print_table(table: Table, console: SafeConsole) -> None:
     """Prints `table`; its texts are shown as they are, never as rich's markup, and no figure is cut."""
     drawn = RichTable(
         box=SIMPLE_HEAD,
-        title=Text(table.caption),
+        title=Text(for_terminal(table.caption)),
         title_justify="left",
         padding=(0, 1, 0, 0),
         show_edge=False,
@@ -22,13 +23,13 @@ def print_table(table: Table, console: Console) -> None:
     for index, column in enumerate(table.columns):
         width = max((len(row[index].text) for row in table.rows), default=0) if column.numeric else None
         drawn.add_column(
-            Text(column.title),
+            Text(for_terminal(column.title)),
             justify="right" if column.numeric else "left",
             min_width=width,
             overflow="fold",
         )
     for row in table.rows:
-        drawn.add_row(*(Text(cell.text, style=_style(cell)) for cell in row))
+        drawn.add_row(*(Text(for_terminal(cell.text), style=_style(cell)) for cell in row))
     console.print(drawn)
 
 

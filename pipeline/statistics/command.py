@@ -1,12 +1,11 @@
 """What `clinfonce statistics` does: the statistics of columns of any table against one of its columns."""
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.console import say, say_json, standard_output
 from pipeline.errors import UserError, listed
 from pipeline.statistics.describe import describe_counts
 from pipeline.statistics.presentation import print_statistics, write_statistics_csv
@@ -39,13 +38,13 @@ def run(
         raise UserError("--json and --csv are two forms of one answer: give one of them")
     result = statistics_of_table(path, label, clusters, seed=seed, batch_size=batch_size)
     if as_json:
-        print(json.dumps(result.columns, indent=2, ensure_ascii=False, allow_nan=False))
+        say_json(result.columns)
     elif as_csv:
-        write_statistics_csv(result.columns, sys.stdout)
+        write_statistics_csv(result.columns, standard_output())
     else:
         print_statistics(result.columns, label)
     for note in result.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", stderr=True)
 
 
 def statistics_of_table(

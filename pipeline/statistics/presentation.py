@@ -1,16 +1,16 @@
 """Statistics for the eye: a table with its findings as sentences, or CSV."""
 
-import csv
 from collections.abc import Sequence
 from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from pipeline.console import SafeConsole, terminal
 from pipeline.errors import listed
-from pipeline.escaping import for_spreadsheet, for_terminal
+from pipeline.escaping import for_terminal
+from pipeline.files import write_cells
 
 WIDTH_WITHOUT_TERMINAL = 160
 
@@ -25,9 +25,9 @@ def print_statistics(statistics: Sequence[dict[str, Any]], label: str, file: Tex
 
     A figure is never cut: where the terminal is too narrow, whole columns are left out, and named.
     """
-    console = Console(file=file, highlight=False)
+    console = terminal(file=file)
     if not console.is_terminal:
-        console = Console(file=file, highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+        console = terminal(file=file, width=WIDTH_WITHOUT_TERMINAL)
     shown = [_cells(one) for one in statistics]
     left_out: list[str] = []
     while _width(shown) > console.width and (narrower := [k for k in LEFT_OUT_FIRST if k in shown[0]]):
@@ -43,7 +43,7 @@ def _table(shown: Sequence[dict[str, str]], label: str, left_out: Sequence[str])
     if left_out:
         caption += f" Not in this width: {', '.join(left_out)}; --json has them."
     table = Table(
-        title=f"Clusters Z against labels T ({escape(for_terminal(label))})",
+        title=Text(f"Clusters Z against labels T ({for_terminal(label)})"),
         caption=caption,
         box=SIMPLE_HEAD,
         show_edge=False,
@@ -55,14 +55,15 @@ def _table(shown: Sequence[dict[str, str]], label: str, left_out: Sequence[str])
     for heading in list(shown[0])[1:]:
         table.add_column(heading, justify="right", no_wrap=True)
     for cells in shown:
-        table.add_row(*(escape(for_terminal(cell)) for cell in cells.values()))
+        # Escaped here, so that columns are as wide as what is shown.
+        table.add_row(*(Text(for_terminal(cell)) for cell in cells.values()))
     return table
 
 
 def _width(shown: Sequence[dict[str, str]]) -> int:
     table = _table(shown, "", [])
     table.title = table.caption = None
-    return Console(width=10_000).measure(table).maximum
+    return terminal(width=10_000).measure(table).maximum
 
 
 def _cells(one: dict[str, Any]) -> dict[str, str]:
@@ -98,7 +99,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _print_notes(console: Console, statistics: Sequence[dict[str, Any]]) -> None:
+def _print_notes(console: SafeConsole, statistics: Sequence[dict[str, Any]]) -> None:
     columns_of: dict[int, list[str]] = {}
     for one in statistics:
         columns_of.setdefault(one["rows_unlabelled"], []).append(str(one["column"]))
@@ -107,10 +108,10 @@ def _print_notes(console: Console, statistics: Sequence[dict[str, Any]]) -> None
             told = (
                 f"{listed(columns)}: {unlabelled:,} rows have no label and count only for the sizes and H(Z)."
             )
-            console.print(for_terminal(told), markup=False)
+            console.print(told, markup=False)
 
 
-def _print_findings(console: Console, statistics: Sequence[dict[str, Any]]) -> None:
+def _print_findings(console: SafeConsole, statistics: Sequence[dict[str, Any]]) -> None:
     """Each finding once, with the figures of the first column that has it."""
     columns_of: dict[str, list[str]] = {}
     for one in statistics:
@@ -122,17 +123,13 @@ def _print_findings(console: Console, statistics: Sequence[dict[str, Any]]) -> N
             if first == str(one["column"]):
                 likewise = f" (Likewise: {listed(others)}.)" if others else ""
                 told = f"{first}: {finding['sentence']} {finding['cure']}{likewise}"
-                console.print(for_terminal(told), markup=False)
+                console.print(told, markup=False)
 
 
 def write_statistics_csv(statistics: Sequence[dict[str, Any]], file: TextIO) -> None:
     """One line a cluster column; findings as their codes, size quantiles as a column each."""
     rows = [_flat(one) for one in statistics]
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        # A name out of a stranger's table is no formula.
-        writer.writerow({k: for_spreadsheet(v) if isinstance(v, str) else v for k, v in row.items()})
+    write_cells(file, list(rows[0]), rows)
 
 
 def _flat(one: dict[str, Any]) -> dict[str, Any]:

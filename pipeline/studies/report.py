@@ -9,9 +9,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from pipeline.compare.ranks import RankCorrelation, rank_correlation
+from pipeline.console import SafeConsole
 from pipeline.files import write_atomically, write_text
 from pipeline.report.markdown import escaped
 from pipeline.report.naming import name_points, room_around
@@ -35,7 +35,7 @@ class Line:
         return fmean(self.top1)
 
 
-def report_study(path: Path, data: Path | None, root: Path, folder: Path, console: Console) -> None:
+def report_study(path: Path, data: Path | None, root: Path, folder: Path, console: SafeConsole) -> None:
     """Writes `<study>.md` and `<study>.svg` into `folder`, and prints the table."""
     study, name = read_study(path, data), study_name(path, data)
     searched = made_experiments(tries(study, name, root), root)
@@ -51,7 +51,7 @@ def report_study(path: Path, data: Path | None, root: Path, folder: Path, consol
         figure = draw(study, lines)
         write_atomically(picture, lambda temporary: save_svg(figure, temporary))
     write_text(folder / f"{name}.md", text)
-    console.print(text, markup=False, highlight=False, soft_wrap=True, end="")
+    console.print(text, markup=False, soft_wrap=True, end="")
 
 
 def summarised(study: Study, made: Mapping[str, Made]) -> list[Line]:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from pipeline.console import SafeConsole
 from pipeline.errors import UserError
 from pipeline.studies.definition import Planned, check_planned, planned, read_study, study_name, tries
 from pipeline.studies.made import Made, chosen_by_search, experiment_names, made_experiments, uncommitted
@@ -22,7 +21,7 @@ class Failure:
     log: Path
 
 
-def run_study(path: Path, data: Path | None, root: Path, console: Console) -> None:
+def run_study(path: Path, data: Path | None, root: Path, console: SafeConsole) -> None:
     """Runs what is missing. Raises `UserError` at the end if experiments failed, naming them.
 
     What was interrupted goes on where it was: finished experiments are kept by DVC, finished stages by its
@@ -38,7 +37,7 @@ def run_study(path: Path, data: Path | None, root: Path, console: Console) -> No
     found = chosen_by_search(searched.values())
     for experiment, values in found.items():
         told = ", ".join(f"{key}={value}" for key, value in values.items())
-        console.print(f"{experiment}: {told}", highlight=False)
+        console.print(f"{experiment}: {told}", markup=False)
     _, more = _make(list(planned(study, name, root, found)), root, console, study.title)
     failures += more
     if failures:
@@ -47,7 +46,7 @@ def run_study(path: Path, data: Path | None, root: Path, console: Console) -> No
 
 
 def _make(
-    wanted: Sequence[Planned], root: Path, console: Console, title: str
+    wanted: Sequence[Planned], root: Path, console: SafeConsole, title: str
 ) -> tuple[dict[str, Made], list[Failure]]:
     """Those of `wanted` that are there in the end, in their order, and those that failed."""
     if not wanted:
@@ -55,21 +54,19 @@ def _make(
     check_planned(wanted, root)
     there = made_experiments(wanted, root)
     missing = [one for one in wanted if one.name not in there]
-    console.print(f"{title}: {len(there)} of {len(wanted)} experiments are there", highlight=False)
+    console.print(f"{title}: {len(there)} of {len(wanted)} experiments are there", markup=False)
     failures = [failure for failure in _run_each(missing, root, console) if failure is not None]
     return made_experiments(wanted, root) if missing else there, failures
 
 
-def _run_each(missing: Sequence[Planned], root: Path, console: Console) -> list[Failure | None]:
+def _run_each(missing: Sequence[Planned], root: Path, console: SafeConsole) -> list[Failure | None]:
     outcomes = []
     for number, one in enumerate(missing, 1):
         started = time.monotonic()
         outcomes.append(_run_one(one, root))
         minutes, seconds = divmod(time.monotonic() - started, 60)
         word = "made" if outcomes[-1] is None else "[bold]FAILED[/bold]"
-        console.print(
-            f"{number}/{len(missing)} {one.name}: {word}, {minutes:.0f}:{seconds:02.0f}", highlight=False
-        )
+        console.print(f"{number}/{len(missing)} {one.name}: {word}, {minutes:.0f}:{seconds:02.0f}")
     return outcomes
 
 

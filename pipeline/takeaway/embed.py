@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
-from rich.console import Console
 
+from pipeline.console import SafeConsole
 from pipeline.devices import device_name
 from pipeline.engines.base import Job, made_in_order
 from pipeline.engines.choice import EngineName, opened_engine
 from pipeline.errors import UserError
-from pipeline.escaping import for_terminal, for_utf8
+from pipeline.escaping import for_utf8
 from pipeline.files import write_atomically, write_csv
 from pipeline.locks import held_alone
 from pipeline.progress import measured
@@ -26,7 +26,9 @@ from pipeline.takeaway.vectors import Vectors, vectors_schema, vectors_writer
 from pipeline.training.state import fingerprint
 
 
-def embed(request: Request, output: Path, console: Console, engine: EngineName = EngineName.LOCAL) -> None:
+def embed(
+    request: Request, output: Path, console: SafeConsole, engine: EngineName = EngineName.LOCAL
+) -> None:
     """Writes `output` and, where images were refused, `<output>.rejects.csv`.
 
     A run that was killed goes on where it was. Raises `UserError` for a source or encoder that cannot be
@@ -48,10 +50,10 @@ def embed(request: Request, output: Path, console: Console, engine: EngineName =
     with held_alone(parts.lock, f"embedding into {output}"):
         if _holds(output, made_of):
             parts.discard()
-            _say(console, f"{output} holds the vectors of these images already")
+            console.say(f"{output} holds the vectors of these images already")
             return
         batches = f"batches of {embedder.encoder.size:,}"
-        _say(console, f"{pictures.count:,} images, encoder {opened.name}, {where}, {batches}")
+        console.say(f"{pictures.count:,} images, encoder {opened.name}, {where}, {batches}")
         make = (
             _make_here(embedder, schema) if engine is EngineName.LOCAL else _make_on(engine, request, schema)
         )
@@ -64,10 +66,9 @@ def embed(request: Request, output: Path, console: Console, engine: EngineName =
         write_atomically(output, lambda temporary: _merge(parts, temporary))
         rows = parts.rows()
         parts.discard()
-    _say(console, f"{rows:,} vectors of {schema.field('vector').type.list_size:,} numbers in {output}")
+    console.say(f"{rows:,} vectors of {schema.field('vector').type.list_size:,} numbers in {output}")
     if refusals:
-        _say(
-            console,
+        console.say(
             f"{len(refusals):,} images were refused ({_reasons(refusals)}), listed in {_rejects_of(output)}",
         )
 
@@ -94,17 +95,17 @@ def _holds(output: Path, made_of: str) -> bool:
 Make = Callable[[Parts, list[int], Advance], None]
 
 
-def _make_missing(parts: Parts, count: int, make: Make, console: Console) -> None:
+def _make_missing(parts: Parts, count: int, make: Make, console: SafeConsole) -> None:
     missing = parts.missing()
     left = sum(stop - start for start, stop in (parts.ranges[number] for number in missing))
     if left < count:
-        _say(console, f"going on: {count - left:,} images were embedded before")
+        console.say(f"going on: {count - left:,} images were embedded before")
     started = time.monotonic()
     with measured("embed", count, count - left) as advance:
         make(parts, missing, advance)
     if left:
         seconds = time.monotonic() - started
-        _say(console, f"{left:,} images in {seconds:,.1f} s, {left / seconds:,.0f} images/s")
+        console.say(f"{left:,} images in {seconds:,.1f} s, {left / seconds:,.0f} images/s")
 
 
 def _make_here(embedder: Embedder, schema: pa.Schema) -> Make:
@@ -158,8 +159,4 @@ def _write_rejects(path: Path, refusals: list[Refusal]) -> None:
 
 def _reasons(refusals: Iterable[Refusal]) -> str:
     counts = Counter(refusal.reason for refusal in refusals).most_common(3)
-    return "; ".join(f"{count:,} x {for_terminal(reason)}" for reason, count in counts)
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return "; ".join(f"{count:,} x {reason}" for reason, count in counts)

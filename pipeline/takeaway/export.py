@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
+from pipeline.console import SafeConsole
 from pipeline.errors import UserError, listed
 from pipeline.evaluation.features import load_encoder
 from pipeline.files import read_json
@@ -23,7 +23,7 @@ SIGNED = "<!-- written by clinfonce export -->"
 """In the card: the folder is an earlier export, whose files may be replaced."""
 
 
-def export(arm: str, output: Path, *, with_onnx: bool, layout: Layout, console: Console) -> None:
+def export(arm: str, output: Path, *, with_onnx: bool, layout: Layout, console: SafeConsole) -> None:
     """Puts the arm's encoder into `output`, beside what else lies there; an earlier export is replaced.
 
     Raises `UserError` for an arm that is not there, a folder whose files are someone else's, and a graph
@@ -46,7 +46,7 @@ def export(arm: str, output: Path, *, with_onnx: bool, layout: Layout, console: 
                 (output / name).unlink(missing_ok=True)  # of an earlier export of another encoder
     names = listed([name for name in WRITTEN if (output / name).exists()])
     for text in [*notes, f"Written to {output}: {names}"]:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.say(text)
 
 
 def _check_output(output: Path) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.console import SafeConsole
 from pipeline.devices import pick_device
 from pipeline.errors import UserError
 from pipeline.escaping import for_terminal
@@ -32,7 +32,12 @@ class Neighbour:
 
 
 def search(
-    image: Path, vectors: Path, count: int, encoder_folder: Path | None, sheet: Path | None, console: Console
+    image: Path,
+    vectors: Path,
+    count: int,
+    encoder_folder: Path | None,
+    sheet: Path | None,
+    console: SafeConsole,
 ) -> None:
     """Prints the nearest images and draws them into `sheet`, where it is given.
 
@@ -51,7 +56,7 @@ def search(
         write_sheet(sheet, query, [(n.id, n.cosine, shown.get(n.id)) for n in found])
         without = len(found) - sum(neighbour.id in shown for neighbour in found)
         lost = f", {without} without their pictures, which are no longer there" if without else ""
-        console.print(f"Written: {sheet}{lost}", markup=False, highlight=False, soft_wrap=True)
+        console.say(f"Written: {sheet}{lost}")
 
 
 def nearest(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 from pipeline.machine import available_memory
 from pipeline.ranks import ALONE, Ranks
 from pipeline.store import load_pixels, read_outline
@@ -96,7 +96,7 @@ def feed_kind(
 def _named_kind() -> str | None:
     named = os.environ.get(FEED_VARIABLE)
     if named not in (None, *KINDS):
-        raise UserError(f"{FEED_VARIABLE}={named} is no feed: use {', '.join(KINDS)}")
+        raise UserError(f"{FEED_VARIABLE}={shown(named)} is no feed: use {', '.join(KINDS)}")
     return named
 
 

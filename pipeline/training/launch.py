@@ -12,13 +12,15 @@ import torch
 import torch.distributed as dist
 
 from pipeline.devices import DEVICE_VARIABLE, pick_device
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 from pipeline.ranks import ALONE, Ranks
 
 PROCESSES_VARIABLE = "CLINFONCE_PROCESSES"
 """Processes to start on this machine; unset: one a GPU."""
 
 DEFAULT_PORT = 29_400
+MOST_PROCESSES = 1024
+"""On one machine."""
 
 
 def start_processes() -> None:
@@ -41,9 +43,9 @@ def joined_ranks() -> Iterator[tuple[Ranks, torch.device]]:
     if not _launched():
         yield ALONE, pick_device()
         return
-    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), beside=beside)
-    device = _device_of(int(os.environ.get("LOCAL_RANK", "0")))
+    count = _number("WORLD_SIZE")
+    ranks = Ranks(_number("RANK", below=count), count, beside=_number("LOCAL_WORLD_SIZE", "1", at_least=1))
+    device = _device_of(_number("LOCAL_RANK", "0"))
     backend = "nccl" if device.type == "cuda" else "gloo"
     # The first ranks to arrive wait for those that still decode images.
     dist.init_process_group(backend, rank=ranks.index, world_size=ranks.count, timeout=timedelta(minutes=30))
@@ -59,15 +61,31 @@ def joined_ranks() -> Iterator[tuple[Ranks, torch.device]]:
 
 def _launched() -> bool:
     # SLURM_NTASKS also stands in the environment of a batch script, which is one process.
-    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1"))) > 1
+    name = "WORLD_SIZE" if "WORLD_SIZE" in os.environ else "SLURM_STEP_NUM_TASKS"
+    return _number(name, "1", at_least=1) > 1
+
+
+def _number(name: str, default: str | None = None, *, at_least: int = 0, below: int = 2**31) -> int:
+    """Of an environment variable that a launcher sets. Raises `UserError` where it is another thing."""
+    named = os.environ.get(name, default)
+    if named is None:
+        raise UserError(f"{name} is not set, and the launcher says that there are several processes: set it")
+    if not (named.isascii() and named.isdigit() and at_least <= int(named[:20]) < below):
+        raise UserError(
+            f"{name}={shown(named)} must be a number from {at_least} to {below - 1}: unset it, or let "
+            "torchrun or SLURM set it"
+        )
+    return int(named)
 
 
 def wanted_processes() -> int:
     named = os.environ.get(PROCESSES_VARIABLE)
     if named is None:
         return 1 if os.environ.get(DEVICE_VARIABLE) else torch.cuda.device_count()
-    if not named.isdigit() or int(named) < 1:
-        raise UserError(f"{PROCESSES_VARIABLE}={named} is no number of processes: use 1 or more")
+    if not (named.isascii() and named.isdigit() and 1 <= int(named[:20]) <= MOST_PROCESSES):
+        raise UserError(
+            f"{PROCESSES_VARIABLE}={shown(named)} must be a number of processes from 1 to {MOST_PROCESSES}"
+        )
     return int(named)
 
 
@@ -77,7 +95,7 @@ def _translate_slurm() -> None:
         return
     slurm = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}
     for name, slurms_name in slurm.items():
-        os.environ[name] = os.environ[slurms_name]
+        os.environ[name] = str(_number(slurms_name))
     # Such as 8(x2) for two machines with eight tasks each.
     beside = re.match(r"\d+", os.environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
     os.environ["LOCAL_WORLD_SIZE"] = beside[0] if beside else os.environ["WORLD_SIZE"]
@@ -89,7 +107,7 @@ def _translate_slurm() -> None:
             )
         os.environ["MASTER_ADDR"] = os.environ["SLURM_LAUNCH_NODE_IPADDR"]
     # Jobs that share a node must not share a port.
-    offset = int(os.environ.get("SLURM_JOB_ID", "0")) % 10_000
+    offset = _number("SLURM_JOB_ID", "0", below=2**63) % 10_000
     os.environ.setdefault("MASTER_PORT", str(DEFAULT_PORT + offset))
 
 

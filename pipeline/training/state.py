@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 from pipeline.files import sha256_of_file, write_atomically
 from pipeline.locks import held_alone
 
@@ -144,7 +144,7 @@ def saving_share() -> float:
         share = 0.0
     if not share > 0:
         raise UserError(
-            f"{SHARE_VARIABLE}={named} is no share of the time: use a number above 0, such as 0.02"
+            f"{SHARE_VARIABLE}={shown(named)} is no share of the time: use a number above 0, such as 0.02"
         )
     return share
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 
 TRACKERS_VARIABLE = "CLINFONCE_TRACKERS"
 """Names of trackers with commas between them; unset: none."""
@@ -64,7 +64,7 @@ def tracker_names() -> list[str]:
     for name in names:
         if name not in TRACKERS:
             known = ",".join(TRACKERS)
-            raise UserError(f"{TRACKERS_VARIABLE}={name} is no tracker: use one or more of {known}")
+            raise UserError(f"{TRACKERS_VARIABLE}={shown(name)} is no tracker: use one or more of {known}")
     return names
 
 

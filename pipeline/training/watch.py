@@ -6,9 +6,10 @@ import time
 from typing import Self
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
+
+from pipeline.console import is_interactive, terminal
 
 
 class Watch:
@@ -23,8 +24,8 @@ class Watch:
         self._title, self._epochs, self._steps_per_epoch = title, epochs, steps_per_epoch
         self._images_per_step = images_per_step
         # Of several processes one speaks.
-        self._console = Console(stderr=True, quiet=not speaks)
-        self._interactive = speaks and sys.stderr.isatty()
+        self._console = terminal(stderr=True, quiet=not speaks)
+        self._interactive = speaks and is_interactive(stderr=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -47,7 +48,7 @@ class Watch:
         self._progress.stop()
 
     def say(self, line: str) -> None:
-        self._progress.console.print(f"{self._title}: {line}", highlight=False)
+        self._progress.console.print(f"{self._title}: {line}", markup=False)
 
     def step(self, epoch: int, loss: Tensor) -> None:
         self._steps_since_start += 1

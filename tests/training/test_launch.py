@@ -63,11 +63,57 @@ def test_it_stays_one_process(
     assert replaced == []
 
 
-def test_no_number_of_processes(monkeypatch: pytest.MonkeyPatch, replaced: list[list[str]]) -> None:
-    monkeypatch.setenv("CLINFONCE_PROCESSES", "many")
-    with pytest.raises(UserError, match="CLINFONCE_PROCESSES=many is no number of processes"):
+ODD_NUMBERS = ["many", "", "-1", "1.5", "²", "٣", " 2", "0x2", "9" * 5000, "1e3", "2\n"]
+
+
+@pytest.mark.parametrize("value", ["0", *ODD_NUMBERS], ids=lambda value: repr(value[:9]))
+def test_no_number_of_processes(
+    monkeypatch: pytest.MonkeyPatch, replaced: list[list[str]], value: str
+) -> None:
+    monkeypatch.setenv("CLINFONCE_PROCESSES", value)
+    with pytest.raises(UserError, match=r"CLINFONCE_PROCESSES=[\s\S]* must be a number of") as refused:
         launch.start_processes()
+    assert len(str(refused.value)) < 400
     assert replaced == []
+
+
+@pytest.mark.parametrize("value", ODD_NUMBERS, ids=lambda value: repr(value[:9]))
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE"])
+def test_variables_of_torchrun_that_are_no_numbers(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    launched = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    for variable, number in (launched | {name: value}).items():
+        monkeypatch.setenv(variable, number)
+    with pytest.raises(UserError, match=rf"^{name}=[\s\S]* must be a number"), launch.joined_ranks():
+        pass
+
+
+@pytest.mark.parametrize("value", ODD_NUMBERS, ids=lambda value: repr(value[:9]))
+@pytest.mark.parametrize("name", ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_JOB_ID"])
+def test_variables_of_slurm_that_are_no_numbers(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    for variable in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        # Set before they are removed, so that what is set meanwhile is taken back.
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    launched = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+    launched |= {"SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1", name: value}
+    for variable, number in launched.items():
+        monkeypatch.setenv(variable, number)
+    with pytest.raises(UserError, match=rf"^{name}=[\s\S]* must be a number"), launch.joined_ranks():
+        pass
+
+
+def test_a_rank_must_be_below_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "2")
+    with pytest.raises(UserError, match="RANK=2 must be a number from 0 to 1"), launch.joined_ranks():
+        pass
+    monkeypatch.delenv("RANK")
+    with pytest.raises(UserError, match="RANK is not set"), launch.joined_ranks():
+        pass
 
 
 def test_without_a_launcher_it_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,58 @@
+"""One process at a time, also where a file system has no locks."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.ingest.parts import parts_folder
+from pipeline.locks import held_alone
+
+NO_LOCKS = [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL]
+
+
+def test_the_holder_is_named(tmp_path: Path) -> None:
+    with (
+        held_alone(tmp_path / "a/lock", "training this"),
+        pytest.raises(UserError, match=rf"process {os.getpid()} is training this already"),
+        held_alone(tmp_path / "a/lock", "training this"),
+    ):
+        pass
+    with held_alone(tmp_path / "a/lock", "training this"):
+        pass
+
+
+@pytest.mark.parametrize("number", NO_LOCKS, ids=errno.errorcode.get)
+def test_without_locks_work_goes_on_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    def refuse(_file: object, _how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path))
+    with held_alone(tmp_path / "lock", "training this"):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+    with parts_folder("choices") as folder:
+        assert folder.is_dir()
+    said = capsys.readouterr().err
+    assert said.count("has no locks") == 2
+    assert "CLINFONCE_STATE_DIR" in said
+
+
+def test_another_fault_of_a_lock_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_file: object, _how: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="broken"), held_alone(tmp_path / "lock", "training this"):
+        pass
+
+
+def test_a_lock_that_cannot_be_made_is_a_fault_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+    with pytest.raises(FileExistsError), held_alone(tmp_path / "state/lock", "training this"):
+        pass
