@@ -42,5 +42,5 @@ def test_several_parents(tmp_path: Path) -> None:
 def test_files_that_are_no_tree(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         paths_from_root(written(tmp_path, text), ["a"], "refuse", "x.edges")
-    with pytest.raises(UserError, match=r"can't be read as text: .* No such file"):
+    with pytest.raises(UserError, match=r"can't be read as text \(the file does not exist\)"):
         paths_from_root(tmp_path / "absent", ["a"], "refuse", "x.edges")

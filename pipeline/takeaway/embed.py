@@ -36,7 +36,7 @@ def embed(request: Request, output: Path, console: Console, engine: EngineName =
     embedder = Embedder.open(request)
     pictures, opened = embedder.pictures, embedder.opened
     where = device_name(embedder.device) if engine is EngineName.LOCAL else engine.value
-    made_of = _fingerprint(opened, pictures, where)
+    made_of = _fingerprint(opened, pictures, where, request)
     description = {
         "encoder": opened.identity,
         "encoder_folder": for_utf8(str(opened.folder.resolve())),
@@ -79,8 +79,13 @@ def _check_output(output: Path) -> None:
         raise UserError(f"--output {output} must end in .parquet: rename it")
 
 
-def _fingerprint(opened: OpenedEncoder, pictures: Pictures, where: str) -> str:
-    choices = {"source": pictures.place, "files": pictures.state(), "device": where}
+def _fingerprint(opened: OpenedEncoder, pictures: Pictures, where: str, request: Request) -> str:
+    choices = {
+        "source": pictures.place,
+        "files": pictures.state(),
+        "device": where,
+        "outside_paths": request.outside_paths,
+    }
     return fingerprint(choices, [opened.folder / name for name in (ENCODER_WEIGHTS, ENCODER_CONFIG)])
 
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.safe_paths import SafePath
 from pipeline.sources import apart
 from pipeline.sources.apart import Damaged, NotParquet, outlines, records
 
@@ -39,17 +40,19 @@ def path(tmp_path: Path) -> Path:
 
 def test_all_that_the_file_holds_comes_back(path: Path) -> None:
     whole = pq.read_table(path)
-    (outline,) = outlines([path])
+    (outline,) = outlines([SafePath(path)])
     assert (outline.rows, outline.schema) == (ROWS, whole.schema)
     assert outline.schema.metadata == whole.schema.metadata
-    assert list(records(path, 15)) == whole.to_pylist()
-    assert list(records(path, 100, ["tags", "label"])) == whole.select(["label", "tags"]).to_pylist()
+    assert list(records(SafePath(path), 15)) == whole.to_pylist()
+    assert (
+        list(records(SafePath(path), 100, ["tags", "label"])) == whole.select(["label", "tags"]).to_pylist()
+    )
 
 
 def test_who_wants_no_more_ends_the_reader(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     table = pa.table({"image": [bytes(100_000)] * 40})
     pq.write_table(table, path, compression="none", use_dictionary=False)
-    taken = records(path, 1)
+    taken = records(SafePath(path), 1)
     next(taken)
     taken.close()  # type: ignore[attr-defined]
     # One that went on would tell that nobody listens.
@@ -59,8 +62,8 @@ def test_who_wants_no_more_ends_the_reader(path: Path, capfd: pytest.CaptureFixt
 def test_columns_whose_names_look_like_parts_of_others(path: Path) -> None:
     table = pa.table({"a": [{"b": 1}], "a.b": ["x"], "c": [2]})
     pq.write_table(table, path)
-    assert list(records(path, 10, ["a.b", "c"])) == [{"a.b": "x", "c": 2}]
-    assert list(records(path, 10)) == table.to_pylist()
+    assert list(records(SafePath(path), 10, ["a.b", "c"])) == [{"a.b": "x", "c": 2}]
+    assert list(records(SafePath(path), 10)) == table.to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_columns_whose_names_look_like_parts_of_others(path: Path) -> None:
 )
 def test_what_python_cannot_hold_is_damage(path: Path, column: pa.Array) -> None:
     pq.write_table(pa.table({"when": column}), path)
-    (damaged,) = records(path, 10)
+    (damaged,) = records(SafePath(path), 10)
     assert isinstance(damaged, Damaged)
     assert damaged.rows == 1
 
@@ -82,8 +85,8 @@ def test_what_is_no_parquet_is_named(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.parquet"
     other.write_bytes(b"no Parquet file")
     with pytest.raises(NotParquet, match="Parquet magic bytes not found") as found:
-        outlines([path, other])
-    assert found.value.path == other
+        outlines([SafePath(path), SafePath(other)])
+    assert found.value.path == SafePath(other)
 
 
 def test_a_damaged_row_group_leaves_the_others(path: Path) -> None:
@@ -92,7 +95,9 @@ def test_a_damaged_row_group_leaves_the_others(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[chunk.data_page_offset : chunk.data_page_offset + 20] = bytes(20)
     path.write_bytes(content)
-    numbers = [record if isinstance(record, Damaged) else record["tags"] for record in records(path, 100)]
+    numbers = [
+        record if isinstance(record, Damaged) else record["tags"] for record in records(SafePath(path), 100)
+    ]
     assert len(numbers) == 20 + 1 + 10
     damaged = numbers[20]
     assert isinstance(damaged, Damaged)
@@ -102,16 +107,16 @@ def test_a_damaged_row_group_leaves_the_others(path: Path) -> None:
 
 def test_a_file_that_is_gone_is_told(path: Path) -> None:
     path.unlink()
-    with pytest.raises(UserError, match=f"^{path} can't be read any more: .*No such file"):
-        list(records(path, 100))
+    with pytest.raises(UserError, match=f"^{path} can't be read any more: the file does not exist"):
+        list(records(SafePath(path), 100))
 
 
 def test_a_reader_that_fails_is_no_fault_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart.sys, "executable", "/bin/false")
     with pytest.raises(UserError, match=f"^the process that should read {path} failed: why stands above"):
-        list(records(path, 100))
+        list(records(SafePath(path), 100))
     with pytest.raises(UserError, match="failed"):
-        outlines([path] * 10_000)
+        outlines([SafePath(path)] * 10_000)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 1.0])
@@ -124,7 +129,7 @@ def test_a_reader_that_is_killed_costs_a_sentence(
     python.chmod(0o755)
     monkeypatch.setattr(apart.sys, "executable", str(python))
     with pytest.raises(UserError, match=rf"^{path} ends the process that reads it \(signal 9\): it is"):
-        list(records(path, 15))
+        list(records(SafePath(path), 15))
 
 
 def test_the_file_that_ends_the_reader_is_named(
@@ -134,9 +139,9 @@ def test_the_file_that_ends_the_reader_is_named(
     again = tmp_path / "b.parquet"
     again.write_bytes(path.read_bytes())
     python = tmp_path / "python"
-    told = len(outlines([path])[0].schema.serialize()) + 600
+    told = len(outlines([SafePath(path)])[0].schema.serialize()) + 600
     python.write_text(CUT_SHORT.format(python=sys.executable, bytes=told))
     python.chmod(0o755)
     monkeypatch.setattr(apart.sys, "executable", str(python))
     with pytest.raises(UserError, match=f"^{again} ends the process"):
-        outlines([path, again])
+        outlines([SafePath(path), SafePath(again)])
