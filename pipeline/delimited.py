@@ -30,7 +30,7 @@ def delimiter_of(path: SafePath, usual: str, named: str) -> str:
 
 
 def _first_line(path: SafePath, named: str) -> str:
-    with path.open() as file:
+    with path.open_binary() as file:
         # A carriage return alone ends a line, too.
         line = re.split(rb"[\r\n]", file.readline(_LONGEST), maxsplit=1)[0]
     try:

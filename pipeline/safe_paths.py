@@ -99,16 +99,16 @@ class SafePath:
     def name(self) -> str:
         return self.path.name
 
-    def open(self) -> BinaryIO:
+    def open_binary(self) -> BinaryIO:
         """Raises `UnsafePath`, and `OSError` for a fault of the machine."""
         return os.fdopen(self._descriptor(), "rb")
 
     def open_text(self, *, newline: str | None = None, errors: str = "strict") -> TextIO:
-        """As UTF-8, with or without a byte order mark; otherwise as `open`."""
-        return io.TextIOWrapper(self.open(), encoding="utf-8-sig", errors=errors, newline=newline)
+        """As UTF-8, with or without a byte order mark; otherwise as `open_binary`."""
+        return io.TextIOWrapper(self.open_binary(), encoding="utf-8-sig", errors=errors, newline=newline)
 
-    def read_bytes(self, most: int) -> bytes | None:
-        """The whole file, or None if it holds more than `most` bytes; otherwise as `open`.
+    def read_whole(self, most: int) -> bytes | None:
+        """The whole file, or None if it holds more than `most` bytes; otherwise as `open_binary`.
 
         Of one that grows meanwhile, what it held when it was opened.
         """
@@ -127,7 +127,7 @@ class SafePath:
     @contextmanager
     def pinned(self) -> Iterator[Path]:
         """A path of the opened file, for libraries that open by path: whatever becomes of its name meanwhile,
-        they read the file that was checked. Otherwise as `open`."""
+        they read the file that was checked. Otherwise as `open_binary`."""
         descriptor = self._descriptor()
         try:
             by_descriptor = f"{_DESCRIPTORS}/{descriptor}"
@@ -146,9 +146,17 @@ class SafePath:
         """Whether something has this name, if only a link that leads nowhere."""
         return os.path.lexists(self.path)
 
+    def is_folder(self) -> bool:
+        """Whether it is a folder, or a link to one: where that may lead, its opening decides."""
+        return os.path.isdir(self.path)
+
+    def status(self) -> os.stat_result | None:
+        """Its size and times, by which a change is noticed; None where it can't be looked at."""
+        return _status(self.path, follow=True)
+
     @contextmanager
     def opened_folder(self) -> Iterator[int]:
-        """A descriptor of the folder at this path, which must be one; otherwise as `open`."""
+        """A descriptor of the folder at this path, which must be one; otherwise as `open_binary`."""
         descriptor = _opened(self.path, self.within, stat.S_ISDIR)
         try:
             yield descriptor
@@ -188,8 +196,8 @@ class Root:
         return self.at(member).is_there()
 
     def has_folder(self, member: str) -> bool:
-        """Whether it is a folder, or a link to one: where that may lead, its opening decides."""
-        return os.path.isdir(self.folder / member)
+        """Whether it is a folder, or a link to one."""
+        return self.at(member).is_folder()
 
     def file(self, member: str) -> SafePath:
         """The file `member`, as a table names it. It need not exist: opening it finds the words for that.
@@ -235,7 +243,7 @@ class Root:
 def _status(path: Path, *, follow: bool = False) -> os.stat_result | None:
     try:
         return os.stat(path, follow_symlinks=follow)
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 

@@ -75,7 +75,7 @@ class Walk:
         except UnsafePath as unsafe:
             yield Skipped(path, unsafe.reason)
             return
-        if os.path.isdir(file.path):
+        if file.is_folder():
             linked.append(path)
         else:
             yield path
@@ -102,7 +102,7 @@ def names_in(folder: Path) -> tuple[list[str], list[str]]:
     with SafePath(folder).opened_folder() as descriptor:
         entries = _entries(folder, descriptor)
     for name, kind in entries:
-        is_folder = kind == "folder" or (kind == "other" and os.path.isdir(folder / name))
+        is_folder = kind == "folder" or (kind == "other" and SafePath(folder / name).is_folder())
         names[0 if is_folder else 1].append(name)
     return names
 

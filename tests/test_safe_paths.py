@@ -2,9 +2,8 @@
 
 import os
 import pickle
-import signal
-import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,23 +17,16 @@ from hypothesis import strategies as st
 from pipeline import safe_paths
 from pipeline.errors import UserError
 from pipeline.safe_paths import FOLDER, LEADS_OUT, MISSING, SPECIAL, Boundary, Root, SafePath, UnsafePath
+from support import at_once, socket_at
 
 ALLOWED_BY = "which an option would allow"
 OUT = f"{LEADS_OUT}, {ALLOWED_BY}"
 
 
 @pytest.fixture(autouse=True)
-def at_once() -> Iterator[None]:
-    """What waits for a pipe would wait for ever."""
-
-    def give_up(_number: int, _frame: object) -> None:
-        pytest.fail("it waited")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+def without_waiting() -> Iterator[None]:
+    with at_once():
+        yield
 
 
 @pytest.fixture
@@ -70,10 +62,10 @@ INSIDE = ["images/a.jpg", "near/a.jpg", "./images/a.jpg", "images//a.jpg", "near
 def test_what_lies_inside_is_read(folder: Path, member: str) -> None:
     file = bounded(folder).file(member)
     assert file.path == folder / member
-    with file.open() as opened:
+    with file.open_binary() as opened:
         assert opened.read() == b"a"
-    assert file.read_bytes(1) == b"a"
-    assert file.read_bytes(0) is None
+    assert file.read_whole(1) == b"a"
+    assert file.read_whole(0) is None
 
 
 @pytest.mark.parametrize(
@@ -125,9 +117,9 @@ def test_what_a_table_may_not_name(folder: Path, member: str, reason: str) -> No
 def test_what_is_not_opened(folder: Path, member: str, reason: str, anywhere: str | None) -> None:
     """Nor is a file that was not looked at before."""
     ways: list[Callable[[SafePath], object]] = [
-        SafePath.open,
+        SafePath.open_binary,
         SafePath.open_text,
-        lambda file: file.read_bytes(100),
+        lambda file: file.read_whole(100),
         lambda file: file.pinned().__enter__(),
     ]
     for way in ways:
@@ -141,17 +133,16 @@ def test_what_is_not_opened(folder: Path, member: str, reason: str, anywhere: st
 
 
 def test_special_files_of_every_kind(folder: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(folder / "socket"))
-        for name in ("/dev/zero", "/dev/full", "/dev/null", "/dev/tty", "socket", "pipe"):
-            with pytest.raises(UnsafePath, match="pipe, socket or device"):
-                SafePath(folder / name).open()
+    socket_at(folder / "socket")
+    for name in ("/dev/zero", "/dev/full", "/dev/null", "/dev/tty", "socket", "pipe"):
+        with pytest.raises(UnsafePath, match="pipe, socket or device"):
+            SafePath(folder / name).open_binary()
 
 
 def test_a_pipe_is_not_touched(folder: Path) -> None:
     """Who writes to it still waits for a reader."""
     with pytest.raises(UnsafePath):
-        SafePath(folder / "pipe").open()
+        SafePath(folder / "pipe").open_binary()
     with pytest.raises(OSError, match="No such device"):
         os.open(folder / "pipe", os.O_WRONLY | os.O_NONBLOCK)
 
@@ -159,11 +150,11 @@ def test_a_pipe_is_not_touched(folder: Path) -> None:
 def test_the_message_is_a_sentence_and_survives_a_process(folder: Path) -> None:
     sentence = rf"^{folder}/pipe can't be read \({SPECIAL}\): put a regular file in its place$"
     with pytest.raises(UnsafePath, match=sentence) as found:
-        SafePath(folder / "pipe").open()
+        SafePath(folder / "pipe").open_binary()
     again = pickle.loads(pickle.dumps(found.value))  # noqa: S301 - ours
     assert (str(again), again.reason) == (str(found.value), SPECIAL)
     with pytest.raises(UserError, match=r"absent does not exist: check its name and folder$"):
-        SafePath(folder / "absent").open()
+        SafePath(folder / "absent").open_binary()
 
 
 def test_a_fault_of_the_machine_is_none_of_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +163,7 @@ def test_a_fault_of_the_machine_is_none_of_the_file(folder: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "open", too_many)
     with pytest.raises(OSError, match="Too many open files"):
-        SafePath(folder / "images/a.jpg").open()
+        SafePath(folder / "images/a.jpg").open_binary()
 
 
 def test_what_is_refused_by_its_name_is_not_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,18 +178,18 @@ def test_what_is_refused_by_its_name_is_not_looked_at(folder: Path, monkeypatch:
 
 def test_a_folder_that_is_itself_a_link_is_a_root(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder)
-    assert bounded(tmp_path / "link").file("images/a.jpg").read_bytes(9) == b"a"
+    assert bounded(tmp_path / "link").file("images/a.jpg").read_whole(9) == b"a"
 
 
 def test_a_folder_in_it_can_be_a_boundary_of_its_own(folder: Path) -> None:
     (folder / "images/up.txt").symlink_to("../secret.txt")
     (folder / "secret.txt").write_text("secret")
-    assert bounded(folder).below("images").file("up.txt").read_bytes(9) == b"secret"
+    assert bounded(folder).below("images").file("up.txt").read_whole(9) == b"secret"
     with pytest.raises(UnsafePath, match=LEADS_OUT):
         bounded(folder).bounded("images").file("up.txt")
     with pytest.raises(UnsafePath, match=LEADS_OUT):
         bounded(folder).bounded("far")
-    assert Root(folder, None).bounded("far").file("b.jpg").read_bytes(9) == b"b"
+    assert Root(folder, None).bounded("far").file("b.jpg").read_whole(9) == b"b"
 
 
 # --- what changes between a look and an opening -------------------------------------------------------------
@@ -233,29 +224,29 @@ def test_a_swap_between_the_look_and_the_opening_gains_nothing(
     file = bounded(folder).file("images/a.jpg")
     monkeypatch.setattr(os, "lstat", swapped_after)
     with pytest.raises(UnsafePath) as refused:
-        file.open()
+        file.open_binary()
     assert refused.value.reason == reason
 
 
 def test_a_folder_on_the_way_that_becomes_a_link_gains_nothing(folder: Path) -> None:
     """The look at it is remembered; the descriptor tells where it leads now."""
     root = bounded(folder)
-    assert root.file("images/a.jpg").read_bytes(9) == b"a"
+    assert root.file("images/a.jpg").read_whole(9) == b"a"
     (folder / "images").rename(folder / "moved")
     (folder / "images").symlink_to("../data-private")
     assert root.file("images/b.jpg").path == folder / "images/b.jpg"
     with pytest.raises(UnsafePath, match=LEADS_OUT):
-        root.file("images/b.jpg").open()
+        root.file("images/b.jpg").open_binary()
 
 
 def test_the_same_without_linux(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(safe_paths, "_DESCRIPTORS", "/nowhere")
     root = bounded(folder)
     for member in INSIDE:
-        assert root.at(member).read_bytes(9) == b"a"
+        assert root.at(member).read_whole(9) == b"a"
     for member in ("far/b.jpg", "far.jpg"):
         with pytest.raises(UnsafePath, match=LEADS_OUT):
-            root.at(member).open()
+            root.at(member).open_binary()
     with root.at("images/a.jpg").pinned() as pinned:
         assert pinned == folder / "images/a.jpg"
 
@@ -277,19 +268,17 @@ def test_a_race_of_real_threads(folder: Path, tmp_path: Path) -> None:
 
     swapper = threading.Thread(target=swap)
     swapper.start()
-    read, refused = 0, 0
+    read, refused, last = 0, 0, time.monotonic() + 0.5
     try:
-        for _ in range(3000):
+        while time.monotonic() < last or not read or not refused:
             try:
-                assert bounded(folder).at("images/a.jpg").read_bytes(9) == b"a"
+                assert bounded(folder).at("images/a.jpg").read_whole(9) == b"a"
                 read += 1
             except UnsafePath:
                 refused += 1
     finally:
         stop.set()
         swapper.join()
-    assert read
-    assert refused
 
 
 def test_a_library_reads_the_file_that_was_pinned(folder: Path) -> None:
@@ -313,7 +302,7 @@ def test_what_a_library_says_names_the_file(folder: Path) -> None:
 def test_no_descriptor_stays_open(folder: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for member in ("images/a.jpg", "far.jpg", "pipe", "images", "absent", "loop.jpg"):
-        for way in (SafePath.open, SafePath.open_text):
+        for way in (SafePath.open_binary, SafePath.open_text):
             with suppress(UnsafePath):
                 way(bounded(folder).at(member)).close()
     assert len(os.listdir("/proc/self/fd")) == before

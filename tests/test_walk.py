@@ -1,6 +1,9 @@
 """Folders are listed once each, whatever links there are, and none too deep."""
 
 import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -100,16 +103,26 @@ def test_a_tangle_of_links_makes_no_more_files_than_there_are(tmp_path: Path, ou
     assert listed(root, "00")[0] == ["/".join(["00", *"x" * 23, "a.jpg"])]
 
 
-def test_a_tree_of_1200_folders(tmp_path: Path) -> None:
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(1200):
-        os.mkdir("deeper", dir_fd=descriptor)
-        below = os.open("deeper", os.O_RDONLY, dir_fd=descriptor)
+@contextmanager
+def nested(folder: Path, name: str, times: int) -> Iterator[None]:
+    """Folders in folders, until the block ends: pytest can't remove so many."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    for _ in range(times):
+        os.mkdir(name, dir_fd=descriptor)
+        below = os.open(name, os.O_RDONLY, dir_fd=descriptor)
         os.close(descriptor)
         descriptor = below
     os.close(descriptor)
+    try:
+        yield
+    finally:
+        subprocess.run(["rm", "-r", folder / name], check=True)
+
+
+def test_a_tree_of_1200_folders(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
-    files, skipped = listed(bounded(tmp_path))
+    with nested(tmp_path, "deeper", 1200):
+        files, skipped = listed(bounded(tmp_path))
     assert files == ["a.jpg"]
     ((path, reason),) = skipped.items()
     assert reason == f"more than {DEEPEST} folders deep"
@@ -117,14 +130,8 @@ def test_a_tree_of_1200_folders(tmp_path: Path) -> None:
 
 
 def test_names_that_are_longer_than_a_path_may_be(tmp_path: Path) -> None:
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(20):
-        os.mkdir("x" * 250, dir_fd=descriptor)
-        below = os.open("x" * 250, os.O_RDONLY, dir_fd=descriptor)
-        os.close(descriptor)
-        descriptor = below
-    os.close(descriptor)
-    files, skipped = listed(bounded(tmp_path))
+    with nested(tmp_path, "x" * 250, 20):
+        files, skipped = listed(bounded(tmp_path))
     assert files == []
     assert [*skipped.values()] == ["the file can't be read: File name too long"]
 

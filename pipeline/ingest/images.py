@@ -138,7 +138,7 @@ def read_image_file(file: Path | SafePath) -> bytes:
     """The file's bytes. Raises `ImageRefused` for what is no file or not to be read, for one of more than
     `MAX_BYTES`, and where the system does not let it be read."""
     try:
-        data = (SafePath(file) if isinstance(file, Path) else file).read_bytes(MAX_BYTES)
+        data = (SafePath(file) if isinstance(file, Path) else file).read_whole(MAX_BYTES)
     except UnsafePath as unsafe:
         raise ImageRefused(unsafe.reason) from None
     except OSError as error:

@@ -108,9 +108,8 @@ def _names_of_facts() -> list[str]:
 def _image_facts(image: bytes | SafePath) -> tuple[object, ...]:
     if isinstance(image, bytes):
         return (hashlib.sha256(image).digest(),)
-    try:
-        status = os.stat(image.path)
-    except (OSError, ValueError):
+    status = image.status()
+    if status is None:
         return (str(image),)
     return (str(image), image.within is None, status.st_size, status.st_mtime_ns)
 

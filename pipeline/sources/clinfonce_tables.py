@@ -8,7 +8,6 @@ table counts: number -1, how many values each column has, and the number of imag
 """
 
 import csv
-import os
 from collections.abc import Iterator
 from itertools import chain
 from typing import Self
@@ -46,10 +45,10 @@ class ClInfoNceTablesSource:
         }
         if choice.images is None:
             return cls(folder, tables)
-        images = users_path(choice.images)
-        if not os.path.isdir(images):
+        images = SafePath(users_path(choice.images))
+        if not images.is_folder():
             raise UserError(f"{images} (ingest.clinfonce_tables.images) is not a folder: name the images'")
-        return cls(source_root(images, params), tables)
+        return cls(source_root(images.path, params), tables)
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for split, table in self._tables.items():

@@ -97,7 +97,7 @@ class Cub200Source:
         places = {number.encode(): place for place, number in enumerate(self._attributes)}
         answers_NA = np.full((len(rows), len(places)), -1, np.int8)
         unread, first = 0, 0
-        with self._tables["answers"].open() as file:
+        with self._tables["answers"].open_binary() as file:
             for number, line in enumerate(file, start=1):
                 cells = line.split(None, 4)[:4]
                 image, attribute, present, certainty = cells if len(cells) == 4 else (b"", b"", b"", b"")

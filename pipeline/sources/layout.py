@@ -1,6 +1,5 @@
 """Finding a data set's files where its authors put them, and saying what was found where they are not."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +25,11 @@ def named_path(params: IngestParams, what: str) -> Path:
 
 
 def named_folder(params: IngestParams, what: str) -> Root:
-    folder = named_path(params, what)
-    if not os.path.isdir(folder):
-        wrong = "is a file" if os.path.lexists(folder) else "does not exist"
+    folder = SafePath(named_path(params, what))
+    if not folder.is_folder():
+        wrong = "is a file" if folder.is_there() else "does not exist"
         raise UserError(f"{folder} (ingest.path) {wrong}: set ingest.path to {what}")
-    return source_root(folder, params)
+    return source_root(folder.path, params)
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,9 @@ def named_files(params: IngestParams, ending: str, kind: str, what: str) -> Name
     Raises `UserError` where there are none, and for one that can't be read, such as a link that leads out.
     """
     path = named_path(params, what)
-    if not os.path.lexists(path):
+    if not SafePath(path).is_there():
         raise UserError(f"{path} (ingest.path) does not exist: set ingest.path to {what}")
-    if not os.path.isdir(path):
+    if not SafePath(path).is_folder():
         # The user named it: it may lie anywhere.
         return NamedFiles(path, path.parent, [SafePath(path)], [])
     root = source_root(path, params)

@@ -59,7 +59,7 @@ class ManifestSource:
     def __length_hint__(self) -> int:
         if _ending(self._manifest) == ".parquet":
             return _outline(self._manifest).rows
-        with self._manifest.open() as file:
+        with self._manifest.open_binary() as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
@@ -80,7 +80,7 @@ class ManifestSource:
 
 def _check_is_a_file(manifest: SafePath) -> None:
     try:
-        manifest.open().close()
+        manifest.open_binary().close()
     except UnsafePath as unsafe:
         what = {MISSING: "does not exist", FOLDER: "is a folder"}.get(unsafe.reason)
         raise UserError(

@@ -108,7 +108,7 @@ def _samples(shard: SafePath) -> Iterator[Sample | Refusal]:
     sample: Sample | None = None
     try:
         # "r:" takes no compression: a shard is as large as it looks.
-        with shard.open() as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        with shard.open_binary() as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in _forward(archive):
                 if member.isdir():
                     continue

@@ -45,7 +45,7 @@ class Table:
 def open_table(path: Path) -> Table:
     """Raises `UserError` if `path` is missing, empty or not a table."""
     try:
-        with SafePath(path).open() as file:
+        with SafePath(path).open_binary() as file:
             is_empty = not file.read(1)
     except UnsafePath as unsafe:
         if unsafe.reason == FOLDER:

@@ -16,6 +16,7 @@ from pipeline.escaping import for_terminal, for_utf8
 from pipeline.files import write_atomically, write_csv
 from pipeline.locks import held_alone
 from pipeline.progress import measured
+from pipeline.safe_paths import SafePath
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.sources.base import Refusal
 from pipeline.takeaway.encoder import OpenedEncoder
@@ -73,7 +74,7 @@ def embed(request: Request, output: Path, console: Console, engine: EngineName =
 
 
 def _check_output(output: Path) -> None:
-    if output.is_dir():
+    if SafePath(output).is_folder():
         raise UserError(f"--output {output} is a folder: name a file such as {output / 'vectors.parquet'}")
     if output.suffix.lower() != ".parquet":
         raise UserError(f"--output {output} must end in .parquet: rename it")

@@ -29,13 +29,14 @@ def open_pictures(
 
     `outside_paths`: whether links in a folder, and paths that Parquet names, may lead out of the folder.
     """
-    if not os.path.isdir(source):
-        if os.path.lexists(source) and source.suffix.lower() != TABLE:
+    named = SafePath(source)
+    if not named.is_there():
+        raise UserError(f"{source} does not exist: name a folder of images or a Parquet file")
+    if not named.is_folder():
+        if source.suffix.lower() != TABLE:
             raise UserError(f"{source} is neither a folder nor a Parquet file: name one of these")
-        if not os.path.lexists(source):
-            raise UserError(f"{source} does not exist: name a folder of images or a Parquet file")
         root = pictures_root(source.parent, outside_paths=outside_paths)
-        return PicturesInParquet(source, root, [SafePath(source)], image_column, id_column)
+        return PicturesInParquet(source, root, [named], image_column, id_column)
     root = pictures_root(source, outside_paths=outside_paths)
     tables, images, skipped = _files_in(root)
     tables = [table for table in tables if has_images(table, image_column)]

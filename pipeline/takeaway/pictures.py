@@ -48,9 +48,5 @@ class Pictures(Protocol):
 
 def state_of_file(file: SafePath) -> list[Any]:
     """Name, size and time of the last change: to read all files would take as long as to embed them."""
-    name = os.fsencode(file.path).hex()
-    try:
-        status = os.stat(file.path)
-    except OSError:
-        return [name]
-    return [name, status.st_size, status.st_mtime_ns]
+    name, status = os.fsencode(file.path).hex(), file.status()
+    return [name] if status is None else [name, status.st_size, status.st_mtime_ns]
