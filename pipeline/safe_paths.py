@@ -73,7 +73,7 @@ class Boundary:
         return cls(os.path.realpath(folder), allowed_by)
 
     def holds(self, real: str) -> bool:
-        return real == self.folder or real.startswith(os.path.join(self.folder, ""))
+        return real == self.folder or real.startswith(self.folder.rstrip(os.sep) + os.sep)
 
     def refusal(self, what: str) -> str:
         return f"{what}, {self.allowed_by}"
@@ -101,7 +101,8 @@ class SafePath:
 
     def open_binary(self) -> BinaryIO:
         """Raises `UnsafePath`, and `OSError` for a fault of the machine."""
-        return os.fdopen(self._descriptor(), "rb")
+        descriptor, _ = _opened(self.path, self.within, stat.S_ISREG)
+        return os.fdopen(descriptor, "rb")
 
     def open_text(self, *, newline: str | None = None, errors: str = "strict") -> TextIO:
         """As UTF-8, with or without a byte order mark; otherwise as `open_binary`."""
@@ -112,9 +113,9 @@ class SafePath:
 
         Of one that grows meanwhile, what it held when it was opened.
         """
-        descriptor = self._descriptor()
+        descriptor, status = _opened(self.path, self.within, stat.S_ISREG)
         try:
-            size = os.fstat(descriptor).st_size
+            size = status.st_size
             if size > most:
                 return None
             data = os.read(descriptor, size)
@@ -128,7 +129,7 @@ class SafePath:
     def pinned(self) -> Iterator[Path]:
         """A path of the opened file, for libraries that open by path: whatever becomes of its name meanwhile,
         they read the file that was checked. Otherwise as `open_binary`."""
-        descriptor = self._descriptor()
+        descriptor, _ = _opened(self.path, self.within, stat.S_ISREG)
         try:
             by_descriptor = f"{_DESCRIPTORS}/{descriptor}"
             yield Path(by_descriptor) if os.path.exists(by_descriptor) else self.path
@@ -157,14 +158,11 @@ class SafePath:
     @contextmanager
     def opened_folder(self) -> Iterator[int]:
         """A descriptor of the folder at this path, which must be one; otherwise as `open_binary`."""
-        descriptor = _opened(self.path, self.within, stat.S_ISDIR)
+        descriptor, _ = _opened(self.path, self.within, stat.S_ISDIR)
         try:
             yield descriptor
         finally:
             os.close(descriptor)
-
-    def _descriptor(self) -> int:
-        return _opened(self.path, self.within, stat.S_ISREG)
 
 
 class Root:
@@ -250,8 +248,10 @@ def _status(path: Path, *, follow: bool = False) -> os.stat_result | None:
 # --- opening ------------------------------------------------------------------------------------------------
 
 
-def _opened(path: Path, within: Boundary | None, is_wanted: Callable[[int], bool]) -> int:
-    """A descriptor of what `is_wanted` by its mode."""
+def _opened(
+    path: Path, within: Boundary | None, is_wanted: Callable[[int], bool]
+) -> tuple[int, os.stat_result]:
+    """A descriptor of what `is_wanted` by its mode, and its status."""
     try:
         # Looked at first, although the descriptor decides: to open a device can have consequences, and to
         # follow a link may mount what it names.
@@ -272,13 +272,14 @@ def _opened(path: Path, within: Boundary | None, is_wanted: Callable[[int], bool
             raise
         raise UnsafePath(path, reason) from None
     try:
-        _check_kind(path, os.fstat(descriptor), is_wanted)
+        status = os.fstat(descriptor)
+        _check_kind(path, status, is_wanted)
         if within is not None and not _lies_within(within, descriptor, path):
             raise UnsafePath(path, within.refusal(LEADS_OUT))
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor
+    return descriptor, status
 
 
 def _check_kind(path: Path, status: os.stat_result, is_wanted: Callable[[int], bool]) -> None:

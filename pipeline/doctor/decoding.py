@@ -68,7 +68,7 @@ def _source(situation: Situation) -> list[Check]:
         cure = "convert these files to JPEG or PNG, or ingest refuses them."
         return [warn("source", f"{read}; {found}, which ingest does not read", cure)]
     absent = [
-        row.path for row in rows[:DECODED] if isinstance(row.image, SafePath) and not row.image.is_there()
+        row.path for row in rows[:DECODED] if isinstance(row.image, SafePath) and row.image.status() is None
     ]
     if absent:
         found = (
