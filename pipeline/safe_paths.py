@@ -24,19 +24,21 @@ from typing import BinaryIO, TextIO
 from pipeline.errors import UserError, fault_of_the_machine
 
 FOLDERS_REMEMBERED = 65_536
-MISSING, FOLDER, SPECIAL = (
-    "the file does not exist",
-    "a folder, not a file",
-    "a pipe, socket or device, not a file",
-)
+MISSING = "the file does not exist"
+FOLDER = "a folder, not a file"
+NO_FOLDER = "a file, not a folder"
+SPECIAL = "a pipe, socket or device, not a file"
+FORBIDDEN = "no permission to read the file"
+LEADS_OUT = "a link leads out of the source's folder"
+UNREADABLE = "the file can't be read: "
 _REASONS = {
     errno.ENOENT: MISSING,
     errno.ENOTDIR: MISSING,
     errno.EISDIR: FOLDER,
     errno.ENXIO: SPECIAL,
     errno.ENODEV: SPECIAL,
-    errno.EACCES: "no permission to read the file",
-    errno.EPERM: "no permission to read the file",
+    errno.EACCES: FORBIDDEN,
+    errno.EPERM: FORBIDDEN,
 }
 # A pipe that nobody writes to blocks an ordinary open, and a terminal may become the process's own.
 _WITHOUT_WAITING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -49,14 +51,20 @@ class UnsafePath(UserError):
 
     def __init__(self, path: str | Path, reason: str) -> None:
         self.path, self.reason = path, reason
-        super().__init__(
-            f"{path} does not exist: check its name and folder"
-            if reason == MISSING
-            else f"{path} can't be read ({reason}): put a regular file in its place"
-        )
+        super().__init__(_sentence(path, reason))
 
     def __reduce__(self) -> tuple[type["UnsafePath"], tuple[str | Path, str]]:
         return UnsafePath, (self.path, self.reason)  # sent by workers
+
+
+def _sentence(path: str | Path, reason: str) -> str:
+    if reason == MISSING:
+        return f"{path} does not exist: check its name and folder"
+    cure = {
+        FORBIDDEN: "give yourself the permission",
+        NO_FOLDER: "put a folder in its place",
+    }.get(reason, "put a regular file in its place")
+    return f"{path} can't be read ({reason.removeprefix(UNREADABLE)}): {cure}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +85,6 @@ class Boundary:
 
     def refusal(self, what: str) -> str:
         return f"{what}, {self.allowed_by}"
-
-
-LEADS_OUT = "a link leads out of the source's folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +292,7 @@ def _check_kind(path: Path, status: os.stat_result, is_wanted: Callable[[int], b
         return
     if stat.S_ISDIR(status.st_mode):
         raise UnsafePath(path, FOLDER)
-    raise UnsafePath(path, "a file, not a folder" if stat.S_ISREG(status.st_mode) else SPECIAL)
+    raise UnsafePath(path, NO_FOLDER if stat.S_ISREG(status.st_mode) else SPECIAL)
 
 
 def _lies_within(within: Boundary, descriptor: int, path: Path) -> bool:
@@ -308,4 +313,4 @@ def reason_of(error: OSError) -> str | None:
         return reason
     if fault_of_the_machine(error) is not None:
         return None
-    return f"the file can't be read: {os.strerror(error.errno or 0)}"
+    return f"{UNREADABLE}{os.strerror(error.errno or 0)}"

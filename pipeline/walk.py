@@ -55,7 +55,7 @@ class Walk:
                     return
                 entries = _entries(member, descriptor)
         except UnsafePath as unsafe:
-            yield Skipped(member, unsafe.reason)
+            yield Skipped(member or ".", unsafe.reason)
             return
         for name, kind in entries:
             if name.startswith(".") and not self._hidden:

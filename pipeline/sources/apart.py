@@ -171,8 +171,8 @@ def _to_json(path: SafePath) -> list[str | None]:
     return [str(path), *((within.folder, within.allowed_by) if within else (None, None))]
 
 
-def _from_json(told: list[str]) -> SafePath:
-    path, folder, allowed_by = told
+def _from_json(parts: list[str]) -> SafePath:
+    path, folder, allowed_by = parts
     return SafePath(Path(path), Boundary(folder, allowed_by) if folder is not None else None)
 
 

@@ -9,7 +9,7 @@ from pipeline.files import users_path
 from pipeline.ingest.params import IngestParams
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.sources.inside import source_root
-from pipeline.walk import Walk, names_in
+from pipeline.walk import Skipped, Walk, names_in
 
 ENTRIES_SHOWN = 6
 
@@ -56,22 +56,35 @@ def named_files(params: IngestParams, ending: str, kind: str, what: str) -> Name
         # The user named it: it may lie anywhere.
         return NamedFiles(path, path.parent, [SafePath(path)], [])
     root = source_root(path, params)
-    files: list[SafePath] = []
-    notes: list[str] = []
-    for found in Walk(root).files():
-        if isinstance(found, str):
-            if found.endswith(ending):
-                files.append(root.at(found))
-        elif found.path.endswith(ending):
-            raise UnsafePath(path / found.path, found.reason)
-        else:
-            notes.append(f"not looked at: {found.path}, {found.reason}")
+    files, left_out = _files_that_end_in(ending, root)
     if not files:
         raise UserError(
             f"ingest.source={params.source} expects {kind} in {path} (ingest.path), which holds "
             f"{entries(path)}"
         )
-    return NamedFiles(path, path, sorted(files, key=lambda file: file.path), notes)
+    notes = [f"not looked at: {listed(left_out, ENTRIES_SHOWN)}"] if left_out else []
+    return NamedFiles(path, path, files, notes)
+
+
+def _files_that_end_in(ending: str, root: Root) -> tuple[list[SafePath], list[str]]:
+    """Sorted by their paths, each file once; and what else might have held some, with why it is left out.
+
+    Raises `UnsafePath` for one that can't be read.
+    """
+    files: dict[object, SafePath] = {}
+    left_out: list[str] = []
+    for found in Walk(root).files():
+        if isinstance(found, Skipped):
+            if found.path.endswith(ending):
+                raise UnsafePath(root.folder / found.path, found.reason)
+            left_out.append(f"{found.path} ({found.reason})")
+        elif found.endswith(ending):
+            file = root.at(found)
+            status = file.status()
+            identity = (status.st_dev, status.st_ino) if status else found
+            if files.setdefault(identity, file) is not file:
+                left_out.append(f"{found} (a file that is read already, under another name)")
+    return sorted(files.values(), key=lambda file: file.path), left_out
 
 
 def first_there(root: Root, candidates: Sequence[str], params: IngestParams) -> str:

@@ -89,7 +89,7 @@ LAYOUTS = [
         lambda folder: test_folder.classes(folder, "train/", "test/"),
         ["train/cat/000.jpg", "test/dog/015.jpg"],
     ),
-    Layout("huggingface", parquet, ["0.parquet", "c.jpg"]),
+    Layout("huggingface", parquet, ["0.parquet"]),
     Layout("webdataset", shards, ["0.tar", "1.tar"]),
     Layout(
         "imagenet",
@@ -213,7 +213,10 @@ def _no_files(layout: Layout) -> dict[str, Callable[[Path], object]]:
     return {kind: put for kind, put in NO_FILES.items() if kind in few or not is_slow}
 
 
-@pytest.mark.parametrize(("layout", "role"), CASES)
+NAMED_IN_PARQUET = pytest.param(Layout("huggingface", parquet, []), "c.jpg", id="huggingface--c.jpg")
+
+
+@pytest.mark.parametrize(("layout", "role"), [*CASES, NAMED_IN_PARQUET])
 def test_what_leads_out_is_read_only_if_it_may(
     layout: Layout, role: str, folder: Path, tmp_path: Path
 ) -> None:
@@ -285,3 +288,17 @@ def test_a_file_that_the_user_names_may_lie_anywhere(layout: Layout, folder: Pat
         read, (sentence,) = outcome(layout, folder)
         assert read == 0
         assert str(named) in sentence
+
+
+def test_a_shard_is_read_once_whatever_it_is_called(folder: Path) -> None:
+    shards(folder)
+    whole = outcome(LAYOUTS[3], folder)
+    for number in range(5):
+        (folder / f"x{number}.tar").symlink_to("0.tar")
+        (folder / f"more{number}").symlink_to(".")
+    assert LAYOUTS[3].source == "webdataset"
+    assert outcome(LAYOUTS[3], folder) == whole
+    source = open_source(check_params({"ingest": {"source": "webdataset", "path": str(folder)}}).ingest, 0)
+    (note,) = (note for note in source.notes if note.startswith("not looked at: "))
+    assert "more0 (a link that goes in a circle)" in note
+    assert "and 4 more" in note
