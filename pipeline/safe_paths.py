@@ -190,10 +190,14 @@ class Root:
     def bounded(self, member: str) -> "Root":
         """The folder `member` of this one, and itself the boundary. Raises `UnsafePath` if it lies outside of
         this one's."""
-        folder = self.file(member).path
+        self._check_name(member)
+        folder = self.folder / member
         if self.within is None:
             return Root(folder, None)
-        return Root(folder, Boundary.around(folder, self.within.allowed_by))
+        boundary = Boundary.around(folder, self.within.allowed_by)
+        if not self.within.holds(boundary.folder):
+            raise UnsafePath(folder, self.within.refusal(LEADS_OUT))
+        return Root(folder, boundary)
 
     def has(self, member: str) -> bool:
         return self.at(member).is_there()

@@ -171,6 +171,6 @@ def test_each_file_is_listed_once_and_every_real_one_is(
         except OSError:
             continue
     files, _ = listed(bounded(folder))
-    there = {os.path.relpath(path, folder) for path in folder.rglob("file")}
-    assert {file for file in files if not file.endswith("link")} == there
+    expected = {os.path.relpath(path, folder) for path in folder.rglob("file")}
+    assert {file for file in files if not file.endswith("link")} == expected
     assert len(files) == len(set(files))

@@ -39,7 +39,7 @@ class NamedFiles:
     path: Path
     """`ingest.path`."""
     folder: Path
-    """From which the files are told: `path`, or the folder of it."""
+    """`path`, or the folder of it: where the names of splits begin."""
     files: list[SafePath]
     notes: list[str]
 

@@ -37,5 +37,5 @@ class PicturesInFolder:
 
     def find(self, ids: Sequence[str]) -> dict[str, Picture]:
         # By the listing: an id from a stranger's file must not lead out of the folder.
-        there = {file for file in self._files if isinstance(file, str)}
-        return {name: Picture(name, self._root.at(name)) for name in ids if name in there}
+        listed = {file for file in self._files if isinstance(file, str)}
+        return {name: Picture(name, self._root.at(name)) for name in ids if name in listed}
