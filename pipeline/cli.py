@@ -17,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
 study_app = typer.Typer(no_args_is_help=True, help="Experiments that answer one question together.")
 app.add_typer(study_app, name="study")
 STUDY = "a file such as studies/unsupervised.yaml"
+OUTSIDE_PATHS = "let links and paths in the data lead out of the folder that was named"
 STUDY_DATA = "a file such as studies/data/cifar100.yaml; without it the images of params.yaml"
 
 
@@ -141,6 +142,7 @@ def embed(
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="of Parquet, if it has several")] = None,
     id_column: Annotated[str | None, typer.Option(help="of Parquet; without it id, or file and row")] = None,
+    outside_paths: Annotated[bool, typer.Option("--outside-paths", help=OUTSIDE_PATHS)] = False,
     engine: Annotated[
         EngineName, typer.Option(envvar=ENGINE_VARIABLE, help="this machine, or a Ray cluster")
     ] = EngineName.LOCAL,
@@ -153,7 +155,7 @@ def embed(
 
     with told_in_a_sentence():
         folder = encoder_folder(arm, encoder, Layout())
-        request = Request(source, image_column, id_column, folder, batch_size)
+        request = Request(source, image_column, id_column, folder, batch_size, outside_paths)
         embed(request, output, terminal(stderr=True), engine)
 
 
@@ -166,12 +168,13 @@ def search(
     encoder: Annotated[
         Path | None, typer.Option(help="the encoder's folder, if it moved since the vectors were made")
     ] = None,
+    outside_paths: Annotated[bool, typer.Option("--outside-paths", help=OUTSIDE_PATHS)] = False,
 ) -> None:
     """The images most similar to a picture: exact, by the cosine of their features."""
     from pipeline.takeaway.search import search
 
     with told_in_a_sentence():
-        search(image, vectors, count, encoder, picture, terminal())
+        search(image, vectors, count, encoder, picture, terminal(), outside_paths=outside_paths)
 
 
 @study_app.command(name="run")

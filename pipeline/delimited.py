@@ -2,16 +2,16 @@
 
 import csv
 import re
-from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.safe_paths import SafePath
 
 _MARKS = (",", ";", "\t")
 _LONGEST = 1 << 20
 _QUOTED = re.compile(r'"[^"]*"')
 
 
-def delimiter_of(path: Path, usual: str, named: str) -> str:
+def delimiter_of(path: SafePath, usual: str, named: str) -> str:
     """`usual`, if the first line holds it, or else the mark that it does hold.
 
     Spreadsheets write semicolons where the comma is the decimal mark, whatever the file's ending says.
@@ -29,8 +29,8 @@ def delimiter_of(path: Path, usual: str, named: str) -> str:
     return delimiter
 
 
-def _first_line(path: Path, named: str) -> str:
-    with path.open("rb") as file:
+def _first_line(path: SafePath, named: str) -> str:
+    with path.open_binary() as file:
         # A carriage return alone ends a line, too.
         line = re.split(rb"[\r\n]", file.readline(_LONGEST), maxsplit=1)[0]
     try:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import UserError, listed
+from pipeline.safe_paths import SafePath, UnsafePath
 
 
 def paths_from_root(
@@ -22,7 +23,10 @@ def paths_from_root(
 
 def _read(file: Path, several_parents: str, named: str) -> dict[str, str]:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        with SafePath(file).open_text() as opened:
+            lines = opened.read().splitlines()
+    except UnsafePath as unsafe:
+        raise UserError(f"{named} can't be read as text ({unsafe.reason}): name a file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{named} can't be read as text: {error}") from None
     parent_of: dict[str, str] = {}

@@ -25,7 +25,8 @@ def users_path(text: str) -> Path:
     """
     path = Path(text)
     from_repository = Path(os.environ.get("DVC_ROOT", ".")) / path
-    return from_repository if not path.exists() and from_repository.exists() else path
+    # By os.path, which also says of a path that is too long that there is none.
+    return from_repository if not os.path.exists(path) and os.path.exists(from_repository) else path
 
 
 def state_root() -> Path:

@@ -4,7 +4,10 @@ import fcntl
 import io
 import os
 import shutil
-from collections.abc import Callable
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +93,44 @@ def made_once(
             shutil.rmtree(made, ignore_errors=True)
             make(made)
     return made
+
+
+@contextmanager
+def at_once(seconds: int = 20) -> Iterator[None]:
+    """Fails a test that waits, as an ordinary `open` of a pipe does for ever."""
+
+    def give_up(_number: int, _frame: object) -> None:
+        raise AssertionError(f"it waited for {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def socket_at(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        # The path of a socket must be short.
+        here = os.open(".", os.O_RDONLY)
+        try:
+            os.chdir(path.parent)
+            listening.bind(path.name)
+        finally:
+            os.chdir(here)
+            os.close(here)
+
+
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "socket": socket_at,
+    "zero": lambda path: path.symlink_to("/dev/zero"),
+    "full": lambda path: path.symlink_to("/dev/full"),
+    "standard-input": lambda path: path.symlink_to("/dev/stdin"),
+    "folder": lambda path: path.mkdir(),
+    "dangling": lambda path: path.symlink_to("nowhere"),
+    "circle": lambda path: path.symlink_to(path.name),
+}
+"""What may stand in place of a file, by makers that put it at a path."""

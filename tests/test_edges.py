@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.edges import paths_from_root
 from pipeline.errors import UserError
+from support import NO_FILES, at_once
 
 
 def written(folder: Path, text: str) -> Path:
@@ -42,5 +43,15 @@ def test_several_parents(tmp_path: Path) -> None:
 def test_files_that_are_no_tree(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         paths_from_root(written(tmp_path, text), ["a"], "refuse", "x.edges")
-    with pytest.raises(UserError, match=r"can't be read as text: .* No such file"):
+    with pytest.raises(UserError, match=r"can't be read as text \(the file does not exist\)"):
         paths_from_root(tmp_path / "absent", ["a"], "refuse", "x.edges")
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_told_at_once(tmp_path: Path, kind: str) -> None:
+    NO_FILES[kind](tmp_path / "edges.csv")
+    with (
+        at_once(),
+        pytest.raises(UserError, match=r"edges.csv \(x.edges\) can't be read as text \(.*: name a file"),
+    ):
+        paths_from_root(tmp_path / "edges.csv", ["a"], "refuse", "x.edges")

@@ -17,6 +17,7 @@ from pipeline.ingest.images import ImageRefused, prepare_image
 from pipeline.ingest.params import IngestParams
 from pipeline.machine import usable_cores
 from pipeline.report.wording import plural
+from pipeline.safe_paths import SafePath
 from pipeline.shards import shard_paths
 from pipeline.sources.base import SourceRow
 from pipeline.sources.registry import open_source
@@ -59,14 +60,16 @@ def _source(situation: Situation) -> list[Check]:
     except UserError as error:
         return [fail("source", str(error), "mend it, or no stage can begin.")]
     readable = {ending for ending, name in Image.registered_extensions().items() if name in INGESTED}
-    endings = Counter(Path(row.path).suffix.lower() for row in rows if isinstance(row.image, Path))
+    endings = Counter(Path(row.path).suffix.lower() for row in rows if isinstance(row.image, SafePath))
     unread = {ending: count for ending, count in endings.items() if ending and ending not in readable}
     read = f"{len(rows):,} of the first rows have an image"
     if unread:
         found = ", ".join(f"{count:,} end in {ending}" for ending, count in unread.items())
         cure = "convert these files to JPEG or PNG, or ingest refuses them."
         return [warn("source", f"{read}; {found}, which ingest does not read", cure)]
-    absent = [row.path for row in rows[:DECODED] if isinstance(row.image, Path) and not row.image.exists()]
+    absent = [
+        row.path for row in rows[:DECODED] if isinstance(row.image, SafePath) and row.image.status() is None
+    ]
     if absent:
         found = (
             f"{len(absent):,} of the first {min(len(rows), DECODED):,} files are not there, first {absent[0]}"

@@ -1,11 +1,9 @@
 """One image file -> checked, upright, RGB, resized, encoded again; or kept as it is where it fits already."""
 
-import errno
 import hashlib
 import io
 import os
 import re
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from pipeline.ingest.passthrough import (
     kept_jpeg,
     kept_png,
 )
+from pipeline.safe_paths import SafePath, UnsafePath, reason_of
 
 WEBP, TIFF = WebPImagePlugin.WebPImageFile.format, TiffImagePlugin.TiffImageFile.format
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", WEBP, TIFF)
@@ -86,12 +85,12 @@ class PreparedImage:
     """Whether the file's own JPEG data were kept."""
 
 
-def prepare_image(image: bytes | Path, size: int, *, look: bool = False) -> PreparedImage:
+def prepare_image(image: bytes | Path | SafePath, size: int, *, look: bool = False) -> PreparedImage:
     """Scales the shorter side down to `size` pixels; a smaller image keeps its size.
 
     A JPEG or PNG that would be stored as such keeps its own data. Raises `ImageRefused` with the reason.
     """
-    data = read_image_file(image) if isinstance(image, Path) else image
+    data = image if isinstance(image, bytes) else read_image_file(image)
     with _told_by_refusals(data):
         if kept := kept_jpeg(data, size):
             return _passed(kept, look)
@@ -101,12 +100,12 @@ def prepare_image(image: bytes | Path, size: int, *, look: bool = False) -> Prep
         return _prepared(_encode(pixels), pixels, look)
 
 
-def pixels_to_store(image: bytes | Path, size: int) -> NDArray[np.uint8]:
+def pixels_to_store(image: bytes | Path | SafePath, size: int) -> NDArray[np.uint8]:
     """(H, W, 3): what a reader sees of the image that `prepare_image` would store.
 
     Raises `ImageRefused` with the reason.
     """
-    data = read_image_file(image) if isinstance(image, Path) else image
+    data = image if isinstance(image, bytes) else read_image_file(image)
     if kept := kept_jpeg(data, size):
         return stored_pixels(kept.encoded)
     with _told_by_refusals(data):
@@ -114,12 +113,12 @@ def pixels_to_store(image: bytes | Path, size: int) -> NDArray[np.uint8]:
         return np.asarray(pixels) if _is_lossless(pixels) else stored_pixels(_encode(pixels))
 
 
-def stored_pixels(encoded: bytes | Path) -> NDArray[np.uint8]:
+def stored_pixels(encoded: bytes | Path | SafePath) -> NDArray[np.uint8]:
     """(H, W, 3): an image in its own size, upright and RGB, as one that ingest stored is already.
 
     Raises `ImageRefused` with the reason.
     """
-    data = read_image_file(encoded) if isinstance(encoded, Path) else encoded
+    data = encoded if isinstance(encoded, bytes) else read_image_file(encoded)
     with _told_by_refusals(data):
         return np.asarray(_decode(data, None))
 
@@ -135,53 +134,26 @@ def _told_by_refusals(data: bytes) -> Iterator[None]:
         raise ImageRefused(_reason(error, data)) from None
 
 
-def read_image_file(path: Path) -> bytes:
-    """The file's bytes. Raises `ImageRefused` for what is no file, for one of more than `MAX_BYTES`, and
-    where the system does not let it be read."""
+def read_image_file(file: Path | SafePath) -> bytes:
+    """The file's bytes. Raises `ImageRefused` for what is no file or not to be read, for one of more than
+    `MAX_BYTES`, and where the system does not let it be read."""
     try:
-        # A pipe that nobody writes to would block an ordinary open for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
-    except ValueError:
-        raise ImageRefused("the path holds a null byte or half a character") from None
+        data = (SafePath(file) if isinstance(file, Path) else file).read_whole(MAX_BYTES)
+    except UnsafePath as unsafe:
+        raise ImageRefused(unsafe.reason) from None
     except OSError as error:
-        raise ImageRefused(_why_unreadable(error)) from None
-    try:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageRefused("a folder, not a file")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageRefused("a pipe, socket or device, not a file")
-        if status.st_size > MAX_BYTES:
-            raise ImageRefused(f"a file of more than {MAX_BYTES >> 20} MiB")
-        # One that grows meanwhile is cut, and found to be damaged where that matters.
-        data = os.read(descriptor, status.st_size)
-        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size - len(data))):
-            data += more
-        return data
-    except OSError as error:
-        raise ImageRefused(_why_unreadable(error)) from None
-    finally:
-        os.close(descriptor)
+        raise ImageRefused(
+            reason_of(error) or f"the file can't be read: {os.strerror(error.errno or 0)}"
+        ) from None
+    if data is None:
+        raise ImageRefused(f"a file of more than {MAX_BYTES >> 20} MiB")
+    return data
 
 
 def channel_sums(encoded: bytes) -> np.ndarray:
     """(2, 3), of an image that ingest stored."""
     with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as opened:
         return _channel_sums(opened)
-
-
-def _why_unreadable(error: OSError) -> str:
-    match error.errno:
-        case errno.ENOENT | errno.ENOTDIR:
-            return "the file does not exist"
-        case errno.EISDIR:
-            return "a folder, not a file"
-        case errno.EACCES | errno.EPERM:
-            return "no permission to read the file"
-        case errno.ENXIO | errno.ENODEV:
-            return "a pipe, socket or device, not a file"
-        case _:
-            return f"the file can't be read: {os.strerror(error.errno or 0)}"
 
 
 def _reason(error: Exception, data: bytes) -> str:

@@ -28,6 +28,7 @@ from pipeline.files import sha256_of_file, state_root, write_atomically
 from pipeline.ingest.images import ImageRefused, PreparedImage, prepare_image
 from pipeline.ingest.looks import THUMBNAIL_BYTES, perceptual_hashes, thumbnails
 from pipeline.locks import try_lock
+from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow
 
 ROWS_A_PART = 2048
@@ -104,14 +105,13 @@ def _names_of_facts() -> list[str]:
     return [field.name for field in dataclasses.fields(SourceRow) if field.name != "image"]
 
 
-def _image_facts(image: bytes | Path) -> tuple[object, ...]:
+def _image_facts(image: bytes | SafePath) -> tuple[object, ...]:
     if isinstance(image, bytes):
         return (hashlib.sha256(image).digest(),)
-    try:
-        status = os.stat(image)
-    except (OSError, ValueError):
+    status = image.status()
+    if status is None:
         return (str(image),)
-    return (str(image), status.st_size, status.st_mtime_ns)
+    return (str(image), image.within is None, status.st_size, status.st_mtime_ns)
 
 
 # --- writing and reading ------------------------------------------------------------------------------------

@@ -5,9 +5,11 @@ because the process was ended, the file is to blame, and a sentence says so.
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,18 +20,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UserError
+from pipeline.safe_paths import Boundary, SafePath, UnsafePath
 
 OUTLINE = pa.schema([("schema", pa.binary()), ("rows", pa.int64()), ("mistake", pa.string())])
 MISTAKE, ROWS = b"mistake", b"rows"
 """What comes with an empty batch in place of rows that can't be read; without a number of rows, of all."""
 EMPTY = pa.RecordBatch.from_pylist([], pa.schema([]))
+STDIN = 0
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
 class NotParquet(ValueError):
     """A file that can't be opened; the message is why."""
 
-    def __init__(self, path: Path, why: str) -> None:
+    def __init__(self, path: SafePath, why: str) -> None:
         super().__init__(why)
         self.path = path
 
@@ -48,10 +52,10 @@ class Damaged:
     why: str
 
 
-def outlines(paths: Sequence[Path]) -> list[Outline]:
+def outlines(paths: Sequence[SafePath]) -> list[Outline]:
     """What the footers tell. Raises `NotParquet`, and `UserError` for a file that ends its reader."""
     found: list[Outline] = []
-    asked = {"outlines": list(map(str, paths))}
+    asked = {"outlines": [_to_json(path) for path in paths]}
     for batch, _ in _told(asked, lambda: paths[len(found)]):
         (told,) = batch.to_pylist()
         if told["mistake"] is not None:
@@ -61,13 +65,13 @@ def outlines(paths: Sequence[Path]) -> list[Outline]:
 
 
 def records(
-    path: Path, rows: int, columns: Sequence[str] | None = None
+    path: SafePath, rows: int, columns: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any] | Damaged]:
     """All rows, or their `columns`, read so many at a time.
 
     Raises `UserError` for a file that ends its reader, or can no longer be opened.
     """
-    for batch, metadata in _told({"batches": str(path), "rows": rows, "columns": columns}, lambda: path):
+    for batch, metadata in _told({"batches": _to_json(path), "rows": rows, "columns": columns}, lambda: path):
         if metadata and ROWS in metadata:
             yield Damaged(int(metadata[ROWS]), metadata[MISTAKE].decode())
         elif metadata and MISTAKE in metadata:
@@ -89,7 +93,7 @@ def _in_python(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
 Told = Iterator[tuple[pa.RecordBatch, dict[bytes, bytes] | None]]
 
 
-def _told(asked: dict[str, Any], suspect: Callable[[], Path]) -> Told:
+def _told(asked: dict[str, Any], suspect: Callable[[], SafePath]) -> Told:
     with _reader(asked) as reader:
         assert reader.stdout is not None
         broken: Exception | None = None
@@ -118,12 +122,15 @@ def _reader(asked: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:  # noqa: S603 - ours
         assert reader.stdin is not None
         with suppress(BrokenPipeError):  # how it ended tells more
-            reader.stdin.write(json.dumps(asked).encode())
-            reader.stdin.close()
+            # It stays open: the reader ends when it is closed, as it is when this process dies.
+            reader.stdin.write(json.dumps(asked).encode() + b"\n")
+            reader.stdin.flush()
         try:
             yield reader
         finally:
             reader.kill()  # where no more is wanted
+            with suppress(BrokenPipeError):  # of what it did not take
+                reader.stdin.close()
 
 
 # --- the reader ---------------------------------------------------------------------------------------------
@@ -132,23 +139,55 @@ def _reader(asked: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
 def main() -> None:
     # Ctrl+C is for the process that asked; it ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asked = json.load(sys.stdin)
+    asked = json.loads(_request())
+    threading.Thread(target=_end_with_who_asked, daemon=True).start()
     if "outlines" in asked:
-        _tell_outlines(asked["outlines"])
+        _tell_outlines([_from_json(path) for path in asked["outlines"]])
     else:
-        _tell_batches(asked["batches"], asked["rows"], asked["columns"])
+        _tell_batches(_from_json(asked["batches"]), asked["rows"], asked["columns"])
 
 
-def _tell_outlines(paths: list[str]) -> None:
+def _request() -> bytes:
+    """One line. Read without `sys.stdin`, whose lock would be held by the thread that goes on to wait."""
+    line = b""
+    while not line.endswith(b"\n"):
+        more = os.read(STDIN, 1 << 16)
+        if not more:
+            raise SystemExit(1)
+        line += more
+    return line
+
+
+def _end_with_who_asked() -> None:
+    """Symptom: ingest was killed, and a reader stayed that waited for a hanging disk. Cause: only a process
+    that writes notices that nobody listens. Cure: wait for the end of standard input beside all else."""
+    while os.read(STDIN, 1):
+        pass
+    os._exit(1)
+
+
+def _to_json(path: SafePath) -> list[str | None]:
+    within = path.within
+    return [str(path), *((within.folder, within.allowed_by) if within else (None, None))]
+
+
+def _from_json(parts: list[str]) -> SafePath:
+    path, folder, allowed_by = parts
+    return SafePath(Path(path), Boundary(folder, allowed_by) if folder is not None else None)
+
+
+def _tell_outlines(paths: list[SafePath]) -> None:
     with pa.ipc.new_stream(sys.stdout.buffer, OUTLINE) as told:
         for path in paths:
             record = {"schema": b"", "rows": 0, "mistake": None}
             try:
-                with pq.ParquetFile(path) as file:
+                with path.pinned() as pinned, pq.ParquetFile(pinned) as file:
                     record |= {
                         "schema": file.schema_arrow.serialize().to_pybytes(),
                         "rows": file.metadata.num_rows,
                     }
+            except UnsafePath as unsafe:
+                record["mistake"] = unsafe.reason
             except UNREADABLE as error:
                 record["mistake"] = _first_line(error)
             told.write_batch(pa.RecordBatch.from_pylist([record], OUTLINE))
@@ -156,13 +195,15 @@ def _tell_outlines(paths: list[str]) -> None:
             sys.stdout.buffer.flush()
 
 
-def _tell_batches(path: str, rows: int, columns: list[str] | None) -> None:
+def _tell_batches(path: SafePath, rows: int, columns: list[str] | None) -> None:
     """A row group at a time: what is damaged in one leaves the others."""
     try:
-        file = pq.ParquetFile(path)
+        with path.pinned() as pinned:
+            file = pq.ParquetFile(pinned)
     except UNREADABLE as error:
+        why = error.reason if isinstance(error, UnsafePath) else _first_line(error)
         with pa.ipc.new_stream(sys.stdout.buffer, EMPTY.schema) as told:
-            told.write_batch(EMPTY, custom_metadata={MISTAKE: _first_line(error).encode()})
+            told.write_batch(EMPTY, custom_metadata={MISTAKE: why.encode()})
         return
     of_file = file.schema_arrow
     schema = pa.schema([f for f in of_file if columns is None or f.name in columns], of_file.metadata)

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol
+
+from pipeline.safe_paths import SafePath
 
 Split = Literal["train", "test"]
 
@@ -13,7 +14,7 @@ class SourceRow:
     """One image with all that its source says of it. An unknown label, split or attribute is None."""
 
     id: str
-    image: bytes | Path
+    image: bytes | SafePath
     """An encoded image, or the file that holds one."""
     path: str
     """Where the image comes from, as its owner would name it."""

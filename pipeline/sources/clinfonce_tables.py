@@ -10,14 +10,14 @@ table counts: number -1, how many values each column has, and the number of imag
 import csv
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Self
 
 from pipeline.errors import UserError, listed
 from pipeline.files import users_path
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.inside import Outside, Root
+from pipeline.sources.inside import source_root
 from pipeline.sources.layout import first_there, named_folder
 
 WHAT = "the folder that holds the tables"
@@ -29,7 +29,7 @@ class ClInfoNceTablesSource:
     """Label: the number of the class; split: val is test; each clustering is an attribute of the train
     images, for `cluster.method=column`; hashtags and hierarchy: none."""
 
-    def __init__(self, root: Root, tables: dict[Split, Path]) -> None:
+    def __init__(self, root: Root, tables: dict[Split, SafePath]) -> None:
         self._root = root
         self._tables = tables
         columns = chain.from_iterable(_header(table) for table in tables.values())
@@ -39,18 +39,20 @@ class ClInfoNceTablesSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         folder, choice = named_folder(params, WHAT), params.clinfonce_tables
-        tables: dict[Split, Path] = {
-            "train": first_there(folder, [choice.train], params),
-            "test": first_there(folder, [choice.test], params),
+        tables: dict[Split, SafePath] = {
+            "train": folder.at(first_there(folder, [choice.train], params)),
+            "test": folder.at(first_there(folder, [choice.test], params)),
         }
-        images = users_path(choice.images) if choice.images is not None else folder
-        if not images.is_dir():
+        if choice.images is None:
+            return cls(folder, tables)
+        images = SafePath(users_path(choice.images))
+        if not images.is_folder():
             raise UserError(f"{images} (ingest.clinfonce_tables.images) is not a folder: name the images'")
-        return cls(Root(images, params), tables)
+        return cls(source_root(images.path, params), tables)
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for split, table in self._tables.items():
-            with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            with table.open_text(newline="", errors="surrogateescape") as file:
                 reader = csv.DictReader(file, restval="")
                 for record in reader:
                     if record[NUMBER] == COUNTED and record[PATH].isdecimal():
@@ -64,8 +66,8 @@ class ClInfoNceTablesSource:
             return Refusal(where, "the line is not a row of the table")
         try:
             image = self._root.file(path)
-        except Outside as outside:
-            return Refusal(where, str(outside))
+        except UnsafePath as unsafe:
+            return Refusal(where, unsafe.reason)
         return SourceRow(
             id=path,
             image=image,
@@ -77,8 +79,8 @@ class ClInfoNceTablesSource:
         )
 
 
-def _header(table: Path) -> list[str]:
-    with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+def _header(table: SafePath) -> list[str]:
+    with table.open_text(newline="", errors="surrogateescape") as file:
         header = next(csv.reader(file), [])
     if not {NUMBER, CLASS, PATH} <= set(header):
         raise UserError(

@@ -5,11 +5,11 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import CONVENTIONAL_COLUMNS, ColumnMap
+from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow, Split
 
 Record = dict[str, Any]
@@ -93,7 +93,7 @@ def _is_index(name: str) -> bool:
 
 
 def row_of(
-    record: Record, columns: Columns, where: str, path: str, image: bytes | Path, id: str | None = None
+    record: Record, columns: Columns, where: str, path: str, image: bytes | SafePath, id: str | None = None
 ) -> SourceRow | Refusal:
     """The row that `record` describes; its id is its path where there is no other."""
     split_name = text(record.get(columns.split)) if columns.split else None

@@ -22,23 +22,26 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_paths import Boundary, Root, SafePath, UnsafePath
 from pipeline.schema import NO, YES
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.inside import Outside, Root
+from pipeline.sources.inside import ALLOWED_BY
 from pipeline.sources.layout import first_there, named_folder, numbered_lines, pairs
 
-WHAT = "the folder that holds CUB_200_2011"
+HOME = "CUB_200_2011"
+WHAT = f"the folder that holds {HOME}"
 NOT_VISIBLE = b"1"
 CERTAINTIES = (b"1", b"2", b"3", b"4")
 CELLS = {1: YES, 0: NO, -1: None}
 SPLITS: dict[str, Split] = {"1": "train", "0": "test"}
-ATTRIBUTE_NAMES_AT = ["attributes/attributes.txt", "attributes.txt", "../attributes.txt"]
+BESIDE = "../attributes.txt"
+ATTRIBUTE_NAMES_AT = ["attributes/attributes.txt", "attributes.txt", BESIDE]
 
 
 class Cub200Source:
     """Label: the bird's class; split: the official one; hashtags and hierarchy: none."""
 
-    def __init__(self, root: Root, tables: dict[str, Path]) -> None:
+    def __init__(self, root: Root, tables: dict[str, SafePath]) -> None:
         self._root = root
         self._tables = tables
         self._attributes = pairs(tables["attributes"])
@@ -50,13 +53,12 @@ class Cub200Source:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         folder = named_folder(params, WHAT)
-        home = folder / "CUB_200_2011"
-        home = home if home.is_dir() else folder
+        home = folder.below(HOME) if folder.has_folder(HOME) else folder
         names = ["images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt"]
-        tables = {Path(name).stem: first_there(home, [name], params) for name in names}
-        tables["answers"] = first_there(home, ["attributes/image_attribute_labels.txt"], params)
-        tables["attributes"] = first_there(home, ATTRIBUTE_NAMES_AT, params)
-        return cls(Root(home / "images", params), tables)
+        tables = {Path(name).stem: home.at(first_there(home, [name], params)) for name in names}
+        tables["answers"] = home.at(first_there(home, ["attributes/image_attribute_labels.txt"], params))
+        tables["attributes"] = _attribute_names(home, params)
+        return cls(home.bounded("images"), tables)
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         classes = pairs(self._tables["classes"])
@@ -85,8 +87,8 @@ class Cub200Source:
                     },
                     where=where,
                 )
-            except Outside as outside:
-                yield Refusal(where, str(outside))
+            except UnsafePath as unsafe:
+                yield Refusal(where, unsafe.reason)
 
     def _read_answers(self, row_of: dict[str, int]) -> NDArray[np.int8]:
         """(N, A): 1 present, 0 not, -1 not known. Only the first four cells of a line are read: some of
@@ -95,7 +97,7 @@ class Cub200Source:
         places = {number.encode(): place for place, number in enumerate(self._attributes)}
         answers_NA = np.full((len(rows), len(places)), -1, np.int8)
         unread, first = 0, 0
-        with self._tables["answers"].open("rb") as file:
+        with self._tables["answers"].open_binary() as file:
             for number, line in enumerate(file, start=1):
                 cells = line.split(None, 4)[:4]
                 image, attribute, present, certainty = cells if len(cells) == 4 else (b"", b"", b"", b"")
@@ -114,3 +116,12 @@ class Cub200Source:
                 f"attribute, the first of them line {first}: what they were about stays unknown"
             )
         return answers_NA
+
+
+def _attribute_names(home: Root, params: IngestParams) -> SafePath:
+    """As published they lie beside CUB_200_2011. Where `ingest.path` is CUB_200_2011 itself, this one file
+    may lie in the folder above it, but no further."""
+    name = first_there(home, ATTRIBUTE_NAMES_AT, params)
+    if home.within is None or name != BESIDE:
+        return home.at(name)
+    return SafePath(home.folder / name, Boundary.around(home.folder / "..", ALLOWED_BY))

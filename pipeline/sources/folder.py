@@ -12,11 +12,12 @@ from typing import Self
 
 from pipeline.errors import listed
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_paths import Root
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.folders import files_below, folders_in
-from pipeline.sources.inside import Root
 from pipeline.sources.layout import ENTRIES_SHOWN, named_folder
 from pipeline.sources.splits import WORDS, Splits, splits_of
+from pipeline.walk import Walk, names_in
 
 WHAT = "the folder that holds train/<class> and test/<class>, or <class>"
 
@@ -32,35 +33,37 @@ class FolderSource:
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
-        folder = named_folder(params, WHAT)
-        words = [name for name in folders_in(folder) if name in WORDS]
+        root = named_folder(params, WHAT)
+        folders, others = names_in(root.folder)
+        words = [name for name in folders if name in WORDS]
         # A class could be called train: then its folder holds images and no folders.
-        if not any(WORDS[word] == "train" and folders_in(folder / word) for word in words):
+        if not any(WORDS[word] == "train" and folders_in(root.folder / word) for word in words):
             notes = ["the folders name no split: one is made"]
-            if not folders_in(folder):
+            if not folders:
                 notes.append("there is no folder of a class: the images have no label")
-            return cls(Root(folder, params), {}, notes)
+            return cls(root, {}, notes)
         splits, notes = splits_of(words)
-        beside = sorted(path.name for path in folder.iterdir() if path.name not in splits)
+        beside = sorted(name for name in [*folders, *others] if name not in splits)
         if beside:
             notes.append(f"not looked at beside {listed(words)}: {listed(beside, ENTRIES_SHOWN)}")
-        return cls(Root(folder, params), splits, notes)
+        return cls(root, splits, notes)
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
+        walk = Walk(self._root)
         if not self._splits:
-            yield from self._rows_below("", None)
+            yield from self._rows_below(walk, "", None)
         for folder, split in self._splits.items():
-            yield from self._rows_below(folder, split)
+            yield from self._rows_below(walk, folder, split)
 
-    def _rows_below(self, folder: str, split: Split | None) -> Iterator[SourceRow | Refusal]:
-        for path in files_below(self._root, folder):
+    def _rows_below(self, walk: Walk, folder: str, split: Split | None) -> Iterator[SourceRow | Refusal]:
+        for path in files_below(walk, folder):
             if isinstance(path, Refusal):
                 yield path
                 continue
             parts = PurePath(path).relative_to(folder).parts
             yield SourceRow(
                 id=path,
-                image=self._root.folder / path,
+                image=self._root.at(path),
                 path=path,
                 label=parts[0] if len(parts) > 1 else None,
                 split=split,

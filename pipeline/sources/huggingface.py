@@ -12,17 +12,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import repeat
-from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
 
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.sources.apart import Damaged, NotParquet, Outline, outlines, records
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
-from pipeline.sources.inside import Outside, Root
+from pipeline.sources.inside import source_root
 from pipeline.sources.layout import named_files
 from pipeline.sources.splits import by_split
 
@@ -44,8 +44,8 @@ class HuggingFaceSource:
     def __init__(
         self,
         root: Root,
-        files: dict[Path, Split | None],
-        outline_of: dict[Path, Outline],
+        files: dict[SafePath, Split | None],
+        outline_of: dict[SafePath, Outline],
         columns: Columns,
         notes: list[str],
     ) -> None:
@@ -59,8 +59,8 @@ class HuggingFaceSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         """Reads the schemas alone. Raises `UserError` for files that are none or differ in their columns."""
-        path, folder, found = named_files(params, ".parquet", "Parquet files", WHAT)
-        files, notes = by_split(found, folder)
+        named = named_files(params, ".parquet", "Parquet files", WHAT)
+        files, notes = by_split(named.files, named.folder)
         outline_of = _outlines(list(files))
         first, schema = next((file, outline.schema) for file, outline in outline_of.items())
         for file, outline in outline_of.items():
@@ -68,7 +68,7 @@ class HuggingFaceSource:
                 raise UserError(f"{file} has other columns than {first}: name files of one data set")
         no_text = [field.name for field in schema if _is_no_text(field.type)]
         told = ("split",) if None not in files.values() else ()
-        table = Table("the Parquet files have", f"the Parquet files of {path}")
+        table = Table("the Parquet files have", f"the Parquet files of {named.path}")
         columns, its_notes = resolve_columns(params.columns, schema.names, table, told, no_text)
         if told:
             columns = replace(columns, split=None)
@@ -76,14 +76,15 @@ class HuggingFaceSource:
         if left_out := [name for name in no_text if name not in used]:
             notes.append(f"columns of lists, structs and bytes are no attributes: {listed(left_out)}")
         _check_image_column(schema, columns.image, first)
-        return cls(Root(folder, params), files, outline_of, columns, notes + its_notes)
+        root = source_root(named.folder, params)
+        return cls(root, files, outline_of, columns, named.notes + notes + its_notes)
 
     def __length_hint__(self) -> int:
         return sum(outline.rows for outline in self._outline_of.values())
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for path, split in self._files.items():
-            place = str(path.relative_to(self._root.folder))
+            place = str(path.path.relative_to(self._root.folder))
             names = _class_names(self._outline_of[path].schema)
             for number, record in enumerate(self._records(path)):
                 where = f"{place} row {number}"
@@ -92,7 +93,7 @@ class HuggingFaceSource:
                 else:
                     yield self._row(where, f"{place}#{number}", record, names, split)
 
-    def _records(self, path: Path) -> Iterator[Record | Refusal]:
+    def _records(self, path: SafePath) -> Iterator[Record | Refusal]:
         """Every row; of what is damaged a refusal in place of each."""
         for record in records(path, ROWS_A_BATCH, self._used(self._outline_of[path].schema)):
             if isinstance(record, Damaged):
@@ -123,13 +124,13 @@ class HuggingFaceSource:
         try:
             # Where there are no bytes the path names a file.
             content = encoded or self._root.file(str(path))
-        except Outside as outside:
-            return Refusal(where, str(outside))
+        except UnsafePath as unsafe:
+            return Refusal(where, unsafe.reason)
         row = row_of(record, self._columns, where, path or id, content, id)
         return row if isinstance(row, Refusal) or split is None else replace(row, split=split)
 
 
-def _outlines(files: list[Path]) -> dict[Path, Outline]:
+def _outlines(files: list[SafePath]) -> dict[SafePath, Outline]:
     try:
         return dict(zip(files, outlines(files), strict=True))
     except NotParquet as error:
@@ -138,7 +139,7 @@ def _outlines(files: list[Path]) -> dict[Path, Outline]:
         ) from None
 
 
-def _check_image_column(schema: pa.Schema, name: str, file: Path) -> None:
+def _check_image_column(schema: pa.Schema, name: str, file: SafePath) -> None:
     kind = schema.field(name).type
     fields = {field.name: field.type for field in kind} if pa.types.is_struct(kind) else {}
     if not _is_binary(fields.get("bytes", kind)):

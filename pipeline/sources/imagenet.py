@@ -9,18 +9,18 @@ table of child and parent wnids, which makes WordNet's tree the hierarchy.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Self
 
 from pipeline.edges import paths_from_root
 from pipeline.errors import UserError, listed
 from pipeline.files import users_path
 from pipeline.ingest.params import ImageNetParams, IngestParams
+from pipeline.safe_paths import FOLDER, MISSING, SPECIAL, Root, SafePath, UnsafePath
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.folders import files_below, folders_in
-from pipeline.sources.inside import Root
 from pipeline.sources.layout import entries, first_there, named_folder, numbered_lines, pairs
 from pipeline.sources.splits import Splits, splits_of
+from pipeline.walk import Walk
 
 WHAT = "the folder that holds train/<wnid> and val/<wnid>"
 NAMES = ("LOC_synset_mapping.txt", "words.txt")
@@ -37,7 +37,7 @@ class ImageNetSource:
         self._root = root
         self._wnids = wnids
         self._splits = splits
-        self._names = _names_in(root.folder)
+        self._names = _names_in(root)
         self._paths: dict[str, list[str]] = {}
         self.attribute_names: list[str] = []
         self.notes: list[str] = []
@@ -48,27 +48,28 @@ class ImageNetSource:
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
-        folder = named_folder(params, WHAT)
-        first_there(folder, ["train"], params)
-        there = [name for name in SPLIT_FOLDERS if (folder / name).is_dir()]
+        root = named_folder(params, WHAT)
+        first_there(root, ["train"], params)
+        there = [name for name in SPLIT_FOLDERS if root.has_folder(name)]
         splits, notes = splits_of(there)
-        wnids = _classes(folder, there, params.imagenet)
-        source = cls(Root(folder, params), wnids, splits, params.imagenet)
+        wnids = _classes(root, there, params.imagenet)
+        source = cls(root, wnids, splits, params.imagenet)
         source.notes += notes
         return source
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
+        walk = Walk(self._root)
         for folder, split in self._splits.items():
             for wnid in self._wnids:
                 label = self._title(wnid)
                 hierarchy = [self._title(above) for above in self._paths.get(wnid, [])]
-                for path in files_below(self._root, f"{folder}/{wnid}"):
+                for path in files_below(walk, f"{folder}/{wnid}"):
                     yield (
                         path
                         if isinstance(path, Refusal)
                         else SourceRow(
                             id=path,
-                            image=self._root.folder / path,
+                            image=self._root.at(path),
                             path=path,
                             label=label,
                             split=split,
@@ -81,13 +82,14 @@ class ImageNetSource:
         return f"{wnid} {names.split(',')[0].strip()}" if names else wnid
 
 
-def _names_in(folder: Path) -> dict[str, str]:
-    table = next((folder / name for name in NAMES if (folder / name).is_file()), None)
+def _names_in(root: Root) -> dict[str, str]:
+    table = next((root.at(name) for name in NAMES if root.has(name)), None)
     return pairs(table) if table else {}
 
 
-def _classes(folder: Path, there: list[str], params: ImageNetParams) -> list[str]:
+def _classes(root: Root, there: list[str], params: ImageNetParams) -> list[str]:
     """The wnids to take, each of which has its folders. Raises `UserError` for one that has none."""
+    folder = root.folder
     if params.classes is None:
         wnids = sorted({wnid for name in there for wnid in folders_in(folder / name)})
         if not wnids:
@@ -96,14 +98,17 @@ def _classes(folder: Path, there: list[str], params: ImageNetParams) -> list[str
                 f"{entries(folder / 'train')}"
             )
     else:
-        table = users_path(params.classes)
-        if not table.is_file():
+        table = SafePath(users_path(params.classes))
+        try:
+            wnids = list(dict.fromkeys(line.split()[0] for _, line in numbered_lines(table)))
+        except UnsafePath as unsafe:
+            if unsafe.reason not in (MISSING, FOLDER, SPECIAL):
+                raise
             raise UserError(
                 f"{table} (ingest.imagenet.classes) is not a file: set it to a list of wnids, one a line"
-            )
-        wnids = list(dict.fromkeys(line.split()[0] for _, line in numbered_lines(table)))
+            ) from None
     for name in there:
-        missing = [wnid for wnid in wnids if not (folder / name / wnid).is_dir()]
+        missing = [wnid for wnid in wnids if not root.has_folder(f"{name}/{wnid}")]
         if missing:
             raise UserError(
                 f"ingest.source=imagenet expects a folder for each class in {folder / name}, which holds "

@@ -6,16 +6,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
 from typing import Self
 
 from pipeline.delimited import delimiter_of
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_paths import FOLDER, MISSING, Root, SafePath, UnsafePath
 from pipeline.sources.apart import Damaged, NotParquet, Outline, outlines, records
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of, text
-from pipeline.sources.inside import Outside, Root
+from pipeline.sources.inside import source_root
 from pipeline.sources.layout import named_path
 
 ROWS_A_BATCH = 4096
@@ -35,7 +35,7 @@ Numbered = Iterator[tuple[str, Record | NotARow]]
 class ManifestSource:
     """Image paths are relative to the manifest's folder."""
 
-    def __init__(self, manifest: Path, root: Root, columns: Columns, notes: list[str]) -> None:
+    def __init__(self, manifest: SafePath, root: Root, columns: Columns, notes: list[str]) -> None:
         self._manifest = manifest
         self._root = root
         self._columns = columns
@@ -45,26 +45,21 @@ class ManifestSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         """Reads the manifest's header alone. Raises `UserError` if the file or a column is not there."""
-        manifest = named_path(params, "the manifest file")
-        if not manifest.is_file():
-            what = "is a folder" if manifest.is_dir() else "does not exist"
-            raise UserError(
-                f"the manifest {manifest} (ingest.path) {what}: set ingest.path to a CSV, TSV, JSON Lines or "
-                "Parquet file"
-            )
-        if manifest.suffix.lower() not in READERS:
+        manifest = SafePath(named_path(params, "the manifest file"))
+        _check_is_a_file(manifest)
+        if _ending(manifest) not in READERS:
             raise UserError(
                 f"the manifest {manifest} (ingest.path) must end in {listed(sorted(READERS))}: rename or "
                 "convert it"
             )
         table = Table("the manifest has", f"the manifest {manifest}")
         columns, notes = resolve_columns(params.columns, _column_names(manifest), table)
-        return cls(manifest, Root(manifest.parent, params), columns, notes)
+        return cls(manifest, source_root(manifest.path.parent, params), columns, notes)
 
     def __length_hint__(self) -> int:
-        if self._manifest.suffix.lower() == ".parquet":
+        if _ending(self._manifest) == ".parquet":
             return _outline(self._manifest).rows
-        with self._manifest.open("rb") as file:
+        with self._manifest.open_binary() as file:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
@@ -79,18 +74,32 @@ class ManifestSource:
             return Refusal(where, f"the cell of column {self._columns.image!r} is empty")
         try:
             return row_of(record, self._columns, where, path, self._root.file(path))
-        except Outside as outside:
-            return Refusal(where, str(outside))
+        except UnsafePath as unsafe:
+            return Refusal(where, unsafe.reason)
 
 
-def _records(manifest: Path) -> Numbered:
+def _check_is_a_file(manifest: SafePath) -> None:
+    try:
+        manifest.open_binary().close()
+    except UnsafePath as unsafe:
+        what = {MISSING: "does not exist", FOLDER: "is a folder"}.get(unsafe.reason)
+        raise UserError(
+            f"the manifest {manifest} (ingest.path) {what or f'is not a file ({unsafe.reason})'}: set "
+            "ingest.path to a CSV, TSV, JSON Lines or Parquet file"
+        ) from None
+
+
+def _ending(manifest: SafePath) -> str:
+    return manifest.path.suffix.lower()
+
+
+def _records(manifest: SafePath) -> Numbered:
     """Each row with the place where it stands."""
-    return READERS[manifest.suffix.lower()](manifest)
+    return READERS[_ending(manifest)](manifest)
 
 
-def _column_names(manifest: Path) -> list[str]:
-    suffix = manifest.suffix.lower()
-    if suffix == ".parquet":
+def _column_names(manifest: SafePath) -> list[str]:
+    if _ending(manifest) == ".parquet":
         names = list(_outline(manifest).schema.names)
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
@@ -104,10 +113,10 @@ def _column_names(manifest: Path) -> list[str]:
     return names
 
 
-def _read_delimited(manifest: Path, usual: str) -> Numbered:
+def _read_delimited(manifest: SafePath, usual: str) -> Numbered:
     csv.field_size_limit(sys.maxsize)
     delimiter = delimiter_of(manifest, usual, f"the manifest {manifest} (ingest.path)")
-    with manifest.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+    with manifest.open_text(newline="", errors="surrogateescape") as file:
         reader = csv.DictReader(file, delimiter=delimiter)
         for record in reader:
             # DictReader keeps the cells beyond the header under the key None.
@@ -115,16 +124,16 @@ def _read_delimited(manifest: Path, usual: str) -> Numbered:
             yield f"{manifest.name} line {reader.line_num}", record if whole else _what_is_wrong(record)
 
 
-def _read_csv(manifest: Path) -> Numbered:
+def _read_csv(manifest: SafePath) -> Numbered:
     return _read_delimited(manifest, ",")
 
 
-def _read_tsv(manifest: Path) -> Numbered:
+def _read_tsv(manifest: SafePath) -> Numbered:
     return _read_delimited(manifest, "\t")
 
 
-def _read_json_lines(manifest: Path) -> Numbered:
-    with manifest.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+def _read_json_lines(manifest: SafePath) -> Numbered:
+    with manifest.open_text(errors="surrogateescape") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -142,14 +151,14 @@ def _what_is_wrong(record: object) -> NotARow:
     return NotARow("the line is not a row of the table")
 
 
-def _read_parquet(manifest: Path) -> Numbered:
+def _read_parquet(manifest: SafePath) -> Numbered:
     for number, record in enumerate(records(manifest, ROWS_A_BATCH), start=1):
         if isinstance(record, Damaged):
             raise UserError(f"the manifest {manifest} (ingest.path) is damaged: {record.why}")
         yield f"{manifest.name} row {number}", record
 
 
-def _outline(manifest: Path) -> Outline:
+def _outline(manifest: SafePath) -> Outline:
     try:
         return outlines([manifest])[0]
     except NotParquet as error:

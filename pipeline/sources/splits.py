@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline.errors import listed
+from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Split
 
 WORDS = {
@@ -44,17 +45,17 @@ def splits_of(words: Iterable[str]) -> tuple[Splits, list[str]]:
     return {word: meanings[WORDS[word]] for word in found}, notes
 
 
-def by_split(files: Sequence[Path], folder: Path) -> tuple[dict[Path, Split | None], list[str]]:
+def by_split(files: Sequence[SafePath], folder: Path) -> tuple[dict[SafePath, Split | None], list[str]]:
     """The split that each file's name tells, or else that of a folder on the way from `folder`; with notes.
 
     Where some files tell one and others none, the others are left out and told in a note.
     """
-    words = {file: _word_on_the_way(file, folder) for file in files}
+    words = {file: _word_on_the_way(file.path, folder) for file in files}
     told = {file: word for file, word in words.items() if word is not None}
     if not told:
         return dict.fromkeys(files), []
     splits, notes = splits_of(told.values())
-    if left_out := [str(file.relative_to(folder)) for file in files if file not in told]:
+    if left_out := [str(file.path.relative_to(folder)) for file in files if file not in told]:
         notes.append(f"not looked at, since their names tell no split: {listed(left_out, 6)}")
     return {file: splits[word] for file, word in told.items()}, notes
 

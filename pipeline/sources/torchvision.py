@@ -14,9 +14,12 @@ from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams, TorchvisionParams
+from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.schema import NO, YES
 from pipeline.sources.base import Refusal, SourceRow, Split
+from pipeline.sources.inside import source_root
 from pipeline.sources.layout import named_path
+from pipeline.walk import Skipped, Walk
 
 WHAT = "the folder in which torchvision keeps its data"
 SUPERCLASS = "superclass"
@@ -71,10 +74,20 @@ def _attribute_names(dataset: Any) -> list[str]:
     return [name for name in dataset.attr_names if name]
 
 
+def _opened_picture(path: str | Path) -> Image.Image:
+    """Decodes nothing: ingest reads the file itself. Raises `UnsafePath` for what is no file."""
+    with SafePath(Path(path)).pinned() as pinned:
+        picture = Image.open(pinned)
+    picture.filename = str(path)
+    return picture
+
+
 @dataclass(frozen=True)
 class Kind:
     """How one of torchvision's classes is asked for its parts, and what its targets say."""
 
+    kept_at: tuple[str, ...]
+    """What torchvision looks at in its folder."""
     parts: list[tuple[str, Split, Known]]
     """A name, the split it belongs to, and what its constructor takes."""
     known: Callable[[Any, Any], Known] = _of_class
@@ -88,18 +101,24 @@ TRAIN_AND_TEST: list[tuple[str, Split, Known]] = [
 ]
 
 KINDS = {
-    "CIFAR10": Kind(TRAIN_AND_TEST),
-    "CIFAR100": Kind(TRAIN_AND_TEST, _of_class_and_superclass, lambda _dataset: [SUPERCLASS]),
-    "FashionMNIST": Kind(TRAIN_AND_TEST),
+    "CIFAR10": Kind(("cifar-10-batches-py", "cifar-10-python.tar.gz"), TRAIN_AND_TEST),
+    "CIFAR100": Kind(
+        ("cifar-100-python", "cifar-100-python.tar.gz"),
+        TRAIN_AND_TEST,
+        _of_class_and_superclass,
+        lambda _dataset: [SUPERCLASS],
+    ),
+    "FashionMNIST": Kind(("FashionMNIST",), TRAIN_AND_TEST),
     "Flowers102": Kind(
-        # A loader that decodes nothing: ingest reads the files itself.
+        ("flowers-102",),
         [
-            ("train", "train", {"split": "train", "loader": Image.open}),
-            ("val", "train", {"split": "val", "loader": Image.open}),
-            ("test", "test", {"split": "test", "loader": Image.open}),
-        ]
+            ("train", "train", {"split": "train", "loader": _opened_picture}),
+            ("val", "train", {"split": "val", "loader": _opened_picture}),
+            ("test", "test", {"split": "test", "loader": _opened_picture}),
+        ],
     ),
     "CelebA": Kind(
+        ("celeba",),
         [
             ("train", "train", {"split": "train"}),
             ("valid", "train", {"split": "valid"}),
@@ -118,10 +137,13 @@ class TorchvisionSource:
     One part at a time is held as torchvision holds it: of CIFAR the pixels (150 MB), else tables.
     """
 
-    def __init__(self, params: TorchvisionParams, folder: Path) -> None:
+    def __init__(self, params: TorchvisionParams, root: Root) -> None:
         self._params = params
-        self._folder = folder.absolute()
+        self._folder = root.folder
+        self._within = root.within
         self._kind = KINDS[params.dataset]
+        for name in self._kind.kept_at:
+            _check(root, name)
         self.attribute_names = self._kind.attribute_names(self._part(self._kind.parts[0][2]))
         self.notes = [
             f"the official part {name} is taken as train images"
@@ -132,7 +154,7 @@ class TorchvisionSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         """Downloads what is not there yet. Raises `UserError` where that can't be done."""
-        return cls(params.torchvision, named_path(params, WHAT))
+        return cls(params.torchvision, source_root(named_path(params, WHAT).absolute(), params))
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for name, split, options in self._kind.parts:
@@ -141,6 +163,9 @@ class TorchvisionSource:
                 where = f"{name}/{index:06d}"
                 try:
                     picture, target = dataset[index]
+                except UnsafePath as unsafe:
+                    yield Refusal(where, f"the image can't be read: {unsafe.reason}")
+                    continue
                 except OSError as error:
                     yield Refusal(where, f"the image can't be read: {error}")
                     continue
@@ -149,11 +174,12 @@ class TorchvisionSource:
                 known = self._kind.known(dataset, target)
                 yield SourceRow(id=where, image=image, path=path, split=split, **known)
 
-    def _image(self, picture: Image.Image, where: str) -> tuple[bytes | Path, str]:
+    def _image(self, picture: Image.Image, where: str) -> tuple[bytes | SafePath, str]:
         """The file where torchvision opened one, or else the pixels as PNG; and its path."""
         file = getattr(picture, "filename", "")
         if file:
-            return Path(file), str(Path(file).relative_to(self._folder))
+            path = Path(file)
+            return SafePath(path, self._within), str(path.relative_to(self._folder))
         buffer = io.BytesIO()
         picture.save(buffer, "PNG", compress_level=1)
         return buffer.getvalue(), f"{where}.png"
@@ -179,3 +205,16 @@ class TorchvisionSource:
                 f"ingest.torchvision.dataset={choice.dataset} is not whole in {self._folder} (ingest.path), "
                 f"and torchvision says: {reason}: {cure}"
             ) from None
+
+
+def _check(root: Root, name: str) -> None:
+    """torchvision opens by path, and would wait for a pipe or follow a link that leads out.
+
+    Raises `UnsafePath` for such a thing called `name`, or below the folder of that name.
+    """
+    if root.has_folder(name):
+        for found in Walk(root).files(name):
+            if isinstance(found, Skipped):
+                raise UnsafePath(root.folder / found.path, found.reason)
+    elif root.has(name):
+        root.file(name)

@@ -11,20 +11,21 @@ are found by their file names; other files than .jpg are not looked at.
 import csv
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Self
 
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_paths import Root, SafePath
 from pipeline.schema import NO, YES
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.folders import files_below
-from pipeline.sources.inside import Root
 from pipeline.sources.layout import first_there, named_folder
+from pipeline.walk import Walk
 
 WHAT = "the folder that holds ut-zap50k-data and ut-zap50k-images"
 IMAGES_AT = ["ut-zap50k-images-square", "ut-zap50k-images"]
 DATA_AT = ["ut-zap50k-data", "ut-zap50k-images-square/ut-zap50k-data", "ut-zap50k-images/ut-zap50k-data"]
+ANSWERS = "meta-data-bin.csv"
 LABEL_COLUMNS = ("CID", "Category", "SubCategory")
 LABEL_PREFIXES = ("Category.", "SubCategory.")
 CODE_OF = {"0": 0, "1": 1}
@@ -41,7 +42,7 @@ class UtZappos50kSource:
     which a cell with several values, such as `Men;Women`, is a value of its own.
     """
 
-    def __init__(self, root: Root, table: Path, answers: Path | None) -> None:
+    def __init__(self, root: Root, table: SafePath, answers: SafePath | None) -> None:
         self._root = root
         self._table = table
         self._answers = answers
@@ -49,7 +50,7 @@ class UtZappos50kSource:
         self.attribute_names = [name for name in header if name not in LABEL_COLUMNS]
         self.notes: list[str] = []
         if answers is None:
-            self.notes.append(f"{table.parent} holds no meta-data-bin.csv: no attribute is binary")
+            self.notes.append(f"{table.path.parent} holds no meta-data-bin.csv: no attribute is binary")
         else:
             names = _header(answers, ("CID",))
             self.attribute_names = [n for n in names if n != "CID" and not n.startswith(LABEL_PREFIXES)]
@@ -57,18 +58,17 @@ class UtZappos50kSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         folder = named_folder(params, WHAT)
-        data = first_there(folder, DATA_AT, params)
-        images = first_there(folder, IMAGES_AT, params)
-        answers = data / "meta-data-bin.csv"
+        data = folder.below(first_there(folder, DATA_AT, params))
+        images = folder.bounded(first_there(folder, IMAGES_AT, params))
         return cls(
-            Root(images, params),
-            first_there(data, ["meta-data.csv"], params),
-            answers if answers.exists() else None,
+            images,
+            data.at(first_there(data, ["meta-data.csv"], params)),
+            data.at(ANSWERS) if data.has(ANSWERS) else None,
         )
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         found: dict[str, list[str]] = {}
-        for path in files_below(self._root):
+        for path in files_below(Walk(self._root)):
             if isinstance(path, Refusal):
                 yield path
             elif path.lower().endswith(".jpg"):
@@ -103,7 +103,7 @@ class UtZappos50kSource:
         levels = [record["Category"], record["SubCategory"]]
         return SourceRow(
             id=shoe,
-            image=self._root.folder / paths[0],
+            image=self._root.at(paths[0]),
             path=paths[0],
             label=record["SubCategory"],
             attributes=attributes,
@@ -122,8 +122,8 @@ class UtZappos50kSource:
         }
 
 
-def _header(table: Path, needed: tuple[str, ...]) -> list[str]:
-    with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+def _header(table: SafePath, needed: tuple[str, ...]) -> list[str]:
+    with table.open_text(newline="", errors="surrogateescape") as file:
         header = [name.strip() for name in next(csv.reader(file), [])]
     missing = [name for name in needed if name not in header]
     if missing:
@@ -134,10 +134,10 @@ def _header(table: Path, needed: tuple[str, ...]) -> list[str]:
     return header
 
 
-def _records(table: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
+def _records(table: SafePath) -> Iterator[tuple[str, dict[str, str | None]]]:
     """Each row with the place where it stands; an empty cell, or one that is missing, is None."""
     header = _header(table, ())
-    with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+    with table.open_text(newline="", errors="surrogateescape") as file:
         reader = csv.DictReader(file, header)
         next(reader, None)
         for record in reader:

@@ -17,6 +17,7 @@ from typing import Self
 
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
 from pipeline.sources.layout import named_files
@@ -52,7 +53,9 @@ class WebDatasetSource:
     """Label, hashtags, attributes and hierarchy: the fields that `ingest.columns` names; split: told by
     the shards' or folders' names, or else by its field."""
 
-    def __init__(self, folder: Path, shards: dict[Path, Split | None], columns: Columns, notes: list[str]):
+    def __init__(
+        self, folder: Path, shards: dict[SafePath, Split | None], columns: Columns, notes: list[str]
+    ):
         self._folder = folder
         self._shards = shards
         self._columns = columns
@@ -62,27 +65,27 @@ class WebDatasetSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         """Reads the first samples. Raises `UserError` where there is none or a field is missing."""
-        path, folder, found = named_files(params, ".tar", ".tar files", WHAT)
-        shards, notes = by_split(found, folder)
+        named = named_files(params, ".tar", ".tar files", WHAT)
+        shards, notes = by_split(named.files, named.folder)
         samples = (sample for shard in shards for sample in _samples(shard) if isinstance(sample, Sample))
         records = [sample.record for sample in islice(samples, SAMPLES_LOOKED_AT)]
         if not records:
             raise UserError(
-                f"no file of {path} (ingest.path) is a tar archive with samples, the first of them "
+                f"no file of {named.path} (ingest.path) is a tar archive with samples, the first of them "
                 f"{next(iter(shards))}: make them again or download them again"
             )
         told = ("image", "split") if None not in shards.values() else ("image",)
-        table = Table("the shards have", f"the shards of {path}")
+        table = Table("the shards have", f"the shards of {named.path}")
         present = list(dict.fromkeys(chain.from_iterable(records)))
         left_out = BOOKKEEPING | TEXTS
         columns, its_notes = resolve_columns(params.columns, present, table, told, left_out)
         if "split" in told:
             columns = replace(columns, split=None)
-        return cls(folder, shards, columns, notes + its_notes)
+        return cls(named.folder, shards, columns, named.notes + notes + its_notes)
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for shard, split in self._shards.items():
-            place = str(shard.relative_to(self._folder))
+            place = str(shard.path.relative_to(self._folder))
             for sample in _samples(shard):
                 if isinstance(sample, Refusal):
                     yield replace(sample, where=f"{place}: {sample.where}" if sample.where else place)
@@ -100,12 +103,12 @@ class WebDatasetSource:
         return row if isinstance(row, Refusal) or split is None else replace(row, split=split)
 
 
-def _samples(shard: Path) -> Iterator[Sample | Refusal]:
+def _samples(shard: SafePath) -> Iterator[Sample | Refusal]:
     """What a shard holds, in its order; a refusal at its end if it is damaged or not whole."""
     sample: Sample | None = None
     try:
         # "r:" takes no compression: a shard is as large as it looks.
-        with tarfile.open(shard, "r:") as archive:
+        with shard.open_binary() as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in _forward(archive):
                 if member.isdir():
                     continue

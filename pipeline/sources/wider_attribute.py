@@ -11,14 +11,13 @@ decides nothing is known.
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Self
 
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.schema import NO, YES
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.inside import Outside, Root
 from pipeline.sources.layout import first_there, named_folder
 
 WHAT = "the folder that holds wider_attribute_trainval.json and Image"
@@ -45,10 +44,10 @@ class WiderAttributeSource:
         folder = named_folder(params, WHAT)
         images = first_there(folder, IMAGES_AT, params)
         tables = {
-            split: _read(first_there(folder, [place + name for place in TABLES_IN], params))
+            split: _read(folder.at(first_there(folder, [place + name for place in TABLES_IN], params)))
             for split, name in TABLES.items()
         }
-        return cls(Root(images, params), tables)
+        return cls(folder.bounded(images), tables)
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for split, table in self._tables.items():
@@ -69,8 +68,8 @@ class WiderAttributeSource:
             return Refusal(where, NO_IMAGE)
         try:
             image = self._root.file(name)
-        except Outside as outside:
-            return Refusal(where, str(outside))
+        except UnsafePath as unsafe:
+            return Refusal(where, unsafe.reason)
         return SourceRow(
             id=name, image=image, path=name, label=scene, split=split, attributes=attributes, where=where
         )
@@ -83,11 +82,12 @@ def _of_image(answers: list[int]) -> str | None:
     return NO if -1 in answers else None
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        table = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        table = None
+def _read(path: SafePath) -> dict[str, Any]:
+    with path.open_text() as file:
+        try:
+            table = json.load(file)
+        except (ValueError, RecursionError):
+            table = None
     if (
         isinstance(table, dict)
         and isinstance(table.get("images"), list)

@@ -16,6 +16,7 @@ import pyarrow.types as types
 
 from pipeline.delimited import delimiter_of
 from pipeline.errors import UserError, listed
+from pipeline.safe_paths import FOLDER, SafePath, UnsafePath
 
 _BATCH_ROWS = 1 << 18
 _JSON_BATCH_ROWS = 1 << 16
@@ -43,11 +44,14 @@ class Table:
 
 def open_table(path: Path) -> Table:
     """Raises `UserError` if `path` is missing, empty or not a table."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: name one table file in it")
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: check its name and folder")
-    if path.stat().st_size == 0:
+    try:
+        with SafePath(path).open_binary() as file:
+            is_empty = not file.read(1)
+    except UnsafePath as unsafe:
+        if unsafe.reason == FOLDER:
+            raise UserError(f"{path} is a folder: name one table file in it") from None
+        raise
+    if is_empty:
         raise UserError(f"{path} is empty: give a file with columns and rows")
     open_columns = _FORMATS.get(path.suffix.lower())
     if open_columns is None:
@@ -83,15 +87,19 @@ _Opened = tuple[list[str], Callable[[Path, Sequence[str]], Batches]]
 
 
 def _open_parquet(path: Path) -> _Opened:
-    schema = pyarrow.parquet.read_schema(path)
+    with SafePath(path).pinned() as file:
+        schema = pyarrow.parquet.read_schema(file)
     return [field.name for field in schema if _holds_one_value(field.type)], _read_parquet
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> Batches:
     # Without pre_buffer and with a small buffer, pages are read as they are needed and a row group of any
     # size takes no more memory than a small one.
-    with pyarrow.parquet.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False) as file:
-        yield from file.iter_batches(_BATCH_ROWS, columns=list(columns))
+    with (
+        SafePath(path).pinned() as file,
+        pyarrow.parquet.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False) as parquet,
+    ):
+        yield from parquet.iter_batches(_BATCH_ROWS, columns=list(columns))
 
 
 def _holds_one_value(kind: pa.DataType) -> bool:
@@ -101,8 +109,11 @@ def _holds_one_value(kind: pa.DataType) -> bool:
 
 
 def _open_delimited(path: Path, usual: str) -> _Opened:
-    delimiter = delimiter_of(path, usual, str(path))
-    with pyarrow.csv.open_csv(path, parse_options=_delimited_by(delimiter)) as reader:
+    delimiter = delimiter_of(SafePath(path), usual, str(path))
+    with (
+        SafePath(path).pinned() as file,
+        pyarrow.csv.open_csv(file, parse_options=_delimited_by(delimiter)) as reader,
+    ):
         return reader.schema.names, partial(_read_delimited, delimiter=delimiter)
 
 
@@ -114,7 +125,10 @@ def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> Batch
         strings_can_be_null=False,
     )
     block = pyarrow.csv.ReadOptions(block_size=_READ_BYTES)
-    with pyarrow.csv.open_csv(path, block, _delimited_by(delimiter), convert) as reader:
+    with (
+        SafePath(path).pinned() as file,
+        pyarrow.csv.open_csv(file, block, _delimited_by(delimiter), convert) as reader,
+    ):
         yield from reader
 
 
@@ -123,7 +137,7 @@ def _delimited_by(delimiter: str) -> pyarrow.csv.ParseOptions:
 
 
 def _open_json_lines(path: Path) -> _Opened:
-    with path.open(encoding="utf-8-sig") as file:
+    with SafePath(path).open_text() as file:
         first_rows = list(itertools.islice(_json_rows(file), _JSON_BATCH_ROWS))
     nested = {name for row in first_rows for name, value in row.items() if isinstance(value, list | dict)}
     names = dict.fromkeys(name for row in first_rows for name in row)
@@ -131,7 +145,7 @@ def _open_json_lines(path: Path) -> _Opened:
 
 
 def _read_json_lines(path: Path, columns: Sequence[str]) -> Batches:
-    with path.open(encoding="utf-8-sig") as file:
+    with SafePath(path).open_text() as file:
         rows = _json_rows(file)
         while batch := list(itertools.islice(rows, _JSON_BATCH_ROWS)):
             arrays = [pa.array([_as_text(row.get(name)) for row in batch], pa.string()) for name in columns]

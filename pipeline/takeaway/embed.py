@@ -16,6 +16,7 @@ from pipeline.escaping import for_utf8
 from pipeline.files import write_atomically, write_csv
 from pipeline.locks import held_alone
 from pipeline.progress import measured
+from pipeline.safe_paths import SafePath
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.sources.base import Refusal
 from pipeline.takeaway.encoder import OpenedEncoder
@@ -38,7 +39,7 @@ def embed(
     embedder = Embedder.open(request)
     pictures, opened = embedder.pictures, embedder.opened
     where = device_name(embedder.device) if engine is EngineName.LOCAL else engine.value
-    made_of = _fingerprint(opened, pictures, where)
+    made_of = _fingerprint(opened, pictures, where, request)
     description = {
         "encoder": opened.identity,
         "encoder_folder": for_utf8(str(opened.folder.resolve())),
@@ -74,14 +75,19 @@ def embed(
 
 
 def _check_output(output: Path) -> None:
-    if output.is_dir():
+    if SafePath(output).is_folder():
         raise UserError(f"--output {output} is a folder: name a file such as {output / 'vectors.parquet'}")
     if output.suffix.lower() != ".parquet":
         raise UserError(f"--output {output} must end in .parquet: rename it")
 
 
-def _fingerprint(opened: OpenedEncoder, pictures: Pictures, where: str) -> str:
-    choices = {"source": pictures.place, "files": pictures.state(), "device": where}
+def _fingerprint(opened: OpenedEncoder, pictures: Pictures, where: str, request: Request) -> str:
+    choices = {
+        "source": pictures.place,
+        "files": pictures.state(),
+        "device": where,
+        "outside_paths": request.outside_paths,
+    }
     return fingerprint(choices, [opened.folder / name for name in (ENCODER_WEIGHTS, ENCODER_CONFIG)])
 
 

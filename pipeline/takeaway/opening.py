@@ -5,52 +5,85 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.takeaway.folder import PicturesInFolder
 from pipeline.takeaway.parquet import PicturesInParquet, has_images
-from pipeline.takeaway.pictures import Pictures
+from pipeline.takeaway.pictures import Pictures, pictures_root
+from pipeline.walk import Skipped, Walk
 
+TABLE = ".parquet"
 IMAGE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     *(".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".tga"),
 }
 
 
-def open_pictures(source: Path, image_column: str | None = None, id_column: str | None = None) -> Pictures:
-    """Raises `UserError` where there is nothing to embed, or it is not clear what."""
-    if source.is_file():
-        if source.suffix.lower() != ".parquet":
-            raise UserError(f"{source} is neither a folder nor a Parquet file: name one of these")
-        return PicturesInParquet(source, [source], image_column, id_column)
-    if not source.is_dir():
+def open_pictures(
+    source: Path,
+    image_column: str | None = None,
+    id_column: str | None = None,
+    *,
+    outside_paths: bool = False,
+) -> Pictures:
+    """Raises `UserError` where there is nothing to embed, or it is not clear what.
+
+    `outside_paths`: whether links in a folder, and paths that Parquet names, may lead out of the folder.
+    """
+    named = SafePath(source)
+    if not named.is_there():
         raise UserError(f"{source} does not exist: name a folder of images or a Parquet file")
-    tables = [path for path in files_below(source, {".parquet"}) if has_images(path, image_column)]
-    images = files_below(source, IMAGE_SUFFIXES)
+    if not named.is_folder():
+        if source.suffix.lower() != TABLE:
+            raise UserError(f"{source} is neither a folder nor a Parquet file: name one of these")
+        root = pictures_root(source.parent, outside_paths=outside_paths)
+        return PicturesInParquet(source, root, [named], image_column, id_column)
+    root = pictures_root(source, outside_paths=outside_paths)
+    tables, images, skipped = _files_in(root)
+    tables = [table for table in tables if has_images(table, image_column)]
     if tables and images:
         raise UserError(
             f"{source} holds image files and Parquet files with images: name the folder of one of them"
         )
     if tables:
-        return PicturesInParquet(source, tables, image_column, id_column)
-    if not images:
+        return PicturesInParquet(source, root, tables, image_column, id_column)
+    if not images and not skipped:
         raise UserError(f"{source} holds no image file and no Parquet file with images: name another folder")
     if image_column or id_column:
         raise UserError(f"{source} holds image files, which have no columns: leave the column options out")
-    return PicturesInFolder(source, images)
+    return PicturesInFolder(root, sorted([*images, *skipped], key=_bytes_of_name))
 
 
-def open_again(place: dict[str, Any]) -> Pictures | None:
+def open_again(place: dict[str, Any], *, outside_paths: bool = False) -> Pictures | None:
     """What `Pictures.place` told of; None where it is gone."""
     try:
-        return open_pictures(Path(place["path"]), place.get("image_column"), place.get("id_column"))
+        columns = place.get("image_column"), place.get("id_column")
+        return open_pictures(Path(place["path"]), *columns, outside_paths=outside_paths)
     except (UserError, OSError, KeyError, TypeError):
         return None
 
 
-def files_below(folder: Path, suffixes: set[str]) -> list[Path]:
-    """Regular files with one of `suffixes`, sorted by their names' bytes; nothing hidden."""
-    found: list[Path] = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = (Path(root, name) for name in names if not name.startswith("."))
-        found += [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
-    return sorted(found, key=lambda path: os.fsencode(path.relative_to(folder).as_posix()))
+def _files_in(root: Root) -> tuple[list[SafePath], list[str], list[Skipped]]:
+    """The Parquet files, the image files, and what might hold or be images and is not read; nothing hidden.
+
+    Raises `UnsafePath` for what is called as a Parquet file and can't be read.
+    """
+    tables: list[str] = []
+    images: list[str] = []
+    skipped: list[Skipped] = []
+    for found in Walk(root, hidden=False).files():
+        path = found if isinstance(found, str) else found.path
+        suffix = Path(path).suffix.lower()
+        if suffix == TABLE:
+            if isinstance(found, Skipped):
+                raise UnsafePath(root.folder / path, found.reason)
+            tables.append(path)
+        elif isinstance(found, str):
+            if suffix in IMAGE_SUFFIXES:
+                images.append(path)
+        elif suffix in IMAGE_SUFFIXES or root.has_folder(path):
+            skipped.append(found)
+    return [root.at(path) for path in sorted(tables, key=os.fsencode)], images, skipped
+
+
+def _bytes_of_name(file: str | Skipped) -> bytes:
+    return os.fsencode(file if isinstance(file, str) else file.path)

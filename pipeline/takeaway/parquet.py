@@ -11,16 +11,17 @@ import pyarrow.parquet as pq
 from pipeline.borders import check_parquet
 from pipeline.errors import UserError, fault_of_the_machine, listed
 from pipeline.escaping import for_utf8
+from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.schema import images_schema
 from pipeline.sealed import has_seal
 from pipeline.sources.base import Refusal
-from pipeline.takeaway.pictures import Picture, state_of_files
+from pipeline.takeaway.pictures import Picture, state_of_file
 
 CONVENTIONAL_IMAGE, CONVENTIONAL_ID = "image", "id"
 ROWS_AT_ONCE = 256
 
 
-def has_images(path: Path, image_column: str | None) -> bool:
+def has_images(path: SafePath, image_column: str | None) -> bool:
     columns = image_columns(_schema(path))
     return bool(columns) if image_column is None else image_column in columns
 
@@ -40,9 +41,13 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
+class NoImage(ValueError):
+    """A row without one; the message says so."""
+
+
 @dataclass(frozen=True)
 class _Shard:
-    path: Path
+    file: SafePath
     image: str
     id: str | None
     stored: bool
@@ -54,9 +59,14 @@ class PicturesInParquet:
     """An image's id is that of the column `id`, as text; without one its file and row, counted from 0."""
 
     def __init__(
-        self, source: Path, files: Sequence[Path], image_column: str | None, id_column: str | None
+        self,
+        source: Path,
+        root: Root,
+        files: Sequence[SafePath],
+        image_column: str | None,
+        id_column: str | None,
     ) -> None:
-        self._root = source if source.is_dir() else source.parent
+        self._root = root
         self._shards = [_open_shard(path, image_column, id_column) for path in files]
         self.count = sum(shard.rows for shard in self._shards)
         self.place: dict[str, Any] = {
@@ -67,7 +77,7 @@ class PicturesInParquet:
 
     def state(self) -> list[Any]:
         columns = [[shard.image, shard.id] for shard in self._shards]
-        return [*state_of_files([shard.path for shard in self._shards]), *columns]
+        return [*(state_of_file(shard.file) for shard in self._shards), *columns]
 
     def between(self, start: int, stop: int) -> Iterator[Picture | Refusal]:
         before = 0
@@ -91,30 +101,33 @@ class PicturesInParquet:
 
     def _rows(self, shard: _Shard, start: int, stop: int) -> Iterator[Picture | Refusal]:
         names = [name for name in (shard.image, shard.id) if name is not None]
-        for first, batch in _batches(shard.path, names, start, stop):
+        folder = Root(shard.file.path.parent, self._root.within)
+        for first, batch in _batches(shard.file, names, start, stop):
             images = batch.column(shard.image).to_pylist()
             keys = batch.column(shard.id).to_pylist() if shard.id else [None] * len(images)
             for number, (image, key) in enumerate(zip(images, keys, strict=True), start=first):
-                name, found = self._name(shard, number, key), _image_in(image, shard.path.parent)
-                if found is None:
-                    yield Refusal(name, "the row holds no image")
-                else:
-                    yield Picture(name, found, shard.stored)
+                name = self._name(shard, number, key)
+                try:
+                    yield Picture(name, _image_in(image, folder), shard.stored)
+                except NoImage as none:
+                    yield Refusal(name, str(none))
+                except UnsafePath as unsafe:
+                    yield Refusal(name, unsafe.reason)
 
     def _ids(self, shard: _Shard) -> Iterator[str]:
         if shard.id is None:
             yield from (self._name(shard, number, None) for number in range(shard.rows))
             return
-        for first, batch in _batches(shard.path, [shard.id], 0, shard.rows):
+        for first, batch in _batches(shard.file, [shard.id], 0, shard.rows):
             for number, key in enumerate(batch.column(0).to_pylist(), start=first):
                 yield self._name(shard, number, key)
 
     def _name(self, shard: _Shard, number: int, key: object) -> str:
-        file = for_utf8(shard.path.relative_to(self._root).as_posix())
+        file = for_utf8(shard.file.path.relative_to(self._root.folder).as_posix())
         return f"{file}:{number}" if key is None else str(key)
 
 
-def _open_shard(path: Path, image_column: str | None, id_column: str | None) -> _Shard:
+def _open_shard(path: SafePath, image_column: str | None, id_column: str | None) -> _Shard:
     schema = _schema(path)
     candidates = image_columns(schema)
     for wanted, present in ((image_column, candidates), (id_column, schema.names)):
@@ -131,33 +144,41 @@ def _open_shard(path: Path, image_column: str | None, id_column: str | None) -> 
     if id_column is None and CONVENTIONAL_ID in schema.names:
         id_column = CONVENTIONAL_ID
     stored = schema.names == images_schema([]).names
-    return _Shard(path, image_column, id_column, stored, pq.read_metadata(path).num_rows)
+    with path.pinned() as pinned:
+        rows = pq.read_metadata(pinned).num_rows
+    return _Shard(path, image_column, id_column, stored, rows)
 
 
-def _image_in(cell: Any, folder: Path) -> bytes | Path | None:
-    """Of a struct without bytes the file that its path names, from the table's folder on."""
-    if not isinstance(cell, dict):
-        return cell or None
-    if encoded := cell["bytes"]:
+def _image_in(cell: Any, folder: Root) -> bytes | SafePath:
+    """Of a struct without bytes the file that its path names, from the table's folder on.
+
+    Raises `NoImage`, and `UnsafePath` for a path that may not be read.
+    """
+    encoded, path = (cell["bytes"], cell.get("path")) if isinstance(cell, dict) else (cell, None)
+    if encoded:
         return bytes(encoded)
-    file = folder / str(cell.get("path") or "")
-    return file if file.is_file() else None
+    if not path:
+        raise NoImage("the row holds no image")
+    return folder.file(str(path))
 
 
-def _schema(path: Path) -> pa.Schema:
+def _schema(path: SafePath) -> pa.Schema:
     try:
-        if has_seal(path):
-            check_parquet(path)
-        return pq.read_schema(path)
+        with path.pinned() as pinned:
+            if has_seal(pinned):
+                check_parquet(pinned)
+            return pq.read_schema(pinned)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
 
 
-def _batches(path: Path, columns: list[str], start: int, stop: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+def _batches(
+    path: SafePath, columns: list[str], start: int, stop: int
+) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Rows `start` to `stop` in small batches, each with its first row's number; a row group is never whole
     in memory."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with path.pinned() as pinned, pq.ParquetFile(pinned, page_checksum_verification=True) as file:
             ends, end = [], 0
             for group in range(file.num_row_groups):
                 end += file.metadata.row_group(group).num_rows
@@ -174,7 +195,7 @@ def _batches(path: Path, columns: list[str], start: int, stop: int) -> Iterator[
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> Exception:
+def _unreadable(path: SafePath, error: Exception) -> Exception:
     if fault_of_the_machine(error):
         return error
     reason = str(error).partition("\n")[0]

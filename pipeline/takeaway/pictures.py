@@ -6,13 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.safe_paths import Boundary, Root, SafePath
 from pipeline.sources.base import Refusal
+
+ALLOWED_BY = "which --outside-paths would allow"
+
+
+def pictures_root(folder: Path, *, outside_paths: bool) -> Root:
+    """A folder that the user named: what lies in it, or a table in it names, may not lead out of it."""
+    return Root(folder, None if outside_paths else Boundary.around(folder, ALLOWED_BY))
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     id: str
-    image: bytes | Path
+    image: bytes | SafePath
     """Encoded, or the file that holds it."""
     stored: bool = False
     """Whether ingest made it, so that it is taken as it is."""
@@ -38,7 +46,7 @@ class Pictures(Protocol):
         ...
 
 
-def state_of_files(files: Sequence[Path]) -> list[Any]:
-    """Name, size and time of the last change of each: to read all of them would take as long as to embed."""
-    stats = ((file, file.stat()) for file in files)
-    return [[os.fsencode(file).hex(), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+def state_of_file(file: SafePath) -> list[Any]:
+    """Name, size and time of the last change: to read all files would take as long as to embed them."""
+    name, status = os.fsencode(file.path).hex(), file.status()
+    return [name] if status is None else [name, status.st_size, status.st_mtime_ns]

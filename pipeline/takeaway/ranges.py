@@ -31,6 +31,8 @@ class Request:
     id_column: str | None
     encoder_folder: Path
     batch_size: int | None
+    outside_paths: bool = False
+    """Whether links and paths in the source may lead out of its folder."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Embedder:
     def open(cls, request: Request) -> "Embedder":
         """Raises `UserError` for images or an encoder that cannot be read."""
         device = pick_device()
-        pictures = open_pictures(request.source, request.image_column, request.id_column)
+        columns = request.image_column, request.id_column
+        pictures = open_pictures(request.source, *columns, outside_paths=request.outside_paths)
         opened = open_encoder(request.encoder_folder, device)
         size = request.batch_size or batch_size_for(opened.identity, device)
         return cls(pictures, opened, device, BatchEncoder(opened.trained, device, size))

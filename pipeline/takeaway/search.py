@@ -17,6 +17,7 @@ from pipeline.errors import UserError
 from pipeline.escaping import for_terminal
 from pipeline.evaluation.features import features_of_batch, missing_file
 from pipeline.ingest.images import ImageRefused
+from pipeline.safe_paths import SafePath
 from pipeline.takeaway.decoding import central_square, on_a_canvas
 from pipeline.takeaway.encoder import OpenedEncoder, identity_of, open_encoder
 from pipeline.takeaway.opening import open_again
@@ -38,8 +39,12 @@ def search(
     encoder_folder: Path | None,
     sheet: Path | None,
     console: SafeConsole,
+    *,
+    outside_paths: bool = False,
 ) -> None:
     """Prints the nearest images and draws them into `sheet`, where it is given.
+
+    `outside_paths`: whether the pictures that are drawn may lie outside of the folder that was embedded.
 
     Raises `UserError` for a picture, vectors or an encoder that cannot be used, or do not belong together.
     """
@@ -47,11 +52,11 @@ def search(
         check_sheet(sheet)
     opened_vectors = Vectors.open(vectors)
     opened = open_encoder(_encoder_of(opened_vectors, encoder_folder), pick_device())
-    query = Picture(image.name, image)
+    query = Picture(image.name, SafePath(image))
     found = nearest(_vector_of(query, opened), opened_vectors.tiles(), count)
     console.print(_table(found))
     if sheet is not None:
-        pictures = open_again(opened_vectors.source)
+        pictures = open_again(opened_vectors.source, outside_paths=outside_paths)
         shown = pictures.find([neighbour.id for neighbour in found]) if pictures else {}
         write_sheet(sheet, query, [(n.id, n.cosine, shown.get(n.id)) for n in found])
         without = len(found) - sum(neighbour.id in shown for neighbour in found)

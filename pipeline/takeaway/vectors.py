@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError, fault_of_the_machine
+from pipeline.safe_paths import MISSING, SafePath, UnsafePath
 from pipeline.sealed import is_unbroken, sealed_writer
 
 METADATA = b"clinfonce"
@@ -66,16 +67,18 @@ class Vectors:
     @classmethod
     def open(cls, path: Path) -> "Vectors":
         """Raises `UserError` where `clinfonce embed` did not make the file."""
-        if not path.is_file():
-            raise UserError(f"{path} does not exist: make it with `clinfonce embed SOURCE -o {path}`")
         try:
-            if not is_unbroken(path):
-                raise ValueError("its bytes are not those that were written")
-            schema = pq.read_schema(path)
+            with SafePath(path).pinned() as pinned:
+                if not is_unbroken(pinned):
+                    raise ValueError("its bytes are not those that were written")
+                schema, rows = pq.read_schema(pinned), pq.read_metadata(pinned).num_rows
             told = json.loads((schema.metadata or {})[METADATA])
             dimension = schema.field("vector").type.list_size
             keys = ("encoder", "encoder_folder", "source", "fingerprint")
-            return cls(path, dimension, pq.read_metadata(path).num_rows, *(told[key] for key in keys))
+            return cls(path, dimension, rows, *(told[key] for key in keys))
+        except UnsafePath as unsafe:
+            what = "does not exist" if unsafe.reason == MISSING else f"can't be read ({unsafe.reason})"
+            raise UserError(f"{path} {what}: make it with `clinfonce embed SOURCE -o {path}`") from None
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
             if fault_of_the_machine(error):
                 raise
@@ -85,7 +88,7 @@ class Vectors:
 
     def tiles(self) -> Iterator[tuple[pa.Array, NDArray[np.float32]]]:
         """The ids and vectors (T, D) of some rows after the other."""
-        with pq.ParquetFile(self.path) as file:
+        with SafePath(self.path).pinned() as pinned, pq.ParquetFile(pinned) as file:
             for batch in file.iter_batches(ROWS_A_TILE, columns=["id", "vector"]):
                 flat = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
                 yield batch.column("id"), flat.reshape(-1, self.dimension)

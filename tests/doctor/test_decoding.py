@@ -1,5 +1,6 @@
 """What can be read, and how fast."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from small_project import one, tiny
 from pipeline.doctor import decoding
 from pipeline.doctor.checks import Situation
 from pipeline.params import Params
-from support import params_with
+from support import at_once, params_with
 
 
 def test_the_rate_of_ingested_images(ingested: Situation) -> None:
@@ -67,3 +68,13 @@ def test_a_pillow_without_jpeg_fails(folder: Path, monkeypatch: pytest.MonkeyPat
     found = one(decoding.look(Situation(None)), "formats")
     assert found.status == "fail"
     assert found.found.endswith("not JPEG")
+
+
+def test_a_pipe_in_the_source_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    os.mkfifo(path)
+    params = params_with(ingest={"source": "manifest", "path": str(path)})
+    with at_once():
+        checks = decoding.look(Situation(params))
+    assert (one(checks, "source").status, one(checks, "decoding").status) == ("fail", "fail")
+    assert "a pipe, socket or device, not a file" in one(checks, "source").found

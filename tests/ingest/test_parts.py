@@ -15,6 +15,7 @@ from pipeline.errors import UserError
 from pipeline.ingest import parts as parts_module
 from pipeline.ingest.parts import Row, Task, cut, is_whole, part_name, prepare_part, read_part, refusals_of
 from pipeline.ingest.workers import CRASHED, prepared_parts
+from pipeline.safe_paths import SafePath
 from pipeline.schema import images_schema
 from pipeline.sources.base import Refusal, SourceRow
 from support import REPOSITORY, png
@@ -44,11 +45,11 @@ def test_parts_are_cut_by_rows_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_part_is_named_by_all_that_it_follows_from(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(png(1))
-    row = SourceRow("a", file, "a.png", label="cat")
+    row = SourceRow("a", SafePath(file), "a.png", label="cat")
     name = part_name([row], TASK)
-    assert part_name([SourceRow("a", file, "a.png", label="cat")], TASK) == name
+    assert part_name([SourceRow("a", SafePath(file), "a.png", label="cat")], TASK) == name
     others = [
-        part_name([SourceRow("a", file, "a.png", label="dog")], TASK),
+        part_name([SourceRow("a", SafePath(file), "a.png", label="dog")], TASK),
         part_name([row], Task(TASK.schema, 64, look=True)),
         part_name([row], Task(TASK.schema, 32, look=False)),
         part_name([row, Refusal("b", "no image")], TASK),

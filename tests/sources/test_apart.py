@@ -1,6 +1,11 @@
 """Strangers' Parquet is read by a process apart, whose death costs a sentence."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.safe_paths import Boundary, SafePath
 from pipeline.sources import apart
 from pipeline.sources.apart import Damaged, NotParquet, outlines, records
+from support import REPOSITORY, at_once
 
 ROWS = 50
 CUT_SHORT = """#!{python}
@@ -20,6 +27,32 @@ told = ran.stdout
 sys.stdout.buffer.write(told[:{bytes}])
 sys.stdout.flush()
 os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+HANGING = """#!{python}
+import os, runpy, sys, time
+from pathlib import Path
+
+import pyarrow.parquet
+
+def hang(*_arguments):
+    Path({mark!r}).write_text(str(os.getpid()))
+    time.sleep(600)
+
+pyarrow.parquet.ParquetFile = hang
+sys.argv = sys.argv[3:]
+runpy.run_module("pipeline.sources.apart", run_name="__main__")
+"""
+ASKING = """
+import sys
+from pathlib import Path
+
+from pipeline.safe_paths import SafePath
+from pipeline.sources.apart import outlines
+
+sys.executable = {python!r}
+outlines([SafePath(Path({path!r}))])
 """
 
 
@@ -39,17 +72,19 @@ def path(tmp_path: Path) -> Path:
 
 def test_all_that_the_file_holds_comes_back(path: Path) -> None:
     whole = pq.read_table(path)
-    (outline,) = outlines([path])
+    (outline,) = outlines([SafePath(path)])
     assert (outline.rows, outline.schema) == (ROWS, whole.schema)
     assert outline.schema.metadata == whole.schema.metadata
-    assert list(records(path, 15)) == whole.to_pylist()
-    assert list(records(path, 100, ["tags", "label"])) == whole.select(["label", "tags"]).to_pylist()
+    assert list(records(SafePath(path), 15)) == whole.to_pylist()
+    assert (
+        list(records(SafePath(path), 100, ["tags", "label"])) == whole.select(["label", "tags"]).to_pylist()
+    )
 
 
 def test_who_wants_no_more_ends_the_reader(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     table = pa.table({"image": [bytes(100_000)] * 40})
     pq.write_table(table, path, compression="none", use_dictionary=False)
-    taken = records(path, 1)
+    taken = records(SafePath(path), 1)
     next(taken)
     taken.close()  # type: ignore[attr-defined]
     # One that went on would tell that nobody listens.
@@ -59,8 +94,8 @@ def test_who_wants_no_more_ends_the_reader(path: Path, capfd: pytest.CaptureFixt
 def test_columns_whose_names_look_like_parts_of_others(path: Path) -> None:
     table = pa.table({"a": [{"b": 1}], "a.b": ["x"], "c": [2]})
     pq.write_table(table, path)
-    assert list(records(path, 10, ["a.b", "c"])) == [{"a.b": "x", "c": 2}]
-    assert list(records(path, 10)) == table.to_pylist()
+    assert list(records(SafePath(path), 10, ["a.b", "c"])) == [{"a.b": "x", "c": 2}]
+    assert list(records(SafePath(path), 10)) == table.to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +108,7 @@ def test_columns_whose_names_look_like_parts_of_others(path: Path) -> None:
 )
 def test_what_python_cannot_hold_is_damage(path: Path, column: pa.Array) -> None:
     pq.write_table(pa.table({"when": column}), path)
-    (damaged,) = records(path, 10)
+    (damaged,) = records(SafePath(path), 10)
     assert isinstance(damaged, Damaged)
     assert damaged.rows == 1
 
@@ -82,8 +117,8 @@ def test_what_is_no_parquet_is_named(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.parquet"
     other.write_bytes(b"no Parquet file")
     with pytest.raises(NotParquet, match="Parquet magic bytes not found") as found:
-        outlines([path, other])
-    assert found.value.path == other
+        outlines([SafePath(path), SafePath(other)])
+    assert found.value.path == SafePath(other)
 
 
 def test_a_damaged_row_group_leaves_the_others(path: Path) -> None:
@@ -92,7 +127,9 @@ def test_a_damaged_row_group_leaves_the_others(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[chunk.data_page_offset : chunk.data_page_offset + 20] = bytes(20)
     path.write_bytes(content)
-    numbers = [record if isinstance(record, Damaged) else record["tags"] for record in records(path, 100)]
+    numbers = [
+        record if isinstance(record, Damaged) else record["tags"] for record in records(SafePath(path), 100)
+    ]
     assert len(numbers) == 20 + 1 + 10
     damaged = numbers[20]
     assert isinstance(damaged, Damaged)
@@ -102,16 +139,16 @@ def test_a_damaged_row_group_leaves_the_others(path: Path) -> None:
 
 def test_a_file_that_is_gone_is_told(path: Path) -> None:
     path.unlink()
-    with pytest.raises(UserError, match=f"^{path} can't be read any more: .*No such file"):
-        list(records(path, 100))
+    with pytest.raises(UserError, match=f"^{path} can't be read any more: the file does not exist"):
+        list(records(SafePath(path), 100))
 
 
 def test_a_reader_that_fails_is_no_fault_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart.sys, "executable", "/bin/false")
     with pytest.raises(UserError, match=f"^the process that should read {path} failed: why stands above"):
-        list(records(path, 100))
+        list(records(SafePath(path), 100))
     with pytest.raises(UserError, match="failed"):
-        outlines([path] * 10_000)
+        outlines([SafePath(path)] * 10_000)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 1.0])
@@ -124,7 +161,7 @@ def test_a_reader_that_is_killed_costs_a_sentence(
     python.chmod(0o755)
     monkeypatch.setattr(apart.sys, "executable", str(python))
     with pytest.raises(UserError, match=rf"^{path} ends the process that reads it \(signal 9\): it is"):
-        list(records(path, 15))
+        list(records(SafePath(path), 15))
 
 
 def test_the_file_that_ends_the_reader_is_named(
@@ -134,9 +171,97 @@ def test_the_file_that_ends_the_reader_is_named(
     again = tmp_path / "b.parquet"
     again.write_bytes(path.read_bytes())
     python = tmp_path / "python"
-    told = len(outlines([path])[0].schema.serialize()) + 600
+    told = len(outlines([SafePath(path)])[0].schema.serialize()) + 600
     python.write_text(CUT_SHORT.format(python=sys.executable, bytes=told))
     python.chmod(0o755)
     monkeypatch.setattr(apart.sys, "executable", str(python))
     with pytest.raises(UserError, match=f"^{again} ends the process"):
-        outlines([path, again])
+        outlines([SafePath(path), SafePath(again)])
+
+
+# --- who is left behind -------------------------------------------------------------------------------------
+
+
+def runs(process: int) -> bool:
+    """Whether it does anything yet: a dead child of a dead process may wait for the system to notice."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def within(seconds: float, happens: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not happens():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def hanging_reader(tmp_path: Path) -> tuple[Path, Path]:
+    """An interpreter whose reader hangs as on a disk that does not answer, and where it notes its number."""
+    python, mark = tmp_path / "python", tmp_path / "reader"
+    python.write_text(HANGING.format(python=sys.executable, mark=str(mark)))
+    python.chmod(0o755)
+    return python, mark
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_reader_that_hangs_ends_with_who_asked(path: Path, tmp_path: Path, number: int) -> None:
+    python, mark = hanging_reader(tmp_path)
+    script = ASKING.format(python=str(python), path=str(path))
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stderr=subprocess.DEVNULL
+    ) as asking:
+        assert within(60, lambda: mark.exists() and mark.read_text() != "")
+        reader = int(mark.read_text())
+        assert runs(reader)
+        asking.send_signal(number)
+        asking.wait(20)
+    assert within(10, lambda: not runs(reader))
+
+
+def test_a_reader_that_waits_for_its_consumer_ends_with_it(path: Path, tmp_path: Path) -> None:
+    """It hangs in writing: its pipe is full."""
+    table = pa.table({"image": [bytes(1 << 20)] * 40})
+    pq.write_table(table, path, compression="none", use_dictionary=False)
+    script = f"""
+import os, signal, time
+from pathlib import Path
+from pipeline.safe_paths import SafePath
+from pipeline.sources.apart import records
+taken = records(SafePath(Path({str(path)!r})), 1)
+next(taken)
+print(Path(f"/proc/self/task/{{os.getpid()}}/children").read_text(), flush=True)
+time.sleep(600)
+"""
+    command = [sys.executable, "-c", script]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as asking:
+        assert asking.stdout is not None
+        (reader,) = map(int, asking.stdout.readline().split())
+        assert runs(reader)
+        asking.kill()
+    assert within(10, lambda: not runs(reader))
+
+
+def test_what_stands_in_place_of_a_file_is_not_waited_for(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+    with at_once(30):
+        with pytest.raises(NotParquet, match="a pipe, socket or device, not a file"):
+            outlines([SafePath(path)])
+        with pytest.raises(UserError, match="can't be read any more: a pipe, socket or device, not a file"):
+            list(records(SafePath(path), 100))
+
+
+def test_the_boundary_holds_in_the_reader(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    link = tmp_path / "source/link.parquet"
+    link.symlink_to(path)
+    boundary = Boundary.around(tmp_path / "source", "which an option would allow")
+    with pytest.raises(NotParquet, match="a link leads out of the source's folder, which an option would"):
+        outlines([SafePath(link, boundary)])
+    assert outlines([SafePath(link)])[0].rows == ROWS

@@ -12,9 +12,11 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_paths import Boundary, SafePath
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.checked import checked
 from pipeline.sources.columns import split_hashtags
+from pipeline.sources.inside import ALLOWED_BY
 from pipeline.sources.manifest import ManifestSource
 from support import png
 
@@ -59,7 +61,7 @@ def test_all_formats_say_the_same(tmp_path: Path, suffix: str) -> None:
     first, second = source.rows()
     assert first == SourceRow(
         id="a.png",
-        image=tmp_path / "a.png",
+        image=SafePath(tmp_path / "a.png", Boundary.around(tmp_path, ALLOWED_BY)),
         path="a.png",
         label="x",
         split="train",

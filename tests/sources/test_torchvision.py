@@ -8,6 +8,7 @@ import hashlib
 import io
 import pickle
 import struct
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 
@@ -18,6 +19,7 @@ from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.sources.torchvision import SUPERCLASS_OF, SUPERCLASSES
+from support import NO_FILES, at_once
 
 FINE = ["apple", "baby", "bear", "mushroom"]
 
@@ -203,3 +205,47 @@ def test_damaged_files_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (folder / "cifar-100-python/test").write_bytes(b"half")
     with pytest.raises(UserError, match=r"CIFAR100 is not whole in .*: Dataset not found or corrupted"):
         journey(tmp_path, "torchvision", folder, torchvision={"download": False})
+
+
+@pytest.mark.parametrize(
+    "role", ["cifar-100-python/train", "cifar-100-python/meta", "cifar-100-python.tar.gz"]
+)
+@pytest.mark.parametrize("kind", ["pipe", "zero", "circle"])
+def test_torchvision_is_not_left_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, kind: str
+) -> None:
+    folder = cifar100(tmp_path / "data", monkeypatch)
+    (folder / role).unlink(missing_ok=True)
+    NO_FILES[kind](folder / role)
+    with at_once():
+        if kind == "circle":  # which is no file for torchvision
+            with suppress(UserError):
+                journey(tmp_path, "torchvision", folder)
+            return
+        with pytest.raises(UserError, match=f"{role} can't be read"):
+            journey(tmp_path, "torchvision", folder)
+
+
+def test_what_torchvision_keeps_stays_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = cifar100(tmp_path / "data", monkeypatch)
+    (folder / "cifar-100-python").rename(tmp_path / "elsewhere")
+    (folder / "cifar-100-python").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(
+        UserError, match=r"cifar-100-python can't be read .*ingest.outside_paths=true would allow"
+    ):
+        journey(tmp_path, "torchvision", folder)
+    assert len(journey(tmp_path, "torchvision", folder, outside_paths=True).train) == 12
+    # The folder that the user names may be a link.
+    (tmp_path / "named").symlink_to(tmp_path / "data")
+    (folder / "cifar-100-python").unlink()
+    (tmp_path / "elsewhere").rename(folder / "cifar-100-python")
+    assert len(journey(tmp_path, "torchvision", tmp_path / "named").train) == 12
+
+
+def test_a_pipe_among_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = flowers(tmp_path / "data", monkeypatch)
+    picture = folder / "flowers-102/jpg/image_00005.jpg"
+    picture.unlink()
+    NO_FILES["pipe"](picture)
+    with at_once(), pytest.raises(UserError, match=r"image_00005.jpg can't be read"):
+        journey(tmp_path, "torchvision", folder, torchvision={"dataset": "Flowers102"})

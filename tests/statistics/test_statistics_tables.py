@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -7,6 +8,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.statistics import tables
 from pipeline.statistics.tables import open_table
+from support import NO_FILES, at_once
 
 
 def columns_of(path: Path, *names: str) -> list[list[object]]:
@@ -87,3 +89,33 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         open_table(tmp_path / "t.csv")
     with pytest.raises(UserError, match="is a folder"):
         open_table(tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"])
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_told_at_once(tmp_path: Path, ending: str, kind: str) -> None:
+    path = tmp_path / f"t{ending}"
+    NO_FILES[kind](path)
+    with at_once(), pytest.raises(UserError, match=f"^{path} (can't be read|does not exist|is a folder)"):
+        open_table(path)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_what_was_a_file_is_not_waited_for(tmp_path: Path, ending: str) -> None:
+    """A pipe that takes its place after it was opened."""
+    path = tmp_path / f"t{ending}"
+    texts = {".csv": "a,b\n1,2\n", ".tsv": "a\tb\n1\t2\n", ".jsonl": '{"a": "1", "b": "2"}\n'}
+    if ending in texts:
+        path.write_text(texts[ending])
+    else:
+        pq.write_table(pa.table({"a": ["1"], "b": ["2"]}), path)
+    # A table that the user names may be a link to one elsewhere.
+    (tmp_path / "kept").mkdir()
+    path.rename(tmp_path / "kept/t")
+    path.symlink_to(tmp_path / "kept/t")
+    table = open_table(path)
+    assert columns_of(path, "a", "b") == [["1"], ["2"]]
+    path.unlink()
+    os.mkfifo(path)
+    with at_once(), pytest.raises(UserError, match="a pipe, socket or device, not a file"):
+        list(table.read(["a"]))

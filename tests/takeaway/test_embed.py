@@ -172,7 +172,8 @@ def test_hugging_face_s_tables(
     (tmp_path / "hub/data").mkdir(parents=True)
     table.to_parquet(tmp_path / "hub/data/train-00000.parquet")
     encoder = make_encoder()
-    embedded(tmp_path / "hub", "-o", tmp_path / "hub.parquet", "--encoder", encoder)
+    outside = [] if within else ["--outside-paths"]
+    embedded(tmp_path / "hub", "-o", tmp_path / "hub.parquet", "--encoder", encoder, *outside)
     embedded(folder, "-o", tmp_path / "files.parquet", "--encoder", encoder)
     files = vectors_in(tmp_path / "files.parquet")
     names = [path.relative_to(folder).as_posix() for path in paths]
