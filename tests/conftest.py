@@ -3,7 +3,7 @@
 import csv
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["CLINFONCE_SAVING_SHARE"] = "1e9"
 
 from project import Project, make_finished
-from support import REPOSITORY, made_once, png
+from support import REPOSITORY, forbid_network, made_once, png
 
 FIRST = ("docs", "training", "engines", "doctor", "studies", "end_to_end", "test_experiments.py")
 """The longest, since a file goes to one worker, which would be alone with it at the end. Those in `docs` make
@@ -27,6 +27,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
     places = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: places.get(item.path.relative_to(tests).parts[0], len(FIRST)))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """No command and no stage reaches another machine, but for what is meant to download."""
+    tried = forbid_network(monkeypatch.setattr)
+    yield tried
+    assert not tried, "something wanted to reach another machine"
 
 
 @pytest.fixture(scope="session")

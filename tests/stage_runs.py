@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from project import merge
-from support import REPOSITORY
+from support import REPOSITORY, forbid_network
 
 STRENGTH_VARIABLE = "CLINFONCE_FAULTS"
 """How many accidents happen to each stage; 20 take an hour."""
@@ -137,6 +137,7 @@ class Workshop:
 
 def _run(root: Path, stage: str) -> None:
     os.chdir(root)
+    forbid_network()
     os.environ["CLINFONCE_STATE_DIR"] = str(STATE)
     os.environ["CLINFONCE_WORKERS"] = "1"
     with open("said.txt", "wb") as said:

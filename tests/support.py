@@ -1,5 +1,6 @@
 """Helpers that several tests import."""
 
+import errno
 import fcntl
 import io
 import os
@@ -9,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,7 +22,32 @@ from pipeline.params import Params, check_params
 from pipeline.schema import INGEST_SUMMARY, IngestSummary
 from pipeline.sealed import seal
 
+LOCAL = ("127.0.0.1", "::1", "localhost", "")
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def forbid_network(replace: Callable[[Any, str, Any], None] = setattr) -> list[str]:
+    """From here on, this process reaches no other machine; returns the list of what it tries to reach."""
+    tried: list[str] = []
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def refuse(place: object) -> NoReturn:
+        tried.append(str(place))
+        raise OSError(errno.ENETUNREACH, f"tests reach no other machine, such as {place}")
+
+    def connect_here(own: socket.socket, address: Any) -> None:
+        if own.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOCAL:
+            refuse(address)
+        connect(own, address)
+
+    def look_up_here(host: Any, *arguments: Any, **more: Any) -> Any:
+        if host not in (*LOCAL, None, socket.gethostname()):
+            refuse(host)
+        return look_up(host, *arguments, **more)
+
+    replace(socket.socket, "connect", connect_here)
+    replace(socket, "getaddrinfo", look_up_here)
+    return tried
 
 
 def png(seed: int, width: int = 12, height: int = 12, mode: str = "RGB") -> bytes:

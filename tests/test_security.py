@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import pickle
+import socket
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from drawn_encoders import write_drawn_encoder
 from pipeline.errors import UserError, told_in_a_sentence
-from pipeline.files import write_csv
+from pipeline.evaluation.features import EncoderUnreadable, read_encoder
+from pipeline.files import read_json, write_csv, write_json
 from pipeline.ingest.run import ingest
 from pipeline.params import load_params
 from pipeline.report.arms import read_table
@@ -122,6 +126,33 @@ def test_addresses_are_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert ingest(params.ingest, 0, Layout(tmp_path))["rejected"] == 3
     rejects = pq.read_table(tmp_path / "images/rejects.parquet").to_pylist()
     assert {reject["reason"] for reject in rejects} == {"the file does not exist"}
+
+
+def test_tests_reach_no_other_machine(no_network: list[str]) -> None:
+    with pytest.raises(OSError, match="tests reach no other machine"):
+        urllib.request.urlopen("http://example.org", timeout=1)
+    with pytest.raises(OSError, match="tests reach no other machine"), socket.socket() as reached:
+        reached.connect(("192.0.2.1", 80))
+    assert len(no_network) == 2
+    no_network.clear()
+
+
+OF_TORCHVISION = ["fcn_resnet50", "fasterrcnn_resnet50_fpn", "deeplabv3_resnet101", "ssd300_vgg16", "vgg11"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*OF_TORCHVISION, "resnet18.a1_in1k", "hf-hub:timm/resnet18", "https://example.org/x", "", None, 18],
+)
+def test_encoder_folders_name_only_networks_that_need_no_download(
+    tmp_path: Path, name: Any, no_network: list[str]
+) -> None:
+    """torchvision makes some networks with weights that it downloads, asked or not."""
+    folder = write_drawn_encoder(Layout(tmp_path))
+    write_json(folder / "config.json", read_json(folder / "config.json") | {"encoder": name})
+    with pytest.raises(EncoderUnreadable, match=r"config\.json: the encoder must be one of resnet18, "):
+        read_encoder(folder, torch.device("cpu"))
+    assert not no_network
 
 
 def test_sentences_do_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
