@@ -33,7 +33,7 @@ ROWS, A_PART = 160, 8
 SCRIPT = f"""
 import json, sys
 from pathlib import Path
-from rich.console import Console
+from pipeline.console import terminal
 from pipeline.engines.choice import EngineName
 from pipeline.errors import told_in_a_sentence
 from pipeline.ingest import parts, workers
@@ -56,7 +56,7 @@ def embed_with(engine, data, encoder, output):
     from pipeline.takeaway.ranges import Request
     vectors.IMAGES_A_PART = 64
     request = Request(Path(data) / "images", None, None, Path(encoder), 16)
-    embed(request, Path(output) / "vectors.parquet", Console(stderr=True), engine)
+    embed(request, Path(output) / "vectors.parquet", terminal(stderr=True), engine)
 
 def address_of_node(number, path):
     import ray, time

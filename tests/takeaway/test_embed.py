@@ -194,7 +194,7 @@ def test_columns_that_are_named(make_encoder: MakeEncoder, tmp_path: Path) -> No
     embedded(source, "-o", output, "--encoder", encoder, "--image-column", "back", "--id-column", "sku")
     assert list(vectors_in(output)) == ["7", "8"]
     rejects = (tmp_path / "v.parquet.rejects.csv").read_text()
-    assert rejects == "where,reason\n9,the row holds no image\n"
+    assert rejects == '"where","reason"\n"9","the row holds no image"\n'
     for option in ("--image-column", "--id-column"):
         result = run(source, "-o", output, "--encoder", encoder, option, "side")
         assert result.exit_code == 2

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
+from pipeline.console import terminal
 from pipeline.errors import UserError
 from pipeline.takeaway import parts as parts_module
 from pipeline.takeaway import ranges
@@ -36,7 +36,7 @@ def run(source: Path, output: Path, encoder: Path, seconds_a_part: float = 0.0) 
 
     ranges.write_part = slow
     with (output.parent / "said.txt").open("a") as said:
-        embed(Request(source, None, None, encoder, None), output, Console(file=said))
+        embed(Request(source, None, None, encoder, None), output, terminal(file=said))
 
 
 Start = Callable[..., BaseProcess]
@@ -167,7 +167,7 @@ def test_one_process_at_a_time(
     while not parts_of(output):
         time.sleep(0.01)
     with pytest.raises(UserError, match=rf"process {process.pid} is embedding into .* already"):
-        embed(Request(pictures, None, None, encoder, None), output, Console(quiet=True))
+        embed(Request(pictures, None, None, encoder, None), output, terminal(quiet=True))
     kill_after(0, process, output)
 
 
