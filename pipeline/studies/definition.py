@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import UserError
 from pipeline.params import Params
+from pipeline.safe_yaml import read_yaml
 from pipeline.section import Section
 
 PATHS = (
@@ -114,11 +113,9 @@ def study_name(path: Path, data: Path | None = None) -> str:
 
 def _read(path: Path, model: type[Read], where_else: str) -> Read:
     try:
-        values = YAML(typ="safe", pure=True).load(path)
+        values = read_yaml(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: {where_else}") from None
-    except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {getattr(error, 'problem', error)}") from None
     try:
         return model.model_validate(values)
     except ValidationError as error:
