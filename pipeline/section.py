@@ -1,5 +1,6 @@
 """The base of every section of params.yaml."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
@@ -61,9 +62,9 @@ Named = TypeVar("Named", str, float)
 
 def each_once(names: list[Named]) -> list[Named]:
     """For lists in which nothing may stand twice."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
-        raise ValueError(f"names {repeated[0]} twice: name it once")
+        raise ValueError(f"names {min(repeated)} twice: name it once")
     return names
 
 

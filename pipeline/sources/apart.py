@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, first_line
 
 OUTLINE = pa.schema([("schema", pa.binary()), ("rows", pa.int64()), ("mistake", pa.string())])
 MISTAKE, ROWS = b"mistake", b"rows"
@@ -42,7 +42,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Damaged:
-    """So many rows that can't be read, and why."""
+    """So many rows that can't be read, and why. A footer may claim any number: no more than bytes count."""
 
     rows: int
     why: str
@@ -69,7 +69,7 @@ def records(
     """
     for batch, metadata in _told({"batches": str(path), "rows": rows, "columns": columns}, lambda: path):
         if metadata and ROWS in metadata:
-            yield Damaged(int(metadata[ROWS]), metadata[MISTAKE].decode())
+            yield Damaged(min(int(metadata[ROWS]), path.stat().st_size), metadata[MISTAKE].decode())
         elif metadata and MISTAKE in metadata:
             raise UserError(f"{path} can't be read any more: {metadata[MISTAKE].decode()}")
         else:
@@ -77,11 +77,18 @@ def records(
 
 
 def _in_python(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
-    """Arrow holds more than Python does: times beyond its calendar, two fields of one name."""
+    """Arrow holds more than Python does: times beyond its calendar or in zones that it does not know, two
+    fields of one name. A row with such a value costs that row."""
     try:
         yield from batch.to_pylist()
-    except (*UNREADABLE, OverflowError) as error:
-        yield Damaged(len(batch), _first_line(error))
+    except MemoryError:
+        raise
+    except Exception as error:  # each type of Arrow raises its own
+        if len(batch) == 1:
+            yield Damaged(1, first_line(error))
+        else:
+            for row in range(len(batch)):
+                yield from _in_python(batch.slice(row, 1))
 
 
 # --- beside the reader --------------------------------------------------------------------------------------
@@ -150,7 +157,7 @@ def _tell_outlines(paths: list[str]) -> None:
                         "rows": file.metadata.num_rows,
                     }
             except UNREADABLE as error:
-                record["mistake"] = _first_line(error)
+                record["mistake"] = first_line(error)
             told.write_batch(pa.RecordBatch.from_pylist([record], OUTLINE))
             # So that it is known which of them ends this process.
             sys.stdout.buffer.flush()
@@ -162,7 +169,7 @@ def _tell_batches(path: str, rows: int, columns: list[str] | None) -> None:
         file = pq.ParquetFile(path)
     except UNREADABLE as error:
         with pa.ipc.new_stream(sys.stdout.buffer, EMPTY.schema) as told:
-            told.write_batch(EMPTY, custom_metadata={MISTAKE: _first_line(error).encode()})
+            told.write_batch(EMPTY, custom_metadata={MISTAKE: first_line(error).encode()})
         return
     of_file = file.schema_arrow
     schema = pa.schema([f for f in of_file if columns is None or f.name in columns], of_file.metadata)
@@ -188,11 +195,7 @@ def _batches(
             # "a.b" also names the part b of a column a.
             yield batch if names is None or batch.schema.names == names else batch.select(names)
     except UNREADABLE as error:
-        yield _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+        yield first_line(error)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ it if some person is said to lack it and none to have it, and of an attribute th
 decides nothing is known.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_json import parse_json
 from pipeline.schema import NO, YES
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.inside import Outside, Root
@@ -25,6 +25,8 @@ WHAT = "the folder that holds wider_attribute_trainval.json and Image"
 TABLES: dict[Split, str] = {"train": "wider_attribute_trainval.json", "test": "wider_attribute_test.json"}
 TABLES_IN = ["", "wider_attribute_annotation/", "Annotations/", "Anno/"]
 IMAGES_AT = ["Image", "wider_attribute_image/Image", "wider_attribute_image"]
+LONGEST_NUMBER = 18
+"""Digits of an attribute's or a scene's number."""
 NO_IMAGE = "not an entry with file_name, scene_id and targets as published"
 
 
@@ -85,8 +87,8 @@ def _of_image(answers: list[int]) -> str | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        table = parse_json(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
         table = None
     if (
         isinstance(table, dict)
@@ -102,5 +104,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _is_map(value: Any) -> bool:
     """Whether it gives names to numbers."""
     return isinstance(value, dict) and all(
-        number.isdecimal() and isinstance(name, str) for number, name in value.items()
+        number.isdecimal() and len(number) <= LONGEST_NUMBER and isinstance(name, str)
+        for number, name in value.items()
     )

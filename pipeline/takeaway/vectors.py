@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError, fault_of_the_machine
+from pipeline.safe_json import parse_json
 from pipeline.sealed import is_unbroken, sealed_writer
 
 METADATA = b"clinfonce"
@@ -72,7 +73,7 @@ class Vectors:
             if not is_unbroken(path):
                 raise ValueError("its bytes are not those that were written")
             schema = pq.read_schema(path)
-            told = json.loads((schema.metadata or {})[METADATA])
+            told = parse_json((schema.metadata or {})[METADATA])
             dimension = schema.field("vector").type.list_size
             keys = ("encoder", "encoder_folder", "source", "fingerprint")
             return cls(path, dimension, pq.read_metadata(path).num_rows, *(told[key] for key in keys))
