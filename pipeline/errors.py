@@ -25,7 +25,7 @@ def told_in_a_sentence() -> Iterator[None]:
         if sentence is None:
             raise
         # It may quote names that strangers gave.
-        print(f"error: {for_terminal(_shortened(sentence))}", file=sys.stderr)
+        print(f"error: {for_terminal(shortened(sentence))}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
@@ -33,17 +33,15 @@ LONGEST_NAME = 200
 LONGEST_SENTENCE = 4000
 
 
-def _shortened(sentence: str) -> str:
+def shortened(sentence: str, most: int = LONGEST_SENTENCE) -> str:
     """Without the middle of a name of megabytes, which a stranger may give."""
-    half = LONGEST_SENTENCE // 2
-    return sentence if len(sentence) <= LONGEST_SENTENCE else f"{sentence[:half]} … {sentence[-half:]}"
+    half = most // 2
+    return sentence if len(sentence) <= most else f"{sentence[:half]} … {sentence[-half:]}"
 
 
 def listed(names: list[str], limit: int = 12) -> str:
     """`["a", "b"]` -> "a, b"; long names and lists are cut, so that a sentence stays a sentence."""
-    shown = ", ".join(
-        name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…" for name in names[:limit]
-    )
+    shown = ", ".join(shortened(name, LONGEST_NAME) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 

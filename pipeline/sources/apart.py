@@ -172,14 +172,17 @@ def _tell_batches(path: str, rows: int, columns: list[str] | None) -> None:
             told.write_batch(EMPTY, custom_metadata={MISTAKE: first_line(error).encode()})
         return
     of_file = file.schema_arrow
-    schema = pa.schema([f for f in of_file if columns is None or f.name in columns], of_file.metadata)
+    wanted = set(of_file.names if columns is None else columns)  # there may be a hundred thousand
+    schema = pa.schema([f for f in of_file if f.name in wanted], of_file.metadata)
     with file, pa.ipc.new_stream(sys.stdout.buffer, schema) as told:
         for group in range(file.num_row_groups):
             left = file.metadata.row_group(group).num_rows
             for batch in _batches(file, group, rows, None if columns is None else schema.names):
-                if isinstance(batch, str):
-                    damaged = {MISTAKE: batch.encode(), ROWS: str(left).encode()}
+                if isinstance(batch, Damaged):
+                    rows_lost = min(batch.rows, left)
+                    damaged = {MISTAKE: batch.why.encode(), ROWS: str(rows_lost).encode()}
                     told.write_batch(pa.RecordBatch.from_pylist([], schema), custom_metadata=damaged)
+                    left -= rows_lost
                 else:
                     told.write_batch(batch.replace_schema_metadata(of_file.metadata))
                     left -= len(batch)
@@ -187,15 +190,28 @@ def _tell_batches(path: str, rows: int, columns: list[str] | None) -> None:
 
 def _batches(
     file: pq.ParquetFile, group: int, rows: int, names: list[str] | None
-) -> Iterator[pa.RecordBatch | str]:
-    """Ends with what is wrong, if anything is."""
+) -> Iterator[pa.RecordBatch | Damaged]:
+    """Ends with what is wrong with all that is left, if anything is."""
     try:
         for batch in file.iter_batches(rows, row_groups=[group], columns=names):
-            batch.validate(full=True)
             # "a.b" also names the part b of a column a.
-            yield batch if names is None or batch.schema.names == names else batch.select(names)
+            yield from _valid(batch if names is None or batch.schema.names == names else batch.select(names))
     except UNREADABLE as error:
-        yield first_line(error)
+        yield Damaged(file.metadata.row_group(group).num_rows, first_line(error))
+
+
+def _valid(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | Damaged]:
+    """The batch; or its rows, where some hold what no value of their type is, such as text in no UTF-8."""
+    try:
+        batch.validate(full=True)
+    except UNREADABLE as error:
+        if len(batch) == 1:
+            yield Damaged(1, first_line(error))
+        else:
+            for row in range(len(batch)):
+                yield from _valid(batch.slice(row, 1))
+    else:
+        yield batch
 
 
 if __name__ == "__main__":

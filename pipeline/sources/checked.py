@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
+from pipeline.errors import shortened
 from pipeline.sources.base import Refusal, SourceRow
+
+LONGEST_REASON = 500
 
 
 def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal]:
@@ -13,14 +16,19 @@ def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal
     seen: set[str] = set()
     for row in rows:
         if isinstance(row, Refusal):
-            yield Refusal(printable(row.where), printable(row.reason))
+            yield _refusal(row.where, row.reason)
         elif not all(map(_is_unicode, _texts(row))):
-            yield Refusal(printable(row.where or row.path), "the line is not UTF-8 text")
+            yield _refusal(row.where or row.path, "the line is not UTF-8 text")
         elif row.id in seen:
-            yield Refusal(row.where or row.path, f"the image {row.id} stands in an earlier row already")
+            yield _refusal(row.where or row.path, f"the image {row.id} stands in an earlier row already")
         else:
             seen.add(row.id)
             yield row
+
+
+def _refusal(where: str, reason: str) -> Refusal:
+    """Both may quote what strangers wrote, of any length."""
+    return Refusal(printable(shortened(where)), printable(shortened(reason, LONGEST_REASON)))
 
 
 def printable(text: str) -> str:

@@ -74,7 +74,7 @@ class HuggingFaceSource:
         columns, its_notes = resolve_columns(params.columns, schema.names, table, told, no_text)
         if told:
             columns = replace(columns, split=None)
-        used = (columns.image, columns.hashtags, *columns.attributes)
+        used = {columns.image, columns.hashtags, *columns.attributes}
         if left_out := [name for name in no_text if name not in used]:
             notes.append(f"columns of lists, structs and bytes are no attributes: {listed(left_out)}")
         _check_image_column(schema, columns.image, first)

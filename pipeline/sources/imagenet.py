@@ -24,6 +24,8 @@ from pipeline.sources.splits import Splits, splits_of
 
 WHAT = "the folder that holds train/<wnid> and val/<wnid>"
 NAMES = ("LOC_synset_mapping.txt", "words.txt")
+LONGEST_WNID = 60
+"""Characters: WordNet's have nine, and four bytes each fit into the name of a folder."""
 SPLIT_FOLDERS = ("train", "val")
 
 
@@ -102,6 +104,11 @@ def _classes(folder: Path, there: list[str], params: ImageNetParams) -> list[str
                 f"{table} (ingest.imagenet.classes) is not a file: set it to a list of wnids, one a line"
             )
         wnids = list(dict.fromkeys(line.split()[0] for _, line in numbered_lines(table)))
+        if too_long := [wnid for wnid in wnids if len(wnid) > LONGEST_WNID]:
+            raise UserError(
+                f"{table} (ingest.imagenet.classes) is no list of wnids, one a line: it holds "
+                f"{listed(too_long, 1)}"
+            )
     for name in there:
         missing = [wnid for wnid in wnids if not (folder / name / wnid).is_dir()]
         if missing:

@@ -74,9 +74,11 @@ def open_table(path: Path) -> Table:
 def _told_as_broken(path: Path) -> Iterator[None]:
     try:
         yield
+    except UserError:
+        raise
     except UnicodeError:
         raise UserError(f"{path} is not UTF-8 text: save it as UTF-8") from None
-    except (pa.ArrowException, OSError, NotATable) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
         if fault_of_the_machine(error):
             raise
         if "invalid UTF8" in str(error):  # what Arrow says of such a cell
