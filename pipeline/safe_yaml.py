@@ -66,12 +66,17 @@ def parse_yaml(content: str | bytes, name: str) -> Any:
 
 def _check_size(events: Iterable[Event], name: str) -> None:
     """Before anything is made of them: an alias costs what it stands for, and merge keys write it out."""
+    anchors: set[str] = set()
     size_of: dict[str, int] = {}
     open_anchors: list[tuple[str | None, int]] = []
     size = 0
     for event in events:
         anchor, before = event.anchor if isinstance(event, NodeEvent) else None, size
         size += 1
+        if anchor is not None and not isinstance(event, AliasEvent):
+            if anchor in anchors:
+                raise UserError(f"{name} gives two values the anchor &{anchor}: rename one")
+            anchors.add(anchor)
         if isinstance(event, AliasEvent):
             if any(anchor == opened for opened, _ in open_anchors):
                 raise UserError(f"{name} has an alias *{anchor} inside of what it stands for: write it out")
