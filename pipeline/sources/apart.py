@@ -5,9 +5,12 @@ because the process was ended, the file is to blame, and a sentence says so.
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +26,10 @@ OUTLINE = pa.schema([("schema", pa.binary()), ("rows", pa.int64()), ("mistake", 
 MISTAKE, ROWS = b"mistake", b"rows"
 """What comes with an empty batch in place of rows that can't be read; without a number of rows, of all."""
 EMPTY = pa.RecordBatch.from_pylist([], pa.schema([]))
+MOST_IN_PYTHON = 256 << 20
+"""Bytes of the rows that are Python's at once."""
+MOST_IN_ARROW = 4 << 30
+"""Bytes that the reader may take: ten kilobytes can hold a text of gigabytes a thousand times."""
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
@@ -77,6 +84,13 @@ def records(
 
 
 def _in_python(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
+    """So many rows at once that no value of the batch fills the memory, if all of them are it."""
+    at_once = max(1, MOST_IN_PYTHON // max(1, batch.nbytes))
+    for start in range(0, len(batch), at_once):
+        yield from _records_in(batch.slice(start, at_once))
+
+
+def _records_in(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
     """Arrow holds more than Python does: times beyond its calendar or in zones that it does not know, two
     fields of one name. A row with such a value costs that row."""
     try:
@@ -88,7 +102,7 @@ def _in_python(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
             yield Damaged(1, first_line(error))
         else:
             for row in range(len(batch)):
-                yield from _in_python(batch.slice(row, 1))
+                yield from _records_in(batch.slice(row, 1))
 
 
 # --- beside the reader --------------------------------------------------------------------------------------
@@ -139,11 +153,19 @@ def _reader(asked: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
 def main() -> None:
     # Ctrl+C is for the process that asked; it ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_when_too_large, daemon=True).start()
     asked = json.load(sys.stdin)
     if "outlines" in asked:
         _tell_outlines(asked["outlines"])
     else:
         _tell_batches(asked["batches"], asked["rows"], asked["columns"])
+
+
+def _end_when_too_large() -> None:
+    """Beside the reading, in which Arrow lets other threads run: it takes no limit of its own."""
+    while pa.total_allocated_bytes() < MOST_IN_ARROW:
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _tell_outlines(paths: list[str]) -> None:

@@ -6,10 +6,12 @@ from pipeline.errors import shortened
 from pipeline.sources.base import Refusal, SourceRow
 
 LONGEST_REASON = 500
+LONGEST_TEXT = 1 << 17
+"""Characters: thousands of rows are in memory at once."""
 
 
 def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal]:
-    """Refuses rows whose id came before, and rows with text that is no Unicode.
+    """Refuses rows whose id came before, and rows with text that is no Unicode or very long.
 
     Names of files need not be UTF-8, and JSON can escape half a character; neither can be written down.
     """
@@ -17,7 +19,11 @@ def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal
     for row in rows:
         if isinstance(row, Refusal):
             yield _refusal(row.where, row.reason)
-        elif not all(map(_is_unicode, _texts(row))):
+            continue
+        texts = list(_texts(row))
+        if max(map(len, texts)) > LONGEST_TEXT:
+            yield _refusal(row.where or row.path, f"a text of more than {LONGEST_TEXT:,} characters")
+        elif not all(map(_is_unicode, texts)):
             yield _refusal(row.where or row.path, "the line is not UTF-8 text")
         elif row.id in seen:
             yield _refusal(row.where or row.path, f"the image {row.id} stands in an earlier row already")
