@@ -7,7 +7,6 @@ outputs can be hard links to its cache, and what lies there under a name is not 
 """
 
 import csv
-import json
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import UserError, fault_of_the_machine, first_line
+from pipeline.safe_json import parse_json
 from pipeline.sealed import is_unbroken
 
 Record = TypeVar("Record")
@@ -110,7 +110,7 @@ def read_json(path: Path, shape: type[Record]) -> Record:
         text = path.read_text(encoding="utf-8")
         if not text.strip():
             raise damaged(path, "it is empty")
-        value = json.loads(text)
+        value = parse_json(text)
         try:
             TypeAdapter(shape).validate_python(value, strict=True)
         except ValidationError as error:

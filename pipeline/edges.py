@@ -1,10 +1,14 @@
 """A tree as a table of child and parent, as WordNet's is-a relation is often published."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pipeline.errors import UserError, listed
+from pipeline.delimited import NotARow, open_text, text_lines
+from pipeline.errors import UserError, fault_of_the_machine, listed
 from pipeline.safe_paths import SafePath, UnsafePath
+
+MOST_LEVELS = 1000
+"""WordNet has twenty. Every image keeps the whole path."""
 
 
 def paths_from_root(
@@ -14,7 +18,7 @@ def paths_from_root(
 
     A line holds a child and its parent, with a comma, a tab or spaces between; a header `child,parent` is
     passed over. Raises `UserError`, which names the file by its `parameter`, for a line that is none, a
-    circle, or a child with several parents unless `several_parents` is "first".
+    circle, too many levels, or a child with several parents unless `several_parents` is "first".
     """
     named = f"{file} ({parameter})"
     parent_of = _read(file, several_parents, named)
@@ -22,21 +26,14 @@ def paths_from_root(
 
 
 def _read(file: Path, several_parents: str, named: str) -> dict[str, str]:
-    try:
-        with SafePath(file).open_text() as opened:
-            lines = opened.read().splitlines()
-    except UnsafePath as unsafe:
-        raise UserError(f"{named} can't be read as text ({unsafe.reason}): name a file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{named} can't be read as text: {error}") from None
     parent_of: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in _lines(file, named):
         cells = _cells(line)
         if not cells or (number == 1 and [cell.lower() for cell in cells] == ["child", "parent"]):
             continue
         if len(cells) != 2:
             raise UserError(
-                f"{named} must hold a child and its parent in line {number}, and holds {line.strip()!r}"
+                f"{named} must hold a child and its parent in line {number}, and holds {line.strip()[:100]!r}"
             )
         child, parent = cells
         if parent_of.setdefault(child, parent) != parent and several_parents == "refuse":
@@ -47,6 +44,23 @@ def _read(file: Path, several_parents: str, named: str) -> dict[str, str]:
     return parent_of
 
 
+def _lines(file: Path, named: str) -> Iterator[tuple[int, str]]:
+    try:
+        with open_text(SafePath(file)) as opened:
+            for number, line in text_lines(opened):
+                if isinstance(line, NotARow):
+                    raise UserError(f"{named} can't be read in line {number}: {line.reason}")
+                line.encode()  # refuses what stands for bytes that are not UTF-8
+                yield number, line
+    except UnsafePath as unsafe:
+        raise UserError(f"{named} can't be read as text ({unsafe.reason}): name a file") from None
+    except (OSError, UnicodeEncodeError) as error:
+        if fault_of_the_machine(error):
+            raise
+        why = str(error) if isinstance(error, OSError) else "it is not UTF-8"
+        raise UserError(f"{named} can't be read as text: {why}") from None
+
+
 def _cells(line: str) -> list[str]:
     """Cut at tabs or commas; at spaces only where there is neither, since names may hold some."""
     separator = next((mark for mark in "\t," if mark in line), None)
@@ -54,9 +68,13 @@ def _cells(line: str) -> list[str]:
 
 
 def _climb(leaf: str, parent_of: dict[str, str], named: str) -> list[str]:
-    path = [leaf]
-    while (parent := parent_of.get(path[-1])) is not None:
+    path = {leaf: None}  # in its order, and quick to look into
+    last = leaf
+    while (parent := parent_of.get(last)) is not None:
         if parent in path:
             raise UserError(f"{named} goes in a circle: {listed([*path, parent])}")
-        path.append(parent)
-    return path[::-1]
+        if len(path) == MOST_LEVELS:
+            raise UserError(f"{named} has more than {MOST_LEVELS:,} levels above {leaf}: flatten the tree")
+        path[parent] = None
+        last = parent
+    return list(path)[::-1]

@@ -39,6 +39,7 @@ def shown(value: object) -> str:
 
 
 def shortened(text: str, longest: int) -> str:
+    """Without its middle where it is longer: a stranger may give a name of megabytes."""
     if len(text) <= longest:
         return text
     kept = (longest - 5) // 2
@@ -46,9 +47,9 @@ def shortened(text: str, longest: int) -> str:
 
 
 def listed(names: list[str], limit: int = 12) -> str:
-    """`["a", "b"]` -> "a, b"; long lists are cut and counted, so that a sentence stays a sentence."""
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+    """`["a", "b"]` -> "a, b"; long names and lists are cut, so that a sentence stays a sentence."""
+    joined = ", ".join(shortened(name, LONGEST_VALUE) for name in names[:limit])
+    return joined if len(names) <= limit else f"{joined} and {len(names) - limit} more"
 
 
 # --- the machine --------------------------------------------------------------------------------------------

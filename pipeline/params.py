@@ -1,23 +1,27 @@
 """params.yaml: one frozen model, checked as a whole before a stage does anything."""
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipeline.clustering.params import ClusterParams
-from pipeline.errors import UserError, listed, shown
+from pipeline.errors import UserError, listed
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.ingest.params import IngestParams
 from pipeline.report.params import ReportParams
+from pipeline.safe_yaml import read_yaml
 from pipeline.section import Section
 from pipeline.training.params import PretrainParams
 
 PARAMS_FILE = Path("params.yaml")
+
+LONGEST_QUOTE = 100
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = LONGEST_QUOTE
 
 
 class Params(Section):
@@ -39,14 +43,9 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 def read_values(path: Path = PARAMS_FILE) -> Any:
     """What `path` holds, unchecked. Raises `UserError` where it is missing or no YAML."""
     try:
-        # ruamel reads YAML 1.2 as DVC does: 1e-4 is a number, `no` is text.
-        return YAML(typ="safe", pure=True).load(path)
+        return read_yaml(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: run from the folder that holds it") from None
-    except YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where is not None else ""
-        raise UserError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}") from None
 
 
 def check_params(values: Any, name: str = "params.yaml") -> Params:
@@ -61,23 +60,43 @@ def check_params(values: Any, name: str = "params.yaml") -> Params:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    location = [part for part in error["loc"] if isinstance(part, str)]
-    key, value, context = ".".join(location), error["input"], error.get("ctx", {})
-    given, as_typed = shown(value), shown(repr(value))
+    location = [part[:LONGEST_QUOTE] for part in error["loc"] if isinstance(part, str)]
+    key, given, context = ".".join(location), error["input"], error.get("ctx", {})
+    written = _quoted(given)
     match error["type"]:
+        case "invalid_key":
+            return f"{written} is no parameter{_in_section(error['loc'][:-1])}: names are text, such as seed"
         case "extra_forbidden":
-            return f"there is no parameter {shown(key)}{_did_you_mean(location)}"
+            return f"there is no parameter {key}{_did_you_mean(location)}"
         case "literal_error":
-            return f"{key}={given} is none of its values: {context['expected'].replace(' or ', ', ')}"
+            return (
+                f"{key}={_bare(written)} is none of its values: {context['expected'].replace(' or ', ', ')}"
+            )
         case "value_error":
             # A section's own check names its keys; a check of one value does not know its key.
-            return str(context["error"]) if isinstance(value, dict) else f"{key} {context['error']}"
+            return str(context["error"]) if isinstance(given, dict) else f"{key} {context['error']}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
-            return f"{key}={given} is out of range: the {error['msg'][0].lower()}{error['msg'][1:]}"
+            return f"{key}={written} is out of range: the {error['msg'][0].lower()}{error['msg'][1:]}"
         case "list_type":
-            return f"{key}={as_typed} is no list: write it as {key}=[{given}]"
+            return f"{key}={written} is no list: write it as {key}=[{_bare(written)}]"
         case _:
-            return f"{key}={as_typed} has the wrong type: the {error['msg'][0].lower()}{error['msg'][1:]}"
+            return f"{key}={written} has the wrong type: the {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _quoted(value: Any) -> str:
+    """What a sentence shows of a value, however large or deep that is."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+
+
+def _bare(quoted: str) -> str:
+    return quoted.strip("'\"")
+
+
+def _in_section(location: tuple[int | str, ...]) -> str:
+    return f" of {'.'.join(map(str, location))}" if location else ""
 
 
 def _did_you_mean(location: list[str]) -> str:

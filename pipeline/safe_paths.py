@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from pipeline.errors import UserError, fault_of_the_machine
+from pipeline.errors import UserError
 
 FOLDERS_REMEMBERED = 65_536
 MISSING = "the file does not exist"
@@ -40,6 +40,7 @@ _REASONS = {
     errno.EACCES: FORBIDDEN,
     errno.EPERM: FORBIDDEN,
 }
+_OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE}
 # A pipe that nobody writes to blocks an ordinary open, and a terminal may become the process's own.
 _WITHOUT_WAITING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _DESCRIPTORS = "/proc/self/fd"
@@ -315,6 +316,6 @@ def reason_of(error: OSError) -> str | None:
     memory, which is no property of the file."""
     if (reason := _REASONS.get(error.errno or 0)) is not None:
         return reason
-    if fault_of_the_machine(error) is not None:
+    if error.errno in _OF_THE_MACHINE:
         return None
     return f"{UNREADABLE}{os.strerror(error.errno or 0)}"

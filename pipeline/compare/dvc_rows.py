@@ -10,11 +10,11 @@ from typing import Any
 import dvc.api
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from ruamel.yaml import YAML
 from scmrepo.exceptions import SCMError
 
 from pipeline.compare.experiments import Row
 from pipeline.errors import UserError
+from pipeline.safe_yaml import parse_yaml
 from pipeline.schema import CHOSEN, Layout
 
 LOCK = "dvc.lock"
@@ -100,12 +100,17 @@ def _of_revision(name: str, with_experiments: bool) -> list[Row]:
 
 
 def _read_lock(rev: str) -> Mapping[str, Any] | None:
+    """Raises `UserError` for a file that DVC did not write, such as one with the marks of a conflict."""
     try:
-        text = dvc.api.read(LOCK, rev=None if rev == "workspace" else rev)
+        content = dvc.api.read(LOCK, rev=None if rev == "workspace" else rev, mode="rb")
     except (DvcException, SCMError, OSError):
         return None  # nothing was ever run there, or the experiment has no commit yet
-    lock: Mapping[str, Any] = YAML(typ="safe", pure=True).load(text)
-    return lock
+    name = f"the {LOCK} of {rev}"
+    lock = parse_yaml(content, name)
+    stages = lock.get("stages", {}) if isinstance(lock, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+        raise UserError(f"{name} holds no stages: take the file that DVC wrote")
+    return {"stages": stages}
 
 
 def _exp_show(why_not: str, **selection: Any) -> list[Row]:

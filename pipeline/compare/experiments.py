@@ -272,6 +272,6 @@ def _equal(recorded: Any, shown: Value) -> bool:
     if isinstance(shown, float):
         try:
             return math.isclose(float(recorded), shown, rel_tol=1e-4)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return False
     return shown == (None if recorded in (None, "") else str(recorded))

@@ -5,14 +5,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from pipeline.borders import read_json
 from pipeline.doctor.checks import Check, Situation, fail, ok, size, warn
 from pipeline.errors import UserError
 from pipeline.files import state_root
 from pipeline.params import PARAMS_FILE, load_params
+from pipeline.safe_yaml import read_yaml
 from pipeline.schema import IngestSummary
 
 AGAIN = "`uv run dvc repro` makes it anew; `uv run dvc status` compares files and code, too."
@@ -119,7 +117,7 @@ def _unfinished() -> list[Check]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = YAML(typ="safe", pure=True).load(path)
-    except (OSError, YAMLError):
+        values = read_yaml(path)
+    except (OSError, UserError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, first_line
 from pipeline.safe_paths import Boundary, SafePath, UnsafePath
 
 OUTLINE = pa.schema([("schema", pa.binary()), ("rows", pa.int64()), ("mistake", pa.string())])
@@ -27,6 +28,10 @@ MISTAKE, ROWS = b"mistake", b"rows"
 """What comes with an empty batch in place of rows that can't be read; without a number of rows, of all."""
 EMPTY = pa.RecordBatch.from_pylist([], pa.schema([]))
 STDIN = 0
+MOST_IN_PYTHON = 256 << 20
+"""Bytes of the rows that are Python's at once."""
+MOST_IN_ARROW = 4 << 30
+"""Bytes that the reader may take: ten kilobytes can hold a text of gigabytes a thousand times."""
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
@@ -46,7 +51,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Damaged:
-    """So many rows that can't be read, and why."""
+    """So many rows that can't be read, and why. A footer may claim any number: no more than bytes count."""
 
     rows: int
     why: str
@@ -73,19 +78,39 @@ def records(
     """
     for batch, metadata in _told({"batches": _to_json(path), "rows": rows, "columns": columns}, lambda: path):
         if metadata and ROWS in metadata:
-            yield Damaged(int(metadata[ROWS]), metadata[MISTAKE].decode())
+            yield Damaged(min(int(metadata[ROWS]), _size(path)), metadata[MISTAKE].decode())
         elif metadata and MISTAKE in metadata:
             raise UserError(f"{path} can't be read any more: {metadata[MISTAKE].decode()}")
         else:
             yield from _in_python(batch)
 
 
+def _size(path: SafePath) -> int:
+    """In bytes: a damaged footer may count more rows than the file can hold."""
+    status = path.status()
+    return status.st_size if status is not None else 0
+
+
 def _in_python(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
-    """Arrow holds more than Python does: times beyond its calendar, two fields of one name."""
+    """So many rows at once that no value of the batch fills the memory, if all of them are it."""
+    at_once = max(1, MOST_IN_PYTHON // max(1, batch.nbytes))
+    for start in range(0, len(batch), at_once):
+        yield from _records_in(batch.slice(start, at_once))
+
+
+def _records_in(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
+    """Arrow holds more than Python does: times beyond its calendar or in zones that it does not know, two
+    fields of one name. A row with such a value costs that row."""
     try:
         yield from batch.to_pylist()
-    except (*UNREADABLE, OverflowError) as error:
-        yield Damaged(len(batch), _first_line(error))
+    except MemoryError:
+        raise
+    except Exception as error:  # each type of Arrow raises its own
+        if len(batch) == 1:
+            yield Damaged(1, first_line(error))
+        else:
+            for row in range(len(batch)):
+                yield from _records_in(batch.slice(row, 1))
 
 
 # --- beside the reader --------------------------------------------------------------------------------------
@@ -141,6 +166,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     asked = json.loads(_request())
     threading.Thread(target=_end_with_who_asked, daemon=True).start()
+    threading.Thread(target=_end_when_too_large, daemon=True).start()
     if "outlines" in asked:
         _tell_outlines([_from_json(path) for path in asked["outlines"]])
     else:
@@ -176,6 +202,13 @@ def _from_json(parts: list[str]) -> SafePath:
     return SafePath(Path(path), Boundary(folder, allowed_by) if folder is not None else None)
 
 
+def _end_when_too_large() -> None:
+    """Beside the reading, in which Arrow lets other threads run: it takes no limit of its own."""
+    while pa.total_allocated_bytes() < MOST_IN_ARROW:
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _tell_outlines(paths: list[SafePath]) -> None:
     with pa.ipc.new_stream(sys.stdout.buffer, OUTLINE) as told:
         for path in paths:
@@ -189,7 +222,7 @@ def _tell_outlines(paths: list[SafePath]) -> None:
             except UnsafePath as unsafe:
                 record["mistake"] = unsafe.reason
             except UNREADABLE as error:
-                record["mistake"] = _first_line(error)
+                record["mistake"] = first_line(error)
             told.write_batch(pa.RecordBatch.from_pylist([record], OUTLINE))
             # So that it is known which of them ends this process.
             sys.stdout.buffer.flush()
@@ -201,19 +234,22 @@ def _tell_batches(path: SafePath, rows: int, columns: list[str] | None) -> None:
         with path.pinned() as pinned:
             file = pq.ParquetFile(pinned)
     except UNREADABLE as error:
-        why = error.reason if isinstance(error, UnsafePath) else _first_line(error)
+        why = error.reason if isinstance(error, UnsafePath) else first_line(error)
         with pa.ipc.new_stream(sys.stdout.buffer, EMPTY.schema) as told:
             told.write_batch(EMPTY, custom_metadata={MISTAKE: why.encode()})
         return
     of_file = file.schema_arrow
-    schema = pa.schema([f for f in of_file if columns is None or f.name in columns], of_file.metadata)
+    wanted = set(of_file.names if columns is None else columns)  # there may be a hundred thousand
+    schema = pa.schema([f for f in of_file if f.name in wanted], of_file.metadata)
     with file, pa.ipc.new_stream(sys.stdout.buffer, schema) as told:
         for group in range(file.num_row_groups):
             left = file.metadata.row_group(group).num_rows
             for batch in _batches(file, group, rows, None if columns is None else schema.names):
-                if isinstance(batch, str):
-                    damaged = {MISTAKE: batch.encode(), ROWS: str(left).encode()}
+                if isinstance(batch, Damaged):
+                    rows_lost = min(batch.rows, left)
+                    damaged = {MISTAKE: batch.why.encode(), ROWS: str(rows_lost).encode()}
                     told.write_batch(pa.RecordBatch.from_pylist([], schema), custom_metadata=damaged)
+                    left -= rows_lost
                 else:
                     told.write_batch(batch.replace_schema_metadata(of_file.metadata))
                     left -= len(batch)
@@ -221,19 +257,28 @@ def _tell_batches(path: SafePath, rows: int, columns: list[str] | None) -> None:
 
 def _batches(
     file: pq.ParquetFile, group: int, rows: int, names: list[str] | None
-) -> Iterator[pa.RecordBatch | str]:
-    """Ends with what is wrong, if anything is."""
+) -> Iterator[pa.RecordBatch | Damaged]:
+    """Ends with what is wrong with all that is left, if anything is."""
     try:
         for batch in file.iter_batches(rows, row_groups=[group], columns=names):
-            batch.validate(full=True)
             # "a.b" also names the part b of a column a.
-            yield batch if names is None or batch.schema.names == names else batch.select(names)
+            yield from _valid(batch if names is None or batch.schema.names == names else batch.select(names))
     except UNREADABLE as error:
-        yield _first_line(error)
+        yield Damaged(file.metadata.row_group(group).num_rows, first_line(error))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _valid(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | Damaged]:
+    """The batch; or its rows, where some hold what no value of their type is, such as text in no UTF-8."""
+    try:
+        batch.validate(full=True)
+    except UNREADABLE as error:
+        if len(batch) == 1:
+            yield Damaged(1, first_line(error))
+        else:
+            for row in range(len(batch)):
+                yield from _valid(batch.slice(row, 1))
+    else:
+        yield batch
 
 
 if __name__ == "__main__":

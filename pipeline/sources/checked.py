@@ -2,25 +2,41 @@
 
 from collections.abc import Iterable, Iterator
 
+from pipeline.errors import LONGEST_SENTENCE, shortened
 from pipeline.sources.base import Refusal, SourceRow
+
+LONGEST_REASON = 500
+LONGEST_TEXT = 1 << 17
+"""Characters: thousands of rows are in memory at once."""
 
 
 def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal]:
-    """Refuses rows whose id came before, and rows with text that is no Unicode.
+    """Refuses rows whose id came before, and rows with text that is no Unicode or very long.
 
     Names of files need not be UTF-8, and JSON can escape half a character; neither can be written down.
     """
     seen: set[str] = set()
     for row in rows:
         if isinstance(row, Refusal):
-            yield Refusal(printable(row.where), printable(row.reason))
-        elif not all(map(_is_unicode, _texts(row))):
-            yield Refusal(printable(row.where or row.path), "the line is not UTF-8 text")
+            yield _refusal(row.where, row.reason)
+            continue
+        texts = list(_texts(row))
+        if max(map(len, texts)) > LONGEST_TEXT:
+            yield _refusal(row.where or row.path, f"a text of more than {LONGEST_TEXT:,} characters")
+        elif not all(map(_is_unicode, texts)):
+            yield _refusal(row.where or row.path, "the line is not UTF-8 text")
         elif row.id in seen:
-            yield Refusal(row.where or row.path, f"the image {row.id} stands in an earlier row already")
+            yield _refusal(row.where or row.path, f"the image {row.id} stands in an earlier row already")
         else:
             seen.add(row.id)
             yield row
+
+
+def _refusal(where: str, reason: str) -> Refusal:
+    """Both may quote what strangers wrote, of any length."""
+    return Refusal(
+        printable(shortened(where, LONGEST_SENTENCE)), printable(shortened(reason, LONGEST_REASON))
+    )
 
 
 def printable(text: str) -> str:

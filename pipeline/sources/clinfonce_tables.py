@@ -7,11 +7,11 @@ Paths are relative to `ingest.clinfonce_tables.images`, or else to the tables' f
 table counts: number -1, how many values each column has, and the number of images in place of a path.
 """
 
-import csv
 from collections.abc import Iterator
 from itertools import chain
 from typing import Self
 
+from pipeline.delimited import NOT_A_ROW, NotARow, csv_header, csv_records, open_text
 from pipeline.errors import UserError, listed
 from pipeline.files import users_path
 from pipeline.ingest.params import IngestParams
@@ -52,18 +52,20 @@ class ClInfoNceTablesSource:
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for split, table in self._tables.items():
-            with table.open_text(newline="", errors="surrogateescape") as file:
-                reader = csv.DictReader(file, restval="")
-                for record in reader:
-                    if record[NUMBER] == COUNTED and record[PATH].isdecimal():
+            with open_text(table) as file:
+                for line, record in csv_records(file, _header(table)):
+                    where = f"{table.name} line {line}"
+                    if isinstance(record, NotARow):
+                        yield Refusal(where, record.reason)
+                    elif record[NUMBER] == COUNTED and (record[PATH] or "").isdecimal():
                         self.notes.append(f"the row of {table.name} that counts its values is no image")
-                        continue
-                    yield self._row(f"{table.name} line {reader.line_num}", record, split)
+                    else:
+                        yield self._row(where, record, split)
 
-    def _row(self, where: str, record: dict[str, str], split: Split) -> SourceRow | Refusal:
+    def _row(self, where: str, record: dict[str, str | None], split: Split) -> SourceRow | Refusal:
         path = record[PATH]
-        if not path or None in record:
-            return Refusal(where, "the line is not a row of the table")
+        if not path:
+            return Refusal(where, NOT_A_ROW)
         try:
             image = self._root.file(path)
         except UnsafePath as unsafe:
@@ -80,8 +82,7 @@ class ClInfoNceTablesSource:
 
 
 def _header(table: SafePath) -> list[str]:
-    with table.open_text(newline="", errors="surrogateescape") as file:
-        header = next(csv.reader(file), [])
+    header = csv_header(table, str(table))
     if not {NUMBER, CLASS, PATH} <= set(header):
         raise UserError(
             f"{table} must have the columns class and path after one without a name, and has "

@@ -60,10 +60,11 @@ def resolve_columns(
     """
     notes: list[str] = []
     missing: list[str] = []
+    there = set(present)  # there may be a hundred thousand
 
     def optional(role: str) -> str | None:
         name: str | None = getattr(wanted, role)
-        if name is None or name in present:
+        if name is None or name in there:
             return name
         if name == CONVENTIONAL_COLUMNS[role]:
             if role not in told:
@@ -72,11 +73,11 @@ def resolve_columns(
         missing.append(f"{name!r} (ingest.columns.{role})")
         return None
 
-    if "image" not in told and wanted.image not in present:
+    if "image" not in told and wanted.image not in there:
         missing.append(f"{wanted.image!r} (ingest.columns.image)")
     label, split, hashtags = optional("label"), optional("split"), optional("hashtags")
     for role in ("attributes", "hierarchy"):
-        missing += [f"{n!r} (ingest.columns.{role})" for n in getattr(wanted, role) if n not in present]
+        missing += [f"{n!r} (ingest.columns.{role})" for n in getattr(wanted, role) if n not in there]
     if missing:
         raise UserError(
             f"there is no column {' nor '.join(missing)} in {table.place}: name one of its columns, "

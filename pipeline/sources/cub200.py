@@ -93,8 +93,9 @@ class Cub200Source:
     def _read_answers(self, row_of: dict[str, int]) -> NDArray[np.int8]:
         """(N, A): 1 present, 0 not, -1 not known. Only the first four cells of a line are read: some of
         the published lines have more. What can't be read is counted in a note and stays unknown."""
-        rows = {image.encode(): row for image, row in row_of.items()}
-        places = {number.encode(): place for place, number in enumerate(self._attributes)}
+        # As they stand in the files, if they are UTF-8 or not.
+        rows = {_bytes(image): row for image, row in row_of.items()}
+        places = {_bytes(number): place for place, number in enumerate(self._attributes)}
         answers_NA = np.full((len(rows), len(places)), -1, np.int8)
         unread, first = 0, 0
         with self._tables["answers"].open_binary() as file:
@@ -125,3 +126,7 @@ def _attribute_names(home: Root, params: IngestParams) -> SafePath:
     if home.within is None or name != BESIDE:
         return home.at(name)
     return SafePath(home.folder / name, Boundary.around(home.folder / "..", ALLOWED_BY))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

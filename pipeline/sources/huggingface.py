@@ -8,7 +8,6 @@ An image is a struct of `bytes` and `path` or a binary. `ingest.columns` says wh
 names of a ClassLabel come from the schema's metadata.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import repeat
@@ -16,8 +15,10 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from pipeline.delimited import check_names
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_json import parse_json
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.sources.apart import Damaged, NotParquet, Outline, outlines, records
 from pipeline.sources.base import Refusal, SourceRow, Split
@@ -66,13 +67,14 @@ class HuggingFaceSource:
         for file, outline in outline_of.items():
             if outline.schema.names != schema.names:
                 raise UserError(f"{file} has other columns than {first}: name files of one data set")
+        check_names(schema.names, str(first))
         no_text = [field.name for field in schema if _is_no_text(field.type)]
         told = ("split",) if None not in files.values() else ()
         table = Table("the Parquet files have", f"the Parquet files of {named.path}")
         columns, its_notes = resolve_columns(params.columns, schema.names, table, told, no_text)
         if told:
             columns = replace(columns, split=None)
-        used = (columns.image, columns.hashtags, *columns.attributes)
+        used = {columns.image, columns.hashtags, *columns.attributes}
         if left_out := [name for name in no_text if name not in used]:
             notes.append(f"columns of lists, structs and bytes are no attributes: {listed(left_out)}")
         _check_image_column(schema, columns.image, first)
@@ -160,7 +162,7 @@ def _is_no_text(kind: pa.DataType) -> bool:
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
     """Of each ClassLabel, or list of them, the names of its numbers."""
     try:
-        metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        metadata = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = metadata["info"]["features"].items()
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -24,6 +24,8 @@ from pipeline.walk import Walk
 
 WHAT = "the folder that holds train/<wnid> and val/<wnid>"
 NAMES = ("LOC_synset_mapping.txt", "words.txt")
+LONGEST_WNID = 60
+"""Characters: WordNet's have nine, and four bytes each fit into the name of a folder."""
 SPLIT_FOLDERS = ("train", "val")
 
 
@@ -107,6 +109,11 @@ def _classes(root: Root, there: list[str], params: ImageNetParams) -> list[str]:
             raise UserError(
                 f"{table} (ingest.imagenet.classes) is not a file: set it to a list of wnids, one a line"
             ) from None
+        if too_long := [wnid for wnid in wnids if len(wnid) > LONGEST_WNID]:
+            raise UserError(
+                f"{table} (ingest.imagenet.classes) is no list of wnids, one a line: it holds "
+                f"{listed(too_long, 1)}"
+            )
     for name in there:
         missing = [wnid for wnid in wnids if not root.has_folder(f"{name}/{wnid}")]
         if missing:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.delimited import NotARow, open_text, text_lines
 from pipeline.errors import UserError, listed
 from pipeline.files import users_path
 from pipeline.ingest.params import IngestParams
@@ -107,10 +108,13 @@ def entries(folder: Path) -> str:
 def numbered_lines(table: SafePath) -> Iterator[tuple[str, str]]:
     """Each line that is not empty, with the place where it stands.
 
-    Bytes that are not UTF-8 become characters that `checked` refuses later.
+    Bytes that are not UTF-8 become characters that `checked` refuses later. Raises `UserError` for a line
+    that is too long.
     """
-    with table.open_text(errors="surrogateescape") as file:
-        for number, line in enumerate(file, start=1):
+    with open_text(table) as file:
+        for number, line in text_lines(file):
+            if isinstance(line, NotARow):
+                raise UserError(f"{table} can't be read in line {number}: {line.reason}")
             if line.strip():
                 yield f"{table.name} line {number}", line.strip()
 
@@ -124,6 +128,8 @@ def pairs(table: SafePath) -> dict[str, str]:
     for where, line in numbered_lines(table):
         cells = line.split(maxsplit=1)
         if len(cells) != 2:
-            raise UserError(f"{table.path.parent / where} must hold a key and its value, and holds {line!r}")
+            raise UserError(
+                f"{table.path.parent / where} must hold a key and its value, and holds {line[:100]!r}"
+            )
         found[cells[0]] = cells[1]
     return found

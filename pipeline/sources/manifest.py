@@ -1,16 +1,22 @@
 """Source `manifest`: a table with one row an image, as CSV, TSV, JSON Lines or Parquet."""
 
-import csv
-import json
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice, repeat
 from typing import Self
 
-from pipeline.delimited import delimiter_of
+from pipeline.delimited import (
+    NOT_A_ROW,
+    NotARow,
+    check_names,
+    csv_header,
+    csv_records,
+    delimiter_of,
+    open_text,
+    text_lines,
+)
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import FOLDER, MISSING, Root, SafePath, UnsafePath
 from pipeline.sources.apart import Damaged, NotParquet, Outline, outlines, records
 from pipeline.sources.base import Refusal, SourceRow
@@ -19,13 +25,6 @@ from pipeline.sources.inside import source_root
 from pipeline.sources.layout import named_path
 
 ROWS_A_BATCH = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class NotARow:
-    """What stands where a row should be, and why it is none."""
-
-    reason: str
 
 
 Numbered = Iterator[tuple[str, Record | NotARow]]
@@ -101,9 +100,7 @@ def _records(manifest: SafePath) -> Numbered:
 def _column_names(manifest: SafePath) -> list[str]:
     if _ending(manifest) == ".parquet":
         names = list(_outline(manifest).schema.names)
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise UserError(f"the manifest {manifest} has several columns {repeated[0]!r}: rename them")
+        check_names(names, f"the manifest {manifest}")
         return names
     # The columns of JSON Lines are the keys of its first rows; a CSV's records all have the same keys.
     records = [record for _, record in islice(_records(manifest), 100) if isinstance(record, dict)]
@@ -114,14 +111,12 @@ def _column_names(manifest: SafePath) -> list[str]:
 
 
 def _read_delimited(manifest: SafePath, usual: str) -> Numbered:
-    csv.field_size_limit(sys.maxsize)
-    delimiter = delimiter_of(manifest, usual, f"the manifest {manifest} (ingest.path)")
-    with manifest.open_text(newline="", errors="surrogateescape") as file:
-        reader = csv.DictReader(file, delimiter=delimiter)
-        for record in reader:
-            # DictReader keeps the cells beyond the header under the key None.
-            whole = None not in record and is_unicode(record)
-            yield f"{manifest.name} line {reader.line_num}", record if whole else _what_is_wrong(record)
+    named = f"the manifest {manifest} (ingest.path)"
+    delimiter = delimiter_of(manifest, usual, named)
+    header = csv_header(manifest, named, delimiter)
+    with open_text(manifest) as file:
+        for line, record in csv_records(file, header, delimiter):
+            yield f"{manifest.name} line {line}", _of_text(record)
 
 
 def _read_csv(manifest: SafePath) -> Numbered:
@@ -133,29 +128,38 @@ def _read_tsv(manifest: SafePath) -> Numbered:
 
 
 def _read_json_lines(manifest: SafePath) -> Numbered:
-    with manifest.open_text(errors="surrogateescape") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            whole = isinstance(record, dict) and is_unicode(record)
-            yield f"{manifest.name} line {number}", record if whole else _what_is_wrong(record)
+    with open_text(manifest) as file:
+        for number, line in text_lines(file):
+            if isinstance(line, NotARow):
+                yield f"{manifest.name} line {number}", line
+            elif line.strip():
+                yield f"{manifest.name} line {number}", _from_json(line)
 
 
-def _what_is_wrong(record: object) -> NotARow:
-    if isinstance(record, dict) and None not in record:
-        return NotARow("the line is not UTF-8 text")
-    return NotARow("the line is not a row of the table")
+def _from_json(line: str) -> Record | NotARow:
+    try:
+        record = parse_json(line)
+    except NotJson as error:
+        return NotARow(f"{NOT_A_ROW}: {error}")
+    return _of_text(record) if isinstance(record, dict) else NotARow(NOT_A_ROW)
+
+
+def _of_text(record: Record | NotARow) -> Record | NotARow:
+    if isinstance(record, NotARow) or is_unicode(record):
+        return record
+    return NotARow("the line is not UTF-8 text")
 
 
 def _read_parquet(manifest: SafePath) -> Numbered:
-    for number, record in enumerate(records(manifest, ROWS_A_BATCH), start=1):
-        if isinstance(record, Damaged):
-            raise UserError(f"the manifest {manifest} (ingest.path) is damaged: {record.why}")
+    rows = chain.from_iterable(map(_of_parquet, records(manifest, ROWS_A_BATCH)))
+    for number, record in enumerate(rows, start=1):
         yield f"{manifest.name} row {number}", record
+
+
+def _of_parquet(record: Record | Damaged) -> Iterable[Record | NotARow]:
+    if isinstance(record, Damaged):
+        return repeat(NotARow(f"this part of the file is damaged: {record.why}"), record.rows)
+    return (record,)
 
 
 def _outline(manifest: SafePath) -> Outline:

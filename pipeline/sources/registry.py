@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pipeline.delimited import check_names
 from pipeline.ingest.params import IngestParams
 from pipeline.sources.base import Source
 from pipeline.sources.clinfonce_tables import ClInfoNceTablesSource
@@ -32,4 +33,7 @@ SOURCES: dict[str, Callable[[IngestParams, int], Source]] = {
 
 
 def open_source(params: IngestParams, seed: int) -> Source:
-    return SOURCES[params.source](params, seed)
+    """Raises `UserError` for a source that can't be read, or whose attributes have no names of their own."""
+    source = SOURCES[params.source](params, seed)
+    check_names(source.attribute_names, f"{params.path} (ingest.path)")
+    return source

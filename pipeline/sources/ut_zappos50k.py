@@ -8,11 +8,11 @@ or `ut-zap50k-images-square`. The folders' names differ from the table in spaces
 are found by their file names; other files than .jpg are not looked at.
 """
 
-import csv
 import os
 from collections.abc import Iterator
 from typing import Self
 
+from pipeline.delimited import NotARow, check_names, csv_header, csv_records, open_text
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
 from pipeline.safe_paths import Root, SafePath
@@ -75,7 +75,10 @@ class UtZappos50kSource:
                 found.setdefault(os.path.basename(path), []).append(path)
         binary = self._binary_attributes() if self._answers else None
         for where, record in _records(self._table):
-            yield self._row(where, record, found, binary)
+            if isinstance(record, NotARow):
+                yield Refusal(where, record.reason)
+            else:
+                yield self._row(where, record, found, binary)
         for path in sorted(path for paths in found.values() for path in paths):
             yield Refusal(path, f"{self._table.name} has no row for the image")
 
@@ -119,12 +122,13 @@ class UtZappos50kSource:
                 CODE_OF.get(record[name] or "", NOT_KNOWN) for name in self.attribute_names
             )
             for _, record in _records(self._answers)
+            if not isinstance(record, NotARow)
         }
 
 
 def _header(table: SafePath, needed: tuple[str, ...]) -> list[str]:
-    with table.open_text(newline="", errors="surrogateescape") as file:
-        header = [name.strip() for name in next(csv.reader(file), [])]
+    header = [name.strip() for name in csv_header(table, str(table))]
+    check_names(header, str(table))
     missing = [name for name in needed if name not in header]
     if missing:
         raise UserError(
@@ -134,14 +138,12 @@ def _header(table: SafePath, needed: tuple[str, ...]) -> list[str]:
     return header
 
 
-def _records(table: SafePath) -> Iterator[tuple[str, dict[str, str | None]]]:
+def _records(table: SafePath) -> Iterator[tuple[str, dict[str, str | None] | NotARow]]:
     """Each row with the place where it stands; an empty cell, or one that is missing, is None."""
-    header = _header(table, ())
-    with table.open_text(newline="", errors="surrogateescape") as file:
-        reader = csv.DictReader(file, header)
-        next(reader, None)
-        for record in reader:
-            yield (
-                f"{table.name} line {reader.line_num}",
-                {name: (record.get(name) or "").strip() or None for name in header},
-            )
+    with open_text(table) as file:
+        for line, record in csv_records(file, _header(table, ())):
+            where = f"{table.name} line {line}"
+            if isinstance(record, NotARow):
+                yield where, record
+            else:
+                yield where, {name: (cell or "").strip() or None for name, cell in record.items()}

@@ -7,16 +7,17 @@ A sample's fields are those of its JSON, and its small texts under their endings
 `ingest.columns` says what they hold. Shards are read in order and a sample at a time.
 """
 
-import json
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
@@ -28,6 +29,19 @@ IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "
 TEXTS = frozenset({"txt", "cls", "text", "caption"})
 LARGEST_SAMPLE = 64 * 1024 * 1024
 """Bytes under one key: hundreds of samples are in memory while they are decoded."""
+LARGEST_JSON = 8 * 1024 * 1024
+"""Bytes of one. As values they take fifty times as many."""
+LONGEST_HEADER = 256 * 1024
+"""Bytes of a member's name and what else is said of it; they count for all members that follow, too."""
+MOST_GLOBAL_FIELDS = 1000
+"""What is said of all members that follow is copied for each of them."""
+MOST_DIGITS = re.compile(rb"\d{256}")
+"""tarfile looks for a number from every digit on; Python 3.11.10 and later do not."""
+DAMAGES = (
+    *(tarfile.TarError, OSError, EOFError, ValueError),
+    *(ArithmeticError, LookupError, RecursionError, MemoryError),
+)
+"""What tarfile raises at headers that are damaged or made to do harm."""
 SAMPLES_LOOKED_AT = 100
 """Of the first shard: their fields are the columns."""
 BOOKKEEPING = frozenset(
@@ -68,7 +82,8 @@ class WebDatasetSource:
         named = named_files(params, ".tar", ".tar files", WHAT)
         shards, notes = by_split(named.files, named.folder)
         samples = (sample for shard in shards for sample in _samples(shard) if isinstance(sample, Sample))
-        records = [sample.record for sample in islice(samples, SAMPLES_LOOKED_AT)]
+        first = islice(samples, SAMPLES_LOOKED_AT)
+        records = [sample.record for sample in first if is_unicode(sample.record)]
         if not records:
             raise UserError(
                 f"no file of {named.path} (ingest.path) is a tar archive with samples, the first of them "
@@ -108,7 +123,7 @@ def _samples(shard: SafePath) -> Iterator[Sample | Refusal]:
     sample: Sample | None = None
     try:
         # "r:" takes no compression: a shard is as large as it looks.
-        with shard.open_binary() as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        with shard.open_binary() as file, tarfile.open(fileobj=_Headers(file), mode="r:") as archive:
             for member in _forward(archive):
                 if member.isdir():
                     continue
@@ -122,9 +137,9 @@ def _samples(shard: SafePath) -> Iterator[Sample | Refusal]:
                     if sample is not None:
                         yield sample
                     sample = Sample(key)
-                _add(sample, ending.lower(), archive, member)
-            _check_end(archive)
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+                _add(sample, ending.lower(), file, member)
+            _check_end(archive, file)
+    except DAMAGES as error:
         # The sample that was being read is not known to be whole.
         lost = f", from {sample.key} on" if sample is not None else ""
         yield Refusal("", f"the archive is damaged or not whole{lost}: {str(error) or 'no end'}")
@@ -133,21 +148,39 @@ def _samples(shard: SafePath) -> Iterator[Sample | Refusal]:
         yield sample
 
 
+class _Headers:
+    """A shard as tarfile sees it, which reads no more than headers: those of bounded size."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.close, self.write = file.seek, file.tell, file.close, file.write
+
+    def read(self, size: int) -> bytes:
+        if size > LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        header = self._file.read(size)
+        if MOST_DIGITS.search(header):
+            raise tarfile.ReadError("a header with a number of hundreds of digits")
+        return header
+
+
 def _forward(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Members as they stand. Raises `ReadError` where a header sends the reader back, as in a circle."""
     place = -1
     while (member := archive.next()) is not None:
         if member.offset <= place or member.size < 0:
             raise tarfile.ReadError("a header points backwards")
+        if len(archive.pax_headers) > MOST_GLOBAL_FIELDS:
+            raise tarfile.ReadError(f"more than {MOST_GLOBAL_FIELDS:,} fields for all members")
         place = member.offset
         yield member
+        archive.members.clear()  # type: ignore[attr-defined]  # it would grow with the shard
 
 
-def _check_end(archive: tarfile.TarFile) -> None:
+def _check_end(archive: tarfile.TarFile, file: BinaryIO) -> None:
     """tarfile takes a header that is cut or damaged for the end; the end is a block of zeros."""
-    assert archive.fileobj is not None
-    archive.fileobj.seek(archive.offset)
-    block = archive.fileobj.read(tarfile.BLOCKSIZE)
+    file.seek(archive.offset)
+    block = file.read(tarfile.BLOCKSIZE)
     if block != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError(
             "a damaged header" if block.strip(b"\0") else "the mark of its end is missing"
@@ -164,26 +197,35 @@ def _why_not(member: tarfile.TarInfo) -> str | None:
     return None
 
 
-def _add(sample: Sample, ending: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+def _add(sample: Sample, ending: str, file: BinaryIO, member: tarfile.TarInfo) -> None:
     if ending not in IMAGES | TEXTS | {"json"}:
         return
     sample.size += member.size
     if sample.size > LARGEST_SAMPLE:
         sample.wrong.append(f"larger than {LARGEST_SAMPLE // 1024**2} MiB")
         return
-    file = archive.extractfile(member)
-    assert file is not None
-    content = file.read()
+    file.seek(member.offset_data)
+    content = file.read(member.size)
+    if len(content) < member.size:
+        raise tarfile.ReadError("unexpected end of data")
     if ending in IMAGES:
         sample.images.append(content)
     elif ending == "json":
-        try:
-            fields = json.loads(content)
-        except (ValueError, RecursionError):
-            fields = None
-        if isinstance(fields, dict):
-            sample.record |= fields
-        else:
-            sample.wrong.append("the JSON is none")
+        _add_fields(sample, content)
     else:
         sample.record[ending] = content.decode("utf-8", "surrogateescape").strip()
+
+
+def _add_fields(sample: Sample, content: bytes) -> None:
+    if len(content) > LARGEST_JSON:
+        sample.wrong.append(f"the JSON is larger than {LARGEST_JSON // 1024**2} MiB")
+        return
+    try:
+        fields = parse_json(content)
+    except NotJson as error:
+        sample.wrong.append(f"the JSON can't be read: {error}")
+        return
+    if isinstance(fields, dict):
+        sample.record |= fields
+    else:
+        sample.wrong.append("the JSON is no object")

@@ -9,12 +9,12 @@ it if some person is said to lack it and none to have it, and of an attribute th
 decides nothing is known.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any, Self
 
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
+from pipeline.safe_json import parse_json
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.schema import NO, YES
 from pipeline.sources.base import Refusal, SourceRow, Split
@@ -24,6 +24,8 @@ WHAT = "the folder that holds wider_attribute_trainval.json and Image"
 TABLES: dict[Split, str] = {"train": "wider_attribute_trainval.json", "test": "wider_attribute_test.json"}
 TABLES_IN = ["", "wider_attribute_annotation/", "Annotations/", "Anno/"]
 IMAGES_AT = ["Image", "wider_attribute_image/Image", "wider_attribute_image"]
+LONGEST_NUMBER = 18
+"""Digits of an attribute's or a scene's number."""
 NO_IMAGE = "not an entry with file_name, scene_id and targets as published"
 
 
@@ -85,8 +87,8 @@ def _of_image(answers: list[int]) -> str | None:
 def _read(path: SafePath) -> dict[str, Any]:
     with path.open_text() as file:
         try:
-            table = json.load(file)
-        except (ValueError, RecursionError):
+            table = parse_json(file.read())
+        except ValueError:
             table = None
     if (
         isinstance(table, dict)
@@ -102,5 +104,6 @@ def _read(path: SafePath) -> dict[str, Any]:
 def _is_map(value: Any) -> bool:
     """Whether it gives names to numbers."""
     return isinstance(value, dict) and all(
-        number.isdecimal() and isinstance(name, str) for number, name in value.items()
+        number.isdecimal() and len(number) <= LONGEST_NUMBER and isinstance(name, str)
+        for number, name in value.items()
     )

@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.console import say, say_json, standard_output
-from pipeline.errors import UserError, listed
+from pipeline.errors import UserError, fault_of_the_machine, first_line, listed
+from pipeline.statistics.contingency import Codes
 from pipeline.statistics.describe import describe_counts
 from pipeline.statistics.presentation import print_statistics, write_statistics_csv
 from pipeline.statistics.tables import Table, open_table
 from pipeline.statistics.tally import Coder, Tally
 
 METHOD = "column"
+MOST_UNNAMED = 10_000
+"""Columns that are taken without being named; the intervals of each take some 20 ms."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ def statistics_of_table(
     chosen = list(dict.fromkeys(clusters)) or [name for name in table.columns if name != label]
     if not chosen:
         raise UserError(f"{path} has no column beside {label}: give a table with a cluster column")
+    if not clusters and len(chosen) > MOST_UNNAMED:
+        raise UserError(f"{path} has {len(chosen):,} columns beside {label}: name some with --cluster")
     tallies = tally_columns(table, label, chosen)
     _check_filled(path, label, tallies)
     kept = {name: tally for name, tally in tallies.items() if clusters or _repeats(tally)}
@@ -80,10 +87,23 @@ def tally_columns(table: Table, label: str, clusters: Sequence[str]) -> dict[str
     labels = Coder()
     tallies = {name: Tally(labels=labels) for name in clusters}
     for batch in table.read(list(dict.fromkeys([label, *clusters]))):
-        labels_N = labels.codes(batch.column(label))
+        labels_N = _codes(table, batch, label, labels)
         for name, tally in tallies.items():
-            tally.add_codes(tally.clusters.codes(batch.column(name)), labels_N)
+            tally.add_codes(_codes(table, batch, name, tally.clusters), labels_N)
     return tallies
+
+
+def _codes(table: Table, batch: pa.RecordBatch, name: str, coder: Coder) -> Codes:
+    try:
+        return coder.codes(batch.column(name))
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        if fault_of_the_machine(error):
+            raise
+        kind = batch.column(name).type
+        raise UserError(
+            f"column {name} of {table.path} holds values of {kind} that can't be compared "
+            f"({first_line(error)}): leave it out"
+        ) from None
 
 
 def _check_filled(path: Path, label: str, tallies: dict[str, Tally]) -> None:

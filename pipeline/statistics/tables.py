@@ -14,8 +14,9 @@ import pyarrow.csv
 import pyarrow.parquet
 import pyarrow.types as types
 
-from pipeline.delimited import delimiter_of
-from pipeline.errors import UserError, listed
+from pipeline.delimited import NotARow, check_names, delimiter_of, open_text, text_lines
+from pipeline.errors import UserError, fault_of_the_machine, first_line, listed
+from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import FOLDER, SafePath, UnsafePath
 
 _BATCH_ROWS = 1 << 18
@@ -23,6 +24,10 @@ _JSON_BATCH_ROWS = 1 << 16
 _READ_BYTES = 1 << 22
 
 Batches = Iterator[pa.RecordBatch]
+
+
+class NotATable(ValueError):
+    """A line that is no row; the message is why."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,9 @@ class Table:
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Raises `UserError` unless there are such columns."""
+        columns = set(self.columns)
         for name in names:
-            if name not in self.columns:
+            if name not in columns:
                 raise UserError(f"{self.path} has no column {name}: it has {listed(self.columns)}")
 
 
@@ -64,9 +70,7 @@ def open_table(path: Path) -> Table:
     with _told_as_broken(path):
         columns, batches = open_columns(path)
     columns = [name for name in columns if name]
-    repeated = {name for name in columns if columns.count(name) > 1}
-    if repeated:
-        raise UserError(f"{path} has several columns {min(repeated)!r}: rename them")
+    check_names(columns, str(path))
     return Table(path, columns, read)
 
 
@@ -74,12 +78,16 @@ def open_table(path: Path) -> Table:
 def _told_as_broken(path: Path) -> Iterator[None]:
     try:
         yield
-    except UnicodeDecodeError:
+    except UserError:
+        raise
+    except UnicodeError:
         raise UserError(f"{path} is not UTF-8 text: save it as UTF-8") from None
-    except (pa.ArrowException, json.JSONDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+        if fault_of_the_machine(error):
+            raise
         if "invalid UTF8" in str(error):  # what Arrow says of such a cell
             raise UserError(f"{path} is not UTF-8 text: save it as UTF-8") from None
-        reason = str(error).splitlines()[0].rstrip(". ")
+        reason = first_line(error)
         raise UserError(f"{path} cannot be read as a {path.suffix} table: {reason}") from None
 
 
@@ -112,7 +120,7 @@ def _open_delimited(path: Path, usual: str) -> _Opened:
     delimiter = delimiter_of(SafePath(path), usual, str(path))
     with (
         SafePath(path).pinned() as file,
-        pyarrow.csv.open_csv(file, parse_options=_delimited_by(delimiter)) as reader,
+        pyarrow.csv.open_csv(file, _in_blocks(), _delimited_by(delimiter)) as reader,
     ):
         return reader.schema.names, partial(_read_delimited, delimiter=delimiter)
 
@@ -124,12 +132,15 @@ def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> Batch
         column_types=dict.fromkeys(columns, pa.string()),
         strings_can_be_null=False,
     )
-    block = pyarrow.csv.ReadOptions(block_size=_READ_BYTES)
     with (
         SafePath(path).pinned() as file,
-        pyarrow.csv.open_csv(file, block, _delimited_by(delimiter), convert) as reader,
+        pyarrow.csv.open_csv(file, _in_blocks(), _delimited_by(delimiter), convert) as reader,
     ):
         yield from reader
+
+
+def _in_blocks() -> pyarrow.csv.ReadOptions:
+    return pyarrow.csv.ReadOptions(block_size=_READ_BYTES)
 
 
 def _delimited_by(delimiter: str) -> pyarrow.csv.ParseOptions:
@@ -137,7 +148,7 @@ def _delimited_by(delimiter: str) -> pyarrow.csv.ParseOptions:
 
 
 def _open_json_lines(path: Path) -> _Opened:
-    with SafePath(path).open_text() as file:
+    with open_text(SafePath(path)) as file:
         first_rows = list(itertools.islice(_json_rows(file), _JSON_BATCH_ROWS))
     nested = {name for row in first_rows for name, value in row.items() if isinstance(value, list | dict)}
     names = dict.fromkeys(name for row in first_rows for name in row)
@@ -145,7 +156,7 @@ def _open_json_lines(path: Path) -> _Opened:
 
 
 def _read_json_lines(path: Path, columns: Sequence[str]) -> Batches:
-    with SafePath(path).open_text() as file:
+    with open_text(SafePath(path)) as file:
         rows = _json_rows(file)
         while batch := list(itertools.islice(rows, _JSON_BATCH_ROWS)):
             arrays = [pa.array([_as_text(row.get(name)) for row in batch], pa.string()) for name in columns]
@@ -153,18 +164,25 @@ def _read_json_lines(path: Path, columns: Sequence[str]) -> Batches:
 
 
 def _json_rows(file: TextIO) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(file, start=1):
+    for number, line in text_lines(file):
+        if isinstance(line, NotARow):
+            raise NotATable(f"line {number}: {line.reason}")
         if not line.strip():
             continue
-        row = json.loads(line)
+        try:
+            row = parse_json(line)
+        except NotJson as error:
+            raise NotATable(f"line {number} is no JSON: {error}") from None
         if not isinstance(row, dict):
-            raise pa.ArrowInvalid(f"line {number} is not an object")
+            raise NotATable(f"line {number} is not an object")
         yield row
 
 
 def _as_text(value: Any) -> str | None:
     # A column may hold numbers on one line and text on the next; as text they are one type.
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if value is None or isinstance(value, str) or value != value:
+        return value if isinstance(value, str) else None
+    return json.dumps(value, ensure_ascii=False)
 
 
 _FORMATS: dict[str, Callable[[Path], _Opened]] = {

@@ -13,7 +13,7 @@ Column: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[Any]
 
 
 def encoded(column: Column) -> tuple[Codes, pa.Array]:
-    """Codes in order of first appearance, and the value of each code.
+    """Codes in order of first appearance, and the value of each code, of times the number.
 
     Null, NaN and text without a visible character are unknown and get `UNKNOWN`.
     """
@@ -35,9 +35,16 @@ def as_array(column: Column) -> pa.Array:
 def _encoded(array: pa.Array) -> tuple[Codes, pa.Array]:
     if pa.types.is_null(array.type):
         return np.full(len(array), UNKNOWN, np.int64), array.slice(0, 0)
-    known = without_unknown(array).dictionary_encode()
+    known = without_unknown(_as_numbers(array)).dictionary_encode()
     codes_N = known.indices.fill_null(UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int64)
     return codes_N, known.dictionary
+
+
+def _as_numbers(array: pa.Array) -> pa.Array:
+    """Times as the numbers that they are: Arrow's go on where Python's calendar ends."""
+    if not pa.types.is_temporal(array.type):
+        return array
+    return array.view(pa.int32() if array.type.bit_width == 32 else pa.int64())
 
 
 def without_unknown(array: pa.Array) -> pa.Array:

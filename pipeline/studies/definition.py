@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import UserError
 from pipeline.params import PARAMS_FILE, Params, check_params, read_values
+from pipeline.safe_yaml import read_yaml
 from pipeline.section import Section
 
 PATHS = (
@@ -139,17 +138,17 @@ def set_parameter(values: dict[str, Any], key: str, value: Any) -> None:
     """By its dotted name."""
     *sections, name = key.split(".")
     for section in sections:
-        values = values.setdefault(section, {})
+        if not isinstance(values.get(section), dict):
+            values[section] = {}
+        values = values[section]
     values[name] = value
 
 
 def _read(path: Path, model: type[Read], where_else: str) -> Read:
     try:
-        values = YAML(typ="safe", pure=True).load(path)
+        values = read_yaml(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: {where_else}") from None
-    except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {getattr(error, 'problem', error)}") from None
     try:
         return model.model_validate(values)
     except ValidationError as error:

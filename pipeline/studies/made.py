@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from pipeline.errors import UserError
+from pipeline.safe_yaml import parse_yaml
 from pipeline.studies.definition import Planned, set_parameter
 
 METRICS = "data/report/metrics.json"
@@ -81,7 +80,10 @@ def _experiment_refs(root: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def _params_of(root: Path, rev: str) -> dict[str, Any]:
-    params: dict[str, Any] = YAML(typ="safe", pure=True).load(_git(root, "show", f"{rev}:params.yaml"))
+    name = f"params.yaml of {rev}"
+    params = parse_yaml(_git(root, "show", f"{rev}:params.yaml"), name)
+    if not isinstance(params, dict):
+        raise UserError(f"{name} holds no sections: commit a params.yaml that the stages take")
     return params
 
 
@@ -95,7 +97,11 @@ def _same(there: Any, wanted: Any) -> bool:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    ended = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)  # noqa: S603, S607
+    # What is not UTF-8 is for the parser of what git shows to refuse.
+    ended = subprocess.run(  # noqa: S603
+        ["git", *arguments],  # noqa: S607
+        cwd=root, capture_output=True, encoding="utf-8", errors="surrogateescape", check=False,
+    )  # fmt: skip
     if ended.returncode:
         raise UserError(f"experiments cannot be read in {root}: {ended.stderr.strip()}")
     return ended.stdout

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError, fault_of_the_machine
+from pipeline.safe_json import parse_json
 from pipeline.safe_paths import MISSING, SafePath, UnsafePath
 from pipeline.sealed import is_unbroken, sealed_writer
 
@@ -72,7 +73,7 @@ class Vectors:
                 if not is_unbroken(pinned):
                     raise ValueError("its bytes are not those that were written")
                 schema, rows = pq.read_schema(pinned), pq.read_metadata(pinned).num_rows
-            told = json.loads((schema.metadata or {})[METADATA])
+            told = parse_json((schema.metadata or {})[METADATA])
             dimension = schema.field("vector").type.list_size
             keys = ("encoder", "encoder_folder", "source", "fingerprint")
             return cls(path, dimension, rows, *(told[key] for key in keys))

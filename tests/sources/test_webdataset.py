@@ -142,7 +142,7 @@ def test_samples_that_are_none_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "shards", {"0.tar": packed([*members])})
     got = made(tmp_path, test_fraction=0.5)
     assert got.refused == {
-        "0.tar/1": "the JSON is none",
+        "0.tar/1": "the JSON is no object",
         "0.tar/2": "2 images under the key",
         "0.tar/3": "no images under the key",
         "0.tar/4": "the fields are not UTF-8 text",
