@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from PIL import Image
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, first_line
 from pipeline.ingest.params import IngestParams, TorchvisionParams
 from pipeline.schema import NO, YES
 from pipeline.sources.base import Refusal, SourceRow, Split
@@ -20,6 +20,8 @@ from pipeline.sources.layout import named_path
 
 WHAT = "the folder in which torchvision keeps its data"
 SUPERCLASS = "superclass"
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises at a file that is damaged or made to do harm."""
 
 SUPERCLASSES = {
     "aquatic_mammals": "beaver dolphin otter seal whale",
@@ -141,12 +143,16 @@ class TorchvisionSource:
                 where = f"{name}/{index:06d}"
                 try:
                     picture, target = dataset[index]
-                except OSError as error:
-                    yield Refusal(where, f"the image can't be read: {error}")
+                except UNREADABLE as error:
+                    yield Refusal(where, f"the image can't be read: {first_line(error)}")
                     continue
                 with picture:
                     image, path = self._image(picture, where)
-                known = self._kind.known(dataset, target)
+                try:
+                    known = self._kind.known(dataset, target)
+                except LookupError:
+                    yield Refusal(where, f"its class {target} is none of the data set's")
+                    continue
                 yield SourceRow(id=where, image=image, path=path, split=split, **known)
 
     def _image(self, picture: Image.Image, where: str) -> tuple[bytes | Path, str]:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.borders import check_parquet
-from pipeline.errors import UserError, fault_of_the_machine, listed
+from pipeline.delimited import check_names
+from pipeline.errors import UserError, fault_of_the_machine, first_line, listed
 from pipeline.escaping import for_utf8
 from pipeline.schema import images_schema
 from pipeline.sealed import has_seal
@@ -92,8 +93,8 @@ class PicturesInParquet:
     def _rows(self, shard: _Shard, start: int, stop: int) -> Iterator[Picture | Refusal]:
         names = [name for name in (shard.image, shard.id) if name is not None]
         for first, batch in _batches(shard.path, names, start, stop):
-            images = batch.column(shard.image).to_pylist()
-            keys = batch.column(shard.id).to_pylist() if shard.id else [None] * len(images)
+            images = _values(batch, shard.image, shard.path)
+            keys = _values(batch, shard.id, shard.path) if shard.id else [None] * len(images)
             for number, (image, key) in enumerate(zip(images, keys, strict=True), start=first):
                 name, found = self._name(shard, number, key), _image_in(image, shard.path.parent)
                 if found is None:
@@ -106,7 +107,7 @@ class PicturesInParquet:
             yield from (self._name(shard, number, None) for number in range(shard.rows))
             return
         for first, batch in _batches(shard.path, [shard.id], 0, shard.rows):
-            for number, key in enumerate(batch.column(0).to_pylist(), start=first):
+            for number, key in enumerate(_values(batch, shard.id, shard.path), start=first):
                 yield self._name(shard, number, key)
 
     def _name(self, shard: _Shard, number: int, key: object) -> str:
@@ -130,8 +131,21 @@ def _open_shard(path: Path, image_column: str | None, id_column: str | None) -> 
         image_column = CONVENTIONAL_IMAGE if CONVENTIONAL_IMAGE in candidates else candidates[0]
     if id_column is None and CONVENTIONAL_ID in schema.names:
         id_column = CONVENTIONAL_ID
+    check_names((name for name in schema.names if name in (image_column, id_column)), str(path))
     stored = schema.names == images_schema([]).names
     return _Shard(path, image_column, id_column, stored, pq.read_metadata(path).num_rows)
+
+
+def _values(batch: pa.RecordBatch, name: str, path: Path) -> list[Any]:
+    try:
+        return batch.column(name).to_pylist()  # type: ignore[no-any-return]
+    except MemoryError:
+        raise
+    except Exception as error:  # each type of Arrow raises its own
+        raise UserError(
+            f"{path} holds values in column {name} that can't be read ({first_line(error)}): choose another "
+            "column, or write the table again without them"
+        ) from None
 
 
 def _image_in(cell: Any, folder: Path) -> bytes | Path | None:
