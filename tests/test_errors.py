@@ -114,7 +114,6 @@ def test_a_long_value_is_cut_in_its_middle(length: int, capsys: pytest.CaptureFi
         with pytest.raises(SystemExit), told_in_a_sentence():
             report()
         said = capsys.readouterr().err
-        assert "xxx..." in said.replace(" ", "")
         assert said.count("x") <= 250
     with pytest.raises(SystemExit), told_in_a_sentence():
         raise UserError("y" * length)

@@ -14,6 +14,7 @@ from pipeline.safe_paths import SafePath
 from pipeline.sources import apart
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.statistics.command import statistics_of_table
+from pipeline.takeaway.opening import open_pictures
 
 # --- archives -----------------------------------------------------------------------------------------------
 
@@ -139,3 +140,17 @@ def test_a_footer_that_claims_any_number_of_rows_costs_no_more_than_its_bytes(tm
     assert taken(rows)[:2] == ["0.png", "1.png"]
     assert len(rows) <= 1000
     assert any(not isinstance(row, SourceRow) and "damaged" in row.reason for row in rows)
+
+
+@pytest.mark.parametrize("kind", ["dates", "zones", "bytes", "nanoseconds"])
+def test_ids_beyond_python_end_embedding_in_a_sentence(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "m.parquet"
+    pq.write_table(pa.table({"image": [b"1", b"2", b"3"], "id": FAR[kind]}), path)
+    sentence = said(lambda: list(open_pictures(path).between(0, 3)))
+    assert kind not in ("dates", "zones") or "values in column id that can't be read" in (sentence or "")
+
+
+def test_columns_of_one_name_end_embedding_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([b"1"]), pa.array([b"2"])], ["image", "image"]), path)
+    assert "several columns 'image'" in (said(lambda: list(open_pictures(path).between(0, 1))) or "")

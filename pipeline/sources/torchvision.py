@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from PIL import Image
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, first_line
 from pipeline.ingest.params import IngestParams, TorchvisionParams
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.schema import NO, YES
@@ -23,6 +23,8 @@ from pipeline.walk import Skipped, Walk
 
 WHAT = "the folder in which torchvision keeps its data"
 SUPERCLASS = "superclass"
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises at a file that is damaged or made to do harm."""
 
 SUPERCLASSES = {
     "aquatic_mammals": "beaver dolphin otter seal whale",
@@ -166,12 +168,16 @@ class TorchvisionSource:
                 except UnsafePath as unsafe:
                     yield Refusal(where, f"the image can't be read: {unsafe.reason}")
                     continue
-                except OSError as error:
-                    yield Refusal(where, f"the image can't be read: {error}")
+                except UNREADABLE as error:
+                    yield Refusal(where, f"the image can't be read: {first_line(error)}")
                     continue
                 with picture:
                     image, path = self._image(picture, where)
-                known = self._kind.known(dataset, target)
+                try:
+                    known = self._kind.known(dataset, target)
+                except LookupError:
+                    yield Refusal(where, f"its class {target} is none of the data set's")
+                    continue
                 yield SourceRow(id=where, image=image, path=path, split=split, **known)
 
     def _image(self, picture: Image.Image, where: str) -> tuple[bytes | SafePath, str]:

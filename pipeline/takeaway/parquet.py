@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.borders import check_parquet
-from pipeline.errors import UserError, fault_of_the_machine, listed
+from pipeline.delimited import check_names
+from pipeline.errors import UserError, fault_of_the_machine, first_line, listed
 from pipeline.escaping import for_utf8
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.schema import images_schema
@@ -103,8 +104,8 @@ class PicturesInParquet:
         names = [name for name in (shard.image, shard.id) if name is not None]
         folder = Root(shard.file.path.parent, self._root.within)
         for first, batch in _batches(shard.file, names, start, stop):
-            images = batch.column(shard.image).to_pylist()
-            keys = batch.column(shard.id).to_pylist() if shard.id else [None] * len(images)
+            images = _values(batch, shard.image, shard.file)
+            keys = _values(batch, shard.id, shard.file) if shard.id else [None] * len(images)
             for number, (image, key) in enumerate(zip(images, keys, strict=True), start=first):
                 name = self._name(shard, number, key)
                 try:
@@ -119,7 +120,7 @@ class PicturesInParquet:
             yield from (self._name(shard, number, None) for number in range(shard.rows))
             return
         for first, batch in _batches(shard.file, [shard.id], 0, shard.rows):
-            for number, key in enumerate(batch.column(0).to_pylist(), start=first):
+            for number, key in enumerate(_values(batch, shard.id, shard.file), start=first):
                 yield self._name(shard, number, key)
 
     def _name(self, shard: _Shard, number: int, key: object) -> str:
@@ -143,10 +144,23 @@ def _open_shard(path: SafePath, image_column: str | None, id_column: str | None)
         image_column = CONVENTIONAL_IMAGE if CONVENTIONAL_IMAGE in candidates else candidates[0]
     if id_column is None and CONVENTIONAL_ID in schema.names:
         id_column = CONVENTIONAL_ID
+    check_names((name for name in schema.names if name in (image_column, id_column)), str(path))
     stored = schema.names == images_schema([]).names
     with path.pinned() as pinned:
         rows = pq.read_metadata(pinned).num_rows
     return _Shard(path, image_column, id_column, stored, rows)
+
+
+def _values(batch: pa.RecordBatch, name: str, path: SafePath) -> list[Any]:
+    try:
+        return batch.column(name).to_pylist()  # type: ignore[no-any-return]
+    except MemoryError:
+        raise
+    except Exception as error:  # each type of Arrow raises its own
+        raise UserError(
+            f"{path} holds values in column {name} that can't be read ({first_line(error)}): choose another "
+            "column, or write the table again without them"
+        ) from None
 
 
 def _image_in(cell: Any, folder: Root) -> bytes | SafePath:

@@ -99,14 +99,27 @@ def idx(array: np.ndarray) -> bytes:
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
-def test_fashion_mnist(tmp_path: Path) -> None:
+def fashion_mnist(folder: Path, first_label: int = 0) -> Path:
     rng = np.random.default_rng(0)
     files: dict[str, str | bytes] = {}
     for part, count in (("train", 10), ("t10k", 5)):
+        labels = (np.arange(count) % 5).astype(np.uint8)
+        labels[0] = first_label
         files[f"{part}-images-idx3-ubyte"] = idx(rng.integers(0, 256, (count, 28, 28), np.uint8))
-        files[f"{part}-labels-idx1-ubyte"] = idx((np.arange(count) % 5).astype(np.uint8))
+        files[f"{part}-labels-idx1-ubyte"] = idx(labels)
     packed = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}  # type: ignore[arg-type]
-    folder = write(tmp_path / "data", {f"FashionMNIST/raw/{n}": c for n, c in (files | packed).items()})
+    return write(folder, {f"FashionMNIST/raw/{n}": c for n, c in (files | packed).items()})
+
+
+def test_a_class_that_the_data_set_lacks_costs_its_image(tmp_path: Path) -> None:
+    folder = fashion_mnist(tmp_path / "data", first_label=200)
+    made = journey(tmp_path, "torchvision", folder, torchvision={"dataset": "FashionMNIST"})
+    assert (len(made.train), len(made.test)) == (9, 4)
+    assert made.refused["train/000000"] == "its class 200 is none of the data set's"
+
+
+def test_fashion_mnist(tmp_path: Path) -> None:
+    folder = fashion_mnist(tmp_path / "data")
     made = journey(tmp_path, "torchvision", folder, torchvision={"dataset": "FashionMNIST"})
     assert (len(made.train), len(made.test)) == (10, 5)
     assert made.summary["labels"] == ["Coat", "Dress", "Pullover", "T-shirt/top", "Trouser"]
