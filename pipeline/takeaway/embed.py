@@ -9,7 +9,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipeline.devices import device_name
-from pipeline.engines.base import Job, made_in_order
+from pipeline.engines.base import Job, WorkerKilled, made_in_order
 from pipeline.engines.choice import EngineName, opened_engine
 from pipeline.errors import UserError
 from pipeline.escaping import for_terminal, for_utf8
@@ -116,21 +116,21 @@ def _make_here(embedder: Embedder, schema: pa.Schema) -> Make:
 
 
 def _make_on(engine: EngineName, request: Request, schema: pa.Schema) -> Make:
-    def killed(job: Job) -> Job:
-        raise UserError(
-            f"{request.source}: the process that embedded a part of it was killed: look why there"
-        )
-
     def make(parts: Parts, numbers: list[int], advance: Advance) -> None:
         jobs = (
             Job(write_range, (request, *parts.ranges[number], schema), parts.path(number))
             for number in numbers
         )
         with opened_engine(engine, on_gpus=True) as opened:
-            wanted = ((job, False) for job in jobs)
-            for number, _ in zip(numbers, made_in_order(wanted, opened, killed), strict=True):
-                start, stop = parts.ranges[number]
-                advance(stop - start)
+            made = made_in_order(((job, False) for job in jobs), opened)
+            try:
+                for number, _ in zip(numbers, made, strict=True):
+                    start, stop = parts.ranges[number]
+                    advance(stop - start)
+            except WorkerKilled:
+                raise UserError(
+                    f"{request.source}: the process that embedded a part of it was killed: look why on its node"
+                ) from None
 
     return make
 

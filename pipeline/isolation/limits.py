@@ -1,0 +1,136 @@
+"""What one image may cost. The kernel keeps the limits, also while a decoder listens to nobody.
+
+Processor time and memory are the same on a busy machine as on an idle one, so that the same images are refused
+on both. On the machine of docs/benchmarks.md the most expensive ordinary images, of 100 million pixels, take
+half of either limit (16 bits a pixel: 2.8 s; progressive JPEG: 2.0 s and 730 MiB) or all but that of memory
+(lossless WebP of 49 million pixels: 2.1 s and 943 MiB); a photo of 12 million pixels takes a twentieth.
+"""
+
+import ctypes
+import errno
+import mmap
+import os
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Generator, Sequence
+from typing import TypeVar
+
+CPU_SECONDS = 5
+"""Of a core, in user and system mode: ITIMER_PROF, which ends the process with SIGPROF."""
+WALL_SECONDS = 300
+"""For a decoder that sleeps, or a file system that does not answer: ITIMER_REAL, SIGALRM."""
+MEBIBYTES = 928
+"""Beyond what the worker holds when it is made: RLIMIT_DATA."""
+HELD_BYTES = 48 * 2**20
+"""Results of earlier images that a call may hold beside: an image has its own limit even so."""
+
+NOWHERE = -1
+NOTE = struct.Struct("q")
+T = TypeVar("T")
+
+
+class _Worker:
+    """The state of this process, if it is one that `begin` made a worker of."""
+
+    note: mmap.mmap | None = None
+    memory: tuple[int, int] | None = None
+    """RLIMIT_DATA while an image is decoded; None where the system has none."""
+    memory_else: tuple[int, int] = (0, 0)
+
+
+def begin(note: mmap.mmap) -> None:
+    """Makes this process one that has limits; `note` is shared with the process that outlives it."""
+    _Worker.note = note
+    NOTE.pack_into(note, 0, NOWHERE)
+    # A decoder that dies of a gigabyte would write it to the disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    for number in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    if (held := _bytes_of_data()) is not None:
+        _, most = _Worker.memory_else = resource.getrlimit(resource.RLIMIT_DATA)
+        soft = held + MEBIBYTES * 2**20 + HELD_BYTES
+        _Worker.memory = (soft if most == resource.RLIM_INFINITY else min(soft, most), most)
+
+
+def limited(items: Sequence[T], first: int = 0) -> Generator[T, None, None]:
+    """The items from number `first` on. Each has the limits of one image until the next is asked for.
+
+    In a process that is no worker they are simply gone through.
+    """
+    if _Worker.note is None:
+        yield from items[first:]
+        return
+    try:
+        if _Worker.memory is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, _Worker.memory)
+        for number in range(first, len(items)):
+            NOTE.pack_into(_Worker.note, 0, number)
+            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
+            yield items[number]
+    finally:
+        end()
+
+
+def end() -> None:
+    """What follows is no image's."""
+    if _Worker.note is None:
+        return
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    if _Worker.memory is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, _Worker.memory_else)
+    NOTE.pack_into(_Worker.note, 0, NOWHERE)
+
+
+# --- reasons ------------------------------------------------------------------------------------------------
+
+CRASHED = "decoding it ends the process: damaged, or made to do harm"
+TOO_SLOW = f"decoding took more than {CPU_SECONDS} s"
+STUCK = f"decoding did not end within {WALL_SECONDS} s"
+TOO_LARGE = f"decoding needs more than {MEBIBYTES} MiB"
+
+
+def reason(killed_by: int) -> str:
+    """Of an image's refusal, by the signal that ended its process."""
+    return {signal.SIGPROF: TOO_SLOW, signal.SIGALRM: STUCK}.get(killed_by, CRASHED)
+
+
+def forget_lack_of_memory() -> None:
+    """Before a decoder is asked: see `lacked_memory`."""
+    if _errno is not None:
+        _errno()[0] = 0
+
+
+def lacked_memory(error: Exception) -> bool:
+    """Whether the limit of memory is why a decoder failed.
+
+    Some of them tell of it as of damaged data. But the kernel's refusal stays in the C library's `errno`, since
+    nothing that follows it in a failing decoder sets another.
+    """
+    if _Worker.memory is None:
+        return False
+    return isinstance(error, MemoryError) or (_errno is not None and _errno()[0] == errno.ENOMEM)
+
+
+def _c_errno() -> "ctypes._NamedFuncPointer | None":
+    """The function that tells where this thread's `errno` lies; None where the C library has none of this name."""
+    function = getattr(ctypes.CDLL(None), "__errno_location", None)
+    if function is not None:
+        function.restype = ctypes.POINTER(ctypes.c_int)
+    return function
+
+
+_errno = _c_errno() if sys.platform == "linux" else None
+
+
+def _bytes_of_data() -> int | None:
+    """What RLIMIT_DATA counts of this process: private memory that can be written. None where the system does
+    not tell, and does not keep that limit either."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as told:
+            return int(told.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
