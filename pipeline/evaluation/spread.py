@@ -42,8 +42,8 @@ def features_by_engine(
             made = [path for path, _ in made_in_order(((job, False) for job in jobs), opened)]
         except WorkerKilled:
             raise UserError(
-                f"a process that embeds the images of {images} was killed, by lack of memory perhaps: look why "
-                "on its node, or evaluate with --engine local"
+                f"a process that embeds the images of {images} was killed, by lack of memory perhaps: look "
+                "why on its node, or evaluate with --engine local"
             ) from None
         device = pick_device()
         return [

@@ -26,7 +26,9 @@ def prepared_parts(
     """
     parts = cut(rows)
     first = list(islice(parts, 2))
-    jobs = (Job(prepare, (part, task), folder / part_name(part, task), refused) for part in chain(first, parts))
+    jobs = (
+        Job(prepare, (part, task), folder / part_name(part, task), refused) for part in chain(first, parts)
+    )
     with opened_engine(engine, several_jobs=len(first) > 1) as opened:
         try:
             for path, _ in made_in_order(((job, is_whole(job.path)) for job in jobs), opened):

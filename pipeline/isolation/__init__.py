@@ -1,7 +1,7 @@
 """Decoding the bytes of strangers in processes that may die of it.
 
-Symptom: one file of a million ends the run, with signal 11, after an hour in a decoder, or for lack of memory.
-Cause: decoders are C, have faults, and promise neither time nor memory; what ends a decoder ends its process.
+Symptom: one file of a million ends the run, with signal 11, for lack of memory, or after an hour in a decoder.
+Cause: decoders are C, have faults, and promise neither time nor memory; what ends one ends its process.
 Cure: they run in worker processes that do nothing else, under limits for each image that the kernel keeps
 (`limits`). A worker notes the number of an image before it begins, in memory that outlives it. When it dies,
 the image is known at once, its row is refused with the reason, and a new worker goes on (`pool`).

@@ -1,11 +1,12 @@
 """The process that forks workers, and the worker's loop.
 
-A fork takes milliseconds where a new interpreter that imports the decoders takes tenths of a second. It is safe
-here, as this process has a single thread; in the one that asks, another thread might hold a lock for ever.
+A fork takes milliseconds where a new interpreter that imports the decoders takes tenths of a second. It is
+safe here, as this process has a single thread; in the one that asks, another might hold a lock for ever.
 
-The control socket brings requests: a line of JSON, with two sockets. On one the worker is given its calls. The
-other is its life line: when it is closed at the far end the worker is killed, and when the worker has ended it
-brings how. When the control socket is closed, all workers are killed, and this process ends.
+The control socket brings requests: a line of JSON that names modules to import, with two sockets. On one the
+new worker is given its calls. The other is its life line: when the far end closes it the worker is killed, and
+when the worker has ended it brings how. When the control socket is closed all workers are killed, and this
+process ends.
 """
 
 import ctypes
@@ -18,6 +19,7 @@ import signal
 import socket
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
@@ -128,10 +130,8 @@ class _Server:
                 self._selector.unregister(child.line)
             (number,) = limits.NOTE.unpack_from(child.note)
             how = {"number": number, "exit": os.waitstatus_to_exitcode(status)}
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # nobody wants to know
                 child.line.sendall(json.dumps(how).encode())
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # nobody wants to know
             child.line.close()
             child.note.close()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -30,6 +31,7 @@ ENVIRONMENT = {
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     # Its own allocators take a gibibyte at once, which counts as if it were in use.
     "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "ARROW_IO_THREADS": "1",
 }
 ENDING_SECONDS = 10
 
@@ -87,8 +89,9 @@ class Worker:
         return WorkerDied(None if how["number"] == limits.NOWHERE else how["number"], how["exit"])
 
     def kill(self) -> None:
-        """Whatever it is doing. May be called by any thread: one that waits for an answer gets `WorkerDied`."""
-        self._line.shutdown(socket.SHUT_WR)
+        """Whatever it is doing. Any thread may call this: one that waits for an answer gets `WorkerDied`."""
+        with suppress(OSError):  # it has ended
+            self._line.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         self._connection.close()

@@ -18,6 +18,7 @@ from pipeline.locks import held_alone
 from pipeline.progress import measured
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.sources.base import Refusal
+from pipeline.takeaway.decoding import decoder
 from pipeline.takeaway.encoder import OpenedEncoder
 from pipeline.takeaway.parts import Parts
 from pipeline.takeaway.pictures import Pictures
@@ -109,8 +110,9 @@ def _make_missing(parts: Parts, count: int, make: Make, console: Console) -> Non
 
 def _make_here(embedder: Embedder, schema: pa.Schema) -> Make:
     def make(parts: Parts, numbers: list[int], advance: Advance) -> None:
-        for number in numbers:
-            embedder.write(*parts.ranges[number], schema, parts.path(number), advance)
+        with decoder() as decoding:
+            for number in numbers:
+                embedder.write(decoding, *parts.ranges[number], schema, parts.path(number), advance)
 
     return make
 
@@ -129,7 +131,7 @@ def _make_on(engine: EngineName, request: Request, schema: pa.Schema) -> Make:
                     advance(stop - start)
             except WorkerKilled:
                 raise UserError(
-                    f"{request.source}: the process that embedded a part of it was killed: look why on its node"
+                    f"{request.source}: a process that embedded a part of it was killed: look why on its node"
                 ) from None
 
     return make

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from pipeline.engines.in_process import InProcess
 
 from pipeline.engines import choice
 from pipeline.engines.base import Engine, Job, WorkerKilled, made_in_order
 from pipeline.engines.choice import EngineName, engine_named_by_environment, opened_engine
-from pipeline.engines.in_process import InProcess
 from pipeline.engines.processes import Processes
 from pipeline.engines.workers import worker_count
 from pipeline.errors import UserError
