@@ -35,6 +35,6 @@ def prepared_parts(
                 yield path
         except WorkerKilled:
             raise UserError(
-                "the process that prepares images was killed several times, by no image but for lack of memory "
-                "perhaps: look why, and type the same command again: what was done is not lost"
+                "the process that prepares images was killed several times, by none of them but for lack of "
+                "memory perhaps: look why, and type the same command again, which resumes"
             ) from None

@@ -1,6 +1,6 @@
 """Decoding the bytes of strangers in processes that may die of it.
 
-Symptom: one file of a million ends the run, with signal 11, for lack of memory, or after an hour in a decoder.
+Symptom: one file of a million ends the run, by signal 11, for lack of memory, or after hours in a decoder.
 Cause: decoders are C, have faults, and promise neither time nor memory; what ends one ends its process.
 Cure: they run in worker processes that do nothing else, under limits for each image that the kernel keeps
 (`limits`). A worker notes the number of an image before it begins, in memory that outlives it. When it dies,

@@ -4,9 +4,9 @@ A fork takes milliseconds where a new interpreter that imports the decoders take
 safe here, as this process has a single thread; in the one that asks, another might hold a lock for ever.
 
 The control socket brings requests: a line of JSON that names modules to import, with two sockets. On one the
-new worker is given its calls. The other is its life line: when the far end closes it the worker is killed, and
-when the worker has ended it brings how. When the control socket is closed all workers are killed, and this
-process ends.
+new worker is given its calls. The other is its life line: when the far end closes it the worker is killed,
+and when the worker has ended it brings how. When the control socket is closed all workers are killed, and
+this process ends.
 """
 
 import ctypes

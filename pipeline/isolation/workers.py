@@ -15,12 +15,12 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.isolation import limits
+from pipeline.isolation import limits, server
 
-SERVE = """
+SERVE = f"""
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from pipeline.isolation.server import main
+from {server.__name__} import main
 main(int(sys.argv[2]))
 """
 ENVIRONMENT = {
@@ -66,9 +66,13 @@ class Worker:
         """
         ours, theirs = socket.socketpair()
         self._line, far_end = socket.socketpair()
-        with theirs, far_end:
-            _server().fork(module, theirs, far_end)
         self._connection = Connection(ours.detach())
+        with theirs, far_end:
+            try:
+                _server().fork(module, theirs, far_end)
+            except BaseException:
+                self.close()
+                raise
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What the function returns there. Raises `WorkerDied`, and what the function raised."""
