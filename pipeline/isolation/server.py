@@ -116,8 +116,9 @@ class _Server:
 
     def _kill(self, child: _Child) -> None:
         """Nobody waits for it any more."""
-        self._selector.unregister(child.line)
-        os.kill(child.process, signal.SIGKILL)
+        if child.process in self._children:  # it may have been buried since the selector spoke
+            self._selector.unregister(child.line)
+            os.kill(child.process, signal.SIGKILL)
 
     def _bury(self) -> None:
         self._ended.recv(4096)

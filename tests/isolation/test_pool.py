@@ -88,14 +88,10 @@ def test_a_new_process_takes_little_time(pool: Pool) -> None:
 
 
 def test_memory_is_refused_and_the_process_goes_on(pool: Pool) -> None:
-    mebibyte = 2**20
-    items = [
-        ("bytes", (MEBIBYTES - 40) * mebibyte),
-        ("bytes", (MEBIBYTES + 60) * mebibyte),
-        ("bytes", mebibyte),
-    ]
+    little, more, most = 2**20, (MEBIBYTES - 40) * 2**20, (MEBIBYTES + 60) * 2**20
     before = pool.submit(call(victims.state, [])).result()["pid"]
-    assert pool.submit(call(victims.all_of, items)).result() == [items[0][1], True, mebibyte]
+    items = [("bytes", count) for count in (more, most, little)]
+    assert pool.submit(call(victims.all_of, items, None, 5.0)).result() == [more, True, little]
     assert before == pool.submit(call(victims.state, [])).result()["pid"]
 
 
@@ -152,7 +148,7 @@ def test_a_server_that_is_killed_is_replaced(pool: Pool, tmp_path: Path) -> None
 def test_no_process_can_be_started(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_started", None)
     monkeypatch.setattr(workers.sys, "executable", "/bin/false")
-    with pytest.raises(UserError, match="^no process can be started to decode images in"):
+    with pytest.raises(UserError, match="no process can be started to decode"):
         pool.submit(call(victims.all_of, [])).result()
 
 

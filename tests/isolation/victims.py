@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.ingest.parts import Row, Task, prepare_part
 from pipeline.isolation import limits
 from pipeline.isolation.limits import limited
-from pipeline.sources.base import Refusal, SourceRow
+from pipeline.sources.base import Refusal
 from pipeline.takeaway.pictures import Picture
 from pipeline.takeaway.squares import Decoded, squares
 
@@ -38,9 +37,9 @@ def befall(item: Any) -> Any:
     return item
 
 
-def all_of(items: Sequence[Any], log: str | None = None) -> list[Any]:
+def all_of(items: Sequence[Any], log: str | None = None, seconds: float = 0.3) -> list[Any]:
     """Under limits that tests can wait for. Each item that is begun becomes a line of the file `log`."""
-    limits.CPU_SECONDS, limits.WALL_SECONDS = 0.3, 0.6  # type: ignore[assignment]
+    limits.CPU_SECONDS, limits.WALL_SECONDS = seconds, 2 * seconds  # type: ignore[assignment]
     done = []
     for item in limited(items):
         if log is not None:
@@ -77,15 +76,7 @@ def refused(item: Any, reason: str) -> str:
     return f"refused: {reason}"
 
 
-# --- in place of what stages and commands call ---------------------------------------------------------------
-
-
-def prepare_or_die(rows: Sequence[Row], task: Task, path: Path) -> None:
-    """As a decoder that an image kills, which `limited` has noted before."""
-    for row in limited(rows):
-        if isinstance(row, SourceRow) and row.image == KILLER:
-            os.kill(os.getpid(), signal.SIGSEGV)
-    prepare_part(rows, task, path)
+# --- in place of what stages and commands call --------------------------------------------------------------
 
 
 def squares_or_die(pictures: Sequence[Picture | Refusal], size: int) -> list[Decoded | Refusal]:
