@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.isolation import limits
 from pipeline.isolation.limits import limited
 from pipeline.sources.base import Refusal
 from pipeline.takeaway.pictures import Picture
-from pipeline.takeaway.squares import Decoded, squares
-
-KILLER = b"kills the process"
+from pipeline.takeaway.squares import Decoded, squares, whole
 
 
 def befall(item: Any) -> Any:
@@ -80,7 +81,16 @@ def refused(item: Any, reason: str) -> str:
 
 
 def squares_or_die(pictures: Sequence[Picture | Refusal], size: int) -> list[Decoded | Refusal]:
-    for picture in limited(pictures):
-        if isinstance(picture, Picture) and Path(str(picture.image)).stat().st_size == len(KILLER):
-            os.kill(os.getpid(), signal.SIGABRT)
+    _die_of_killers(pictures)
     return squares(pictures, size)
+
+
+def whole_or_die(pictures: Sequence[Picture | Refusal], size: int) -> list[NDArray[np.uint8] | None]:
+    _die_of_killers(pictures)
+    return whole(pictures, size)
+
+
+def _die_of_killers(pictures: Sequence[Picture | Refusal]) -> None:
+    for picture in limited(pictures):
+        if isinstance(picture, Picture) and picture.id.startswith("killer"):
+            os.kill(os.getpid(), signal.SIGABRT)
