@@ -83,8 +83,9 @@ def cut(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 @cache
 def _version() -> str:
-    """Of the code: parts that other code prepared are not taken."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    """Of the code: parts that other code prepared, or under other limits, are not taken."""
+    package = Path(__file__).parents[1]
+    sources = sorted(path for name in ("ingest", "isolation") for path in (package / name).glob("*.py"))
     return " ".join([PIL.__version__, *(sha256_of_file(source) for source in sources)])
 
 

@@ -25,7 +25,7 @@ WALL_SECONDS = 300
 MEBIBYTES = 928
 """Beyond what the worker holds when it is made: RLIMIT_DATA."""
 HELD_BYTES = 48 * 2**20
-"""Results of earlier images that a call may hold beside: an image has its own limit even so."""
+"""Results of earlier images that a call may hold: what it was given and these are not the image's memory."""
 
 NOWHERE = -1
 NOTE = struct.Struct("q")
@@ -36,9 +36,12 @@ class _Worker:
     """The state of this process, if it is one that `begin` made a worker of."""
 
     note: mmap.mmap | None = None
-    memory: tuple[int, int] | None = None
-    """RLIMIT_DATA while an image is decoded; None where the system has none."""
-    memory_else: tuple[int, int] = (0, 0)
+    held: int | None = None
+    """Bytes at its beginning, as RLIMIT_DATA counts them; None where the system does not tell."""
+    given: int = 0
+    """Bytes of what it was called with."""
+    outside: tuple[int, int] = (0, 0)
+    """RLIMIT_DATA while no image is decoded."""
 
 
 def begin(note: mmap.mmap) -> None:
@@ -49,10 +52,13 @@ def begin(note: mmap.mmap) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    if (held := _bytes_of_data()) is not None:
-        _, most = _Worker.memory_else = resource.getrlimit(resource.RLIMIT_DATA)
-        soft = held + MEBIBYTES * 2**20 + HELD_BYTES
-        _Worker.memory = (soft if most == resource.RLIM_INFINITY else min(soft, most), most)
+    _Worker.held = _bytes_of_data()
+    _Worker.outside = resource.getrlimit(resource.RLIMIT_DATA)
+
+
+def begin_call(size: int) -> None:
+    """`size`: bytes of what the worker is called with."""
+    _Worker.given = size
 
 
 def limited(items: Sequence[T], first: int = 0) -> Generator[T, None, None]:
@@ -64,8 +70,11 @@ def limited(items: Sequence[T], first: int = 0) -> Generator[T, None, None]:
         yield from items[first:]
         return
     try:
-        if _Worker.memory is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, _Worker.memory)
+        if _Worker.held is not None:
+            wanted = _Worker.held + _Worker.given + HELD_BYTES + MEBIBYTES * 2**20
+            soft, hard = _Worker.outside
+            soft = wanted if soft == resource.RLIM_INFINITY else min(soft, wanted)
+            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
         for number in range(first, len(items)):
             NOTE.pack_into(_Worker.note, 0, number)
             signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
@@ -81,8 +90,8 @@ def end() -> None:
         return
     signal.setitimer(signal.ITIMER_PROF, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    if _Worker.memory is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, _Worker.memory_else)
+    if _Worker.held is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, _Worker.outside)
     NOTE.pack_into(_Worker.note, 0, NOWHERE)
 
 
@@ -113,7 +122,7 @@ def lacked_memory(error: Exception) -> bool:
     Some of them tell of it as of damaged data. But the kernel's refusal stays in the C library's `errno`, as
     nothing that follows it in a failing decoder sets another.
     """
-    if _Worker.memory is None:
+    if _Worker.held is None:
         return False
     return isinstance(error, MemoryError) or (_errno is not None and _errno()[0] == errno.ENOMEM)
 

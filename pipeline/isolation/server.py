@@ -22,6 +22,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn
 
 from pipeline.isolation import limits
@@ -66,6 +67,8 @@ class _Server:
         except EOFError:
             for child in self._children.values():
                 os.kill(child.process, signal.SIGKILL)
+            for child in self._children.values():
+                os.waitpid(child.process, 0)
 
     def _answer(self) -> None:
         request, descriptors, *_ = socket.recv_fds(self._control, LONGEST_REQUEST, 2)
@@ -158,7 +161,10 @@ def _end_with(server: int) -> None:
 
 def _work(connection: Connection) -> NoReturn:
     while True:
-        folder, function, arguments = connection.recv()
+        message = connection.recv_bytes()
+        limits.begin_call(len(message))
+        folder, function, arguments = ForkingPickler.loads(message)
+        del message
         try:
             os.chdir(folder)
             answer = (True, function(*arguments))

@@ -1,10 +1,11 @@
 """Pictures -> the pixels that the encoder is to see, decoded ahead of it by processes that may die of it."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.engines.workers import worker_count
+from pipeline.isolation.limits import HELD_BYTES
 from pipeline.isolation.pool import Call, Pool
 from pipeline.sources.base import Refusal
 from pipeline.takeaway.pictures import Picture
 from pipeline.takeaway.squares import Decoded, refused, squares, whole
 
 A_CALL = 8
-"""Images that a worker is given at once: those before one that ends it are decoded again."""
+"""Images that a worker is given at once, fewer if large: those before one that ends it are decoded again."""
 AHEAD = 128
 """Images that are decoded while the encoder is busy with others; more where there are many workers."""
+
+T = TypeVar("T")
 
 
 class Decoder:
@@ -33,21 +37,24 @@ class Decoder:
 
         For an encoder of images of `size` pixels.
         """
-        waiting: deque[Future[list[Decoded | Refusal]]] = deque()
+        return self._answers(squares, pictures, size)
+
+    def whole(self, pictures: Iterable[Picture], size: int) -> Iterator[NDArray[np.uint8] | None]:
+        """(H, W, 3) of each picture, the shorter side scaled down to `size`; None of one that is refused."""
+        return self._answers(whole, pictures, size)
+
+    def _answers(
+        self, function: Callable[..., list[T]], pictures: Iterable[Picture | Refusal], size: int
+    ) -> Iterator[T]:
+        a_call = max(1, min(A_CALL, HELD_BYTES // (3 * size**2)))
+        waiting: deque[Future[list[T]]] = deque()
         coming = iter(pictures)
         while True:
-            while len(waiting) < self._calls_ahead and (some := list(islice(coming, A_CALL))):
-                waiting.append(self._pool.submit(Call(squares, some, (size,), refused)))
+            while len(waiting) < self._calls_ahead and (some := list(islice(coming, a_call))):
+                waiting.append(self._pool.submit(Call(function, some, (size,), refused)))
             if not waiting:
                 return
             yield from waiting.popleft().result()
-
-    def whole(self, pictures: Sequence[Picture], size: int) -> list[NDArray[np.uint8] | None]:
-        """(H, W, 3) of each picture, the shorter side scaled down to `size`; None of one that is refused."""
-        found: list[NDArray[np.uint8] | None] = self._pool.submit(
-            Call(whole, pictures, (size,), refused)
-        ).result()
-        return found
 
     def close(self) -> None:
         self._pool.close()

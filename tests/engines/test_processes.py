@@ -1,4 +1,4 @@
-"""Jobs done by processes: in order, again where a process was killed, and never half."""
+"""Jobs done by processes: in order, and without what killed one of them."""
 
 import os
 import signal
