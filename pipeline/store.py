@@ -13,10 +13,7 @@ from torch import Tensor
 
 from pipeline.borders import open_parquet
 from pipeline.shards import read_columns, shard_paths
-from pipeline.stored_image import decoded
-
-MAX_ASPECT = 2
-"""Images longer than this are cut to their middle, so that one panorama does not widen the whole tensor."""
+from pipeline.stored_image import decoded, middle_of, sizes_after_cutting
 
 
 @dataclass(frozen=True)
@@ -62,22 +59,9 @@ def read_outline(images: Path, split: str) -> Outline:
     return Outline(ids, sizes_N2, height, width)
 
 
-def sizes_after_cutting(sizes_N2: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N, 2) height and width, the longer side at most `MAX_ASPECT` times the shorter one."""
-    cut_N2: NDArray[np.int64] = np.minimum(sizes_N2, MAX_ASPECT * sizes_N2.min(axis=1, keepdims=True))
-    return cut_N2
-
-
 def decode_middle(encoded: bytes, size_2: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The middle of an image, cut to `size_2` (height, width): (height, width, 3)."""
     return middle_of(decoded(encoded), size_2)
-
-
-def middle_of(pixels_HWC: NDArray[np.uint8], size_2: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-    """(height, width, 3), cut to `size_2` (height, width)."""
-    height, width = (int(side) for side in size_2)
-    top, left = (pixels_HWC.shape[0] - height) // 2, (pixels_HWC.shape[1] - width) // 2
-    return pixels_HWC[top : top + height, left : left + width]
 
 
 def load_pixels(images: Path, split: str, positions: Sequence[int] | None = None) -> PixelStore:

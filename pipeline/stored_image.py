@@ -1,7 +1,8 @@
-"""An image as ingest stores it -> its pixels."""
+"""An image as ingest stores it -> its pixels, and the part of them that is used."""
 
 import io
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ MOST_PIXELS = 1 << 24
 """For more Pillow decides; ingest keeps small images as PNG."""
 CHUNK = struct.Struct(">I4s")
 EIGHT_BIT_RGB = (b"IHDR", 8, 2, 0, 0)
+MAX_ASPECT = 2
+"""Images longer than this are cut to their middle, so that one panorama does not widen the whole tensor."""
 
 
 def decoded(encoded: bytes) -> NDArray[np.uint8]:
@@ -50,3 +53,16 @@ def _plain_png(encoded: bytes) -> NDArray[np.uint8] | None:
     except (struct.error, ValueError, MemoryError):
         return None
     return np.asarray(image)
+
+
+def sizes_after_cutting(sizes_N2: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N, 2) height and width, the longer side at most `MAX_ASPECT` times the shorter one."""
+    cut_N2: NDArray[np.int64] = np.minimum(sizes_N2, MAX_ASPECT * sizes_N2.min(axis=1, keepdims=True))
+    return cut_N2
+
+
+def middle_of(pixels_HWC: NDArray[np.uint8], size_2: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+    """(height, width, 3), cut to `size_2` (height, width)."""
+    height, width = (int(side) for side in size_2)
+    top, left = (pixels_HWC.shape[0] - height) // 2, (pixels_HWC.shape[1] - width) // 2
+    return pixels_HWC[top : top + height, left : left + width]

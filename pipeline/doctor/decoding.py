@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from PIL import Image, features
 
 from pipeline.borders import open_parquet
 from pipeline.doctor.checks import Check, Situation, duration, fail, ok, warn
+from pipeline.doctor.sample import reasons
 from pipeline.errors import UserError
 from pipeline.ingest.images import FORMATS as INGESTED
-from pipeline.ingest.images import ImageRefused, prepare_image
 from pipeline.ingest.params import IngestParams
+from pipeline.ingest.parts import refused
+from pipeline.isolation.pool import Call, Pool
 from pipeline.machine import usable_cores
 from pipeline.report.wording import plural
 from pipeline.safe_paths import SafePath
@@ -36,6 +39,8 @@ LOOKED_AT = 2_000
 """Rows of the source whose files' endings are counted."""
 DECODED = 512
 SECONDS = 3.0
+A_CALL = 8
+"""Images that a process, or a thread, is given at once."""
 
 
 def look(situation: Situation) -> list[Check]:
@@ -94,9 +99,13 @@ def _rate(situation: Situation) -> Check:
         outline = read_outline(situation.layout.images, "train")
         encoded = _encoded(situation.layout.images)
         sizes_N2 = outline.sizes_N2[: len(encoded)]
-        rate = _measured(len(encoded), lambda place: decode_middle(encoded[place], sizes_N2[place]))
+        with ThreadPoolExecutor(_at_once()) as threads:
+            rate = _measured(
+                len(encoded),
+                lambda some: list(threads.map(decode_middle, encoded[some], sizes_N2[some])),
+            )
         all_of_train = duration(len(outline.ids) / rate)
-        found = f"{rate:,.0f} ingested images a second by {plural(_threads(), 'thread')}"
+        found = f"{rate:,.0f} ingested images a second by {plural(_at_once(), 'thread')}"
         return ok(what, f"{found}: {all_of_train} for all of train")
     if situation.params is None:
         return ok(what, "not measured, as params.yaml does not say which images")
@@ -104,21 +113,22 @@ def _rate(situation: Situation) -> Check:
         rows = list(_rows(situation.params.ingest, situation.params.seed, DECODED))
     except UserError as error:
         return fail(what, str(error), "mend it, or no stage can begin.")
-    size, refused = situation.params.ingest.image_size, Counter[str]()
+    size, why = situation.params.ingest.image_size, Counter[str]()
+    with closing(Pool(_at_once())) as pool:
 
-    def prepare(place: int) -> None:
-        try:
-            prepare_image(rows[place].image, size)
-        except ImageRefused as why:
-            refused[str(why)] += 1
+        def prepare(some: slice) -> None:
+            cut = [rows[some][first : first + A_CALL] for first in range(0, len(rows[some]), A_CALL)]
+            for done in [pool.submit(Call(reasons, call, (size,), refused)) for call in cut]:
+                why.update(reason for reason in done.result() if reason is not None)
 
-    rate = _measured(len(rows), prepare)
-    by = plural(_threads(), "thread")
+        pool.submit(Call(reasons, [], (size,), refused)).result()  # the first one starts a process
+        rate = _measured(len(rows), prepare)
+    by = plural(_at_once(), "process", "processes")
     found = f"{rate:,.0f} images of the source a second by {by}, resized to {size} pixels"
-    if refused:
-        reason, count = refused.most_common(1)[0]
+    if why:
+        reason, count = why.most_common(1)[0]
         cure = f"look at them: ingest stops above {situation.params.ingest.max_reject_fraction:.0%} refused."
-        return warn(what, f"{found}; {refused.total()} of {len(rows)} refused, {count} as: {reason}", cure)
+        return warn(what, f"{found}; {why.total()} of {len(rows)} refused, {count} as: {reason}", cure)
     return ok(what, found)
 
 
@@ -134,17 +144,15 @@ def _encoded(images: Path) -> list[bytes]:
     return found
 
 
-def _measured(count: int, work: Callable[[int], object]) -> float:
-    """Calls a second of `work`, with places below `count`, by all threads for at most `SECONDS`."""
+def _measured(count: int, work: Callable[[slice], object]) -> float:
+    """Places below `count` a second that `work` is done with, in at most `SECONDS`."""
     done, started = 0, time.perf_counter()
-    with ThreadPoolExecutor(_threads()) as threads:
-        while done < count and time.perf_counter() - started < SECONDS:
-            several = range(done, min(count, done + 8 * _threads()))
-            for _ in threads.map(work, several):
-                pass
-            done = several.stop
+    while done < count and time.perf_counter() - started < SECONDS:
+        stop = min(count, done + A_CALL * _at_once())
+        work(slice(done, stop))
+        done = stop
     return done / (time.perf_counter() - started)
 
 
-def _threads() -> int:
+def _at_once() -> int:
     return max(1, int(usable_cores()))

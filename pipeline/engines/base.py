@@ -18,10 +18,13 @@ class Job:
     make: Callable[..., None]
     arguments: tuple[Any, ...]
     path: Path
+    refused: Callable[[Any, str], Any] | None = None
+    """Of a job that decodes strangers' images: what takes the place of one that ends its process, as in
+    `pipeline.isolation.pool.Call`. The images are the first argument."""
 
 
 class WorkerKilled(Exception):
-    """The process that did a job died of it, or beside it."""
+    """The process that did a job died beside it, several times."""
 
 
 class Pending(Protocol):
@@ -36,9 +39,6 @@ class Engine(Protocol):
     def submit(self, job: Job) -> Pending:
         """Begins the job, now or when there is room."""
 
-    def alone(self, job: Job) -> None:
-        """Does the job where it can kill no other. Raises `WorkerKilled` if it kills its process."""
-
     def close(self) -> None:
         """Jobs that have not begun are forgotten."""
 
@@ -47,29 +47,21 @@ Wanted = tuple[Job, bool]
 """A job, and whether its file is there already."""
 
 
-def made_in_order(
-    wanted: Iterable[Wanted], engine: Engine, mended: Callable[[Job], Job]
-) -> Iterator[tuple[Path, bool]]:
+def made_in_order(wanted: Iterable[Wanted], engine: Engine) -> Iterator[tuple[Path, bool]]:
     """Each job's path as soon as its file, and those before it, are there; and whether it was there already.
 
-    A job whose worker was killed is done again as what `mended` makes of it.
+    Raises `WorkerKilled`, and what a job raised.
     """
     begun: deque[tuple[Job, Pending | None]] = deque()
     for job, there in wanted:
         begun.append((job, None if there else engine.submit(job)))
         if len(begun) > engine.ahead:
-            yield _finished(*begun.popleft(), engine, mended)
+            yield _finished(*begun.popleft())
     while begun:
-        yield _finished(*begun.popleft(), engine, mended)
+        yield _finished(*begun.popleft())
 
 
-def _finished(
-    job: Job, pending: Pending | None, engine: Engine, mended: Callable[[Job], Job]
-) -> tuple[Path, bool]:
-    if pending is None:
-        return job.path, True
-    try:
+def _finished(job: Job, pending: Pending | None) -> tuple[Path, bool]:
+    if pending is not None:
         pending.wait()
-    except WorkerKilled:
-        engine.alone(mended(job))
-    return job.path, False
+    return job.path, pending is None

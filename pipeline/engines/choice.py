@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from pipeline.engines.base import Engine
-from pipeline.engines.in_process import InProcess
 from pipeline.engines.processes import Processes
 from pipeline.engines.workers import worker_count
 from pipeline.errors import UserError, shown
@@ -30,7 +29,7 @@ def engine_named_by_environment() -> EngineName:
 
 @contextmanager
 def opened_engine(name: EngineName, *, several_jobs: bool = True, on_gpus: bool = False) -> Iterator[Engine]:
-    """The engine until the block ends. A single job, and a single worker, need no other process here.
+    """The engine until the block ends. A single job needs a single worker.
 
     `on_gpus`: each job takes a GPU of the cluster, if it has any. Raises `UserError` where a cluster can't be
     reached.
@@ -41,10 +40,8 @@ def opened_engine(name: EngineName, *, several_jobs: bool = True, on_gpus: bool 
         from pipeline.engines.on_ray import OnRay
 
         engine = OnRay(on_gpus=on_gpus)
-    elif several_jobs and worker_count() > 1:
-        engine = Processes(worker_count())
     else:
-        engine = InProcess()
+        engine = Processes(worker_count() if several_jobs else 1)
     try:
         yield engine
     finally:

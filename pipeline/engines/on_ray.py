@@ -8,8 +8,7 @@ import logging
 import os
 import platform
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -17,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engines.base import Job, WorkerKilled
+from pipeline.engines.processes import call_of
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
+from pipeline.isolation.pool import Pool
+from pipeline.isolation.workers import WorkerDied
 
 # It would ask the network for a place to report to.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -32,7 +34,7 @@ ADDRESS_VARIABLE = "RAY_ADDRESS"
 AHEAD = 2
 """Jobs a processor that have begun, or wait for it."""
 NODES_THAT_MAY_DIE = 8
-"""Under one job, before it is given up."""
+"""Under one job, or workers of theirs, before it is given up."""
 PACKAGES = ("numpy", "pillow", "pyarrow", "torch", "torchvision")
 """Beside this one, what decides the bytes that a job writes."""
 
@@ -49,23 +51,11 @@ class OnRay:
         self._here = ray.put(Here(os.getcwd(), versions()))
 
     def submit(self, job: Job) -> "_Pending":
-        return _Pending(job, self._begun(job, retries=NODES_THAT_MAY_DIE))
-
-    def alone(self, job: Job) -> None:
-        for _ in range(NODES_THAT_MAY_DIE):
-            try:
-                return _fetch(job, self._begun(job, retries=0))
-            except NodeDiedError:
-                continue
-        raise UserError(f"{NODES_THAT_MAY_DIE} nodes of the Ray cluster died under the same work: look why")
+        remote = self._remote.options(max_retries=NODES_THAT_MAY_DIE, **self._needs)
+        return _Pending(job, remote.remote(self._here, job))
 
     def close(self) -> None:
         ray.shutdown()
-
-    def _begun(self, job: Job, *, retries: int) -> Any:
-        return self._remote.options(max_retries=retries, **self._needs).remote(
-            self._here, job.make, job.arguments, job.path.suffix
-        )
 
 
 class _Pending:
@@ -74,9 +64,16 @@ class _Pending:
 
     def wait(self) -> None:
         try:
-            _fetch(self._job, self._reference)
-        except NodeDiedError:
+            content = ray.get(self._reference)
+        except (NodeDiedError, WorkerCrashedError):
             raise WorkerKilled from None
+        except RayTaskError as error:
+            if isinstance(error.cause, WorkerDied):
+                raise WorkerKilled from None
+            if isinstance(error.cause, UserError):
+                raise error.cause from None
+            raise
+        write_atomically(self._job.path, lambda temporary: temporary.write_bytes(content))
 
 
 def _connect() -> None:
@@ -91,19 +88,6 @@ def _connect() -> None:
         ) from None
 
 
-def _fetch(job: Job, reference: Any) -> None:
-    """Writes what came back. Raises `WorkerKilled`, `NodeDiedError`, and what the job raised."""
-    try:
-        content = ray.get(reference)
-    except WorkerCrashedError:
-        raise WorkerKilled from None
-    except RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from None
-        raise
-    write_atomically(job.path, lambda temporary: temporary.write_bytes(content))
-
-
 # --- on a node ----------------------------------------------------------------------------------------------
 
 
@@ -115,13 +99,22 @@ class Here:
     versions: dict[str, str]
 
 
-def _made(here: Here, make: Callable[..., None], arguments: tuple[Any, ...], suffix: str) -> bytes:
-    """The content of the file that the job makes."""
+def _made(here: Here, job: Job) -> bytes:
+    """The content of the file that the job makes; one that decodes strangers' images by a process beside."""
     check_node(here, ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"made{suffix}"
-        make(*arguments, path)
-        return path.read_bytes()
+        job = replace(job, path=Path(folder) / f"made{job.path.suffix}")
+        if job.refused is None:
+            job.make(*job.arguments, job.path)
+        else:
+            _pool().submit(call_of(job)).result()
+        return job.path.read_bytes()
+
+
+@cache
+def _pool() -> Pool:
+    """Of this worker of Ray's, and ends with it."""
+    return Pool(1)
 
 
 def check_node(here: Here, node: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.devices import pick_device
-from pipeline.engines.base import Job, made_in_order
+from pipeline.engines.base import Job, WorkerKilled, made_in_order
 from pipeline.engines.choice import EngineName, opened_engine
 from pipeline.errors import UserError
 from pipeline.evaluation.features import BATCH, TrainedEncoder, features_of, load_encoder
@@ -38,7 +38,13 @@ def features_by_engine(
             # A split without images gives features without rows.
             for start in range(0, max(count, 1), IMAGES_A_JOB)
         ]
-        made = [path for path, _ in made_in_order(((job, False) for job in jobs), opened, _killed)]
+        try:
+            made = [path for path, _ in made_in_order(((job, False) for job in jobs), opened)]
+        except WorkerKilled:
+            raise UserError(
+                f"a process that embeds the images of {images} was killed, by lack of memory perhaps: look "
+                "why on its node, or evaluate with --engine local"
+            ) from None
         device = pick_device()
         return [
             torch.from_numpy(
@@ -58,11 +64,3 @@ def write_features(encoder_folder: Path, images: Path, split: str, start: int, s
 @lru_cache(1)
 def _encoder(folder: Path, device: torch.device) -> TrainedEncoder:
     return load_encoder(folder, device)
-
-
-def _killed(job: Job) -> Job:
-    _, images, split, start, stop = job.arguments
-    raise UserError(
-        f"the process that embedded the {split} images {start:,} to {stop:,} of {images} was killed, by lack "
-        "of memory perhaps: look why on its node, or evaluate with --engine local"
-    )

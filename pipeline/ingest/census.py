@@ -1,7 +1,9 @@
 """What is remembered of every image while its bytes lie on the disk: about a hundred bytes a row."""
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -15,10 +17,14 @@ from pipeline.engines.workers import worker_count
 from pipeline.ingest.images import channel_sums
 from pipeline.ingest.looks import THUMBNAIL_BYTES
 from pipeline.ingest.parts import Parts, fixed_bytes, refusals_of
+from pipeline.isolation.limits import limited
+from pipeline.isolation.pool import Call, Pool
 from pipeline.sources.base import Refusal
 
 ENOUGH = 1024
 """Passed train images that are decoded for the channels' mean and deviation, where so many are there."""
+
+IMAGES_A_CALL = 64
 
 
 @dataclass(frozen=True)
@@ -164,10 +170,21 @@ def _chosen_by_content(census: Census, among_N: NDArray[np.bool_], count: int) -
 
 
 def _decode(sums_N6: NDArray[np.float64], missing_N: NDArray[np.bool_], parts: Parts) -> None:
-    with ThreadPoolExecutor(worker_count()) as threads:
+    """One that ends the process which decodes it stays without sums."""
+    with closing(Pool(worker_count())) as pool:
+        under_way: list[tuple[NDArray[np.intp], Future[list[NDArray[np.float64] | None]]]] = []
         for start, part in parts.all():
             here = np.flatnonzero(missing_N[start : start + len(part)])
-            if len(here):
-                images = pc.struct_field(part.column("image"), "bytes").take(pa.array(here)).to_pylist()
-                for row, sums in zip(here, threads.map(channel_sums, images), strict=True):
-                    sums_N6[start + row] = sums.ravel()
+            for some in np.split(here, range(IMAGES_A_CALL, len(here), IMAGES_A_CALL)):
+                images = pc.struct_field(part.column("image"), "bytes").take(pa.array(some)).to_pylist()
+                call = Call(sums_of_images, images, (), lambda image, reason: None)
+                under_way.append((start + some, pool.submit(call)))
+        for rows, done in under_way:
+            for row, sums in zip(rows, done.result(), strict=True):
+                if sums is not None:
+                    sums_N6[row] = sums.ravel()
+
+
+def sums_of_images(images: Sequence[bytes | None]) -> list[NDArray[np.float64] | None]:
+    """The channel sums of each image that ingest stored, in a worker process."""
+    return [None if image is None else channel_sums(image) for image in limited(images)]

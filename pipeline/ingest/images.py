@@ -26,6 +26,7 @@ from pipeline.ingest.passthrough import (
     kept_jpeg,
     kept_png,
 )
+from pipeline.isolation import limits
 from pipeline.safe_paths import SafePath, UnsafePath, reason_of
 
 WEBP, TIFF = WebPImagePlugin.WebPImageFile.format, TiffImagePlugin.TiffImageFile.format
@@ -126,11 +127,14 @@ def stored_pixels(encoded: bytes | Path | SafePath) -> NDArray[np.uint8]:
 @contextmanager
 def _told_by_refusals(data: bytes) -> Iterator[None]:
     """Decoders raise what they please on damaged bytes; one image must not end a run."""
+    limits.forget_lack_of_memory()
     try:
         yield
     except ImageRefused:
         raise
     except Exception as error:
+        if limits.lacked_memory(error):
+            raise ImageRefused(limits.TOO_LARGE) from None
         raise ImageRefused(_reason(error, data)) from None
 
 

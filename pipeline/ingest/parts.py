@@ -6,14 +6,16 @@ as they are stored, what must be remembered of each, and the refusals. Parts lie
 """
 
 import dataclasses
+import glob
 import hashlib
 import json
 import os
 import shutil
+import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,7 @@ from pipeline.engines.workers import worker_count
 from pipeline.files import sha256_of_file, state_root, write_atomically
 from pipeline.ingest.images import ImageRefused, PreparedImage, prepare_image
 from pipeline.ingest.looks import THUMBNAIL_BYTES, perceptual_hashes, thumbnails
+from pipeline.isolation.limits import HELD_BYTES, limited
 from pipeline.locks import try_lock
 from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow
@@ -81,8 +84,9 @@ def cut(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 @cache
 def _version() -> str:
-    """Of the code: parts that other code prepared are not taken."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    """Of the code: parts that other code prepared, or under other limits, are not taken."""
+    package = Path(__file__).parents[1]
+    sources = sorted(path for name in ("ingest", "isolation") for path in (package / name).glob("*.py"))
     return " ".join([PIL.__version__, *(sha256_of_file(source) for source in sources)])
 
 
@@ -114,28 +118,76 @@ def _image_facts(image: bytes | SafePath) -> tuple[object, ...]:
     return (str(image), image.within is None, status.st_size, status.st_mtime_ns)
 
 
+# --- pieces -------------------------------------------------------------------------------------------------
+
+SECONDS_A_PIECE = 1.0
+"""Of processor time: what is lost at most when an image ends the process."""
+_PIECES = ".{}.from-{}.tmp"
+
+
+def _piece_path(part: Path, first: int) -> Path:
+    """Of an unfinished part, the rows from number `first` on."""
+    return part.with_name(_PIECES.format(part.name, first))
+
+
+def _pieces(part: Path) -> Iterator[pa.Table]:
+    """Those that a process wrote which did not finish the part, in their order."""
+    done = 0
+    while is_whole(path := _piece_path(part, done)):
+        piece = read_part(path)
+        yield piece
+        done += rows_of(piece)
+
+
 # --- writing and reading ------------------------------------------------------------------------------------
 
 
 def prepare_part(rows: Sequence[Row], task: Task, path: Path) -> None:
+    """Writes the part. Called again after it was ended, it begins where the last piece ends."""
+    pieces = list(_pieces(path))
+    done = sum(rows_of(piece) for piece in pieces)
+    while True:
+        piece = _prepared(rows, done, task)
+        done += rows_of(piece)
+        if done == len(rows):
+            break
+        where = _piece_path(path, done - rows_of(piece))
+        _write(piece, where)
+        pieces.append(read_part(where))
+    part = pa.concat_tables([*pieces, piece]).combine_chunks() if pieces else piece
+    refusals = [dataclasses.astuple(refusal) for one in (*pieces, piece) for refusal in refusals_of(one)]
+    part = part.replace_schema_metadata({REFUSALS: json.dumps(refusals)})
+    write_atomically(path, lambda temporary: _write(part, temporary))
+    del pieces
+    for where in path.parent.glob(_PIECES.format(glob.escape(path.name), "*")):
+        where.unlink()
+
+
+def _prepared(rows: Sequence[Row], first: int, task: Task) -> pa.Table:
+    """Those from `first` on, until `SECONDS_A_PIECE` have passed or `HELD_BYTES` are held."""
     accepted: list[tuple[SourceRow, PreparedImage]] = []
     refusals: list[tuple[str, str]] = []
-    for row in rows:
-        prepared = _prepare(row, task)
-        if isinstance(row, SourceRow) and isinstance(prepared, PreparedImage):
-            accepted.append((row, prepared))
-        else:
-            assert isinstance(prepared, Refusal)
-            refusals.append((prepared.where, prepared.reason))
+    held = 0
+    until = time.process_time() + SECONDS_A_PIECE
+    with closing(limited(rows, first)) as coming:
+        for row in coming:
+            prepared = _prepare(row, task)
+            if isinstance(row, SourceRow) and isinstance(prepared, PreparedImage):
+                accepted.append((row, prepared))
+                held += len(prepared.encoded)
+            else:
+                assert isinstance(prepared, Refusal)
+                refusals.append((prepared.where, prepared.reason))
+            if time.process_time() > until or held > HELD_BYTES:
+                break
     stored = pa.Table.from_pylist([_record(row, image) for row, image in accepted], task.schema)
     table = _with_facts(stored, accepted, task.look)
-    table = table.replace_schema_metadata({REFUSALS: json.dumps(refusals)})
+    return table.replace_schema_metadata({REFUSALS: json.dumps(refusals)})
 
-    def write(temporary: Path) -> None:
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
 
-    write_atomically(path, write)
+def refused(row: Row, reason: str) -> Row:
+    """In place of a row that ends its process."""
+    return row if isinstance(row, Refusal) else Refusal(row.path, reason)
 
 
 def _prepare(row: Row, task: Task) -> PreparedImage | Refusal:
@@ -143,8 +195,8 @@ def _prepare(row: Row, task: Task) -> PreparedImage | Refusal:
         return row
     try:
         return prepare_image(row.image, task.size, look=task.look)
-    except ImageRefused as refused:
-        return Refusal(row.path, str(refused))
+    except ImageRefused as why:
+        return Refusal(row.path, str(why))
 
 
 def _record(row: SourceRow, image: PreparedImage) -> dict[str, object]:
@@ -181,6 +233,11 @@ def _with_facts(stored: pa.Table, accepted: list[tuple[SourceRow, PreparedImage]
     return stored
 
 
+def _write(table: pa.Table, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
 def read_part(path: Path) -> pa.Table:
     """Without reading the images: the file is mapped."""
     with pa.memory_map(str(path)) as mapped:
@@ -189,6 +246,11 @@ def read_part(path: Path) -> pa.Table:
 
 def refusals_of(part: pa.Table) -> list[Refusal]:
     return [Refusal(where, reason) for where, reason in json.loads(part.schema.metadata[REFUSALS])]
+
+
+def rows_of(part: pa.Table) -> int:
+    """Accepted and refused."""
+    return len(part) + len(refusals_of(part))
 
 
 def is_whole(path: Path) -> bool:

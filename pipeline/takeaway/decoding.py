@@ -1,72 +1,72 @@
-"""Pictures -> the pixels that the encoder is to see, decoded ahead of it by threads."""
+"""Pictures -> the pixels that the encoder is to see, decoded ahead of it by processes that may die of it."""
 
-import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.ingest.images import ImageRefused, pixels_to_store, stored_pixels
+from pipeline.engines.workers import worker_count
+from pipeline.isolation.limits import HELD_BYTES
+from pipeline.isolation.pool import Call, Pool
 from pipeline.sources.base import Refusal
-from pipeline.store import middle_of, sizes_after_cutting
 from pipeline.takeaway.pictures import Picture
+from pipeline.takeaway.squares import Decoded, refused, squares, whole
 
+A_CALL = 8
+"""Images that a worker is given at once, fewer if large: those before one that ends it are decoded again."""
 AHEAD = 128
-"""Images that are decoded while the encoder is busy with others."""
-Decoded = tuple[str, NDArray[np.uint8]]
+"""Images that are decoded while the encoder is busy with others; more where there are many workers."""
+
+T = TypeVar("T")
 
 
 class Decoder:
-    def __init__(self, threads: ThreadPoolExecutor, size: int) -> None:
-        self._threads, self._size = threads, size
+    def __init__(self, workers: int) -> None:
+        self._pool = Pool(workers)
+        self._calls_ahead = max(AHEAD // A_CALL, 2 * workers)
 
-    def squares(self, pictures: Iterable[Picture | Refusal]) -> Iterator[Decoded | Refusal]:
-        """The id and central square of each picture, or why there is none, in their order."""
-        waiting: deque[Future[Decoded | Refusal]] = deque()
+    def squares(self, pictures: Iterable[Picture | Refusal], size: int) -> Iterator[Decoded | Refusal]:
+        """The id and central square of each picture, or why there is none, in their order.
+
+        For an encoder of images of `size` pixels.
+        """
+        return self._answers(squares, pictures, size)
+
+    def whole(self, pictures: Iterable[Picture], size: int) -> Iterator[NDArray[np.uint8] | None]:
+        """(H, W, 3) of each picture, the shorter side scaled down to `size`; None of one that is refused."""
+        return self._answers(whole, pictures, size)
+
+    def _answers(
+        self, function: Callable[..., list[T]], pictures: Iterable[Picture | Refusal], size: int
+    ) -> Iterator[T]:
+        a_call = max(1, min(A_CALL, HELD_BYTES // (3 * size**2)))
+        waiting: deque[Future[list[T]]] = deque()
         coming = iter(pictures)
         while True:
-            waiting.extend(
-                self._threads.submit(self._square, p) for p in islice(coming, AHEAD - len(waiting))
-            )
+            while len(waiting) < self._calls_ahead and (some := list(islice(coming, a_call))):
+                waiting.append(self._pool.submit(Call(function, some, (size,), refused)))
             if not waiting:
                 return
-            yield waiting.popleft().result()
+            yield from waiting.popleft().result()
 
-    def _square(self, picture: Picture | Refusal) -> Decoded | Refusal:
-        if isinstance(picture, Refusal):
-            return picture
-        try:
-            return picture.id, central_square(picture, self._size)
-        except ImageRefused as refused:
-            return Refusal(picture.id, str(refused))
+    def close(self) -> None:
+        self._pool.close()
 
 
 @contextmanager
-def decoder(size: int) -> Iterator[Decoder]:
-    """For an encoder of images of `size` pixels. Pillow frees the interpreter's lock while it decodes."""
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        try:
-            yield Decoder(threads, size)
-        finally:
-            threads.shutdown(cancel_futures=True)
-
-
-def central_square(picture: Picture, size: int) -> NDArray[np.uint8]:
-    """(S, S, 3): the part that evaluation sees of what ingest at `size` pixels stores of the picture.
-
-    Raises `ImageRefused` with the reason.
-    """
-    pixels_HWC = stored_pixels(picture.image) if picture.stored else pixels_to_store(picture.image, size)
-    # Cut twice, as there: to what the store keeps, then to its square.
-    kept_HWC = middle_of(pixels_HWC, sizes_after_cutting(np.array([pixels_HWC.shape[:2]]))[0])
-    side = min(kept_HWC.shape[:2])
-    return middle_of(kept_HWC, (side, side))
+def decoder() -> Iterator[Decoder]:
+    opened = Decoder(worker_count())
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 def on_a_canvas(squares: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:

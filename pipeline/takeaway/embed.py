@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.console import SafeConsole
 from pipeline.devices import device_name
-from pipeline.engines.base import Job, made_in_order
+from pipeline.engines.base import Job, WorkerKilled, made_in_order
 from pipeline.engines.choice import EngineName, opened_engine
 from pipeline.errors import UserError
 from pipeline.escaping import for_utf8
@@ -19,6 +19,7 @@ from pipeline.progress import measured
 from pipeline.safe_paths import SafePath
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.sources.base import Refusal
+from pipeline.takeaway.decoding import decoder
 from pipeline.takeaway.encoder import OpenedEncoder
 from pipeline.takeaway.parts import Parts
 from pipeline.takeaway.pictures import Pictures
@@ -116,28 +117,29 @@ def _make_missing(parts: Parts, count: int, make: Make, console: SafeConsole) ->
 
 def _make_here(embedder: Embedder, schema: pa.Schema) -> Make:
     def make(parts: Parts, numbers: list[int], advance: Advance) -> None:
-        for number in numbers:
-            embedder.write(*parts.ranges[number], schema, parts.path(number), advance)
+        with decoder() as decoding:
+            for number in numbers:
+                embedder.write(decoding, *parts.ranges[number], schema, parts.path(number), advance)
 
     return make
 
 
 def _make_on(engine: EngineName, request: Request, schema: pa.Schema) -> Make:
-    def killed(job: Job) -> Job:
-        raise UserError(
-            f"{request.source}: the process that embedded a part of it was killed: look why there"
-        )
-
     def make(parts: Parts, numbers: list[int], advance: Advance) -> None:
         jobs = (
             Job(write_range, (request, *parts.ranges[number], schema), parts.path(number))
             for number in numbers
         )
         with opened_engine(engine, on_gpus=True) as opened:
-            wanted = ((job, False) for job in jobs)
-            for number, _ in zip(numbers, made_in_order(wanted, opened, killed), strict=True):
-                start, stop = parts.ranges[number]
-                advance(stop - start)
+            made = made_in_order(((job, False) for job in jobs), opened)
+            try:
+                for number, _ in zip(numbers, made, strict=True):
+                    start, stop = parts.ranges[number]
+                    advance(stop - start)
+            except WorkerKilled:
+                raise UserError(
+                    f"{request.source}: a process that embedded a part of it was killed: look why on its node"
+                ) from None
 
     return make
 

@@ -1,8 +1,8 @@
 """Some images that lie one after the other -> the file of their vectors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.devices import pick_device
+from pipeline.engines.workers import worker_count
 from pipeline.sources.base import Refusal
 from pipeline.takeaway.batches import BatchEncoder, batch_size_for
-from pipeline.takeaway.decoding import Decoder, decoder
+from pipeline.takeaway.decoding import Decoder
 from pipeline.takeaway.encoder import OpenedEncoder, open_encoder
 from pipeline.takeaway.opening import open_pictures
 from pipeline.takeaway.parts import write_part
 from pipeline.takeaway.pictures import Pictures
+from pipeline.takeaway.squares import Decoded
 
 Advance = Callable[[int], None]
 
@@ -54,16 +56,18 @@ class Embedder:
         size = request.batch_size or batch_size_for(opened.identity, device)
         return cls(pictures, opened, device, BatchEncoder(opened.trained, device, size))
 
-    def write(self, start: int, stop: int, schema: pa.Schema, path: Path, advance: Advance) -> None:
+    def write(
+        self, decoding: Decoder, start: int, stop: int, schema: pa.Schema, path: Path, advance: Advance
+    ) -> None:
         """The vectors of the images at `start` to `stop`, exclusive, and which were refused."""
-        with decoder(self.opened.trained.image_size) as decoding:
-            made = _embedded(decoding, self.pictures, start, stop, self.encoder, advance)
-        write_part(path, *made, schema)
+        pictures = self.pictures.between(start, stop)
+        decoded = decoding.squares(pictures, self.opened.trained.image_size)
+        write_part(path, *_embedded(decoded, self.encoder, advance), schema)
 
 
 def write_range(request: Request, start: int, stop: int, schema: pa.Schema, path: Path) -> None:
     """As a job of an engine."""
-    _embedder(request).write(start, stop, schema, path, lambda _: None)
+    _embedder(request).write(_decoder(), start, stop, schema, path, lambda _: None)
 
 
 @lru_cache(1)
@@ -72,19 +76,20 @@ def _embedder(request: Request) -> Embedder:
     return Embedder.open(request)
 
 
+@cache
+def _decoder() -> Decoder:
+    """Of this process, and ends with it."""
+    return Decoder(worker_count())
+
+
 def _embedded(
-    decoding: Decoder,
-    pictures: Pictures,
-    start: int,
-    stop: int,
-    encoder: BatchEncoder,
-    advance: Advance,
+    coming: Iterable[Decoded | Refusal], encoder: BatchEncoder, advance: Advance
 ) -> tuple[list[str], NDArray[np.float32], list[Refusal]]:
     ids: list[str] = []
     refusals: list[Refusal] = []
     batch: list[NDArray[np.uint8]] = []
     features: list[torch.Tensor] = []
-    for decoded in decoding.squares(pictures.between(start, stop)):
+    for decoded in coming:
         advance(1)
         if isinstance(decoded, Refusal):
             refusals.append(decoded)

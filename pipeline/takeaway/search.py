@@ -16,9 +16,9 @@ from pipeline.devices import pick_device
 from pipeline.errors import UserError
 from pipeline.escaping import for_terminal
 from pipeline.evaluation.features import features_of_batch, missing_file
-from pipeline.ingest.images import ImageRefused
 from pipeline.safe_paths import SafePath
-from pipeline.takeaway.decoding import central_square, on_a_canvas
+from pipeline.sources.base import Refusal
+from pipeline.takeaway.decoding import Decoder, decoder, on_a_canvas
 from pipeline.takeaway.encoder import OpenedEncoder, identity_of, open_encoder
 from pipeline.takeaway.opening import open_again
 from pipeline.takeaway.pictures import Picture
@@ -53,15 +53,16 @@ def search(
     opened_vectors = Vectors.open(vectors)
     opened = open_encoder(_encoder_of(opened_vectors, encoder_folder), pick_device())
     query = Picture(image.name, SafePath(image))
-    found = nearest(_vector_of(query, opened), opened_vectors.tiles(), count)
-    console.print(_table(found))
-    if sheet is not None:
-        pictures = open_again(opened_vectors.source, outside_paths=outside_paths)
-        shown = pictures.find([neighbour.id for neighbour in found]) if pictures else {}
-        write_sheet(sheet, query, [(n.id, n.cosine, shown.get(n.id)) for n in found])
-        without = len(found) - sum(neighbour.id in shown for neighbour in found)
-        lost = f", {without} without their pictures, which are no longer there" if without else ""
-        console.say(f"Written: {sheet}{lost}")
+    with decoder() as decoding:
+        found = nearest(_vector_of(query, opened, decoding), opened_vectors.tiles(), count)
+        console.print(_table(found))
+        if sheet is not None:
+            pictures = open_again(opened_vectors.source, outside_paths=outside_paths)
+            shown = pictures.find([neighbour.id for neighbour in found]) if pictures else {}
+            write_sheet(sheet, query, [(n.id, n.cosine, shown.get(n.id)) for n in found], decoding)
+            without = len(found) - sum(neighbour.id in shown for neighbour in found)
+            lost = f", {without} without their pictures, which are no longer there" if without else ""
+            console.say(f"Written: {sheet}{lost}")
 
 
 def nearest(
@@ -112,11 +113,11 @@ def _encoder_of(vectors: Vectors, named: Path | None) -> Path:
     )
 
 
-def _vector_of(query: Picture, opened: OpenedEncoder) -> NDArray[np.float32]:
-    try:
-        square = central_square(query, opened.trained.image_size)
-    except ImageRefused as refused:
-        raise UserError(f"{query.image!s} cannot be searched for ({refused}): name a picture") from None
+def _vector_of(query: Picture, opened: OpenedEncoder, decoding: Decoder) -> NDArray[np.float32]:
+    (decoded,) = decoding.squares([query], opened.trained.image_size)
+    if isinstance(decoded, Refusal):
+        raise UserError(f"{query.image!s} cannot be searched for ({decoded.reason}): name a picture")
+    _, square = decoded
     device = pick_device()
     canvas_NCHW, sizes_N2 = on_a_canvas([square])
     features_ND = features_of_batch(opened.trained, canvas_NCHW.to(device), sizes_N2.to(device))

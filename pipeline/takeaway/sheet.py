@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from pipeline.errors import UserError
 from pipeline.escaping import for_terminal
 from pipeline.files import write_atomically, write_text
-from pipeline.ingest.images import ImageRefused, pixels_to_store
 from pipeline.report.page import render
+from pipeline.takeaway.decoding import Decoder
 from pipeline.takeaway.pictures import Picture
 
 SIDE, GAP, CAPTION = 160, 12, 34
@@ -36,10 +38,13 @@ def check_sheet(path: Path) -> None:
         raise UserError(f"--picture {path} must end in .png or .html: rename it")
 
 
-def write_sheet(path: Path, query: Picture, found: Sequence[Found]) -> None:
-    shown = [Shown("query", for_terminal(query.id), _thumbnail(query))]
+def write_sheet(path: Path, query: Picture, found: Sequence[Found], decoding: Decoder) -> None:
+    there = [picture for *_, picture in found if picture is not None]
+    query_thumbnail, *thumbnails = map(_thumbnail, decoding.whole([query, *there], SIDE))
+    coming = iter(thumbnails)
+    shown = [Shown("query", for_terminal(query.id), query_thumbnail)]
     shown += [
-        Shown(f"{rank}   {cosine:.4f}", for_terminal(name), _thumbnail(picture))
+        Shown(f"{rank}   {cosine:.4f}", for_terminal(name), None if picture is None else next(coming))
         for rank, (name, cosine, picture) in enumerate(found, start=1)
     ]
     if path.suffix.lower() == ".html":
@@ -50,13 +55,10 @@ def write_sheet(path: Path, query: Picture, found: Sequence[Found]) -> None:
         write_atomically(path, lambda temporary: drawn.save(temporary, "PNG"))
 
 
-def _thumbnail(picture: Picture | None) -> Image.Image | None:
-    if picture is None:
+def _thumbnail(pixels_HWC: NDArray[np.uint8] | None) -> Image.Image | None:
+    if pixels_HWC is None:
         return None
-    try:
-        image = Image.fromarray(pixels_to_store(picture.image, SIDE))
-    except ImageRefused:
-        return None
+    image = Image.fromarray(pixels_HWC)
     # A tiny one shows its pixels, as the encoder saw them.
     tiny = 2 * max(image.size) <= SIDE
     resampling = Image.Resampling.NEAREST if tiny else Image.Resampling.BICUBIC

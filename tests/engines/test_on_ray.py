@@ -68,7 +68,7 @@ def addresses(engine, output):
     from pipeline.engines.choice import opened_engine
     jobs = [Job(address_of_node, (n,), Path(f"address-{{n}}.txt")) for n in range(12)]
     with opened_engine(engine) as opened:
-        made = made_in_order(((job, False) for job in jobs), opened, None)
+        made = made_in_order(((job, False) for job in jobs), opened)
         found = {{path.read_text() for path, _ in made}}
     Path(output).write_text(json.dumps(sorted(found)))
 

@@ -1,132 +1,94 @@
-"""Jobs done by processes: in order, again where a process was killed, and never half."""
+"""Jobs done by processes: in order, and without what killed one of them."""
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from pipeline.engines import choice
-from pipeline.engines.base import Engine, Job, WorkerKilled, made_in_order
+from pipeline.engines.base import Engine, Job, Wanted, WorkerKilled, made_in_order
 from pipeline.engines.choice import EngineName, engine_named_by_environment, opened_engine
-from pipeline.engines.in_process import InProcess
-from pipeline.engines.processes import Processes
 from pipeline.engines.workers import worker_count
 from pipeline.errors import UserError
-from support import REPOSITORY
+from pipeline.isolation.limits import limited
 
 
-def write(text: str, seconds: float, path: Path) -> None:
+def write(items: Sequence[str], seconds: float, path: Path) -> None:
+    """What the items are, but for one that kills."""
+    for item in limited(items):
+        if item == "killer":
+            os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(seconds)
-    path.write_text(text)
+    path.write_text(" ".join(items))
 
 
-def die_or_write(text: str, path: Path) -> None:
-    if text == "killer":
-        os.kill(os.getpid(), signal.SIGKILL)
-    path.write_text(text)
-
-
-def refuse(path: Path) -> None:
+def refuse(items: Sequence[str], path: Path) -> None:
     raise UserError(f"{path.name} can't be made")
 
 
-def no_mending(job: Job) -> Job:
-    raise AssertionError(job)
+def die(items: Sequence[str], path: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("several_jobs", [False, True])
-def test_files_come_in_the_order_of_the_jobs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several_jobs: bool
-) -> None:
+def refused(item: str, reason: str) -> str:
+    return "refused"
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Engine]:
     monkeypatch.setenv("CLINFONCE_WORKERS", "2")
+    with opened_engine(EngineName.LOCAL, several_jobs=request.param) as opened:
+        yield opened
+
+
+both = pytest.mark.parametrize("engine", [False, True], indirect=True, ids=["one job", "several"])
+
+
+@both
+def test_files_come_in_the_order_of_the_jobs(engine: Engine, tmp_path: Path) -> None:
     # The first takes longest.
-    jobs = [Job(write, (str(n), 0.2 if n == 0 else 0.0), tmp_path / str(n)) for n in range(7)]
+    jobs = [Job(write, ([str(n)], 0.0 if n else 0.2), tmp_path / str(n), refused) for n in range(7)]
     jobs[3].path.write_text("there already")
-    with opened_engine(EngineName.LOCAL, several_jobs=several_jobs) as engine:
-        assert isinstance(engine, Processes if several_jobs else InProcess)
-        made = list(made_in_order(((job, job.path.exists()) for job in jobs), engine, no_mending))
+    made = list(made_in_order(((job, job.path.exists()) for job in jobs), engine))
     assert made == [(job.path, number == 3) for number, job in enumerate(jobs)]
     assert [path.read_text() for path, _ in made] == ["0", "1", "2", "there already", "4", "5", "6"]
 
 
-def test_no_more_is_taken_from_the_source_than_the_workers_need(tmp_path: Path) -> None:
-    engine, taken = Processes(1), 0
+@both
+def test_no_more_is_taken_from_the_source_than_the_workers_need(engine: Engine, tmp_path: Path) -> None:
+    taken = 0
 
-    def jobs() -> object:
+    def jobs() -> Iterator[Wanted]:
         nonlocal taken
         for number in range(20):
             taken += 1
-            yield Job(write, (str(number), 0.0), tmp_path / str(number)), False
+            yield Job(write, ([str(number)], 0.0), tmp_path / str(number), refused), False
 
-    try:
-        next(made_in_order(jobs(), engine, no_mending))  # type: ignore[arg-type]
-    finally:
-        engine.close()
+    next(made_in_order(jobs(), engine))
     assert taken == engine.ahead + 1
 
 
-def test_a_killed_process_costs_the_other_jobs_nothing(tmp_path: Path) -> None:
-    texts = ["a", "b", "killer", "c", "d", "e"]
-    jobs = [Job(die_or_write, (text,), tmp_path / f"{n}") for n, text in enumerate(texts)]
-    suspects: list[str] = []
-
-    def mended(job: Job) -> Job:
-        suspects.append(job.arguments[0])
-        try:
-            engine.alone(job)
-        except WorkerKilled:
-            return Job(die_or_write, ("instead",), job.path)
-        return job
-
-    engine: Engine = Processes(2)
-    try:
-        made = [path.read_text() for path, _ in made_in_order(((job, False) for job in jobs), engine, mended)]
-    finally:
-        engine.close()
-    assert made == ["a", "b", "instead", "c", "d", "e"]
-    assert "killer" in suspects
+@both
+def test_a_killed_process_costs_the_other_jobs_nothing(engine: Engine, tmp_path: Path) -> None:
+    texts = [["a"], ["b", "killer", "c"], ["d"], ["killer", "killer"], ["e"]]
+    jobs = [Job(write, (text, 0.0), tmp_path / f"{n}", refused) for n, text in enumerate(texts)]
+    made = [path.read_text() for path, _ in made_in_order(((job, False) for job in jobs), engine)]
+    assert made == ["a", "b refused c", "d", "refused refused", "e"]
 
 
-@pytest.mark.parametrize("several_jobs", [False, True])
-def test_what_a_job_raises_is_raised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several_jobs: bool
-) -> None:
-    monkeypatch.setenv("CLINFONCE_WORKERS", "2")
-    jobs = [(Job(refuse, (), tmp_path / "x"), False)]
-    with (
-        opened_engine(EngineName.LOCAL, several_jobs=several_jobs) as engine,
-        pytest.raises(UserError, match="x can't be made"),
-    ):
-        list(made_in_order(jobs, engine, no_mending))
+@both
+def test_a_job_that_dies_of_no_item_is_given_up(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(WorkerKilled):
+        list(made_in_order([(Job(die, (["a"],), tmp_path / "x", refused), False)], engine))
 
 
-UNGUARDED = """
-from pathlib import Path
-from pipeline.engines.base import Job
-from pipeline.engines.processes import Processes
-
-Processes(1).submit(Job(Path.touch, (), Path("made"))).wait()
-"""
-
-
-def test_a_script_that_each_process_would_run_again_is_told_so(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(UNGUARDED)
-    ran = subprocess.run(
-        [sys.executable, script],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "UserError: no further process can be started" in ran.stderr
-    assert not (tmp_path / "made").exists()
+@both
+def test_what_a_job_raises_is_raised(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="x can't be made"):
+        list(made_in_order([(Job(refuse, (["a"],), tmp_path / "x", refused), False)], engine))
 
 
 def test_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ from PIL import Image
 from pipeline.errors import UserError
 from pipeline.ingest import census
 from pipeline.ingest import images as images_module
+from pipeline.ingest import run as run_module
+from pipeline.ingest.parts import Row, Task, prepare_part
 from pipeline.ingest.run import ingest
+from pipeline.ingest.workers import prepared_parts
 from pipeline.schema import IngestSummary, Layout
 from pipeline.shards import read_columns, shard_paths
 from support import params_with
@@ -53,11 +57,16 @@ def test_mean_and_deviation_are_those_of_the_train_pixels(
     np.testing.assert_allclose(summary["deviation"], pixels.std(axis=(0, 1, 2)), atol=1e-6)
 
 
+def prepare_with_half_in_the_sample(rows: Sequence[Row], task: Task, path: Path) -> None:
+    images_module.SAMPLED = 2
+    prepare_part(rows, task, path)
+
+
 def test_kept_files_count_by_some_of_them_in_whichever_order_they_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images_module, "SAMPLED", 2)
-    monkeypatch.setenv("CLINFONCE_WORKERS", "1")
+    prepare = partial(prepared_parts, prepare=prepare_with_half_in_the_sample)
+    monkeypatch.setattr(run_module, "prepared_parts", prepare)
     generator = np.random.default_rng(0)
     for number in range(40):
         colours = generator.integers(0, 256, (4, 4, 3), np.uint8)

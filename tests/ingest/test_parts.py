@@ -6,32 +6,57 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.ingest import images
 from pipeline.ingest import parts as parts_module
 from pipeline.ingest.parts import Row, Task, cut, is_whole, part_name, prepare_part, read_part, refusals_of
-from pipeline.ingest.workers import CRASHED, prepared_parts
+from pipeline.ingest.workers import prepared_parts
+from pipeline.isolation.limits import CRASHED, TOO_SLOW
 from pipeline.safe_paths import SafePath
 from pipeline.schema import images_schema
 from pipeline.sources.base import Refusal, SourceRow
 from support import REPOSITORY, png
 
 TASK = Task(images_schema([]), 32, look=True)
-KILLER = b"kills the process"
+KILLER = b"kills the process by signal "
 
 
 def rows_of(count: int) -> list[Row]:
     return [SourceRow(f"{n}", png(n), f"{n}.png") for n in range(count)]
 
 
-def prepare_or_die(rows: Sequence[Row], task: Task, path: Path) -> None:
-    if any(isinstance(row, SourceRow) and row.image == KILLER for row in rows):
-        os.kill(os.getpid(), signal.SIGKILL)
+def log_and_prepare(rows: Sequence[Row], task: Task, path: Path) -> None:
+    """In a worker. Each part that is made becomes a line of the file `log`, as does each image."""
+    log_of_images(path.with_name("log"))
+    with path.with_name("log").open("a") as log:
+        log.write(f"{path.name}\n")
     prepare_part(rows, task, path)
+
+
+def prepare_in_pieces(rows: Sequence[Row], task: Task, path: Path) -> None:
+    """In a worker. Each row is a piece; those whose image says so end the process."""
+    log_of_images(path.with_name("log"))
+    parts_module.SECONDS_A_PIECE = -1.0
+    prepare_part(rows, task, path)
+
+
+def log_of_images(path: Path) -> None:
+    def prepare(image: bytes, size: int, *, look: bool) -> images.PreparedImage:
+        with path.open("a") as log:
+            log.write(f"image {sha256(image).hexdigest()}\n")
+        if image.startswith(KILLER):
+            os.kill(os.getpid(), int(image.removeprefix(KILLER)))
+        return images.prepare_image(image, size, look=look)
+
+    parts_module.prepare_image = prepare  # type: ignore[assignment]
 
 
 def test_parts_are_cut_by_rows_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,38 +94,74 @@ def test_whole_parts_are_taken_and_damaged_ones_made_again(
 ) -> None:
     monkeypatch.setattr(parts_module, "ROWS_A_PART", 4)
     monkeypatch.setenv("CLINFONCE_WORKERS", "1")
-    made: list[Path] = []
 
-    def prepare(rows: Sequence[Row], task: Task, path: Path) -> None:
-        made.append(path)
-        prepare_part(rows, task, path)
+    def made() -> list[Path]:
+        log = tmp_path / "log"
+        names = [line for line in log.read_text().splitlines() if line.endswith(".arrow")]
+        log.unlink()
+        return [tmp_path / name for name in names]
 
-    first = list(prepared_parts(rows_of(10), TASK, tmp_path, prepare=prepare))
-    assert made == first
+    first = list(prepared_parts(rows_of(10), TASK, tmp_path, prepare=log_and_prepare))
+    assert made() == first
     content = first[1].read_bytes()
     first[1].write_bytes(content[:-100])
     first[2].unlink()
     assert not is_whole(first[1])
-    made.clear()
-    assert list(prepared_parts(rows_of(10), TASK, tmp_path, prepare=prepare)) == first
-    assert made == first[1:]
+    assert list(prepared_parts(rows_of(10), TASK, tmp_path, prepare=log_and_prepare)) == first
+    assert made() == first[1:]
     assert first[1].read_bytes() == content
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("rows_a_part", [4, 10])
 def test_an_image_that_kills_its_process_is_refused_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str, rows_a_part: int
 ) -> None:
-    monkeypatch.setattr(parts_module, "ROWS_A_PART", 4)
-    monkeypatch.setenv("CLINFONCE_WORKERS", "2")
+    monkeypatch.setattr(parts_module, "ROWS_A_PART", rows_a_part)
+    monkeypatch.setenv("CLINFONCE_WORKERS", workers)
     rows = rows_of(10)
-    rows[5] = SourceRow("bad", KILLER, "bad.tif")
-    read = [read_part(path) for path in prepared_parts(rows, TASK, tmp_path, prepare=prepare_or_die)]
-    assert [part.column("id").to_pylist() for part in read] == [
-        ["0", "1", "2", "3"],
-        ["4", "6", "7"],
-        ["8", "9"],
+    rows[3] = Refusal("3.png", "it was refused before")
+    killed = {0: signal.SIGSEGV, 5: signal.SIGABRT, 6: signal.SIGPROF, 9: signal.SIGKILL}
+    for place, number in killed.items():
+        rows[place] = SourceRow(f"{place}", KILLER + b"%d" % number, f"{place}.tif")
+    read = [read_part(path) for path in prepared_parts(rows, TASK, tmp_path, prepare=prepare_in_pieces)]
+    refusals = [refusal for part in read for refusal in refusals_of(part)]
+    assert refusals == [
+        Refusal("0.tif", CRASHED),
+        Refusal("3.png", "it was refused before"),
+        Refusal("5.tif", CRASHED),
+        Refusal("6.tif", TOO_SLOW),
+        Refusal("9.tif", CRASHED),
     ]
-    assert [refusals_of(part) for part in read] == [[], [Refusal("bad.tif", CRASHED)], []]
+    # No image is prepared a second time but those which are suspected.
+    tries = Counter(line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("image"))
+    assert sorted(tries.values()) == [1] * 6 + [2] * 3
+    assert not list(tmp_path.glob("*.tmp"))
+
+    monkeypatch.setattr(parts_module, "ROWS_A_PART", 10)
+    (tmp_path / "innocent").mkdir()
+    innocent = [row for place, row in enumerate(rows) if place not in killed]
+    (alone,) = prepared_parts(innocent, TASK, tmp_path / "innocent")
+    assert pa.concat_tables([part.replace_schema_metadata() for part in read]).equals(
+        read_part(alone).replace_schema_metadata()
+    )
+
+
+def die_between_images(rows: Sequence[Row], task: Task, path: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_who_dies_of_no_image_costs_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the process that prepares images was killed several times"):
+        list(prepared_parts(rows_of(2), TASK, tmp_path, prepare=die_between_images))
+
+
+def test_pieces_make_the_bytes_of_a_part_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [*rows_of(5), Refusal("no", "image"), *rows_of(2)]
+    prepare_part(rows, TASK, tmp_path / "whole.arrow")
+    monkeypatch.setattr(parts_module, "SECONDS_A_PIECE", -1.0)
+    prepare_part(rows, TASK, tmp_path / "pieces.arrow")
+    assert (tmp_path / "whole.arrow").read_bytes() == (tmp_path / "pieces.arrow").read_bytes()
 
 
 SCRIPT = """

@@ -10,8 +10,9 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from pipeline.evaluation.features import features_of_batch, load_encoder
-from pipeline.takeaway.decoding import central_square, on_a_canvas
+from pipeline.takeaway.decoding import on_a_canvas
 from pipeline.takeaway.pictures import Picture
+from pipeline.takeaway.squares import central_square
 from support import png
 from takeaway.conftest import MakeEncoder
 

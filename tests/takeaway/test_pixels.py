@@ -13,8 +13,9 @@ from PIL import Image
 from pipeline.augment import central_views
 from pipeline.ingest.images import prepare_image
 from pipeline.store import decode_middle, sizes_after_cutting
-from pipeline.takeaway.decoding import central_square, on_a_canvas
+from pipeline.takeaway.decoding import on_a_canvas
 from pipeline.takeaway.pictures import Picture
+from pipeline.takeaway.squares import central_square
 from support import png
 
 ROUNDING = 1e-5

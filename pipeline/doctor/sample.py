@@ -1,0 +1,22 @@
+"""A sample of the source, prepared in a worker process: this module imports nothing that starts threads."""
+
+from collections.abc import Sequence
+
+from pipeline.ingest.images import ImageRefused, prepare_image
+from pipeline.isolation.limits import limited
+from pipeline.sources.base import Refusal, SourceRow
+
+
+def reasons(rows: Sequence[SourceRow | Refusal], size: int) -> list[str | None]:
+    """Why each is refused; None: it is not."""
+    return [_reason(row, size) for row in limited(rows)]
+
+
+def _reason(row: SourceRow | Refusal, size: int) -> str | None:
+    if isinstance(row, Refusal):
+        return row.reason
+    try:
+        prepare_image(row.image, size)
+    except ImageRefused as why:
+        return str(why)
+    return None

@@ -1,0 +1,60 @@
+"""Pictures -> pixels, in a worker process: this module imports nothing that starts threads."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.ingest.images import ImageRefused, pixels_to_store, stored_pixels
+from pipeline.isolation.limits import limited
+from pipeline.sources.base import Refusal
+from pipeline.stored_image import middle_of, sizes_after_cutting
+from pipeline.takeaway.pictures import Picture
+
+Decoded = tuple[str, NDArray[np.uint8]]
+"""The id of a picture, and its pixels."""
+
+
+def squares(pictures: Sequence[Picture | Refusal], size: int) -> list[Decoded | Refusal]:
+    """The central square of each, as in `central_square`, or why there is none."""
+    return [_square(picture, size) for picture in limited(pictures)]
+
+
+def _square(picture: Picture | Refusal, size: int) -> Decoded | Refusal:
+    if isinstance(picture, Refusal):
+        return picture
+    try:
+        return picture.id, central_square(picture, size)
+    except ImageRefused as why:
+        return Refusal(picture.id, str(why))
+
+
+def central_square(picture: Picture, size: int) -> NDArray[np.uint8]:
+    """(S, S, 3): the part that evaluation sees of what ingest at `size` pixels stores of the picture.
+
+    Raises `ImageRefused` with the reason.
+    """
+    pixels_HWC = stored_pixels(picture.image) if picture.stored else pixels_to_store(picture.image, size)
+    # Cut twice, as there: to what the store keeps, then to its square.
+    kept_HWC = middle_of(pixels_HWC, sizes_after_cutting(np.array([pixels_HWC.shape[:2]]))[0])
+    side = min(kept_HWC.shape[:2])
+    return middle_of(kept_HWC, (side, side))
+
+
+def whole(pictures: Sequence[Picture | Refusal], size: int) -> list[NDArray[np.uint8] | None]:
+    """(H, W, 3) of each, the shorter side scaled down to `size` pixels; None of one that is refused."""
+    return [_whole(picture, size) for picture in limited(pictures)]
+
+
+def _whole(picture: Picture | Refusal, size: int) -> NDArray[np.uint8] | None:
+    if isinstance(picture, Refusal):
+        return None
+    try:
+        return pixels_to_store(picture.image, size)
+    except ImageRefused:
+        return None
+
+
+def refused(picture: Picture | Refusal, reason: str) -> Picture | Refusal:
+    """In place of a picture that ends its process."""
+    return picture if isinstance(picture, Refusal) else Refusal(picture.id, reason)
