@@ -120,8 +120,8 @@ def _image_facts(image: bytes | SafePath) -> tuple[object, ...]:
 
 # --- pieces -------------------------------------------------------------------------------------------------
 
-SECONDS_A_PIECE = 1.0
-"""Of processor time: what is lost at most when an image ends the process."""
+SECONDS_A_PIECE, SECONDS_AFTER_A_DEATH = 1.0, 0.1
+"""Of processor time: what is lost at most when an image ends the process, and where one did already."""
 _PIECES = ".{}.from-{}.tmp"
 
 
@@ -144,10 +144,13 @@ def _pieces(part: Path) -> Iterator[pa.Table]:
 
 def prepare_part(rows: Sequence[Row], task: Task, path: Path) -> None:
     """Writes the part. Called again after it was ended, it begins where the last piece ends."""
+    begun = path.with_name(_PIECES.format(path.name, "begun"))
+    seconds = SECONDS_AFTER_A_DEATH if begun.exists() else SECONDS_A_PIECE
+    begun.touch()
     pieces = list(_pieces(path))
     done = sum(rows_of(piece) for piece in pieces)
     while True:
-        piece = _prepared(rows, done, task)
+        piece = _prepared(rows, done, task, seconds)
         done += rows_of(piece)
         if done == len(rows):
             break
@@ -163,12 +166,12 @@ def prepare_part(rows: Sequence[Row], task: Task, path: Path) -> None:
         where.unlink()
 
 
-def _prepared(rows: Sequence[Row], first: int, task: Task) -> pa.Table:
-    """Those from `first` on, until `SECONDS_A_PIECE` have passed or `HELD_BYTES` are held."""
+def _prepared(rows: Sequence[Row], first: int, task: Task, seconds: float) -> pa.Table:
+    """Those from `first` on, until the process has worked for `seconds` or holds `HELD_BYTES`."""
     accepted: list[tuple[SourceRow, PreparedImage]] = []
     refusals: list[tuple[str, str]] = []
     held = 0
-    until = time.process_time() + SECONDS_A_PIECE
+    until = time.process_time() + seconds
     with closing(limited(rows, first)) as coming:
         for row in coming:
             prepared = _prepare(row, task)

@@ -44,7 +44,7 @@ def log_and_prepare(rows: Sequence[Row], task: Task, path: Path) -> None:
 def prepare_in_pieces(rows: Sequence[Row], task: Task, path: Path) -> None:
     """In a worker. Each row is a piece; those whose image says so end the process."""
     log_of_images(path.with_name("log"))
-    parts_module.SECONDS_A_PIECE = -1.0
+    parts_module.SECONDS_A_PIECE = parts_module.SECONDS_AFTER_A_DEATH = -1.0
     prepare_part(rows, task, path)
 
 

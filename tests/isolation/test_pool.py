@@ -155,10 +155,12 @@ def test_no_process_can_be_started(pool: Pool, monkeypatch: pytest.MonkeyPatch) 
 # --- the process that asks ----------------------------------------------------------------------------------
 
 SCRIPT = f"""
-import sys
+import signal, sys
 import victims
 from pipeline.isolation.pool import Call, Pool
 
+# Ignored where the tests run in the background of a shell.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 pool = Pool(1)
 answer = pool.submit(Call(victims.stuck, [{SPIN}], (sys.argv[1],), victims.refused))
 try:
