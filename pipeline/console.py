@@ -28,6 +28,11 @@ def say(*lines: str, stderr: bool = False) -> None:
         print(for_terminal(line), file=sys.stderr if stderr else sys.stdout)
 
 
+def say_traceback(error: BaseException) -> None:
+    """Of an unexpected error: strangers' names that it quotes are escaped like all else."""
+    say(*"".join(traceback.format_exception(error)).splitlines(), stderr=True)
+
+
 def say_json(value: Any) -> None:
     print(json_text(value))
 
@@ -93,7 +98,7 @@ def run(app: typer.Typer) -> NoReturn:
             say(f"error: {sentence}", stderr=True)
             code = MISTAKE
         else:
-            say(*"".join(traceback.format_exception(error)).splitlines(), stderr=True)
+            say_traceback(error)
             code = 1
     sys.exit(code if isinstance(code, int) else 0)
 

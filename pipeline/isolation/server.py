@@ -18,7 +18,6 @@ import selectors
 import signal
 import socket
 import sys
-import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -112,8 +111,11 @@ class _Server:
             _work(Connection(calls.detach()))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             pass  # nobody asks any more
-        except BaseException:
-            traceback.print_exc()
+        except BaseException as error:
+            # Imported here: a worker that works does without.
+            from pipeline.console import say_traceback
+
+            say_traceback(error)
         finally:
             os._exit(1)
 

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from ingest.costly import tiff_of_one_tile
 from isolation import victims
+from pipeline.console import terminal
 from pipeline.errors import UserError
 from pipeline.isolation.limits import CRASHED, TOO_LARGE
 from pipeline.takeaway import decoding
@@ -43,7 +43,7 @@ def test_embed(
     make_encoder: MakeEncoder, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
     monkeypatch.setenv("CLINFONCE_WORKERS", workers)
-    encoder, console = make_encoder(), Console(quiet=True)
+    encoder, console = make_encoder(), terminal(quiet=True)
     embed(Request(pictures, None, None, encoder, 4), tmp_path / "before.parquet", console)
     for name in KILLERS:
         (pictures / name).write_bytes(png(99, 40, 30))
@@ -64,19 +64,19 @@ def test_search(
 ) -> None:
     (pictures / KILLERS[0]).write_bytes(png(0, 40, 30))
     vectors, sheet = tmp_path / "vectors.parquet", tmp_path / "sheet.png"
-    embed(Request(pictures, None, None, make_encoder(), 4), vectors, Console(quiet=True))
+    embed(Request(pictures, None, None, make_encoder(), 4), vectors, terminal(quiet=True))
 
     query = tmp_path / "large.tif"
     query.write_bytes(tiff_of_one_tile())
     with pytest.raises(UserError, match=f"large.tif cannot be searched for .{TOO_LARGE}.: name a picture"):
-        search(query, vectors, 3, None, None, Console(quiet=True))
+        search(query, vectors, 3, None, None, terminal(quiet=True))
 
     # Among the nearest are one that ends its process, and one that is too large by now.
     (pictures / "00.png").write_bytes(query.read_bytes())
     monkeypatch.setattr(decoding, "whole", victims.whole_or_die)
     query = tmp_path / "query.png"
     query.write_bytes(png(0, 40, 30))
-    search(query, vectors, 3, None, sheet, Console(quiet=True))
+    search(query, vectors, 3, None, sheet, terminal(quiet=True))
     with Image.open(sheet) as image:
         step = 160 + 12
         shown = [image.getpixel((12 + place * step + 80, 12 + 20)) for place in range(4)]
