@@ -6,6 +6,7 @@ tests/test_console.py looks for other ways.
 
 import json
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -16,16 +17,24 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from pipeline.escaping import for_json, for_terminal
+from pipeline.escaping import for_json, for_terminal, is_plain, shortened
 
 MISTAKE, CTRL_C = 2, 130
 """Exit codes."""
+LONGEST_VALUE, LONGEST_SENTENCE = 200, 2000
+_LONG_WORD = re.compile(rf"\S{{{LONGEST_VALUE + 1},}}")
 
 
 def say(*lines: str, stderr: bool = False) -> None:
     """Prints each of `lines` as one line."""
     for line in lines:
         print(for_terminal(line), file=sys.stderr if stderr else sys.stdout)
+
+
+def say_mistake(sentence: str) -> None:
+    """Of what a user, a file or a variable holds at most `LONGEST_VALUE` letters are quoted."""
+    words = _LONG_WORD.sub(lambda found: shortened(found[0], LONGEST_VALUE), sentence)
+    say(f"error: {shortened(words, LONGEST_SENTENCE)}", stderr=True)
 
 
 def say_traceback(error: BaseException) -> None:
@@ -46,7 +55,7 @@ class SafeConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            if segment.control or segment.text.isprintable():
+            if segment.control or is_plain(segment.text):
                 yield segment
             else:
                 yield segment._replace(text="\n".join(map(for_terminal, segment.text.split("\n"))))
@@ -95,7 +104,7 @@ def run(app: typer.Typer) -> NoReturn:
         code = 1
     except Exception as error:
         if sentence := _of_the_command_line(error):
-            say(f"error: {sentence}", stderr=True)
+            say_mistake(sentence)
             code = MISTAKE
         else:
             say_traceback(error)

@@ -19,6 +19,8 @@ def pick_device() -> torch.device:
     try:
         device = torch.device(named)
         torch.empty(0, device=device)
+        # Others, such as `meta`, compute nothing.
+        assert device.type in ("cpu", "cuda")
     except (RuntimeError, AssertionError):
         raise UserError(
             f"{DEVICE_VARIABLE}={shown(named)} is no device of this machine: use cpu or cuda"

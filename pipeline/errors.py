@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.console import MISTAKE, say
+from pipeline.console import LONGEST_VALUE, MISTAKE, say_mistake
+from pipeline.escaping import shortened
 
 
 class UserError(ValueError):
@@ -25,25 +26,13 @@ def told_in_a_sentence() -> Iterator[None]:
         sentence = str(error) if isinstance(error, UserError) else fault_of_the_machine(error)
         if sentence is None:
             raise
-        say(f"error: {shortened(sentence, LONGEST_SENTENCE)}", stderr=True)
+        say_mistake(sentence)
         raise SystemExit(MISTAKE) from None
-
-
-LONGEST_VALUE, LONGEST_SENTENCE = 200, 2000
-"""Letters of what people, files or variables hold, and of a whole message."""
 
 
 def shown(value: object) -> str:
     """`value` as a message quotes it: at most `LONGEST_VALUE` letters, its middle left out."""
     return shortened(str(value), LONGEST_VALUE)
-
-
-def shortened(text: str, longest: int) -> str:
-    """Without its middle where it is longer: a stranger may give a name of megabytes."""
-    if len(text) <= longest:
-        return text
-    kept = (longest - 5) // 2
-    return f"{text[:kept]} ... {text[-kept:]}"
 
 
 def listed(names: list[str], limit: int = 12) -> str:

@@ -1,23 +1,38 @@
 """Strangers' strings, made harmless for where they are shown. HTML is escaped by its templates.
 
 Letters that steer a terminal, turn the direction of writing or are not seen at all are shown as `\\x1b` or
-`\\u202e`: all that Unicode does not call printable.
+`\\u202e`: all that Unicode does not call printable, and letters that are blank.
 """
 
 import re
 import unicodedata
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]")
+"""Printable by Unicode's word, and blank: fillers and the like. What chooses a letter's shape stays."""
 _FORMULA_STARTS = frozenset("=+-@")
 _BEFORE_A_FORMULA = re.compile(r"^[\s\"']*")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
-_FORMULA_WITHIN = re.compile(r"([;|]\s*)([=+@-])")
+_FORMULA_WITHIN = re.compile("([;|][\\s\"']*)([=+@\\-\uff1d\uff0b\uff20\uff0d\ufe62\ufe63\ufe66\ufe6b])")
 """Behind what some spreadsheets take for the end of a cell."""
+
+
+def shortened(text: str, longest: int) -> str:
+    """Without its middle where it is longer: a stranger may give a name of megabytes."""
+    if len(text) <= longest:
+        return text
+    kept = (longest - 5) // 2
+    return f"{text[:kept]} ... {text[-kept:]}"
+
+
+def is_plain(text: str) -> bool:
+    """Whether all of it is seen as it is."""
+    return text.isprintable() and not _UNSEEN.search(text)
 
 
 def for_terminal(text: str) -> str:
     """`text` as one line without anything that steers a terminal or turns the direction of writing."""
-    return text if text.isprintable() else "".join(map(_visible, text))
+    return text if is_plain(text) else "".join(map(_visible, text))
 
 
 def for_markdown(text: str) -> str:
@@ -29,14 +44,14 @@ def for_markdown(text: str) -> str:
 
 def for_html(text: str) -> str:
     """`text` without letters that would turn the direction of what stands around it; lines are kept."""
-    return text if text.isprintable() else "".join(c if c in "\n\t\xa0\u2060" else _visible(c) for c in text)
+    return text if is_plain(text) else "".join(c if c in "\n\t\xa0\u2060" else _visible(c) for c in text)
 
 
 def for_json(text: str) -> str:
     """JSON in which strings hold escapes, as JSON has them, for what is not printable; lines are kept."""
-    if text.isprintable():
+    if is_plain(text):
         return text
-    return "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text)
+    return "".join(c if is_plain(c) or c == "\n" else _json_escape(c) for c in text)
 
 
 def for_spreadsheet(text: str) -> str:
@@ -45,7 +60,7 @@ def for_spreadsheet(text: str) -> str:
     A formula's start is led by an apostrophe; within a cell, where another separator could end it, escaped.
     """
     cell = for_terminal(_ESCAPE.sub(lambda found: f"\\x5c{found[0][1:]}", text))
-    cell = _FORMULA_WITHIN.sub(lambda found: f"{found[1]}\\x{ord(found[2]):02x}", cell)
+    cell = _FORMULA_WITHIN.sub(lambda found: found[1] + _escape(found[2]), cell)
     return f"'{cell}" if cell.startswith("'") or _starts_a_formula(cell) else cell
 
 
@@ -59,8 +74,10 @@ def for_utf8(text: str) -> str:
 
 
 def _visible(letter: str) -> str:
-    if letter.isprintable():
-        return letter
+    return letter if is_plain(letter) else _escape(letter)
+
+
+def _escape(letter: str) -> str:
     number = ord(letter)
     if number < 0x100:
         return f"\\x{number:02x}"

@@ -69,8 +69,8 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        pass  # another user's
+    except (PermissionError, OverflowError):
+        pass  # another user's, or no process's number
     return True
 
 
@@ -114,8 +114,8 @@ def replaced_directory(path: Path) -> Iterator[Path]:
 
     On an error nothing remains of it and `path` is as it was.
     """
-    for left_by_a_killed_process in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        shutil.rmtree(left_by_a_killed_process, ignore_errors=True)
+    for left_behind in _left_by_the_dead(path):
+        shutil.rmtree(left_behind, ignore_errors=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     fresh.mkdir(parents=True)
     try:

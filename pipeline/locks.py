@@ -21,7 +21,13 @@ def held_alone(lock: Path, doing: str) -> Iterator[None]:
 
     The lock is the kernel's: it ends with its process, however that ends.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:
+        # As below /proc.
+        raise UserError(
+            f"no folder can be made at {lock.parent}: set CLINFONCE_STATE_DIR to another one"
+        ) from None
     with lock.open("a+") as file:
         if not try_lock(file):
             file.seek(0)

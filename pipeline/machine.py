@@ -11,6 +11,13 @@ from pathlib import Path
 ROOT = Path("/")
 
 
+def whole_number(text: str, least: int, most: int) -> int | None:
+    """What an environment variable holds, if that is a number from `least` to `most` in plain digits."""
+    if not re.fullmatch(r"[0-9]{1,19}", text) or not least <= int(text) <= most:
+        return None
+    return int(text)
+
+
 def usable_cores(root: Path = ROOT) -> float:
     """Cores that this process may keep busy: those it may run on, and no more than its control groups grant.
 

@@ -7,8 +7,11 @@ removed from the workspace and from the cache. What is as recorded stays, since 
 cache; a file that was damaged before DVC recorded it is removed only on demand.
 """
 
+import errno
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +21,11 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from pipeline.console import say
-from pipeline.errors import UserError, listed
+from pipeline.errors import UserError, listed, shown
 
 DIRECTORY = ".dir"
 """How DVC's names for lists of files end."""
+_NAME_IN_CACHE = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Removal:
     """False where the cache holds it whole."""
 
     def __str__(self) -> str:
-        where = "" if self.cached is None else " and its copy in DVC's cache"
+        where = "" if self.cached is None else f" and its copy in DVC's cache, {_short(self.cached)}"
         then = "makes it again" if self.made_again else "brings it back from DVC's cache"
         return f"{_short(self.path)}{where}: `dvc repro` {then}"
 
@@ -85,7 +89,16 @@ def _known(output: Any, path: Path) -> Any:
         raise UserError(f"{path} is kept by Git and not by DVC: `git checkout {path}` brings it back")
     if not output.hash_info:
         raise UserError(f"{path} has not been made yet: run `dvc repro`")
+    _check_name(output.hash_info.value, "dvc.lock")
     return output
+
+
+def _check_name(name: str, found_in: str) -> None:
+    """Both dvc.lock and the lists in a cache may be a stranger's, and these names become paths."""
+    if not _NAME_IN_CACHE.fullmatch(name):
+        raise UserError(
+            f"{found_in} holds {shown(repr(name))}, which is no MD5: take the file that DVC wrote"
+        )
 
 
 def _removals(output: Any, wanted: Path, everything: bool) -> Iterator[Removal]:
@@ -111,11 +124,22 @@ def _listed_files(output: Any, cached_list: Path, name: str) -> dict[Path, str] 
     if f"{_md5(cached_list)}{DIRECTORY}" != name:
         return None
     place = Path(output.fs_path)
-    return {place.joinpath(*key): info.value for key, (_, info) in output.get_obj().iteritems()}
+    files: dict[Path, str] = {}
+    for key, (_, info) in output.get_obj().iteritems():
+        path = place.joinpath(*key)
+        if ".." in key or not path.parent.resolve().is_relative_to(place.resolve()):
+            raise UserError(
+                f"the list of {_short(place)} names {shown(path)}, which is not in it: run `dvc repro`"
+            )
+        _check_name(info.value, f"the list of {_short(place)}")
+        files[path] = info.value
+    return files
 
 
 def _removal(path: Path, expected: str | None, cached: Path | None, everything: bool) -> Iterator[Removal]:
     """`expected` is the MD5 by which DVC knows the file; None: it does not belong to the output."""
+    if path.is_dir() and not path.is_symlink():
+        raise UserError(f"{_short(path)} is a folder, where a file should be: move it away")
     if everything or cached is None or _md5(cached) != expected:
         yield Removal(path, cached)
     elif _md5(path) != expected:
@@ -123,12 +147,18 @@ def _removal(path: Path, expected: str | None, cached: Path | None, everything: 
 
 
 def _md5(path: Path) -> str | None:
-    """As DVC names what it keeps; None where there is no file."""
+    """As DVC names what it keeps; None where there is no regular file."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except (FileNotFoundError, IsADirectoryError):
-        return None
+        # A pipe that nobody writes to would block an ordinary open for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO):
+            return None
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _nothing_differs(path: Path) -> str:

@@ -21,9 +21,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 
 FOLDERS_REMEMBERED = 65_536
+LONGEST_PATH = 4096
+"""As Linux has it. Where links lead is asked for every part of a path."""
 MISSING = "the file does not exist"
 FOLDER = "a folder, not a file"
 NO_FOLDER = "a file, not a folder"
@@ -227,6 +229,8 @@ class Root:
 
     def _check_name(self, member: str) -> None:
         """Before anything is looked at: to look at a path may mount what it names."""
+        if len(member) > LONGEST_PATH:
+            raise UnsafePath(shown(member), "the path is too long")
         if "\0" in member:
             raise UnsafePath(repr(member), "the path holds a null byte")
         try:

@@ -35,6 +35,7 @@ def test_nothing_steers_the_terminal(text: str) -> None:
         ("zero\u200bwidth\u00ad", r"zero\u200bwidth\xad"),
         ("tag\U000e0041", r"tag\U000e0041"),
         ("half\ud800", r"half\ud800"),
+        ("\u3164blank\u2800\u115f", r"\u3164blank\u2800\u115f"),
         ("one\ntwo\u2028three", r"one\x0atwo\u2028three"),
         ("日本語 é 👍", "日本語 é 👍"),
     ],
@@ -66,7 +67,7 @@ def test_no_cell_starts_a_formula(text: str) -> None:
     assert not cell.lstrip(' \u3000"').startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))
     for separator in ";|\t":
         for part in cell.split(separator)[1:]:
-            assert not part.lstrip(" \u3000").startswith(tuple("=+-@"))
+            assert not part.lstrip(" \u3000\"'").startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))
     assert from_spreadsheet(cell) == text
 
 

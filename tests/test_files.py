@@ -64,6 +64,13 @@ def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_file_that_only_looks_left_behind_is_left(tmp_path: Path) -> None:
+    stranger = tmp_path / f".a.json.{'9' * 20}.tmp"
+    stranger.write_text("half")
+    write_json(tmp_path / "a.json", 1)
+    assert stranger.exists()
+
+
 def test_csv_leaves_unknown_cells_empty(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["x", "y"], [{"x": 1, "y": None}, {"y": "a,b"}])
     assert (tmp_path / "a.csv").read_text() == '"x","y"\n"1",""\n"","a,b"\n'

@@ -52,6 +52,13 @@ def test_another_fault_of_a_lock_stays_one(tmp_path: Path, monkeypatch: pytest.M
         pass
 
 
+def test_where_no_folder_can_be_made(tmp_path: Path) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("this system has no /proc")
+    with pytest.raises(UserError, match="set CLINFONCE_STATE_DIR"), held_alone(Path("/proc/a/lock"), "at it"):
+        pass
+
+
 def test_a_lock_that_cannot_be_made_is_a_fault_of_the_machine(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("in the way")
     with pytest.raises(FileExistsError), held_alone(tmp_path / "state/lock", "training this"):

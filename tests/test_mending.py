@@ -1,6 +1,9 @@
 """`clinfonce mend` removes damage and nothing else, and nothing without a yes."""
 
+import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -210,3 +213,56 @@ def test_outside_of_a_project_it_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"run it where dvc.yaml lies"):
         say("data")
+
+
+def locked_as(root: Path, name: str) -> None:
+    """dvc.lock, which may come with a stranger's branch, names `A` so."""
+    lock = (root / "dvc.lock").read_text()
+    (md5,) = re.findall(r"path: data/clusters/a.txt\n +hash: md5\n +md5: (\w+)", lock)
+    (root / "dvc.lock").write_text(lock.replace(md5, name))
+
+
+@pytest.mark.parametrize("name", ["../../../../../victim", "../..", "0" * 31 + "/", "0" * 33, "a" * 5000])
+def test_a_name_in_dvc_lock_that_is_no_md5_leads_nowhere(root: Path, name: str) -> None:
+    victim = root.parent / "victim"
+    victim.write_text("precious")
+    locked_as(root, f"'{name}'")
+    before = contents(root)
+    with pytest.raises(UserError, match=r"which is no MD5: take the file|dvc.lock. validation failed"):
+        say(A)
+    assert victim.read_text() == "precious"
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize("relpath", ["../../victim", "link/victim", "sub/../../../victim"])
+def test_a_list_of_files_names_none_elsewhere(root: Path, relpath: str) -> None:
+    victim = root.parent / "victim"
+    victim.write_text("precious")
+    (root / "data/images/link").symlink_to(root.parent)
+    (listing,) = root.glob(".dvc/cache/files/md5/*/*.dir")
+    files = [*json.loads(listing.read_text()), {"md5": "0" * 32, "relpath": relpath}]
+    content = json.dumps(files).encode()
+    name = hashlib.md5(content).hexdigest()  # noqa: S324 - DVC's own
+    made = root / f".dvc/cache/files/md5/{name[:2]}/{name[2:]}.dir"
+    made.parent.mkdir(exist_ok=True)
+    made.write_bytes(content)
+    lock = (root / "dvc.lock").read_text()
+    old = f"{listing.parent.name}{listing.name}"
+    (root / "dvc.lock").write_text(lock.replace(old, f"{name}.dir"))
+    with pytest.raises(UserError, match="which is not in it"):
+        say(IMAGES)
+    assert victim.read_text() == "precious"
+
+
+def test_a_pipe_in_place_of_a_file_is_no_file(root: Path) -> None:
+    (root / A).unlink()
+    os.mkfifo(root / A)
+    say(A)
+    assert not (root / A).exists()
+
+
+def test_a_folder_in_place_of_a_file_is_left(root: Path) -> None:
+    (root / A).unlink()
+    (root / A).mkdir()
+    with pytest.raises(UserError, match="is a folder, where a file should be"):
+        say(A)

@@ -1,8 +1,7 @@
 """Reads experiments from DVC. The only module here that imports it, because that takes a second."""
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ from scmrepo.exceptions import SCMError
 
 from pipeline.compare.experiments import Row
 from pipeline.errors import UserError
+from pipeline.safe_json import parse_json
 from pipeline.safe_yaml import parse_yaml
-from pipeline.schema import CHOSEN, Layout
+from pipeline.schema import CHOSEN, ENCODER_CONFIG, Layout
 
 LOCK = "dvc.lock"
-ENCODER_CONFIG = str(Layout().encoder(CHOSEN) / "config.json")
+ENCODER = str(Layout().encoder(CHOSEN))
 
 
 def read_rows(names: Sequence[str], with_experiments: bool = False) -> list[Row]:
@@ -43,17 +43,35 @@ def read_rows(names: Sequence[str], with_experiments: bool = False) -> list[Row]
 def read_train_images(rows: Sequence[Row]) -> dict[str, float]:
     """By `rev` the images that the chosen arm learned from, where its report did not record them.
 
-    The encoder's own files did; they are read where DVC's cache has them.
+    The encoder's own files did; they are read where this machine's cache has them. Nothing is fetched.
     """
+    missing = [
+        str(row["rev"])
+        for row in rows
+        if not any(key.endswith("chosen.train_images") and isinstance(row[key], float) for key in row)
+    ]
     found = {}
-    for row in rows:
-        rev = str(row["rev"])
-        if not any(key.endswith("chosen.train_images") and isinstance(row[key], float) for key in row):
-            # What the cache lacks is told by one of a dozen exceptions of DVC's parts.
-            with suppress(Exception):
-                text = dvc.api.read(ENCODER_CONFIG, rev=None if rev == "workspace" else rev)
-                found[rev] = float(json.loads(text)["train_images"])
+    if missing:
+        with Repo() as repo:
+            for rev in missing:
+                # What lock and cache hold may be missing, damaged, or not what DVC wrote.
+                with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+                    found[rev] = _train_images(_read_lock(rev), repo.cache.local.oid_to_path)
     return found
+
+
+def _train_images(lock: Mapping[str, Any] | None, path_of: Callable[[str], str]) -> float:
+    """Raises one of many errors where the encoder's configuration is not in the cache."""
+    outs = [out for stage in (lock or {})["stages"].values() for out in stage.get("outs", [])]
+    (listing,) = {out["md5"] for out in outs if out["path"] == ENCODER}
+    files = {file["relpath"]: file["md5"] for file in _cached(listing, path_of)}
+    return float(_cached(files[ENCODER_CONFIG], path_of)["train_images"])
+
+
+def _cached(name: str, path_of: Callable[[str], str]) -> Any:
+    if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", name):
+        raise ValueError("it would become a path")
+    return parse_json(Path(path_of(name)).read_text(encoding="utf-8"))
 
 
 def read_locks(rows: Sequence[Row]) -> dict[str, Mapping[str, Any] | None]:

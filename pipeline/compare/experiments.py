@@ -34,6 +34,10 @@ _CUT = {
 """What of `ingest` decides the images of train and test, and their labels; the other columns do not."""
 
 
+MOST = 2.0**63
+"""What a figure, a parameter or a count stays below."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a training may spend, in images seen; what an objective costs for each is not in it."""
@@ -92,7 +96,7 @@ class Experiment:
         epochs = self.params.get("pretrain.epochs")
         if not isinstance(epochs, float) or self.params.get("evaluate.transfer_from") is not None:
             return None
-        return Budget(epochs, self.train_images)
+        return Budget(epochs, self.train_images) if epochs >= 1 else None
 
 
 @dataclass(frozen=True)
@@ -228,9 +232,12 @@ def _plain_name(key: str) -> str:
 
 
 def _value(value: Any) -> Value:
-    if value in _NO_VALUE or (isinstance(value, float) and math.isnan(value)):
+    if value in _NO_VALUE:
         return None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    # Another branch's files may hold any number.
+    return float(value) if abs(value) < MOST else None
 
 
 def _number(value: Value) -> float | None:

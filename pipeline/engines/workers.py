@@ -3,7 +3,7 @@
 import os
 
 from pipeline.errors import UserError, shown
-from pipeline.machine import usable_cores
+from pipeline.machine import usable_cores, whole_number
 
 WORKERS_VARIABLE = "CLINFONCE_WORKERS"
 MOST_WORKERS = 1024
@@ -14,8 +14,9 @@ def worker_count() -> int:
     named = os.environ.get(WORKERS_VARIABLE)
     if named is None:
         return max(1, round(usable_cores()))
-    if not (named.isascii() and named.isdigit() and 1 <= int(named[:20]) <= MOST_WORKERS):
+    workers = whole_number(named, 1, MOST_WORKERS)
+    if workers is None:
         raise UserError(
             f"{WORKERS_VARIABLE}={shown(named)} must be a number of processes from 1 to {MOST_WORKERS}"
         )
-    return int(named)
+    return workers

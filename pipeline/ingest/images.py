@@ -33,6 +33,7 @@ WEBP, TIFF = WebPImagePlugin.WebPImageFile.format, TiffImagePlugin.TiffImageFile
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", WEBP, TIFF)
 """What people have. Each of Pillow's three dozen other decoders would be one more door to attack."""
 MAX_BYTES = 128 * 1024 * 1024
+TOO_LARGE = f"a file of more than {MAX_BYTES >> 20} MiB"
 MAX_WEBP_PIXELS = 50_000_000
 """Its decoder keeps three copies."""
 SAMPLED = 256
@@ -91,7 +92,7 @@ def prepare_image(image: bytes | Path | SafePath, size: int, *, look: bool = Fal
 
     A JPEG or PNG that would be stored as such keeps its own data. Raises `ImageRefused` with the reason.
     """
-    data = image if isinstance(image, bytes) else read_image_file(image)
+    data = _data_of(image)
     with _told_by_refusals(data):
         if kept := kept_jpeg(data, size):
             return _passed(kept, look)
@@ -106,10 +107,10 @@ def pixels_to_store(image: bytes | Path | SafePath, size: int) -> NDArray[np.uin
 
     Raises `ImageRefused` with the reason.
     """
-    data = image if isinstance(image, bytes) else read_image_file(image)
-    if kept := kept_jpeg(data, size):
-        return stored_pixels(kept.encoded)
+    data = _data_of(image)
     with _told_by_refusals(data):
+        if kept := kept_jpeg(data, size):
+            return stored_pixels(kept.encoded)
         pixels = _decode(data, size)
         return np.asarray(pixels) if _is_lossless(pixels) else stored_pixels(_encode(pixels))
 
@@ -119,7 +120,7 @@ def stored_pixels(encoded: bytes | Path | SafePath) -> NDArray[np.uint8]:
 
     Raises `ImageRefused` with the reason.
     """
-    data = encoded if isinstance(encoded, bytes) else read_image_file(encoded)
+    data = _data_of(encoded)
     with _told_by_refusals(data):
         return np.asarray(_decode(data, None))
 
@@ -138,6 +139,14 @@ def _told_by_refusals(data: bytes) -> Iterator[None]:
         raise ImageRefused(_reason(error, data)) from None
 
 
+def _data_of(image: bytes | Path | SafePath) -> bytes:
+    if not isinstance(image, bytes):
+        return read_image_file(image)
+    if len(image) > MAX_BYTES:
+        raise ImageRefused(TOO_LARGE)
+    return image
+
+
 def read_image_file(file: Path | SafePath) -> bytes:
     """The file's bytes. Raises `ImageRefused` for what is no file or not to be read, for one of more than
     `MAX_BYTES`, and where the system does not let it be read."""
@@ -150,7 +159,7 @@ def read_image_file(file: Path | SafePath) -> bytes:
             reason_of(error) or f"the file can't be read: {os.strerror(error.errno or 0)}"
         ) from None
     if data is None:
-        raise ImageRefused(f"a file of more than {MAX_BYTES >> 20} MiB")
+        raise ImageRefused(TOO_LARGE)
     return data
 
 

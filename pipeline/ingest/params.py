@@ -62,13 +62,16 @@ SourceName = Literal[
 ]
 
 
+LARGEST_IMAGE_SIZE = 2048
+
+
 class IngestParams(Section):
     source: SourceName = "synthetic"
     path: str | None = Field(default=None, description="the source's folder or file")
     outside_paths: bool = Field(
         default=False, description="whether paths and links may lead out of the source's folder"
     )
-    image_size: int = Field(default=32, ge=8, le=2048, description="pixels of the shorter side")
+    image_size: int = Field(default=32, ge=8, le=LARGEST_IMAGE_SIZE, description="pixels of the shorter side")
     max_reject_fraction: Fraction = Field(
         default=0.01, description="share of inputs that may be refused before ingest stops"
     )

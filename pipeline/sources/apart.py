@@ -85,6 +85,14 @@ def records(
             yield from _in_python(batch)
 
 
+def counted_rows(footer: pq.FileMetaData) -> int:
+    """Raises `ValueError` for a footer that contradicts itself, which only damage or a stranger makes."""
+    groups = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+    if min(groups, default=0) < 0 or sum(groups) != footer.num_rows:
+        raise ValueError("its footer counts its rows wrongly")
+    return int(footer.num_rows)
+
+
 def _size(path: SafePath) -> int:
     """In bytes: a damaged footer may count more rows than the file can hold."""
     status = path.status()
@@ -217,7 +225,7 @@ def _tell_outlines(paths: list[SafePath]) -> None:
                 with path.pinned() as pinned, pq.ParquetFile(pinned) as file:
                     record |= {
                         "schema": file.schema_arrow.serialize().to_pybytes(),
-                        "rows": file.metadata.num_rows,
+                        "rows": counted_rows(file.metadata),
                     }
             except UnsafePath as unsafe:
                 record["mistake"] = unsafe.reason

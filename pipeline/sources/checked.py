@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from pipeline.errors import LONGEST_SENTENCE, shortened
+from pipeline.console import LONGEST_SENTENCE
+from pipeline.escaping import shortened
 from pipeline.sources.base import Refusal, SourceRow
 
 LONGEST_REASON = 500

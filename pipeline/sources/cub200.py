@@ -30,6 +30,8 @@ from pipeline.sources.layout import first_there, named_folder, numbered_lines, p
 
 HOME = "CUB_200_2011"
 WHAT = f"the folder that holds {HOME}"
+MOST_ANSWERS = 1 << 28
+"""A byte each. Published are 11,788 x 312."""
 NOT_VISIBLE = b"1"
 CERTAINTIES = (b"1", b"2", b"3", b"4")
 CELLS = {1: YES, 0: NO, -1: None}
@@ -96,6 +98,11 @@ class Cub200Source:
         # As they stand in the files, if they are UTF-8 or not.
         rows = {_bytes(image): row for image, row in row_of.items()}
         places = {_bytes(number): place for place, number in enumerate(self._attributes)}
+        if len(rows) * len(places) > MOST_ANSWERS:
+            raise UserError(
+                f"{self._tables['attributes']} and the list of images ask for {len(rows):,} x "
+                f"{len(places):,} answers, more than memory is meant to hold: take the published files"
+            )
         answers_NA = np.full((len(rows), len(places)), -1, np.int8)
         unread, first = 0, 0
         with self._tables["answers"].open_binary() as file:

@@ -121,6 +121,8 @@ class HuggingFaceSource:
         if not is_unicode(record):
             return Refusal(where, "the row is not UTF-8 text")
         encoded, path = image.get("bytes"), image.get("path")
+        if path is not None and not isinstance(path, str):
+            return Refusal(where, "the image's path is no text")
         if not encoded and not path:
             return Refusal(where, "the row has no image")
         try:

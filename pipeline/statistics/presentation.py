@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.console import SafeConsole, terminal
-from pipeline.errors import listed
+from pipeline.errors import listed, shown
 from pipeline.escaping import for_terminal
 from pipeline.files import write_cells
 
@@ -122,7 +122,7 @@ def _print_findings(console: SafeConsole, statistics: Sequence[dict[str, Any]]) 
             first, *others = columns_of[finding["code"]]
             if first == str(one["column"]):
                 likewise = f" (Likewise: {listed(others)}.)" if others else ""
-                told = f"{first}: {finding['sentence']} {finding['cure']}{likewise}"
+                told = f"{shown(first)}: {finding['sentence']} {finding['cure']}{likewise}"
                 console.print(told, markup=False)
 
 

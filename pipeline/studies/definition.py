@@ -1,14 +1,16 @@
 """`studies/*.yaml`: which experiments belong together, as changes of params.yaml, and with which seeds."""
 
 import copy
+import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pipeline.errors import UserError
 from pipeline.params import PARAMS_FILE, Params, check_params, read_values
@@ -23,6 +25,8 @@ PATHS = (
     "evaluate.transfer_from",
 )
 """Parameters that name a file: an experiment runs in a folder of its own, so they must be absolute there."""
+
+MOST_EXPERIMENTS = 10_000
 
 Changes = dict[str, Any]
 """New values by their dotted names, such as `cluster.method: kmeans`."""
@@ -65,6 +69,16 @@ class Study(Section):
         description="values tried for each experiment, all with all, with the first seed; the best on "
         "the part of train on which evaluation chooses is kept for all seeds, so that test plays no part",
     )
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> Self:
+        tried = math.prod(len(values) for values in self.search.values()) if self.search else 0
+        count = len(self.experiments) * (len(self.seeds) + tried)
+        if count > MOST_EXPERIMENTS:
+            raise ValueError(
+                f"asks for {count:,} experiments, more than {MOST_EXPERIMENTS:,}: leave some out"
+            )
+        return self
 
     def of(self, data: StudyData) -> "Study":
         """This study on other images than those of params.yaml."""
@@ -128,10 +142,24 @@ def check_planned(plans: Iterable[Planned], root: Path) -> None:
     for one in plans:
         changed = copy.deepcopy(values)
         for key, value in one.changes.items():
-            if "${" in str(value):
-                raise UserError(f"{one.name}: {key} holds ${{, which DVC would replace: leave it out")
+            if what := _altered_by_dvc(value):
+                raise UserError(f"{one.name}: {key} holds {what}, which DVC would replace: leave it out")
             set_parameter(changed, key, value)
         check_params(changed, one.name)
+
+
+def _altered_by_dvc(value: Any) -> str | None:
+    """What in a value does not come through DVC's command line as it is."""
+    if isinstance(value, dict):
+        return "several parameters"
+    if isinstance(value, list):
+        return next((what for part in value if (what := _altered_by_dvc(part))), None)
+    if not isinstance(value, str):
+        return None
+    if "${" in value:
+        return "${"
+    as_it_is = json.dumps(value, ensure_ascii=False) == f'"{value}"'
+    return None if as_it_is else "a quote, a backslash or a line's end"
 
 
 def set_parameter(values: dict[str, Any], key: str, value: Any) -> None:

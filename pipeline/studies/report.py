@@ -12,11 +12,15 @@ from matplotlib.figure import Figure
 
 from pipeline.compare.ranks import RankCorrelation, rank_correlation
 from pipeline.console import SafeConsole
+from pipeline.errors import shown
+from pipeline.escaping import for_terminal
 from pipeline.files import write_atomically, write_text
 from pipeline.report.markdown import escaped
 from pipeline.report.naming import name_points, room_around
 from pipeline.studies.definition import Study, planned, read_study, study_name, tries
 from pipeline.studies.made import Made, chosen_by_search, made_experiments
+
+BACKTICK = "\\x60"
 
 
 @dataclass(frozen=True)
@@ -94,12 +98,15 @@ def study_markdown(
     told = f"{len(made)} of {wanted} experiments are there"
     if starts:
         told += f", made from commit{'s' if len(starts) > 1 else ''} {', '.join(starts)}"
-    parts.append(f"{told}. `{command}` makes what is missing.")
+    parts.append(f"{told}. {_code(command)} makes what is missing.")
     if study.base:
-        shared = "; ".join(f"`{key}={value}`" for key, value in study.base.items())
+        shared = "; ".join(_code(f"{key}={value}") for key, value in study.base.items())
         parts.append(f"All experiments share {shared}; seeds {', '.join(map(str, study.seeds))}.")
     if study.search:
-        tried = "; ".join(f"`{key}` {', '.join(map(str, values))}" for key, values in study.search.items())
+        tried = "; ".join(
+            f"{_code(key)} {', '.join(escaped(shown(value)) for value in values)}"
+            for key, values in study.search.items()
+        )
         parts.append(
             f"Tried for each experiment with seed {study.seeds[0]}, all with all: {tried}. Kept is what was "
             "best on the part of train on which evaluation chooses; test played no part."
@@ -109,7 +116,12 @@ def study_markdown(
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{key}={value}`" for key, value in values.items())
+    return ", ".join(_code(f"{key}={value}") for key, value in values.items())
+
+
+def _code(text: str) -> str:
+    """As Markdown's code, which has no escapes of its own."""
+    return f"`{for_terminal(' '.join(shown(text).split())).replace('`', BACKTICK)}`"
 
 
 def _table(lines: Sequence[Line]) -> str:

@@ -95,4 +95,4 @@ def _dvc(root: Path, log: Path, *arguments: str) -> int:
 
 def _told(value: Any) -> str:
     """As overrides are written: text in quotes, so that commas and equals signs are part of it."""
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)

@@ -43,6 +43,11 @@ class BatchEncoder:
         side = max((len(square) for square in squares), default=0)
         return len(squares) >= self.size or len(squares) * side**2 * 3 >= CANVAS_BYTES
 
+    def would_overflow(self, squares: Sequence[NDArray[np.uint8]], further: NDArray[np.uint8]) -> bool:
+        """Whether one large image would make the canvas of many small ones far too large."""
+        side = max(len(square) for square in [*squares, further])
+        return len(squares) > 0 and (len(squares) + 1) * side**2 * 3 > 2 * CANVAS_BYTES
+
     def features(self, squares: Sequence[NDArray[np.uint8]]) -> Tensor:
         """(N, D) float32 on the device, which may still be computing them."""
         canvas_NCHW, sizes_N2 = on_a_canvas(squares)

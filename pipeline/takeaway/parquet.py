@@ -15,6 +15,7 @@ from pipeline.escaping import for_utf8
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.schema import images_schema
 from pipeline.sealed import has_seal
+from pipeline.sources.apart import UNREADABLE, counted_rows
 from pipeline.sources.base import Refusal
 from pipeline.takeaway.pictures import Picture, state_of_file
 
@@ -146,8 +147,13 @@ def _open_shard(path: SafePath, image_column: str | None, id_column: str | None)
         id_column = CONVENTIONAL_ID
     check_names((name for name in schema.names if name in (image_column, id_column)), str(path))
     stored = schema.names == images_schema([]).names
-    with path.pinned() as pinned:
-        rows = pq.read_metadata(pinned).num_rows
+    try:
+        with path.pinned() as pinned:
+            rows = counted_rows(pq.read_metadata(pinned))
+    except UserError:
+        raise
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from None
     return _Shard(path, image_column, id_column, stored, rows)
 
 
@@ -182,7 +188,9 @@ def _schema(path: SafePath) -> pa.Schema:
             if has_seal(pinned):
                 check_parquet(pinned)
             return pq.read_schema(pinned)
-    except (pa.ArrowException, OSError) as error:
+    except UserError:
+        raise
+    except UNREADABLE as error:
         raise _unreadable(path, error) from None
 
 
@@ -205,7 +213,9 @@ def _batches(
                 if first < last:
                     yield number + first, batch.slice(first, last - first)
                 number += len(batch)
-    except (pa.ArrowException, OSError) as error:
+    except UserError:
+        raise
+    except UNREADABLE as error:
         raise _unreadable(path, error) from None
 
 

@@ -95,6 +95,9 @@ def _embedded(
             refusals.append(decoded)
             continue
         name, square = decoded
+        if encoder.would_overflow(batch, square):
+            features.append(encoder.features(batch))
+            batch = []
         ids.append(name)
         batch.append(square)
         if encoder.is_full(batch):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.ingest.images import ImageRefused, pixels_to_store, stored_pixels
+from pipeline.ingest.params import LARGEST_IMAGE_SIZE
 from pipeline.isolation.limits import limited
 from pipeline.sources.base import Refusal
 from pipeline.stored_image import middle_of, sizes_after_cutting
@@ -35,6 +36,9 @@ def central_square(picture: Picture, size: int) -> NDArray[np.uint8]:
     Raises `ImageRefused` with the reason.
     """
     pixels_HWC = stored_pixels(picture.image) if picture.stored else pixels_to_store(picture.image, size)
+    if min(pixels_HWC.shape[:2]) > LARGEST_IMAGE_SIZE:
+        # Of a table that only looks like ingest's.
+        raise ImageRefused(f"larger than any image that ingest stores ({LARGEST_IMAGE_SIZE} pixels)")
     # Cut twice, as there: to what the store keeps, then to its square.
     kept_HWC = middle_of(pixels_HWC, sizes_after_cutting(np.array([pixels_HWC.shape[:2]]))[0])
     side = min(kept_HWC.shape[:2])

@@ -13,6 +13,7 @@ import torch.distributed as dist
 
 from pipeline.devices import DEVICE_VARIABLE, pick_device
 from pipeline.errors import UserError, shown
+from pipeline.machine import whole_number
 from pipeline.ranks import ALONE, Ranks
 
 PROCESSES_VARIABLE = "CLINFONCE_PROCESSES"
@@ -70,23 +71,25 @@ def _number(name: str, default: str | None = None, *, at_least: int = 0, below: 
     named = os.environ.get(name, default)
     if named is None:
         raise UserError(f"{name} is not set, and the launcher says that there are several processes: set it")
-    if not (named.isascii() and named.isdigit() and at_least <= int(named[:20]) < below):
+    number = whole_number(named, at_least, below - 1)
+    if number is None:
         raise UserError(
             f"{name}={shown(named)} must be a number from {at_least} to {below - 1}: unset it, or let "
             "torchrun or SLURM set it"
         )
-    return int(named)
+    return number
 
 
 def wanted_processes() -> int:
     named = os.environ.get(PROCESSES_VARIABLE)
     if named is None:
         return 1 if os.environ.get(DEVICE_VARIABLE) else torch.cuda.device_count()
-    if not (named.isascii() and named.isdigit() and 1 <= int(named[:20]) <= MOST_PROCESSES):
+    processes = whole_number(named, 1, MOST_PROCESSES)
+    if processes is None:
         raise UserError(
             f"{PROCESSES_VARIABLE}={shown(named)} must be a number of processes from 1 to {MOST_PROCESSES}"
         )
-    return int(named)
+    return processes
 
 
 def _translate_slurm() -> None:

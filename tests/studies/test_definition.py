@@ -89,6 +89,9 @@ def test_what_is_wrong_is_told(tmp_path: Path, old: str, new: str, sentence: str
         ("epochs: 4", "temperature: -1.0", "pretrain.temperature=-1.0 is out of range"),
         ("[colour]", '["${oc.env:HOME}"]', r"cluster.attributes.columns holds \$\{, which DVC would replace"),
         ("seeds: [3, 1]", "seeds: [-3]", "seed=-3 is out of range"),
+        ("[colour]", "['a\"b']", "holds a quote, a backslash or a line's end"),
+        ("images/table.csv", r"'C:\table.csv'", "holds a quote, a backslash or a line's end"),
+        ("pretrain.epochs: 2", "ingest.synthetic: {images: 40}", "holds several parameters"),
     ],
 )
 def test_no_experiment_starts_with_values_that_stages_refuse(
@@ -114,6 +117,13 @@ def test_files_whose_names_are_no_names_of_experiments_are_refused(tmp_path: Pat
     for files in ([tmp_path / name], [tmp_path / "fine.yaml", tmp_path / name]):
         with pytest.raises(UserError, match="rename it, with letters, digits, - and _ alone"):
             study_name(*files)
+
+
+def test_more_experiments_than_anyone_runs_are_refused(tmp_path: Path) -> None:
+    keys = ["pretrain.epochs", "pretrain.batch_size", "evaluate.neighbours", "cluster.min_size"]
+    many = ", ".join(f"{key}: {list(range(2, 22))}" for key in keys)
+    with pytest.raises(UserError, match="asks for 320,004 experiments, more than 10,000"):
+        read_study(written(tmp_path, STUDY + f"search: {{{many}}}\n"))
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_it_stays_one_process(
     assert replaced == []
 
 
-ODD_NUMBERS = ["many", "", "-1", "1.5", "²", "٣", " 2", "0x2", "9" * 5000, "1e3", "2\n"]
+ODD_NUMBERS = ["many", "", "-1", "1.5", "²", "٣", " 2", "0x2", "9" * 5000, "0" * 20 + "9" * 9, "1e3", "2\n"]
 
 
 @pytest.mark.parametrize("value", ["0", *ODD_NUMBERS], ids=lambda value: repr(value[:9]))

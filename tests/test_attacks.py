@@ -1,0 +1,103 @@
+"""What a fresh attack found after the rest was mended: one test a finding, each with its right value."""
+
+import json
+import struct
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.compare.experiments import _value
+from pipeline.devices import pick_device
+from pipeline.errors import UserError
+from pipeline.ingest.images import MAX_BYTES, ImageRefused, pixels_to_store, prepare_image, stored_pixels
+from pipeline.safe_paths import Boundary, Root, UnsafePath
+from pipeline.sources.base import Refusal
+from pipeline.sources.registry import open_source
+from pipeline.studies.report import _code
+from support import params_with, png
+
+
+def rows_of(folder: Path) -> list[object]:
+    params = params_with(ingest={"source": "huggingface", "path": str(folder)}).ingest
+    return list(open_source(params, 0).rows())
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_path_of_a_million_parts_is_too_long(tmp_path: Path, outside: bool) -> None:
+    root = Root(tmp_path, None if outside else Boundary.around(tmp_path, "nothing"))
+    with pytest.raises(UnsafePath, match="the path is too long"):
+        root.file("a/" * 500_000 + "x.png")
+
+
+@pytest.mark.parametrize(("kind", "path"), [(pa.int64(), 7), (pa.binary(), b"\xff0.png")])
+def test_an_image_s_path_that_is_no_text_costs_its_row(
+    tmp_path: Path, kind: pa.DataType, path: object
+) -> None:
+    struct_of = pa.struct([("bytes", pa.binary()), ("path", kind)])
+    images = pa.array([{"bytes": png(0), "path": path}, {"bytes": png(1), "path": None}], struct_of)
+    pq.write_table(pa.table({"image": images, "label": ["a", "b"]}), tmp_path / "train.parquet")
+    first, second = rows_of(tmp_path)
+    assert isinstance(first, Refusal)
+    assert first.reason == "the image's path is no text"
+    assert not isinstance(second, Refusal)
+
+
+def with_row_count(path: Path, rows: int, claimed: int) -> None:
+    """Another number in the footer alone: a zigzag varint of the same length."""
+
+    def varint(number: int) -> bytes:
+        number, out = number << 1 ^ number >> 63, b""
+        while number > 0x7F:
+            out, number = out + bytes([number & 0x7F | 0x80]), number >> 7
+        return out + bytes([number])
+
+    content = path.read_bytes()
+    (length,) = struct.unpack("<I", content[-8:-4])
+    footer = content[-8 - length : -8]
+    # Field 3 of FileMetaData: type i64, one behind field 2.
+    place = footer.rindex(b"\x16" + varint(rows) + b"\x19")
+    changed = footer[: place + 1] + varint(claimed) + footer[place + 1 + len(varint(rows)) :]
+    tail = struct.pack("<I", len(changed)) + b"PAR1"
+    path.write_bytes(content[: -8 - length] + changed + tail)
+
+
+@pytest.mark.parametrize("claimed", [-5, 2**50, 76])
+def test_a_footer_that_counts_wrongly_is_not_believed(tmp_path: Path, claimed: int) -> None:
+    path = tmp_path / "train.parquet"
+    pq.write_table(pa.table({"image": [png(number % 3) for number in range(77)]}), path)
+    with_row_count(path, 77, claimed)
+    assert pq.read_metadata(path).num_rows == claimed
+    with pytest.raises(UserError, match="its footer counts its rows wrongly"):
+        rows_of(tmp_path)
+    from pipeline.takeaway.opening import open_pictures
+
+    with pytest.raises(UserError, match="its footer counts its rows wrongly"):
+        open_pictures(path)
+
+
+@pytest.mark.parametrize(
+    "read", [lambda d: prepare_image(d, 32), lambda d: pixels_to_store(d, 32), stored_pixels]
+)
+def test_the_limit_of_a_file_holds_for_bytes_too(read: object) -> None:
+    with pytest.raises(ImageRefused, match="a file of more than 128 MiB"):
+        read(png(0) + bytes(MAX_BYTES))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 10**500, 1e308, -(2**70)])
+def test_figures_of_other_branches_are_numbers_of_this_world(value: float) -> None:
+    assert _value(value) is None
+
+
+def test_a_device_that_computes_nothing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLINFONCE_DEVICE", "meta")
+    with pytest.raises(UserError, match="CLINFONCE_DEVICE=meta is no device of this machine"):
+        pick_device()
+
+
+def test_a_study_s_values_stay_within_their_code() -> None:
+    shown = _code("title=`<script>`\n\n# h \x1b[31m\u202e")
+    assert shown.count("`") == 2
+    assert shown.isprintable()
+    assert json.dumps(shown).isascii()
