@@ -1,6 +1,7 @@
 """Features that an engine makes in parts are those of the whole split."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from drawn_encoders import write_drawn_encoder
+from pipeline.engines.base import Job
 from pipeline.engines.choice import EngineName
 from pipeline.evaluation import spread
 from pipeline.evaluation.features import features_of, load_encoder
@@ -19,16 +21,29 @@ from support import params_with
 CPU = torch.device("cpu")
 
 
+class Here:
+    """Ray's place taken by this process."""
+
+    ahead = 0
+
+    def submit(self, job: Job) -> "Here":
+        job.make(*job.arguments, job.path)
+        return self
+
+    def wait(self) -> None: ...
+
+
 def test_parts_are_put_together_in_order(
     manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLINFONCE_WORKERS", "1")
     monkeypatch.setenv("CLINFONCE_DEVICE", "cpu")
     monkeypatch.setattr(spread, "IMAGES_A_JOB", 5)
+    monkeypatch.setattr(spread, "opened_engine", lambda _name, **_options: nullcontext(Here()))
     layout = Layout(tmp_path)
     ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, layout)
     folder = write_drawn_encoder(Layout(tmp_path / "other"))
-    found = spread.features_by_engine(folder, layout.images, ["train", "test"], EngineName.LOCAL)
+    found = spread.features_by_engine(folder, layout.images, ["train", "test"], EngineName.RAY)
     trained = load_encoder(folder, CPU)
     for split, features_ND in zip(("train", "test"), found, strict=True):
         expected_ND = features_of(trained, load_pixels(layout.images, split), CPU)
