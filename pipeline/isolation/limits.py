@@ -144,7 +144,7 @@ def _bytes_of_data() -> int | None:
     """What RLIMIT_DATA counts of this process: private memory that can be written. None where the system does
     not tell, and does not keep that limit either."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as told:
-            return int(told.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return None

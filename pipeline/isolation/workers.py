@@ -86,10 +86,10 @@ class Worker:
         return value
 
     def _death(self) -> WorkerDied:
-        told = b"".join(iter(lambda: self._line.recv(4096), b""))
-        if not told:
+        answer = b"".join(iter(lambda: self._line.recv(4096), b""))
+        if not answer:
             return WorkerDied(None, -signal.SIGKILL)  # the server was killed, and its workers with it
-        how = json.loads(told)
+        how = json.loads(answer)
         return WorkerDied(None if how["number"] == limits.NOWHERE else how["number"], how["exit"])
 
     def kill(self) -> None:

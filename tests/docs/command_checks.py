@@ -26,7 +26,6 @@ from pipeline.errors import UserError
 from pipeline.params import check_params, load_params
 from support import REPOSITORY
 
-ARMS = ("chosen", "instance", "label")
 FOLDERS = ("benchmarks", "docs", "pipeline", "stages", "studies", "tests")
 """Of the repository: what a command names in them must be there. All other files are the reader's."""
 
