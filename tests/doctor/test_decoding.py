@@ -70,7 +70,7 @@ def test_a_pillow_without_jpeg_fails(folder: Path, monkeypatch: pytest.MonkeyPat
     assert found.found.endswith("not JPEG")
 
 
-def test_a_pipe_in_the_source_is_told(tmp_path: Path) -> None:
+def test_a_pipe_in_the_source_is_told(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
     os.mkfifo(path)
     params = params_with(ingest={"source": "manifest", "path": str(path)})
