@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from pipeline.augment import Normalizer
-from pipeline.encoders import build_encoder, resolved_stem_stride
+from pipeline.encoders.registry import build_encoder, resolved_stem_stride
 from pipeline.objectives.base import Batch
 from pipeline.objectives.cl_infonce import ClInfoNCE
 from pipeline.ranks import ALONE

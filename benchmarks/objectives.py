@@ -20,7 +20,7 @@ from benchmarks.contenders import decoded, encoded_images
 from benchmarks.harness import JsonFlag, Outcome, in_turns, times_as_fast
 from pipeline.augment import Normalizer
 from pipeline.devices import compute_dtype, pick_device
-from pipeline.encoders import build_encoder
+from pipeline.encoders.registry import build_encoder
 from pipeline.objectives.base import Known
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.ranks import ALONE

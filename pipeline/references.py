@@ -2,14 +2,16 @@
 
 dvc.yaml names the arms itself, so that no value of params.yaml becomes part of a command or of a path that
 DVC deletes. The stages of every reference therefore exist. Those of one that is not asked for write
-placeholders: clusters without rows, an empty encoder folder, an empty evaluation folder. Only the cluster
-stage depends on `report.references`, and the stages after it on what it wrote: a changed list trains none of
-the arms that stay.
+placeholders: clusters without rows, an empty encoder folder, an empty evaluation folder. Only the first stage
+of each reference depends on `report.references`, and the stages after it on what it wrote: a changed list
+trains none of the arms that stay.
 """
+
+from collections.abc import Sequence
 
 from pipeline.borders import check_parquet
 from pipeline.files import replaced_directory, write_atomically, write_json
-from pipeline.schema import ASSIGNMENTS_SCHEMA, CHOSEN, Layout
+from pipeline.schema import ASSIGNMENTS_SCHEMA, CHOSEN, UNTRAINED, Layout
 from pipeline.sealed import write_sealed
 
 
@@ -18,6 +20,14 @@ def leave_out_clusters(layout: Layout, arm: str) -> None:
     nothing = ASSIGNMENTS_SCHEMA.empty_table()
     write_atomically(layout.assignments(arm), lambda temporary: write_sealed(nothing, temporary))
     write_json(layout.statistics(arm), {})
+
+
+def leave_out_untrained(layout: Layout, references: Sequence[str]) -> bool:
+    """Whether `untrained` is not among `references`; its encoder folder is then replaced by an empty one."""
+    if UNTRAINED in references:
+        return False
+    with replaced_directory(layout.encoder(UNTRAINED)):
+        return True
 
 
 def leave_out_encoder(layout: Layout, arm: str) -> bool:

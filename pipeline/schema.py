@@ -15,7 +15,7 @@ import pyarrow as pa
 from typing_extensions import TypedDict
 
 
-class ArmName(StrEnum):
+class TrainedArm(StrEnum):
     """As dvc.yaml lists them: `chosen` is clustered by `cluster.method`, a reference by the method of its
     name."""
 
@@ -24,7 +24,16 @@ class ArmName(StrEnum):
     LABEL = "label"
 
 
-CHOSEN = str(ArmName.CHOSEN)
+class ArmName(StrEnum):
+    """Whatever is evaluated; the reference `untrained` has neither clusters nor a training."""
+
+    CHOSEN = "chosen"
+    UNTRAINED = "untrained"
+    INSTANCE = "instance"
+    LABEL = "label"
+
+
+CHOSEN, UNTRAINED = str(ArmName.CHOSEN), str(ArmName.UNTRAINED)
 
 ENCODER_WEIGHTS, ENCODER_CONFIG, MODEL_CARD = "encoder.safetensors", "config.json", "README.md"
 """The files in an encoder's folder by which others take it up."""
@@ -213,7 +222,7 @@ class EncoderRecord(TypedDict):
     """`data/encoders/<arm>/config.json`, as far as others count on it."""
 
     encoder: str
-    """By its torchvision name."""
+    """By its name in `pipeline.encoders.registry`."""
     stem_stride: int
     feature_dim: int
     image_size: int
@@ -222,6 +231,7 @@ class EncoderRecord(TypedDict):
     weights_sha256: str
     """Of the `encoder.safetensors` beside it."""
     epochs: int
+    """0: it was not trained."""
     train_images: int
 
 

@@ -8,14 +8,14 @@ from pipeline.console import run, say
 from pipeline.errors import told_in_a_sentence
 from pipeline.params import load_params
 from pipeline.references import leave_out_clusters
-from pipeline.schema import CHOSEN, ArmName, Layout
+from pipeline.schema import CHOSEN, Layout, TrainedArm
 from pipeline.times import timed
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(arm: Annotated[ArmName, typer.Argument(help="whose images are clustered")]) -> None:
+def main(arm: Annotated[TrainedArm, typer.Argument(help="whose images are clustered")]) -> None:
     """Clusters the train images: the arm `chosen` by cluster.method, a reference by its own name."""
     with told_in_a_sentence():
         params = load_params()

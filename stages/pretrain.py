@@ -8,13 +8,13 @@ from pipeline.console import run
 from pipeline.errors import told_in_a_sentence
 from pipeline.params import load_params
 from pipeline.references import leave_out_encoder
-from pipeline.schema import ArmName, Layout
+from pipeline.schema import Layout, TrainedArm
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(arm: Annotated[ArmName, typer.Argument(help="whose encoder is trained")]) -> None:
+def main(arm: Annotated[TrainedArm, typer.Argument(help="whose encoder is trained")]) -> None:
     """Pretrains the arm's encoder; killed and started again, it goes on where it was."""
     with told_in_a_sentence():
         params = load_params()

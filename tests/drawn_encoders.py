@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from pipeline.encoders import build_encoder
+from pipeline.encoders.registry import build_encoder
 from pipeline.schema import Layout
 from pipeline.training.artifacts import EncoderConfig, write_artifacts
-from pipeline.training.loop import Progress
 from pipeline.training.params import PretrainParams
+from pipeline.training.progress import Progress
 from support import write_summary
 
 MEAN, DEVIATION = [0.5, 0.45, 0.4], [0.25, 0.26, 0.27]

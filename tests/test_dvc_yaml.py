@@ -14,11 +14,11 @@ from ruamel.yaml import YAML
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.objectives.params import MocoParams, Objective
 from pipeline.report.params import Reference
-from pipeline.schema import CHOSEN, ArmName
+from pipeline.schema import CHOSEN, UNTRAINED, ArmName, TrainedArm
 from pipeline.training.params import PretrainParams
 from support import REPOSITORY
 
-STAGES = ["ingest", "cluster", "pretrain", "evaluate", "report"]
+STAGES = ["ingest", "cluster", "untrained", "pretrain", "evaluate", "report"]
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +80,12 @@ def test_references_depend_on_all_of_the_evaluation_but_the_transfer(stages: dic
 def test_only_arms_named_here_become_part_of_commands_and_paths(stages: dict[str, Any]) -> None:
     """What a shell runs and DVC deletes depends on no value of params.yaml."""
     references = list(get_args(Reference))
+    trained = [arm for arm in references if arm != UNTRAINED]
+    assert {CHOSEN, *trained} == set(TrainedArm)
     assert {CHOSEN, *references} == set(ArmName)
     for name, stage in stages.items():
         body = stage.get("do", stage)
-        assert stage.get("foreach", []) in ([], [CHOSEN], references), name
+        assert stage.get("foreach", []) in ([], [CHOSEN], references, trained), name
         filled = re.findall(r"\$\{([^}]*)\}", str(body))
         assert set(filled) <= ({"item"} if "foreach" in stage else set()), name
     assert not {"vars", "params"} & YAML(typ="safe").load(REPOSITORY / "dvc.yaml").keys()

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from support import REPOSITORY
 
-STAGES = ["ingest", "cluster", "pretrain", "evaluate", "report"]
+STAGES = ["ingest", "cluster", "untrained", "pretrain", "evaluate", "report"]
 
 
 def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -150,7 +150,7 @@ def test_encoder_folders_name_only_networks_that_need_no_download(
     """torchvision makes some networks with weights that it downloads, asked or not."""
     folder = write_drawn_encoder(Layout(tmp_path))
     write_json(folder / "config.json", read_json(folder / "config.json") | {"encoder": name})
-    with pytest.raises(EncoderUnreadable, match=r"config\.json: the encoder must be one of resnet18, "):
+    with pytest.raises(EncoderUnreadable, match=r"config\.json: the encoder must be one of patch_resnet, "):
         read_encoder(folder, torch.device("cpu"))
     assert not no_network
 

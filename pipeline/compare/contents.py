@@ -7,11 +7,12 @@ from matplotlib.axes import Axes
 
 from pipeline.compare.experiments import Budget, Comparison, Experiment, Group, Value, differences
 from pipeline.compare.ranks import LEAST_POINTS, RankCorrelation, rank_correlation
-from pipeline.report.figures import AXIS_TITLES, Picture, Statistic
+from pipeline.report.figures import AXIS_TITLES, LINES, Picture, Statistic
 from pipeline.report.naming import spread
 from pipeline.report.svg import COLOURS, drawing, inline_svg
 from pipeline.report.tables import Cell, Column, Table
 from pipeline.report.wording import NOTHING, TIMES, count, interval_text, number, percent, plural, points
+from pipeline.schema import CHOSEN
 
 BUDGET_NOTE = (
     "A budget is epochs times train images of the chosen arm. What an objective costs beside, such as "
@@ -267,8 +268,10 @@ def _number_points(axes: Axes, placed: Sequence[tuple[int, float, float]]) -> No
 
 
 def _reference_lines(axes: Axes, experiments: Sequence[Experiment]) -> None:
-    """Floor and ceiling, where all experiments share them."""
-    for arm, line in (("instance", "--"), ("label", ":")):
+    """The references, where all experiments share them."""
+    for arm, line in LINES.items():
+        if arm == CHOSEN:
+            continue
         reached = {experiment.references[arm] for experiment in experiments}
         if len(reached) == 1 and (top1 := next(iter(reached))) is not None:
             axes.axhline(100 * top1, color=COLOURS[arm], linestyle=line, linewidth=1.4)

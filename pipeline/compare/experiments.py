@@ -62,7 +62,7 @@ class Experiment:
     """`FIGURES` of the chosen arm."""
     gap_closed: float | None
     references: Mapping[str, float | None]
-    """Top-1 of the arms `instance` and `label`."""
+    """Top-1 of the arms `untrained`, `instance` and `label`."""
     train_images: float | None = None
     """That the chosen arm learned from, where its report recorded it."""
 
@@ -216,7 +216,7 @@ def _experiment(row: Row, train_images: Mapping[str, float]) -> Experiment | Non
         method=str(method),
         figures=figures,
         gap_closed=_number(named.get("gap_closed")),
-        references={arm: _number(named.get(f"{arm}.top1")) for arm in ("instance", "label")},
+        references={arm: _number(named.get(f"{arm}.top1")) for arm in ("untrained", "instance", "label")},
         train_images=_number(named.get("chosen.train_images")) or train_images.get(str(row["rev"])),
     )
 

@@ -19,7 +19,7 @@ from pipeline.doctor.trial import MADE_UP_IMAGES, Request, Trial
 from pipeline.errors import UserError
 from pipeline.machine import available_memory
 from pipeline.params import Params
-from pipeline.schema import CHOSEN, IngestSummary
+from pipeline.schema import CHOSEN, UNTRAINED, IngestSummary
 from pipeline.store import read_outline
 from pipeline.training.feed import feed_kind
 from pipeline.training.health import SAMPLED_IMAGES
@@ -87,11 +87,12 @@ def look(situation: Situation) -> Iterator[Check]:
 
 def _trials(params: Params) -> Iterator[tuple[str, list[str]]]:
     """What is run, and the arms that it stands for."""
-    references = list(params.report.references)
+    references: list[str] = list(params.report.references)
+    trained = [arm for arm in references if arm != UNTRAINED]
     alike = params.pretrain == params.pretrain.of_references()
-    yield CHOSEN, [CHOSEN, *(references if alike else [])]
-    if references and not alike:
-        yield REFERENCE, list(references)
+    yield CHOSEN, [CHOSEN, *(trained if alike else [])]
+    if trained and not alike:
+        yield REFERENCE, trained
     yield EVALUATION, [CHOSEN, *references]
 
 

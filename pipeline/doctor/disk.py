@@ -7,14 +7,14 @@ import torch
 from dvc.config import Config, ConfigError
 
 from pipeline.doctor.checks import Check, Situation, fail, ok, size, warn
-from pipeline.encoders import build_encoder, resolved_stem_stride
+from pipeline.encoders.registry import build_encoder, resolved_stem_stride
 from pipeline.files import state_root
 
 SPARE_BYTES = 500 * 10**6
 """Beside what is known to be written: reports, tables, DVC's own files."""
 STATE_COPIES = 2
 """The newest state, and the one before it; each holds the weights and what the optimiser keeps of them."""
-OPTIMIZER_COPIES = {"adamw": 2, "sgd": 1, "lars": 1}
+OPTIMIZER_COPIES = {"muon": 1, "adamw": 2, "sgd": 1, "lars": 1}
 
 
 def look(situation: Situation) -> list[Check]:
@@ -71,7 +71,9 @@ def _encoder_bytes(situation: Situation) -> int:
         return 0
     pretrain = situation.params.pretrain
     with torch.device("meta"):
-        stride = resolved_stem_stride(pretrain.stem_stride, situation.params.ingest.image_size)
+        stride = resolved_stem_stride(
+            pretrain.encoder, pretrain.stem_stride, situation.params.ingest.image_size
+        )
         encoder = build_encoder(pretrain.encoder, stride)
     return sum(weights.nbytes for weights in [*encoder.parameters(), *encoder.buffers()])
 

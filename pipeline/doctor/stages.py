@@ -11,7 +11,7 @@ from pipeline.errors import UserError
 from pipeline.files import state_root
 from pipeline.params import PARAMS_FILE, load_params
 from pipeline.safe_yaml import read_yaml
-from pipeline.schema import IngestSummary
+from pipeline.schema import CHOSEN, UNTRAINED, IngestSummary
 
 AGAIN = "`uv run dvc repro` makes it anew; `uv run dvc status` compares files and code, too."
 ARMED = ("cluster", "pretrain", "evaluate")
@@ -54,11 +54,16 @@ def _repository(root: Path) -> Check:
 def _stages(situation: Situation) -> Iterator[Check]:
     recorded, values = _read_yaml(situation.root / "dvc.lock"), _read_yaml(situation.root / PARAMS_FILE)
     lock: Mapping[str, Any] = recorded.get("stages") or {}
-    names = ["ingest", *(f"{stage}@{arm}" for stage in ARMED for arm in situation.arms), "report"]
-    for name in names:
+    of_arms = [f"{stage}@{arm}" for stage in ARMED for arm in situation.arms if _has_stage(arm, stage)]
+    untrained = [UNTRAINED] if UNTRAINED in situation.arms else []
+    for name in ["ingest", *untrained, *of_arms, "report"]:
         stage, _, arm = name.partition("@")
-        in_lock = name if arm in ("", "chosen") else f"{stage}-reference@{arm}"
+        in_lock = name if arm in ("", CHOSEN) else f"{stage}-reference@{arm}"
         yield _stage(situation, name, lock.get(in_lock) or {}, values)
+
+
+def _has_stage(arm: str, stage: str) -> bool:
+    return arm != UNTRAINED or stage == "evaluate"
 
 
 def _stage(situation: Situation, name: str, entry: Mapping[str, Any], values: Mapping[str, Any]) -> Check:
@@ -66,6 +71,7 @@ def _stage(situation: Situation, name: str, entry: Mapping[str, Any], values: Ma
     layout = situation.layout
     left = {
         "ingest": lambda: layout.ingest_summary,
+        "untrained": lambda: layout.encoder(UNTRAINED) / "encoder.safetensors",
         "cluster": lambda: layout.assignments(arm),
         "pretrain": lambda: layout.encoder(arm) / "encoder.safetensors",
         "evaluate": lambda: layout.evaluation(arm) / "metrics.json",

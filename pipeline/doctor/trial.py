@@ -24,7 +24,7 @@ from pipeline.borders import read_json
 from pipeline.clustering.assignments import read_assignments
 from pipeline.console import say
 from pipeline.devices import pick_device
-from pipeline.encoders import build_encoder, resolved_stem_stride
+from pipeline.encoders.registry import build_encoder, resolved_stem_stride
 from pipeline.errors import told_in_a_sentence
 from pipeline.evaluation.features import BATCH, TrainedEncoder, features_of
 from pipeline.evaluation.neighbours import vote_of_neighbours
@@ -258,7 +258,9 @@ def _evaluation(request: Request, params: Params, device: torch.device) -> Trial
         store = load_pixels(layout.images, "train", range(min(len(outline.ids), SAMPLED_IMAGES)))
         image_bytes = outline.image_bytes
     decoded = time.perf_counter() - decoding
-    stride = resolved_stem_stride(params.pretrain.stem_stride, params.ingest.image_size)
+    stride = resolved_stem_stride(
+        params.pretrain.encoder, params.pretrain.stem_stride, params.ingest.image_size
+    )
     encoder = build_encoder(params.pretrain.encoder, stride)
     encoder = encoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     trained = TrainedEncoder(encoder, params.ingest.image_size, _normalizer(layout, device))

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pipeline.augment import Normalizer, central_views
 from pipeline.borders import damaged, missing
-from pipeline.encoders import Encoder, build_encoder
+from pipeline.encoders.base import Encoder
+from pipeline.encoders.registry import build_encoder
 from pipeline.errors import UserError, fault_of_the_machine, first_line
 from pipeline.files import read_json, sha256_of_file, users_path
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS

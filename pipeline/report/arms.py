@@ -20,6 +20,7 @@ from pipeline.schema import (
     PER_CLASS_COLUMNS,
     PREDICTIONS_SCHEMA,
     TIMING_COLUMNS,
+    UNTRAINED,
     ClusterStatistics,
     EncoderRecord,
     EvaluationMetrics,
@@ -32,15 +33,16 @@ MAP, NEAREST, PREDICTIONS = "map.parquet", "nearest.parquet", "predictions.parqu
 @dataclass(frozen=True)
 class Arm:
     name: str
-    """`chosen`, `instance` or `label`."""
+    """One of `schema.ArmName`."""
     statistics: Mapping[str, Any]
+    """Of its clusters; of `untrained`, which has none, the method's name alone."""
     metrics: EvaluationMetrics
     per_class: pd.DataFrame
     """`schema.PER_CLASS_COLUMNS`; no rows where no image has a label."""
     predictions: pd.DataFrame
     """`id`, `label`, `predicted`, one row a test image; no rows where no image has a label."""
     history: pd.DataFrame
-    """`schema.HISTORY_COLUMNS`."""
+    """`schema.HISTORY_COLUMNS`; no rows where nothing was trained."""
     placed: pd.DataFrame
     """`schema.MAP_SCHEMA`; no rows where there are too few images for a map."""
     nearest: pd.DataFrame
@@ -60,8 +62,13 @@ class Arm:
         return self.metrics["top1"]
 
     @property
-    def clusters(self) -> int:
-        return int(self._of_the_last_clusters("clusters") or 0)
+    def trained(self) -> bool:
+        return self.name != UNTRAINED
+
+    @property
+    def clusters(self) -> int | None:
+        clusters = self._of_the_last_clusters("clusters")
+        return None if clusters is None else int(clusters)
 
     @property
     def cluster_entropy_bits(self) -> float | None:
@@ -142,7 +149,7 @@ def read_arm(layout: Layout, name: str) -> Arm:
     trajectory = read_table(evaluation / "trajectory.csv", INFORMED_TRAJECTORY_COLUMNS, needed=False)
     arm = Arm(
         name=name,
-        statistics=read_json(layout.statistics(name), ClusterStatistics),
+        statistics=_read_statistics(layout, name),
         metrics=metrics,
         per_class=read_table(
             evaluation / "per_class.csv", PER_CLASS_COLUMNS, needed=measured, text=("label",)
@@ -161,6 +168,10 @@ def read_arm(layout: Layout, name: str) -> Arm:
         told_by = evaluation / "metrics.json"
         check_rows(evaluation / PREDICTIONS, len(arm.predictions), metrics["test_images"], told_by)
     return arm
+
+
+def _read_statistics(layout: Layout, name: str) -> Mapping[str, Any]:
+    return {"method": name} if name == UNTRAINED else read_json(layout.statistics(name), ClusterStatistics)
 
 
 def read_table(

@@ -66,6 +66,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     against = [figures.accuracy_against(statistic, arms) for statistic in figures.AXIS_TITLES]
     # The label arm is a ceiling of accuracy and would only repeat the labels' colours here.
     looked_at = [arm for arm in arms if arm.name != "label"]
+    trained = [arm for arm in arms if arm.trained]
     album, clusters = Album(layout.images, "train"), last_clusters(layout, CHOSEN)
     test = Album(layout.images, "test") if summary["images"].get("test") else None
     _check_ids(arms, album, test, layout)
@@ -83,9 +84,9 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         maps=maps(looked_at, album, clusters),
         queries=queries(looked_at, album, test),
         test_queries=test is not None,
-        training=figures.training_curves(arms)
-        + [picture for arm in arms for picture in figures.trajectory(arm)],
-        training_table=sections.training_table(arms),
+        training=figures.training_curves(trained)
+        + [picture for arm in trained for picture in figures.trajectory(arm)],
+        training_table=sections.training_table(trained),
         images=sections.images_table(summary),
         notes=summary["notes"],
         rejects=sections.rejects_table(read_parquet(layout.rejects).to_pandas()),

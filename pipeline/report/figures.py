@@ -14,8 +14,8 @@ from pipeline.report.naming import name_line_ends, name_points, room_around
 from pipeline.report.svg import COLOURS, HEIGHT, drawing, inline_svg
 from pipeline.report.wording import number, percent
 
-MARKS = {"chosen": "o", "instance": "^", "label": "s"}
-LINES = {"chosen": "-", "instance": "--", "label": ":"}
+MARKS = {"chosen": "o", "untrained": "D", "instance": "^", "label": "s"}
+LINES = {"chosen": "-", "untrained": "-.", "instance": "--", "label": ":"}
 
 Statistic = Literal["mutual_information_bits", "conditional_entropy_bits"]
 AXIS_TITLES: dict[Statistic, str] = {
@@ -32,9 +32,7 @@ class Picture:
 
 
 def arm_title(arm: Arm) -> str:
-    return (
-        arm.method if arm.name == "chosen" else {"instance": "self-supervision", "label": "labels"}[arm.name]
-    )
+    return {"instance": "self-supervision", "label": "labels"}.get(arm.name, arm.method)
 
 
 def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Picture | None:
@@ -52,6 +50,7 @@ def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Picture | Non
             if low is not None and high is not None:
                 axes.plot([x, x], [100 * low, 100 * high], color=COLOURS[arm.name], linewidth=1.6)
             axes.plot([x], [100 * y], MARKS[arm.name], color=COLOURS[arm.name], markersize=8)
+        draw_untrained(axes, next((arm.top1 for arm in arms if not arm.trained), None))
         axes.set_xlabel(AXIS_TITLES[statistic])
         axes.set_ylabel("linear top-1 in %")
         room_around([x for _, x, _ in placed], axes)
@@ -60,6 +59,18 @@ def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Picture | Non
         name = statistic.removesuffix("_bits").replace("_", "-")
         title = f"Linear top-1 against {AXIS_TITLES[statistic].removesuffix(' in bits')}"
         return Picture(inline_svg(figure, name, title, told), title, _ACCURACY_CAPTIONS[statistic])
+
+
+def draw_untrained(axes: Axes, top1: float | None) -> None:
+    """A line at what untrained filters reach; they have no clusters, so no place along the axis."""
+    if top1 is None:
+        return
+    colour = COLOURS["untrained"]
+    axes.axhline(100 * top1, color=colour, linestyle=LINES["untrained"], linewidth=1.4)
+    axes.annotate(
+        "untrained", (0, 100 * top1), xycoords=("axes fraction", "data"), xytext=(4, 3),
+        textcoords="offset points", color=colour, annotation_clip=False,
+    )  # fmt: skip
 
 
 _ACCURACY_CAPTIONS: dict[Statistic, str] = {

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.errors import listed
 from pipeline.report.arms import Arm, paired
 from pipeline.report.doubt import paired_difference
+from pipeline.report.verdict import not_above_untrained
 from pipeline.report.wording import percent, plural, sentence
 from pipeline.schema import IngestSummary
 from pipeline.training.collapse import SIGNS, collapse
@@ -25,10 +27,22 @@ class Finding:
 
 
 def findings(arms: list[Arm], summary: IngestSummary) -> list[Finding]:
-    found = [*_of_the_images(summary), *_of_the_evaluation(arms)]
-    for arm in arms:
+    found = [*_of_the_untrained(arms), *_of_the_images(summary), *_of_the_evaluation(arms)]
+    for arm in (arm for arm in arms if arm.trained):
         found += [*_of_the_training(arm), *_of_the_clusters(arm)]
     return found
+
+
+def _of_the_untrained(arms: list[Arm]) -> Iterator[Finding]:
+    if weak := not_above_untrained(arms):
+        named = listed([arm.name for arm in weak])
+        yield Finding(
+            "below_untrained",
+            f"Training has not clearly exceeded untrained filters in {named}: these encoders know no more "
+            "than filters cut from the images.",
+            "pretrain",
+            "Raise pretrain.epochs; for images below 64 pixels, take pretrain.encoder=patch_resnet.",
+        )
 
 
 def _of_the_images(summary: IngestSummary) -> Iterator[Finding]:

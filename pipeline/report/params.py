@@ -6,11 +6,11 @@ from pydantic import Field, field_validator
 
 from pipeline.section import Section
 
-Reference = Literal["instance", "label"]
+Reference = Literal["untrained", "instance", "label"]
 
 
 class ReportParams(Section):
-    references: list[Reference] = Field(default=["instance", "label"])
+    references: list[Reference] = Field(default=["untrained", "instance", "label"])
     title: str = "Which auxiliary information helps?"
 
     @field_validator("references")

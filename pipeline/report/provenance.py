@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pipeline.report.arms import Arm
 from pipeline.report.tables import Cell, Column, Table
 from pipeline.report.wording import NOTHING, seconds
-from pipeline.schema import Layout
+from pipeline.schema import ENCODER_CONFIG, Layout
 from pipeline.times import seconds_of
 
 
@@ -24,7 +24,7 @@ def run_table(layout: Layout, arms: Sequence[Arm]) -> Table:
     for arm in arms:
         stages = {
             "cluster": seconds_of(f"cluster@{arm.name}", layout.statistics(arm.name)),
-            "pretrain": float(arm.timing["seconds"].sum()),
+            "pretrain": _seconds_of_training(arm, layout),
             "evaluate": seconds_of(f"evaluate@{arm.name}", layout.evaluation(arm.name) / "metrics.json"),
         }
         told = ", ".join(f"{stage} {seconds(taken)}" for stage, taken in stages.items() if taken is not None)
@@ -35,6 +35,12 @@ def run_table(layout: Layout, arms: Sequence[Arm]) -> Table:
         [[Cell(key), Cell(value)] for key, value in entries],
         note="What came out of DVC's cache or from another machine shows no time but pretraining's.",
     )
+
+
+def _seconds_of_training(arm: Arm, layout: Layout) -> float | None:
+    if arm.trained:
+        return float(arm.timing["seconds"].sum())
+    return seconds_of(arm.name, layout.encoder(arm.name) / ENCODER_CONFIG)
 
 
 def _git(*arguments: str) -> str | None:

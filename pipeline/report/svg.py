@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 COLOURS = {
     name: f"#{index:02x}{index:02x}{index + 1:02x}"
     for index, name in enumerate(
-        ["ink", "muted", "line", "surface", "chosen", "instance", "label", "accent"], 1
+        ["ink", "muted", "line", "surface", "chosen", "untrained", "instance", "label", "accent"], 1
     )
 }
 """Stand-in colours by the name of the CSS variable that takes their place."""

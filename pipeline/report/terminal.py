@@ -8,7 +8,7 @@ from pipeline.console import SafeConsole
 from pipeline.escaping import for_terminal
 from pipeline.report.tables import Cell, Table
 
-_COLOURS = {"chosen": "blue", "instance": "yellow", "label": "green"}
+_COLOURS = {"chosen": "blue", "untrained": "magenta", "instance": "yellow", "label": "green"}
 
 
 def print_table(table: Table, console: SafeConsole) -> None:

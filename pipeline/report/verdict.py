@@ -1,10 +1,14 @@
-"""The verdict: one sentence that says what was measured, how sure it is, and nothing else."""
+"""The verdict: what was measured, how sure it is, and nothing else. One sentence, and before it another one
+where a training has not exceeded untrained filters."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.errors import listed
 from pipeline.report.arms import Arm, paired
 from pipeline.report.doubt import Correct, Interval, paired_difference, share_closed
 from pipeline.report.wording import percent, points, sentence
+from pipeline.schema import UNTRAINED
 
 LUCK = "one seed, so luck in training is not in these intervals"
 
@@ -20,6 +24,10 @@ class Standings:
     label_top1: float | None = None
     over_instance: Interval | None = None
     over_label: Interval | None = None
+    untrained_top1: float | None = None
+    over_untrained: Interval | None = None
+    not_above_untrained: tuple[str, ...] = ()
+    """Trained arms that are not clearly above it."""
     gap: Interval | None = None
     """Label minus instance."""
     closed: Interval | None = None
@@ -31,6 +39,7 @@ class Standings:
 def standings(arms: list[Arm]) -> Standings:
     by_name = {arm.name: arm for arm in arms}
     chosen, instance, label = by_name["chosen"], _measured(by_name, "instance"), _measured(by_name, "label")
+    untrained = _measured(by_name, UNTRAINED)
     if chosen.top1 is None:
         return Standings(chosen.method, None, reason=chosen.metrics["reason"])
     low, high = chosen.metrics["top1_low"], chosen.metrics["top1_high"]
@@ -42,9 +51,22 @@ def standings(arms: list[Arm]) -> Standings:
         label_top1=label.top1 if label else None,
         over_instance=_difference(chosen, instance),
         over_label=_difference(chosen, label),
+        untrained_top1=untrained.top1 if untrained else None,
+        over_untrained=_difference(chosen, untrained),
+        not_above_untrained=tuple(arm.name for arm in not_above_untrained(arms)),
         gap=_difference(label, instance),
         closed=share_closed(*_over_common_images(chosen, instance, label)) if instance and label else None,
     )
+
+
+def not_above_untrained(arms: Sequence[Arm]) -> list[Arm]:
+    """The trained arms whose linear top-1 is not clearly above that of untrained filters."""
+    untrained = next((arm for arm in arms if arm.name == UNTRAINED and arm.top1 is not None), None)
+    return [
+        arm
+        for arm in arms
+        if arm.trained and (difference := _difference(arm, untrained)) and not difference.above_zero
+    ]
 
 
 def gap_closed(top1: float | None, instance_top1: float | None, label_top1: float | None) -> float | None:
@@ -58,9 +80,24 @@ def gap_closed(top1: float | None, instance_top1: float | None, label_top1: floa
 
 
 def verdict(found: Standings, subject: str) -> str:
-    """One sentence about `subject`, the chosen clusters in the plural."""
+    """About `subject`, the chosen clusters in the plural."""
     if found.top1 is None:
         return sentence(found.reason or "No accuracy was measured")
+    return f"{_below_untrained(found)}{_of_the_clusters(found, subject)}"
+
+
+def _below_untrained(found: Standings) -> str:
+    if not found.not_above_untrained:
+        return ""
+    arms = listed(list(found.not_above_untrained))
+    are = "is" if len(found.not_above_untrained) == 1 else "are"
+    return (
+        f"Not enough was learned to judge clusters by: {arms} {are} not clearly above untrained filters at "
+        f"{percent(found.untrained_top1)}. "
+    )
+
+
+def _of_the_clusters(found: Standings, subject: str) -> str:
     reached = f"{subject} reach {percent(found.top1)} linear top-1"
     comparisons = _comparisons(found)
     if comparisons:
@@ -83,13 +120,13 @@ def _without_comparison(found: Standings) -> str:
 def _comparisons(found: Standings) -> list[str]:
     """The chosen arm against each reference that is not of its own method."""
     against = []
+    if found.over_untrained is not None:
+        against.append(_against(found.over_untrained, "untrained filters", found.untrained_top1))
     if found.over_instance is not None and found.method != "instance":
         against.append(_against(found.over_instance, "self-supervision", found.instance_top1))
     if found.over_label is not None and found.method != "label":
         against.append(_against(found.over_label, "the label reference", found.label_top1))
-    if len(against) == 2:
-        return [f"{against[0]}, and {against[1]}"]
-    return against
+    return [", and ".join(filter(None, [", ".join(against[:-1]), against[-1]]))] if against else []
 
 
 def _against(difference: Interval, name: str, top1: float | None) -> str:

@@ -11,6 +11,7 @@ NOTHING = "\N{EN DASH}"
 
 ARM_ROLES = {
     "chosen": "chosen",
+    "untrained": "filters taken from the images",
     "instance": "floor: self-supervision",
     "label": "ceiling: labels as clusters",
 }

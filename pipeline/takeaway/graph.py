@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline.encoders import build_plain_encoder
+from pipeline.encoders.registry import build_plain_encoder
 from pipeline.errors import UserError
 
 NEEDED = ["onnx", "onnxruntime", "onnxscript"]

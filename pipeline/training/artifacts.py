@@ -11,7 +11,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline.encoders import Encoder
+from pipeline.encoders.base import Encoder
 from pipeline.files import replaced_directory, sha256_of_file, write_csv, write_json, write_text
 from pipeline.schema import (
     ENCODER_CONFIG,
@@ -24,7 +24,7 @@ from pipeline.schema import (
 )
 from pipeline.sealed import write_sealed
 from pipeline.training.card import model_card
-from pipeline.training.loop import Progress
+from pipeline.training.progress import Progress
 
 
 @dataclass(frozen=True)

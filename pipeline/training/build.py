@@ -12,7 +12,7 @@ from pipeline.augment import Normalizer
 from pipeline.clustering.attributes import attribute_vectors
 from pipeline.clustering.base import TrainImages
 from pipeline.devices import compute_dtype
-from pipeline.encoders import build_encoder, resolved_stem_stride
+from pipeline.encoders.registry import build_encoder, resolved_stem_stride
 from pipeline.errors import UserError
 from pipeline.objectives.base import Known
 from pipeline.objectives.registry import OBJECTIVES
@@ -22,6 +22,7 @@ from pipeline.training.feed import Feed
 from pipeline.training.loop import Trainer
 from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
+from pipeline.training.whitened_layers import fit_whitened_layers
 
 Built = TypeVar("Built")
 
@@ -50,8 +51,9 @@ def build_trainer(
     title: str,
 ) -> Trainer:
     """`attributes_NA` only where the objective needs them: see `attributes_of`. Nothing is written."""
-    stem_stride = resolved_stem_stride(params.stem_stride, image_size)
+    stem_stride = resolved_stem_stride(params.encoder, params.stem_stride, image_size)
     encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))
+    fit_whitened_layers(encoder, feed, normalize, image_size, derived_seed(seed, "patches"))
     remade = (clustered.recluster or {}).get("clusters", 0)
     known = Known(
         clusters=max(int(clustered.clusters_N.max()) + 1, remade),

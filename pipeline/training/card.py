@@ -9,9 +9,8 @@ from typing import Any
 from pipeline.errors import listed
 from pipeline.escaping import for_markdown
 from pipeline.schema import CHOSEN, IngestSummary
+from pipeline.training.card_code import library, network, ways_to_build
 
-STEM_WIDTH = 64
-"""Channels of the first layer of every ResNet."""
 LONGEST_NAME = 60
 _END_OF_METADATA = "\n---\n# "
 _AFTER_USE = "\n## Training data\n"
@@ -35,43 +34,33 @@ TOLD_PARAMETERS = [
 def model_card(config: Mapping[str, Any], summary: IngestSummary, parameters: int) -> str:
     """The card of an encoder of so many `parameters`. `config` is what `config.json` holds.
 
-    The first three blocks of code run as they stand, in the card's own folder: the encoder with
-    torchvision, with timm, and the features of one picture.
+    The blocks of code run as they stand, in the card's own folder: the encoder by each library that has it,
+    and the features of one picture.
     """
-    size, objective = config["image_size"], config["pretrain"]["objective"]
+    size, trained = config["image_size"], "pretrain" in config
+    how = f"pretrained by {config['pretrain']['objective']}" if trained else "not trained"
     return f"""---
-library_name: torchvision
+library_name: {library(config)}
 pipeline_tag: image-feature-extraction
 tags:
 - image-feature-extraction
 - representation-learning
-- contrastive-learning
-- timm
+{"- contrastive-learning" if trained else "- whitened-patches"}
+- {"timm" if library(config) == "torchvision" else "pytorch"}
 - clinfonce
 ---
-# {config["encoder"]}, pretrained by {objective} (arm {config["arm"]})
+# {config["encoder"]}, {how} (arm {config["arm"]})
 
 An image encoder: RGB images of {size} x {size} pixels in, {config["feature_dim"]} features an image out.
 
-- **Network:** torchvision's `{config["encoder"]}` without its classifier, {parameters / 1e6:.1f} million \
-parameters; {_stem(config["stem_stride"])}
-- **Weights:** `encoder.safetensors`, float32, trained from scratch
+- **Network:** {network(config)}; {parameters / 1e6:.1f} million parameters
+- **Weights:** `encoder.safetensors`, float32, {"trained from scratch" if trained else "taken from images"}
 - **Made by:** clinfonce, which learns from clusters of auxiliary information \
 ([Tsai et al. 2021](https://arxiv.org/abs/2106.02869), [2022](https://arxiv.org/abs/2202.06670))
 
 ## How to use
 
-With torchvision:
-
-```python
-{_with_torchvision(config)}
-```
-
-Or with timm, which gives the same features:
-
-```python
-{_with_timm(config)}
-```
+{ways_to_build(config)}
 
 Then the features of a picture, prepared as for training and evaluation:
 
@@ -125,41 +114,6 @@ def completed_card(card: str, figures: str, metadata: str, use: str) -> str | No
     return f"{head}{figures.rstrip()}\n"
 
 
-def _stem(stride: int) -> str:
-    if stride == 4:
-        return "its first layers are torchvision's own"
-    return f"its first layer is a 3 x 3 convolution at stride {stride} without max-pool, for small images"
-
-
-def _with_torchvision(config: Mapping[str, Any]) -> str:
-    names, modules = _replaced(config)
-    return f"""import torchvision
-from safetensors.torch import load_file
-from torch import nn
-
-encoder = torchvision.models.{config["encoder"]}()
-{", ".join([*names, "encoder.fc"])} = {", ".join([*modules, "nn.Identity()"])}
-encoder.eval().load_state_dict(load_file("encoder.safetensors"))"""
-
-
-def _with_timm(config: Mapping[str, Any]) -> str:
-    names, modules = _replaced(config)
-    stem = f"{', '.join(names)} = {', '.join(modules)}\n" if names else ""
-    return f"""import timm
-from safetensors.torch import load_file
-from torch import nn
-
-encoder = timm.create_model("{config["encoder"]}", num_classes=0)
-{stem}encoder.eval().load_state_dict(load_file("encoder.safetensors"))"""
-
-
-def _replaced(config: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    if config["stem_stride"] == 4:
-        return [], []
-    convolution = f"nn.Conv2d(3, {STEM_WIDTH}, 3, {config['stem_stride']}, 1, bias=False)"
-    return ["encoder.conv1", "encoder.maxpool"], [convolution, "nn.Identity()"]
-
-
 def _features_of_a_picture(config: Mapping[str, Any]) -> str:
     return f"""import torch
 from PIL import Image, ImageOps
@@ -211,6 +165,8 @@ def _what_labels_did(arm: str) -> str:
             return "The labels are what it learned from: supervision, as a ceiling for the other arms."
         case "instance":
             return "Training saw the images alone, without labels or anything else beside them."
+        case "untrained":
+            return "Only the images' pixels were read, no labels or anything else beside them."
         case _:
             assert arm == CHOSEN
             return (
@@ -220,6 +176,11 @@ def _what_labels_did(arm: str) -> str:
 
 
 def _procedure(config: Mapping[str, Any]) -> str:
+    if "pretrain" not in config:
+        return (
+            "None: whitened patches of the images are the filters, and the pooled responses are whitened "
+            "(after Coates and Ng, 2011). A reference that trained encoders should exceed."
+        )
     pretrain = config["pretrain"]
     told = [(name, pretrain[name]) for name in TOLD_PARAMETERS if name in pretrain]
     if pretrain["objective"] in pretrain and isinstance(pretrain[pretrain["objective"]], dict):

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from pipeline.training.health import SAMPLED_IMAGES, signs_of_life
 from pipeline.training.network import Network, over_ranks
 from pipeline.training.optimizers import build_optimizer
 from pipeline.training.params import PretrainParams
+from pipeline.training.progress import Progress
 from pipeline.training.recluster import recluster
 from pipeline.training.sampler import cluster_batches, partners, shuffled_batches
 from pipeline.training.schedule import learning_rate_at
@@ -40,21 +41,6 @@ SIGHUP, whose number is 1, is not listened to."""
 
 Views = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(canvas, sizes, their places among all that are evaluated) -> views, normalised."""
-
-
-@dataclass
-class Progress:
-    """Where a training stands; all of it is saved."""
-
-    epoch: int = 0
-    step: int = 0
-    """Steps done in this epoch."""
-    rate_factor: float = 1.0
-    retried: bool = False
-    """Whether a loss that was not finite has sent training back already."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    timing: list[dict[str, float]] = field(default_factory=list)
-    trajectory: list[dict[str, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.encoders import Encoder
+from pipeline.encoders.base import Encoder
 from pipeline.objectives.base import Moment, Objective
 from pipeline.ranks import Ranks
 from pipeline.training.batchnorm import synchronised

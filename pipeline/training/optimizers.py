@@ -1,6 +1,7 @@
 """The optimisers by the names that `pretrain.optimizer` takes."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch.nn import Parameter
@@ -8,48 +9,63 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from pipeline.training.params import PretrainParams
 
-
-def _sgd(parameters: Iterable[Parameter], params: PretrainParams, fused: bool) -> Optimizer:
-    return SGD(
-        parameters,
-        lr=params.learning_rate,
-        momentum=params.momentum,
-        nesterov=params.momentum > 0,
-        weight_decay=params.weight_decay,
-        fused=fused,
-    )
+Groups = list[dict[str, Any]]
 
 
-def _adamw(parameters: Iterable[Parameter], params: PretrainParams, fused: bool) -> Optimizer:
-    return AdamW(parameters, lr=params.learning_rate, weight_decay=params.weight_decay, fused=fused)
+def _sgd(groups: Groups, params: PretrainParams, fused: bool) -> Optimizer:
+    nesterov = params.momentum > 0
+    return SGD(groups, lr=params.learning_rate, momentum=params.momentum, nesterov=nesterov, fused=fused)
 
 
-def _lars(parameters: Iterable[Parameter], params: PretrainParams, _fused: bool) -> Optimizer:
-    """Layers' rates follow the norms of their weights (You et al., arXiv 1708.03888).
+def _adamw(groups: Groups, params: PretrainParams, fused: bool) -> Optimizer:
+    return AdamW(groups, lr=params.learning_rate, fused=fused)
 
-    Biases and batch norms have neither decay nor an own rate, as SimCLR has it.
-    """
-    # Imported here: it brings a library of models with it, and few trainings need it.
+
+def _lars(groups: Groups, params: PretrainParams, _fused: bool) -> Optimizer:
+    """Layers' rates follow the norms of their weights (You et al., arXiv 1708.03888)."""
+    # Imported here: it brings a library of models with it, and not every training needs it.
     from timm.optim.lars import Lars
 
-    parameters = list(parameters)
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": params.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
     lars: Optimizer = Lars(groups, lr=params.learning_rate, momentum=params.momentum)
     return lars
 
 
-OPTIMIZERS: dict[str, Callable[[Iterable[Parameter], PretrainParams, bool], Optimizer]] = {
+def _muon(groups: Groups, params: PretrainParams, _fused: bool) -> Optimizer:
+    """Each matrix's step is made orthogonal (Jordan et al. 2024); biases and norms go by AdamW.
+
+    Kernels of convolutions are flattened to matrices. Steps are scaled so that rates are those of AdamW
+    (Liu et al., arXiv 2502.16982).
+    """
+    from timm.optim.muon import Muon
+
+    muon: Optimizer = Muon(
+        groups,
+        lr=params.learning_rate,
+        momentum=params.momentum,
+        nesterov=True,
+        ns_coefficients="original",
+        adjust_lr_fn="match_rms_adamw",
+        conv_mode="flatten",
+    )
+    return muon
+
+
+OPTIMIZERS: dict[str, Callable[[Groups, PretrainParams, bool], Optimizer]] = {
     "sgd": _sgd,
     "adamw": _adamw,
     "lars": _lars,
+    "muon": _muon,
 }
 
 
 def build_optimizer(
     parameters: Iterable[Parameter], params: PretrainParams, device: torch.device
 ) -> Optimizer:
-    """Fused on CUDA where there is such a kernel: one for all parameters."""
-    return OPTIMIZERS[params.optimizer](parameters, params, device.type == "cuda")
+    """Biases and norms have no weight decay. Fused on CUDA where there is such a kernel: one for all
+    parameters."""
+    parameters = list(parameters)
+    groups: Groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": params.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return OPTIMIZERS[params.optimizer](groups, params, device.type == "cuda")

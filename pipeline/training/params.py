@@ -18,6 +18,7 @@ from pipeline.objectives.params import (
 from pipeline.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 EncoderName = Literal[
+    "patch_resnet",
     "resnet18",
     "resnet34",
     "resnet50",
@@ -29,8 +30,8 @@ EncoderName = Literal[
     "wide_resnet50_2",
     "wide_resnet101_2",
 ]
-"""Also the only names that an encoder's folder may hold: torchvision builds others with weights that it
-downloads."""
+"""Also the only names that an encoder's folder may hold, beside that of the untrained one: torchvision builds
+others with weights that it downloads."""
 
 
 class AugmentParams(Section):
@@ -73,10 +74,14 @@ class PretrainParams(Section):
         description="mean over positives outside or inside the logarithm (SupCon's L_out, L_in); pair: the "
         "second view is one of another image of the cluster, and clusters play no other part",
     )
-    encoder: EncoderName = Field(default="resnet18", description="a ResNet by its torchvision name")
+    encoder: EncoderName = Field(
+        default="patch_resnet",
+        description="a small network on whitened patches, or a ResNet by its torchvision name",
+    )
     stem_stride: Literal[1, 2, 4, "auto"] = Field(
-        default=4,
-        description="pixels a step before the first block: 1 for 32 px images, 2 for 64, 4 for 224",
+        default="auto",
+        description="pixels a step of the first layer; auto, for a ResNet: 1 below 48 px images, 2 below "
+        "128, else 4; for patch_resnet 2 below 64 px, else 4",
     )
     projection_dim: PositiveInt = 128
     epochs: PositiveInt = 9
@@ -89,12 +94,14 @@ class PretrainParams(Section):
     sampler: Literal["shuffle", "cluster"] = Field(
         default="shuffle", description="cluster: each image meets another of its cluster in its batch"
     )
-    optimizer: Literal["adamw", "sgd", "lars"] = Field(
-        default="adamw", description="lars is for batches above 1,024 images"
+    optimizer: Literal["muon", "adamw", "sgd", "lars"] = Field(
+        default="muon", description="lars is for batches above 1,024 images"
     )
     learning_rate: PositiveFloat = 2e-3
-    momentum: float = Field(default=0.95, ge=0.0, lt=1.0, description="of sgd (Nesterov's) and of lars")
-    weight_decay: NonNegativeFloat = 1e-4
+    momentum: float = Field(
+        default=0.95, ge=0.0, lt=1.0, description="of sgd and muon (Nesterov's), and of lars"
+    )
+    weight_decay: NonNegativeFloat = Field(default=1e-4, description="biases and norms have none")
     warmup_fraction: float = Field(
         default=0.1, ge=0.0, lt=1.0, description="share of the steps with a rising rate"
     )

@@ -9,7 +9,7 @@ from pipeline.augment import Normalizer
 from pipeline.borders import check_ids, read_json
 from pipeline.clustering.assignments import Assignments, read_assignments
 from pipeline.devices import compute_dtype, device_name
-from pipeline.encoders import resolved_stem_stride
+from pipeline.encoders.registry import resolved_stem_stride
 from pipeline.errors import UserError
 from pipeline.files import state_root
 from pipeline.objectives.registry import OBJECTIVES
@@ -128,7 +128,7 @@ def _build(
         ranks=ranks,
         title=f"pretrain {arm}",
     )
-    stem_stride = resolved_stem_stride(params.stem_stride, image_size)
+    stem_stride = resolved_stem_stride(params.encoder, params.stem_stride, image_size)
     config = EncoderConfig(
         params.encoder,
         stem_stride,

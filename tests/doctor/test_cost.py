@@ -66,7 +66,7 @@ def test_real_steps_of_every_part(ingested: Situation) -> None:
     assert [check.what for check in checks] == [
         "measured on",
         "pretrain chosen, instance, label",
-        "evaluate chosen, instance, label",
+        "evaluate chosen, untrained, instance, label",
         "all together",
     ]
     assert {check.status for check in checks} <= {"ok", "warn"}

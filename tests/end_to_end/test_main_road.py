@@ -57,11 +57,15 @@ def test_a_second_run_does_nothing(finished: Project) -> None:
         ({"report": {"title": "Mine"}}, ["report"]),
         (
             {"evaluate": {"neighbours": 5}},
-            ["evaluate@chosen", "evaluate-reference@instance", "evaluate-reference@label", "report"],
+            [
+                "evaluate@chosen",
+                *(f"evaluate-reference@{arm}" for arm in ("instance", "label", "untrained")),
+                "report",
+            ],
         ),
         (
             {"report": {"references": ["instance"]}},
-            ["cluster-reference@instance", "cluster-reference@label", "report"],
+            ["cluster-reference@instance", "cluster-reference@label", "report", "untrained"],
         ),
     ],
 )
@@ -84,16 +88,17 @@ def test_references_come_and_go_without_training_again(project: Project) -> None
         return re.findall(r"Running stage '(pretrain[^']*)'", output)
 
     folder = project.root / "data/encoders"
-    weights = {arm: folder / arm / "encoder.safetensors" for arm in ("instance", "label")}
+    weights = {arm: folder / arm / "encoder.safetensors" for arm in ("untrained", "instance", "label")}
     before = {arm: path.read_bytes() for arm, path in weights.items()}
     assert trained_with(["label"]) == ["pretrain-reference@instance"]
     assert not any((project.root / "data/encoders/instance").iterdir())
+    assert not any((project.root / "data/encoders/untrained").iterdir())
     assert not any((project.root / "data/evaluations/instance").iterdir())
     refused = project.run("clinfonce", "export", "--output", "out", "--arm", "instance", check=False)
     assert refused.returncode == 2
     assert "choose one of chosen, label" in refused.stderr
     assert trained_with([]) == ["pretrain-reference@label"]
-    assert trained_with(["instance", "label"]) == []
+    assert trained_with(["untrained", "instance", "label"]) == []
     assert {arm: path.read_bytes() for arm, path in weights.items()} == before
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.clustering.run import cluster
-from pipeline.encoders import build_encoder
+from pipeline.encoders.registry import build_encoder
 from pipeline.errors import UserError
 from pipeline.evaluation.features import features_of, load_encoder, load_encoder_from_elsewhere
 from pipeline.evaluation.lbfgs import STRENGTHS

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from operations import Operations
-from pipeline.encoders import Encoder
+from pipeline.encoders.base import Encoder
 from pipeline.objectives.base import Batch, Known, Moment
 from pipeline.objectives.byol import BYOL, byol_loss
 from pipeline.ranks import ALONE, Ranks

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.encoders import Encoder
+from pipeline.encoders.base import Encoder
 from pipeline.objectives.base import Batch, Known, Moment
 from pipeline.objectives.byol import BYOL, byol_loss
 from pipeline.objectives.iccl import ICCL, clustering_loss, scheduled_weight, uniformity_loss

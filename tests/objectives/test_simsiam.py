@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.encoders import Encoder
+from pipeline.encoders.base import Encoder
 from pipeline.objectives.base import Batch, Known, Moment
 from pipeline.objectives.simsiam import SimSiam, simsiam_loss
 from pipeline.ranks import ALONE, Ranks

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from operations import Operations
-from pipeline.encoders import Encoder
+from pipeline.encoders.base import Encoder
 from pipeline.objectives.base import Batch, Known, Moment
 from pipeline.objectives.params import SwavParams
 from pipeline.objectives.swav import SwAV, sinkhorn_codes

@@ -21,13 +21,14 @@ from pipeline.schema import (
     NEAREST_SCHEMA,
     PREDICTIONS_SCHEMA,
     REJECTS_SCHEMA,
+    UNTRAINED,
     Layout,
     images_schema,
 )
 from pipeline.sealed import sealed_writer, write_sealed
 
 LABELS = ["boot", "loafer", "pump", "sandal", "slipper", "sneaker"]
-TOP1 = {"chosen": 0.75, "instance": 0.69, "label": 0.77}
+TOP1 = {"chosen": 0.75, "untrained": 0.6, "instance": 0.69, "label": 0.77}
 CLUSTERS = {"chosen": 6, "instance": 240, "label": 6}
 BITS = {"chosen": (1.9, 0.6), "instance": (2.58, 5.3), "label": (2.58, 0.0)}
 
@@ -58,9 +59,10 @@ class FakeData:
         layout = Layout(root)
         self._write_images(layout)
         for arm in ["chosen", *self.references]:
-            for folder in (layout.clusters(arm), layout.encoder(arm), layout.evaluation(arm)):
+            for folder in (layout.encoder(arm), layout.evaluation(arm)):
                 folder.mkdir(parents=True)
-            self._write_clusters(layout, arm)
+            if arm != UNTRAINED:
+                self._write_clusters(layout, arm)
             self._write_encoder(layout, arm)
             self._write_evaluation(layout, arm)
         return layout
@@ -132,6 +134,7 @@ class FakeData:
             "normalized_mutual_information": 0.7 if self.labelled else None,
             "findings": list(self.statistics_findings) if arm == "chosen" else [],
         }
+        layout.clusters(arm).mkdir(parents=True)
         layout.statistics(arm).write_text(json.dumps(statistics), encoding="utf-8")
         ids = [f"{index:04d}" for index in range(self.train_images)]
         clusters = [min(index % 9, CLUSTERS[arm] - 1) for index in range(self.train_images)]
@@ -151,7 +154,9 @@ class FakeData:
     def _write_encoder(self, layout: Layout, arm: str) -> None:
         falling = [5.2 - 0.4 * epoch + 0.02 * epoch**2 + 0.3 * len(arm) for epoch in range(1, 9)]
         losses = falling[::-1] if self.losses_rise else falling
-        epochs = range(1, 9)
+        if arm == UNTRAINED:
+            losses = []
+        epochs = range(1, len(losses) + 1)
         signs = {"rankme": 30.0, "alignment": 0.5, "uniformity": -2.0}
         pd.DataFrame({"epoch": epochs, "loss": losses, "learning_rate": 0.1, **signs}).to_csv(
             layout.encoder(arm) / "history.csv", index=False

@@ -44,6 +44,19 @@ def test_each_fault_has_its_code(fake_data, tmp_path):
     assert (told[8].sentence, told[8].cure, told[8].where) == ("Half are alone.", "Join them.", "chosen")
 
 
+def test_trainings_below_untrained_filters_come_first(fake_data, tmp_path):
+    data = fake_data(
+        test_images=4000,
+        references=["untrained", "instance", "label"],
+        top1={"chosen": 0.75, "untrained": 0.75, "instance": 0.70, "label": 0.77},
+        statistics_findings=[{"code": "many_singletons", "sentence": "half are alone", "cure": "Join them."}],
+    )
+    first, second = found(data, tmp_path)
+    assert (first.code, second.code) == ("below_untrained", "many_singletons")
+    assert "in chosen, instance:" in first.sentence
+    assert "pretrain.epochs" in first.cure
+
+
 @pytest.mark.parametrize(
     ("uniformity", "rankme", "told"),
     [(-0.02, 80.0, "uniformity -0.020; 0 is collapse"), (-2.0, 1.1, "RankMe 1.10"), (-2.0, 80.0, None)],

@@ -30,6 +30,33 @@ def test_between_the_references(fake_data, tmp_path):
     assert text.count(".") - len(re.findall(r"\d\.\d", text)) == text.count("report.") + 1, "one sentence"
 
 
+def test_above_untrained_filters(fake_data, tmp_path):
+    text = said(fake_data(references=["untrained", "instance", "label"]), tmp_path)
+    assert "reach 75.0 % linear top-1: 15.0 points above untrained filters at 60.0 % (95 % int" in text
+    assert ", 6.0 points above self-supervision at 69.0 %" in text
+    assert ", and 2.0 points below the label reference at 77.0 %" in text
+
+
+@pytest.mark.parametrize(
+    ("untrained", "named"),
+    [
+        (0.69, "instance is not clearly above untrained filters at 69.0 %"),
+        (0.77, "chosen, instance, label are not clearly above untrained filters at 77.0 %"),
+        (0.9, "chosen, instance, label are not clearly above untrained filters at 90.0 %"),
+    ],
+)
+def test_arms_below_untrained_filters_are_named_first(fake_data, tmp_path, untrained, named):
+    reached = top1(0.75, 0.69, 0.77) | {"untrained": untrained}
+    text = said(fake_data(references=["untrained", "instance", "label"], top1=reached), tmp_path)
+    assert text.startswith(f"Not enough was learned to judge clusters by: {named}. Clusters from attributes ")
+
+
+def test_untrained_filters_alone_are_a_reference(fake_data, tmp_path):
+    text = said(fake_data(references=["untrained"]), tmp_path)
+    assert text.startswith("Clusters from attributes reach 75.0 % linear top-1: 15.0 points above untrained")
+    assert "report.references" not in text
+
+
 def test_above_the_label_reference(fake_data, tmp_path):
     text = said(fake_data(top1=top1(0.80, 0.70, 0.76)), tmp_path)
     assert "4.0 points above the label reference at 76.0 %" in text

@@ -39,13 +39,13 @@ def embedded(*arguments: object) -> None:
     assert result.exit_code == 0, result.output
 
 
-def vectors_in(path: Path) -> dict[str, np.ndarray]:
+def vectors_in(path: Path, feature_dim: int = 512) -> dict[str, np.ndarray]:
     table = pq.read_table(path)
     kind = table.schema.field("vector").type
     assert table.schema.names == ["id", "vector"]
     assert table.schema.field("id").type == pa.string()
-    assert (kind.value_type, kind.list_size) == (pa.float32(), 512)
-    vectors_ND = table.column("vector").combine_chunks().flatten().to_numpy().reshape(-1, 512)
+    assert (kind.value_type, kind.list_size) == (pa.float32(), feature_dim)
+    vectors_ND = table.column("vector").combine_chunks().flatten().to_numpy().reshape(-1, feature_dim)
     return dict(zip(table.column("id").to_pylist(), vectors_ND, strict=True))
 
 

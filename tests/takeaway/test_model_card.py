@@ -77,6 +77,22 @@ def test_other_networks_load_in_both_libraries(
         torch.testing.assert_close(run(block, picture_block)["features"], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("stem_stride", [2, 4])
+@pytest.mark.parametrize("name", ["patch_resnet", "whitened_patches"])
+def test_the_project_s_own_networks_need_nothing_but_torch(
+    make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch, name: str, stem_stride: int
+) -> None:
+    folder = make_encoder(name=name, stem_stride=stem_stride)
+    monkeypatch.chdir(folder)
+    save(folder / "picture.jpg", 60, 50)
+    expected = pipelines_features(folder, folder / "picture.jpg")
+    assert expected.abs().max() > 0.01
+    torch_block, picture_block = code_blocks(folder)
+    assert "pipeline" not in "".join(line for line in torch_block.splitlines() if "import" in line)
+    torch.testing.assert_close(run(torch_block, picture_block)["features"], expected, rtol=1e-4, atol=1e-5)
+    assert ModelCard.load(folder / "README.md").data.library_name == "pytorch"
+
+
 def test_the_encoder_takes_three_lines(make_encoder: MakeEncoder) -> None:
     for stem_stride in (1, 4):
         for block in code_blocks(make_encoder(stem_stride=stem_stride))[:2]:

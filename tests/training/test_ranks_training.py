@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.clustering.run import cluster
-from pipeline.encoders import Encoder
+from pipeline.encoders.base import Encoder
 from pipeline.errors import UserError
 from pipeline.ingest.run import ingest
 from pipeline.ranks import Ranks
@@ -84,8 +84,8 @@ def test_two_processes_train_as_one(layout: Layout, tmp_path: Path) -> None:
             torch.testing.assert_close(
                 together[way][name], value, rtol=1e-6, atol=1e-6, msg=lambda m, w=way, n=name: f"{w} {n}: {m}"
             )
-    assert not torch.equal(alone["shuffle"]["conv1.weight"], alone["cluster"]["conv1.weight"])
-    assert not torch.equal(alone["shuffle"]["conv1.weight"], alone["pairs"]["conv1.weight"])
+    assert not torch.equal(alone["shuffle"]["trunk.1.weight"], alone["cluster"]["trunk.1.weight"])
+    assert not torch.equal(alone["shuffle"]["trunk.1.weight"], alone["pairs"]["trunk.1.weight"])
 
 
 def test_what_ranks_cannot_share_is_refused() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.encoders import Encoder
+from pipeline.encoders.base import Encoder
 from pipeline.objectives.base import Batch, Moment
 from pipeline.objectives.cl_infonce import ClInfoNCE
 from pipeline.ranks import ALONE

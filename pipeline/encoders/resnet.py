@@ -1,41 +1,21 @@
 """torchvision ResNets whose first layers suit the image size."""
 
-from typing import cast, get_args
+from typing import cast
 
 import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.errors import listed
-from pipeline.training.params import EncoderName
-
-ENCODER_NAMES: tuple[str, ...] = get_args(EncoderName)
+from pipeline.encoders.base import Encoder
 
 
-def resolved_stem_stride(stem_stride: int | str, image_size: int) -> int:
-    """`auto` -> 1 below 48 pixels (as the papers do at 32), 2 below 128, else torchvision's own 4."""
-    if isinstance(stem_stride, int):
-        return stem_stride
-    return 1 if image_size < 48 else 2 if image_size < 128 else 4
-
-
-def build_encoder(name: str, stem_stride: int) -> "Encoder":
-    """`build_plain_encoder`'s network, quicker on small images."""
-    encoder = build_plain_encoder(name, stem_stride)
-    _serve_small_maps(encoder.backbone)
-    return encoder
-
-
-def build_plain_encoder(name: str, stem_stride: int) -> "Encoder":
+def build_resnet(name: str, stem_stride: int) -> Encoder:
     """A ResNet by its torchvision name, without its classifier; weights from torch's global generator.
 
     `stem_stride`: 4 is torchvision's stem (7x7 at stride 2, max-pool); 1 and 2 are a 3x3 convolution at
-    that stride without max-pool, for small images. Nothing is downloaded. Raises `ValueError` for a name
-    that `pretrain.encoder` does not take.
+    that stride without max-pool, for small images. Nothing is downloaded.
     """
-    if name not in ENCODER_NAMES:
-        raise ValueError(f"the encoder must be one of {listed(list(ENCODER_NAMES))}, and is {name!r:.80}")
     backbone = torchvision.models.get_model(name, weights=None)
     feature_dim = backbone.fc.in_features
     backbone.fc = nn.Identity()
@@ -45,19 +25,6 @@ def build_plain_encoder(name: str, stem_stride: int) -> "Encoder":
         nn.init.kaiming_normal_(backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
         backbone.maxpool = nn.Identity()
     return Encoder(backbone, feature_dim)
-
-
-class Encoder(nn.Module):
-    """Images (N, 3, S, S), normalised -> features (N, feature_dim)."""
-
-    def __init__(self, backbone: nn.Module, feature_dim: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.feature_dim = feature_dim
-
-    def forward(self, images_NCSS: Tensor) -> Tensor:
-        features_ND: Tensor = self.backbone(images_NCSS)
-        return features_ND
 
 
 class SmallMapConv2d(nn.Conv2d):
@@ -94,7 +61,7 @@ def _in_autocast_type(values: Tensor) -> Tensor:
     return values.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else values
 
 
-def _serve_small_maps(backbone: nn.Module) -> None:
+def serve_small_maps(backbone: nn.Module) -> None:
     """Makes each convolution with a kernel above 1 x 1 a `SmallMapConv2d` with its weights."""
     for parent in list(backbone.modules()):
         for name, child in parent.named_children():

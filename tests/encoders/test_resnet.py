@@ -5,7 +5,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.encoders import SmallMapConv2d, build_encoder, resolved_stem_stride
+from pipeline.encoders.registry import build_encoder, resolved_stem_stride
+from pipeline.encoders.resnet import SmallMapConv2d
 
 
 @pytest.mark.parametrize(("stride", "side"), [(1, 4), (2, 2), (4, 1)])
@@ -66,5 +67,5 @@ def test_the_last_stages_of_small_images_are_matrix_products() -> None:
 
 @pytest.mark.parametrize(("size", "stride"), [(32, 1), (47, 1), (48, 2), (64, 2), (128, 4), (224, 4)])
 def test_auto_follows_the_image_size(size: int, stride: int) -> None:
-    assert resolved_stem_stride("auto", size) == stride
-    assert resolved_stem_stride(2, size) == 2
+    assert resolved_stem_stride("resnet18", "auto", size) == stride
+    assert resolved_stem_stride("resnet18", 2, size) == 2

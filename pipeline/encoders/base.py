@@ -1,0 +1,16 @@
+"""What every encoder is to the stages: a backbone, and how many features it gives."""
+
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """Images (N, 3, S, S), normalised -> features (N, feature_dim)."""
+
+    def __init__(self, backbone: nn.Module, feature_dim: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.feature_dim = feature_dim
+
+    def forward(self, images_NCSS: Tensor) -> Tensor:
+        features_ND: Tensor = self.backbone(images_NCSS)
+        return features_ND

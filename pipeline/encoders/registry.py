@@ -1,0 +1,57 @@
+"""The encoders by name, and how large their first step is on images of a size."""
+
+from typing import get_args
+
+from torchvision.models import ResNet
+
+from pipeline.encoders.base import Encoder
+from pipeline.encoders.patches import PatchResNet, WhitenedPatches
+from pipeline.encoders.resnet import build_resnet, serve_small_maps
+from pipeline.errors import listed
+from pipeline.training.params import EncoderName
+
+PATCH_RESNET = "patch_resnet"
+UNTRAINED_ENCODER = "whitened_patches"
+"""The encoder of the arm `untrained`; there is nothing in it to train."""
+NAMES: tuple[str, ...] = (*get_args(EncoderName), UNTRAINED_ENCODER)
+"""What an encoder's folder may hold."""
+STEM_STRIDES = (1, 2, 4)
+UNTRAINED_FILTERS, UNTRAINED_FEATURES = 160, 256
+PATCH_RESNET_FEATURES = 768
+
+
+def resolved_stem_stride(name: str, stem_stride: int | str, image_size: int) -> int:
+    """`auto`, for ResNets: 1 below 48 pixels (as the papers do at 32), 2 below 128, else torchvision's own 4;
+    for patches 2 below 64 pixels, else 4."""
+    if isinstance(stem_stride, int):
+        return stem_stride
+    if name in (PATCH_RESNET, UNTRAINED_ENCODER):
+        return 2 if image_size < 64 else 4
+    return 1 if image_size < 48 else 2 if image_size < 128 else 4
+
+
+def build_encoder(name: str, stem_stride: int) -> Encoder:
+    """`build_plain_encoder`'s network, quicker on small images."""
+    encoder = build_plain_encoder(name, stem_stride)
+    if isinstance(encoder.backbone, ResNet):
+        serve_small_maps(encoder.backbone)
+    return encoder
+
+
+def build_plain_encoder(name: str, stem_stride: int) -> Encoder:
+    """An encoder by one of `NAMES`, with weights from torch's global generator;
+    `pipeline.training.whitened_layers` sets those that come from images.
+
+    Raises `ValueError` for another name or stride.
+    """
+    if stem_stride not in STEM_STRIDES:
+        raise ValueError(f"the stem's stride must be 1, 2 or 4, and is {stem_stride!r:.80}")
+    if name not in NAMES:
+        raise ValueError(f"the encoder must be one of {listed(list(NAMES))}, and is {name!r:.80}")
+    if name == PATCH_RESNET:
+        return Encoder(PatchResNet(stem_stride), PATCH_RESNET_FEATURES)
+    if name == UNTRAINED_ENCODER:
+        return Encoder(
+            WhitenedPatches(UNTRAINED_FILTERS, UNTRAINED_FEATURES, stem_stride), UNTRAINED_FEATURES
+        )
+    return build_resnet(name, stem_stride)

@@ -1,0 +1,46 @@
+"""The reference `untrained`: filters taken from the train images, after Coates and Ng (2011).
+
+What a training reaches is worth little where it does not exceed this.
+"""
+
+import torch
+
+from pipeline.augment import Normalizer
+from pipeline.borders import read_json
+from pipeline.encoders.registry import UNTRAINED_ENCODER, build_encoder, resolved_stem_stride
+from pipeline.errors import UserError
+from pipeline.randomness import derived_seed
+from pipeline.schema import UNTRAINED, IngestSummary, Layout
+from pipeline.training.artifacts import EncoderConfig, write_artifacts
+from pipeline.training.feeds.streamed import StreamedFeed
+from pipeline.training.progress import Progress
+from pipeline.training.whitened_layers import SAMPLED_IMAGES, fit_whitened_layers
+
+
+def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
+    """Writes `layout.encoder("untrained")`. Raises `UserError` where there are no two train images."""
+    # Streamed, as only a sample is looked at; on the CPU, as all of its work is done there.
+    device = torch.device("cpu")
+    feed = StreamedFeed(layout.images, "train", None, device)
+    if len(feed) < 2:
+        raise UserError(f"the filters need at least 2 train images, and {layout.images} has {len(feed)}")
+    summary = read_json(layout.ingest_summary, IngestSummary)
+    stem_stride = resolved_stem_stride(UNTRAINED_ENCODER, "auto", image_size)
+    encoder = build_encoder(UNTRAINED_ENCODER, stem_stride)
+    normalize = Normalizer(summary["mean"], summary["deviation"], device)
+    fit_whitened_layers(encoder, feed, normalize, image_size, derived_seed(seed, "patches"))
+    config = EncoderConfig(
+        UNTRAINED_ENCODER,
+        stem_stride,
+        encoder.feature_dim,
+        image_size,
+        summary["mean"],
+        summary["deviation"],
+    )
+    provenance = {
+        "arm": UNTRAINED,
+        "seed": seed,
+        "epochs": 0,
+        "train_images": min(len(feed), SAMPLED_IMAGES),
+    }
+    write_artifacts(layout.encoder(UNTRAINED), encoder, config, provenance, summary, Progress(), [], {})

@@ -1,0 +1,30 @@
+"""The reference `untrained`: train images -> filters that nothing trained, in data/encoders/untrained."""
+
+import typer
+
+from pipeline.console import run, say
+from pipeline.errors import told_in_a_sentence
+from pipeline.params import load_params
+from pipeline.references import leave_out_untrained
+from pipeline.schema import UNTRAINED, Layout
+from pipeline.times import timed
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main() -> None:
+    """Takes filters from the train images; what a training reaches is compared with them."""
+    with told_in_a_sentence():
+        params, layout = load_params(), Layout()
+        if leave_out_untrained(layout, params.report.references):
+            return
+        from pipeline.training.untrained import write_untrained  # an arm that is left out costs no time
+
+        with timed(UNTRAINED, layout.encoder(UNTRAINED) / "config.json"):
+            write_untrained(params.ingest.image_size, params.seed, layout)
+        say("untrained: filters taken from the train images")
+
+
+if __name__ == "__main__":
+    run(app)
