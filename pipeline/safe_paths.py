@@ -63,10 +63,13 @@ class UnsafePath(UserError):
 def _sentence(path: str | Path, reason: str) -> str:
     if reason == MISSING:
         return f"{path} does not exist: check its name and folder"
-    cure = {
-        FORBIDDEN: "give yourself the permission",
-        NO_FOLDER: "put a folder in its place",
-    }.get(reason, "put a regular file in its place")
+    cure = "put a regular file in its place"
+    if reason == FORBIDDEN:
+        cure = "give yourself the permission"
+    elif reason == NO_FOLDER:
+        cure = "put a folder in its place"
+    elif reason.startswith(LEADS_OUT):
+        cure = "put what it leads to in its place"
     return f"{path} can't be read ({reason.removeprefix(UNREADABLE)}): {cure}"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.safe_paths import Root, SafePath, UnsafePath, reason_of
+from pipeline.safe_paths import Root, UnsafePath, reason_of
 
 DEEPEST = 100
 CIRCLE = "a link that goes in a circle"
@@ -93,16 +93,16 @@ class Walk:
         return known
 
 
-def names_in(folder: Path) -> tuple[list[str], list[str]]:
+def names_in(folder: Root) -> tuple[list[str], list[str]]:
     """The names of the folders, and of links to some, in `folder`, and those of all else; sorted.
 
-    Raises `UnsafePath` where there is no such folder, or it can't be read.
+    Raises `UnsafePath` where there is no such folder, or it can't be read or lies outside of its boundary.
     """
     names: tuple[list[str], list[str]] = ([], [])
-    with SafePath(folder).opened_folder() as descriptor:
-        entries = _entries(folder, descriptor)
+    with folder.at("").opened_folder() as descriptor:
+        entries = _entries(folder.folder, descriptor)
     for name, kind in entries:
-        is_folder = kind == "folder" or (kind == "other" and SafePath(folder / name).is_folder())
+        is_folder = kind == "folder" or (kind == "other" and folder.has_folder(name))
         names[0 if is_folder else 1].append(name)
     return names
 

@@ -83,7 +83,7 @@ def test_what_is_no_folder_is_skipped_with_its_reason(folder: Path, member: str)
     files, skipped = listed(bounded(folder), member)
     assert (files, [*skipped]) == ([], [member])
     with pytest.raises(UnsafePath):
-        list(names_in(folder / "absent"))
+        names_in(bounded(folder).below(member))
 
 
 @pytest.mark.parametrize("outside", [False, True])
@@ -145,10 +145,23 @@ def test_a_folder_that_becomes_a_link_is_not_followed_out(folder: Path, tmp_path
 
 
 def test_names(folder: Path) -> None:
-    assert names_in(folder) == (
-        [".hidden", "a-link", "far", "images", "to-hidden"],
-        ["far.jpg", "pipe", "z.jpg"],
-    )
+    names = ([".hidden", "a-link", "far", "images", "to-hidden"], ["far.jpg", "pipe", "z.jpg"])
+    assert names_in(bounded(folder)) == names_in(Root(folder, None)) == names
+    assert names_in(bounded(folder).below("a-link"))[1] == ["a.jpg", "self"]
+
+
+@pytest.mark.parametrize("target", ["../private", "/", "far", "far/below", "a-link/../../private"])
+def test_what_lies_outside_is_refused_unlisted(
+    folder: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "private/below").mkdir()
+    (folder / "out").symlink_to(target)
+    assert names_in(Root(folder, None).below("out"))
+    monkeypatch.setattr(os, "scandir", lambda _: pytest.fail("it was listed"))
+    with pytest.raises(UnsafePath, match=rf"{OUT}\): put what it leads to in its place$"):
+        names_in(bounded(folder).below("out"))
+    with pytest.raises(UnsafePath, match=OUT):
+        names_in(bounded(folder).below("far/below"))
 
 
 NAMES = st.sampled_from(["a", "b", "c"])

@@ -1,8 +1,8 @@
 """Prepared rows on disk, some thousand at a time, so that a killed run prepares none of them twice.
 
-A part is an Arrow file whose name is a hash of all that its content follows from. It holds the accepted rows
-as they are stored, what must be remembered of each, and the refusals. Parts lie where unfinished work does
-(`pipeline.files.state_root`) and are removed when the stage has ended well.
+A part is an Arrow file, named by its number and a hash of all that its content follows from. It holds the
+accepted rows as they are stored, what must be remembered of each, and the refusals. Parts lie where
+unfinished work does (`pipeline.files.state_root`) and are removed when the stage has ended well.
 """
 
 import dataclasses

@@ -27,7 +27,9 @@ def prepared_parts(
     parts = cut(rows)
     first = list(islice(parts, 2))
     jobs = (
-        Job(prepare, (part, task), folder / part_name(part, task), refused) for part in chain(first, parts)
+        # Rows that are refused for one reason at one place may fill several parts, which are alike then.
+        Job(prepare, (part, task), folder / f"{number}-{part_name(part, task)}", refused)
+        for number, part in enumerate(chain(first, parts))
     )
     with opened_engine(engine, several_jobs=len(first) > 1) as opened:
         try:

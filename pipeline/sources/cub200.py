@@ -20,6 +20,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.delimited import NotARow, open_text, text_lines
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
 from pipeline.safe_paths import Boundary, Root, SafePath, UnsafePath
@@ -32,8 +33,8 @@ HOME = "CUB_200_2011"
 WHAT = f"the folder that holds {HOME}"
 MOST_ANSWERS = 1 << 28
 """A byte each. Published are 11,788 x 312."""
-NOT_VISIBLE = b"1"
-CERTAINTIES = (b"1", b"2", b"3", b"4")
+NOT_VISIBLE = "1"
+CERTAINTIES = ("1", "2", "3", "4")
 CELLS = {1: YES, 0: NO, -1: None}
 SPLITS: dict[str, Split] = {"1": "train", "0": "test"}
 BESIDE = "../attributes.txt"
@@ -95,29 +96,25 @@ class Cub200Source:
     def _read_answers(self, row_of: dict[str, int]) -> NDArray[np.int8]:
         """(N, A): 1 present, 0 not, -1 not known. Only the first four cells of a line are read: some of
         the published lines have more. What can't be read is counted in a note and stays unknown."""
-        # As they stand in the files, if they are UTF-8 or not.
-        rows = {_bytes(image): row for image, row in row_of.items()}
-        places = {_bytes(number): place for place, number in enumerate(self._attributes)}
-        if len(rows) * len(places) > MOST_ANSWERS:
+        places = {number: place for place, number in enumerate(self._attributes)}
+        if len(row_of) * len(places) > MOST_ANSWERS:
             raise UserError(
-                f"{self._tables['attributes']} and the list of images ask for {len(rows):,} x "
+                f"{self._tables['attributes']} and the list of images ask for {len(row_of):,} x "
                 f"{len(places):,} answers, more than memory is meant to hold: take the published files"
             )
-        answers_NA = np.full((len(rows), len(places)), -1, np.int8)
+        answers_NA = np.full((len(row_of), len(places)), -1, np.int8)
         unread, first = 0, 0
-        with self._tables["answers"].open_binary() as file:
-            for number, line in enumerate(file, start=1):
-                cells = line.split(None, 4)[:4]
-                image, attribute, present, certainty = cells if len(cells) == 4 else (b"", b"", b"", b"")
-                row, place = rows.get(image), places.get(attribute)
-                if row is None or place is None or present not in (b"0", b"1"):
-                    known = False
-                else:
-                    known = certainty in CERTAINTIES
-                if not known:
-                    unread, first = unread + bool(line.strip()), first or number
+        with open_text(self._tables["answers"]) as file:
+            for number, line in text_lines(file):
+                cells = [""] if isinstance(line, NotARow) else line.split(None, 4)[:4]
+                if not cells:
+                    continue
+                image, attribute, present, certainty = cells if len(cells) == 4 else [""] * 4
+                row, place = row_of.get(image), places.get(attribute)
+                if row is None or place is None or present not in ("0", "1") or certainty not in CERTAINTIES:
+                    unread, first = unread + 1, first or number
                 elif certainty != NOT_VISIBLE:
-                    answers_NA[row, place] = present == b"1"
+                    answers_NA[row, place] = present == "1"
         if unread:
             self.notes.append(
                 f"{unread:,} lines of {self._tables['answers'].name} say nothing of a known image and "
@@ -133,7 +130,3 @@ def _attribute_names(home: Root, params: IngestParams) -> SafePath:
     if home.within is None or name != BESIDE:
         return home.at(name)
     return SafePath(home.folder / name, Boundary.around(home.folder / "..", ALLOWED_BY))
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

@@ -34,10 +34,10 @@ class FolderSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         root = named_folder(params, WHAT)
-        folders, others = names_in(root.folder)
+        folders, others = names_in(root)
         words = [name for name in folders if name in WORDS]
         # A class could be called train: then its folder holds images and no folders.
-        if not any(WORDS[word] == "train" and folders_in(root.folder / word) for word in words):
+        if not any(WORDS[word] == "train" and folders_in(root.below(word)) for word in words):
             notes = ["the folders name no split: one is made"]
             if not folders:
                 notes.append("there is no folder of a class: the images have no label")

@@ -1,8 +1,8 @@
 """Folders of images as the sources see them: files, and a refusal for what is not read."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
+from pipeline.safe_paths import Root
 from pipeline.sources.base import Refusal
 from pipeline.walk import Skipped, Walk, names_in
 
@@ -13,7 +13,7 @@ def files_below(walk: Walk, member: str = "") -> Iterator[str | Refusal]:
         yield Refusal(found.path, found.reason) if isinstance(found, Skipped) else found
 
 
-def folders_in(folder: Path) -> list[str]:
+def folders_in(folder: Root) -> list[str]:
     """Names of folders, and of links to folders, which are read only where they lead inside. Raises
-    `UserError` where `folder` can't be read."""
+    `UserError` where `folder` can't be read or leads out."""
     return names_in(folder)[0]

@@ -91,13 +91,12 @@ def _names_in(root: Root) -> dict[str, str]:
 
 def _classes(root: Root, there: list[str], params: ImageNetParams) -> list[str]:
     """The wnids to take, each of which has its folders. Raises `UserError` for one that has none."""
-    folder = root.folder
     if params.classes is None:
-        wnids = sorted({wnid for name in there for wnid in folders_in(folder / name)})
+        wnids = sorted({wnid for name in there for wnid in folders_in(root.below(name))})
         if not wnids:
             raise UserError(
-                f"ingest.source=imagenet expects a folder for each class in {folder / 'train'}, which holds "
-                f"{entries(folder / 'train')}"
+                f"ingest.source=imagenet expects a folder for each class in {root.at('train')}, which holds "
+                f"{entries(root.below('train'))}"
             )
     else:
         table = SafePath(users_path(params.classes))
@@ -118,8 +117,8 @@ def _classes(root: Root, there: list[str], params: ImageNetParams) -> list[str]:
         missing = [wnid for wnid in wnids if not root.has_folder(f"{name}/{wnid}")]
         if missing:
             raise UserError(
-                f"ingest.source=imagenet expects a folder for each class in {folder / name}, which holds "
-                f"{entries(folder / name)} and lacks {listed(missing, 6)}: add them, or leave them out by "
+                f"ingest.source=imagenet expects a folder for each class in {root.at(name)}, which holds "
+                f"{entries(root.below(name))} and lacks {listed(missing, 6)}: add them, or leave them out by "
                 "ingest.imagenet.classes"
             )
     return wnids

@@ -61,7 +61,7 @@ def named_files(params: IngestParams, ending: str, kind: str, what: str) -> Name
     if not files:
         raise UserError(
             f"ingest.source={params.source} expects {kind} in {path} (ingest.path), which holds "
-            f"{entries(path)}"
+            f"{entries(root)}"
         )
     notes = [f"not looked at: {listed(left_out, ENTRIES_SHOWN)}"] if left_out else []
     return NamedFiles(path, path, files, notes)
@@ -95,11 +95,11 @@ def first_there(root: Root, candidates: Sequence[str], params: IngestParams) -> 
             return candidate
     raise UserError(
         f"ingest.source={params.source} expects {' or '.join(candidates)} in {root.folder} (ingest.path), "
-        f"which holds {entries(root.folder)}"
+        f"which holds {entries(root)}"
     )
 
 
-def entries(folder: Path) -> str:
+def entries(folder: Root) -> str:
     """The first entries of `folder`, for a sentence."""
     folders, others = names_in(folder)
     return listed(sorted([*(f"{name}/" for name in folders), *others]), ENTRIES_SHOWN) or "nothing"

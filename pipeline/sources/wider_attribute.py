@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
-from pipeline.safe_json import parse_json
+from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.schema import NO, YES
 from pipeline.sources.base import Refusal, SourceRow, Split
@@ -24,6 +24,8 @@ WHAT = "the folder that holds wider_attribute_trainval.json and Image"
 TABLES: dict[Split, str] = {"train": "wider_attribute_trainval.json", "test": "wider_attribute_test.json"}
 TABLES_IN = ["", "wider_attribute_annotation/", "Annotations/", "Anno/"]
 IMAGES_AT = ["Image", "wider_attribute_image/Image", "wider_attribute_image"]
+LARGEST_TABLE = 32 * 1024 * 1024
+"""Bytes: a thousand for each person that was published. As values they take up to forty times as many."""
 LONGEST_NUMBER = 18
 """Digits of an attribute's or a scene's number."""
 NO_IMAGE = "not an entry with file_name, scene_id and targets as published"
@@ -85,11 +87,13 @@ def _of_image(answers: list[int]) -> str | None:
 
 
 def _read(path: SafePath) -> dict[str, Any]:
-    with path.open_text() as file:
-        try:
-            table = parse_json(file.read())
-        except ValueError:
-            table = None
+    text = path.read_whole(LARGEST_TABLE)
+    if text is None:
+        raise UserError(f"{path} is larger than {LARGEST_TABLE // 1024**2} MiB: take the published file")
+    try:
+        table = parse_json(text)
+    except NotJson:
+        table = None
     if (
         isinstance(table, dict)
         and isinstance(table.get("images"), list)

@@ -147,6 +147,30 @@ def test_an_image_that_kills_its_process_is_refused_alone(
     )
 
 
+REFUSED, TAKEN = Refusal("0.tar", "no image"), SourceRow("a", png(1), "a.png")
+ALIKE: dict[str, list[Row]] = {
+    "refusals": [REFUSED] * 12,
+    "refusals, the last part shorter": [REFUSED] * 10,
+    "images": [TAKEN] * 12,
+    "both": [REFUSED, TAKEN, REFUSED, TAKEN] * 3,
+    "one that differs between": [*[REFUSED] * 4, *rows_of(4), *[REFUSED] * 4],
+}
+
+
+@pytest.mark.parametrize("rows", ALIKE.values(), ids=ALIKE)
+def test_parts_that_are_alike_are_all_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[Row]
+) -> None:
+    monkeypatch.setattr(parts_module, "ROWS_A_PART", 4)
+    monkeypatch.setenv("CLINFONCE_WORKERS", "2")
+    made = list(prepared_parts(rows, TASK, tmp_path))
+    assert len(made) == len(set(made)) == 3
+    assert sum(parts_module.rows_of(read_part(path)) for path in made) == len(rows)
+    times = [path.stat().st_mtime_ns for path in made]
+    assert list(prepared_parts(rows, TASK, tmp_path)) == made
+    assert [path.stat().st_mtime_ns for path in made] == times
+
+
 def die_between_images(rows: Sequence[Row], task: Task, path: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

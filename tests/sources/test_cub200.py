@@ -1,11 +1,16 @@
 """CUB-200-2011 in the layout of its authors."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from journey import journey, jpeg, write
 
+from pipeline.delimited import LONGEST_LINE
 from pipeline.errors import UserError
+from pipeline.sources.base import SourceRow
+from pipeline.sources.registry import open_source
+from support import params_with
 
 ATTRIBUTES = ["has_bill_shape::curved_(up_or_down)", "has_wing_color::blue", "has_wing_color::brown"]
 CLASSES = ["001.Black_footed_Albatross", "002.Laysan_Albatross"]
@@ -90,6 +95,47 @@ def test_published_lines_with_more_columns_are_read(tmp_path: Path) -> None:
         "2 lines of image_attribute_labels.txt say nothing of a known image and attribute, the first of them "
         "line 2: what they were about stays unknown"
     ]
+
+
+LONG = b"x" * (LONGEST_LINE + 1)
+LINES = {
+    "long": LONG,
+    "long-words": b"1 " * (LONGEST_LINE // 2 + 1),
+    "long-blank": b" " * (LONGEST_LINE + 1),
+    "long-behind-an-answer": b"1 2 0 4 " + LONG,
+    "not-utf8": b"\xff\xfe 2 0 4",
+    "nul": b"1\x00 2 0 4",
+    "digits": b"1 2 0 " + b"9" * 5000,
+    "few": b"1 2 0",
+}
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["lf", "crlf", "cr"])
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_a_line_of_answers_costs_itself(tmp_path: Path, line: bytes, end: bytes) -> None:
+    folder = birds(tmp_path / "cub")
+    table = folder / "CUB_200_2011/attributes/image_attribute_labels.txt"
+    table.write_bytes(end.join([b"1 1 1 4", b"", line, b"1 3 0 4", b""]))
+    source = open_source(params_with(ingest={"source": "cub200", "path": str(folder)}).ingest, 0)
+    first = next(iter(source.rows()))
+    assert isinstance(first, SourceRow)
+    assert [*first.attributes.values()] == ["yes", None, "no"]
+    (note,) = source.notes
+    assert note.startswith("1 lines of image_attribute_labels.txt say nothing of a known image")
+    assert "the first of them line 3" in note
+
+
+def test_answers_without_a_line_s_end_are_not_held(tmp_path: Path) -> None:
+    folder = birds(tmp_path / "cub")
+    with (folder / "CUB_200_2011/attributes/image_attribute_labels.txt").open("r+b") as file:
+        file.truncate(1 << 27)
+    source = open_source(params_with(ingest={"source": "cub200", "path": str(folder)}).ingest, 0)
+    tracemalloc.start()
+    rows = list(source.rows())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(rows) == IMAGES
+    assert most < 8 * LONGEST_LINE
 
 
 def test_images_that_cannot_be_used_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What stands in place of a source's file is refused, or named in a sentence, at once; no link leads out."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -249,6 +250,47 @@ def test_a_folder_on_the_way_that_leads_out(layout: Layout, role: str, folder: P
         assert outcome(layout, folder, outside=True)[0] == (0 if place.name == "CUB_200_2011" else whole)
         place.unlink()
         shutil.move(tmp_path / "moved", place)
+
+
+def with_a_class_that_val_lacks(folder: Path) -> None:
+    test_imagenet.pictures(folder)
+    write(folder, {"classes": "n99999999\n", "train/n99999999/x.JPEG": jpeg(1)})
+
+
+LISTED = [
+    Layout("folder", lambda folder: test_folder.classes(folder, "train/", "test/"), ["train"]),
+    Layout("imagenet", test_imagenet.pictures, ["train"]),
+    Layout("imagenet", test_imagenet.pictures, ["val"]),
+    # A sentence would say what is there in place of what is missing.
+    Layout("imagenet", with_a_class_that_val_lacks, ["val"], more={"imagenet": {"classes": "classes"}}),
+    Layout("cub200", test_cub200.birds, ["CUB_200_2011"]),
+    Layout("ut_zappos50k", test_ut_zappos50k.shoes, ["ut-zap50k-data"]),
+]
+
+
+@pytest.mark.parametrize("layout", LISTED, ids=lambda layout: f"{layout.source}-{layout.roles[0]}")
+def test_a_folder_that_leads_out_is_not_listed(
+    layout: Layout, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout.make(folder)
+    place, private = folder / layout.roles[0], tmp_path / "private"
+    shutil.move(place, private)
+    place.symlink_to(private)
+    for table in private.glob("*.*"):
+        table.unlink()
+    listed: list[str] = []
+    scandir = os.scandir
+
+    def noted(descriptor: int) -> Any:
+        listed.append(os.path.realpath(f"/proc/self/fd/{descriptor}"))
+        return scandir(descriptor)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    read, (sentence,) = outcome(layout, folder)
+    assert (read, str(private) in listed) == (0, False)
+    assert f"{place} can't be read (a link leads out" in sentence
+    outcome(layout, folder, outside=True)
+    assert str(private) in listed
 
 
 # --- what the user names ------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """WIDER Attribute in the layout of its authors."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,10 @@ import pytest
 from journey import journey, jpeg, write
 
 from pipeline.errors import UserError
+from pipeline.sources import wider_attribute
+from pipeline.sources.base import Source
+from pipeline.sources.registry import open_source
+from support import params_with
 
 ATTRIBUTES = ["Male", "longHair", "sunglass", "Hat", "T-shirt", "longSleeve", "formal", "shorts", "jeans"]
 ATTRIBUTES += ["longPants", "skirt", "faceMask", "logo", "stripe"]
@@ -39,6 +44,10 @@ def photographs(folder: Path, trainval: list[Any], place: str = "") -> Path:
     for n, entry in enumerate(TRAINVAL + TEST):
         files[f"Image/{entry['file_name']}"] = jpeg(n)
     return write(folder, files)
+
+
+def source_of(folder: Path) -> Source:
+    return open_source(params_with(ingest={"source": "wider_attribute", "path": str(folder)}).ingest, 0)
 
 
 @pytest.mark.parametrize("place", ["", "wider_attribute_annotation/"])
@@ -89,6 +98,53 @@ def test_entries_that_are_refused(tmp_path: Path) -> None:
         f"{where} 21": f"the image {TRAINVAL[0]['file_name']} stands in an earlier row already",
     }
     assert len(made.train) == 12
+
+
+def test_a_table_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "wider", TRAINVAL)
+    for name in ("test", "trainval"):
+        with (folder / f"wider_attribute_{name}.json").open("r+b") as file:
+            file.truncate(1 << 30)
+        tracemalloc.start()
+        with pytest.raises(UserError, match=rf"wider_attribute_{name}.json is larger than 32 MiB: take the"):
+            source_of(folder)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most < 1 << 20
+
+
+def test_a_table_of_the_largest_size_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = photographs(tmp_path / "wider", TRAINVAL)
+    largest = (folder / "wider_attribute_trainval.json").stat().st_size
+    monkeypatch.setattr(wider_attribute, "LARGEST_TABLE", largest)
+    assert len(list(source_of(folder).rows())) == 16
+    monkeypatch.setattr(wider_attribute, "LARGEST_TABLE", largest - 1)
+    with pytest.raises(UserError, match="is larger than"):
+        source_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "readable"),
+    [
+        (b"\xef\xbb\xbf%b", True),
+        (b" \n%b\r\n", True),
+        (b"%b\0", False),
+        (b"%b\xff", False),
+        (b"[" * 100_000, False),
+        (b'{"images": [], "images": ' + b"9" * 5000 + b"}", False),
+        (b"", False),
+    ],
+    ids=["bom", "blank", "nul", "not-utf8", "deep", "digits", "empty"],
+)
+def test_contents_of_a_table(tmp_path: Path, content: bytes, readable: bool) -> None:
+    folder = photographs(tmp_path / "wider", TRAINVAL)
+    table = folder / "wider_attribute_test.json"
+    table.write_bytes(content.replace(b"%b", table.read_bytes()))
+    if readable:
+        assert len(list(source_of(folder).rows())) == 16
+    else:
+        with pytest.raises(UserError, match="must be JSON with images, attribute_id_map and scene_id_map"):
+            source_of(folder)
 
 
 def test_layouts_that_are_none(tmp_path: Path) -> None:
