@@ -32,10 +32,12 @@ def build_plain_encoder(name: str, stem_stride: int) -> "Encoder":
 
     `stem_stride`: 4 is torchvision's stem (7x7 at stride 2, max-pool); 1 and 2 are a 3x3 convolution at
     that stride without max-pool, for small images. Nothing is downloaded. Raises `ValueError` for a name
-    that `pretrain.encoder` does not take.
+    that `pretrain.encoder` does not take, and for another stride.
     """
     if name not in ENCODER_NAMES:
         raise ValueError(f"the encoder must be one of {listed(list(ENCODER_NAMES))}, and is {name!r:.80}")
+    if stem_stride not in (1, 2, 4):
+        raise ValueError(f"the stride of the stem must be 1, 2 or 4, and is {stem_stride!r:.80}")
     backbone = torchvision.models.get_model(name, weights=None)
     feature_dim = backbone.fc.in_features
     backbone.fc = nn.Identity()

@@ -15,6 +15,7 @@ from pipeline.borders import damaged, missing
 from pipeline.encoders import Encoder, build_encoder
 from pipeline.errors import UserError, fault_of_the_machine, first_line
 from pipeline.files import read_json, sha256_of_file, users_path
+from pipeline.ingest.params import LARGEST_IMAGE_SIZE
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.store import PixelStore
 
@@ -72,6 +73,10 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
         config = read_json(folder / ENCODER_CONFIG)
         encoder = build_encoder(config["encoder"], config["stem_stride"])
         image_size, mean, deviation = (config[key] for key in ("image_size", "mean", "deviation"))
+        if type(image_size) is not int or not 1 <= image_size <= LARGEST_IMAGE_SIZE:
+            raise ValueError(
+                f"image_size is {image_size!r:.80}, and no number from 1 to {LARGEST_IMAGE_SIZE}"
+            )
         normalize = Normalizer(mean, deviation, device)
     with _reading(ENCODER_WEIGHTS):
         # Encoders of earlier versions have no hash beside them.
