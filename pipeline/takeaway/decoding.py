@@ -41,7 +41,7 @@ class Decoder:
         return self._answers(squares, pictures, size)
 
     def whole(self, pictures: Iterable[Picture], size: int) -> Iterator[NDArray[np.uint8] | None]:
-        """(H, W, 3) of each picture, the shorter side scaled down to `size`; None of one that is refused."""
+        """(H, W, 3) of each picture, the longer side `size` pixels; None of one that is refused."""
         return self._answers(whole, pictures, size)
 
     def _answers(

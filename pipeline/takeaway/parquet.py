@@ -91,17 +91,15 @@ class PicturesInParquet:
                 yield from self._rows(shard, first, last)
             before += shard.rows
 
-    def find(self, ids: Sequence[str]) -> dict[str, Picture]:
-        wanted, found = set(ids), dict[str, Picture]()
+    def find(self, ids: Sequence[str]) -> Iterator[Picture]:
+        wanted = set(ids)
         for shard in self._shards:
-            numbers = [
-                number for number, name in enumerate(self._ids(shard)) if name in wanted and name not in found
-            ]
-            for number in numbers:
-                for picture in self._rows(shard, number, number + 1):
-                    if isinstance(picture, Picture):
-                        found.setdefault(picture.id, picture)
-        return found
+            places = [(number, name) for number, name in enumerate(self._ids(shard)) if name in wanted]
+            for number, name in places:
+                if name in wanted:
+                    wanted.remove(name)
+                    found = self._rows(shard, number, number + 1)
+                    yield from (picture for picture in found if isinstance(picture, Picture))
 
     def _rows(self, shard: _Shard, start: int, stop: int) -> Iterator[Picture | Refusal]:
         names = [name for name in (shard.image, shard.id) if name is not None]
