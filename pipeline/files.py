@@ -3,7 +3,6 @@
 import csv
 import glob
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, TextIO
 
 from pipeline.console import json_text
 from pipeline.escaping import for_spreadsheet
+from pipeline.safe_json import parse_json
 
 STATE_VARIABLE = "CLINFONCE_STATE_DIR"
 
@@ -83,7 +83,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return parse_json(path.read_text(encoding="utf-8"))
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.clustering.params import ClusterParams
-from pipeline.errors import UserError, listed
+from pipeline.errors import UserError, listed, shown
+from pipeline.escaping import shortened
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.ingest.params import IngestParams
 from pipeline.report.params import ReportParams
@@ -60,7 +61,7 @@ def check_params(values: Any, name: str = "params.yaml") -> Params:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    location = [part[:LONGEST_QUOTE] for part in error["loc"] if isinstance(part, str)]
+    location = [shown(part) for part in error["loc"] if isinstance(part, str)]
     key, given, context = ".".join(location), error["input"], error.get("ctx", {})
     written = _quoted(given)
     match error["type"]:
@@ -86,7 +87,7 @@ def _sentence(error: ErrorDetails) -> str:
 def _quoted(value: Any) -> str:
     """What a sentence shows of a value, however large or deep that is."""
     try:
-        return _SHORT.repr(value)
+        return repr(shortened(value, LONGEST_QUOTE)) if isinstance(value, str) else _SHORT.repr(value)
     except ValueError:
         return "a number of thousands of digits"
 

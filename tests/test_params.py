@@ -67,6 +67,12 @@ def test_mistakes(values: Any, sentence: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("values", [{"a" * 300 + "b" * 300: 1}, {"cluster": {"a" * 300 + "b" * 300: 1}}])
+def test_a_long_name_is_cut_in_its_middle(values: Any) -> None:
+    with pytest.raises(UserError, match=r"there is no parameter (cluster\.)?a{97} \.\.\. b{97}: here are "):
+        check_params(values)
+
+
 def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_text("pretrain: {learning_rate: 1e-4, weight_decay: 0}\n")

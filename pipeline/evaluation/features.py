@@ -16,6 +16,7 @@ from pipeline.encoders.base import Encoder
 from pipeline.encoders.registry import build_encoder
 from pipeline.errors import UserError, fault_of_the_machine, first_line
 from pipeline.files import read_json, sha256_of_file, users_path
+from pipeline.ingest.params import LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.store import PixelStore
 
@@ -73,6 +74,9 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
         config = read_json(folder / ENCODER_CONFIG)
         encoder = build_encoder(config["encoder"], config["stem_stride"])
         image_size, mean, deviation = (config[key] for key in ("image_size", "mean", "deviation"))
+        if type(image_size) is not int or not SMALLEST_IMAGE_SIZE <= image_size <= LARGEST_IMAGE_SIZE:
+            sizes = f"{SMALLEST_IMAGE_SIZE} to {LARGEST_IMAGE_SIZE}"
+            raise ValueError(f"image_size is {image_size!r:.80}, and no number from {sizes}")
         normalize = Normalizer(mean, deviation, device)
     with _reading(ENCODER_WEIGHTS):
         # Encoders of earlier versions have no hash beside them.

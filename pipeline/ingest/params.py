@@ -62,6 +62,7 @@ SourceName = Literal[
 ]
 
 
+SMALLEST_IMAGE_SIZE = 8
 LARGEST_IMAGE_SIZE = 2048
 
 
@@ -71,7 +72,12 @@ class IngestParams(Section):
     outside_paths: bool = Field(
         default=False, description="whether paths and links may lead out of the source's folder"
     )
-    image_size: int = Field(default=32, ge=8, le=LARGEST_IMAGE_SIZE, description="pixels of the shorter side")
+    image_size: int = Field(
+        default=32,
+        ge=SMALLEST_IMAGE_SIZE,
+        le=LARGEST_IMAGE_SIZE,
+        description="pixels of the shorter side",
+    )
     max_reject_fraction: Fraction = Field(
         default=0.01, description="share of inputs that may be refused before ingest stops"
     )

@@ -37,13 +37,19 @@ ENDING_SECONDS = 10
 
 
 @dataclass
-class WorkerDied(Exception):
-    """The process ended instead of answering."""
+class WorkerDied(UserError):
+    """The process ended instead of answering. Its sentence is for who asked when the pool gives up."""
 
     number: int | None
     """Of the image that it was at; None where it was at none."""
     exit: int
     """Its exit status; the negative number of the signal that ended it."""
+
+    def __str__(self) -> str:
+        return (
+            "the process that decodes images was killed several times, by none of them but for lack of "
+            "memory perhaps: look why, and type the same command again"
+        )
 
     @property
     def reason(self) -> str:

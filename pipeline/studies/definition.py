@@ -1,8 +1,10 @@
 """`studies/*.yaml`: which experiments belong together, as changes of params.yaml, and with which seeds."""
 
 import copy
+import errno
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 from pipeline.params import PARAMS_FILE, Params, check_params, read_values
 from pipeline.safe_yaml import read_yaml
 from pipeline.section import Section
@@ -229,9 +231,25 @@ def _ref_name(*parts: str | int) -> str:
 
 def _with_absolute_paths(changes: Changes, root: Path) -> Changes:
     return {
-        key: str((root / value).resolve()) if key in PATHS and value and isinstance(value, str) else value
+        key: _absolute(key, value, root) if key in PATHS and value and isinstance(value, str) else value
         for key, value in changes.items()
     }
+
+
+def _absolute(key: str, value: str, root: Path) -> str:
+    """Raises `UserError` for a path that no file can have.
+
+    Symptom: a study with such a path ran for minutes. Cause: DVC starts each experiment, and the synthetic
+    source never looks at the path. One that is only absent passes: a stage that is cached needs none.
+    """
+    try:
+        os.stat(root / value)
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise UserError(
+                f"{key}={shown(value)} is no path of a file ({os.strerror(error.errno)}): choose another"
+            ) from None
+    return str((root / value).resolve())
 
 
 def _is_parameter(key: str) -> bool:

@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +20,8 @@ from pipeline.takeaway.squares import Decoded, refused, squares, whole
 
 A_CALL = 8
 """Images that a worker is given at once, fewer if large: those before one that ends it are decoded again."""
+A_CALL_BYTES = 16 * 2**20
+"""Encoded images that are larger together are no more at once, and count as several calls."""
 AHEAD = 128
 """Images that are decoded while the encoder is busy with others; more where there are many workers."""
 
@@ -40,24 +41,43 @@ class Decoder:
         return self._answers(squares, pictures, size)
 
     def whole(self, pictures: Iterable[Picture], size: int) -> Iterator[NDArray[np.uint8] | None]:
-        """(H, W, 3) of each picture, the shorter side scaled down to `size`; None of one that is refused."""
+        """(H, W, 3) of each picture, the longer side `size` pixels; None of one that is refused."""
         return self._answers(whole, pictures, size)
 
     def _answers(
         self, function: Callable[..., list[T]], pictures: Iterable[Picture | Refusal], size: int
     ) -> Iterator[T]:
-        a_call = max(1, min(A_CALL, HELD_BYTES // (3 * size**2)))
-        waiting: deque[Future[list[T]]] = deque()
-        coming = iter(pictures)
+        calls = _calls(pictures, max(1, min(A_CALL, HELD_BYTES // (3 * size**2))))
+        waiting: deque[tuple[Future[list[T]], int]] = deque()
+        ahead = 0
         while True:
-            while len(waiting) < self._calls_ahead and (some := list(islice(coming, a_call))):
-                waiting.append(self._pool.submit(Call(function, some, (size,), refused)))
+            while ahead < self._calls_ahead and (call := next(calls, None)):
+                some, counted = call
+                waiting.append((self._pool.submit(Call(function, some, (size,), refused)), counted))
+                ahead += counted
             if not waiting:
                 return
-            yield from waiting.popleft().result()
+            answers, counted = waiting.popleft()
+            yield from answers.result()
+            ahead -= counted
 
     def close(self) -> None:
         self._pool.close()
+
+
+def _calls(pictures: Iterable[Picture | Refusal], most: int) -> Iterator[tuple[list[Picture | Refusal], int]]:
+    """At most so many pictures at once, and how many calls they count as."""
+    some: list[Picture | Refusal] = []
+    encoded = 0
+    for picture in pictures:
+        some.append(picture)
+        if isinstance(picture, Picture) and isinstance(picture.image, bytes):
+            encoded += len(picture.image)
+        if len(some) == most or encoded >= A_CALL_BYTES:
+            yield some, 1 + encoded // A_CALL_BYTES
+            some, encoded = [], 0
+    if some:
+        yield some, 1
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from pipeline.takeaway.encoder import OpenedEncoder
 from pipeline.takeaway.parts import Parts
 from pipeline.takeaway.pictures import Pictures
 from pipeline.takeaway.ranges import Advance, Embedder, Request, write_range
-from pipeline.takeaway.vectors import Vectors, vectors_schema, vectors_writer
+from pipeline.takeaway.vectors import Description, Vectors, vectors_schema, vectors_writer
 from pipeline.training.state import fingerprint
 
 
@@ -41,7 +41,7 @@ def embed(
     pictures, opened = embedder.pictures, embedder.opened
     where = device_name(embedder.device) if engine is EngineName.LOCAL else engine.value
     made_of = _fingerprint(opened, pictures, where, request)
-    description = {
+    description: Description = {
         "encoder": opened.identity,
         "encoder_folder": for_utf8(str(opened.folder.resolve())),
         "source": pictures.place,
@@ -94,7 +94,7 @@ def _fingerprint(opened: OpenedEncoder, pictures: Pictures, where: str, request:
 
 def _holds(output: Path, made_of: str) -> bool:
     try:
-        return Vectors.open(output).fingerprint == made_of
+        return Vectors.open(output).told["fingerprint"] == made_of
     except UserError:
         return False
 

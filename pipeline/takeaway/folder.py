@@ -35,7 +35,7 @@ class PicturesInFolder:
             else:
                 yield Picture(file, self._root.at(file))
 
-    def find(self, ids: Sequence[str]) -> dict[str, Picture]:
+    def find(self, ids: Sequence[str]) -> Iterator[Picture]:
         # By the listing: an id from a stranger's file must not lead out of the folder.
         listed = {file for file in self._files if isinstance(file, str)}
-        return {name: Picture(name, self._root.at(name)) for name in ids if name in listed}
+        return (Picture(name, self._root.at(name)) for name in listed.intersection(ids))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from pipeline.sources.base import Refusal
 from pipeline.takeaway.pictures import Picture, state_of_file
 
 CONVENTIONAL_IMAGE, CONVENTIONAL_ID = "image", "id"
-ROWS_AT_ONCE = 256
+IDS_AT_ONCE, IMAGES_AT_ONCE = 1024, 16
+"""Rows. An image may have many megabytes, whatever the footer tells of them."""
 
 
 def has_images(path: SafePath, image_column: str | None) -> bool:
@@ -89,24 +91,22 @@ class PicturesInParquet:
                 yield from self._rows(shard, first, last)
             before += shard.rows
 
-    def find(self, ids: Sequence[str]) -> dict[str, Picture]:
-        wanted, found = set(ids), dict[str, Picture]()
+    def find(self, ids: Sequence[str]) -> Iterator[Picture]:
+        wanted = set(ids)
         for shard in self._shards:
-            numbers = [
-                number for number, name in enumerate(self._ids(shard)) if name in wanted and name not in found
-            ]
-            for number in numbers:
-                for picture in self._rows(shard, number, number + 1):
-                    if isinstance(picture, Picture):
-                        found.setdefault(picture.id, picture)
-        return found
+            places = [(number, name) for number, name in enumerate(self._ids(shard)) if name in wanted]
+            for number, name in places:
+                if name in wanted:
+                    wanted.remove(name)
+                    found = self._rows(shard, number, number + 1)
+                    yield from (picture for picture in found if isinstance(picture, Picture))
 
     def _rows(self, shard: _Shard, start: int, stop: int) -> Iterator[Picture | Refusal]:
         names = [name for name in (shard.image, shard.id) if name is not None]
         folder = Root(shard.file.path.parent, self._root.within)
-        for first, batch in _batches(shard.file, names, start, stop):
+        for first, batch in _batches(shard.file, names, IMAGES_AT_ONCE, start, stop):
             images = _values(batch, shard.image, shard.file)
-            keys = _values(batch, shard.id, shard.file) if shard.id else [None] * len(images)
+            keys = _values(batch, shard.id, shard.file) if shard.id else repeat(None, len(batch))
             for number, (image, key) in enumerate(zip(images, keys, strict=True), start=first):
                 name = self._name(shard, number, key)
                 try:
@@ -120,7 +120,7 @@ class PicturesInParquet:
         if shard.id is None:
             yield from (self._name(shard, number, None) for number in range(shard.rows))
             return
-        for first, batch in _batches(shard.file, [shard.id], 0, shard.rows):
+        for first, batch in _batches(shard.file, [shard.id], IDS_AT_ONCE, 0, shard.rows):
             for number, key in enumerate(_values(batch, shard.id, shard.file), start=first):
                 yield self._name(shard, number, key)
 
@@ -157,9 +157,11 @@ def _open_shard(path: SafePath, image_column: str | None, id_column: str | None)
     return _Shard(path, image_column, id_column, stored, rows)
 
 
-def _values(batch: pa.RecordBatch, name: str, path: SafePath) -> list[Any]:
+def _values(batch: pa.RecordBatch, name: str, path: SafePath) -> Iterator[Any]:
+    """One after the other: images are not all held by Arrow and by Python."""
     try:
-        return batch.column(name).to_pylist()  # type: ignore[no-any-return]
+        for value in batch.column(name):
+            yield value.as_py()
     except MemoryError:
         raise
     except Exception as error:  # each type of Arrow raises its own
@@ -195,7 +197,7 @@ def _schema(path: SafePath) -> pa.Schema:
 
 
 def _batches(
-    path: SafePath, columns: list[str], start: int, stop: int
+    path: SafePath, columns: list[str], at_once: int, start: int, stop: int
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Rows `start` to `stop` in small batches, each with its first row's number; a row group is never whole
     in memory."""
@@ -208,7 +210,7 @@ def _batches(
             begins = [0, *ends[:-1]]
             groups = [g for g in range(len(ends)) if begins[g] < stop and ends[g] > start]
             number = begins[groups[0]] if groups else 0
-            for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=groups, columns=columns):
+            for batch in file.iter_batches(at_once, row_groups=groups, columns=columns):
                 first, last = max(start - number, 0), min(stop - number, len(batch))
                 if first < last:
                     yield number + first, batch.slice(first, last - first)

@@ -41,8 +41,8 @@ class Pictures(Protocol):
         """Those at positions `start` to `stop`, exclusive."""
         ...
 
-    def find(self, ids: Sequence[str]) -> dict[str, Picture]:
-        """Those of `ids` that are there."""
+    def find(self, ids: Sequence[str]) -> Iterator[Picture]:
+        """Those of `ids` that are there, each once, in any order."""
         ...
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from pipeline.takeaway.pictures import Pictures
 from pipeline.takeaway.squares import Decoded
 
 Advance = Callable[[int], None]
+NOT_FINITE = "the encoder makes no finite numbers of it"
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ def _embedded(
             batch = []
     if batch:
         features.append(encoder.features(batch))
-    empty = np.zeros((0, 1), np.float32)
     # Only here the host waits for the device.
-    return ids, torch.cat(features).cpu().numpy() if features else empty, refusals
+    vectors_ND = torch.cat(features).cpu().numpy() if features else np.zeros((0, 1), np.float32)
+    usable_N: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(vectors_ND), axis=1)
+    refusals += [Refusal(name, NOT_FINITE) for name in compress(ids, ~usable_N)]
+    return list(compress(ids, usable_N)), vectors_ND[usable_N], refusals

@@ -22,6 +22,7 @@ from pipeline.takeaway.decoding import Decoder, decoder, on_a_canvas
 from pipeline.takeaway.encoder import OpenedEncoder, identity_of, open_encoder
 from pipeline.takeaway.opening import open_again
 from pipeline.takeaway.pictures import Picture
+from pipeline.takeaway.ranges import NOT_FINITE
 from pipeline.takeaway.sheet import check_sheet, write_sheet
 from pipeline.takeaway.vectors import Vectors
 
@@ -49,18 +50,23 @@ def search(
     Raises `UserError` for a picture, vectors or an encoder that cannot be used, or do not belong together.
     """
     if sheet is not None:
-        check_sheet(sheet)
+        check_sheet(sheet, count)
     opened_vectors = Vectors.open(vectors)
     opened = open_encoder(_encoder_of(opened_vectors, encoder_folder), pick_device())
+    if opened_vectors.dimension != (made := opened.trained.encoder.feature_dim):
+        raise UserError(
+            f"{vectors} holds vectors of {opened_vectors.dimension:,} numbers, and its encoder makes "
+            f"{made:,}: make it anew"
+        )
     query = Picture(image.name, SafePath(image))
     with decoder() as decoding:
         found = nearest(_vector_of(query, opened, decoding), opened_vectors.tiles(), count)
         console.print(_table(found))
         if sheet is not None:
-            pictures = open_again(opened_vectors.source, outside_paths=outside_paths)
-            shown = pictures.find([neighbour.id for neighbour in found]) if pictures else {}
-            write_sheet(sheet, query, [(n.id, n.cosine, shown.get(n.id)) for n in found], decoding)
-            without = len(found) - sum(neighbour.id in shown for neighbour in found)
+            pictures = open_again(opened_vectors.told["source"], outside_paths=outside_paths)
+            coming = pictures.find([neighbour.id for neighbour in found]) if pictures else iter(())
+            there = write_sheet(sheet, query, [(n.id, n.cosine) for n in found], coming, decoding)
+            without = sum(neighbour.id not in there for neighbour in found)
             lost = f", {without} without their pictures, which are no longer there" if without else ""
             console.say(f"Written: {sheet}{lost}")
 
@@ -96,20 +102,19 @@ def _unit(vectors_ND: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _encoder_of(vectors: Vectors, named: Path | None) -> Path:
     """The folder of the encoder that made them, which is known by its hash."""
-    folder = named or Path(vectors.encoder_folder)
-    if missing_file(folder) is None:
-        try:
-            if identity_of(folder) == vectors.encoder:
+    folder = named or Path(vectors.told["encoder_folder"])
+    where = "holds none"
+    try:
+        if missing_file(folder) is None:
+            where = "holds another one"
+            if identity_of(folder) == vectors.told["encoder"]:
                 return folder
-        except (OSError, ValueError, AttributeError):
-            pass  # a damaged file is not the encoder either
-        where = f"{folder} holds another one"
-    else:
-        where = f"{folder} holds none"
-    made_by = str(vectors.encoder.get("weights_sha256"))[:12]
+    except (OSError, ValueError, AttributeError):
+        pass  # a damaged file is not the encoder either, and a path that is too long leads to none
+    made_by = str(vectors.told["encoder"].get("weights_sha256"))[:12]
     raise UserError(
-        f"{vectors.path} was made by the encoder {made_by}, and {where}: name its folder with --encoder, or "
-        "run `clinfonce embed` again"
+        f"{vectors.path} was made by the encoder {made_by}, and {folder} {where}: name its folder with "
+        "--encoder, or run `clinfonce embed` again"
     )
 
 
@@ -122,6 +127,8 @@ def _vector_of(query: Picture, opened: OpenedEncoder, decoding: Decoder) -> NDAr
     canvas_NCHW, sizes_N2 = on_a_canvas([square])
     features_ND = features_of_batch(opened.trained, canvas_NCHW.to(device), sizes_N2.to(device))
     vector_D: NDArray[np.float32] = features_ND[0].cpu().numpy()
+    if not np.isfinite(vector_D).all():
+        raise UserError(f"{query.image!s} cannot be searched for ({NOT_FINITE}): name another picture")
     return vector_D
 
 

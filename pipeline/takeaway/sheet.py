@@ -2,13 +2,11 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.errors import UserError
 from pipeline.escaping import for_terminal
@@ -22,8 +20,10 @@ COLUMNS = 6
 LETTERS = 26
 """Of an id below its picture; the page shows all of them."""
 
-Found = tuple[str, float, Picture | None]
-"""A neighbour's id, its cosine, and its picture where it is still there."""
+MOST_FOUND = 1000
+
+Found = tuple[str, float]
+"""A neighbour's id, and its cosine."""
 
 
 @dataclass(frozen=True)
@@ -33,36 +33,42 @@ class Shown:
     image: Image.Image | None
 
 
-def check_sheet(path: Path) -> None:
+def check_sheet(path: Path, count: int) -> None:
+    if count > MOST_FOUND:
+        raise UserError(f"--picture shows at most {MOST_FOUND:,} neighbours: lower --count, or leave it out")
     if path.suffix.lower() not in {".png", ".html"}:
         raise UserError(f"--picture {path} must end in .png or .html: rename it")
 
 
-def write_sheet(path: Path, query: Picture, found: Sequence[Found], decoding: Decoder) -> None:
-    there = [picture for *_, picture in found if picture is not None]
-    query_thumbnail, *thumbnails = map(_thumbnail, decoding.whole([query, *there], SIDE))
-    coming = iter(thumbnails)
+def write_sheet(
+    path: Path, query: Picture, found: Sequence[Found], pictures: Iterable[Picture], decoding: Decoder
+) -> set[str]:
+    """`pictures` are those of the neighbours that are still there, in any order; returns their ids."""
+    there: list[str] = []
+
+    def coming() -> Iterator[Picture]:
+        yield query
+        for picture in pictures:
+            there.append(picture.id)
+            yield picture
+
+    query_thumbnail, *thumbnails = (
+        None if pixels_HWC is None else Image.fromarray(pixels_HWC)
+        for pixels_HWC in decoding.whole(coming(), SIDE)
+    )
+    by_id = dict(zip(there, thumbnails, strict=True))
     shown = [Shown("query", for_terminal(query.id), query_thumbnail)]
     shown += [
-        Shown(f"{rank}   {cosine:.4f}", for_terminal(name), None if picture is None else next(coming))
-        for rank, (name, cosine, picture) in enumerate(found, start=1)
+        Shown(f"{rank}   {cosine:.4f}", for_terminal(name), by_id.get(name))
+        for rank, (name, cosine) in enumerate(found, start=1)
     ]
     if path.suffix.lower() == ".html":
-        pictures = [(one.heading, one.name, _as_data(one.image)) for one in shown]
-        write_text(path, render("nearest.html", package="pipeline.takeaway", pictures=pictures, side=SIDE))
+        cells = [(one.heading, one.name, _as_data(one.image)) for one in shown]
+        write_text(path, render("nearest.html", package="pipeline.takeaway", pictures=cells, side=SIDE))
     else:
         drawn = _drawn(shown)
         write_atomically(path, lambda temporary: drawn.save(temporary, "PNG"))
-
-
-def _thumbnail(pixels_HWC: NDArray[np.uint8] | None) -> Image.Image | None:
-    if pixels_HWC is None:
-        return None
-    image = Image.fromarray(pixels_HWC)
-    # A tiny one shows its pixels, as the encoder saw them.
-    tiny = 2 * max(image.size) <= SIDE
-    resampling = Image.Resampling.NEAREST if tiny else Image.Resampling.BICUBIC
-    return ImageOps.contain(image, (SIDE, SIDE), resampling)
+    return set(by_id)
 
 
 def _as_data(image: Image.Image | None) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.ingest.images import ImageRefused, pixels_to_store, stored_pixels
 from pipeline.ingest.params import LARGEST_IMAGE_SIZE
@@ -46,7 +47,7 @@ def central_square(picture: Picture, size: int) -> NDArray[np.uint8]:
 
 
 def whole(pictures: Sequence[Picture | Refusal], size: int) -> list[NDArray[np.uint8] | None]:
-    """(H, W, 3) of each, the shorter side scaled down to `size` pixels; None of one that is refused."""
+    """(H, W, 3) of each, the longer side `size` pixels; None of one that is refused."""
     return [_whole(picture, size) for picture in limited(pictures)]
 
 
@@ -54,9 +55,14 @@ def _whole(picture: Picture | Refusal, size: int) -> NDArray[np.uint8] | None:
     if isinstance(picture, Refusal):
         return None
     try:
-        return pixels_to_store(picture.image, size)
+        image = Image.fromarray(pixels_to_store(picture.image, size))
     except ImageRefused:
         return None
+    longer = max(image.size)
+    # A tiny one shows its pixels, as the encoder saw them.
+    resampling = Image.Resampling.NEAREST if 2 * longer <= size else Image.Resampling.BICUBIC
+    width, height = (max(1, round(side * size / longer)) for side in image.size)
+    return np.asarray(image.resize((width, height), resampling))
 
 
 def refused(picture: Picture | Refusal, reason: str) -> Picture | Refusal:

@@ -52,7 +52,7 @@ def all_of(items: Sequence[Any], log: str | None = None, seconds: float = 0.3) -
     return done
 
 
-def between(items: Sequence[Any]) -> None:
+def between(items: Sequence[Any], *_: Any) -> None:
     """Dies of no item."""
     for _ in limited(items):
         pass

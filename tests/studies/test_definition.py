@@ -104,6 +104,15 @@ def test_no_experiment_starts_with_values_that_stages_refuse(
         check_planned(planned(study, "which_one", tmp_path), tmp_path)
 
 
+@pytest.mark.parametrize("value", ["x" * 9000, "a/" * 4500, "x" * 300, "circle", "circle/a"])
+def test_no_experiment_starts_with_a_path_that_no_file_can_have(tmp_path: Path, value: str) -> None:
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    (tmp_path / "circle").symlink_to("circle")
+    study = STUDY.replace("images/table.csv", value).replace("[3, 1]", str(list(range(1000))))
+    with pytest.raises(UserError, match=r"^ingest\.path=\S+( \.\.\. \S+)? is no path of a file \("):
+        check_planned(planned(read_study(written(tmp_path, study)), "which", tmp_path), tmp_path)
+
+
 def test_tries_of_a_search_are_checked_too(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("seed: 0\n")
     study = read_study(written(tmp_path, STUDY + "search: {pretrain.learning_rate: [0.1, fast]}\n"))

@@ -118,11 +118,12 @@ def test_files_come_in_one_order(make_encoder: MakeEncoder, folder: Path, tmp_pa
 def test_the_file_says_what_made_it(make_encoder: MakeEncoder, folder: Path, tmp_path: Path) -> None:
     output, encoder = tmp_path / "vectors.parquet", make_encoder()
     embedded(folder, "-o", output, "--encoder", encoder)
-    told = Vectors.open(output)
-    assert told.encoder["weights_sha256"] == sha256_of_file(encoder / "encoder.safetensors")
-    assert told.encoder["mean"] == read_json(encoder / "config.json")["mean"]
-    assert (told.encoder_folder, told.source["path"]) == (str(encoder), str(folder))
-    assert (told.count, told.dimension) == (5, 512)
+    opened = Vectors.open(output)
+    told = opened.told
+    assert told["encoder"]["weights_sha256"] == sha256_of_file(encoder / "encoder.safetensors")
+    assert told["encoder"]["mean"] == read_json(encoder / "config.json")["mean"]
+    assert (told["encoder_folder"], told["source"]["path"]) == (str(encoder), str(folder))
+    assert (pq.read_metadata(output).num_rows, opened.dimension) == (5, 512)
 
 
 def test_refused_images_are_listed_without_formulas(

@@ -15,6 +15,7 @@ from pipeline.errors import UserError
 from pipeline.isolation.limits import CRASHED, TOO_LARGE
 from pipeline.takeaway import decoding
 from pipeline.takeaway.embed import embed
+from pipeline.takeaway.pictures import Picture
 from pipeline.takeaway.ranges import Request
 from pipeline.takeaway.search import search
 from support import png
@@ -81,3 +82,12 @@ def test_search(
         step = 160 + 12
         shown = [image.getpixel((12 + place * step + 80, 12 + 20)) for place in range(4)]
     assert [pixel == (238, 238, 238) for pixel in shown] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("function", ["squares", "whole"])
+def test_a_process_that_dies_of_no_image_ends_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    monkeypatch.setattr(decoding, function, victims.between)
+    with decoding.decoder() as opened, pytest.raises(UserError, match="was killed several times, by none of"):
+        list(getattr(opened, function)([Picture("a", png(0))], 32))
