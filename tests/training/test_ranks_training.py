@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file
 
 from pipeline.clustering.run import cluster
@@ -28,6 +29,7 @@ from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
 from processes import in_ranks
 from support import TINY_PRETRAIN, params_with
+from thin_encoder import thin_model
 
 WAYS: dict[str, dict[str, Any]] = {
     "shuffle": {},
@@ -66,6 +68,7 @@ def train_all(ranks: Ranks, layout: Layout) -> dict[str, dict[str, torch.Tensor]
     found = {}
     with (
         patch.dict(os.environ, variables),
+        patch.object(torchvision.models, "get_model", thin_model),
         patch.object(Encoder, "forward", lambda encoder, images: forward(encoder, images.double())),
         patch.object(build, "Network", lambda encoder, objective: Network(encoder, objective).double()),
     ):
