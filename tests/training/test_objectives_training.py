@@ -34,6 +34,8 @@ SMALL: dict[str, Any] = {
     "dual_head": {"hidden": 8},
 }
 
+pytestmark = pytest.mark.usefixtures("thin")
+
 
 @pytest.fixture
 def layout(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:

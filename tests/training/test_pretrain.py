@@ -30,6 +30,7 @@ from pipeline.training.signals import Interrupted
 from support import TINY_PRETRAIN, params_with
 
 Pretrain = Callable[..., bytes]
+WHOLE = torchvision.models.get_model
 ATTRIBUTES = {"method": "attributes", "attributes": {"columns": ["colour", "size"]}}
 
 
@@ -45,7 +46,7 @@ def data(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def pretrain(data: Layout) -> Pretrain:
+def pretrain(data: Layout, thin: None) -> Pretrain:
     def run(**changes: Any) -> bytes:
         params = PretrainParams.model_validate(TINY_PRETRAIN | {"batch_size": 4} | changes)
         training.pretrain(params, "chosen", 12, 0, data)
@@ -137,8 +138,11 @@ def test_clusters_are_what_it_learns_from(pretrain: Pretrain, data: Layout) -> N
     assert pretrain() != before
 
 
-def test_the_model_card_s_lines_load_the_encoder(pretrain: Pretrain, data: Layout) -> None:
-    pretrain(stem_stride=2)
+def test_the_model_card_s_lines_load_the_encoder(
+    pretrain: Pretrain, data: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torchvision.models, "get_model", WHOLE)
+    pretrain(stem_stride=2, epochs=1)
     folder = data.encoder("chosen")
     card = (folder / "README.md").read_text()
     code = (
