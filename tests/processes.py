@@ -1,7 +1,9 @@
-"""Real processes that train together, joined by gloo."""
+"""Real processes that are there at once; some of them train together, joined by gloo."""
 
 import multiprocessing
+import os
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,37 @@ import torch
 import torch.distributed as dist
 
 from pipeline.ranks import Ranks
+
+STAGES = ["ingest", "cluster", "pretrain", "evaluate", "report"]
+
+_context = multiprocessing.get_context("forkserver")
+# A server that has imported all that is slow, once: it would take each process five seconds.
+_context.set_forkserver_preload(
+    [
+        *(f"stages.{stage}" for stage in STAGES),
+        # These stages import what they run when they know that they run it.
+        *(f"pipeline.{room}.run" for room in ("clustering", "training", "evaluation")),
+        "pipeline.takeaway.embed",
+        "torch._dynamo",  # by the first step of every optimizer
+    ]
+)
+
+
+def started(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
+    """A process with this one's variables and folder that calls the function, which must be importable."""
+    process = _context.Process(target=_call, args=(dict(os.environ), Path.cwd(), function, arguments))
+    process.start()
+    return process
+
+
+def _call(
+    environment: dict[str, str], folder: Path, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    # Without this they would be those of the moment when the server was started.
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    function(*arguments)
 
 
 def in_ranks(count: int, folder: Path, function: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -18,13 +51,7 @@ def in_ranks(count: int, folder: Path, function: Callable[..., Any], *arguments:
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "meeting").unlink(missing_ok=True)
-    context = multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=_run, args=(index, count, folder, function, arguments))
-        for index in range(count)
-    ]
-    for process in processes:
-        process.start()
+    processes = [started(_run, index, count, folder, function, arguments) for index in range(count)]
     for process in processes:
         process.join(200)
     assert [process.exitcode for process in processes] == [0] * count

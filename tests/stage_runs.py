@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from processes import STAGES, started
 from project import merge
 from support import REPOSITORY, forbid_network
 
@@ -33,20 +33,9 @@ MADE = {
     "report": ["report"],
 }
 """By stage the folders of `data/` that it makes."""
-STAGES = list(MADE)
 STATE = Path("state")
 UNTRACED = {"timing.csv"}
 """Holds how long it took, which no two runs have in common."""
-
-_processes = multiprocessing.get_context("forkserver")
-# A server that has imported all of them: a process a run would spend its time on importing.
-_processes.set_forkserver_preload(
-    [
-        *(f"stages.{stage}" for stage in STAGES),
-        # These stages import what they run when they know that they run it.
-        *(f"pipeline.{room}.run" for room in ("clustering", "training", "evaluation")),
-    ]
-)
 
 
 def strength() -> int:
@@ -81,9 +70,7 @@ class Workshop:
         return Workshop(root)
 
     def start(self, stage: str) -> BaseProcess:
-        process = _processes.Process(target=_run, args=(self.root, stage))
-        process.start()
-        return process
+        return started(_run, self.root, stage)
 
     def run(self, stage: str) -> int | None:
         """The exit code; what it said is in `said`."""
@@ -120,10 +107,15 @@ class Workshop:
         unfinished = [path for path in (self.root / STATE).glob("*") if path.name != "times"]
         return [*self.root.rglob("*.tmp"), *unfinished]
 
-    def kill_at_random(self, stage: str, lot: random.Random, seconds: float) -> bool:
-        """At any moment of a run that takes about `seconds`; returns whether it was still running."""
+    def kill_at_random(self, stage: str, lot: random.Random, seconds: float, *, in_a_save: bool) -> bool:
+        """At any moment of a run that takes about `seconds`, or in the middle of the next save of its state.
+
+        Returns whether it was still running.
+        """
         process = self.start(stage)
         process.join(lot.random() * seconds)
+        while in_a_save and process.is_alive() and not list((self.root / STATE).glob("*/.*.tmp")):
+            time.sleep(0.0005)
         if process.is_alive():
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)

@@ -1,17 +1,24 @@
 """Estimates: the arithmetic by hand, and trials that really run."""
 
+import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from small_project import one, tiny
 
-from pipeline.doctor import cost
+from pipeline.doctor import cost, trial
 from pipeline.doctor.checks import Situation
 from pipeline.doctor.cost import Counts, estimated
 from pipeline.doctor.trial import Trial
 from pipeline.schema import Layout
+from processes import started
 from support import blank_out_all_but, params_with
 
 TRAINING = Trial(
@@ -61,6 +68,28 @@ def test_an_evaluation_by_hand() -> None:
     assert without_labels.seconds == pytest.approx(35)
 
 
+@pytest.fixture
+def soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials in processes that are there at once: `test_doctor_command` has those that python starts."""
+
+    def run(_command: list[str], *, input: str, **_more: Any) -> subprocess.CompletedProcess[str]:
+        said = [tmp_path / "stdout.txt", tmp_path / "stderr.txt"]
+        process = started(tried, input, said)
+        process.join(120)
+        assert process.exitcode is not None
+        return subprocess.CompletedProcess([], process.exitcode, *(path.read_text() for path in said))
+
+    monkeypatch.setattr(cost, "subprocess", SimpleNamespace(run=run))
+
+
+def tried(request: str, said: list[Path]) -> None:
+    sys.stdin = io.StringIO(request)
+    for stream, path in zip((1, 2), said, strict=True):
+        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), stream)
+    trial.main()
+
+
+@pytest.mark.usefixtures("soon")
 def test_real_steps_of_every_part(ingested: Situation) -> None:
     checks = list(cost.look(replace(ingested, seconds=0.05)))
     assert [check.what for check in checks] == [
@@ -73,6 +102,7 @@ def test_real_steps_of_every_part(ingested: Situation) -> None:
     assert "some of 18 train and 6 test images" in checks[0].found
 
 
+@pytest.mark.usefixtures("soon")
 def test_another_objective_is_measured_beside_the_references(
     ingested: Situation, manifest: Callable[..., Path]
 ) -> None:
@@ -82,6 +112,7 @@ def test_another_objective_is_measured_beside_the_references(
     assert all(check.status in ("ok", "warn") for check in checks), checks
 
 
+@pytest.mark.usefixtures("soon")
 def test_random_pixels_where_nothing_is_ingested(folder: Path) -> None:
     params = tiny(Path("nowhere.csv"), batch_size=250, epochs=2, objective="attribute_prediction")
     checks = list(cost.look(Situation(params, seconds=0.05)))
@@ -90,6 +121,7 @@ def test_random_pixels_where_nothing_is_ingested(folder: Path) -> None:
     assert "for 1,000 images" in one(checks, "all together").found
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_trial_that_a_mistake_ends_is_told(ingested: Situation) -> None:
     for shard in Layout().images.glob("train-*.parquet"):
         blank_out_all_but({"id", "width", "height"}, shard)

@@ -1,11 +1,9 @@
 """SIGKILL at any moment of an embedding, and what else must not be taken for its beginning."""
 
-import multiprocessing
 import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from pipeline.takeaway import parts as parts_module
 from pipeline.takeaway import ranges
 from pipeline.takeaway.embed import embed
 from pipeline.takeaway.ranges import Request
+from processes import started
 from support import png
 from takeaway.conftest import MakeEncoder
 
@@ -39,22 +38,9 @@ def run(source: Path, output: Path, encoder: Path, seconds_a_part: float = 0.0) 
         embed(Request(source, None, None, encoder, None), output, terminal(file=said))
 
 
-Start = Callable[..., BaseProcess]
-
-
-@pytest.fixture(scope="module")
-def start() -> Start:
-    # A server that has imported torch already. All runs are its children: the fingerprint covers the
-    # modules that are loaded.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.takeaway.embed"])
-
-    def started(*arguments: Any) -> BaseProcess:
-        process = context.Process(target=run, args=arguments)
-        process.start()
-        return process
-
-    return started
+def start(*arguments: Any) -> BaseProcess:
+    # All runs are children of one server: the fingerprint covers the modules that are loaded.
+    return started(run, *arguments)
 
 
 @pytest.fixture
@@ -92,7 +78,7 @@ def kill_after(parts: int, process: BaseProcess, output: Path) -> None:
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(
-    start: Start, make_encoder: MakeEncoder, pictures: Path, tmp_path: Path
+    make_encoder: MakeEncoder, pictures: Path, tmp_path: Path
 ) -> None:
     encoder, output = make_encoder(), tmp_path / "vectors.parquet"
     finish(start(pictures, output, encoder))
@@ -116,7 +102,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
 
 
 @pytest.fixture
-def interrupted(start: Start, make_encoder: MakeEncoder, pictures: Path, tmp_path: Path) -> Path:
+def interrupted(make_encoder: MakeEncoder, pictures: Path, tmp_path: Path) -> Path:
     """The output of an embedding that was killed after some parts."""
     output = tmp_path / "vectors.parquet"
     kill_after(3, start(pictures, output, make_encoder(), 0.05), output)
@@ -124,14 +110,14 @@ def interrupted(start: Start, make_encoder: MakeEncoder, pictures: Path, tmp_pat
     return output
 
 
-def made_anew(start: Start, pictures: Path, encoder: Path, folder: Path) -> tuple[bytes, bytes]:
+def made_anew(pictures: Path, encoder: Path, folder: Path) -> tuple[bytes, bytes]:
     folder.mkdir()
     finish(start(pictures, folder / "vectors.parquet", encoder))
     return results(folder / "vectors.parquet")
 
 
 def test_parts_of_another_encoder_are_not_reused(
-    start: Start, interrupted: Path, make_encoder: MakeEncoder, pictures: Path, tmp_path: Path
+    interrupted: Path, make_encoder: MakeEncoder, pictures: Path, tmp_path: Path
 ) -> None:
     other = make_encoder(seed=1)
     finish(start(pictures, interrupted, other))
@@ -139,18 +125,14 @@ def test_parts_of_another_encoder_are_not_reused(
     assert "going on" not in (tmp_path / "said.txt").read_text()
 
 
-def test_parts_of_other_images_are_not_reused(
-    start: Start, interrupted: Path, pictures: Path, tmp_path: Path
-) -> None:
+def test_parts_of_other_images_are_not_reused(interrupted: Path, pictures: Path, tmp_path: Path) -> None:
     encoder = tmp_path / "data/encoders/chosen"
     (pictures / "001.png").write_bytes(png(1000, 20, 20))
     finish(start(pictures, interrupted, encoder))
     assert results(interrupted) == made_anew(start, pictures, encoder, tmp_path / "anew")
 
 
-def test_a_damaged_part_is_made_again(
-    start: Start, interrupted: Path, pictures: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_part_is_made_again(interrupted: Path, pictures: Path, tmp_path: Path) -> None:
     part = parts_of(interrupted)[1]
     part.write_bytes(part.read_bytes()[:100])
     encoder = tmp_path / "data/encoders/chosen"
@@ -159,9 +141,7 @@ def test_a_damaged_part_is_made_again(
     assert "going on" in (tmp_path / "said.txt").read_text()
 
 
-def test_one_process_at_a_time(
-    start: Start, make_encoder: MakeEncoder, pictures: Path, tmp_path: Path
-) -> None:
+def test_one_process_at_a_time(make_encoder: MakeEncoder, pictures: Path, tmp_path: Path) -> None:
     encoder, output = make_encoder(), tmp_path / "vectors.parquet"
     process = start(pictures, output, encoder, 0.3)
     while not parts_of(output):
@@ -172,7 +152,7 @@ def test_one_process_at_a_time(
 
 
 def test_what_is_there_already_is_not_made_again(
-    start: Start, make_encoder: MakeEncoder, pictures: Path, tmp_path: Path
+    make_encoder: MakeEncoder, pictures: Path, tmp_path: Path
 ) -> None:
     encoder, output = make_encoder(), tmp_path / "vectors.parquet"
     for _ in range(2):

@@ -1,15 +1,11 @@
-"""SIGKILL at any moment, damaged files, numbers that are not finite: what a training must survive.
+"""Power cuts, damaged files, numbers that are not finite: what a training must survive.
 
-`CLINFONCE_FAULTS=20` kills it twenty times; without it four times.
+SIGKILL is in `tests/faults`.
 """
 
-import multiprocessing
 import os
-import random
 import signal
-import time
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +23,9 @@ from pipeline.training.loop import Trainer
 from pipeline.training.params import PretrainParams
 from pipeline.training.signals import Interrupted
 from pipeline.training.state import StateFolder
-from stage_runs import strength
 from support import TINY_PRETRAIN, params_with
 
-RUNS = max(4, strength())
 PARAMS = TINY_PRETRAIN | {"batch_size": 4, "epochs": 4, "recluster_every": 2}
-SHORT = {"epochs": 3, "recluster_every": 1, "optimizer": "sgd", "momentum": 0.5}
 
 
 @pytest.fixture
@@ -52,61 +45,6 @@ def train(layout: Layout, states: Path, **changes: Any) -> None:
 
 def outputs(layout: Layout) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in layout.encoder("chosen").iterdir() if p.name != "timing.csv"}
-
-
-@pytest.fixture(scope="module")
-def start() -> Callable[..., BaseProcess]:
-    # A server that has imported torch already: a process a run would spend its time on importing.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pipeline.training.run"])
-
-    def started(*arguments: Any) -> BaseProcess:
-        process = context.Process(target=train, args=arguments, kwargs=SHORT)
-        process.start()
-        return process
-
-    return started
-
-
-def kill_at_random(process: BaseProcess, states: Path, lot: random.Random, seconds: float) -> bool:
-    """At any moment of a run that takes `seconds`; half of the time at the next save, in its middle.
-
-    Returns whether it was killed before it was done.
-    """
-    deadline = time.monotonic() + lot.uniform(0.05, 0.95) * seconds
-    in_a_save = lot.random() < 0.5
-    while process.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    while in_a_save and process.is_alive() and not list(states.glob("*/.*.tmp")):
-        time.sleep(0.0005)
-    if process.is_alive():
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    return process.exitcode == -signal.SIGKILL
-
-
-def test_killed_at_random_moments_it_ends_with_the_same_bytes(
-    layout: Layout, tmp_path: Path, start: Callable[..., BaseProcess]
-) -> None:
-    start(layout, tmp_path / "states").join()  # the first process starts the server
-    began = time.monotonic()
-    process = start(layout, tmp_path / "states")
-    process.join()
-    seconds = time.monotonic() - began
-    assert process.exitcode == 0
-    undisturbed = outputs(layout)
-
-    for run in range(RUNS):
-        lot = random.Random(run)  # noqa: S311 - not for secrets
-        states = tmp_path / f"states-{run}"
-        while (process := start(layout, states)) and not kill_at_random(process, states, lot, seconds):
-            seconds *= 0.8  # it was done before the moment came
-        process = start(layout, states)
-        process.join()
-        assert process.exitcode == 0
-        assert outputs(layout) == undisturbed, run
-        assert not list(states.glob("*"))
 
 
 @pytest.fixture

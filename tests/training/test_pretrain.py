@@ -138,7 +138,7 @@ def test_clusters_are_what_it_learns_from(pretrain: Pretrain, data: Layout) -> N
 
 
 def test_the_model_card_s_lines_load_the_encoder(pretrain: Pretrain, data: Layout) -> None:
-    pretrain(encoder="resnet18", stem_stride=2)
+    pretrain(encoder="resnet18", stem_stride=2, epochs=1)
     folder = data.encoder("chosen")
     card = (folder / "README.md").read_text()
     code = (
