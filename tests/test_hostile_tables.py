@@ -4,7 +4,10 @@ Each content of a cell is given to each reader that can hold it, between a good 
 """
 
 import json
+import tracemalloc
+from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,15 @@ from hostile_tables import CELLS, JSON_VALUES, rows_of, said, shard, taken, writ
 from pipeline.delimited import LONGEST_CELL, LONGEST_LINE
 from pipeline.edges import paths_from_root
 from pipeline.errors import UserError
-from pipeline.sources.base import Refusal
+from pipeline.ingest import parts
+from pipeline.sources import columns, registry
+from pipeline.sources.base import MOST_ATTRIBUTES, Refusal, SourceRow
+from pipeline.sources.checked import checked
+from pipeline.sources.columns import names_of
 from pipeline.sources.huggingface import _class_names
+from pipeline.sources.registry import open_source
 from pipeline.statistics.command import statistics_of_table
+from support import params_with
 
 # --- JSON ---------------------------------------------------------------------------------------------------
 
@@ -171,6 +180,111 @@ def test_tables_of_the_papers(tmp_path: Path, cell: bytes) -> None:
     paths = taken(rows_of("ut_zappos50k", shoes))
     assert paths[0] == "Boots/Knee/X/1.1.jpg"
     assert paths[-1] == "Boots/Knee/X/2.2.jpg" or cell == CELLS["quote"]
+
+
+# --- columns ------------------------------------------------------------------------------------------------
+
+TOO_MANY = [f"c{n}" for n in range(MOST_ATTRIBUTES + 1)]
+
+
+def wide(path: Path, names: list[str], rows: int) -> Path:
+    """A manifest, or shards of tar or of Parquet, with a column for each of `names`."""
+    ending = path.suffix
+    if ending == ".parquet":
+        images = {"image": pa.array([b"1"] * rows) if "train" in path.name else ["a.png"] * rows}
+        pq.write_table(pa.table(images | dict.fromkeys(names, pa.array(["x"] * rows))), path)
+        return path
+    if ending == ".tar":
+        samples = [(f"{n}.json", json.dumps(dict.fromkeys(names, 7)).encode()) for n in range(rows)]
+        pictures = [(f"{n}.jpg", b"1") for n in range(rows)]
+        return written(path, shard(*chain.from_iterable(zip(pictures, samples, strict=True))))
+    with path.open("w") as file:
+        separator = "\t" if ending == ".tsv" else ","
+        if ending != ".jsonl":
+            file.write(separator.join(["image", *names]) + "\n")
+        for n in range(rows):
+            values = {"image": f"{n}.png"} | dict.fromkeys(names, f"value {n}")
+            file.write((json.dumps(values) if ending == ".jsonl" else separator.join(values.values())) + "\n")
+    return path
+
+
+WIDE = {
+    **dict.fromkeys(("m.csv", "m.tsv", "m.jsonl", "m.parquet"), "manifest"),
+    "train.parquet": "huggingface",
+    "0.tar": "webdataset",
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_a_table_of_too_many_columns_is_refused_unless_some_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for module in (columns, registry):
+        monkeypatch.setattr(module, "MOST_ATTRIBUTES", 100)
+    path = wide(tmp_path / name, TOO_MANY[:101], 1)
+    sentence = said(lambda: rows_of(WIDE[name], path)) or ""
+    assert "has 101 columns of attributes, and 100 are the most" in sentence
+    assert "name those to take in ingest.columns.attributes" in sentence
+    (row,) = rows_of(WIDE[name], path, columns={"attributes": ["c3", "c100"]})
+    assert isinstance(row, SourceRow)
+    assert list(row.attributes) == ["c3", "c100"]
+    (whole,) = rows_of(WIDE[name], wide(tmp_path / name, TOO_MANY[:100], 1))
+    assert isinstance(whole, SourceRow)
+    assert list(whole.attributes) == TOO_MANY[:100]
+
+
+def papers_tables(folder: Path) -> None:
+    written(folder / "meta_data_train.csv", ",class,path," + ",".join(TOO_MANY) + "\n0,1,a.png\n")
+    written(folder / "meta_data_val.csv", ",class,path\n0,1,b.png\n")
+
+
+def birds(folder: Path) -> None:
+    (folder / "images").mkdir()
+    for name in ("images", "classes", "image_class_labels", "train_test_split"):
+        written(folder / f"{name}.txt", "1 1\n")
+    written(folder / "attributes.txt", "".join(f"{n} {name}\n" for n, name in enumerate(TOO_MANY)))
+    written(folder / "attributes/image_attribute_labels.txt", "")
+
+
+def persons(folder: Path) -> None:
+    wider(folder, "1")
+    names = {str(n): name for n, name in enumerate(TOO_MANY)}
+    table = {"images": [], "attribute_id_map": names, "scene_id_map": {}}
+    written(folder / "wider_attribute_trainval.json", json.dumps(table))
+
+
+@pytest.mark.parametrize(
+    ("source", "make"),
+    [("clinfonce_tables", papers_tables), ("cub200", birds), ("wider_attribute", persons)],
+)
+def test_layouts_of_too_many_attributes_are_refused(
+    tmp_path: Path, source: str, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path)
+    assert "has 10,001 columns of attributes" in (said(lambda: rows_of(source, tmp_path)) or "")
+
+
+def test_columns_are_looked_for_in_no_more_records_than_needed() -> None:
+    """Each record of a table may bring new ones."""
+    records = ({f"{n}-{k}": 1 for k in range(4000)} for n in count())
+    assert len(names_of(records)) == 12_000
+    assert next(records).keys() >= {"3-0"}
+    assert names_of([{"b": 1}, {}, {"a": 1, "b": 2}]) == ["b", "a"]
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.jsonl"])
+def test_rows_of_many_columns_are_held_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(parts, "BYTES_A_PART", 1 << 20)
+    path = wide(tmp_path / name, TOO_MANY[:2000], 60)
+    source = open_source(params_with(ingest={"source": "manifest", "path": str(path)}).ingest, 0)
+    tracemalloc.start()
+    rows = sum(map(len, parts.cut(checked(source.rows()))))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rows == 60
+    assert most < 5 << 20
 
 
 # --- lines --------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,7 @@ from pipeline.sources.base import Refusal, SourceRow
 
 ROWS_A_PART = 2048
 BYTES_A_PART = 64 * 1024 * 1024
-"""Of images that the source hands over in memory."""
+"""Of images that the source hands over in memory, and of what tables say of images, as Python holds it."""
 SUFFIX = ".arrow"
 REFUSALS = b"refusals"
 """Key in the schema's metadata: where and why, as JSON."""
@@ -70,13 +72,21 @@ def cut(rows: Iterable[Row]) -> Iterator[list[Row]]:
     held = 0
     for row in rows:
         part.append(row)
-        if isinstance(row, SourceRow) and isinstance(row.image, bytes):
-            held += len(row.image)
+        held += _bytes_held(row)
         if len(part) == ROWS_A_PART or held >= BYTES_A_PART:
             yield part
             part, held = [], 0
     if part:
         yield part
+
+
+def _bytes_held(row: Row) -> int:
+    """Nearly all: what a refusal says is short, and an image may be a file."""
+    if isinstance(row, Refusal):
+        return 0
+    lists = (row.hashtags, row.hierarchy, row.attributes)
+    texts = chain(row.hashtags, row.hierarchy, row.attributes.values())
+    return sum(map(sys.getsizeof, chain((row.image, row.id, row.label), lists, texts)))
 
 
 # --- names --------------------------------------------------------------------------------------------------

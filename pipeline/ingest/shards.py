@@ -16,6 +16,9 @@ from pipeline.sealed import sealed_writer
 ROWS_A_GROUP = 128
 BYTES_A_SHARD = 256 * 1024 * 1024
 """At most, and up to a group more."""
+BYTES_A_CELL = 20
+"""What the writer remembers of each until the shard ends. A row counts as so much even if its image is small,
+or a shard of small images in a table of thousands of columns would not fit into memory."""
 
 
 def write_shards(
@@ -27,8 +30,10 @@ def write_shards(
 ) -> None:
     """Writes the chosen rows of each split as `<split>-NNNNN-of-NNNNN.parquet`, several at a time.
 
-    `sizes_N`: bytes of each row's image, which decide where a shard ends.
+    `sizes_N`: bytes of each row's image, which decide where a shard ends unless the columns do.
     """
+
+    sizes_N = np.maximum(sizes_N, BYTES_A_CELL * len(_columns(schema)))
 
     def write(path: Path, split: str, start: int, stop: int) -> None:
         write_shard(_stored_rows(parts, chosen[split], start, stop, schema), schema, path)
@@ -96,13 +101,17 @@ def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Ta
 
 def _writer_options(schema: pa.Schema) -> dict[str, object]:
     """Encoded images are not compressed again, and get neither dictionary nor statistics."""
-    leaves = [name for field in schema for name in _leaves(field.name, field.type)]
-    others = [name for name in leaves if name != "image.bytes"]
+    others = [name for name in _columns(schema) if name != "image.bytes"]
     return {
         "compression": dict.fromkeys(others, "zstd") | {"image.bytes": "none"},
         "use_dictionary": others,
         "write_statistics": others,
     }
+
+
+def _columns(schema: pa.Schema) -> list[str]:
+    """As Parquet stores them."""
+    return [name for field in schema for name in _leaves(field.name, field.type)]
 
 
 def _leaves(name: str, kind: pa.DataType) -> list[str]:

@@ -8,6 +8,9 @@ from pipeline.safe_paths import SafePath
 
 Split = Literal["train", "test"]
 
+MOST_ATTRIBUTES = 10_000
+"""Columns: every row is stored with a cell of each, whatever its table says of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import CONVENTIONAL_COLUMNS, ColumnMap
 from pipeline.safe_paths import SafePath
-from pipeline.sources.base import Refusal, SourceRow, Split
+from pipeline.sources.base import MOST_ATTRIBUTES, Refusal, SourceRow, Split
 
 Record = dict[str, Any]
 
@@ -44,6 +44,16 @@ class Table:
     """Such as "the manifest has"."""
     place: str
     """Such as "the manifest a.csv"."""
+
+
+def names_of(records: Iterable[Record]) -> list[str]:
+    """The columns of `records` in the order in which they come, until there are too many to store."""
+    names: dict[str, None] = {}
+    for record in records:
+        names |= dict.fromkeys(record)
+        if len(names) > MOST_ATTRIBUTES:
+            break
+    return list(names)
 
 
 def resolve_columns(

@@ -20,7 +20,16 @@ from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import FOLDER, MISSING, Root, SafePath, UnsafePath
 from pipeline.sources.apart import Damaged, NotParquet, Outline, outlines, records
 from pipeline.sources.base import Refusal, SourceRow
-from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of, text
+from pipeline.sources.columns import (
+    Columns,
+    Record,
+    Table,
+    is_unicode,
+    names_of,
+    resolve_columns,
+    row_of,
+    text,
+)
 from pipeline.sources.inside import source_root
 from pipeline.sources.layout import named_path
 
@@ -103,8 +112,7 @@ def _column_names(manifest: SafePath) -> list[str]:
         check_names(names, f"the manifest {manifest}")
         return names
     # The columns of JSON Lines are the keys of its first rows; a CSV's records all have the same keys.
-    records = [record for _, record in islice(_records(manifest), 100) if isinstance(record, dict)]
-    names = list(dict.fromkeys(chain.from_iterable(records)))
+    names = names_of(record for _, record in islice(_records(manifest), 100) if isinstance(record, dict))
     if not names:
         raise UserError(f"the manifest {manifest} (ingest.path) holds no row: give it a header and rows")
     return names

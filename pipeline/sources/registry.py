@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from pipeline.delimited import check_names
+from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
-from pipeline.sources.base import Source
+from pipeline.sources.base import MOST_ATTRIBUTES, Source
 from pipeline.sources.clinfonce_tables import ClInfoNceTablesSource
 from pipeline.sources.cub200 import Cub200Source
 from pipeline.sources.folder import FolderSource
@@ -33,7 +34,12 @@ SOURCES: dict[str, Callable[[IngestParams, int], Source]] = {
 
 
 def open_source(params: IngestParams, seed: int) -> Source:
-    """Raises `UserError` for a source that can't be read, or whose attributes have no names of their own."""
+    """Raises `UserError` for a source that can't be read, or has too many attributes or two of one name."""
     source = SOURCES[params.source](params, seed)
+    if (count := len(source.attribute_names)) > MOST_ATTRIBUTES:
+        raise UserError(
+            f"{params.path} (ingest.path) has {count:,} columns of attributes, and {MOST_ATTRIBUTES:,} are "
+            "the most that can be stored: name those to take in ingest.columns.attributes, or remove some"
+        )
     check_names(source.attribute_names, f"{params.path} (ingest.path)")
     return source

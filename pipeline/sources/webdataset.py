@@ -20,7 +20,7 @@ from pipeline.ingest.params import IngestParams
 from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
+from pipeline.sources.columns import Columns, Record, Table, is_unicode, names_of, resolve_columns, row_of
 from pipeline.sources.layout import named_files
 from pipeline.sources.splits import by_split
 
@@ -82,16 +82,16 @@ class WebDatasetSource:
         named = named_files(params, ".tar", ".tar files", WHAT)
         shards, notes = by_split(named.files, named.folder)
         samples = (sample for shard in shards for sample in _samples(shard) if isinstance(sample, Sample))
-        first = islice(samples, SAMPLES_LOOKED_AT)
-        records = [sample.record for sample in first if is_unicode(sample.record)]
-        if not records:
+        some = islice(samples, SAMPLES_LOOKED_AT)
+        records = (sample.record for sample in some if is_unicode(sample.record))
+        if (first := next(records, None)) is None:
             raise UserError(
                 f"no file of {named.path} (ingest.path) is a tar archive with samples, the first of them "
                 f"{next(iter(shards))}: make them again or download them again"
             )
         told = ("image", "split") if None not in shards.values() else ("image",)
         table = Table("the shards have", f"the shards of {named.path}")
-        present = list(dict.fromkeys(chain.from_iterable(records)))
+        present = names_of(chain([first], records))
         left_out = BOOKKEEPING | TEXTS
         columns, its_notes = resolve_columns(params.columns, present, table, told, left_out)
         if "split" in told:

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -65,6 +67,34 @@ def test_parts_are_cut_by_rows_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(parts_module, "BYTES_A_PART", 1)
     assert [len(part) for part in cut(rows_of(3))] == [1, 1, 1]
     assert list(cut([])) == []
+
+
+def said(row: int, **auxiliary: Any) -> SourceRow:
+    return SourceRow(str(row), SafePath(Path("a.png")), f"{row}.png", **auxiliary)
+
+
+HEAVY: dict[str, Callable[[int], SourceRow]] = {
+    "columns": lambda row: said(row, attributes=dict.fromkeys(map(str, range(1000)), "yes")),
+    "empty-columns": lambda row: said(row, attributes=dict.fromkeys(map(str, range(1500)))),
+    "texts": lambda row: said(row, attributes={"a": "x" * 30_000, "b": "x" * 30_000}),
+    "wide-texts": lambda row: said(row, attributes={"a": "\U0001f600" * 15_000}),
+    "hashtags": lambda row: said(row, hashtags=["#"] * 1000),
+    "hierarchy": lambda row: said(row, hierarchy=[f"level {level}" for level in range(1000)]),
+    "label": lambda row: said(row, label="x" * 60_000),
+    "image": lambda row: SourceRow(str(row), bytes(60_000), f"{row}.png"),
+}
+
+
+@pytest.mark.parametrize("row_of", HEAVY.values(), ids=HEAVY)
+def test_parts_are_cut_by_what_tables_say(
+    monkeypatch: pytest.MonkeyPatch, row_of: Callable[[int], SourceRow]
+) -> None:
+    monkeypatch.setattr(parts_module, "BYTES_A_PART", 1_000_000)
+    rows = list(map(row_of, range(100)))
+    parts = list(cut(rows))
+    assert list(chain.from_iterable(parts)) == rows
+    assert 3 <= len(parts) <= 20
+    assert len(list(cut([said(row) for row in range(1000)]))) == 1
 
 
 def test_a_part_is_named_by_all_that_it_follows_from(tmp_path: Path) -> None:

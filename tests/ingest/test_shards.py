@@ -75,6 +75,18 @@ def test_shards_hold_the_chosen_rows(
         assert max(held) - min(held) <= 4 * sizes_N.max()
 
 
+@pytest.mark.parametrize(("sizes", "shards_wanted"), [(1, 8), (180, 8), (360, 15)])
+def test_columns_count_where_images_are_small(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: int, shards_wanted: int
+) -> None:
+    """The schema has nine columns, of 20 bytes a cell."""
+    monkeypatch.setattr(shards, "ROWS_A_GROUP", 2)
+    monkeypatch.setattr(shards, "BYTES_A_SHARD", 1500)
+    chosen = {"train": np.ones(ROWS, np.bool_)}
+    write_shards(parts, chosen, np.full(ROWS, sizes, np.int32), SCHEMA, tmp_path)
+    assert len(list(tmp_path.iterdir())) == shards_wanted
+
+
 def test_the_first_mistake_ends_the_writing(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
