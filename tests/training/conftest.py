@@ -1,20 +1,12 @@
-"""A small network, and accidents that several tests share."""
+"""Accidents that several tests share."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-import torchvision
 
 from pipeline.training.loop import Trainer
-from thin_encoder import thin_model
-
-
-@pytest.fixture
-def thin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process trains a network of few channels."""
-    monkeypatch.setattr(torchvision.models, "get_model", thin_model)
 
 
 @pytest.fixture

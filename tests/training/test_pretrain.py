@@ -28,9 +28,9 @@ from pipeline.training.loop import Trainer
 from pipeline.training.params import PretrainParams
 from pipeline.training.signals import Interrupted
 from support import TINY_PRETRAIN, params_with
+from thin_encoder import whole_model
 
 Pretrain = Callable[..., bytes]
-WHOLE = torchvision.models.get_model
 ATTRIBUTES = {"method": "attributes", "attributes": {"columns": ["colour", "size"]}}
 
 
@@ -141,7 +141,7 @@ def test_clusters_are_what_it_learns_from(pretrain: Pretrain, data: Layout) -> N
 def test_the_model_card_s_lines_load_the_encoder(
     pretrain: Pretrain, data: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torchvision.models, "get_model", WHOLE)
+    monkeypatch.setattr(torchvision.models, "get_model", whole_model)
     pretrain(stem_stride=2, epochs=1)
     folder = data.encoder("chosen")
     card = (folder / "README.md").read_text()
