@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["CLINFONCE_SAVING_SHARE"] = "1e9"
 
 from project import Project, make_finished
-from support import REPOSITORY, forbid_network, made_once, png
+from support import REPOSITORY, at_once, forbid_network, made_once, png
 
 FIRST = ("docs", "training", "engines", "doctor", "studies", "end_to_end", "test_experiments.py")
 """The longest, since a file goes to one worker, which would be alone with it at the end. Those in `docs` make
@@ -35,6 +35,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     tried = forbid_network(monkeypatch.setattr)
     yield tried
     assert not tried, "something wanted to reach another machine"
+
+
+@pytest.fixture
+def without_waiting() -> Iterator[None]:
+    """An opening that waits, as that of a pipe does, fails the test."""
+    with at_once():
+        yield
 
 
 @pytest.fixture(scope="session")

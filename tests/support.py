@@ -19,6 +19,7 @@ from PIL import Image
 
 from pipeline.files import write_json
 from pipeline.params import Params, check_params
+from pipeline.safe_paths import LEADS_OUT, Boundary, Root
 from pipeline.schema import INGEST_SUMMARY, IngestSummary
 from pipeline.sealed import seal
 
@@ -119,6 +120,15 @@ def made_once(
             shutil.rmtree(made, ignore_errors=True)
             make(made)
     return made
+
+
+ALLOWED_BY = "which an option would allow"
+OUT = f"{LEADS_OUT}, {ALLOWED_BY}"
+"""Why a `bounded` folder's member is refused."""
+
+
+def bounded(folder: Path) -> Root:
+    return Root(folder, Boundary.around(folder, ALLOWED_BY))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,17 +16,10 @@ from hypothesis import strategies as st
 
 from pipeline import safe_paths
 from pipeline.errors import UserError
-from pipeline.safe_paths import FOLDER, LEADS_OUT, MISSING, SPECIAL, Boundary, Root, SafePath, UnsafePath
-from support import at_once, socket_at
+from pipeline.safe_paths import FOLDER, LEADS_OUT, MISSING, SPECIAL, Root, SafePath, UnsafePath
+from support import ALLOWED_BY, OUT, bounded, socket_at
 
-ALLOWED_BY = "which an option would allow"
-OUT = f"{LEADS_OUT}, {ALLOWED_BY}"
-
-
-@pytest.fixture(autouse=True)
-def without_waiting() -> Iterator[None]:
-    with at_once():
-        yield
+pytestmark = pytest.mark.usefixtures("without_waiting")
 
 
 @pytest.fixture
@@ -49,10 +42,6 @@ def folder(tmp_path: Path) -> Path:
     os.mkfifo(folder / "pipe")
     (folder / "linked-pipe").symlink_to("pipe")
     return folder
-
-
-def bounded(folder: Path) -> Root:
-    return Root(folder, Boundary.around(folder, ALLOWED_BY))
 
 
 INSIDE = ["images/a.jpg", "near/a.jpg", "./images/a.jpg", "images//a.jpg", "near.jpg", "back.jpg"]

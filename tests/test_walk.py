@@ -10,15 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.safe_paths import LEADS_OUT, SPECIAL, Boundary, Root, UnsafePath
+from pipeline.safe_paths import SPECIAL, Root, UnsafePath
 from pipeline.walk import CIRCLE, DEEPEST, TWICE, Skipped, Walk, names_in
-
-ALLOWED_BY = "which an option would allow"
-OUT = f"{LEADS_OUT}, {ALLOWED_BY}"
-
-
-def bounded(folder: Path) -> Root:
-    return Root(folder, Boundary.around(folder, ALLOWED_BY))
+from support import OUT, bounded
 
 
 def listed(root: Root, member: str = "", *, hidden: bool = True) -> tuple[list[str], dict[str, str]]:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from pipeline.params import check_params
 from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal
 from pipeline.sources.registry import open_source
-from support import NO_FILES, at_once
+from support import NO_FILES
+
+pytestmark = pytest.mark.usefixtures("without_waiting")
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 BIRD, SHOE, PARADE = "images/002.Laysan_Albatross/Laysan_Albatross_0001_7.jpg", "100600.0.jpg", "0--Parade"
@@ -139,12 +141,6 @@ CASES = [
     for layout in LAYOUTS
     for role in layout.roles
 ]
-
-
-@pytest.fixture(autouse=True)
-def without_waiting() -> Iterator[None]:
-    with at_once():
-        yield
 
 
 @pytest.fixture

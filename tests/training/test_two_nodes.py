@@ -15,6 +15,9 @@ from hosts import Host, two_hosts
 from pipeline.clustering.run import cluster
 from pipeline.ingest.run import ingest
 from pipeline.schema import Layout
+from pipeline.training import run as training
+from pipeline.training.params import PretrainParams
+from processes import started
 from support import TINY_PRETRAIN, params_with
 
 PARAMS = TINY_PRETRAIN | {"batch_size": 8, "epochs": 2, "learning_rate": 0.01, "stem_stride": 1}
@@ -27,6 +30,13 @@ from pipeline.training.params import PretrainParams
 from pipeline.training.run import pretrain
 pretrain(PretrainParams.model_validate(json.loads(sys.argv[2])), "chosen", 12, 0, Layout(Path(sys.argv[1])))
 """
+
+
+def alone_with(folder: str, params: str, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    training.pretrain(
+        PretrainParams.model_validate(json.loads(params)), "chosen", 12, 0, Layout(Path(folder))
+    )
 
 
 @pytest.fixture
@@ -46,7 +56,9 @@ def test_two_nodes_train_as_one(
     environment = os.environ | {"CLINFONCE_STATE_DIR": str(tmp_path / "states"), "CLINFONCE_DEVICE": "cpu"}
     arguments = [str(script), str(tmp_path), json.dumps(PARAMS)]
 
-    subprocess.run([sys.executable, *arguments], env=environment, check=True, capture_output=True)
+    by_itself = started(alone_with, str(tmp_path), json.dumps(PARAMS), environment)
+    by_itself.join(150)
+    assert by_itself.exitcode == 0
     alone = pd.read_csv(layout.encoder("chosen") / "history.csv")
     shutil.rmtree(layout.encoder("chosen"))
 
