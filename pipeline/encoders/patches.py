@@ -35,7 +35,10 @@ class WhitenedPatches(nn.Module):
 
 
 class PatchResNet(nn.Module):
-    """A small residual network on whitened patches; features of both, side by side."""
+    """A small residual network on whitened patches; features of both, side by side and whitened together.
+
+    The last layer changes nothing until training has ended and it is fitted.
+    """
 
     def __init__(self, stride: int = 2) -> None:
         super().__init__()
@@ -51,6 +54,9 @@ class PatchResNet(nn.Module):
             nn.AdaptiveAvgPool2d(2),
             nn.Flatten(),
         )
+        self.whitening = nn.Linear(512 + 256, 512 + 256).requires_grad_(False)
+        nn.init.eye_(self.whitening.weight)
+        nn.init.zeros_(self.whitening.bias)
 
     @staticmethod
     def convolution(channels: int, filters: int, *pool: nn.Module, kernel: int = 3) -> list[nn.Module]:
@@ -72,4 +78,5 @@ class PatchResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         responses = self.first.responses(images)
         whole = self.first.summary(self.first.pool(responses).flatten(1))
-        return torch.cat([self.trunk(responses), whole], dim=1)
+        features: Tensor = self.whitening(torch.cat([self.trunk(responses), whole], dim=1))
+        return features

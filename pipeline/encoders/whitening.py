@@ -1,4 +1,4 @@
-"""What `WhitenedPatches` takes from images: its filters, and how its summary is whitened.
+"""What networks on whitened patches take from images: filters, and how their features are whitened.
 
 Computed in float64 on the CPU from normalised images alone, so that a seed gives the same filters on every
 device. Shape letters: P patches of D numbers, K filters, N images, F pooled responses.
@@ -7,7 +7,7 @@ device. Shape letters: P patches of D numbers, K filters, N images, F pooled res
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from pipeline.encoders.patches import WhitenedPatches
 
@@ -17,8 +17,8 @@ PATCH_RIDGE = 0.1
 from being amplified."""
 CONTRAST_RIDGE = 0.01
 """Added to a patch's variance before its contrast is divided out."""
-SUMMARY_RIDGE = 1e-3
-"""Added to the variances of the pooled responses, as a share of the largest: some may be zero."""
+FEATURE_RIDGE = 1e-3
+"""Added to the variances of pooled responses and features, as a share of the largest: some may be zero."""
 
 Batches = Callable[[], Iterable[Tensor]]
 """Normalised images (N, 3, S, S), float32 on the CPU, in the same batches at each call."""
@@ -38,6 +38,17 @@ def fit(layer: WhitenedPatches, batches: Batches, images: int, seed: int) -> Non
         weight_KF, bias_K = whitening(pooled_NF, layer.summary.out_features)
         layer.summary.weight.copy_(weight_KF)
         layer.summary.bias.copy_(bias_K)
+
+
+def fit_features(layer: nn.Linear, features_NF: Tensor) -> None:
+    """Sets `layer`, through which features have passed that were of no use to it yet, to whiten them by ZCA.
+
+    Unlike principal components, that is a smooth function of the features: rounding does not turn it.
+    """
+    with torch.no_grad():
+        weight_FF, bias_F = whitening(features_NF, layer.out_features, symmetric=True)
+        layer.weight.copy_(weight_FF)
+        layer.bias.copy_(bias_F)
 
 
 def _patches_of(images_NCSS: Tensor, size: int, each: int, generator: Generator) -> Tensor:
@@ -66,14 +77,16 @@ def whitened_filters(patches_PD: Tensor, count: int, generator: Generator) -> tu
     return filters_KD - filters_KD.mean(dim=1, keepdim=True), -(filters_KD @ mean_D)
 
 
-def whitening(values_NF: Tensor, directions: int) -> tuple[Tensor, Tensor]:
+def whitening(values_NF: Tensor, directions: int, *, symmetric: bool = False) -> tuple[Tensor, Tensor]:
     """The weight (K, F) and bias (K,) of a linear layer whose outputs on `values_NF` have mean 0, variance 1
-    and no correlation: the principal components, strongest last."""
+    and no correlation: the principal components, strongest last. `symmetric`: these turned back (ZCA)."""
     values_NF = values_NF.double()
     mean_F = values_NF.mean(dim=0)
     centred_NF = values_NF - mean_F
     variance_F, vectors_FF = torch.linalg.eigh(centred_NF.T @ centred_NF / len(centred_NF))
     variance_F = variance_F.clamp_min(0)
-    scale_F = (variance_F + SUMMARY_RIDGE * variance_F[-1]).clamp_min(1e-12).rsqrt()
+    scale_F = (variance_F + FEATURE_RIDGE * variance_F[-1]).clamp_min(1e-12).rsqrt()
     weight_KF = (vectors_FF * scale_F).T[-directions:]
+    if symmetric:
+        weight_KF = vectors_FF[:, -directions:] @ weight_KF
     return weight_KF, -(weight_KF @ mean_F)

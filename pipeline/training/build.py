@@ -22,7 +22,7 @@ from pipeline.training.feed import Feed
 from pipeline.training.loop import Trainer
 from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
-from pipeline.training.whitened_layers import fit_whitened_layers
+from pipeline.training.whitened_layers import Sample, fit_first_layer
 
 Built = TypeVar("Built")
 
@@ -53,7 +53,7 @@ def build_trainer(
     """`attributes_NA` only where the objective needs them: see `attributes_of`. Nothing is written."""
     stem_stride = resolved_stem_stride(params.encoder, params.stem_stride, image_size)
     encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))
-    fit_whitened_layers(encoder, feed, normalize, image_size, derived_seed(seed, "patches"))
+    fit_first_layer(encoder, Sample(feed, normalize, image_size, derived_seed(seed, "patches")))
     remade = (clustered.recluster or {}).get("clusters", 0)
     known = Known(
         clusters=max(int(clustered.clusters_N.max()) + 1, remade),

@@ -13,6 +13,7 @@ from pipeline.encoders.registry import resolved_stem_stride
 from pipeline.errors import UserError
 from pipeline.files import state_root
 from pipeline.objectives.registry import OBJECTIVES
+from pipeline.randomness import derived_seed
 from pipeline.ranks import Ranks
 from pipeline.schema import CHOSEN, IngestSummary, Layout
 from pipeline.shards import read_columns, shard_paths
@@ -26,6 +27,7 @@ from pipeline.training.params import PretrainParams
 from pipeline.training.signals import StopRequest, end_with_dvc
 from pipeline.training.state import StateFolder, fingerprint
 from pipeline.training.trackers import Trackers, tracker_names
+from pipeline.training.whitened_layers import Sample, fit_last_layer
 
 
 def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layout: Layout) -> None:
@@ -70,6 +72,8 @@ def train(
         )
         trainer, config = _build(params, arm, image_size, seed, layout, device, ranks, feed, assignments)
         trainer.run(states, stop, trackers)
+        sample = Sample(feed, trainer.normalize, image_size, derived_seed(seed, "features"))
+        fit_last_layer(trainer.network.encoder, sample)
         if not ranks.first:
             return
         provenance = choices | {

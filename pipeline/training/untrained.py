@@ -14,7 +14,7 @@ from pipeline.schema import UNTRAINED, IngestSummary, Layout
 from pipeline.training.artifacts import EncoderConfig, write_artifacts
 from pipeline.training.feeds.streamed import StreamedFeed
 from pipeline.training.progress import Progress
-from pipeline.training.whitened_layers import SAMPLED_IMAGES, fit_whitened_layers
+from pipeline.training.whitened_layers import Sample, fit_first_layer
 
 
 def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
@@ -28,7 +28,8 @@ def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
     stem_stride = resolved_stem_stride(UNTRAINED_ENCODER, "auto", image_size)
     encoder = build_encoder(UNTRAINED_ENCODER, stem_stride)
     normalize = Normalizer(summary["mean"], summary["deviation"], device)
-    fit_whitened_layers(encoder, feed, normalize, image_size, derived_seed(seed, "patches"))
+    sample = Sample(feed, normalize, image_size, derived_seed(seed, "patches"))
+    fit_first_layer(encoder, sample)
     config = EncoderConfig(
         UNTRAINED_ENCODER,
         stem_stride,
@@ -41,6 +42,6 @@ def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
         "arm": UNTRAINED,
         "seed": seed,
         "epochs": 0,
-        "train_images": min(len(feed), SAMPLED_IMAGES),
+        "train_images": len(sample),
     }
     write_artifacts(layout.encoder(UNTRAINED), encoder, config, provenance, summary, Progress(), [], {})

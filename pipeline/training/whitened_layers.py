@@ -1,4 +1,7 @@
-"""Weights that an encoder takes from the train images before any training."""
+"""Weights that an encoder takes from the train images themselves, before and after training.
+
+All ranks compute the same from a sample of the feed's images.
+"""
 
 from collections.abc import Iterator
 
@@ -7,27 +10,45 @@ from torch import Tensor
 
 from pipeline.augment import Normalizer, central_views
 from pipeline.encoders.base import Encoder
-from pipeline.encoders.patches import WhitenedPatches
-from pipeline.encoders.whitening import fit
+from pipeline.encoders.patches import PatchResNet, WhitenedPatches
+from pipeline.encoders.whitening import fit, fit_features
 from pipeline.training.feed import Feed
 
 SAMPLED_IMAGES = 10_000
 BATCH = 256
 
 
-def fit_whitened_layers(
-    encoder: Encoder, feed: Feed, normalize: Normalizer, image_size: int, seed: int
-) -> None:
-    """Sets the filters and the whitening of an encoder that has such; others stay as they are.
+class Sample:
+    """Normalised central views of train images that `seed` chooses."""
 
-    All ranks compute the same from a sample of the feed's images.
-    """
-    sample_N = feed.shuffled(torch.Generator().manual_seed(seed))[:SAMPLED_IMAGES]
+    def __init__(self, feed: Feed, normalize: Normalizer, image_size: int, seed: int) -> None:
+        self._feed, self._normalize, self._image_size, self.seed = feed, normalize, image_size, seed
+        self._images_N = feed.shuffled(torch.Generator().manual_seed(seed))[:SAMPLED_IMAGES]
 
-    def views() -> Iterator[Tensor]:
-        for canvas_BCHW, sizes_B2 in feed.batches(sample_N.split(BATCH)):
-            yield normalize(central_views(canvas_BCHW, sizes_B2, image_size)).cpu()
+    def __len__(self) -> int:
+        return len(self._images_N)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Batches (B, 3, S, S) float32 on the feed's device."""
+        for canvas_BCHW, sizes_B2 in self._feed.batches(self._images_N.split(BATCH)):
+            yield self._normalize(central_views(canvas_BCHW, sizes_B2, self._image_size))
+
+
+def fit_first_layer(encoder: Encoder, sample: Sample) -> None:
+    """Before training: the filters of an encoder that has such, and how their responses are whitened."""
+
+    def on_the_cpu() -> Iterator[Tensor]:
+        return (views_BCSS.cpu() for views_BCSS in sample)
 
     for layer in encoder.modules():
         if isinstance(layer, WhitenedPatches):
-            fit(layer, views, len(sample_N), seed)
+            fit(layer, on_the_cpu, len(sample), sample.seed)
+
+
+@torch.no_grad()
+def fit_last_layer(encoder: Encoder, sample: Sample) -> None:
+    """After training: the whitening of the features, where the encoder ends in such a layer."""
+    if isinstance(encoder.backbone, PatchResNet):
+        encoder.eval()
+        features_NF = torch.cat([encoder(views_BCSS) for views_BCSS in sample])
+        fit_features(encoder.backbone.whitening, features_NF.cpu())

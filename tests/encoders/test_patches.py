@@ -48,7 +48,12 @@ def test_the_maps_stay_large_until_late() -> None:
 def test_the_filters_are_not_trained_and_the_rest_is() -> None:
     encoder = build_encoder(PATCH_RESNET, 2)
     fixed = [name for name, weight in encoder.named_parameters() if not weight.requires_grad]
-    assert fixed == ["backbone.first.patches.weight", "backbone.first.patches.bias"]
+    assert fixed == [
+        "backbone.first.patches.weight",
+        "backbone.first.patches.bias",
+        "backbone.whitening.weight",
+        "backbone.whitening.bias",
+    ]
     encoder(torch.randn(4, 3, 16, 16)).square().sum().backward()
     assert all(weight.grad is not None for weight in encoder.parameters() if weight.requires_grad)
 

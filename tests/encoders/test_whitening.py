@@ -10,10 +10,11 @@ from torch import Tensor
 from pipeline.encoders.patches import WhitenedPatches
 from pipeline.encoders.whitening import (
     CONTRAST_RIDGE,
+    FEATURE_RIDGE,
     PATCH_RIDGE,
-    SUMMARY_RIDGE,
     _patches_of,
     fit,
+    fit_features,
     whitened_filters,
     whitening,
 )
@@ -69,7 +70,7 @@ def test_whitened_values_are_uncorrelated(seed: int, rows: int, columns: int, ke
     assert float((covariance - covariance.diag().diag()).abs().max()) < 1e-9
     # The ridge takes a little of the weaker directions.
     variances = torch.linalg.eigvalsh(values.T.cov(correction=0))
-    expected = variances / (variances + SUMMARY_RIDGE * variances[-1])
+    expected = variances / (variances + FEATURE_RIDGE * variances[-1])
     torch.testing.assert_close(covariance.diag(), expected[-kept:], rtol=1e-6, atol=1e-9)
 
 
@@ -113,6 +114,30 @@ def test_the_summary_of_the_images_is_white() -> None:
         outputs = layer(images).double()
     covariance = outputs.T.cov(correction=0)
     torch.testing.assert_close(covariance, torch.eye(4, dtype=torch.float64), atol=0.1, rtol=0)
+
+
+def test_features_are_whitened_and_not_turned() -> None:
+    generator_ = generator(3)
+    mixing = torch.randn(6, 6, generator=generator_, dtype=torch.float64) + 4 * torch.eye(6)
+    features = torch.randn(400, 6, generator=generator_, dtype=torch.float64) @ mixing + 3
+    layer = torch.nn.Linear(6, 6).double()
+    fit_features(layer, features)
+    outputs = layer(features)
+    covariance = outputs.detach().T.cov(correction=0)
+    torch.testing.assert_close(covariance, torch.eye(6, dtype=torch.float64), atol=0.05, rtol=0)
+    torch.testing.assert_close(layer.weight, layer.weight.T)
+    assert bool((torch.linalg.eigvalsh(layer.weight.detach()) > 0).all())
+
+
+def test_rounding_of_few_features_changes_their_whitening_little() -> None:
+    """Fewer images than features: principal components would be any."""
+    features = torch.randn(12, 40, generator=generator(), dtype=torch.float64)
+    layers = [torch.nn.Linear(40, 40).double() for _ in range(2)]
+    fit_features(layers[0], features)
+    fit_features(
+        layers[1], features + 1e-9 * torch.randn(12, 40, generator=generator(1), dtype=torch.float64)
+    )
+    torch.testing.assert_close(layers[0].weight, layers[1].weight, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("images", [torch.zeros(3, 3, 16, 16), torch.ones(2, 3, 8, 8), smooth_images(2, 8)])

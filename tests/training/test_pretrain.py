@@ -18,11 +18,13 @@ from operations import WAITS, Operations
 from pipeline import augment as augment_module
 from pipeline.clustering.run import cluster
 from pipeline.errors import UserError
+from pipeline.evaluation.features import features_of, load_encoder
 from pipeline.files import read_json
 from pipeline.ingest.run import ingest
 from pipeline.schema import Layout
 from pipeline.sealed import write_sealed
 from pipeline.shards import shard_paths
+from pipeline.store import load_pixels
 from pipeline.training import run as training
 from pipeline.training.loop import Trainer
 from pipeline.training.params import PretrainParams
@@ -230,3 +232,16 @@ def test_no_step_waits_for_the_device(pretrain: Pretrain, monkeypatch: pytest.Mo
         pretrain(**{"epochs": 1, "augment": augment, "optimizer": "sgd"} | changes)
     assert {"convolution", "convolution_backward"} <= seen.names
     assert seen.names & WAITS == set()
+
+
+def test_the_features_of_the_train_images_are_white(pretrain: Pretrain, data: Layout) -> None:
+    pretrain()
+    device = torch.device("cpu")
+    features_ND = features_of(
+        load_encoder(data.encoder("chosen"), device), load_pixels(data.images, "train"), device
+    )
+    assert float(features_ND.mean(dim=0).abs().max()) < 1e-2
+    # 18 images have at most 17 directions.
+    variances = torch.linalg.svdvals(features_ND.double())[:17].square() / 18
+    assert float(variances.max()) < 1.01
+    assert float(variances.median()) > 0.9
