@@ -38,15 +38,15 @@ class AugmentParams(Section):
     """Random changes that make two views of one image; each is drawn anew for every image."""
 
     crop_scale_min: float = Field(
-        default=0.4, gt=0.0, le=1.0, description="smallest crop, as a share of the area"
+        default=0.7, gt=0.0, le=1.0, description="smallest crop, as a share of the area; 0.4 in the papers"
     )
     flip_probability: Fraction = 0.5
     jitter_probability: Fraction = 0.8
-    brightness: Fraction = 0.4
-    contrast: Fraction = 0.4
-    saturation: Fraction = 0.4
-    hue: float = Field(default=0.1, ge=0.0, le=0.5, description="of a full turn")
-    grayscale_probability: Fraction = 0.2
+    brightness: Fraction = 0.2
+    contrast: Fraction = 0.2
+    saturation: Fraction = 0.2
+    hue: float = Field(default=0.03, ge=0.0, le=0.5, description="of a full turn")
+    grayscale_probability: Fraction = 0.05
     blur_probability: Fraction = 0.0
     blur_sigma_min: PositiveFloat = Field(
         default=0.1, description="pixels; the kernel is a tenth of the image wide"
