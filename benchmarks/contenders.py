@@ -49,7 +49,7 @@ class Setting:
 
     @property
     def stride(self) -> int:
-        return resolved_stem_stride(self.stem_stride, self.size)
+        return resolved_stem_stride(self.arch, self.stem_stride, self.size)
 
 
 def encoded_images(count: int, size: int) -> list[bytes]:
