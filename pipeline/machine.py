@@ -18,6 +18,15 @@ def whole_number(text: str, least: int, most: int) -> int | None:
     return int(text)
 
 
+def let_idle_threads_sleep() -> None:
+    """Those of OpenMP, unless the environment says otherwise. To be called before torch is imported.
+
+    By default they spin while they wait for each other, and a step takes several times as long where another
+    program wants the cores too.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def usable_cores(root: Path = ROOT) -> float:
     """Cores that this process may keep busy: those it may run on, and no more than its control groups grant.
 

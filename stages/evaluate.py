@@ -7,6 +7,7 @@ import typer
 from pipeline.console import run, say
 from pipeline.engines.choice import ENGINE_VARIABLE, EngineName
 from pipeline.errors import told_in_a_sentence
+from pipeline.machine import let_idle_threads_sleep
 from pipeline.params import load_params
 from pipeline.references import leave_out_evaluation
 from pipeline.schema import ArmName, Layout
@@ -23,6 +24,7 @@ def main(
     ] = EngineName.LOCAL,
 ) -> None:
     """Fits a linear probe on the arm's frozen features and measures it once on test."""
+    let_idle_threads_sleep()
     with told_in_a_sentence():
         params, layout = load_params(), Layout()
         if leave_out_evaluation(layout, arm):

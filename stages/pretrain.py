@@ -6,6 +6,7 @@ import typer
 
 from pipeline.console import run
 from pipeline.errors import told_in_a_sentence
+from pipeline.machine import let_idle_threads_sleep
 from pipeline.params import load_params
 from pipeline.references import leave_out_encoder
 from pipeline.schema import Layout, TrainedArm
@@ -16,6 +17,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(arm: Annotated[TrainedArm, typer.Argument(help="whose encoder is trained")]) -> None:
     """Pretrains the arm's encoder; killed and started again, it goes on where it was."""
+    let_idle_threads_sleep()
     with told_in_a_sentence():
         params = load_params()
         if leave_out_encoder(Layout(), arm):
