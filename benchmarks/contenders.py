@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from lightly.loss import NTXentLoss
-from lightly.transforms import SimCLRTransform
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -191,6 +189,10 @@ def plain(setting: Setting, encoded: Sequence[bytes], workers: int, **how: Any) 
 
 
 def lightlys(setting: Setting, encoded: Sequence[bytes], workers: int, **how: Any) -> Peer:
+    # Imported here: where lightly is not installed, the other contenders can still be measured.
+    from lightly.loss import NTXentLoss
+    from lightly.transforms import SimCLRTransform
+
     # Without blur, as lightly's own CIFAR example and as ours here.
     transform = SimCLRTransform(input_size=setting.size, gaussian_blur=0.0)
     return Peer(setting, encoded, transform, NTXentLoss(TEMPERATURE), workers, **how)

@@ -45,8 +45,12 @@ sys.argv = sys.argv[3:]
 runpy.run_module("pipeline.sources.apart", run_name="__main__")
 """
 ASKING = """
+import signal
 import sys
 from pathlib import Path
+
+# Where the tests run in the background of a shell, it is ignored, and processes inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from pipeline.safe_paths import SafePath
 from pipeline.sources.apart import outlines
