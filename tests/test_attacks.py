@@ -2,6 +2,7 @@
 
 import json
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,10 +13,11 @@ from pipeline.compare.experiments import _value
 from pipeline.devices import pick_device
 from pipeline.errors import UserError
 from pipeline.ingest.images import MAX_BYTES, ImageRefused, pixels_to_store, prepare_image, stored_pixels
-from pipeline.safe_paths import Boundary, Root, UnsafePath
+from pipeline.safe_paths import Boundary, Root, SafePath, UnsafePath
 from pipeline.sources.base import Refusal
 from pipeline.sources.registry import open_source
 from pipeline.studies.report import _code
+from pipeline.takeaway.opening import open_pictures
 from support import params_with, png
 
 
@@ -101,3 +103,45 @@ def test_a_study_s_values_stay_within_their_code() -> None:
     assert shown.count("`") == 2
     assert shown.isprintable()
     assert json.dumps(shown).isascii()
+
+
+OTHER_IMAGES = {
+    "text": pa.array(["/etc/passwd"]),
+    "numbers": pa.array([10**13]),
+    "lists": pa.array([[1]]),
+    "texts in structs": pa.array([{"bytes": "/etc/passwd", "path": "0.png"}]),
+    "structs without bytes": pa.array([{"path": "0.png"}]),
+}
+
+
+@pytest.mark.parametrize("images", OTHER_IMAGES.values(), ids=OTHER_IMAGES)
+def test_every_file_of_a_data_set_must_hold_images(tmp_path: Path, images: pa.Array) -> None:
+    pq.write_table(pa.table({"image": [png(0)], "label": ["a"]}), tmp_path / "train-0.parquet")
+    pq.write_table(pa.table({"image": images, "label": ["a"]}), tmp_path / "train-1.parquet")
+    with pytest.raises(UserError, match=r"'image' .*train-1.parquet must hold images"):
+        rows_of(tmp_path)
+
+
+@pytest.mark.parametrize("images", [OTHER_IMAGES["text"], OTHER_IMAGES["structs without bytes"], None])
+def test_a_table_of_images_that_is_swapped_is_none(tmp_path: Path, images: pa.Array | None) -> None:
+    path = tmp_path / "train.parquet"
+    pq.write_table(pa.table({"image": [png(0)], "label": ["a"]}), path)
+    params = params_with(ingest={"source": "huggingface", "path": str(tmp_path)}).ingest
+    source, pictures = open_source(params, 0), open_pictures(path)
+    columns = {"label": ["a"]} | ({} if images is None else {"image": images})
+    pq.write_table(pa.table(columns), path)
+    (row,) = source.rows()
+    # A struct's path names a file, as in any table.
+    assert isinstance(row, Refusal) or isinstance(row.image, SafePath)
+    with suppress(UserError):
+        (picture,) = pictures.between(0, 1)
+        assert isinstance(picture, Refusal) or isinstance(picture.image, SafePath)
+
+
+def test_rows_that_vanish_while_they_are_embedded_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    pq.write_table(pa.table({"image": [png(0), png(1)]}), path)
+    pictures = open_pictures(path)
+    pq.write_table(pa.table({"image": [png(0)]}), path)
+    with pytest.raises(UserError, match="has fewer rows than when it was opened"):
+        list(pictures.between(0, 2))
