@@ -1,9 +1,12 @@
 """What a fresh attack found after the rest was mended: one test a finding, each with its right value."""
 
+import errno
 import json
+import os
 import struct
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,13 +14,17 @@ import pytest
 
 from pipeline.compare.experiments import _value
 from pipeline.devices import pick_device
-from pipeline.errors import UserError
+from pipeline.encoders.registry import build_encoder
+from pipeline.engines.base import Job
+from pipeline.engines.choice import EngineName, opened_engine
+from pipeline.errors import UserError, fault_of_the_machine
 from pipeline.ingest.images import MAX_BYTES, ImageRefused, pixels_to_store, prepare_image, stored_pixels
 from pipeline.safe_paths import Boundary, Root, SafePath, UnsafePath
 from pipeline.sources.base import Refusal
 from pipeline.sources.registry import open_source
 from pipeline.studies.report import _code
 from pipeline.takeaway.opening import open_pictures
+from pipeline.training.launch import joined_ranks
 from support import params_with, png
 
 
@@ -145,3 +152,58 @@ def test_rows_that_vanish_while_they_are_embedded_are_told(tmp_path: Path) -> No
     pq.write_table(pa.table({"image": [png(0)]}), path)
     with pytest.raises(UserError, match="has fewer rows than when it was opened"):
         list(pictures.between(0, 2))
+
+
+@pytest.mark.parametrize("stride", [True, 2.0])
+def test_a_stride_that_only_equals_one_is_none(stride: Any) -> None:
+    with pytest.raises(ValueError, match="the stem's stride must be 1, 2 or 4"):
+        build_encoder("whitened_patches", stride)
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({}, "^MASTER_ADDR is not set"),
+        ({"MASTER_ADDR": "127.0.0.1"}, "^MASTER_PORT is not set"),
+        ({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "x"}, "^MASTER_PORT=x must be a number"),
+        ({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "65536"}, "^MASTER_PORT=65536 must be a number"),
+    ],
+)
+def test_a_launcher_that_says_no_meeting_place(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sentence: str
+) -> None:
+    for name in ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "CLINFONCE_DEVICE": "cpu", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=sentence), joined_ranks():
+        pass
+
+
+@pytest.mark.parametrize("address", ["elsewhere://x", "1 " * 3000])
+def test_an_address_of_no_ray_cluster(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match="no Ray cluster answers") as raised, opened_engine(EngineName.RAY):
+        pass
+    assert len(str(raised.value)) < 700
+
+
+def test_a_fault_of_a_node_s_machine_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    from ray.exceptions import RayTaskError
+
+    from pipeline.engines.on_ray import _Pending
+
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/made")  # noqa: S108
+    raised_there = RayTaskError("made", "a traceback", full).as_instanceof_cause()
+
+    def refuse(_: object) -> None:
+        raise raised_there
+
+    monkeypatch.setattr("ray.get", refuse)
+    with pytest.raises(RayTaskError) as raised:
+        _Pending(Job(print, (), tmp_path / "made"), None).wait()
+    sentence = fault_of_the_machine(raised.value)
+    assert sentence is not None
+    assert sentence.startswith("the machine refuses at /tmp/made")
