@@ -24,6 +24,7 @@ from pipeline.sources.base import Refusal
 from pipeline.sources.registry import open_source
 from pipeline.studies.report import _code
 from pipeline.takeaway.opening import open_pictures
+from pipeline.takeaway.parts import Parts
 from pipeline.training.launch import joined_ranks
 from support import params_with, png
 
@@ -80,8 +81,6 @@ def test_a_footer_that_counts_wrongly_is_not_believed(tmp_path: Path, claimed: i
     assert pq.read_metadata(path).num_rows == claimed
     with pytest.raises(UserError, match="its footer counts its rows wrongly"):
         rows_of(tmp_path)
-    from pipeline.takeaway.opening import open_pictures
-
     with pytest.raises(UserError, match="its footer counts its rows wrongly"):
         open_pictures(path)
 
@@ -152,6 +151,12 @@ def test_rows_that_vanish_while_they_are_embedded_are_told(tmp_path: Path) -> No
     pq.write_table(pa.table({"image": [png(0)]}), path)
     with pytest.raises(UserError, match="has fewer rows than when it was opened"):
         list(pictures.between(0, 2))
+
+
+def test_unfinished_vectors_are_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "v.parquet.parts").symlink_to(tmp_path)
+    with pytest.raises(UserError, match=r"v.parquet.parts is a link"):
+        Parts(tmp_path / "v.parquet", "0", 1, pa.schema([]))
 
 
 @pytest.mark.parametrize("stride", [True, 2.0])
