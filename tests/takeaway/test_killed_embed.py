@@ -121,7 +121,7 @@ def test_parts_of_another_encoder_are_not_reused(
 ) -> None:
     other = make_encoder(seed=1)
     finish(start(pictures, interrupted, other))
-    assert results(interrupted) == made_anew(start, pictures, other, tmp_path / "anew")
+    assert results(interrupted) == made_anew(pictures, other, tmp_path / "anew")
     assert "going on" not in (tmp_path / "said.txt").read_text()
 
 
@@ -129,7 +129,7 @@ def test_parts_of_other_images_are_not_reused(interrupted: Path, pictures: Path,
     encoder = tmp_path / "data/encoders/chosen"
     (pictures / "001.png").write_bytes(png(1000, 20, 20))
     finish(start(pictures, interrupted, encoder))
-    assert results(interrupted) == made_anew(start, pictures, encoder, tmp_path / "anew")
+    assert results(interrupted) == made_anew(pictures, encoder, tmp_path / "anew")
 
 
 def test_a_damaged_part_is_made_again(interrupted: Path, pictures: Path, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_damaged_part_is_made_again(interrupted: Path, pictures: Path, tmp_pat
     part.write_bytes(part.read_bytes()[:100])
     encoder = tmp_path / "data/encoders/chosen"
     finish(start(pictures, interrupted, encoder))
-    assert results(interrupted) == made_anew(start, pictures, encoder, tmp_path / "anew")
+    assert results(interrupted) == made_anew(pictures, encoder, tmp_path / "anew")
     assert "going on" in (tmp_path / "said.txt").read_text()
 
 
