@@ -27,10 +27,10 @@ class NotARow:
 
 
 class LineTooLong(ValueError):
-    """A line of more than `LONGEST_LINE` characters."""
+    """A line, or a row of several, of more than `LONGEST_LINE` characters."""
 
-    def __init__(self) -> None:
-        super().__init__(f"the line is longer than {LONGEST_LINE:,} characters")
+    def __init__(self, what: str = "line") -> None:
+        super().__init__(f"the {what} is longer than {LONGEST_LINE:,} characters")
 
 
 class Lines:
@@ -50,6 +50,24 @@ class Lines:
             while line and not line.endswith(("\n", "\r")):
                 line = self._file.readline(LONGEST_LINE)
             raise LineTooLong
+        return line
+
+
+class LinesOfRows(Lines):
+    """Lines of which several may be a row: one that does not end would be held as a whole."""
+
+    def __init__(self, file: TextIO) -> None:
+        super().__init__(file)
+        self.begin_row()
+
+    def begin_row(self) -> None:
+        self._of_the_row = 0
+
+    def __next__(self) -> str:
+        line = super().__next__()
+        self._of_the_row += len(line)
+        if self._of_the_row > LONGEST_LINE:
+            raise LineTooLong("row")
         return line
 
 
@@ -75,10 +93,12 @@ def csv_rows(file: TextIO, delimiter: str = ",") -> Iterator[tuple[int, list[str
     """The cells of each row that is not empty, with the number of its last line."""
     # A limit of the whole process; nothing in it wants another.
     csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(Lines(file), delimiter=delimiter)
+    lines = LinesOfRows(file)
+    reader = csv.reader(lines, delimiter=delimiter)
     too_long = 0
     while True:
         first = reader.line_num + too_long + 1
+        lines.begin_row()
         try:
             cells = next(reader)
         except LineTooLong as error:

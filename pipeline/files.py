@@ -47,6 +47,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     for left_behind in _left_by_the_dead(path):
         left_behind.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Among a stranger's files may lie a link of this name, which `write` would follow.
+    temporary.unlink(missing_ok=True)
     try:
         write(temporary)
         with temporary.open("rb+") as file:

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ def held_alone(lock: Path, doing: str) -> Iterator[None]:
         raise UserError(
             f"no folder can be made at {lock.parent}: set CLINFONCE_STATE_DIR to another one"
         ) from None
-    with lock.open("a+") as file:
+    with open_lock(lock) as file:
         if not try_lock(file):
             file.seek(0)
             raise UserError(
@@ -39,6 +40,29 @@ def held_alone(lock: Path, doing: str) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def open_lock(lock: Path) -> TextIO:
+    """Raises `UserError` where a link, pipe or device has its name.
+
+    Symptom: an embedding beside a stranger's images leaves a file elsewhere with a number in place of its
+    content. Cause: among the images lay a link, called as the lock. Cure: no link is followed to a lock.
+    """
+
+    def opener(path: str, flags: int) -> int:
+        try:
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):
+                raise no_lock from None
+            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise no_lock
+        return descriptor
+
+    no_lock = UserError(f"{lock} is a link, pipe or device, where a lock should be: remove it")
+    return open(lock, "r+", encoding="utf-8", opener=opener)
 
 
 def try_lock(file: TextIO) -> bool:

@@ -105,6 +105,8 @@ def _removals(output: Any, wanted: Path, everything: bool) -> Iterator[Removal]:
     """Of the files of `output` that are `wanted`, or lie in it."""
     cached_at: Callable[[str], str] = output.cache.oid_to_path
     place, name = Path(output.fs_path), output.hash_info.value
+    if output.hash_info.isdir and place.is_symlink():
+        raise UserError(f"{_short(place)} is a link, and what it leads to may be another's: remove the link")
     if not output.hash_info.isdir:
         yield from _removal(place, name, Path(cached_at(name)), everything)
         return

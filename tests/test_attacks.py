@@ -1,8 +1,12 @@
 """What a fresh attack found after the rest was mended: one test a finding, each with its right value."""
 
+import errno
 import json
+import os
 import struct
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,12 +14,18 @@ import pytest
 
 from pipeline.compare.experiments import _value
 from pipeline.devices import pick_device
-from pipeline.errors import UserError
+from pipeline.encoders.registry import build_encoder
+from pipeline.engines.base import Job
+from pipeline.engines.choice import EngineName, opened_engine
+from pipeline.errors import UserError, fault_of_the_machine
 from pipeline.ingest.images import MAX_BYTES, ImageRefused, pixels_to_store, prepare_image, stored_pixels
-from pipeline.safe_paths import Boundary, Root, UnsafePath
+from pipeline.safe_paths import Boundary, Root, SafePath, UnsafePath
 from pipeline.sources.base import Refusal
 from pipeline.sources.registry import open_source
 from pipeline.studies.report import _code
+from pipeline.takeaway.opening import open_pictures
+from pipeline.takeaway.parts import Parts
+from pipeline.training.launch import joined_ranks
 from support import params_with, png
 
 
@@ -71,8 +81,6 @@ def test_a_footer_that_counts_wrongly_is_not_believed(tmp_path: Path, claimed: i
     assert pq.read_metadata(path).num_rows == claimed
     with pytest.raises(UserError, match="its footer counts its rows wrongly"):
         rows_of(tmp_path)
-    from pipeline.takeaway.opening import open_pictures
-
     with pytest.raises(UserError, match="its footer counts its rows wrongly"):
         open_pictures(path)
 
@@ -101,3 +109,106 @@ def test_a_study_s_values_stay_within_their_code() -> None:
     assert shown.count("`") == 2
     assert shown.isprintable()
     assert json.dumps(shown).isascii()
+
+
+OTHER_IMAGES = {
+    "text": pa.array(["/etc/passwd"]),
+    "numbers": pa.array([10**13]),
+    "lists": pa.array([[1]]),
+    "texts in structs": pa.array([{"bytes": "/etc/passwd", "path": "0.png"}]),
+    "structs without bytes": pa.array([{"path": "0.png"}]),
+}
+
+
+@pytest.mark.parametrize("images", OTHER_IMAGES.values(), ids=OTHER_IMAGES)
+def test_every_file_of_a_data_set_must_hold_images(tmp_path: Path, images: pa.Array) -> None:
+    pq.write_table(pa.table({"image": [png(0)], "label": ["a"]}), tmp_path / "train-0.parquet")
+    pq.write_table(pa.table({"image": images, "label": ["a"]}), tmp_path / "train-1.parquet")
+    with pytest.raises(UserError, match=r"'image' .*train-1.parquet must hold images"):
+        rows_of(tmp_path)
+
+
+@pytest.mark.parametrize("images", [OTHER_IMAGES["text"], OTHER_IMAGES["structs without bytes"], None])
+def test_a_table_of_images_that_is_swapped_is_none(tmp_path: Path, images: pa.Array | None) -> None:
+    path = tmp_path / "train.parquet"
+    pq.write_table(pa.table({"image": [png(0)], "label": ["a"]}), path)
+    params = params_with(ingest={"source": "huggingface", "path": str(tmp_path)}).ingest
+    source, pictures = open_source(params, 0), open_pictures(path)
+    columns = {"label": ["a"]} | ({} if images is None else {"image": images})
+    pq.write_table(pa.table(columns), path)
+    (row,) = source.rows()
+    # A struct's path names a file, as in any table.
+    assert isinstance(row, Refusal) or isinstance(row.image, SafePath)
+    with suppress(UserError):
+        (picture,) = pictures.between(0, 1)
+        assert isinstance(picture, Refusal) or isinstance(picture.image, SafePath)
+
+
+def test_rows_that_vanish_while_they_are_embedded_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    pq.write_table(pa.table({"image": [png(0), png(1)]}), path)
+    pictures = open_pictures(path)
+    pq.write_table(pa.table({"image": [png(0)]}), path)
+    with pytest.raises(UserError, match="has fewer rows than when it was opened"):
+        list(pictures.between(0, 2))
+
+
+def test_unfinished_vectors_are_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "v.parquet.parts").symlink_to(tmp_path)
+    with pytest.raises(UserError, match=r"v.parquet.parts is a link"):
+        Parts(tmp_path / "v.parquet", "0", 1, pa.schema([]))
+
+
+@pytest.mark.parametrize("stride", [True, 2.0])
+def test_a_stride_that_only_equals_one_is_none(stride: Any) -> None:
+    with pytest.raises(ValueError, match="the stem's stride must be 1, 2 or 4"):
+        build_encoder("whitened_patches", stride)
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({}, "^MASTER_ADDR is not set"),
+        ({"MASTER_ADDR": "127.0.0.1"}, "^MASTER_PORT is not set"),
+        ({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "x"}, "^MASTER_PORT=x must be a number"),
+        ({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "65536"}, "^MASTER_PORT=65536 must be a number"),
+    ],
+)
+def test_a_launcher_that_says_no_meeting_place(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sentence: str
+) -> None:
+    for name in ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "CLINFONCE_DEVICE": "cpu", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=sentence), joined_ranks():
+        pass
+
+
+@pytest.mark.parametrize("address", ["elsewhere://x", "1 " * 3000])
+def test_an_address_of_no_ray_cluster(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match="no Ray cluster answers") as raised, opened_engine(EngineName.RAY):
+        pass
+    assert len(str(raised.value)) < 700
+
+
+def test_a_fault_of_a_node_s_machine_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    from ray.exceptions import RayTaskError
+
+    from pipeline.engines.on_ray import _Pending
+
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/made")  # noqa: S108
+    raised_there = RayTaskError("made", "a traceback", full).as_instanceof_cause()
+
+    def refuse(_: object) -> None:
+        raise raised_there
+
+    monkeypatch.setattr("ray.get", refuse)
+    with pytest.raises(RayTaskError) as raised:
+        _Pending(Job(print, (), tmp_path / "made"), None).wait()
+    sentence = fault_of_the_machine(raised.value)
+    assert sentence is not None
+    assert sentence.startswith("the machine refuses at /tmp/made")

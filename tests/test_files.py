@@ -84,3 +84,13 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_n
         path.write_text("half")
     write_json(tmp_path / "a.json", 1)
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", living.name}
+
+
+def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f".a.json.{os.getpid()}.tmp").symlink_to(victim)
+    write_json(tmp_path / "a.json", 1)
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "a.json").read_text() == "1\n"
+    assert not (tmp_path / "a.json").is_symlink()

@@ -18,10 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostile_tables import CELLS, JSON_VALUES, rows_of, said, shard, taken, written
-from pipeline.delimited import LONGEST_CELL, LONGEST_LINE
+from pipeline import delimited
+from pipeline.delimited import LONGEST_CELL, LONGEST_LINE, NotARow, csv_rows, open_text
 from pipeline.edges import paths_from_root
 from pipeline.errors import UserError
 from pipeline.ingest import parts
+from pipeline.safe_paths import SafePath
 from pipeline.sources import columns, registry
 from pipeline.sources.base import MOST_ATTRIBUTES, Refusal, SourceRow
 from pipeline.sources.checked import checked
@@ -335,3 +337,16 @@ def test_any_table(tmp_path: Path, pieces: list[bytes], name: str, start: bool) 
     path = written(tmp_path / name, STARTS[name] * start + b"".join(pieces))
     said(lambda: rows_of("manifest", path))
     said(lambda: statistics_of_table(path, "label", [], seed=0))
+
+
+def test_a_row_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cell holds an end of line, so that no line and no cell is long."""
+    monkeypatch.setattr(delimited, "LONGEST_LINE", 10_000)
+    endless = b"a.png,x,1\n" + b'"\n",' * 10_000 + b'"\nb.png,y,1\n'
+    with open_text(SafePath(written(tmp_path / "m.csv", endless))) as file:
+        rows = [cells for _, cells in csv_rows(file)]
+    assert (rows[0], rows[-1]) == (["a.png", "x", "1"], ["b.png", "y", "1"])
+    assert {row.reason for row in rows if isinstance(row, NotARow)} == {
+        "the row is longer than 10,000 characters"
+    }
+    assert max(len(row) for row in rows if isinstance(row, list)) <= 10_000 // 4

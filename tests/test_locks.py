@@ -63,3 +63,17 @@ def test_a_lock_that_cannot_be_made_is_a_fault_of_the_machine(tmp_path: Path) ->
     (tmp_path / "state").write_text("in the way")
     with pytest.raises(FileExistsError), held_alone(tmp_path / "state/lock", "training this"):
         pass
+
+
+def test_no_link_is_followed_to_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim, lock = tmp_path / "victim", tmp_path / "v.parquet.parts/lock"
+    victim.write_text("precious")
+    lock.parent.mkdir()
+    lock.symlink_to(victim)
+    with pytest.raises(UserError, match=r"lock is a link, pipe or device"), held_alone(lock, "embedding"):
+        pass
+    assert victim.read_text() == "precious"
+    lock.unlink()
+    os.mkfifo(lock)
+    with pytest.raises(UserError, match=r"lock is a link, pipe or device"), held_alone(lock, "embedding"):
+        pass

@@ -183,6 +183,18 @@ def test_links_are_followed_to_the_output_that_they_name(root: Path) -> None:
     assert (root / "shortcut").is_symlink()
 
 
+def test_what_an_output_leads_to_by_a_link_stays(root: Path) -> None:
+    """It may be another output, all of whose files would be strays in this one."""
+    shutil.rmtree(root / IMAGES)
+    (root / "data/other").mkdir()
+    (root / "data/other/one.txt").write_text("precious")
+    (root / IMAGES).symlink_to("other")
+    before = contents(root)
+    with pytest.raises(UserError, match=r"data/images is a link, and what it leads to may be another's"):
+        say(IMAGES)
+    assert contents(root) == before
+
+
 def test_it_works_from_a_folder_inside(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damage(root / ONE)
     monkeypatch.chdir(root / "data/clusters")

@@ -44,7 +44,8 @@ def build_plain_encoder(name: str, stem_stride: int) -> Encoder:
 
     Raises `ValueError` for another name or stride.
     """
-    if stem_stride not in STEM_STRIDES:
+    # True and 2.0 equal such numbers, and no convolution takes them.
+    if type(stem_stride) is not int or stem_stride not in STEM_STRIDES:
         raise ValueError(f"the stem's stride must be 1, 2 or 4, and is {stem_stride!r:.80}")
     if name not in NAMES:
         raise ValueError(f"the encoder must be one of {listed(list(NAMES))}, and is {name!r:.80}")

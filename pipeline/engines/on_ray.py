@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.engines.base import Job, WorkerKilled
 from pipeline.engines.processes import call_of
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 from pipeline.files import write_atomically
 from pipeline.isolation.pool import Pool
 from pipeline.isolation.workers import WorkerDied
@@ -72,7 +72,8 @@ class _Pending:
                 raise WorkerKilled from None
             if isinstance(error.cause, UserError):
                 raise error.cause from None
-            raise
+            # It may be a fault of the node's machine, which is told by its cause.
+            raise error from error.cause
         write_atomically(self._job.path, lambda temporary: temporary.write_bytes(content))
 
 
@@ -80,11 +81,12 @@ def _connect() -> None:
     address = os.environ.get(ADDRESS_VARIABLE, "auto")
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RayError, ValueError) as error:
+    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
         why = str(error).partition("\n")[0].rstrip(".")
         raise UserError(
-            f"no Ray cluster answers at {ADDRESS_VARIABLE}={address} ({why}): start one with `uv run ray "
-            f"start --head`, or set {ADDRESS_VARIABLE}; with RAY_AUTH_MODE=token all need the same token"
+            f"no Ray cluster answers at {ADDRESS_VARIABLE}={shown(address)} ({shown(why)}): start one with "
+            f"`uv run ray start --head`, or set {ADDRESS_VARIABLE}; with RAY_AUTH_MODE=token all need the "
+            "same token"
         ) from None
 
 

@@ -52,13 +52,14 @@ class ClInfoNceTablesSource:
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for split, table in self._tables.items():
+            counted = f"the row of {table.name} that counts its values is no image"
             with open_text(table) as file:
                 for line, record in csv_records(file, _header(table)):
                     where = f"{table.name} line {line}"
                     if isinstance(record, NotARow):
                         yield Refusal(where, record.reason)
-                    elif record[NUMBER] == COUNTED and (record[PATH] or "").isdecimal():
-                        self.notes.append(f"the row of {table.name} that counts its values is no image")
+                    elif counted not in self.notes and _counts_values(record):
+                        self.notes.append(counted)
                     else:
                         yield self._row(where, record, split)
 
@@ -79,6 +80,10 @@ class ClInfoNceTablesSource:
             attributes={name: record.get(name) or None for name in self.attribute_names},
             where=where,
         )
+
+
+def _counts_values(record: dict[str, str | None]) -> bool:
+    return record[NUMBER] == COUNTED and (record[PATH] or "").isdecimal()
 
 
 def _header(table: SafePath) -> list[str]:

@@ -77,7 +77,8 @@ class HuggingFaceSource:
         used = {columns.image, columns.hashtags, *columns.attributes}
         if left_out := [name for name in no_text if name not in used]:
             notes.append(f"columns of lists, structs and bytes are no attributes: {listed(left_out)}")
-        _check_image_column(schema, columns.image, first)
+        for file, outline in outline_of.items():
+            _check_image_column(outline.schema, columns.image, file)
         root = source_root(named.folder, params)
         return cls(root, files, outline_of, columns, named.notes + notes + its_notes)
 
@@ -111,7 +112,7 @@ class HuggingFaceSource:
     def _row(
         self, where: str, id: str, record: Record, names: dict[str, list[str]], split: Split | None
     ) -> SourceRow | Refusal:
-        image = record.pop(self._columns.image)
+        image = record.pop(self._columns.image, None)
         if not isinstance(image, dict):
             image = {"bytes": image, "path": None}
         try:
@@ -123,6 +124,8 @@ class HuggingFaceSource:
         encoded, path = image.get("bytes"), image.get("path")
         if path is not None and not isinstance(path, str):
             return Refusal(where, "the image's path is no text")
+        if encoded is not None and not isinstance(encoded, bytes):
+            return Refusal(where, "the image is no bytes: the file has changed since it was opened")
         if not encoded and not path:
             return Refusal(where, "the row has no image")
         try:

@@ -176,12 +176,12 @@ def _image_in(cell: Any, folder: Root) -> bytes | SafePath:
 
     Raises `NoImage`, and `UnsafePath` for a path that may not be read.
     """
-    encoded, path = (cell["bytes"], cell.get("path")) if isinstance(cell, dict) else (cell, None)
-    if encoded:
-        return bytes(encoded)
-    if not path:
+    encoded, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+    if encoded and isinstance(encoded, bytes):
+        return encoded
+    if encoded or not path or not isinstance(path, str):
         raise NoImage("the row holds no image")
-    return folder.file(str(path))
+    return folder.file(path)
 
 
 def _schema(path: SafePath) -> pa.Schema:
@@ -215,6 +215,8 @@ def _batches(
                 if first < last:
                     yield number + first, batch.slice(first, last - first)
                 number += len(batch)
+        if number < stop:
+            raise UserError(f"{path} has fewer rows than when it was opened: type the same command again")
     except UserError:
         raise
     except UNREADABLE as error:

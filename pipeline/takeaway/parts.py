@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.errors import UserError
 from pipeline.files import write_atomically
 from pipeline.sources.base import Refusal
 from pipeline.takeaway.vectors import vectors_table
@@ -33,7 +34,10 @@ def write_part(
 
 class Parts:
     def __init__(self, output: Path, fingerprint: str, count: int, schema: pa.Schema) -> None:
+        """Raises `UserError` for a link in place of the folder, as may lie among a stranger's images."""
         self._root = output.with_name(f"{output.name}.parts")
+        if self._root.is_symlink():
+            raise UserError(f"{self._root} is a link, and must be a folder for unfinished work: remove it")
         self._folder = self._root / fingerprint
         self._schema = schema
         self.ranges = [(start, min(start + IMAGES_A_PART, count)) for start in range(0, count, IMAGES_A_PART)]

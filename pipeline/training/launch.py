@@ -47,6 +47,7 @@ def joined_ranks() -> Iterator[tuple[Ranks, torch.device]]:
     count = _number("WORLD_SIZE")
     ranks = Ranks(_number("RANK", below=count), count, beside=_number("LOCAL_WORLD_SIZE", "1", at_least=1))
     device = _device_of(_number("LOCAL_RANK", "0"))
+    _check_meeting_place()
     backend = "nccl" if device.type == "cuda" else "gloo"
     # The first ranks to arrive wait for those that still decode images.
     dist.init_process_group(backend, rank=ranks.index, world_size=ranks.count, timeout=timedelta(minutes=30))
@@ -78,6 +79,13 @@ def _number(name: str, default: str | None = None, *, at_least: int = 0, below: 
             "torchrun or SLURM set it"
         )
     return number
+
+
+def _check_meeting_place() -> None:
+    """Where torch has all ranks meet. Raises `UserError` where no launcher said it."""
+    if not os.environ.get("MASTER_ADDR"):
+        raise UserError("MASTER_ADDR is not set: set it to the host of the first process, or let torchrun")
+    _number("MASTER_PORT", at_least=1, below=2**16)
 
 
 def wanted_processes() -> int:

@@ -112,3 +112,11 @@ def test_the_released_tables_give_the_figures_of_their_authors(shared_data: Path
         information, conditional = (float(published[column][key]) for key in ("I(Y;T)", "H(Y|T)"))
         assert statistics["mutual_information_bits"] == pytest.approx(information, abs=1e-6)
         assert statistics["conditional_entropy_bits"] == pytest.approx(conditional, abs=1e-6)
+
+
+def test_a_table_that_counts_its_values_again_and_again_is_noted_once(tmp_path: Path) -> None:
+    folder = tables(tmp_path / "wider", TRAIN + "-1,2,3,2,4\n" * 2)
+    made = journey(tmp_path, "clinfonce_tables", folder, max_reject_fraction=0.5)
+    assert len(made.summary["notes"]) == 2
+    assert made.refused["4"] == "the file does not exist"
+    assert len(made.refused) == 2
