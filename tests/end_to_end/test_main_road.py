@@ -27,14 +27,16 @@ def test_every_border_file_is_there(finished: Project) -> None:
     for arm in ("chosen", "instance", "label"):
         for name in ("assignments.parquet", "statistics.json"):
             assert (data / "clusters" / arm / name).stat().st_size
+    arms = ["chosen", "untrained", "instance", "label"]
+    for arm in arms:
         for name in ("encoder.safetensors", "config.json", "README.md", "history.csv"):
             assert (data / "encoders" / arm / name).stat().st_size
         for name in ("metrics.json", "per_class.csv"):
             assert (data / "evaluations" / arm / name).stat().st_size
     metrics = json.loads((data / "report/metrics.json").read_text())
-    assert set(metrics) == {"chosen", "instance", "label", "gap_closed"}
+    assert set(metrics) == {*arms, "gap_closed"}
     assert set(metrics["chosen"]) >= ARM_KEYS
-    assert pd.read_csv(data / "report/points.csv")["arm"].tolist() == ["chosen", "instance", "label"]
+    assert pd.read_csv(data / "report/points.csv")["arm"].tolist() == arms
     assert "Report: data/report/report.html" in (finished.root.parent / "output.txt").read_text()
 
 
