@@ -215,8 +215,12 @@ def test_a_fault_of_the_machine_is_told_in_a_sentence(name: str, capsys: pytest.
 
 
 def test_a_state_on_a_full_disk_is_one(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Under this name it is written at first.
-    monkeypatch.setattr(Path, "with_name", lambda _path, _name: full)
+    opened = Path.open
+
+    def without_room(path: Path, *mode: Any) -> Any:
+        return opened(full if path.suffix == ".tmp" else path, *mode)
+
+    monkeypatch.setattr(Path, "open", without_room)
     with pytest.raises(Exception, match=r".") as failed:
         _write(full.parent / "state.pt", {"weights": torch.ones(2**20)})
     assert "No space left on device" in (fault_of_the_machine(failed.value) or "")
