@@ -19,12 +19,13 @@ def whole_number(text: str, least: int, most: int) -> int | None:
 
 
 def let_idle_threads_sleep() -> None:
-    """Those of OpenMP, unless the environment says otherwise. To be called before torch is imported.
+    """Those of GNU's OpenMP, unless the environment says otherwise. To be called before torch is imported.
 
-    By default they spin while they wait for each other, and a step takes several times as long where another
-    program wants the cores too.
+    By default they spin long while they wait for each other, and a step takes several times as long where
+    another program wants the cores too.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def usable_cores(root: Path = ROOT) -> float:
