@@ -106,7 +106,7 @@ def _parts(
 ) -> Iterator[tuple[str, Callable[[], Result]]]:
     real = device.type == "cuda"
     yield "card", partial(_card, device)
-    yield "tests", _tests
+    yield "tests marked gpu", partial(_pytest, "-m", "gpu")
     yield "kill and resume", partial(_kill_and_resume, scratch / "killed")
     for arch, size, batch in SETTINGS if real else TOY_SETTINGS:
         yield f"speed of {arch} at {size}", partial(_speed, Setting(arch, size, batch, device), real)
@@ -116,7 +116,7 @@ def _parts(
                 f"step of {arch} at {size}, {named}",
                 partial(_step, arch, size, batch, device, compiled, real),
             )
-    yield "two processes", _two_processes
+    yield "two processes by gloo", partial(_pytest, "tests/training/test_ranks_training.py")
     if images is not None:
         yield "accuracy of untrained filters", partial(_untrained, images, scratch)
         for arm in ARMS:
@@ -136,17 +136,8 @@ def _card(device: torch.device) -> Result:
     }
 
 
-def _tests() -> Result:
-    """The tests that a machine without a GPU skips."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "tests/objectives", "-k", "gpu or cuda"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return {"exit": done.returncode, "said": "\n".join(done.stdout.splitlines()[-15:])}
-
-
-def _two_processes() -> Result:
-    """Two ranks joined by gloo, as on one card: their test, on whatever device is there."""
-    test = "tests/training/test_ranks_training.py"
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", test]
+def _pytest(*arguments: str) -> Result:
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return {"exit": done.returncode, "said": "\n".join(done.stdout.splitlines()[-15:])}
 

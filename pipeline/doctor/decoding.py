@@ -57,11 +57,18 @@ def _formats() -> Check:
 
 
 def _source(situation: Situation) -> list[Check]:
-    """Whether the source opens, and whether its files end in what ingest reads."""
-    if situation.params is None or situation.params.ingest.source == "synthetic":
+    """Whether the source opens, and whether its files end in what ingest reads.
+
+    Nothing of a source that gives encoded images: they have no files, and the rate decodes them.
+    """
+    if situation.params is None:
         return []
     try:
-        rows = list(_rows(situation.params.ingest, situation.params.seed, LOOKED_AT))
+        source_rows = _rows(situation.params.ingest, situation.params.seed, LOOKED_AT)
+        rows = list(islice(source_rows, 1))
+        if rows and not isinstance(rows[0].image, SafePath):
+            return []
+        rows += source_rows
     except UserError as error:
         return [fail("source", str(error), "mend it, or no stage can begin.")]
     readable = {ending for ending, name in Image.registered_extensions().items() if name in INGESTED}

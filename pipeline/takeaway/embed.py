@@ -94,7 +94,7 @@ def _fingerprint(opened: OpenedEncoder, pictures: Pictures, where: str, request:
 
 def _holds(output: Path, made_of: str) -> bool:
     try:
-        return Vectors.open(output).told["fingerprint"] == made_of
+        return Vectors.open(output).description["fingerprint"] == made_of
     except UserError:
         return False
 

@@ -63,7 +63,7 @@ def search(
         found = nearest(_vector_of(query, opened, decoding), opened_vectors.tiles(), count)
         console.print(_table(found))
         if sheet is not None:
-            pictures = open_again(opened_vectors.told["source"], outside_paths=outside_paths)
+            pictures = open_again(opened_vectors.description["source"], outside_paths=outside_paths)
             coming = pictures.find([neighbour.id for neighbour in found]) if pictures else iter(())
             there = write_sheet(sheet, query, [(n.id, n.cosine) for n in found], coming, decoding)
             without = sum(neighbour.id not in there for neighbour in found)
@@ -102,16 +102,16 @@ def _unit(vectors_ND: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _encoder_of(vectors: Vectors, named: Path | None) -> Path:
     """The folder of the encoder that made them, which is known by its hash."""
-    folder = named or Path(vectors.told["encoder_folder"])
+    folder = named or Path(vectors.description["encoder_folder"])
     where = "holds none"
     try:
         if missing_file(folder) is None:
             where = "holds another one"
-            if identity_of(folder) == vectors.told["encoder"]:
+            if identity_of(folder) == vectors.description["encoder"]:
                 return folder
     except (OSError, ValueError, AttributeError):
         pass  # a damaged file is not the encoder either, and a path that is too long leads to none
-    made_by = str(vectors.told["encoder"].get("weights_sha256"))[:12]
+    made_by = str(vectors.description["encoder"].get("weights_sha256"))[:12]
     raise UserError(
         f"{vectors.path} was made by the encoder {made_by}, and {folder} {where}: name its folder with "
         "--encoder, or run `clinfonce embed` again"

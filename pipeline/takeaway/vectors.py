@@ -68,7 +68,7 @@ def vectors_writer(path: Path, schema: pa.Schema) -> AbstractContextManager[pq.P
 class Vectors:
     path: Path
     dimension: int
-    told: Description
+    description: Description
 
     @classmethod
     def open(cls, path: Path) -> "Vectors":
@@ -77,8 +77,8 @@ class Vectors:
             if not is_unbroken(pinned):
                 raise ValueError("its bytes are not those that were written")
             schema = pq.read_schema(pinned)
-            told = parse_json((schema.metadata or {})[METADATA])
-            description = TypeAdapter(Description).validate_python(told, strict=True)
+            metadata = parse_json((schema.metadata or {})[METADATA])
+            description = TypeAdapter(Description).validate_python(metadata, strict=True)
             dimension = schema.field("vector").type.list_size
             if not schema.equals(vectors_schema(dimension, description)):
                 raise ValueError("its columns are others")
@@ -104,7 +104,7 @@ class Vectors:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Path]:
-    """What goes wrong in the block is told as what is wrong with the file, unless it is the machine's."""
+    """What goes wrong in the block is reported as what is wrong with the file, unless it is the machine's."""
     try:
         with SafePath(path).pinned() as pinned:
             yield pinned

@@ -272,6 +272,7 @@ def test_without_gradient_the_second_pass_is_left_out(form: Form) -> None:
     torch.testing.assert_close(loss, with_gradient(cl_infonce_loss, z, clusters, 0.1, form)[0])
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("form", FORMS)
 def test_a_gpu_gives_the_same_without_waiting(form: Form) -> None:

@@ -380,6 +380,7 @@ def test_nothing_waits_for_the_device() -> None:
     assert not waiting & seen.names
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_the_same_without_waiting() -> None:
     params = {"queue": 6, "frozen_fraction": 0.3}

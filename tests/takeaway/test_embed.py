@@ -119,7 +119,7 @@ def test_the_file_says_what_made_it(make_encoder: MakeEncoder, folder: Path, tmp
     output, encoder = tmp_path / "vectors.parquet", make_encoder()
     embedded(folder, "-o", output, "--encoder", encoder)
     opened = Vectors.open(output)
-    told = opened.told
+    told = opened.description
     assert told["encoder"]["weights_sha256"] == sha256_of_file(encoder / "encoder.safetensors")
     assert told["encoder"]["mean"] == read_json(encoder / "config.json")["mean"]
     assert (told["encoder_folder"], told["source"]["path"]) == (str(encoder), str(folder))

@@ -177,7 +177,7 @@ def pictures(tmp_path: Path) -> Path:
 def test_vectors_of_another_width(make_encoder: MakeEncoder, pictures: Path, tmp_path: Path) -> None:
     path = tmp_path / "v.parquet"
     embed(Request(pictures, None, None, make_encoder(), 4), path, terminal(quiet=True))
-    schema = vectors_schema(DIMENSION, Vectors.open(path).told)
+    schema = vectors_schema(DIMENSION, Vectors.open(path).description)
     write_sealed(vectors_table(["a"], VECTORS_ND[:1], schema), path)
     result = run(pictures / "0.png", "--vectors", path)
     assert result.exit_code == 2
