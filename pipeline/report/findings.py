@@ -38,8 +38,7 @@ def _of_the_untrained(arms: list[Arm]) -> Iterator[Finding]:
         named = listed([arm.name for arm in weak])
         yield Finding(
             "below_untrained",
-            f"Training has not clearly exceeded untrained filters in {named}: these encoders know no more "
-            "than filters cut from the images.",
+            f"Not clearly above filters that were cut from the images and learned nothing: {named}.",
             "pretrain",
             "Raise pretrain.epochs; for images below 64 pixels, take pretrain.encoder=patch_resnet.",
         )

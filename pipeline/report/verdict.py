@@ -90,11 +90,7 @@ def _below_untrained(found: Standings) -> str:
     if not found.not_above_untrained:
         return ""
     arms = listed(list(found.not_above_untrained))
-    are = "is" if len(found.not_above_untrained) == 1 else "are"
-    return (
-        f"Not enough was learned to judge clusters by: {arms} {are} not clearly above untrained filters at "
-        f"{percent(found.untrained_top1)}. "
-    )
+    return f"Not clearly above untrained filters at {percent(found.untrained_top1)}: {arms}. "
 
 
 def _of_the_clusters(found: Standings, subject: str) -> str:

@@ -40,15 +40,15 @@ def test_above_untrained_filters(fake_data, tmp_path):
 @pytest.mark.parametrize(
     ("untrained", "named"),
     [
-        (0.69, "instance is not clearly above untrained filters at 69.0 %"),
-        (0.77, "chosen, instance, label are not clearly above untrained filters at 77.0 %"),
-        (0.9, "chosen, instance, label are not clearly above untrained filters at 90.0 %"),
+        (0.69, "at 69.0 %: instance"),
+        (0.77, "at 77.0 %: chosen, instance, label"),
+        (0.9, "at 90.0 %: chosen, instance, label"),
     ],
 )
 def test_arms_below_untrained_filters_are_named_first(fake_data, tmp_path, untrained, named):
     reached = top1(0.75, 0.69, 0.77) | {"untrained": untrained}
     text = said(fake_data(references=["untrained", "instance", "label"], top1=reached), tmp_path)
-    assert text.startswith(f"Not enough was learned to judge clusters by: {named}. Clusters from attributes ")
+    assert text.startswith(f"Not clearly above untrained filters {named}. Clusters from attributes ")
 
 
 def test_untrained_filters_alone_are_a_reference(fake_data, tmp_path):
