@@ -1,6 +1,5 @@
 """Shards and Parquet files that are made to do harm cost the rows that do it."""
 
-import os
 import tarfile
 import tracemalloc
 from pathlib import Path
@@ -10,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from hostile_tables import header, pax, rows_of, said, taken, written
+from pipeline.errors import UserError
+from pipeline.isolation import parquet
 from pipeline.safe_paths import SafePath
-from pipeline.sources import apart
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.statistics.command import statistics_of_table
 from pipeline.takeaway.opening import open_pictures
@@ -72,7 +72,7 @@ FAR: dict[str, pa.Array] = {
 def test_values_beyond_python_cost_their_rows(tmp_path: Path, kind: str) -> None:
     table = pa.table({"image": ["a.png", "b.png", "c.png"], "label": ["x", "x", "y"], "k": FAR[kind]})
     (batch,) = table.to_batches()
-    records = list(apart._in_python(batch))
+    records = list(parquet._in_python(batch))
     assert len(records) == 3
     assert kind == "zones" or isinstance(records[0], dict)
     path = tmp_path / "m.parquet"
@@ -110,9 +110,9 @@ def test_a_text_that_a_dictionary_repeats_is_not_held_for_each_row(
     text = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int32()), pa.array(["x" * (1 << 20)]))
     path = tmp_path / "m.parquet"
     pq.write_table(pa.table({"image": ["a.png"] * 64, "label": text}), path)
-    monkeypatch.setattr(apart, "MOST_IN_PYTHON", 8 << 20)
+    monkeypatch.setattr(parquet, "MOST_AT_ONCE", 8 << 20)
     tracemalloc.start()
-    rows = sum(1 for _ in apart.records(SafePath(path), 4096))
+    rows = sum(1 for _ in parquet.records(SafePath(path), 4096))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert rows == 64
@@ -121,12 +121,36 @@ def test_a_text_that_a_dictionary_repeats_is_not_held_for_each_row(
     assert reasons == {"a text of more than 131,072 characters"}
 
 
-def test_a_reader_ends_that_takes_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended: list[int] = []
-    monkeypatch.setattr(apart, "MOST_IN_ARROW", -1)
-    monkeypatch.setattr(os, "kill", lambda process, _signal: ended.append(process))
-    apart._end_when_too_large()
-    assert ended == [os.getpid()]
+def test_a_reader_ends_that_takes_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kilobyte that says twenty gigabytes, to each command that reads strangers' tables."""
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["x" * (1 << 20)]))
+    path = tmp_path / "m.parquet"
+    columns = {"image": ["a.png"] * 20_000, "label": ["a", "b"] * 10_000, "text": text}
+    pq.write_table(pa.table(columns), path, store_schema=False, compression="zstd")
+    assert path.stat().st_size < 2_000
+    monkeypatch.setattr(parquet, "MOST_IN_ARROW", 32 << 20)
+    for reading in (
+        lambda: statistics_of_table(path, "label", [], seed=0),
+        lambda: list(rows_of("manifest", path)),
+        lambda: list(parquet.batches(SafePath(path), 1024, ["text"])),
+    ):
+        with pytest.raises(UserError, match="too large for the memory"):
+            reading()
+
+
+def test_long_texts_are_counted_without_being_held(tmp_path: Path) -> None:
+    path, most = tmp_path / "m.parquet", 48 << 20
+    schema = pa.schema([("label", pa.string()), ("text", pa.string())])
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer:
+        for group in range(16):
+            texts = [f"{(8 * group + row) % 100}{'x' * (1 << 20)}" for row in range(8)]
+            writer.write_table(pa.table({"label": ["a", "b"] * 4, "text": texts}))
+    tracemalloc.start()
+    result = statistics_of_table(path, "label", ["text"], seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert result.columns[0]["clusters"] == 100
+    assert peak < most
 
 
 def test_a_footer_that_claims_any_number_of_rows_costs_no_more_than_its_bytes(tmp_path: Path) -> None:

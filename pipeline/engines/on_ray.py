@@ -7,6 +7,7 @@ is room, and each part is a file that an interrupted run finds again. Ray does a
 import logging
 import os
 import platform
+import socket
 import tempfile
 from dataclasses import dataclass, replace
 from functools import cache
@@ -31,6 +32,7 @@ except ModuleNotFoundError as missing:
     raise UserError("--engine ray needs Ray: `uv sync --extra ray`, on each node") from missing
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+CONNECT_SECONDS = 10
 AHEAD = 2
 """Jobs a processor that have begun, or wait for it."""
 NODES_THAT_MAY_DIE = 8
@@ -80,14 +82,22 @@ class _Pending:
 def _connect() -> None:
     address = os.environ.get(ADDRESS_VARIABLE, "auto")
     try:
+        _knock_at(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RayError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, RayError, ValueError, RuntimeError) as error:
         why = str(error).partition("\n")[0].rstrip(".")
         raise UserError(
             f"no Ray cluster answers at {ADDRESS_VARIABLE}={shown(address)} ({shown(why)}): start one with "
             f"`uv run ray start --head`, or set {ADDRESS_VARIABLE}; with RAY_AUTH_MODE=token all need the "
             "same token"
         ) from None
+
+
+def _knock_at(address: str) -> None:
+    """Raises `OSError` where nobody listens: Ray itself would ask again for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 # --- on a node ----------------------------------------------------------------------------------------------

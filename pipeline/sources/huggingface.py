@@ -18,9 +18,9 @@ import pyarrow as pa
 from pipeline.delimited import check_names
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
+from pipeline.isolation.parquet import Damaged, NotParquet, Outline, outlines, records
 from pipeline.safe_json import parse_json
 from pipeline.safe_paths import Root, SafePath, UnsafePath
-from pipeline.sources.apart import Damaged, NotParquet, Outline, outlines, records
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
 from pipeline.sources.inside import source_root

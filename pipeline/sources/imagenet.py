@@ -114,8 +114,8 @@ def _classes(root: Root, there: list[str], params: ImageNetParams) -> list[str]:
                 f"{listed(too_long, 1)}"
             )
     for name in there:
-        missing = [wnid for wnid in wnids if not root.has_folder(f"{name}/{wnid}")]
-        if missing:
+        there_too = set(folders_in(root.below(name)))
+        if missing := [wnid for wnid in wnids if wnid not in there_too]:
             raise UserError(
                 f"ingest.source=imagenet expects a folder for each class in {root.at(name)}, which holds "
                 f"{entries(root.below(name))} and lacks {listed(missing, 6)}: add them, or leave them out by "

@@ -16,9 +16,9 @@ from pipeline.delimited import (
 )
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
+from pipeline.isolation.parquet import Damaged, NotParquet, Outline, outlines, records
 from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import FOLDER, MISSING, Root, SafePath, UnsafePath
-from pipeline.sources.apart import Damaged, NotParquet, Outline, outlines, records
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.columns import (
     Columns,

@@ -11,15 +11,16 @@ from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet
 import pyarrow.types as types
 
 from pipeline.delimited import NotARow, check_names, delimiter_of, open_text, text_lines
 from pipeline.errors import UserError, fault_of_the_machine, first_line, listed
+from pipeline.isolation import parquet
 from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import FOLDER, SafePath, UnsafePath
 
-_BATCH_ROWS = 1 << 18
+_BATCH_ROWS = 1 << 16
+_BATCH_CELLS = 1 << 20
 _JSON_BATCH_ROWS = 1 << 16
 _READ_BYTES = 1 << 22
 
@@ -95,19 +96,16 @@ _Opened = tuple[list[str], Callable[[Path, Sequence[str]], Batches]]
 
 
 def _open_parquet(path: Path) -> _Opened:
-    with SafePath(path).pinned() as file:
-        schema = pyarrow.parquet.read_schema(file)
-    return [field.name for field in schema if _holds_one_value(field.type)], _read_parquet
+    (outline,) = parquet.outlines([SafePath(path)])
+    return [field.name for field in outline.schema if _holds_one_value(field.type)], _read_parquet
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> Batches:
-    # Without pre_buffer and with a small buffer, pages are read as they are needed and a row group of any
-    # size takes no more memory than a small one.
-    with (
-        SafePath(path).pinned() as file,
-        pyarrow.parquet.ParquetFile(file, buffer_size=_READ_BYTES, pre_buffer=False) as parquet,
-    ):
-        yield from parquet.iter_batches(_BATCH_ROWS, columns=list(columns))
+    rows = min(_BATCH_ROWS, max(1, _BATCH_CELLS // len(columns)))
+    for batch in parquet.batches(SafePath(path), rows, columns):
+        if isinstance(batch, parquet.Damaged):
+            raise NotATable(batch.why)
+        yield batch
 
 
 def _holds_one_value(kind: pa.DataType) -> bool:

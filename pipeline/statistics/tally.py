@@ -1,5 +1,6 @@
 """Counting a table that comes in batches, in memory that grows with its distinct values and not its rows."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from pipeline.statistics.contingency import UNKNOWN, Codes, Contingency, Counts
 from pipeline.statistics.values import Column, encoded
 
 _PENDING_CELLS = 1 << 20
+_LONG_TEXT = 256
+"""Characters. Longer texts are known by their hash: a few kilobytes of Parquet can hold gigabytes of them."""
 
 
 class Coder:
@@ -19,7 +22,7 @@ class Coder:
 
     @property
     def values(self) -> list[Any]:
-        """The value of each code."""
+        """The value of each code; of a long text what stands for it."""
         return list(self._code_of)
 
     def __len__(self) -> int:
@@ -32,8 +35,15 @@ class Coder:
 
     def codes_of_values(self, values: list[Any]) -> Codes:
         code_of = self._code_of
-        codes = (code_of.setdefault(value, len(code_of)) for value in values)
+        codes = (code_of.setdefault(_short(value), len(code_of)) for value in values)
         return np.fromiter(codes, np.int64, count=len(values))
+
+
+def _short(value: Any) -> Any:
+    if not isinstance(value, str | bytes) or len(value) <= _LONG_TEXT:
+        return value
+    content = value.encode(errors="surrogatepass") if isinstance(value, str) else value
+    return type(value), hashlib.blake2b(content, digest_size=16).digest()
 
 
 class Tally:

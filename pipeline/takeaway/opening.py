@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.takeaway.folder import PicturesInFolder
-from pipeline.takeaway.parquet import PicturesInParquet, has_images
+from pipeline.takeaway.parquet import PicturesInParquet, has_images, open_tables
 from pipeline.takeaway.pictures import Pictures, pictures_root
 from pipeline.walk import Skipped, Walk
 
@@ -36,10 +36,11 @@ def open_pictures(
         if source.suffix.lower() != TABLE:
             raise UserError(f"{source} is neither a folder nor a Parquet file: name one of these")
         root = pictures_root(source.parent, outside_paths=outside_paths)
-        return PicturesInParquet(source, root, [named], image_column, id_column)
+        return PicturesInParquet(source, root, open_tables([named]), image_column, id_column)
     root = pictures_root(source, outside_paths=outside_paths)
-    tables, images, skipped = _files_in(root)
-    tables = [table for table in tables if has_images(table, image_column)]
+    paths, images, skipped = _files_in(root)
+    opened = open_tables(paths) if paths else {}
+    tables = {path: outline for path, outline in opened.items() if has_images(outline, image_column)}
     if tables and images:
         raise UserError(
             f"{source} holds image files and Parquet files with images: name the folder of one of them"

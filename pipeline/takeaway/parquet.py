@@ -1,32 +1,37 @@
 """Images in Parquet: what ingest wrote, or any table with encoded images, such as Hugging Face's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, count, repeat
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.borders import check_parquet
 from pipeline.delimited import check_names
-from pipeline.errors import UserError, fault_of_the_machine, first_line, listed
+from pipeline.errors import UserError, first_line, listed
 from pipeline.escaping import for_utf8
+from pipeline.isolation.parquet import Damaged, NotParquet, Outline, batches, outlines
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.schema import images_schema
-from pipeline.sealed import has_seal
-from pipeline.sources.apart import UNREADABLE, counted_rows
 from pipeline.sources.base import Refusal
-from pipeline.takeaway.pictures import Picture, state_of_file
+from pipeline.takeaway.pictures import LONGEST_ID, Picture, state_of_file
 
 CONVENTIONAL_IMAGE, CONVENTIONAL_ID = "image", "id"
 IDS_AT_ONCE, IMAGES_AT_ONCE = 1024, 16
 """Rows. An image may have many megabytes, whatever the footer tells of them."""
 
 
-def has_images(path: SafePath, image_column: str | None) -> bool:
-    columns = image_columns(_schema(path))
+def open_tables(paths: Sequence[SafePath]) -> dict[SafePath, Outline]:
+    """Raises `UserError` for a file that can't be read."""
+    try:
+        return dict(zip(paths, outlines(paths), strict=True))
+    except NotParquet as error:
+        raise _unreadable(error.path, str(error)) from None
+
+
+def has_images(outline: Outline, image_column: str | None) -> bool:
+    columns = image_columns(outline.schema)
     return bool(columns) if image_column is None else image_column in columns
 
 
@@ -66,12 +71,12 @@ class PicturesInParquet:
         self,
         source: Path,
         root: Root,
-        files: Sequence[SafePath],
+        files: Mapping[SafePath, Outline],
         image_column: str | None,
         id_column: str | None,
     ) -> None:
         self._root = root
-        self._shards = [_open_shard(path, image_column, id_column) for path in files]
+        self._shards = [_shard(*file, image_column, id_column) for file in files.items()]
         self.count = sum(shard.rows for shard in self._shards)
         self.place: dict[str, Any] = {
             "path": for_utf8(str(source.resolve())),
@@ -88,26 +93,30 @@ class PicturesInParquet:
         for shard in self._shards:
             first, last = max(0, start - before), min(shard.rows, stop - before)
             if first < last:
-                yield from self._rows(shard, first, last)
+                yield from self._rows(shard, [(first, last)])
             before += shard.rows
 
     def find(self, ids: Sequence[str]) -> Iterator[Picture]:
         wanted = set(ids)
         for shard in self._shards:
-            places = [(number, name) for number, name in enumerate(self._ids(shard)) if name in wanted]
-            for number, name in places:
+            spans = []
+            for number, name in enumerate(self._ids(shard)):
                 if name in wanted:
                     wanted.remove(name)
-                    found = self._rows(shard, number, number + 1)
-                    yield from (picture for picture in found if isinstance(picture, Picture))
+                    spans.append((number, number + 1))
+            if spans:
+                found = self._rows(shard, spans)
+                yield from (picture for picture in found if isinstance(picture, Picture))
 
-    def _rows(self, shard: _Shard, start: int, stop: int) -> Iterator[Picture | Refusal]:
+    def _rows(self, shard: _Shard, spans: list[tuple[int, int]]) -> Iterator[Picture | Refusal]:
         names = [name for name in (shard.image, shard.id) if name is not None]
         folder = Root(shard.file.path.parent, self._root.within)
-        for first, batch in _batches(shard.file, names, IMAGES_AT_ONCE, start, stop):
+        numbers = chain.from_iterable(range(*span) for span in spans)
+        for batch in _batches(shard.file, names, IMAGES_AT_ONCE, spans):
             images = _values(batch, shard.image, shard.file)
             keys = _values(batch, shard.id, shard.file) if shard.id else repeat(None, len(batch))
-            for number, (image, key) in enumerate(zip(images, keys, strict=True), start=first):
+            for image, key in zip(images, keys, strict=True):
+                number = next(numbers)
                 name = self._name(shard, number, key)
                 try:
                     yield Picture(name, _image_in(image, folder), shard.stored)
@@ -120,17 +129,24 @@ class PicturesInParquet:
         if shard.id is None:
             yield from (self._name(shard, number, None) for number in range(shard.rows))
             return
-        for first, batch in _batches(shard.file, [shard.id], IDS_AT_ONCE, 0, shard.rows):
-            for number, key in enumerate(_values(batch, shard.id, shard.file), start=first):
-                yield self._name(shard, number, key)
+        numbers = count()
+        for batch in _batches(shard.file, [shard.id], IDS_AT_ONCE, [(0, shard.rows)]):
+            for key in _values(batch, shard.id, shard.file):
+                yield self._name(shard, next(numbers), key)
 
     def _name(self, shard: _Shard, number: int, key: object) -> str:
         file = for_utf8(shard.file.path.relative_to(self._root.folder).as_posix())
-        return f"{file}:{number}" if key is None else str(key)
+        name = f"{file}:{number}" if key is None else str(key)
+        if len(name) > LONGEST_ID:
+            raise UserError(
+                f"{shard.file} holds ids of more than {LONGEST_ID:,} characters in column {shard.id}: name "
+                "another one with --id-column"
+            )
+        return name
 
 
-def _open_shard(path: SafePath, image_column: str | None, id_column: str | None) -> _Shard:
-    schema = _schema(path)
+def _shard(path: SafePath, outline: Outline, image_column: str | None, id_column: str | None) -> _Shard:
+    schema = outline.schema
     candidates = image_columns(schema)
     for wanted, present in ((image_column, candidates), (id_column, schema.names)):
         if wanted is not None and wanted not in present:
@@ -147,14 +163,7 @@ def _open_shard(path: SafePath, image_column: str | None, id_column: str | None)
         id_column = CONVENTIONAL_ID
     check_names((name for name in schema.names if name in (image_column, id_column)), str(path))
     stored = schema.names == images_schema([]).names
-    try:
-        with path.pinned() as pinned:
-            rows = counted_rows(pq.read_metadata(pinned))
-    except UserError:
-        raise
-    except UNREADABLE as error:
-        raise _unreadable(path, error) from None
-    return _Shard(path, image_column, id_column, stored, rows)
+    return _Shard(path, image_column, id_column, stored, outline.rows)
 
 
 def _values(batch: pa.RecordBatch, name: str, path: SafePath) -> Iterator[Any]:
@@ -184,47 +193,19 @@ def _image_in(cell: Any, folder: Root) -> bytes | SafePath:
     return folder.file(path)
 
 
-def _schema(path: SafePath) -> pa.Schema:
-    try:
-        with path.pinned() as pinned:
-            if has_seal(pinned):
-                check_parquet(pinned)
-            return pq.read_schema(pinned)
-    except UserError:
-        raise
-    except UNREADABLE as error:
-        raise _unreadable(path, error) from None
-
-
 def _batches(
-    path: SafePath, columns: list[str], at_once: int, start: int, stop: int
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Rows `start` to `stop` in small batches, each with its first row's number; a row group is never whole
-    in memory."""
-    try:
-        with path.pinned() as pinned, pq.ParquetFile(pinned, page_checksum_verification=True) as file:
-            ends, end = [], 0
-            for group in range(file.num_row_groups):
-                end += file.metadata.row_group(group).num_rows
-                ends.append(end)
-            begins = [0, *ends[:-1]]
-            groups = [g for g in range(len(ends)) if begins[g] < stop and ends[g] > start]
-            number = begins[groups[0]] if groups else 0
-            for batch in file.iter_batches(at_once, row_groups=groups, columns=columns):
-                first, last = max(start - number, 0), min(stop - number, len(batch))
-                if first < last:
-                    yield number + first, batch.slice(first, last - first)
-                number += len(batch)
-        if number < stop:
-            raise UserError(f"{path} has fewer rows than when it was opened: type the same command again")
-    except UserError:
-        raise
-    except UNREADABLE as error:
-        raise _unreadable(path, error) from None
+    path: SafePath, columns: list[str], at_once: int, spans: list[tuple[int, int]]
+) -> Iterator[pa.RecordBatch]:
+    """All rows of `spans`, in small batches. Raises `UserError` where some can't be read."""
+    rows = 0
+    for batch in batches(path, at_once, columns, spans):
+        if isinstance(batch, Damaged):
+            raise _unreadable(path, batch.why)
+        yield batch
+        rows += len(batch)
+    if rows < sum(stop - start for start, stop in spans):
+        raise UserError(f"{path} has fewer rows than when it was opened: type the same command again")
 
 
-def _unreadable(path: SafePath, error: Exception) -> Exception:
-    if fault_of_the_machine(error):
-        return error
-    reason = str(error).partition("\n")[0]
-    return UserError(f"{path} cannot be read as Parquet ({reason}): mend it, or leave it out")
+def _unreadable(path: SafePath, why: str) -> UserError:
+    return UserError(f"{path} cannot be read as Parquet ({why}): mend it, or leave it out")

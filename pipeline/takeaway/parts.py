@@ -6,8 +6,10 @@ never a stale resume. A finished embedding removes all of them.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from pipeline.takeaway.vectors import vectors_table
 
 IMAGES_A_PART = 4096
 REFUSED = b"refused"
+FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
 def write_part(
@@ -64,7 +67,13 @@ class Parts:
         return sum(pq.read_metadata(self.path(number)).num_rows for number in range(len(self.ranges)))
 
     def discard(self) -> None:
-        shutil.rmtree(self._root, ignore_errors=True)
+        """Removes what embeddings wrote; files that someone else put there stay."""
+        for folder in self._root.glob("*"):
+            if FINGERPRINT.fullmatch(folder.name) and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
+        self.lock.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._root.rmdir()
 
     def _refused(self, number: int) -> list[tuple[str, str]]:
         refused: list[tuple[str, str]] = json.loads(pq.read_schema(self.path(number)).metadata[REFUSED])

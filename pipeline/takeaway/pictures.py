@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from pipeline.safe_paths import Boundary, Root, SafePath
 from pipeline.sources.base import Refusal
 
+LONGEST_ID = 4096
+"""Characters, as of a path. Ids are held, printed and written."""
 ALLOWED_BY = "which --outside-paths would allow"
 
 

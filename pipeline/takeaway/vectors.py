@@ -5,22 +5,25 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from pipeline.errors import UserError, fault_of_the_machine
+from pipeline.errors import UserError
+from pipeline.isolation.parquet import Damaged, NotParquet, batches, outlines
 from pipeline.safe_json import parse_json
-from pipeline.safe_paths import MISSING, SafePath, UnsafePath
-from pipeline.sealed import is_unbroken, sealed_writer
+from pipeline.safe_paths import MISSING, SafePath
+from pipeline.sealed import sealed_writer
+from pipeline.takeaway.pictures import LONGEST_ID
 
 METADATA = b"clinfonce"
 """Key of the schema's metadata: a `Description` as JSON."""
@@ -73,47 +76,46 @@ class Vectors:
     @classmethod
     def open(cls, path: Path) -> "Vectors":
         """Raises `UserError` where `clinfonce embed` did not make the file."""
-        with _reading(path) as pinned:
-            if not is_unbroken(pinned):
-                raise ValueError("its bytes are not those that were written")
-            schema = pq.read_schema(pinned)
-            metadata = parse_json((schema.metadata or {})[METADATA])
+        try:
+            (outline,) = outlines([SafePath(path)])
+        except NotParquet as error:
+            if str(error) == MISSING:
+                raise UserError(f"{path} does not exist: {_make_it(path)}") from None
+            raise UserError(f"{path} can't be read ({error}): {_make_it(path)}") from None
+        try:
+            if not outline.sealed:
+                raise ValueError("no seal")
+            metadata = parse_json((outline.schema.metadata or {})[METADATA])
             description = TypeAdapter(Description).validate_python(metadata, strict=True)
-            dimension = schema.field("vector").type.list_size
-            if not schema.equals(vectors_schema(dimension, description)):
-                raise ValueError("its columns are others")
-            return cls(path, dimension, description)
+            dimension = outline.schema.field("vector").type.list_size
+            if not outline.schema.equals(vectors_schema(dimension, description)):
+                raise ValueError("other columns")
+        except (KeyError, ValueError, TypeError, AttributeError):
+            raise UserError(f"{path} was not written by `clinfonce embed`: {_make_it(path)}") from None
+        return cls(path, dimension, description)
 
     def tiles(self) -> Iterator[tuple[pa.Array, NDArray[np.float32]]]:
         """The ids and vectors (T, D) of some rows after the other.
 
-        Raises `UserError` where a row has no vector of numbers.
+        Raises `UserError` where a row has no vector of numbers, or a longer id than `embed` writes.
         """
-        with _reading(self.path) as pinned, pq.ParquetFile(pinned) as file:
-            for batch in file.iter_batches(ROWS_A_TILE, columns=["id", "vector"]):
-                batch.validate(full=True)
-                # Without those that are null.
-                flat = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
-                if len(flat) != len(batch) * self.dimension or not np.isfinite(flat).all():
-                    raise UserError(
-                        f"{self.path} holds vectors that are no finite numbers: make it anew, with another "
-                        "encoder if they are again"
-                    )
-                yield batch.column("id"), flat.reshape(-1, self.dimension)
+        for batch in batches(SafePath(self.path), ROWS_A_TILE, ["id", "vector"]):
+            if isinstance(batch, Damaged):
+                raise UserError(f"{self.path} is damaged ({batch.why}): {_make_it(self.path)}")
+            ids = batch.column("id")
+            if (pc.max(pc.utf8_length(ids)).as_py() or 0) > LONGEST_ID:
+                raise UserError(
+                    f"{self.path} holds ids of more than {LONGEST_ID:,} characters: {_make_it(self.path)}"
+                )
+            # Without those that are null.
+            flat = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
+            if len(flat) != len(batch) * self.dimension or not np.isfinite(flat).all():
+                raise UserError(
+                    f"{self.path} holds vectors that are no finite numbers: make it anew, with another "
+                    "encoder if they are again"
+                )
+            yield ids, flat.reshape(-1, self.dimension)
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[Path]:
-    """What goes wrong in the block is reported as what is wrong with the file, unless it is the machine's."""
-    try:
-        with SafePath(path).pinned() as pinned:
-            yield pinned
-    except UnsafePath as unsafe:
-        what = "does not exist" if unsafe.reason == MISSING else f"can't be read ({unsafe.reason})"
-        raise UserError(f"{path} {what}: make it with `clinfonce embed SOURCE -o {path}`") from None
-    except UserError:
-        raise
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        if fault_of_the_machine(error):
-            raise
-        raise UserError(f"{path} is none that `clinfonce embed` wrote, or is damaged: make it anew") from None
+def _make_it(path: Path) -> str:
+    return f"make it with `clinfonce embed SOURCE -o {path}`"

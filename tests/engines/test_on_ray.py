@@ -2,6 +2,7 @@
 
 import csv
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from pipeline.evaluation.features import features_of, load_encoder
 from pipeline.files import read_json
 from pipeline.schema import Layout
 from pipeline.store import load_pixels
-from support import REPOSITORY, png
+from support import REPOSITORY, at_once, png
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
@@ -194,12 +195,28 @@ def test_what_ray_says_of_a_cluster_that_does_not_answer_becomes_a_sentence(
         raise ConnectionError("Failed to connect to Ray cluster at 10.1.1.1:6379.\nMore.")
 
     monkeypatch.setattr("ray.init", refuse)
+    monkeypatch.setattr("pipeline.engines.on_ray._knock_at", lambda _: None)
     monkeypatch.setenv("RAY_ADDRESS", "10.1.1.1:6379")
     with (
         pytest.raises(UserError, match=r"10.1.1.1:6379 \(Failed .* 10.1.1.1:6379\): .* need the same token$"),
         opened_engine(EngineName.RAY),
     ):
         pass
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "127.0.0.1:99999"])
+def test_an_address_where_nobody_listens_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        monkeypatch.setenv("RAY_ADDRESS", address.format(taken.getsockname()[1]))
+        with (
+            at_once(30),
+            pytest.raises(UserError, match="no Ray cluster answers at RAY_ADDRESS="),
+            opened_engine(EngineName.RAY),
+        ):
+            pass
 
 
 def test_a_node_that_would_make_other_bytes_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,18 @@ def test_files_come_in_one_order(make_encoder: MakeEncoder, folder: Path, tmp_pa
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "pictures", "vectors.parquet"]
 
 
+def test_files_of_others_among_the_unfinished_work_stay(
+    make_encoder: MakeEncoder, folder: Path, tmp_path: Path
+) -> None:
+    output, parts = tmp_path / "vectors.parquet", tmp_path / "vectors.parquet.parts"
+    (parts / "mine").mkdir(parents=True)
+    (parts / "mine/000000.parquet").write_text("of someone else")
+    (parts / ("0" * 16)).mkdir()
+    (parts / ("0" * 16) / "000000.parquet").write_text("of an earlier embedding")
+    embedded(folder, "-o", output, "--encoder", make_encoder())
+    assert [path.name for path in parts.rglob("*")] == ["mine", "000000.parquet"]
+
+
 def test_the_file_says_what_made_it(make_encoder: MakeEncoder, folder: Path, tmp_path: Path) -> None:
     output, encoder = tmp_path / "vectors.parquet", make_encoder()
     embedded(folder, "-o", output, "--encoder", encoder)

@@ -39,7 +39,7 @@ TOLD: Description = {
 SCHEMA = vectors_schema(DIMENSION, TOLD)
 VECTORS_ND = np.arange(3 * DIMENSION, dtype=np.float32).reshape(3, DIMENSION)
 IDS = pa.array(["a", "b", "c"])
-DAMAGED = "v.parquet is none that `clinfonce embed` wrote, or is damaged: make it anew"
+DAMAGED = r"v.parquet (was not written by `clinfonce embed`|is damaged \(.*\)): make it with"
 
 
 def table(ids: pa.Array = IDS, vectors_ND: np.ndarray = VECTORS_ND) -> pa.Table:
@@ -120,6 +120,18 @@ def test_vectors_that_are_no_numbers(tmp_path: Path, name: str) -> None:
         read(path)
 
 
+def test_ids_without_end(tmp_path: Path, make_encoder: MakeEncoder) -> None:
+    """Kilobytes of Parquet can hold a long text a million times."""
+    path = tmp_path / "v.parquet"
+    write_sealed(table(pa.array(["a", "b" * 5000, "c"])), path)
+    with pytest.raises(UserError, match=r"v.parquet holds ids of more than 4,096 characters: make it with"):
+        read(path)
+    pq.write_table(pa.table({"image": [png(0)] * 2, "id": ["a", "b" * 5000]}), tmp_path / "m.parquet")
+    request = Request(tmp_path / "m.parquet", None, None, make_encoder(), None)
+    with pytest.raises(UserError, match=r"m.parquet holds ids of more than 4,096 characters in column id"):
+        embed(request, tmp_path / "out.parquet", terminal())
+
+
 def test_a_file_that_is_whole(tmp_path: Path) -> None:
     write_sealed(table(), tmp_path / "v.parquet")
     read(tmp_path / "v.parquet")
@@ -141,7 +153,10 @@ def test_what_is_no_file_of_vectors(tmp_path: Path, name: str) -> None:
     path = tmp_path / "v.parquet"
     write_sealed(table(), path)
     PLACES[name](path)
-    with at_once(), pytest.raises(UserError, match=r"v.parquet (is none that|can't be read|does not exist)"):
+    with (
+        at_once(),
+        pytest.raises(UserError, match=r"v.parquet (was not written by|can't be read|does not exist)"),
+    ):
         read(path)
 
 

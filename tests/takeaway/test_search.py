@@ -127,7 +127,7 @@ def test_mistakes_are_told(vectors: Path, pictures: Path, tmp_path: Path) -> Non
     for arguments, sentence in (
         ([tmp_path / "text.png", "--vectors", vectors], "cannot be searched for (not an image)"),
         ([query, "--vectors", tmp_path / "absent"], "make it with `clinfonce embed SOURCE -o"),
-        ([query, "--vectors", tmp_path / "other.parquet"], "is none that `clinfonce embed` wrote"),
+        ([query, "--vectors", tmp_path / "other.parquet"], "(Parquet magic bytes not found"),
         ([query, "--vectors", vectors, "--picture", "x.gif"], "must end in .png or .html"),
     ):
         result = run("search", *arguments)

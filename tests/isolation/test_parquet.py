@@ -1,4 +1,4 @@
-"""Strangers' Parquet is read by a process apart, whose death costs a sentence."""
+"""Strangers' Parquet is read in a process of its own, whose death costs a sentence."""
 
 import os
 import signal
@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.isolation import parquet
+from pipeline.isolation.parquet import Damaged, NotParquet, batches, outlines, records
 from pipeline.safe_paths import Boundary, SafePath
-from pipeline.sources import apart
-from pipeline.sources.apart import Damaged, NotParquet, outlines, records
+from pipeline.sealed import write_sealed
 from support import REPOSITORY, at_once
 
 ROWS = 50
@@ -42,7 +43,7 @@ def hang(*_arguments):
 
 pyarrow.parquet.ParquetFile = hang
 sys.argv = sys.argv[3:]
-runpy.run_module("pipeline.sources.apart", run_name="__main__")
+runpy.run_module("pipeline.isolation.parquet", run_name="__main__")
 """
 ASKING = """
 import signal
@@ -53,7 +54,7 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from pipeline.safe_paths import SafePath
-from pipeline.sources.apart import outlines
+from pipeline.isolation.parquet import outlines
 
 sys.executable = {python!r}
 outlines([SafePath(Path({path!r}))])
@@ -93,6 +94,59 @@ def test_who_wants_no_more_ends_the_reader(path: Path, capfd: pytest.CaptureFixt
     taken.close()  # type: ignore[attr-defined]
     # One that went on would tell that nobody listens.
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "spans", [[(0, 50)], [(0, 1)], [(49, 50)], [(19, 21)], [(3, 5), (4, 30), (44, 46)], [(20, 40)], []]
+)
+@pytest.mark.parametrize("rows", [1, 7, 100])
+def test_stretches_of_rows(path: Path, rows: int, spans: list[tuple[int, int]]) -> None:
+    whole = pq.read_table(path, columns=["tags"]).to_pylist()
+    found = list(batches(SafePath(path), rows, ["tags"], spans))
+    assert [row for batch in found for row in batch.to_pylist()] == [
+        row for start, stop in spans for row in whole[start:stop]
+    ]
+    assert max(map(len, found), default=0) <= rows
+
+
+def test_a_batch_is_cut_to_what_its_reader_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "MOST_AT_ONCE", 1000)
+    texts = ["a" * 300, "b" * 2000, "c" * 400, "d" * 300, "e" * 900, None]
+    parts = list(parquet._bounded(pa.record_batch({"a": texts})))
+    assert all(part.nbytes <= 1000 for part in parts if not isinstance(part, Damaged))
+    assert [part.rows for part in parts if isinstance(part, Damaged)] == [1]
+    kept = [row["a"] for part in parts if not isinstance(part, Damaged) for row in part.to_pylist()]
+    assert kept == [text for text in texts if text != "b" * 2000]
+
+
+def test_what_a_list_repeats_is_counted(path: Path) -> None:
+    """Arrow would hand a dictionary over, whose size is that of one text."""
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 8, pa.int32()), pa.array(["x" * 100]))
+    kinds = {
+        "list": pa.ListArray.from_arrays(pa.array([0, 5, 8], pa.int32()), text),
+        "large": pa.LargeListArray.from_arrays(pa.array([0, 5, 8], pa.int64()), text),
+        "struct": pa.StructArray.from_arrays([text.slice(0, 2)], ["a"]),
+        "map": pa.MapArray.from_arrays(pa.array([0, 5, 8], pa.int32()), pa.array(list("abcdeabc")), text),
+        "deep": pa.StructArray.from_arrays(
+            [pa.ListArray.from_arrays(pa.array([0, 5, 8], pa.int32()), text)], ["a"]
+        ),
+    }
+    table = pa.table(kinds)
+    pq.write_table(table, path)
+    assert "dictionary" in str(outlines([SafePath(path)])[0].schema)
+    (batch,) = batches(SafePath(path), 10)
+    assert batch.to_pylist() == table.to_pylist()
+    assert "dictionary" not in str(batch.schema)
+
+
+def test_a_seal_that_does_not_fit_is_named(path: Path) -> None:
+    write_sealed(pq.read_table(path), path)
+    assert outlines([SafePath(path)])[0].sealed
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(NotParquet, match="its bytes are not those that were written"):
+        outlines([SafePath(path)])
 
 
 def test_columns_whose_names_look_like_parts_of_others(path: Path) -> None:
@@ -148,7 +202,7 @@ def test_a_file_that_is_gone_is_told(path: Path) -> None:
 
 
 def test_a_reader_that_fails_is_no_fault_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart.sys, "executable", "/bin/false")
+    monkeypatch.setattr(parquet.sys, "executable", "/bin/false")
     with pytest.raises(UserError, match=f"^the process that should read {path} failed: why stands above"):
         list(records(SafePath(path), 100))
     with pytest.raises(UserError, match="failed"):
@@ -163,7 +217,7 @@ def test_a_reader_that_is_killed_costs_a_sentence(
     python = tmp_path / "python"
     python.write_text(CUT_SHORT.format(python=sys.executable, bytes=int(share * 12_000)))
     python.chmod(0o755)
-    monkeypatch.setattr(apart.sys, "executable", str(python))
+    monkeypatch.setattr(parquet.sys, "executable", str(python))
     with pytest.raises(UserError, match=rf"^{path} ends the process that reads it \(signal 9\): it is"):
         list(records(SafePath(path), 15))
 
@@ -175,10 +229,10 @@ def test_the_file_that_ends_the_reader_is_named(
     again = tmp_path / "b.parquet"
     again.write_bytes(path.read_bytes())
     python = tmp_path / "python"
-    told = len(outlines([SafePath(path)])[0].schema.serialize()) + 600
-    python.write_text(CUT_SHORT.format(python=sys.executable, bytes=told))
+    first = len(outlines([SafePath(path)])[0].schema.serialize()) + 800
+    python.write_text(CUT_SHORT.format(python=sys.executable, bytes=first))
     python.chmod(0o755)
-    monkeypatch.setattr(apart.sys, "executable", str(python))
+    monkeypatch.setattr(parquet.sys, "executable", str(python))
     with pytest.raises(UserError, match=f"^{again} ends the process"):
         outlines([SafePath(path), SafePath(again)])
 
@@ -235,7 +289,7 @@ def test_a_reader_that_waits_for_its_consumer_ends_with_it(path: Path, tmp_path:
 import os, signal, time
 from pathlib import Path
 from pipeline.safe_paths import SafePath
-from pipeline.sources.apart import records
+from pipeline.isolation.parquet import records
 taken = records(SafePath(Path({str(path)!r})), 1)
 next(taken)
 print(Path(f"/proc/self/task/{{os.getpid()}}/children").read_text(), flush=True)
