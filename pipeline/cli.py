@@ -62,12 +62,18 @@ def doctor(
     seconds: Annotated[
         float, typer.Option(min=0, help="how long each training is measured; 0: not at all")
     ] = 8.0,
+    minutes: Annotated[
+        float | None, typer.Option(min=1, help="propose image size, network and epochs for this time")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=2, help="with --minutes, before ingest: how many train images")
+    ] = None,
 ) -> None:
     """Is this machine ready, and what will a run take? Writes nothing; exit code 1 when something fails."""
     from pipeline.doctor.run import run
 
     with told_in_a_sentence():
-        if run(as_json=as_json, seconds=seconds):
+        if run(as_json=as_json, seconds=seconds, minutes=minutes, images=images):
             raise typer.Exit(1)
 
 

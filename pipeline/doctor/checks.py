@@ -36,6 +36,10 @@ class Situation:
     """None: params.yaml is not there, or not valid."""
     seconds: float = 8.0
     """How long each training is measured, after its warm-up; 0: not at all."""
+    minutes: float | None = None
+    """The time for which a plan is asked; None: none is."""
+    images: int | None = None
+    """Train images to plan for, where none are ingested."""
     root: Path = Path()
     """The project's folder."""
     layout: Layout = field(default_factory=Layout)

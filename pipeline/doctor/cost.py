@@ -17,7 +17,7 @@ from pipeline.devices import pick_device
 from pipeline.doctor.checks import Check, Situation, duration, fail, ok, size, warn
 from pipeline.doctor.trial import MADE_UP_IMAGES, Request, Trial
 from pipeline.errors import UserError
-from pipeline.machine import available_memory
+from pipeline.machine import available_memory, let_idle_threads_sleep
 from pipeline.params import Params
 from pipeline.schema import CHOSEN, UNTRAINED, IngestSummary
 from pipeline.store import read_outline
@@ -66,15 +66,15 @@ def look(situation: Situation) -> Iterator[Check]:
         yield ok("not measured", "as --seconds=0 asks for")
         return
     try:
-        device, counts = pick_device(), _counts(situation)
+        device, counts = pick_device(), read_counts(situation)
     except UserError as error:
         yield fail("not measured", str(error), "mend that first.")
         return
     yield ok("measured on", _told_of(counts, situation.params, device))
     total = 0.0
-    for what, arms in _trials(situation.params):
+    for what, arms in trials_of(situation.params):
         try:
-            trial = _tried(what, situation, counts)
+            trial = run_trial(what, situation, counts)
         except TrialFailed as why:
             yield fail(_title(what, arms), str(why), _cure(what))
             return
@@ -85,7 +85,7 @@ def look(situation: Situation) -> Iterator[Check]:
     yield ok("all together", f"{duration(total)}{images}, beside ingest, cluster, report and DVC's own work")
 
 
-def _trials(params: Params) -> Iterator[tuple[str, list[str]]]:
+def trials_of(params: Params) -> Iterator[tuple[str, list[str]]]:
     """What is run, and the arms that it stands for."""
     references: list[str] = list(params.report.references)
     trained = [arm for arm in references if arm != UNTRAINED]
@@ -96,7 +96,7 @@ def _trials(params: Params) -> Iterator[tuple[str, list[str]]]:
     yield EVALUATION, [CHOSEN, *references]
 
 
-def _counts(situation: Situation) -> Counts:
+def read_counts(situation: Situation) -> Counts:
     if not situation.ingested:
         return Counts(MADE_UP_IMAGES, MADE_UP_IMAGES // 4, 10, None)
     images = situation.layout.images
@@ -122,7 +122,7 @@ def _told_of(counts: Counts, params: Params, device: torch.device) -> str:
     return f"{on}, some of {counts.train:,} train and {counts.test:,} test images{alone}"
 
 
-def _tried(what: str, situation: Situation, counts: Counts) -> Trial:
+def run_trial(what: str, situation: Situation, counts: Counts) -> Trial:
     """Raises `TrialFailed` with the reason."""
     assert situation.params is not None, "nothing is tried without parameters"
     request = Request(
@@ -134,6 +134,7 @@ def _tried(what: str, situation: Situation, counts: Counts) -> Trial:
         time.time(),
         max(2, counts.classes),
     )
+    let_idle_threads_sleep()  # in the process that is started, as in a stage
     # -P: the package that runs here, and not a folder of its name where the command was typed.
     command = [sys.executable, "-P", "-m", "pipeline.doctor.trial"]
     ended = subprocess.run(  # noqa: S603 - our own module
@@ -224,16 +225,21 @@ def _checked(what: str, arms: list[str], trial: Trial, estimate: Estimate, devic
         )
     found = f"{duration(estimate.seconds)}{spread}{each}: {estimate.images_per_second:,.0f} images/s"
     found += f"{measured}; {memory}"
-    room = [(estimate.host_bytes, available_memory())]
-    if device.type == "cuda":
-        room.append((estimate.device_bytes, int(torch.cuda.mem_get_info(device)[0])))
-    if any(wanted > free for wanted, free in room):
+    if exceeds_memory(estimate, device):
         cure = "end other programs, set pretrain.micro_batch, or lower ingest.image_size."
         return fail(title, f"{found}, and less is free", cure)
-    if any(wanted > 0.8 * free for wanted, free in room):
+    if exceeds_memory(estimate, device, share=0.8):
         cure = "end other programs or set pretrain.micro_batch, so that there is room to spare."
         return warn(title, f"{found}, of what is free nearly all", cure)
     return ok(title, found)
+
+
+def exceeds_memory(estimate: Estimate, device: torch.device, share: float = 1.0) -> bool:
+    """Whether it takes more than that share of what is free."""
+    room = [(estimate.host_bytes, available_memory())]
+    if device.type == "cuda":
+        room.append((estimate.device_bytes, int(torch.cuda.mem_get_info(device)[0])))
+    return any(wanted > share * free for wanted, free in room)
 
 
 def _title(what: str, arms: list[str]) -> str:

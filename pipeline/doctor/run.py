@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -24,16 +24,18 @@ PARTS = {
     "stages": "Pipeline",
     "cost": "What a run takes",
 }
-"""Modules beside this one, in the order in which they are told, by their titles."""
+"""Modules beside this one, in the order in which they report, by their titles."""
+PLAN = {"plan": "What the time allows"}
+"""Instead of them, where minutes are given."""
 COLOURS: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
-def run(*, as_json: bool, seconds: float) -> int:
+def run(*, as_json: bool, seconds: float, minutes: float | None = None, images: int | None = None) -> int:
     """Prints what was found, each section as soon as it is known. Returns the number of failures."""
-    situation, sections = _situation(seconds), []
+    situation, sections = replace(_situation(seconds), minutes=minutes, images=images), []
     console = terminal()
     with terminal(stderr=True).status("looking ...") as status:
-        for module, title in PARTS.items():
+        for module, title in (PARTS if minutes is None else PLAN).items():
             status.update(f"{title.lower()} ...")
             sections.append(Section(title, list(_checks(module, situation))))
             if not as_json:

@@ -1,24 +1,17 @@
 """Estimates: the arithmetic by hand, and trials that really run."""
 
-import io
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from small_project import one, tiny
 
-from pipeline.doctor import cost, trial
+from pipeline.doctor import cost
 from pipeline.doctor.checks import Situation
 from pipeline.doctor.cost import Counts, estimated
 from pipeline.doctor.trial import Trial
 from pipeline.schema import Layout
-from processes import started
 from support import blank_out_all_but, params_with
 
 TRAINING = Trial(
@@ -66,27 +59,6 @@ def test_an_evaluation_by_hand() -> None:
     assert found.host_bytes == 1000 + 300 * 10 + 300 * 2 * 4 * cost.FLOATS_A_FEATURE
     without_labels = estimated("evaluation", EVALUATION, params, Counts(400, 100, 0, "resident"))
     assert without_labels.seconds == pytest.approx(35)
-
-
-@pytest.fixture
-def soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trials in processes that are there at once: `test_doctor_command` has those that python starts."""
-
-    def run(_command: list[str], *, input: str, **_more: Any) -> subprocess.CompletedProcess[str]:
-        said = [tmp_path / "stdout.txt", tmp_path / "stderr.txt"]
-        process = started(tried, input, said)
-        process.join(120)
-        assert process.exitcode is not None
-        return subprocess.CompletedProcess([], process.exitcode, *(path.read_text() for path in said))
-
-    monkeypatch.setattr(cost, "subprocess", SimpleNamespace(run=run))
-
-
-def tried(request: str, said: list[Path]) -> None:
-    sys.stdin = io.StringIO(request)
-    for stream, path in zip((1, 2), said, strict=True):
-        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), stream)
-    trial.main()
 
 
 @pytest.mark.usefixtures("soon")
@@ -138,7 +110,7 @@ def test_a_trial_that_memory_ends_is_told(ingested: Situation, monkeypatch: pyte
 def test_more_than_is_free_fails(ingested: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peak of 1,000 bytes, and 50 of a saved state."""
     trials = {"chosen": replace(TRAINING, images=18), "evaluation": replace(EVALUATION, images=18)}
-    monkeypatch.setattr(cost, "_tried", lambda what, *_: trials[what])
+    monkeypatch.setattr(cost, "run_trial", lambda what, *_: trials[what])
     monkeypatch.setattr(cost, "available_memory", lambda: 900)
     assert one(cost.look(ingested), "pretrain chosen, instance, label").status == "fail"
     monkeypatch.setattr(cost, "available_memory", lambda: 1100)

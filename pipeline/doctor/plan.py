@@ -1,0 +1,201 @@
+"""`clinfonce doctor --minutes`: which image size, network, batch and epochs fit, by a few real steps of each.
+
+The time is that of all arms' trainings and evaluations; ingest, cluster and report come on top.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from pipeline.devices import pick_device
+from pipeline.doctor.checks import Check, Situation, duration, ok, warn
+from pipeline.doctor.cost import (
+    Counts,
+    Estimate,
+    TrialFailed,
+    estimated,
+    exceeds_memory,
+    read_counts,
+    run_trial,
+    trials_of,
+)
+from pipeline.doctor.trial import Trial
+from pipeline.encoders.registry import PATCH_RESNET
+from pipeline.errors import UserError
+from pipeline.params import Params
+from pipeline.schema import CHOSEN
+from pipeline.training.feed import feed_kind
+
+LEAST_EPOCHS, LEAST_STEPS = 10, 300
+"""Below either, a smaller image is worth more than a longer look at this one (docs/results.md)."""
+MOST_EPOCHS = 200
+SPARE = 0.1
+"""Share of the time that is left over, as steps differ."""
+TEST_SHARE = 0.25
+"""Test images for each train image, where nothing is ingested yet."""
+USUAL_BATCH = 128
+SMALLER = "take smaller images"
+
+
+@dataclass(frozen=True)
+class Setting:
+    image_size: int
+    encoder: str
+    batch_size: int = USUAL_BATCH
+
+    def applied_to(self, params: Params) -> Params:
+        ingest = params.ingest.model_copy(update={"image_size": self.image_size})
+        # Adaptive steps are as large whatever the gradient: with the noise of a batch they grow by its root.
+        rate = params.pretrain.learning_rate * math.sqrt(self.batch_size / params.pretrain.batch_size)
+        changed = {
+            "encoder": self.encoder,
+            "batch_size": self.batch_size,
+            "learning_rate": float(f"{rate:.2g}"),
+            "micro_batch": None,
+            "stem_stride": "auto",
+        }
+        pretrain = params.pretrain.model_copy(update=changed)
+        return params.model_copy(update={"ingest": ingest, "pretrain": pretrain})
+
+
+ON_A_CPU = [Setting(32, PATCH_RESNET), Setting(64, PATCH_RESNET), Setting(128, "resnet18")]
+ON_A_GPU = [
+    Setting(32, PATCH_RESNET, 512),
+    Setting(64, "resnet18", 512),
+    Setting(128, "resnet18", 512),
+    Setting(224, "resnet50", 256),
+]
+"""From the quickest to the slowest."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    setting: Setting
+    epochs: int
+    steps: int
+    """Of one training."""
+    seconds: float
+    """Of all trainings and evaluations."""
+    fits_memory: bool
+
+    @property
+    def is_enough(self) -> bool:
+        return self.fits_memory and self.epochs >= LEAST_EPOCHS and self.steps >= LEAST_STEPS
+
+
+def look(situation: Situation) -> Iterator[Check]:
+    assert situation.minutes is not None, "only asked for with --minutes"
+    if situation.params is None:
+        raise UserError("params.yaml is not valid: run `clinfonce doctor` without --minutes, which says why")
+    counts, device = counts_of(situation), pick_device()
+    plans: list[Plan] = []
+    for setting in ON_A_GPU if device.type == "cuda" else ON_A_CPU:
+        title = f"{setting.image_size} px, {setting.encoder}"
+        try:
+            plan = planned(setting, situation, counts, device)
+        except TrialFailed as why:
+            yield warn(title, str(why), "free memory for this setting; smaller ones are tried all the same.")
+            continue
+        plans.append(plan)
+        yield _checked(title, plan, situation.minutes)
+        if not plan.is_enough and plan.seconds > 60 * situation.minutes:
+            break  # what follows is slower
+    yield _advice([plan for plan in plans if plan.fits_memory], situation)
+
+
+def counts_of(situation: Situation) -> Counts:
+    """Of the ingested images; without any, of as many as the user says. Raises `UserError` for neither."""
+    assert situation.params is not None
+    if situation.ingested:
+        return read_counts(situation)
+    images = situation.images
+    if images is None and situation.params.ingest.source == "synthetic":
+        images = round(situation.params.ingest.synthetic.images * (1 - situation.params.ingest.test_fraction))
+    if images is None:
+        raise UserError("nothing is ingested yet: say how many train images there are, as in --images 50000")
+    return Counts(images, round(TEST_SHARE * images), 10, None)
+
+
+def planned(setting: Setting, situation: Situation, counts: Counts, device: torch.device) -> Plan:
+    """As many epochs as the time allows, at least one. Raises `TrialFailed`."""
+    assert situation.params is not None
+    assert situation.minutes is not None
+    params = setting.applied_to(situation.params)
+    # Other sizes than the ingested one are measured on random pixels.
+    as_ingested = situation.ingested and setting.image_size == situation.params.ingest.image_size
+    feed = counts.feed if as_ingested else None
+    asked = replace(situation, params=params)
+    trials = {
+        what: (run_trial(what, asked, replace(counts, feed=feed)), arms) for what, arms in trials_of(params)
+    }
+    kept = feed_kind(counts.train * trials[CHOSEN][0].image_bytes, device)
+    counts = replace(counts, feed="resident" if kept == "sharded" else kept)
+    budget = 60 * situation.minutes * (1 - SPARE)
+    one, two = (_seconds(trials, _with_epochs(params, epochs), counts) for epochs in (1, 2))
+    epochs = min(MOST_EPOCHS, max(1, 1 + math.floor((budget - one) / max(two - one, 1e-9))))
+    estimates = [
+        estimated(what, trial, _with_epochs(params, epochs), counts) for what, (trial, _) in trials.items()
+    ]
+    return Plan(
+        setting,
+        epochs,
+        epochs * max(1, counts.train // setting.batch_size),
+        one + (epochs - 1) * (two - one),
+        not any(exceeds_memory(estimate, device) for estimate in estimates),
+    )
+
+
+def _with_epochs(params: Params, epochs: int) -> Params:
+    return params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"epochs": epochs})})
+
+
+def _seconds(trials: dict[str, tuple[Trial, list[str]]], params: Params, counts: Counts) -> float:
+    each: list[tuple[Estimate, list[str]]] = [
+        (estimated(what, trial, params, counts), arms) for what, (trial, arms) in trials.items()
+    ]
+    return sum(len(arms) * estimate.seconds for estimate, arms in each)
+
+
+def _checked(title: str, plan: Plan, minutes: float) -> Check:
+    found = f"{plan.epochs} epochs, {plan.steps:,} steps an arm, {duration(plan.seconds)} in all"
+    if not plan.fits_memory:
+        return warn(
+            title, f"{found}; more memory than is free", "end other programs, or take smaller images."
+        )
+    if plan.seconds > 60 * minutes:
+        return warn(title, f"one epoch takes {duration(plan.seconds)} in all", f"{SMALLER}.")
+    if not plan.is_enough:
+        cure = f"{SMALLER}: {LEAST_EPOCHS} epochs and {LEAST_STEPS} steps are the least that pay."
+        return warn(title, found, cure)
+    return ok(title, found)
+
+
+def _advice(plans: list[Plan], situation: Situation) -> Check:
+    if not plans:
+        raise UserError("no setting fits into the memory: end other programs, and ask again")
+    enough = [plan for plan in plans if plan.is_enough]
+    plan = enough[-1] if enough else plans[0]
+    lines = settings(plan, situation)
+    found = "uv run dvc exp run " + " ".join(f"-S {name}={value}" for name, value in lines.items())
+    what = f"for {situation.minutes:g} minutes"
+    if enough:
+        return ok(what, found)
+    return warn(
+        what, found, "give it more time, or fewer arms (`report.references`): this is little to learn in."
+    )
+
+
+def settings(plan: Plan, situation: Situation) -> dict[str, object]:
+    """The values of params.yaml that differ, by their dotted names."""
+    assert situation.params is not None
+    before, after = situation.params, _with_epochs(plan.setting.applied_to(situation.params), plan.epochs)
+    found: dict[str, object] = {}
+    if before.ingest.image_size != after.ingest.image_size:
+        found["ingest.image_size"] = after.ingest.image_size
+    for name in ("encoder", "stem_stride", "batch_size", "micro_batch", "learning_rate", "epochs"):
+        value = getattr(after.pretrain, name)
+        if value != getattr(before.pretrain, name) or name == "epochs":
+            found[f"pretrain.{name}"] = "null" if value is None else value
+    return found
