@@ -20,6 +20,10 @@ CONTRAST_RIDGE = 0.01
 FEATURE_RIDGE = 1e-3
 """Added to the variances of pooled responses and features, as a share of the largest: some may be zero."""
 
+FEATURE_POWER = 0.375
+"""Features are divided by their variances to this power; 0.5 would whiten them entirely, which amplifies the
+weakest directions more than linear probes on few images can bear (docs/log.md)."""
+
 Batches = Callable[[], Iterable[Tensor]]
 """Normalised images (N, 3, S, S), float32 on the CPU, in the same batches at each call."""
 
@@ -41,12 +45,12 @@ def fit(layer: WhitenedPatches, batches: Batches, images: int, seed: int) -> Non
 
 
 def fit_features(layer: nn.Linear, features_NF: Tensor) -> None:
-    """Sets `layer`, through which features have passed that were of no use to it yet, to whiten them by ZCA.
+    """Sets `layer`, through which features have passed unchanged, to whiten them by ZCA, in good part.
 
     Unlike principal components, that is a smooth function of the features: rounding does not turn it.
     """
     with torch.no_grad():
-        weight_FF, bias_F = whitening(features_NF, layer.out_features, symmetric=True)
+        weight_FF, bias_F = whitening(features_NF, layer.out_features, FEATURE_POWER, symmetric=True)
         layer.weight.copy_(weight_FF)
         layer.bias.copy_(bias_F)
 
@@ -77,15 +81,18 @@ def whitened_filters(patches_PD: Tensor, count: int, generator: Generator) -> tu
     return filters_KD - filters_KD.mean(dim=1, keepdim=True), -(filters_KD @ mean_D)
 
 
-def whitening(values_NF: Tensor, directions: int, *, symmetric: bool = False) -> tuple[Tensor, Tensor]:
-    """The weight (K, F) and bias (K,) of a linear layer whose outputs on `values_NF` have mean 0, variance 1
-    and no correlation: the principal components, strongest last. `symmetric`: these turned back (ZCA)."""
+def whitening(
+    values_NF: Tensor, directions: int, power: float = 0.5, *, symmetric: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The weight (K, F) and bias (K,) of a linear layer whose outputs on `values_NF` have mean 0, no
+    correlation, and variance 1 (v ** (1 - 2 `power`) where it was v): the principal components, strongest
+    last. `symmetric`: these turned back (ZCA)."""
     values_NF = values_NF.double()
     mean_F = values_NF.mean(dim=0)
     centred_NF = values_NF - mean_F
     variance_F, vectors_FF = torch.linalg.eigh(centred_NF.T @ centred_NF / len(centred_NF))
     variance_F = variance_F.clamp_min(0)
-    scale_F = (variance_F + FEATURE_RIDGE * variance_F[-1]).clamp_min(1e-12).rsqrt()
+    scale_F = (variance_F + FEATURE_RIDGE * variance_F[-1]).clamp_min(1e-12) ** -power
     weight_KF = (vectors_FF * scale_F).T[-directions:]
     if symmetric:
         weight_KF = vectors_FF[:, -directions:] @ weight_KF

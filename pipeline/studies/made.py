@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.safe_yaml import parse_yaml
+from pipeline.schema import CHOSEN, UNTRAINED
 from pipeline.studies.definition import Planned, set_parameter
 
 METRICS = "data/report/metrics.json"
@@ -24,6 +25,8 @@ class Made:
     """The commit that it was made from, shortened."""
     figures: Mapping[str, Any]
     """Of the chosen arm, by their names in metrics.json."""
+    untrained: Mapping[str, Any] | None = None
+    """The same of the reference that learned nothing, where the study has it."""
 
 
 def made_experiments(wanted: Iterable[Planned], root: Path) -> dict[str, Made]:
@@ -36,8 +39,8 @@ def made_experiments(wanted: Iterable[Planned], root: Path) -> dict[str, Made]:
             for key, value in one.changes.items():
                 set_parameter(expected, key, value)
             if _same(params, expected):
-                chosen = json.loads(_git(root, "show", f"{ref}:{METRICS}"))["chosen"]
-                found[one.name] = Made(one, start[:7], chosen)
+                metrics = json.loads(_git(root, "show", f"{ref}:{METRICS}"))
+                found[one.name] = Made(one, start[:7], metrics[CHOSEN], metrics.get(UNTRAINED))
     return found
 
 

@@ -39,6 +39,14 @@ class Line:
         return fmean(self.top1)
 
 
+@dataclass(frozen=True)
+class Floor:
+    """Filters that learned nothing, over the seeds: what is not above them shows nothing."""
+
+    top1: list[float]
+    knn_top1: list[float]
+
+
 def report_study(path: Path, data: Path | None, root: Path, folder: Path, console: SafeConsole) -> None:
     """Writes `<study>.md` and `<study>.svg` into `folder`, and prints the table."""
     study, name = read_study(path, data), study_name(path, data)
@@ -46,13 +54,13 @@ def report_study(path: Path, data: Path | None, root: Path, folder: Path, consol
     found = chosen_by_search(searched.values())
     made = made_experiments(planned(study, name, root, found), root)
     wanted = len(study.seeds) * len(study.experiments)
-    lines = summarised(study, made)
+    lines, floor = summarised(study, made), untrained_floor(made)
     picture = folder / f"{name}.svg" if lines else None
     command = f"clinfonce study run {path}" + (f" --data {data}" if data else "")
-    text = study_markdown(study, command, lines, made, wanted, found, picture)
+    text = study_markdown(study, command, lines, floor, made, wanted, found, picture)
     if picture is not None:
         draw = draw_plane if study.picture == "plane" else draw_rows
-        figure = draw(study, lines)
+        figure = draw(lines, floor)
         write_atomically(picture, lambda temporary: save_svg(figure, temporary))
     write_text(folder / f"{name}.md", text)
     console.print(text, markup=False, soft_wrap=True, end="")
@@ -78,10 +86,21 @@ def summarised(study: Study, made: Mapping[str, Made]) -> list[Line]:
     return lines
 
 
+def untrained_floor(made: Mapping[str, Made]) -> Floor | None:
+    """None where no experiment has that reference."""
+    of_seed = {one.planned.seed: one.untrained for one in made.values() if one.untrained is not None}
+    measured = [of_seed[seed] for seed in sorted(of_seed) if of_seed[seed].get("top1") is not None]
+    if not measured:
+        return None
+    top1, knn_top1 = ([figures[name] for figures in measured] for name in ("top1", "knn_top1"))
+    return Floor(top1, knn_top1)
+
+
 def study_markdown(
     study: Study,
     command: str,
     lines: Sequence[Line],
+    floor: Floor | None,
     made: Mapping[str, Made],
     wanted: int,
     found: Mapping[str, Mapping[str, Any]],
@@ -89,7 +108,7 @@ def study_markdown(
 ) -> str:
     parts = [f"# {escaped(study.title)}", escaped(study.question)]
     if lines:
-        parts.append(_table(lines))
+        parts.append(_table(lines, floor))
         if picture is not None:
             parts.append(f"![Top-1 of each experiment]({picture.name})")
     if study.picture == "plane":
@@ -124,7 +143,7 @@ def _code(text: str) -> str:
     return f"`{for_terminal(' '.join(shown(text).split())).replace('`', BACKTICK)}`"
 
 
-def _table(lines: Sequence[Line]) -> str:
+def _table(lines: Sequence[Line], floor: Floor | None) -> str:
     rows = [
         "| experiment | seeds | top-1, % | nearest neighbours, % | clusters | I(Z;T) | H(Z\\|T) |",
         "|---|---|---|---|---|---|---|",
@@ -134,6 +153,9 @@ def _table(lines: Sequence[Line]) -> str:
         f"{line.clusters:,.0f} | {line.mutual_information_bits:.2f} | {line.conditional_entropy_bits:.2f} |"
         for line in lines
     ]
+    if floor is not None:
+        accuracies = f"{spread(floor.top1)} | {spread(floor.knn_top1)}"
+        rows.append(f"| *untrained filters* | {len(floor.top1)} | {accuracies} | | | |")
     return "\n".join(rows)
 
 
@@ -165,20 +187,31 @@ def _told(correlation: RankCorrelation) -> str:
     return f"{correlation.rho:.2f} over {correlation.points} experiments{interval}."
 
 
-def draw_rows(_study: Study, lines: Sequence[Line]) -> Figure:
-    """A row an experiment: a dot a seed, a line at their mean."""
+def draw_rows(lines: Sequence[Line], floor: Floor | None) -> Figure:
+    """A row an experiment: a dot a seed, a line at their mean; across all rows the untrained filters."""
     figure = Figure(figsize=(7, 0.8 + 0.34 * len(lines)), layout="constrained")
     axes = figure.subplots()
     for row, line in enumerate(reversed(lines)):
         axes.plot([100 * value for value in line.top1], [row] * len(line.top1), "o", color="C0", alpha=0.6)
         axes.plot([100 * line.mean] * 2, [row - 0.3, row + 0.3], color="C1", linewidth=2)
+    if floor is not None:
+        axes.axvline(100 * fmean(floor.top1), color="#555", linestyle="--", linewidth=1)
+        axes.annotate(
+            "untrained filters",
+            (100 * fmean(floor.top1), 1),
+            (4, 2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=8,
+            color="#555",
+        )
     axes.set_yticks(range(len(lines)), [line.experiment for line in reversed(lines)])
     axes.set_xlabel("linear top-1, %: a dot a seed, the line is their mean")
     axes.grid(axis="x", alpha=0.3)
     return figure
 
 
-def draw_plane(_study: Study, lines: Sequence[Line]) -> Figure:
+def draw_plane(lines: Sequence[Line], floor: Floor | None) -> Figure:
     """A point an experiment over H(Z|T) and I(Z;T), its colour the accuracy."""
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.subplots()
@@ -192,7 +225,8 @@ def draw_plane(_study: Study, lines: Sequence[Line]) -> Figure:
     room_around(x.tolist(), axes)
     names = [f"{line.experiment} {100 * line.mean:.1f}" for line in lines]
     name_points(axes, list(zip(names, ["black"] * len(lines), x, y, strict=True)))
-    figure.colorbar(points, label="linear top-1, %")
+    above = "" if floor is None else f"; untrained filters: {100 * fmean(floor.top1):.1f}"
+    figure.colorbar(points, label=f"linear top-1, %{above}")
     return figure
 
 

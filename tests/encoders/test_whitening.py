@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.encoders.patches import WhitenedPatches
 from pipeline.encoders.whitening import (
     CONTRAST_RIDGE,
+    FEATURE_POWER,
     FEATURE_RIDGE,
     PATCH_RIDGE,
     _patches_of,
@@ -116,15 +117,17 @@ def test_the_summary_of_the_images_is_white() -> None:
     torch.testing.assert_close(covariance, torch.eye(4, dtype=torch.float64), atol=0.1, rtol=0)
 
 
-def test_features_are_whitened_and_not_turned() -> None:
+def test_features_are_whitened_in_good_part_and_not_turned() -> None:
     generator_ = generator(3)
     mixing = torch.randn(6, 6, generator=generator_, dtype=torch.float64) + 4 * torch.eye(6)
     features = torch.randn(400, 6, generator=generator_, dtype=torch.float64) @ mixing + 3
     layer = torch.nn.Linear(6, 6).double()
     fit_features(layer, features)
-    outputs = layer(features)
-    covariance = outputs.detach().T.cov(correction=0)
-    torch.testing.assert_close(covariance, torch.eye(6, dtype=torch.float64), atol=0.05, rtol=0)
+    before, after = (values.detach().T.cov(correction=0) for values in (features, layer(features)))
+    variances, directions = torch.linalg.eigh(before)
+    expected = directions * variances ** (1 - 2 * FEATURE_POWER) @ directions.T
+    torch.testing.assert_close(after, expected, atol=0, rtol=0.05)
+    assert float(torch.linalg.cond(after)) < float(torch.linalg.cond(before)) ** 0.3
     torch.testing.assert_close(layer.weight, layer.weight.T)
     assert bool((torch.linalg.eigvalsh(layer.weight.detach()) > 0).all())
 

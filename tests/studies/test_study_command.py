@@ -40,8 +40,11 @@ rate = params["pretrain"]["learning_rate"]
 figures = {"method": method, "clusters": 4, "selection_top1": 1 - abs(rate - len(method) / 100),
            "mutual_information_bits": 1.5, "conditional_entropy_bits": 0.5,
            "top1": len(method) / 20 + seed / 100, "top5": None, "knn_top1": 0.5}
+metrics = {"chosen": figures, "gap_closed": None}
+if params["pretrain"]["epochs"] == 3:
+    metrics["untrained"] = {"top1": 0.2 + seed / 100, "knn_top1": 0.1}
 pathlib.Path("data/report").mkdir(parents=True, exist_ok=True)
-pathlib.Path("data/report/metrics.json").write_text(json.dumps({"chosen": figures, "gap_closed": None}))
+pathlib.Path("data/report/metrics.json").write_text(json.dumps(metrics))
 """
 
 STUDY = """
@@ -109,6 +112,8 @@ def test_what_is_missing_is_made_and_failures_are_named_and_tried_again(reposito
     assert "2 of 4 experiments are there" in words_of(report)
     # 0.25 and 0.27 of the two seeds.
     assert "| label | 2 | 26.0 ± 1.4 | 50.0 ± 0.0 | 4 | 1.50 | 0.50 |" in report.output
+    assert "| *untrained filters* | 2 | 21.0 ± 1.4 | 10.0 ± 0.0 | | | |" in report.output
+    assert "untrained filters" in (repository / "docs/studies/methods.svg").read_text()
     assert "chance" not in report.output.split("experiments are there")[0]
     assert (repository / "docs/studies/methods.svg").read_text().count("<svg") == 1
     assert (repository / "docs/studies/methods.md").read_text() == report.output
@@ -132,6 +137,8 @@ def test_what_is_missing_is_made_and_failures_are_named_and_tried_again(reposito
     assert "0 of 4 experiments are there" in study("report", "studies/methods.yaml").output
     fourth = study("run", "studies/methods.yaml")
     assert words_of(fourth).count(": made,") == 4
+    assert "untrained" not in study("report", "studies/methods.yaml").output
+    assert "untrained" not in (repository / "docs/studies/methods.svg").read_text()
 
 
 SEARCHED = """
