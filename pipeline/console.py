@@ -21,7 +21,7 @@ from pipeline.escaping import for_json, for_terminal, is_plain, shortened
 
 MISTAKE, CTRL_C = 2, 130
 """Exit codes."""
-LONGEST_VALUE, LONGEST_SENTENCE = 200, 2000
+LONGEST_VALUE, LONGEST_SENTENCE = 200, 800
 _LONG_WORD = re.compile(rf"\S{{{LONGEST_VALUE + 1},}}")
 
 

@@ -7,7 +7,8 @@ Letters that steer a terminal, turn the direction of writing or are not seen at 
 import re
 import unicodedata
 
-_MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~$]|:(?=//)|(?<=\bwww)\.)")
+"""Beside its own signs those by which hosts make links of bare addresses."""
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]")
 """Printable by Unicode's word, and blank: fillers and the like. What chooses a letter's shape stays."""
 _FORMULA_STARTS = frozenset("=+-@")

@@ -16,6 +16,9 @@ from pipeline.safe_json import parse_json
 
 STATE_VARIABLE = "CLINFONCE_STATE_DIR"
 
+MOST_OF_JSON = 64 << 20
+"""Letters. The encoder's configuration and summaries have thousands."""
+
 
 def users_path(text: str) -> Path:
     """A path as a user typed it in params.yaml: relative to the repository.
@@ -85,7 +88,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return parse_json(path.read_text(encoding="utf-8"))
+    """Raises `ValueError` also for one longer than `MOST_OF_JSON`: a sparse file has no end."""
+    with path.open(encoding="utf-8") as file:
+        text = file.read(MOST_OF_JSON + 1)
+    if len(text) > MOST_OF_JSON:
+        raise ValueError(f"{path.name} holds more than {MOST_OF_JSON >> 20} MiB")
+    return parse_json(text)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

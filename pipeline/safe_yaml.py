@@ -15,7 +15,8 @@ from ruamel.yaml.events import (
     ScalarEvent,
 )
 
-from pipeline.errors import UserError, fault_of_the_machine, first_line
+from pipeline.errors import UserError, first_line
+from pipeline.safe_paths import MISSING, SafePath, UnsafePath
 
 MOST_BYTES = 1 << 20
 """A file of parameters has ten thousand; the reader takes a second for a million."""
@@ -32,14 +33,12 @@ def read_yaml(path: Path) -> Any:
     Raises `FileNotFoundError`, and `UserError` with a sentence for everything else.
     """
     try:
-        with path.open("rb") as file:
+        with SafePath(path).open_binary() as file:
             content = file.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if fault_of_the_machine(error) and not isinstance(error, IsADirectoryError):
-            raise
-        raise UserError(f"{path} can't be read ({error.strerror}): name a YAML file") from None
+    except UnsafePath as unsafe:
+        if unsafe.reason == MISSING:
+            raise FileNotFoundError(path) from None
+        raise UserError(f"{path} can't be read ({unsafe.reason}): name a YAML file") from None
     return parse_yaml(content, str(path))
 
 

@@ -143,6 +143,19 @@ def test_experiments_can_be_named(repository: Path, monkeypatch: pytest.MonkeyPa
     assert len((repository / "few.csv").read_text().splitlines()) == 2
 
 
+def test_a_branch_whose_parameters_have_no_end(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC would write out aliases in aliases."""
+    run(repository, "git", "checkout", "-q", "-b", "bomb")
+    aliases = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    (repository / "params.yaml").write_text("\n".join(["a0: &a0 [x]", *aliases, ""]))
+    run(repository, "git", "commit", "-qam", "bomb")
+    run(repository, "git", "checkout", "-q", "main")
+    result = compared(monkeypatch, repository, "main", "bomb")
+    run(repository, "git", "branch", "-qD", "bomb")
+    assert result.exit_code == 2
+    assert "params.yaml of bomb" in " ".join(result.stderr.split())
+
+
 def test_branches_and_experiments_stand_side_by_side(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,11 @@
 import json
+import re
 from html import unescape
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from pipeline.escaping import (
     for_html,
@@ -78,6 +80,14 @@ def test_markdown_shows_letter_by_letter(text: str) -> None:
     assert "\n" not in line
     plain = unescape(line).replace("\\", "")
     assert plain == for_terminal(" ".join(text.split())).replace("\\", "")
+
+
+@pytest.mark.parametrize("text", ["https://example.org/a", "see http://a.b", "ftp://x", "www.example.org"])
+def test_no_host_makes_a_link_of_an_address_in_markdown(text: str) -> None:
+    """They look for `://` and `www.` where neither sign is escaped."""
+    line = for_markdown(text)
+    assert not re.search(r"(?<!\\)://|www\.", line)
+    assert MarkdownIt().render(line) == f"<p>{text}</p>\n"
 
 
 def test_a_name_that_is_not_utf_8_can_be_stored() -> None:

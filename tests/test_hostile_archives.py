@@ -72,7 +72,7 @@ FAR: dict[str, pa.Array] = {
 def test_values_beyond_python_cost_their_rows(tmp_path: Path, kind: str) -> None:
     table = pa.table({"image": ["a.png", "b.png", "c.png"], "label": ["x", "x", "y"], "k": FAR[kind]})
     (batch,) = table.to_batches()
-    records = list(parquet._in_python(batch))
+    records = list(parquet._records_in(batch))
     assert len(records) == 3
     assert kind == "zones" or isinstance(records[0], dict)
     path = tmp_path / "m.parquet"

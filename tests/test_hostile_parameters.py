@@ -15,6 +15,7 @@ from pipeline.params import Params, check_params, load_params
 from pipeline.safe_yaml import MOST_BYTES, parse_yaml
 from pipeline.section import LONGEST_TEXT
 from pipeline.studies.definition import Study, read_study
+from support import NO_FILES, at_once
 
 MOST_SECONDS = 10
 
@@ -147,8 +148,12 @@ def test_aliases_that_stay_small_are_taken(tmp_path: Path) -> None:
     assert read.experiments["e7"] == {"cluster.method": "kmeans", "pretrain.epochs": 3, "seed": 7}
 
 
-def test_a_folder_is_told_as_one(tmp_path: Path) -> None:
-    assert "can't be read (Is a directory)" in sentence_of(lambda: load_params(tmp_path))
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES.keys())
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "params.yaml")
+    with at_once():
+        sentence = sentence_of(lambda: load_params(tmp_path / "params.yaml"))
+    assert "can't be read (" in sentence or "does not exist" in sentence
 
 
 def test_every_text_is_checked() -> None:

@@ -1,6 +1,7 @@
 """Reads experiments from DVC. The only module here that imports it, because that takes a second."""
 
 import re
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,8 @@ from dvc.repo import Repo
 from scmrepo.exceptions import SCMError
 
 from pipeline.compare.experiments import Row
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
+from pipeline.params import PARAMS_FILE
 from pipeline.safe_json import parse_json
 from pipeline.safe_yaml import parse_yaml
 from pipeline.schema import CHOSEN, ENCODER_CONFIG, Layout
@@ -110,11 +112,27 @@ def _text(log: str) -> str:
 def _of_revision(name: str, with_experiments: bool) -> list[Row]:
     if name == "workspace":
         return [row for row in _exp_show("the workspace cannot be read") if row["rev"] == "workspace"]
+    _check_files(name)
     rows = _exp_show(
-        f"there is no experiment, branch or commit {name}: `dvc exp list -A` names them", revs=[name]
+        f"there is no experiment, branch or commit {shown(name)}: `dvc exp list -A` names them", revs=[name]
     )
     rows = [row for row in rows if row["rev"] != "workspace"]
     return rows if with_experiments else [row for row in rows if row["typ"] == "baseline"]
+
+
+def _check_files(name: str) -> None:
+    """Raises `UserError` for files of that branch or commit that would keep DVC busy for ever, which reads
+    them as they are: aliases in aliases, for one."""
+    if name.startswith("-"):
+        return  # Git would take it for an option, and DVC finds no such branch
+    for file in (PARAMS_FILE, "dvc.yaml", LOCK):
+        found = subprocess.run(  # noqa: S603
+            ["git", "cat-file", "blob", f"{name}:./{file}"],  # noqa: S607
+            capture_output=True,
+            check=False,
+        )
+        if found.returncode == 0:
+            parse_yaml(found.stdout, f"{file} of {shown(name)}")
 
 
 def _read_lock(rev: str) -> Mapping[str, Any] | None:

@@ -20,6 +20,8 @@ from pipeline.ingest.params import LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.store import PixelStore
 
+MOST_OF_WEIGHTS = 4 << 30
+"""Bytes: ten times the largest network that `pretrain.encoder` takes."""
 BATCH = 256
 DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
@@ -68,6 +70,12 @@ def missing_file(folder: Path) -> Path | None:
     return next((file for file in files if not file.is_file()), None)
 
 
+def check_weights_size(folder: Path) -> None:
+    """Before they are hashed. Raises `ValueError`."""
+    if (folder / ENCODER_WEIGHTS).stat().st_size > MOST_OF_WEIGHTS:
+        raise ValueError(f"{ENCODER_WEIGHTS} holds more than {MOST_OF_WEIGHTS >> 30} GiB")
+
+
 def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
     """The encoder in `folder`, whoever left it there. Raises `EncoderUnreadable`."""
     with _reading(ENCODER_CONFIG):
@@ -79,6 +87,7 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
             raise ValueError(f"image_size is {image_size!r:.80}, and no number from {sizes}")
         normalize = Normalizer(mean, deviation, device)
     with _reading(ENCODER_WEIGHTS):
+        check_weights_size(folder)
         # Encoders of earlier versions have no hash beside them.
         if config.get("weights_sha256") not in (None, sha256_of_file(folder / ENCODER_WEIGHTS)):
             raise EncoderUnreadable(f"its bytes are not those that {ENCODER_CONFIG} tells of")

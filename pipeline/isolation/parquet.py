@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UserError, first_line
+from pipeline.isolation.plain_types import plain_schema, size_in_python
 from pipeline.safe_paths import Boundary, SafePath, UnsafePath
 from pipeline.sealed import has_seal, is_unbroken
 
@@ -32,13 +33,14 @@ MISTAKE, ROWS = b"mistake", b"rows"
 """What comes with an empty batch in place of rows that can't be read; without a number of rows, of all."""
 EMPTY = pa.RecordBatch.from_pylist([], pa.schema([]))
 STDIN = 0
-MOST_AT_ONCE = 256 << 20
-"""Bytes of a batch, and of the rows of it that are Python's. A row that has more counts as damaged."""
+MOST_AT_ONCE = 160 << 20
+"""Bytes of a batch once it is Python's: more than the largest image. A row that has more is damaged."""
+ROWS_A_BYTE = 100_000
+"""Of a file, at most: rows that repeat one value take next to nothing, but a footer can claim any number."""
 MOST_IN_ARROW = 4 << 30
 """Bytes that the reader may take: ten kilobytes can hold a text of gigabytes a thousand times."""
 BUFFER_BYTES, LEAST_BUFFER = 64 << 20, 16 << 10
 """Of all columns together, and of one of many."""
-LISTS = ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list))
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
@@ -88,7 +90,7 @@ def records(
         if isinstance(batch, Damaged):
             yield batch
         else:
-            yield from _in_python(batch)
+            yield from _records_in(batch)
 
 
 def batches(
@@ -96,13 +98,22 @@ def batches(
     rows: int,
     columns: Sequence[str] | None = None,
     spans: Sequence[tuple[int, int]] | None = None,
+    *,
+    keep_dictionaries: bool = False,
 ) -> Iterator[pa.RecordBatch | Damaged]:
     """All columns, or the named ones in the file's order, `rows` at a time or fewer where they are large.
 
-    `spans`: the first row and the one behind the last of each stretch, in ascending order; None: all rows.
-    Raises `UserError` for a file that ends its reader, or can no longer be opened.
+    Their types are those of `plain_schema`. `spans`: the first row and the one behind the last of each
+    stretch, in ascending order; None: all rows. Raises `UserError` for a file that ends its reader, or can
+    no longer be opened.
     """
-    asked = {"batches": _to_json(path), "rows": rows, "columns": columns, "spans": spans}
+    asked = {
+        "batches": _to_json(path),
+        "rows": rows,
+        "columns": columns,
+        "spans": spans,
+        "keep_dictionaries": keep_dictionaries,
+    }
     for batch, metadata in _told(asked, lambda: path):
         if metadata and ROWS in metadata:
             yield Damaged(min(int(metadata[ROWS]), _size(path)), metadata[MISTAKE].decode())
@@ -112,25 +123,10 @@ def batches(
             yield batch
 
 
-def counted_rows(footer: pq.FileMetaData) -> int:
-    """Raises `ValueError` for a footer that contradicts itself, which only damage or a stranger makes."""
-    groups = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
-    if min(groups, default=0) < 0 or sum(groups) != footer.num_rows:
-        raise ValueError("its footer counts its rows wrongly")
-    return int(footer.num_rows)
-
-
 def _size(path: SafePath) -> int:
     """In bytes: a damaged footer may count more rows than the file can hold."""
     status = path.status()
     return status.st_size if status is not None else 0
-
-
-def _in_python(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
-    """So many rows at once that no value of the batch fills the memory, if all of them are it."""
-    at_once = max(1, MOST_AT_ONCE // max(1, batch.nbytes))
-    for start in range(0, len(batch), at_once):
-        yield from _records_in(batch.slice(start, at_once))
 
 
 def _records_in(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
@@ -183,7 +179,9 @@ def _reader(asked: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
         assert reader.stdin is not None
         with suppress(BrokenPipeError):  # how it ended tells more
             # It stays open: the reader ends when it is closed, as it is when this process dies.
-            reader.stdin.write(json.dumps(asked | {"most": MOST_IN_ARROW}).encode() + b"\n")
+            reader.stdin.write(
+                json.dumps(asked | {"most": MOST_IN_ARROW, "at_once": MOST_AT_ONCE}).encode() + b"\n"
+            )
             reader.stdin.flush()
         try:
             yield reader
@@ -205,7 +203,7 @@ def main() -> None:
     if "outlines" in asked:
         _tell_outlines([_from_json(path) for path in asked["outlines"]])
     else:
-        _tell_batches(_from_json(asked["batches"]), asked["rows"], asked["columns"], asked["spans"])
+        _tell_batches(_from_json(asked["batches"]), asked)
 
 
 def _request() -> bytes:
@@ -254,8 +252,9 @@ def _tell_outlines(paths: list[SafePath]) -> None:
                     if record["sealed"] and not is_unbroken(pinned):
                         raise ValueError("its bytes are not those that were written")
                     with pq.ParquetFile(pinned) as file:
+                        plain_schema(file.schema_arrow)
                         record["schema"] = file.schema_arrow.serialize().to_pybytes()
-                        record["rows"] = counted_rows(file.metadata)
+                        record["rows"] = _counted_rows(file.metadata, pinned.stat().st_size)
             except UnsafePath as unsafe:
                 record["mistake"] = unsafe.reason
             except UNREADABLE as error:
@@ -265,9 +264,19 @@ def _tell_outlines(paths: list[SafePath]) -> None:
             sys.stdout.buffer.flush()
 
 
-def _tell_batches(
-    path: SafePath, rows: int, columns: list[str] | None, spans: list[tuple[int, int]] | None
-) -> None:
+def _counted_rows(footer: pq.FileMetaData, file_bytes: int) -> int:
+    """Raises `ValueError` for a footer that contradicts itself or the file's size."""
+    groups = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+    if min(groups, default=0) < 0 or sum(groups) != footer.num_rows:
+        raise ValueError("its footer counts its rows wrongly")
+    if footer.num_rows > ROWS_A_BYTE * file_bytes:
+        raise ValueError(
+            f"its footer claims {footer.num_rows:,} rows, more than {file_bytes:,} bytes can hold"
+        )
+    return int(footer.num_rows)
+
+
+def _tell_batches(path: SafePath, asked: dict[str, Any]) -> None:
     """A row group at a time: what is damaged in one leaves the others."""
     try:
         with path.pinned() as pinned:
@@ -280,22 +289,27 @@ def _tell_batches(
                 pre_buffer=False,
                 page_checksum_verification=True,
             )
+        of_file, columns = file.schema_arrow, asked["columns"]
+        wanted = set(of_file.names if columns is None else columns)  # there may be a hundred thousand
+        chosen = pa.schema([field for field in of_file if field.name in wanted], of_file.metadata)
+        if columns is not None and sorted(chosen.names) != sorted(wanted):
+            raise ValueError("its columns are others than when it was opened")
+        schema = plain_schema(chosen, keep_dictionaries=asked["keep_dictionaries"])
     except UNREADABLE as error:
         why = error.reason if isinstance(error, UnsafePath) else first_line(error)
         with pa.ipc.new_stream(sys.stdout.buffer, EMPTY.schema) as stream:
             stream.write_batch(EMPTY, custom_metadata={MISTAKE: why.encode()})
         return
-    of_file = file.schema_arrow
-    wanted = set(of_file.names if columns is None else columns)  # there may be a hundred thousand
-    schema = pa.schema([_countable(f) for f in of_file if f.name in wanted], of_file.metadata)
-    names = None if columns is None else schema.names
+    reading = _Reading(
+        file, asked["rows"], None if columns is None else schema.names, schema, asked["at_once"]
+    )
     with file, pa.ipc.new_stream(sys.stdout.buffer, schema) as stream:
         first = 0
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
-            stretches = _stretches(spans, first, count)
+            stretches = _stretches(asked["spans"], first, count)
             left = sum(stop - start for start, stop in stretches)
-            for batch in _batches(file, group, rows, names, schema, stretches) if left else ():
+            for batch in reading.batches(group, stretches) if left else ():
                 if isinstance(batch, Damaged):
                     rows_lost = min(batch.rows, left)
                     damaged = {MISTAKE: batch.why.encode(), ROWS: str(rows_lost).encode()}
@@ -315,75 +329,60 @@ def _stretches(spans: list[tuple[int, int]] | None, first: int, count: int) -> l
     return [(start, stop) for start, stop in inside if start < stop]
 
 
-def _batches(
-    file: pq.ParquetFile,
-    group: int,
-    rows: int,
-    names: list[str] | None,
-    schema: pa.Schema,
-    stretches: list[tuple[int, int]],
-) -> Iterator[pa.RecordBatch | Damaged]:
-    """Ends with what is wrong with all that is left, if anything is."""
-    number = 0
-    try:
-        for batch in file.iter_batches(rows, row_groups=[group], columns=names):
-            # "a.b" also names the part b of a column a.
-            batch = batch if names is None or batch.schema.names == names else batch.select(names)
-            batch = batch if batch.schema.types == schema.types else batch.cast(schema)
-            for start, stop in stretches:
-                first, last = max(start - number, 0), min(stop - number, len(batch))
-                if first < last:
-                    yield from _valid(batch.slice(first, last - first))
-            number += len(batch)
-            if number >= stretches[-1][1]:
-                return
-    except UNREADABLE as error:
-        yield Damaged(file.metadata.row_group(group).num_rows, first_line(error))
+@dataclass(frozen=True)
+class _Reading:
+    file: pq.ParquetFile
+    rows: int
+    names: list[str] | None
+    """None: all columns."""
+    schema: pa.Schema
+    """Plain, as the batches are to have it."""
+    at_once: int
 
+    def batches(self, group: int, stretches: list[tuple[int, int]]) -> Iterator[pa.RecordBatch | Damaged]:
+        """Ends with what is wrong with all that is left, if anything is."""
+        number = 0
+        try:
+            for batch in self.file.iter_batches(self.rows, row_groups=[group], columns=self.names):
+                # "a.b" also names the part b of a column a.
+                if self.names is not None and batch.schema.names != self.names:
+                    batch = batch.select(self.names)
+                if batch.schema.types != self.schema.types:
+                    batch = batch.cast(self.schema)
+                for start, stop in stretches:
+                    first, last = max(start - number, 0), min(stop - number, len(batch))
+                    if first < last:
+                        yield from self._valid(batch.slice(first, last - first))
+                number += len(batch)
+                if number >= stretches[-1][1]:
+                    return
+        except UNREADABLE as error:
+            yield Damaged(self.file.metadata.row_group(group).num_rows, first_line(error))
 
-def _valid(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | Damaged]:
-    """The batch; or its rows, where some hold what no value of their type is, such as text in no UTF-8."""
-    try:
-        batch.validate(full=True)
-    except UNREADABLE as error:
-        if len(batch) == 1:
-            yield Damaged(1, first_line(error))
+    def _valid(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | Damaged]:
+        """The batch; or its rows, where some hold no value of their type, such as text in no UTF-8."""
+        try:
+            batch.validate(full=True)
+        except UNREADABLE as error:
+            # A dictionary would be looked through again for each row.
+            if len(batch) == 1 or any(pa.types.is_dictionary(kind) for kind in batch.schema.types):
+                yield Damaged(len(batch), first_line(error))
+            else:
+                for row in range(len(batch)):
+                    yield from self._valid(batch.slice(row, 1))
         else:
-            for row in range(len(batch)):
-                yield from _valid(batch.slice(row, 1))
-    else:
-        yield from _bounded(batch)
+            yield from self._bounded(batch)
 
-
-def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | Damaged]:
-    """The batch, or parts of it that the process which asked can hold."""
-    if batch.nbytes <= MOST_AT_ONCE:
-        yield batch
-    elif len(batch) == 1:
-        yield Damaged(1, f"the row holds more than {MOST_AT_ONCE >> 20} MiB")
-    else:
-        half = len(batch) // 2
-        yield from _bounded(batch.slice(0, half))
-        yield from _bounded(batch.slice(half))
-
-
-def _countable(field: pa.Field) -> pa.Field:
-    """Without dictionaries inside lists and structs. One row of a list could repeat a long text a million
-    times, which the size of the batch would not show."""
-    return field.with_type(_without_dictionaries(field.type)) if pa.types.is_nested(field.type) else field
-
-
-def _without_dictionaries(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_dictionary(kind):
-        return kind.value_type
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_without_dictionaries(field.type)) for field in kind])
-    if pa.types.is_map(kind):
-        return pa.map_(_without_dictionaries(kind.key_type), _without_dictionaries(kind.item_type))
-    for is_list, list_of in LISTS:
-        if is_list(kind):
-            return list_of(kind.value_field.with_type(_without_dictionaries(kind.value_type)))
-    return kind
+    def _bounded(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | Damaged]:
+        """The batch, or parts of it that the process which asked can hold."""
+        if sum(map(size_in_python, batch.columns)) <= self.at_once:
+            yield batch
+        elif len(batch) == 1:
+            yield Damaged(1, f"the row takes more than {self.at_once >> 20} MiB")
+        else:
+            half = len(batch) // 2
+            yield from self._bounded(batch.slice(0, half))
+            yield from self._bounded(batch.slice(half))
 
 
 if __name__ == "__main__":

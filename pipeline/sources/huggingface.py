@@ -8,6 +8,7 @@ An image is a struct of `bytes` and `path` or a binary. `ingest.columns` says wh
 names of a ClassLabel come from the schema's metadata.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import repeat
@@ -83,7 +84,7 @@ class HuggingFaceSource:
         return cls(root, files, outline_of, columns, named.notes + notes + its_notes)
 
     def __length_hint__(self) -> int:
-        return sum(outline.rows for outline in self._outline_of.values())
+        return min(sys.maxsize, sum(outline.rows for outline in self._outline_of.values()))
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         for path, split in self._files.items():

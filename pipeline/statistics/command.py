@@ -18,6 +18,8 @@ from pipeline.statistics.tally import Coder, Tally
 METHOD = "column"
 MOST_UNNAMED = 10_000
 """Columns that are taken without being named; the intervals of each take some 20 ms."""
+MOST_VALUES = 2_000_000
+"""Different ones in a column. More are no clusters, and a few kilobytes of Parquet can hold any number."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def statistics_of_table(
         raise UserError(f"{path} has no column beside {label}: give a table with a cluster column")
     if not clusters and len(chosen) > MOST_UNNAMED:
         raise UserError(f"{path} has {len(chosen):,} columns beside {label}: name some with --cluster")
-    tallies = tally_columns(table, label, chosen)
+    tallies = tally_columns(table, label, chosen, droppable=not clusters)
     _check_filled(path, label, tallies)
     kept = {name: tally for name, tally in tallies.items() if clusters or _repeats(tally)}
     for name, tally in kept.items():
@@ -78,18 +80,31 @@ def statistics_of_table(
         raise UserError(f"{path} has no column whose values repeat: name one with --cluster")
     return TableStatistics(
         [{"column": name, **_described(tally, seed, batch_size)} for name, tally in kept.items()],
-        _notes([name for name in chosen if name not in kept]),
+        _notes(
+            [name for name in tallies if name not in kept], [name for name in chosen if name not in tallies]
+        ),
     )
 
 
-def tally_columns(table: Table, label: str, clusters: Sequence[str]) -> dict[str, Tally]:
-    """Counts each of `clusters` against `label`, all in one pass over the table."""
+def tally_columns(
+    table: Table, label: str, clusters: Sequence[str], *, droppable: bool = False
+) -> dict[str, Tally]:
+    """Counts each of `clusters` against `label`, all in one pass over the table.
+
+    Of more than `MOST_VALUES` different values in a column: none of it where it is `droppable`, else raises
+    `UserError`.
+    """
     labels = Coder()
     tallies = {name: Tally(labels=labels) for name in clusters}
     for batch in table.read(list(dict.fromkeys([label, *clusters]))):
         labels_N = _codes(table, batch, label, labels)
-        for name, tally in tallies.items():
+        _check_values(table, label, labels)
+        for name, tally in list(tallies.items()):
             tally.add_codes(_codes(table, batch, name, tally.clusters), labels_N)
+            if not droppable:
+                _check_values(table, name, tally.clusters)
+            elif len(tally.clusters) > MOST_VALUES:
+                del tallies[name]
     return tallies
 
 
@@ -106,7 +121,17 @@ def _codes(table: Table, batch: pa.RecordBatch, name: str, coder: Coder) -> Code
         ) from None
 
 
+def _check_values(table: Table, name: str, coder: Coder) -> None:
+    if len(coder) > MOST_VALUES:
+        raise UserError(
+            f"column {name} of {table.path} holds more than {MOST_VALUES:,} different values, which are no "
+            "clusters or labels: leave it out"
+        )
+
+
 def _check_filled(path: Path, label: str, tallies: dict[str, Tally]) -> None:
+    if not tallies:
+        raise UserError(f"{path} has no column of at most {MOST_VALUES:,} different values beside {label}")
     any_tally = next(iter(tallies.values()))
     if any_tally.rows == 0:
         raise UserError(f"{path} has no rows: give a table with rows below its header")
@@ -130,7 +155,12 @@ def _described(tally: Tally, seed: int, batch_size: int | None) -> dict[str, Any
     return described | {"rows_without_cluster": tally.rows_without_cluster}
 
 
-def _notes(left_out: list[str]) -> list[str]:
-    if not left_out:
-        return []
-    return [f"left out, as no value of theirs repeats: {listed(left_out)}; --cluster takes any column"]
+def _notes(unrepeated: list[str], dropped: list[str]) -> list[str]:
+    notes = []
+    if unrepeated:
+        notes.append(
+            f"left out, as no value of theirs repeats: {listed(unrepeated)}; --cluster takes any column"
+        )
+    if dropped:
+        notes.append(f"left out, as they hold more than {MOST_VALUES:,} different values: {listed(dropped)}")
+    return notes

@@ -102,7 +102,7 @@ def _open_parquet(path: Path) -> _Opened:
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> Batches:
     rows = min(_BATCH_ROWS, max(1, _BATCH_CELLS // len(columns)))
-    for batch in parquet.batches(SafePath(path), rows, columns):
+    for batch in parquet.batches(SafePath(path), rows, columns, keep_dictionaries=True):
         if isinstance(batch, parquet.Damaged):
             raise NotATable(batch.why)
         yield batch

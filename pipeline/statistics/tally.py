@@ -55,6 +55,7 @@ class Tally:
         self.rows = 0
         self._merged: Contingency | None = None
         self._pending: list[Contingency] = []
+        self._pending_cells = 0
 
     def add(self, clusters: Column, labels: Column) -> None:
         """Counts one batch: two columns of one length and of any type."""
@@ -96,16 +97,18 @@ class Tally:
         # In these tables label 0 is the unknown one and every other code is one higher, so that one table
         # gives the sizes over all rows and the counts over the labelled ones.
         self._pending.append(table)
-        waiting = sum(pending.counts_C.size for pending in self._pending)
+        self._pending_cells += table.counts_C.size
         # Merging costs as much as the result has cells: waiting for as many merges each one few times.
-        if waiting > max(_PENDING_CELLS, 0 if self._merged is None else self._merged.counts_C.size):
+        if self._pending_cells > max(
+            _PENDING_CELLS, 0 if self._merged is None else self._merged.counts_C.size
+        ):
             self._table()
 
     def _table(self) -> Contingency:
         if self._pending:
             parts = self._pending if self._merged is None else [self._merged, *self._pending]
             self._merged = Contingency.merged(parts) if len(parts) > 1 else parts[0]
-            self._pending = []
+            self._pending, self._pending_cells = [], 0
         if self._merged is None:
             nothing: NDArray[np.int64] = np.zeros(0, np.int64)
             return Contingency.of_codes(nothing, nothing)

@@ -7,7 +7,13 @@ from typing import Any
 import torch
 
 from pipeline.errors import UserError, listed
-from pipeline.evaluation.features import EncoderUnreadable, TrainedEncoder, missing_file, read_encoder
+from pipeline.evaluation.features import (
+    EncoderUnreadable,
+    TrainedEncoder,
+    check_weights_size,
+    missing_file,
+    read_encoder,
+)
 from pipeline.files import read_json, sha256_of_file
 from pipeline.schema import CHOSEN, ENCODER_CONFIG, ENCODER_WEIGHTS, Layout
 
@@ -70,4 +76,5 @@ def open_encoder(folder: Path, device: torch.device) -> OpenedEncoder:
 def identity_of(folder: Path) -> dict[str, Any]:
     config = read_json(folder / ENCODER_CONFIG)
     fed_by = {key: config.get(key) for key in FED_BY}
+    check_weights_size(folder)
     return {"weights_sha256": sha256_of_file(folder / ENCODER_WEIGHTS)} | fed_by

@@ -18,6 +18,8 @@ from pipeline.sources.base import Refusal
 from pipeline.takeaway.pictures import LONGEST_ID, Picture, state_of_file
 
 CONVENTIONAL_IMAGE, CONVENTIONAL_ID = "image", "id"
+ROWS_A_BYTE = 10
+"""Of a table of images, at most: even one image again and again takes a bit a row."""
 IDS_AT_ONCE, IMAGES_AT_ONCE = 1024, 16
 """Rows. An image may have many megabytes, whatever the footer tells of them."""
 
@@ -161,9 +163,20 @@ def _shard(path: SafePath, outline: Outline, image_column: str | None, id_column
         image_column = CONVENTIONAL_IMAGE if CONVENTIONAL_IMAGE in candidates else candidates[0]
     if id_column is None and CONVENTIONAL_ID in schema.names:
         id_column = CONVENTIONAL_ID
+    if id_column is not None and pa.types.is_nested(schema.field(id_column).type):
+        raise UserError(
+            f"{path} has lists or structs in its column {id_column}: name one of ids by --id-column"
+        )
+    _check_rows(path, outline.rows)
     check_names((name for name in schema.names if name in (image_column, id_column)), str(path))
     stored = schema.names == images_schema([]).names
     return _Shard(path, image_column, id_column, stored, outline.rows)
+
+
+def _check_rows(path: SafePath, rows: int) -> None:
+    status = path.status()
+    if status is not None and rows > ROWS_A_BYTE * status.st_size:
+        raise UserError(f"{path} claims {rows:,} images in {status.st_size:,} bytes: write it again")
 
 
 def _values(batch: pa.RecordBatch, name: str, path: SafePath) -> Iterator[Any]:

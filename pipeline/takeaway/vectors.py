@@ -99,9 +99,12 @@ class Vectors:
 
         Raises `UserError` where a row has no vector of numbers, or a longer id than `embed` writes.
         """
+        types = vectors_schema(self.dimension, self.description).types
         for batch in batches(SafePath(self.path), ROWS_A_TILE, ["id", "vector"]):
             if isinstance(batch, Damaged):
                 raise UserError(f"{self.path} is damaged ({batch.why}): {_make_it(self.path)}")
+            if batch.schema.types != types:
+                raise UserError(f"{self.path} has changed since it was opened: type the same command again")
             ids = batch.column("id")
             if (pc.max(pc.utf8_length(ids)).as_py() or 0) > LONGEST_ID:
                 raise UserError(

@@ -15,6 +15,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.isolation import parquet
 from pipeline.isolation.parquet import Damaged, NotParquet, batches, outlines, records
+from pipeline.isolation.plain_types import size_in_python
 from pipeline.safe_paths import Boundary, SafePath
 from pipeline.sealed import write_sealed
 from support import REPOSITORY, at_once
@@ -109,11 +110,12 @@ def test_stretches_of_rows(path: Path, rows: int, spans: list[tuple[int, int]]) 
     assert max(map(len, found), default=0) <= rows
 
 
-def test_a_batch_is_cut_to_what_its_reader_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "MOST_AT_ONCE", 1000)
+def test_a_batch_is_cut_to_what_its_reader_may_hold(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "MOST_AT_ONCE", 4000)
     texts = ["a" * 300, "b" * 2000, "c" * 400, "d" * 300, "e" * 900, None]
-    parts = list(parquet._bounded(pa.record_batch({"a": texts})))
-    assert all(part.nbytes <= 1000 for part in parts if not isinstance(part, Damaged))
+    pq.write_table(pa.table({"a": texts}), path)
+    parts = list(batches(SafePath(path), 100))
+    assert all(size_in_python(part.column(0)) <= 4000 for part in parts if not isinstance(part, Damaged))
     assert [part.rows for part in parts if isinstance(part, Damaged)] == [1]
     kept = [row["a"] for part in parts if not isinstance(part, Damaged) for row in part.to_pylist()]
     assert kept == [text for text in texts if text != "b" * 2000]
@@ -130,13 +132,61 @@ def test_what_a_list_repeats_is_counted(path: Path) -> None:
         "deep": pa.StructArray.from_arrays(
             [pa.ListArray.from_arrays(pa.array([0, 5, 8], pa.int32()), text)], ["a"]
         ),
+        "fixed": pa.FixedSizeListArray.from_arrays(text, 4),
+        "extension": pa.ExtensionArray.from_storage(
+            pa.opaque(pa.list_(text.type), "a", "b"),
+            pa.ListArray.from_arrays(pa.array([0, 5, 8], pa.int32()), text),
+        ),
     }
     table = pa.table(kinds)
     pq.write_table(table, path)
-    assert "dictionary" in str(outlines([SafePath(path)])[0].schema)
+    assert str(outlines([SafePath(path)])[0].schema).count("dictionary") >= len(kinds)
     (batch,) = batches(SafePath(path), 10)
-    assert batch.to_pylist() == table.to_pylist()
+    expected = [
+        row | {"map": [{"key": key, "value": value} for key, value in row["map"]]}
+        for row in table.to_pylist()
+    ]
+    assert batch.to_pylist() == expected
     assert "dictionary" not in str(batch.schema)
+
+
+def test_a_category_that_is_no_text_costs_its_rows(path: Path) -> None:
+    categories = pa.array([b"red", b"\xff\xfe"]).view(pa.string())
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0, 0, 1], pa.int32()), categories)
+    pq.write_table(pa.table({"colour": column}), path)
+    found = [row if isinstance(row, Damaged) else row["colour"] for row in records(SafePath(path), 10)]
+    assert [colour for colour in found if isinstance(colour, str)] == ["red"] * 3
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize("rows", [10**8, 9 * 10**18])
+def test_rows_that_a_file_cannot_hold_are_not_believed(
+    path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Footer:
+        num_rows, num_row_groups = rows, 1
+
+        def row_group(self, _number: int) -> "Footer":
+            return self
+
+    with pytest.raises(ValueError, match=r"claims [\d,]+ rows, more than 900 bytes can hold"):
+        parquet._counted_rows(Footer(), 900)  # type: ignore[arg-type]
+    assert parquet._counted_rows(Footer(), rows) == rows  # type: ignore[arg-type]
+
+
+def test_a_file_that_is_replaced_by_another_table_is_noticed(path: Path) -> None:
+    pq.write_table(pa.table({"other": [1]}), path)
+    with pytest.raises(UserError, match="its columns are others than when it was opened"):
+        list(batches(SafePath(path), 10, ["label"]))
+
+
+def test_types_that_cannot_be_sent_are_named(path: Path) -> None:
+    kind = pa.string()
+    for _ in range(64):
+        kind = pa.struct([("a", kind)])
+    pq.write_table(pa.table({"k": pa.nulls(1, kind)}), path)
+    with pytest.raises(NotParquet, match="its column k: lists and structs are nested more than 50 deep"):
+        outlines([SafePath(path)])
 
 
 def test_a_seal_that_does_not_fit_is_named(path: Path) -> None:

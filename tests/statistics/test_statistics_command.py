@@ -215,3 +215,23 @@ def test_statistics_need_neither_torch_nor_scikit_learn() -> None:
     )
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_columns_of_very_many_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
+    """A few kilobytes of Parquet can hold any number of them."""
+    monkeypatch.setattr("pipeline.statistics.command.MOST_VALUES", 50)
+    path = tmp_path / "m.parquet"
+    rows = {"label": ["a", "b"] * 100, "colour": ["red", "red", "blue", "blue"] * 50, "number": range(200)}
+    pq.write_table(pa.table({name: list(values) for name, values in rows.items()}), path)
+    if named:
+        result = run(path, "--label", "label", "--cluster", "number")
+        assert result.exit_code == 2
+        assert "column number of" in result.stderr
+        assert "holds more than 50 different values" in result.stderr
+        result = run(path, "--label", "number")
+        assert "column number of" in result.stderr
+    else:
+        result = run(path, "--label", "label", "--json")
+        assert [one["column"] for one in json.loads(result.stdout)] == ["colour"]
+        assert "left out, as they hold more than 50 different values: number" in result.stderr

@@ -132,6 +132,34 @@ def test_ids_without_end(tmp_path: Path, make_encoder: MakeEncoder) -> None:
         embed(request, tmp_path / "out.parquet", terminal())
 
 
+def test_ids_that_are_lists_and_images_that_no_file_can_hold(
+    tmp_path: Path, make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.parquet"
+    request = Request(path, None, None, make_encoder(), None)
+    pq.write_table(pa.table({"image": [png(0)], "id": [["a"]]}), path)
+    with pytest.raises(UserError, match=r"m.parquet has lists or structs in its column id: name one of ids"):
+        embed(request, tmp_path / "out.parquet", terminal())
+    pq.write_table(pa.table({"image": pa.nulls(100_000, pa.binary())}), path)
+    with pytest.raises(UserError, match=r"m.parquet claims 100,000 images in [\d,]+ bytes: write it again"):
+        embed(request, tmp_path / "out.parquet", terminal())
+
+
+@pytest.mark.parametrize("columns", [{"id": [1, 2]}, {"vector": [1.0, 2.0]}, {"id": None}])
+def test_a_file_that_another_one_replaces_after_it_was_opened(
+    tmp_path: Path, columns: dict[str, Any]
+) -> None:
+    path = tmp_path / "v.parquet"
+    write_sealed(table(), path)
+    opened = Vectors.open(path)
+    replaced = {"id": ["a", "b"], "vector": VECTORS_ND[:2].tolist()} | columns
+    pq.write_table(pa.table({name: v for name, v in replaced.items() if v is not None}), path)
+    with pytest.raises(
+        UserError, match=r"v.parquet (has changed since it was opened|can't be read any more)"
+    ):
+        list(opened.tiles())
+
+
 def test_a_file_that_is_whole(tmp_path: Path) -> None:
     write_sealed(table(), tmp_path / "v.parquet")
     read(tmp_path / "v.parquet")
