@@ -39,6 +39,8 @@ from pipeline.training.run import train
 from pipeline.training.untrained import write_untrained
 
 SEED, BATCH = 0, 128
+BASE = {"learning_rate": 2e-3}
+"""The recipe that is changed, as far as it is no default any more."""
 CHANGES: dict[str, dict[str, Any]] = {
     "none": {},
     "crops from 0.85": {"augment": {"crop_scale_min": 0.85}},
@@ -56,7 +58,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "temperature 0.5": {"temperature": 0.5},
     "rate 0.008": {"learning_rate": 8e-3},
     "rate 0.004": {"learning_rate": 4e-3},
-    "rate 0.002": {"learning_rate": 2e-3},
     "rate 0.001": {"learning_rate": 1e-3},
     "batch 64": {"batch_size": 64},
     "batch 256, rate 0.004": {"batch_size": 256, "learning_rate": 4e-3},
@@ -93,7 +94,7 @@ def search(
             for name, layout in layouts.items():
                 for arm in TrainedArm:
                     row = {"change": changed, "data": name, "arm": str(arm)} | budget
-                    params = check_params({"pretrain": {"epochs": epochs, **CHANGES[changed]}})
+                    params = check_params({"pretrain": BASE | {"epochs": epochs} | CHANGES[changed]})
                     record(results, row, layout, params.pretrain)
     print(markdown(table(read_rows(results))))
 

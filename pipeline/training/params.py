@@ -97,7 +97,7 @@ class PretrainParams(Section):
     optimizer: Literal["muon", "adamw", "sgd", "lars"] = Field(
         default="muon", description="lars is for batches above 1,024 images"
     )
-    learning_rate: PositiveFloat = 2e-3
+    learning_rate: PositiveFloat = 4e-3
     momentum: float = Field(
         default=0.95, ge=0.0, lt=1.0, description="of sgd and muon (Nesterov's), and of lars"
     )
