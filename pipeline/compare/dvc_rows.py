@@ -153,5 +153,5 @@ def _exp_show(why_not: str, **selection: Any) -> list[Row]:
     try:
         rows: list[Row] = dvc.api.exp_show(**selection)
     except (DvcException, SCMError) as error:
-        raise UserError(f"{why_not} ({error})") from None
+        raise UserError(f"{why_not} ({shown(error)})") from None
     return rows

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.console import say, say_json, standard_output
-from pipeline.errors import UserError, fault_of_the_machine, first_line, listed
+from pipeline.errors import UserError, fault_of_the_machine, first_line, listed, shown
 from pipeline.statistics.contingency import Codes
 from pipeline.statistics.describe import describe_counts
 from pipeline.statistics.presentation import print_statistics, write_statistics_csv
@@ -75,7 +75,7 @@ def statistics_of_table(
     kept = {name: tally for name, tally in tallies.items() if clusters or _repeats(tally)}
     for name, tally in kept.items():
         if tally.cluster_sizes_K.size == 0:
-            raise UserError(f"column {name} of {path} is empty: choose a cluster column with values")
+            raise UserError(f"column {shown(name)} of {path} is empty: choose a cluster column with values")
     if not kept:
         raise UserError(f"{path} has no column whose values repeat: name one with --cluster")
     return TableStatistics(
@@ -116,7 +116,7 @@ def _codes(table: Table, batch: pa.RecordBatch, name: str, coder: Coder) -> Code
             raise
         kind = batch.column(name).type
         raise UserError(
-            f"column {name} of {table.path} holds values of {kind} that can't be compared "
+            f"column {shown(name)} of {table.path} holds values of {shown(kind)} that can't be compared "
             f"({first_line(error)}): leave it out"
         ) from None
 
@@ -124,8 +124,8 @@ def _codes(table: Table, batch: pa.RecordBatch, name: str, coder: Coder) -> Code
 def _check_values(table: Table, name: str, coder: Coder) -> None:
     if len(coder) > MOST_VALUES:
         raise UserError(
-            f"column {name} of {table.path} holds more than {MOST_VALUES:,} different values, which are no "
-            "clusters or labels: leave it out"
+            f"column {shown(name)} of {table.path} holds more than {MOST_VALUES:,} different values, "
+            "which are no clusters or labels: leave it out"
         )
 
 
@@ -136,7 +136,7 @@ def _check_filled(path: Path, label: str, tallies: dict[str, Tally]) -> None:
     if any_tally.rows == 0:
         raise UserError(f"{path} has no rows: give a table with rows below its header")
     if len(any_tally.labels) == 0:
-        raise UserError(f"column {label} of {path} is empty: choose a label column with values")
+        raise UserError(f"column {shown(label)} of {path} is empty: choose a label column with values")
 
 
 def _repeats(tally: Tally) -> bool:

@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.types as types
 
 from pipeline.delimited import NotARow, check_names, delimiter_of, open_text, text_lines
-from pipeline.errors import UserError, fault_of_the_machine, first_line, listed
+from pipeline.errors import UserError, fault_of_the_machine, first_line, listed, shown
 from pipeline.isolation import parquet
 from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import FOLDER, SafePath, UnsafePath
@@ -46,7 +46,7 @@ class Table:
         columns = set(self.columns)
         for name in names:
             if name not in columns:
-                raise UserError(f"{self.path} has no column {name}: it has {listed(self.columns)}")
+                raise UserError(f"{self.path} has no column {shown(name)}: it has {listed(self.columns)}")
 
 
 def open_table(path: Path) -> Table:

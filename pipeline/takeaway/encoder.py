@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import UserError, listed
+from pipeline.errors import UserError, listed, shown
 from pipeline.evaluation.features import (
     EncoderUnreadable,
     TrainedEncoder,
@@ -58,7 +58,7 @@ def arm_folder(arm: str, layout: Layout) -> Path:
             if there
             else "run this in the project's folder, after `dvc repro`"
         )
-        raise UserError(f"--arm {arm}: {missing} does not exist: {cure}")
+        raise UserError(f"--arm {shown(arm)}: {shown(missing)} does not exist: {cure}")
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.delimited import check_names
-from pipeline.errors import UserError, first_line, listed
+from pipeline.errors import UserError, first_line, listed, shown
 from pipeline.escaping import for_utf8
 from pipeline.isolation.parquet import Damaged, NotParquet, Outline, batches, outlines
 from pipeline.safe_paths import Root, SafePath, UnsafePath
@@ -152,7 +152,7 @@ def _shard(path: SafePath, outline: Outline, image_column: str | None, id_column
     candidates = image_columns(schema)
     for wanted, present in ((image_column, candidates), (id_column, schema.names)):
         if wanted is not None and wanted not in present:
-            raise UserError(f"{path} has no such column {wanted}: name one of {listed(present)}")
+            raise UserError(f"{path} has no such column {shown(wanted)}: name one of {listed(present)}")
     if image_column is None:
         if not candidates:
             raise UserError(f"{path} has no column of encoded images: its columns are {listed(schema.names)}")

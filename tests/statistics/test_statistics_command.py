@@ -235,3 +235,12 @@ def test_columns_of_very_many_values(tmp_path: Path, monkeypatch: pytest.MonkeyP
         result = run(path, "--label", "label", "--json")
         assert [one["column"] for one in json.loads(result.stdout)] == ["colour"]
         assert "left out, as they hold more than 50 different values: number" in result.stderr
+
+
+def test_a_long_name_is_quoted_in_part(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("label,colour\na,red\n")
+    for option in ("--label", "--cluster"):
+        named = ["--label", "label", option, "no such column " * 100]
+        result = run(tmp_path / "m.csv", *named)
+        assert result.exit_code == 2
+        assert 200 < len(result.stderr) < 200 + len(str(tmp_path)) + 200
