@@ -1,8 +1,8 @@
 """One change of the training recipe at a time, on a held-out part of train; test images are never read.
 
-uv run python -m benchmarks.recipe posts=PROJECT/data fashion=PROJECT/data ...
+uv run python -m benchmarks.recipe --data posts=PROJECT/data --data fashion=PROJECT/data
 
-Each argument names a data set and the folder with its `images/` and `clusters/chosen/`. Of its train images
+Each `--data` names a data set and the folder with its `images/` and `clusters/chosen/`. Of its train images
 some are trained on and others are held out; `instance`, `chosen` and `label` are trained on each, so that no
 kind of clusters is favoured. Results are appended to `recipe.jsonl` as they come; what stands there is not
 run again. Several processes may share the file, each with changes of its own.
@@ -70,7 +70,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def search(
-    data: Annotated[list[str], typer.Argument(help="NAME=FOLDER")],
+    data: Annotated[list[str], typer.Option(help="NAME=FOLDER; several times")],
     change: Annotated[list[str] | None, typer.Option(help="of the changes; all")] = None,
     train_images: int = 2400,
     held_out: int = 600,

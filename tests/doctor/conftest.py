@@ -1,19 +1,17 @@
 """A small project as a person has it after some stages."""
 
-import io
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from small_project import tiny, write_params
+from small_project import run_trial_here, tiny, write_params
 
 from pipeline.clustering.run import cluster
-from pipeline.doctor import cost, trial
+from pipeline.doctor import cost
 from pipeline.doctor.checks import Situation
 from pipeline.ingest.run import ingest
 from pipeline.schema import Layout
@@ -53,16 +51,9 @@ def soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run(_command: list[str], *, input: str, **_more: Any) -> subprocess.CompletedProcess[str]:
         said = [tmp_path / "stdout.txt", tmp_path / "stderr.txt"]
-        process = started(tried, input, said)
+        process = started(run_trial_here, input, said)
         process.join(120)
         assert process.exitcode is not None
         return subprocess.CompletedProcess([], process.exitcode, *(path.read_text() for path in said))
 
     monkeypatch.setattr(cost, "subprocess", SimpleNamespace(run=run))
-
-
-def tried(request: str, said: list[Path]) -> None:
-    sys.stdin = io.StringIO(request)
-    for stream, path in zip((1, 2), said, strict=True):
-        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), stream)
-    trial.main()

@@ -1,10 +1,14 @@
 """Parameters of a project so small that its trainings take moments, and how to find a check."""
 
+import io
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipeline.doctor import trial
 from pipeline.doctor.checks import Check
 from pipeline.params import Params
 from support import TINY_PRETRAIN, params_with
@@ -26,3 +30,11 @@ def one(checks: Any, what: str) -> Check:
     """The check of that name."""
     (found,) = [check for check in checks if check.what == what]
     return found
+
+
+def run_trial_here(request: str, said: list[Path]) -> None:
+    """The doctor's process for a trial, with its standard streams in files."""
+    sys.stdin = io.StringIO(request)
+    for stream, path in zip((1, 2), said, strict=True):
+        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), stream)
+    trial.main()
