@@ -29,7 +29,9 @@ from pipeline.schema import CHOSEN
 from pipeline.training.feed import feed_kind
 
 LEAST_EPOCHS, LEAST_STEPS = 10, 300
-"""Below either, a smaller image is worth more than a longer look at this one (docs/results.md)."""
+"""Below either, smaller images are taken."""
+LEAST_OF_SMALLEST = 3, 200
+"""The same of the smallest: so few are enough to exceed filters that learned nothing (docs/results.md)."""
 MOST_EPOCHS = 200
 SPARE = 0.1
 """Share of the time that is left over, as steps differ."""
@@ -44,6 +46,8 @@ class Setting:
     image_size: int
     encoder: str
     batch_size: int = USUAL_BATCH
+    least_epochs: int = LEAST_EPOCHS
+    least_steps: int = LEAST_STEPS
 
     def applied_to(self, params: Params) -> Params:
         ingest = params.ingest.model_copy(update={"image_size": self.image_size})
@@ -60,9 +64,13 @@ class Setting:
         return params.model_copy(update={"ingest": ingest, "pretrain": pretrain})
 
 
-ON_A_CPU = [Setting(32, PATCH_RESNET), Setting(64, PATCH_RESNET), Setting(128, "resnet18")]
+ON_A_CPU = [
+    Setting(32, PATCH_RESNET, USUAL_BATCH, *LEAST_OF_SMALLEST),
+    Setting(64, PATCH_RESNET),
+    Setting(128, "resnet18"),
+]
 ON_A_GPU = [
-    Setting(32, PATCH_RESNET, 512),
+    Setting(32, PATCH_RESNET, 512, *LEAST_OF_SMALLEST),
     Setting(64, "resnet18", 512),
     Setting(128, "resnet18", 512),
     Setting(224, "resnet50", 256),
@@ -82,7 +90,8 @@ class Plan:
 
     @property
     def is_enough(self) -> bool:
-        return self.fits_memory and self.epochs >= LEAST_EPOCHS and self.steps >= LEAST_STEPS
+        setting = self.setting
+        return self.fits_memory and self.epochs >= setting.least_epochs and self.steps >= setting.least_steps
 
 
 def look(situation: Situation) -> Iterator[Check]:
@@ -167,7 +176,8 @@ def _checked(title: str, plan: Plan, minutes: float) -> Check:
     if plan.seconds > 60 * minutes:
         return warn(title, f"one epoch takes {duration(plan.seconds)} in all", f"{SMALLER}.")
     if not plan.is_enough:
-        cure = f"{SMALLER}: {LEAST_EPOCHS} epochs and {LEAST_STEPS} steps are the least that pay."
+        setting = plan.setting
+        cure = f"at least {setting.least_epochs} epochs and {setting.least_steps} steps should be left."
         return warn(title, found, cure)
     return ok(title, found)
 
