@@ -7,7 +7,6 @@ Each part's outcome is a line of `results.jsonl` as soon as it is there, an erro
 the end all of them stand in one table. Parts that would begin after `--minutes` are left out.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -27,7 +26,7 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.contenders import HEAD_DIM, TEMPERATURE, Ours, Setting, decoded, encoded_images, plain
-from benchmarks.harness import in_turns, machine, markdown
+from benchmarks.harness import append_result, in_turns, machine, markdown
 from pipeline.augment import random_views
 from pipeline.clustering.params import ClusterParams
 from pipeline.clustering.run import cluster
@@ -85,9 +84,7 @@ def measure(
             except Exception:
                 found = {"error": traceback.format_exc()}
             results.append({"part": name, "seconds": round(time.monotonic() - began, 1)} | found)
-            with open(folder / "results.jsonl", "a") as file:
-                file.write(json.dumps(results[-1]) + "\n")
-            print(results[-1], flush=True)
+            append_result(folder / "results.jsonl", results[-1])
     shown = [{"part": result.pop("part"), "outcome": _shown(result)} for result in results]
     print(f"\n{device_name(device)}, {machine()}\n\n{markdown(shown)}")
 

@@ -80,6 +80,19 @@ def times_as_fast(seconds: Mapping[str, Sequence[float]], ours: str, theirs: str
     return median(b / a for a, b in zip(seconds[ours], seconds[theirs], strict=True))
 
 
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """What `append_result` wrote there, for benchmarks that resume; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def append_result(path: Path, result: Mapping[str, Any]) -> None:
+    """As a line of JSON, also printed."""
+    line = json.dumps(result)
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+    print(line, flush=True)
+
+
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = list(rows[0])
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]

@@ -8,11 +8,9 @@ kind of clusters is favoured. Results are appended to `recipe.jsonl` as they com
 run again. Several processes may share the file, each with changes of its own.
 """
 
-import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any
@@ -22,7 +20,7 @@ import pyarrow as pa
 import torch
 import typer
 
-from benchmarks.harness import markdown
+from benchmarks.harness import append_result, markdown, read_results
 from pipeline.borders import read_json
 from pipeline.clustering.assignments import read_assignments, write_assignments
 from pipeline.clustering.run import cluster
@@ -96,7 +94,7 @@ def search(
                     row = {"change": changed, "data": name, "arm": str(arm)} | budget
                     params = check_params({"pretrain": BASE | {"epochs": epochs} | CHANGES[changed]})
                     record(results, row, layout, params.pretrain)
-    print(markdown(table(read_rows(results))))
+    print(markdown(table(read_results(results))))
 
 
 def write_part(source: Layout, part: Layout, train_images: int, held_out: int) -> None:
@@ -124,7 +122,7 @@ def write_part(source: Layout, part: Layout, train_images: int, held_out: int) -
 
 def record(results: Path, row: dict[str, Any], layout: Layout, pretrain: PretrainParams | None) -> None:
     """Appends `row` with what is measured, after a training with `pretrain`; unless it is there."""
-    if any(row.items() <= known.items() for known in read_rows(results)):
+    if any(row.items() <= known.items() for known in read_results(results)):
         return
     began = time.process_time()
     if pretrain is not None:
@@ -132,28 +130,20 @@ def record(results: Path, row: dict[str, Any], layout: Layout, pretrain: Pretrai
         train(pretrain, row["arm"], size, SEED, layout, ALONE, torch.device("cpu"))
     seconds = time.process_time() - began
     metrics = evaluate(EvaluateParams(), row["arm"], SEED, layout)
-    row |= {"seconds": seconds, "top1": metrics["top1"], "knn": metrics["knn_top1"]}
-    with results.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(row, flush=True)
-
-
-def read_rows(results: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    measured = {"seconds": seconds, "top1": metrics["top1"], "knn": metrics["knn_top1"]}
+    append_result(results, row | measured)
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """A row a change, a column a data set: `linear / k-NN` of each arm, and the mean of both over all."""
     names = list(dict.fromkeys(row["data"] for row in rows))
+    by_change: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_change.setdefault(row["change"], []).append(row)
     return [
-        {"change": changed, "mean": _mean(chosen), **{name: _cell(chosen, name) for name in names}}
-        for changed, chosen in _by_change(rows)
+        {"change": changed, "mean": _mean(its), **{name: _cell(its, name) for name in names}}
+        for changed, its in by_change.items()
     ]
-
-
-def _by_change(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    for changed in dict.fromkeys(row["change"] for row in rows):
-        yield changed, [row for row in rows if row["change"] == changed]
 
 
 def _mean(rows: list[dict[str, Any]]) -> str:

@@ -7,7 +7,6 @@ appended to `strength.jsonl` as they come, and what stands there is not run agai
 """
 
 import io
-import json
 import os
 import tempfile
 import time
@@ -19,7 +18,7 @@ import torch
 import typer
 from matplotlib.figure import Figure
 
-from benchmarks.harness import machine, markdown
+from benchmarks.harness import append_result, machine, markdown, read_results
 from pipeline.augment import Normalizer
 from pipeline.borders import read_json
 from pipeline.clustering.run import cluster
@@ -67,9 +66,10 @@ def measure(
 ) -> None:
     """Writes `strength.jsonl` and `strength.svg` into `folder`, and prints the table."""
     folder.mkdir(exist_ok=True)
-    known = _read(folder / "strength.jsonl")
+    results = folder / "strength.jsonl"
+    known = read_results(results)
     params, seed = load_params(), 0
-    with tempfile.TemporaryDirectory() as scratch, open(folder / "strength.jsonl", "a") as results:
+    with tempfile.TemporaryDirectory() as scratch:
         os.environ["CLINFONCE_STATE_DIR"] = str(Path(scratch) / "states")
         layout = Layout(Path(scratch))
         layout.images.symlink_to(Layout().images.resolve())
@@ -77,19 +77,13 @@ def measure(
             if not any(what.items() <= row.items() for row in known):
                 seconds, top1, knn = run()
                 known.append(what | {"seconds": seconds, "top1": top1, "knn": knn})
-                results.write(json.dumps(known[-1]) + "\n")
-                results.flush()
-                print(known[-1], flush=True)
+                append_result(results, known[-1])
     _draw(known, folder / "strength.svg")
     print(f"\n{machine()}\n\n{markdown(_rows(known))}")
 
 
 Result = tuple[float, float, float]
 """Processor seconds without the evaluation, linear top-1, k-NN."""
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _runs(

@@ -6,6 +6,7 @@ The time is that of all arms' trainings and evaluations; ingest, cluster and rep
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import length_hint
 
 import torch
 
@@ -13,7 +14,6 @@ from pipeline.devices import pick_device
 from pipeline.doctor.checks import Check, Situation, duration, ok, warn
 from pipeline.doctor.cost import (
     Counts,
-    Estimate,
     TrialFailed,
     estimated,
     exceeds_memory,
@@ -26,6 +26,7 @@ from pipeline.encoders.registry import PATCH_RESNET
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.schema import CHOSEN
+from pipeline.sources.registry import open_source
 from pipeline.training.feed import feed_kind
 
 LEAST_EPOCHS, LEAST_STEPS = 10, 300
@@ -38,7 +39,6 @@ SPARE = 0.1
 TEST_SHARE = 0.25
 """Test images for each train image, where nothing is ingested yet."""
 USUAL_BATCH = 128
-SMALLER = "take smaller images"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def look(situation: Situation) -> Iterator[Check]:
         try:
             plan = planned(setting, situation, counts, device)
         except TrialFailed as why:
-            yield warn(title, str(why), "free memory for this setting; smaller ones are tried all the same.")
+            yield warn(title, str(why), "free memory for this setting; the others are tried all the same.")
             continue
         plans.append(plan)
         yield _checked(title, plan, situation.minutes)
@@ -115,16 +115,23 @@ def look(situation: Situation) -> Iterator[Check]:
 
 
 def counts_of(situation: Situation) -> Counts:
-    """Of the ingested images; without any, of as many as the user says. Raises `UserError` for neither."""
+    """Of the ingested images; without any, of as many as the user or the source says.
+
+    Raises `UserError` where neither does.
+    """
     assert situation.params is not None
     if situation.ingested:
         return read_counts(situation)
-    images = situation.images
-    if images is None and situation.params.ingest.source == "synthetic":
-        images = round(situation.params.ingest.synthetic.images * (1 - situation.params.ingest.test_fraction))
-    if images is None:
+    images = situation.images or _images_of_source(situation.params)
+    if not images:
         raise UserError("nothing is ingested yet: say how many train images there are, as in --images 50000")
     return Counts(images, round(TEST_SHARE * images), 10, None)
+
+
+def _images_of_source(params: Params) -> int:
+    """How many train images there will be, about; 0 where the source would have to be read for it."""
+    rows = length_hint(open_source(params.ingest, params.seed))
+    return round(rows * (1 - params.ingest.test_fraction))
 
 
 def planned(setting: Setting, situation: Situation, counts: Counts, device: torch.device) -> Plan:
@@ -161,10 +168,9 @@ def _with_epochs(params: Params, epochs: int) -> Params:
 
 
 def _seconds(trials: dict[str, tuple[Trial, list[str]]], params: Params, counts: Counts) -> float:
-    each: list[tuple[Estimate, list[str]]] = [
-        (estimated(what, trial, params, counts), arms) for what, (trial, arms) in trials.items()
-    ]
-    return sum(len(arms) * estimate.seconds for estimate, arms in each)
+    return sum(
+        len(arms) * estimated(what, trial, params, counts).seconds for what, (trial, arms) in trials.items()
+    )
 
 
 def _checked(title: str, plan: Plan, minutes: float) -> Check:
@@ -174,7 +180,7 @@ def _checked(title: str, plan: Plan, minutes: float) -> Check:
             title, f"{found}; more memory than is free", "end other programs, or take smaller images."
         )
     if plan.seconds > 60 * minutes:
-        return warn(title, f"one epoch takes {duration(plan.seconds)} in all", f"{SMALLER}.")
+        return warn(title, f"one epoch takes {duration(plan.seconds)} in all", "take smaller images.")
     if not plan.is_enough:
         setting = plan.setting
         cure = f"at least {setting.least_epochs} epochs and {setting.least_steps} steps should be left."

@@ -57,7 +57,7 @@ class Outline:
     schema: pa.Schema
     rows: int
     sealed: bool
-    """Whether this project wrote it, as far as a seal tells, which others can make too."""
+    """Whether this project wrote it, as its seal says, which others can make too."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def outlines(paths: Sequence[SafePath]) -> list[Outline]:
     that ends its reader."""
     found: list[Outline] = []
     asked = {"outlines": [_to_json(path) for path in paths]}
-    for batch, _ in _told(asked, lambda: paths[len(found)]):
+    for batch, _ in _messages(asked, lambda: paths[len(found)]):
         (record,) = batch.to_pylist()
         if record["mistake"] is not None:
             raise NotParquet(paths[len(found)], record["mistake"])
@@ -114,7 +114,7 @@ def batches(
         "spans": spans,
         "keep_dictionaries": keep_dictionaries,
     }
-    for batch, metadata in _told(asked, lambda: path):
+    for batch, metadata in _messages(asked, lambda: path):
         if metadata and ROWS in metadata:
             yield Damaged(min(int(metadata[ROWS]), _size(path)), metadata[MISTAKE].decode())
         elif metadata and MISTAKE in metadata:
@@ -146,10 +146,10 @@ def _records_in(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
 
 # --- beside the reader --------------------------------------------------------------------------------------
 
-Told = Iterator[tuple[pa.RecordBatch, dict[bytes, bytes] | None]]
+Messages = Iterator[tuple[pa.RecordBatch, dict[bytes, bytes] | None]]
 
 
-def _told(asked: dict[str, Any], suspect: Callable[[], SafePath]) -> Told:
+def _messages(asked: dict[str, Any], suspect: Callable[[], SafePath]) -> Messages:
     with _reader(asked) as reader:
         assert reader.stdout is not None
         broken: Exception | None = None
@@ -177,7 +177,7 @@ def _reader(asked: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-P", "-m", __name__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:  # noqa: S603 - ours
         assert reader.stdin is not None
-        with suppress(BrokenPipeError):  # how it ended tells more
+        with suppress(BrokenPipeError):  # how it ended says more
             # It stays open: the reader ends when it is closed, as it is when this process dies.
             reader.stdin.write(
                 json.dumps(asked | {"most": MOST_IN_ARROW, "at_once": MOST_AT_ONCE}).encode() + b"\n"
@@ -201,9 +201,9 @@ def main() -> None:
     threading.Thread(target=_end_with_who_asked, daemon=True).start()
     threading.Thread(target=_end_when_too_large, args=[asked["most"]], daemon=True).start()
     if "outlines" in asked:
-        _tell_outlines([_from_json(path) for path in asked["outlines"]])
+        _send_outlines([_from_json(path) for path in asked["outlines"]])
     else:
-        _tell_batches(_from_json(asked["batches"]), asked)
+        _send_batches(_from_json(asked["batches"]), asked)
 
 
 def _request() -> bytes:
@@ -242,7 +242,7 @@ def _end_when_too_large(most: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _tell_outlines(paths: list[SafePath]) -> None:
+def _send_outlines(paths: list[SafePath]) -> None:
     with pa.ipc.new_stream(sys.stdout.buffer, OUTLINE) as stream:
         for path in paths:
             record = {"schema": b"", "rows": 0, "sealed": False, "mistake": None}
@@ -276,7 +276,7 @@ def _counted_rows(footer: pq.FileMetaData, file_bytes: int) -> int:
     return int(footer.num_rows)
 
 
-def _tell_batches(path: SafePath, asked: dict[str, Any]) -> None:
+def _send_batches(path: SafePath, asked: dict[str, Any]) -> None:
     """A row group at a time: what is damaged in one leaves the others."""
     try:
         with path.pinned() as pinned:

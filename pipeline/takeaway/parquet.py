@@ -18,7 +18,7 @@ from pipeline.sources.base import Refusal
 from pipeline.takeaway.pictures import LONGEST_ID, Picture, state_of_file
 
 CONVENTIONAL_IMAGE, CONVENTIONAL_ID = "image", "id"
-ROWS_A_BYTE = 10
+IMAGES_A_BYTE = 10
 """Of a table of images, at most: even one image again and again takes a bit a row."""
 IDS_AT_ONCE, IMAGES_AT_ONCE = 1024, 16
 """Rows. An image may have many megabytes, whatever the footer tells of them."""
@@ -175,7 +175,7 @@ def _shard(path: SafePath, outline: Outline, image_column: str | None, id_column
 
 def _check_rows(path: SafePath, rows: int) -> None:
     status = path.status()
-    if status is not None and rows > ROWS_A_BYTE * status.st_size:
+    if status is not None and rows > IMAGES_A_BYTE * status.st_size:
         raise UserError(f"{path} claims {rows:,} images in {status.st_size:,} bytes: write it again")
 
 

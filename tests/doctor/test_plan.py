@@ -17,6 +17,7 @@ from pipeline.doctor.checks import Situation
 from pipeline.doctor.cost import Counts
 from pipeline.doctor.plan import Plan, Setting
 from pipeline.doctor.trial import Request, Trial
+from pipeline.errors import UserError
 from pipeline.params import Params, check_params, load_params
 from support import params_with
 
@@ -114,12 +115,16 @@ def test_a_larger_batch_has_a_larger_rate() -> None:
     assert larger.pretrain.learning_rate == 2 * params.pretrain.learning_rate
 
 
-def test_images_must_be_known(folder: Path) -> None:
-    ended = CliRunner().invoke(app, ["doctor", "--json", "--minutes", "10"])
-    assert ended.exit_code == 1
-    assert "say how many train images there are, as in --images 50000" in ended.stdout
-    rendered = Situation(Params(), minutes=10.0)
-    assert plan.counts_of(rendered).train == 3600
+def test_images_are_counted_where_the_source_can(folder: Path) -> None:
+    """As 24 rows of a manifest and its header, and as rendered posts are; a folder's must be known."""
+    assert plan.counts_of(Situation(load_params(), minutes=10.0)).train == 20
+    assert plan.counts_of(Situation(Params(), minutes=10.0)).train == 3600
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    unknown = params_with(ingest={"source": "folder", "path": str(pictures)})
+    with pytest.raises(UserError, match="say how many train images there are, as in --images 50000"):
+        plan.counts_of(Situation(unknown, minutes=10.0))
+    assert plan.counts_of(Situation(unknown, minutes=10.0, images=50_000)).train == 50_000
 
 
 @pytest.mark.usefixtures("soon")

@@ -25,8 +25,7 @@ CUT_SHORT = """#!{python}
 import os, signal, subprocess, sys
 
 ran = subprocess.run([sys.executable, *sys.argv[1:]], stdin=sys.stdin, capture_output=True, check=True)
-told = ran.stdout
-sys.stdout.buffer.write(told[:{bytes}])
+sys.stdout.buffer.write(ran.stdout[:{bytes}])
 sys.stdout.flush()
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -90,7 +90,7 @@ def test_the_project_s_own_networks_need_nothing_but_torch(
     torch_block, picture_block = code_blocks(folder)
     assert "pipeline" not in "".join(line for line in torch_block.splitlines() if "import" in line)
     torch.testing.assert_close(run(torch_block, picture_block)["features"], expected, rtol=1e-4, atol=1e-5)
-    assert ModelCard.load(folder / "README.md").data.library_name == "pytorch"
+    assert ModelCard.load(folder / "README.md").data.to_dict()["library_name"] == "pytorch"
 
 
 def test_the_encoder_takes_three_lines(make_encoder: MakeEncoder) -> None:
@@ -103,7 +103,7 @@ def test_the_encoder_takes_three_lines(make_encoder: MakeEncoder) -> None:
 def test_the_hub_reads_its_metadata(make_encoder: MakeEncoder) -> None:
     card = ModelCard.load(make_encoder(images_with_hashtags=7) / "README.md")
     assert card.data.pipeline_tag == "image-feature-extraction"
-    assert card.data.library_name == "torchvision"
+    assert card.data.to_dict()["library_name"] == "torchvision"
     assert card.data.license is None
     assert card.data.eval_results is None
     headings = re.findall(r"^## (.*)$", card.text, re.MULTILINE)
