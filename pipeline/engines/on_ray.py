@@ -33,6 +33,9 @@ except ModuleNotFoundError as missing:
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 CONNECT_SECONDS = 10
+HTTP2_SETTINGS = b"\4"
+"""A frame's type, after three bytes of its length; both sides' first frame (RFC 9113, 3.4)."""
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + HTTP2_SETTINGS + b"\0" * 5
 AHEAD = 2
 """Jobs a processor that have begun, or wait for it."""
 NODES_THAT_MAY_DIE = 8
@@ -94,10 +97,18 @@ def _connect() -> None:
 
 
 def _knock_at(address: str) -> None:
-    """Raises `OSError` where nobody listens: Ray itself would ask again for minutes."""
+    """Raises `OSError` where nothing listens, or something that does not speak HTTP/2 as Ray's servers do:
+    Ray itself would ask again for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    if not host or not port.isdecimal():
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as server:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return
+        server.sendall(HTTP2_PREFACE)
+        with server.makefile("rb") as answer:
+            if answer.read(4)[3:] != HTTP2_SETTINGS:
+                raise OSError("something else listens there")
 
 
 # --- on a node ----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -217,6 +218,25 @@ def test_an_address_where_nobody_listens_is_not_waited_for(
             opened_engine(EngineName.RAY),
         ):
             pass
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0"])
+def test_what_listens_and_is_not_ray_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """One that says nothing, a web server, and one that falls silent within a frame."""
+    monkeypatch.setattr("pipeline.engines.on_ray.CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor(1) as beside:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{other.getsockname()[1]}")
+        accepted = beside.submit(other.accept)
+        beside.submit(lambda: accepted.result()[0].sendall(answer))
+        with (
+            at_once(30),
+            pytest.raises(UserError, match="no Ray cluster answers at RAY_ADDRESS="),
+            opened_engine(EngineName.RAY),
+        ):
+            pass
+        accepted.result()[0].close()
 
 
 def test_a_node_that_would_make_other_bytes_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
