@@ -63,13 +63,17 @@ class Study(Section):
     seeds: list[int] = Field(min_length=1)
     base: Changes = Field(default={}, description="changes of params.yaml that all experiments share")
     experiments: Experiments = Field(min_length=1)
-    clusterings: bool = Field(
-        default=False, description="whether each of the data's clusterings is an experiment too"
+    clusterings: Literal["unused", "added", "crossed"] = Field(
+        default="unused",
+        description="of the data: each is an experiment too, or each experiment is made with each",
     )
     search: dict[str, list[Any]] = Field(
         default={},
         description="values tried for each experiment, all with all, with the first seed; the best on "
         "the part of train on which evaluation chooses is kept for all seeds, so that test plays no part",
+    )
+    search_base: Changes = Field(
+        default={}, description="changes of params.yaml for the search alone, such as fewer epochs"
     )
 
     @model_validator(mode="after")
@@ -84,13 +88,25 @@ class Study(Section):
 
     def of(self, data: StudyData) -> "Study":
         """This study on other images than those of params.yaml."""
-        return self.model_copy(
-            update={
-                "title": f"{self.title}: {data.title}",
-                "base": self.base | data.base,
-                "experiments": self.experiments | (data.clusterings if self.clusterings else {}),
-            }
-        )
+        changed = {
+            "title": f"{self.title}: {data.title}",
+            "base": self.base | data.base,
+            "experiments": self._experiments_with(data.clusterings),
+        }
+        return Study.model_validate(self.model_dump() | changed)
+
+    def _experiments_with(self, clusterings: Experiments) -> Experiments:
+        match self.clusterings:
+            case "unused":
+                return self.experiments
+            case "added":
+                return self.experiments | clusterings
+            case "crossed":
+                return {
+                    f"{experiment}_on_{name}": clusters | changes
+                    for name, clusters in clusterings.items()
+                    for experiment, changes in self.experiments.items()
+                }
 
 
 @dataclass(frozen=True)
@@ -110,9 +126,10 @@ class Planned:
 def read_study(path: Path, data: Path | None = None) -> Study:
     """Raises `UserError` with a sentence where a file or a value in it is wrong."""
     study = _read(path, Study, "`ls studies` shows the studies")
-    _check_parameters(path, {"base": study.base, "search": study.search} | study.experiments)
+    shared = {"base": study.base, "search": study.search, "search_base": study.search_base}
+    _check_parameters(path, shared | study.experiments)
     if data is None:
-        if study.clusterings:
+        if study.clusterings != "unused":
             raise UserError(
                 f"{path} compares the clusterings of a data file, and none is given: "
                 "pass --data, such as --data studies/data/fashion_products.yaml"
@@ -120,7 +137,10 @@ def read_study(path: Path, data: Path | None = None) -> Study:
         return study
     images = _read(data, StudyData, "`ls studies/data` shows those that are there")
     _check_parameters(data, {"base": images.base} | images.clusterings)
-    return study.of(images)
+    try:
+        return study.of(images)
+    except ValidationError as error:
+        raise UserError(f"{path} with {data}: {error.errors()[0]['msg']}") from None
 
 
 def study_name(path: Path, data: Path | None = None) -> str:
@@ -219,7 +239,7 @@ def tries(study: Study, study_name: str, root: Path) -> Iterator[Planned]:
     for number, values in enumerate(product(*study.search.values())):
         tried = dict(zip(study.search, values, strict=True))
         for experiment, changes in study.experiments.items():
-            whole = study.base | changes | tried | {"seed": seed}
+            whole = study.base | changes | study.search_base | tried | {"seed": seed}
             name = _ref_name(study_name, experiment, f"try-{number}")
             yield Planned(name, experiment, seed, _with_absolute_paths(whole, root), tried)
 

@@ -126,9 +126,10 @@ def study_markdown(
             f"{_code(key)} {', '.join(escaped(shown(value)) for value in values)}"
             for key, values in study.search.items()
         )
+        alone = f" and {_listed(study.search_base)}" if study.search_base else ""
         parts.append(
-            f"Tried for each experiment with seed {study.seeds[0]}, all with all: {tried}. Kept is what was "
-            "best on the part of train on which evaluation chooses; test played no part."
+            f"Tried for each experiment with seed {study.seeds[0]}{alone}, all with all: {tried}. Kept is "
+            "what was best on the part of train on which evaluation chooses; test played no part."
         )
         parts.append("\n".join(f"- {experiment}: {_listed(values)}" for experiment, values in found.items()))
     return "\n\n".join(parts) + "\n"

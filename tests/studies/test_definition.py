@@ -149,7 +149,7 @@ clusterings:
 
 
 def test_other_images_and_their_clusterings_come_from_a_data_file(tmp_path: Path) -> None:
-    path, data = written(tmp_path, STUDY + "clusterings: true\n"), tmp_path / "shop.yaml"
+    path, data = written(tmp_path, STUDY + "clusterings: added\n"), tmp_path / "shop.yaml"
     data.write_text(DATA)
     plans = list(planned(read_study(path, data), study_name(path, data), tmp_path))
     assert [one.name for one in plans[:3]] == [
@@ -164,9 +164,47 @@ def test_other_images_and_their_clusterings_come_from_a_data_file(tmp_path: Path
     assert list(without.experiments) == ["instance", "by_colour"]
 
 
+def test_each_experiment_is_crossed_with_each_clustering(tmp_path: Path) -> None:
+    path, data = written(tmp_path, STUDY + "clusterings: crossed\n"), tmp_path / "shop.yaml"
+    data.write_text(DATA + "  alone: {cluster.method: instance, pretrain.epochs: 1}\n")
+    study = read_study(path, data)
+    assert list(study.experiments) == [
+        "instance_on_colour",
+        "by_colour_on_colour",
+        "instance_on_alone",
+        "by_colour_on_alone",
+    ]
+    assert study.experiments["instance_on_colour"]["cluster.attributes.columns"] == ["colour"]
+    # The experiment's own changes overrule those of the clusters.
+    assert study.experiments["by_colour_on_alone"]["cluster.method"] == "attributes"
+    assert study.experiments["by_colour_on_alone"]["pretrain.epochs"] == 4
+
+
+def test_clusterings_that_make_too_many_experiments_are_refused(tmp_path: Path) -> None:
+    path, data = written(tmp_path, STUDY + "clusterings: crossed\n"), tmp_path / "shop.yaml"
+    data.write_text(DATA + "".join(f"  c{n}: {{cluster.min_size: {n}}}\n" for n in range(2, 5000)))
+    with pytest.raises(UserError, match=r"which.yaml with .*shop.yaml: .*asks for 19,996 experiments"):
+        read_study(path, data)
+
+
+def test_a_search_may_be_shorter_than_the_trainings(tmp_path: Path) -> None:
+    search = "search: {pretrain.learning_rate: [0.1]}\nsearch_base: {pretrain.epochs: 1}\n"
+    study = read_study(written(tmp_path, STUDY + search))
+    assert [one.changes["pretrain.epochs"] for one in tries(study, "which", tmp_path)] == [1, 1]
+    found = {name: {"pretrain.learning_rate": 0.1} for name in study.experiments}
+    assert [one.changes["pretrain.epochs"] for one in planned(study, "which", tmp_path, found)] == [
+        2,
+        4,
+        2,
+        4,
+    ]
+    with pytest.raises(UserError, match=r"search_base changes pretrain\.epoch, which is no parameter"):
+        read_study(written(tmp_path, STUDY + search.replace("epochs", "epoch")))
+
+
 def test_a_study_of_clusterings_asks_for_a_data_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="compares the clusterings of a data file, and none is given"):
-        read_study(written(tmp_path, STUDY + "clusterings: true\n"))
+        read_study(written(tmp_path, STUDY + "clusterings: added\n"))
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,8 @@ seeds: [1, 2]
 experiments:
   label: {cluster.method: label}
   own: {cluster.method: instance}
-search: {pretrain.learning_rate: [0.01, 0.05, 0.08], pretrain.epochs: [3]}
+search: {pretrain.learning_rate: [0.01, 0.05, 0.08]}
+search_base: {pretrain.epochs: 3}
 """
 
 
@@ -161,18 +162,19 @@ def test_each_experiment_is_searched_on_train_and_keeps_its_best(repository: Pat
     assert made.exit_code == 0, made.output
     assert "Rates, search: 0 of 6 experiments are there" in words_of(made)
     # The names' lengths decide: 5 and 8 letters.
-    assert "label: pretrain.learning_rate=0.05, pretrain.epochs=3" in words_of(made)
-    assert "own: pretrain.learning_rate=0.08, pretrain.epochs=3" in words_of(made)
+    assert "label: pretrain.learning_rate=0.05" in words_of(made)
+    assert "own: pretrain.learning_rate=0.08" in words_of(made)
     assert "Rates: 0 of 4 experiments are there" in words_of(made)
     report = study("report", "studies/rates.yaml").output
     assert "4 of 4 experiments are there" in report
     assert (
-        "Tried for each experiment with seed 1, all with all: `pretrain.learning_rate` 0.01, 0.05, 0.08"
-        in report
+        "Tried for each experiment with seed 1 and `pretrain.epochs=3`, all with all: "
+        "`pretrain.learning_rate` 0.01, 0.05, 0.08" in report
     )
-    assert "- own: `pretrain.learning_rate=0.08`, `pretrain.epochs=3`" in report
+    assert "- own: `pretrain.learning_rate=0.08`" in report
     params = run(repository, "git", "show", f"{ref_of(repository, 'rates--own--2')}:params.yaml")
     assert "learning_rate: 0.08" in params
+    assert "epochs: 1" in params
 
 
 def ref_of(repository: Path, name: str) -> str:
