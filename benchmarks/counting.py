@@ -12,7 +12,8 @@ from pipeline.statistics.tables import open_table
 def count(path: str) -> None:
     """Prints seconds and the peak of memory in MB."""
     start = time.perf_counter()
-    tally = tally_columns(open_table(Path(path)), "label", ["cluster"])["cluster"]
+    tallies, _ = tally_columns(open_table(Path(path)), "label", ["cluster"])
+    tally = tallies["cluster"]
     information = Information(tally.labelled).mutual_information_bits
     seconds = time.perf_counter() - start
     assert tally.labelled.rows == tally.rows

@@ -9,13 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.delimited import LONGEST_CELL
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
 from pipeline.schema import REJECTS_SCHEMA, images_schema
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.checked import checked
 from pipeline.sources.registry import open_source
+from pipeline.tables.delimited import LONGEST_CELL
 
 MOST_SECONDS = 10
 

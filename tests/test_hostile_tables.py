@@ -18,19 +18,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostile_tables import CELLS, JSON_VALUES, rows_of, said, shard, taken, written
-from pipeline import delimited
-from pipeline.delimited import LONGEST_CELL, LONGEST_LINE, NotARow, csv_rows, open_text
 from pipeline.edges import paths_from_root
 from pipeline.errors import UserError
 from pipeline.ingest import parts
 from pipeline.safe_paths import SafePath
-from pipeline.sources import columns, registry
-from pipeline.sources.base import MOST_ATTRIBUTES, Refusal, SourceRow
+from pipeline.sources import registry
+from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.checked import checked
-from pipeline.sources.columns import names_of
 from pipeline.sources.huggingface import _class_names
 from pipeline.sources.registry import open_source
 from pipeline.statistics.command import statistics_of_table
+from pipeline.tables import delimited, reading
+from pipeline.tables.delimited import LONGEST_CELL, LONGEST_LINE, CsvRows, NotARow, open_text
+from pipeline.tables.reading import MOST_COLUMNS, names_in
 from support import params_with
 
 # --- JSON ---------------------------------------------------------------------------------------------------
@@ -128,18 +128,21 @@ def test_a_cell_costs_its_row_alone(tmp_path: Path, cell: bytes, end: bytes) -> 
     path = written(tmp_path / "m.csv", end.join(lines))
     rows = taken(rows_of("manifest", path))
     assert rows[0] == "a.png"
-    # What follows an open quote is its cell.
-    assert rows[-1] == "c.png" or cell == CELLS["quote"]
+    assert rows[-1] == "c.png"
     said(lambda: statistics_of_table(path, "label", ["kind"], seed=0))
 
 
-def test_what_follows_an_open_quote_is_read_again_behind_the_longest_cell(tmp_path: Path) -> None:
-    filler = b"x,y,z\n" * (LONGEST_CELL // 6 + 1)
+@pytest.mark.parametrize("lines", [1, 20])
+def test_what_follows_an_open_quote_is_read_again(tmp_path: Path, lines: int) -> None:
+    """To the end of the file, or of the longest cell."""
+    filler = b"x,y,%b\n" % (b"z" * (LONGEST_CELL // 10)) * lines
     path = written(tmp_path / "m.csv", b'image,label,kind\na.png,x,1\nb.png,"y,1\n' + filler + b"c.png,x,1\n")
     rows = rows_of("manifest", path)
-    (refused,) = (row for row in rows if isinstance(row, Refusal))
-    assert "nor are those from 3 on" in refused.reason
-    assert taken(rows)[-1] == "c.png"
+    refused = [row for row in rows if isinstance(row, Refusal)]
+    assert refused[0].where == "m.csv line 3"
+    assert "nothing closes its quote" in refused[0].reason
+    assert [row.where for row in refused[1:]] == [f"m.csv line {4 + n}" for n in range(1, lines)]
+    assert taken(rows) == ["a.png", "x", "c.png"]
 
 
 @pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.jsonl"])
@@ -186,7 +189,7 @@ def test_tables_of_the_papers(tmp_path: Path, cell: bytes) -> None:
 
 # --- columns ------------------------------------------------------------------------------------------------
 
-TOO_MANY = [f"c{n}" for n in range(MOST_ATTRIBUTES + 1)]
+TOO_MANY = [f"c{n}" for n in range(MOST_COLUMNS + 1)]
 
 
 def wide(path: Path, names: list[str], rows: int) -> Path:
@@ -221,8 +224,8 @@ WIDE = {
 def test_a_table_of_too_many_columns_is_refused_unless_some_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for module in (columns, registry):
-        monkeypatch.setattr(module, "MOST_ATTRIBUTES", 100)
+    for module in (reading, registry):
+        monkeypatch.setattr(module, "MOST_COLUMNS", 100)
     path = wide(tmp_path / name, TOO_MANY[:101], 1)
     sentence = said(lambda: rows_of(WIDE[name], path)) or ""
     assert "has 101 columns of attributes, and 100 are the most" in sentence
@@ -269,9 +272,9 @@ def test_layouts_of_too_many_attributes_are_refused(
 def test_columns_are_looked_for_in_no_more_records_than_needed() -> None:
     """Each record of a table may bring new ones."""
     records = ({f"{n}-{k}": 1 for k in range(4000)} for n in count())
-    assert len(names_of(records)) == 12_000
+    assert len(names_in(records)[0]) == 12_000
     assert next(records).keys() >= {"3-0"}
-    assert names_of([{"b": 1}, {}, {"a": 1, "b": 2}]) == ["b", "a"]
+    assert names_in([{"b": 1}, {}, {"a": [1], "b": 2}]) == (["b", "a"], ["a"])
 
 
 @pytest.mark.parametrize("name", ["m.csv", "m.tsv", "m.jsonl"])
@@ -344,7 +347,7 @@ def test_a_row_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(delimited, "LONGEST_LINE", 10_000)
     endless = b"a.png,x,1\n" + b'"\n",' * 10_000 + b'"\nb.png,y,1\n'
     with open_text(SafePath(written(tmp_path / "m.csv", endless))) as file:
-        rows = [cells for _, cells in csv_rows(file)]
+        rows = [cells for _, cells in CsvRows(file)]
     assert (rows[0], rows[-1]) == (["a.png", "x", "1"], ["b.png", "y", "1"])
     assert {row.reason for row in rows if isinstance(row, NotARow)} == {
         "the row is longer than 10,000 characters"

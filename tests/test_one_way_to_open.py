@@ -11,11 +11,11 @@ from support import REPOSITORY
 READERS = [
     *sorted((REPOSITORY / "pipeline/sources").glob("*.py")),
     *sorted((REPOSITORY / "pipeline/takeaway").glob("*.py")),
+    *sorted((REPOSITORY / "pipeline/tables").glob("*.py")),
     *(
         REPOSITORY / "pipeline" / name
         for name in (
             "clustering/hierarchy.py",
-            "delimited.py",
             "doctor/decoding.py",
             "edges.py",
             "ingest/images.py",

@@ -1,6 +1,5 @@
 """Method `hashtags`: images with the same informative hashtags, or of one topic, share a cluster."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pipeline.clustering.joint import LARGEST_CHOICE, informative, present_of
 from pipeline.clustering.params import ClusterParams, HashtagsParams
 from pipeline.errors import UserError, listed
 from pipeline.randomness import derived_seed
+from pipeline.tables.hashtags import normalized_hashtag
 
 DEFAULT_TOP = 8
 
@@ -50,11 +50,6 @@ def counted_hashtags(train: TrainImages, params: HashtagsParams) -> list[list[st
         if images >= params.min_df and images <= params.max_df * len(tags) and tag not in stopped
     }
     return [[tag for tag in of_image if tag in counted] for of_image in tags]
-
-
-def normalized_hashtag(tag: str) -> str:
-    """The tag as people mean it: Unicode NFKC, case folded, without `#`; empty where nothing is left."""
-    return unicodedata.normalize("NFKC", tag).casefold().strip().lstrip("#").strip()
 
 
 def _each_once(tags: Iterable[str]) -> list[str]:

@@ -52,7 +52,7 @@ FACTS = [
     pa.field("thumbnail", pa.binary(THUMBNAIL_BYTES)),
 ]
 """What is remembered of an image, beside what is stored: columns after those of the images' schema."""
-SPLIT_CODES = {"train": 0, "test": 1, None: -1}
+SPLIT_CODES = {"train": 0, "test": 1, "validation": 2, None: -1}
 
 Row = SourceRow | Refusal
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.engines.choice import EngineName
-from pipeline.errors import UserError
+from pipeline.errors import UserError, listed
 from pipeline.files import replaced_directory, write_json
 from pipeline.ingest.census import Census, CensusTaker, channel_statistics
 from pipeline.ingest.duplicates import MOST_COMPARED, TRAIN, Duplicates, find_duplicates
@@ -54,7 +54,8 @@ def ingest(
                 parts.append(path, len(part))
             census = taker.census()
         _check_refusals(census, params)
-        splits_N = _decide_splits(census, params)
+        splits_N, notes = _decide_splits(census, params)
+        _check_train(splits_N, census, params)
         duplicates = _find_duplicates(census, splits_N, thumbnails)
         if params.leaks == "drop_train":
             census, splits_N = _without_leaks(census, splits_N, duplicates, parts)
@@ -63,7 +64,7 @@ def ingest(
         write_sealed(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)
         duplicates = duplicates.without(splits_N == DROPPED)
         write_sealed(duplicates.table(_ids(parts)), folder / layout.duplicates.name)
-        summary = _summarise(census, splits_N, duplicates, parts, params, source)
+        summary = _summarise(census, splits_N, duplicates, parts, params, source, notes)
         write_json(folder / layout.ingest_summary.name, summary)
     return summary
 
@@ -89,15 +90,28 @@ def _check_refusals(census: Census, params: IngestParams) -> None:
         )
 
 
-def _decide_splits(census: Census, params: IngestParams) -> NDArray[np.int8]:
+def _decide_splits(census: Census, params: IngestParams) -> tuple[NDArray[np.int8], list[str]]:
+    """With notes on what was decided."""
     named = census.splits_N >= 0
     if named.any():
         assert named.all(), "a source names every split or none"
-        return census.splits_N
+        return _with_validation(census.splits_N)
     contents = [content.tobytes() for content in census.contents_N2]
     labels = [census.label(row) for row in range(len(census))]
     splits = split_by_content(contents, labels, params.test_fraction)
-    return np.array([SPLIT_CODES[split] for split in splits], np.int8)
+    return np.array([SPLIT_CODES[split] for split in splits], np.int8), []
+
+
+def _with_validation(splits_N: NDArray[np.int8]) -> tuple[NDArray[np.int8], list[str]]:
+    """Validation images as test images where there are no others, else as train images."""
+    validation_N = splits_N == SPLIT_CODES["validation"]
+    if not validation_N.any():
+        return splits_N, []
+    meaning, why = "test", "there are no test images"
+    if (splits_N == SPLIT_CODES["test"]).any():
+        meaning, why = "train", "there are test images besides"
+    note = f"{np.count_nonzero(validation_N):,} validation images are taken as {meaning} images, since {why}"
+    return np.where(validation_N, np.int8(SPLIT_CODES[meaning]), splits_N), [note]
 
 
 def _find_duplicates(census: Census, splits_N: NDArray[np.int8], thumbnails: Path) -> Duplicates:
@@ -146,10 +160,10 @@ def _summarise(
     parts: Parts,
     params: IngestParams,
     source: Source,
+    notes: list[str],
 ) -> IngestSummary:
     in_split = _in_split(splits_N)
-    wanted_N = in_split["train"] if in_split["train"].any() else in_split["test"]
-    mean, deviation = channel_statistics(census, wanted_N, parts)
+    mean, deviation = channel_statistics(census, in_split["train"], parts)
     kept_N = splits_N != DROPPED
     return {
         "source": params.source,
@@ -169,8 +183,44 @@ def _summarise(
         "mean": mean,
         "deviation": deviation,
         "bytes": int(census.sizes_N[kept_N].sum(dtype=np.int64)),
-        "notes": [*source.notes, *_notes(duplicates)],
+        "notes": [*source.notes, *notes, *_test_notes(census, in_split), *_notes(duplicates)],
     }
+
+
+def _check_train(splits_N: NDArray[np.int8], census: Census, params: IngestParams) -> None:
+    if (splits_N == TRAIN).any():
+        return
+    refused = f", and {len(census.refusals)} inputs were refused" if census.refusals else ""
+    raise UserError(
+        f"ingest.source={params.source} (ingest.path={params.path}) gave {len(census)} test images and no "
+        f"train image{refused}: name the train images, or none as of a split"
+    )
+
+
+def _test_notes(census: Census, in_split: dict[str, NDArray[np.bool_]]) -> list[str]:
+    """What keeps the test images from measuring anything, or much, is known before any training."""
+    train, test = (np.unique(labels[labels >= 0]) for labels in _labels_in(census, in_split))
+    if not in_split["test"].any():
+        return ["there is no test image: evaluation will have nothing to measure on"]
+    if not len(test):
+        return ["no test image has a label: evaluation will have nothing to measure on"]
+    notes = []
+    if len(test) == 1:
+        notes.append("all test images have one label: an encoder that knows nothing would reach 100 %")
+    if unseen := np.setdiff1d(test, train).tolist():
+        labels_N = census.labels_N[in_split["test"]]
+        images = int(np.isin(labels_N, unseen).sum())
+        reachable = 1 - images / np.count_nonzero(labels_N >= 0)
+        names = listed([census.labels[label] for label in unseen], 6)
+        notes.append(
+            f"{images:,} test images have one of {len(unseen):,} labels that no train image has ({names}): "
+            f"at most {reachable:.1%} can be reached"
+        )
+    return notes
+
+
+def _labels_in(census: Census, in_split: dict[str, NDArray[np.bool_]]) -> list[NDArray[np.int32]]:
+    return [census.labels_N[in_split[split]] for split in SPLITS]
 
 
 def _notes(duplicates: Duplicates) -> list[str]:

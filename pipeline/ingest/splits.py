@@ -1,4 +1,4 @@
-"""A stratified split into train and test by content, for sources that name none."""
+"""Which images are test images: what a source's validation images are, and a split where it names none."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from pipeline.sources.base import Split
 def split_by_content(
     content_hashes: Sequence[bytes], labels: Sequence[str | None], test_fraction: float
 ) -> list[Split]:
-    """Gives `test_fraction` of the distinct images of each label to test.
+    """Gives `test_fraction` of the distinct images of each label to test, and at least one of two or more.
 
     Images with equal content stay together (under the least of their labels), and which images are
     chosen depends on their content alone: neither order nor additions to other labels change it.
@@ -22,6 +22,9 @@ def split_by_content(
     for content, label in label_of.items():
         contents_of[label].append(content)
     test: set[bytes] = set()
-    for contents in contents_of.values():
-        test.update(sorted(contents)[: round(len(contents) * test_fraction)])
+    for label, contents in contents_of.items():
+        wanted = round(len(contents) * test_fraction)
+        if label and len(contents) > 1:
+            wanted = min(max(1, wanted), len(contents) - 1)
+        test.update(sorted(contents)[:wanted])
     return ["test" if content in test else "train" for content in content_hashes]

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UserError, first_line
-from pipeline.isolation.plain_types import plain_schema, size_in_python
+from pipeline.isolation.plain_types import plain_schema, size_in_python, with_times_as_text
 from pipeline.safe_paths import Boundary, SafePath, UnsafePath
 from pipeline.sealed import has_seal, is_unbroken
 
@@ -130,10 +130,10 @@ def _size(path: SafePath) -> int:
 
 
 def _records_in(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
-    """Arrow holds more than Python does: times beyond its calendar or in zones that it does not know, two
-    fields of one name. A row with such a value costs that row."""
+    """Arrow holds more than Python does, such as two fields of one name. A row with such a value costs that
+    row."""
     try:
-        yield from batch.to_pylist()
+        yield from with_times_as_text(batch).to_pylist()
     except MemoryError:
         raise
     except Exception as error:  # each type of Arrow raises its own

@@ -5,6 +5,7 @@ A dictionary inside a list repeats one long text for each of a million items; a 
 """
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as types
 
 DEEPEST = 50
@@ -61,6 +62,31 @@ def plain_type(kind: pa.DataType, depth: int = 0) -> pa.DataType:
 
 def _plain_field(field: pa.Field, depth: int) -> pa.Field:
     return field.with_type(plain_type(field.type, depth + 1))
+
+
+OUT_OF_RANGE = "<value out of range"
+"""What Arrow writes for times that it can't write."""
+
+
+def with_times_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Columns of dates and times as text, which goes on where Python's calendar ends, in UTC for those of a
+    zone, whose name nobody needs to know; of durations the number in their unit. Raises `ValueError` for one
+    that no calendar holds."""
+    columns = [
+        _time_as_text(column) if types.is_temporal(column.type) else column for column in batch.columns
+    ]
+    return pa.record_batch(columns, batch.schema.names)
+
+
+def _time_as_text(times: pa.Array) -> pa.Array:
+    kind = times.type
+    zoned = types.is_timestamp(kind) and kind.tz is not None
+    written = (times.cast(pa.timestamp(kind.unit)) if zoned else times).cast(pa.string())
+    if pc.any(pc.match_substring(written, OUT_OF_RANGE)).as_py():
+        raise ValueError("a time beyond every calendar")
+    short = pc.replace_substring_regex(written, r"(\.\d*?)0+$", r"\1")
+    short = pc.replace_substring_regex(short, r"\.$", "")
+    return pc.binary_join_element_wise(short, "Z", "") if zoned else short
 
 
 def size_in_python(values: pa.Array) -> int:

@@ -7,9 +7,8 @@ from typing import Literal, Protocol
 from pipeline.safe_paths import SafePath
 
 Split = Literal["train", "test"]
-
-MOST_ATTRIBUTES = 10_000
-"""Columns: every row is stored with a cell of each, whatever its table says of it."""
+SplitWord = Literal["train", "test", "validation"]
+"""What a table may say. Validation images become test images where there are no others, else train images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,7 @@ class SourceRow:
     path: str
     """Where the image comes from, as its owner would name it."""
     label: str | None = None
-    split: Split | None = None
+    split: SplitWord | None = None
     hashtags: list[str] = field(default_factory=list)
     attributes: dict[str, str | None] = field(default_factory=dict)
     hierarchy: list[str] = field(default_factory=list)
@@ -45,7 +44,9 @@ class Source(Protocol):
     attribute_names: list[str]
     """The columns of auxiliary information, in the order in which they are stored."""
 
-    notes: list[str]
-    """What the source decided by itself and a user should know, one sentence each."""
+    @property
+    def notes(self) -> list[str]:
+        """What the source decided by itself and a user should know, one sentence each: complete once all
+        rows are read."""
 
     def rows(self) -> Iterator[SourceRow | Refusal]: ...

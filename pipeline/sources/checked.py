@@ -27,7 +27,7 @@ def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal
         elif not all(map(_is_unicode, texts)):
             yield _refusal(row.where or row.path, "the line is not UTF-8 text")
         elif row.id in seen:
-            yield _refusal(row.where or row.path, f"the image {row.id} stands in an earlier row already")
+            yield _refusal(row.where or row.path, "an earlier row has the same image")
         else:
             seen.add(row.id)
             yield row

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Self
 
-from pipeline.delimited import NOT_A_ROW, NotARow, csv_header, csv_records, open_text
 from pipeline.errors import UserError, listed
 from pipeline.files import users_path
 from pipeline.ingest.params import IngestParams
@@ -19,6 +18,7 @@ from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.inside import source_root
 from pipeline.sources.layout import first_there, named_folder
+from pipeline.tables.delimited import NOT_A_ROW, Head, NotARow, csv_records, open_text, read_head
 
 WHAT = "the folder that holds the tables"
 NUMBER, CLASS, PATH = "", "class", "path"
@@ -32,7 +32,7 @@ class ClInfoNceTablesSource:
     def __init__(self, root: Root, tables: dict[Split, SafePath]) -> None:
         self._root = root
         self._tables = tables
-        columns = chain.from_iterable(_header(table) for table in tables.values())
+        columns = chain.from_iterable(_head(table).names for table in tables.values())
         self.attribute_names = [n for n in dict.fromkeys(columns) if n not in (NUMBER, CLASS, PATH)]
         self.notes: list[str] = []
 
@@ -54,7 +54,7 @@ class ClInfoNceTablesSource:
         for split, table in self._tables.items():
             counted = f"the row of {table.name} that counts its values is no image"
             with open_text(table) as file:
-                for line, record in csv_records(file, _header(table)):
+                for line, record in csv_records(file, _head(table)):
                     where = f"{table.name} line {line}"
                     if isinstance(record, NotARow):
                         yield Refusal(where, record.reason)
@@ -63,7 +63,7 @@ class ClInfoNceTablesSource:
                     else:
                         yield self._row(where, record, split)
 
-    def _row(self, where: str, record: dict[str, str | None], split: Split) -> SourceRow | Refusal:
+    def _row(self, where: str, record: dict[str, str], split: Split) -> SourceRow | Refusal:
         path = record[PATH]
         if not path:
             return Refusal(where, NOT_A_ROW)
@@ -82,15 +82,15 @@ class ClInfoNceTablesSource:
         )
 
 
-def _counts_values(record: dict[str, str | None]) -> bool:
+def _counts_values(record: dict[str, str]) -> bool:
     return record[NUMBER] == COUNTED and (record[PATH] or "").isdecimal()
 
 
-def _header(table: SafePath) -> list[str]:
-    header = csv_header(table, str(table))
-    if not {NUMBER, CLASS, PATH} <= set(header):
+def _head(table: SafePath) -> Head:
+    head = read_head(table, str(table))
+    if not {NUMBER, CLASS, PATH} <= set(head.names):
         raise UserError(
             f"{table} must have the columns class and path after one without a name, and has "
-            f"{listed(header) or 'no header'}: take the published file"
+            f"{listed(head.names) or 'no header'}: take the published file"
         )
-    return header
+    return head

@@ -1,18 +1,18 @@
 """`ingest.columns`: from a record of a user's table to what is known of an image."""
 
-import json
-import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import CONVENTIONAL_COLUMNS, ColumnMap
 from pipeline.safe_paths import SafePath
-from pipeline.sources.base import MOST_ATTRIBUTES, Refusal, SourceRow, Split
-
-Record = dict[str, Any]
+from pipeline.sources.base import Refusal, SourceRow, SplitWord
+from pipeline.sources.splits import WORDS, split_word
+from pipeline.tables.cells import Notices, NotOneValue, noted, text
+from pipeline.tables.hashtags import hashtags_of
+from pipeline.tables.reading import Record
 
 _WITHOUT = {
     "label": "(ingest.columns.label): the images have no label",
@@ -20,8 +20,14 @@ _WITHOUT = {
     "hashtags": "(ingest.columns.hashtags): the images have no hashtags",
 }
 """What follows where a conventional column is not there; a column of another name can be told."""
-
-SPLITS: dict[str, Split] = {"train": "train", "test": "test"}
+_NEAR_NAMES = {
+    "label": {"labels", "class", "classes", "category", "target"},
+    "split": {"splits", "subset", "partition", "fold"},
+    "hashtags": {"hashtag", "tags", "tag", "keywords"},
+}
+"""Names that may mean a role. Whether they do is not guessed: they become attributes, and a note says so."""
+NO_VALUES = "columns of lists, objects and bytes are no attributes"
+NOT_ONE_VALUE = "cells of attributes and the hierarchy hold a list, an object or bytes: they are left out"
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,15 @@ class Columns:
     hashtags: str | None
     attributes: list[str]
     hierarchy: list[str]
+    notices: Notices = field(default_factory=Notices, compare=False)
+    """On the rows read so far."""
+
+    def used(self) -> set[str]:
+        named = {self.image, self.label, self.split, self.hashtags, *self.attributes, *self.hierarchy}
+        return {name for name in named if name is not None}
+
+    def notes(self) -> list[str]:
+        return noted(self.notices)
 
 
 @dataclass(frozen=True)
@@ -46,46 +61,44 @@ class Table:
     """Such as "the manifest a.csv"."""
 
 
-def names_of(records: Iterable[Record]) -> list[str]:
-    """The columns of `records` in the order in which they come, until there are too many to store."""
-    names: dict[str, None] = {}
-    for record in records:
-        names |= dict.fromkeys(record)
-        if len(names) > MOST_ATTRIBUTES:
-            break
-    return list(names)
-
-
 def resolve_columns(
     wanted: ColumnMap,
     present: list[str],
     table: Table,
     told: Collection[str] = (),
     left_out: Collection[str] = (),
+    no_values: Sequence[str] = (),
 ) -> tuple[Columns, list[str]]:
-    """Raises `UserError` for a column that is asked for and not there; returns notes on conventional ones.
+    """Raises `UserError` for a column that is asked for and not there; returns notes on what was decided.
 
-    `told` holds the roles that something other than a column tells, such as the image or the split;
-    `left_out` the columns that are attributes only where `ingest.columns.attributes` names them.
+    A conventional column may be written in other letters, such as `Label`. `told` holds the roles that
+    something other than a column tells, such as the image or the split; `left_out` the columns that are
+    attributes only where `ingest.columns.attributes` names them; `no_values` those that hold lists, objects
+    or bytes.
     """
     notes: list[str] = []
     missing: list[str] = []
     there = set(present)  # there may be a hundred thousand
+    in_other_letters = {_plain(name): name for name in reversed(present)}
 
-    def optional(role: str) -> str | None:
+    def found(role: str) -> str | None:
+        """The column of the role; notes where it has another name, or none."""
         name: str | None = getattr(wanted, role)
         if name is None or name in there:
             return name
         if name == CONVENTIONAL_COLUMNS[role]:
-            if role not in told:
-                notes.append(f"{table.has} no column {name!r} {_WITHOUT[role]}")
-            return None
+            if (other := in_other_letters.get(name)) is not None and role not in told:
+                notes.append(f"the column {other!r} is taken as ingest.columns.{role}")
+                return other
+            if role in _WITHOUT:
+                if role not in told:
+                    notes.append(f"{table.has} no column {name!r} {_WITHOUT[role]}")
+                return None
         missing.append(f"{name!r} (ingest.columns.{role})")
         return None
 
-    if "image" not in told and wanted.image not in there:
-        missing.append(f"{wanted.image!r} (ingest.columns.image)")
-    label, split, hashtags = optional("label"), optional("split"), optional("hashtags")
+    image = wanted.image if "image" in told else found("image")
+    label, split, hashtags = found("label"), found("split"), found("hashtags")
     for role in ("attributes", "hierarchy"):
         missing += [f"{n!r} (ingest.columns.{role})" for n in getattr(wanted, role) if n not in there]
     if missing:
@@ -93,9 +106,25 @@ def resolve_columns(
             f"there is no column {' nor '.join(missing)} in {table.place}: name one of its columns, "
             f"{listed(present)}"
         )
-    used = {wanted.image, label, split, hashtags, *wanted.hierarchy, *left_out}
+    used = {image, label, split, hashtags, *wanted.hierarchy, *left_out}
     attributes = wanted.attributes or [name for name in present if name not in used and not _is_index(name)]
-    return Columns(wanted.image, label, split, hashtags, attributes, wanted.hierarchy), notes
+    if without := [name for name in no_values if name in attributes]:
+        notes.append(f"{NO_VALUES}: {listed(without)}")
+        attributes = [name for name in attributes if name not in without]
+    for role, near_names in _NEAR_NAMES.items():
+        if {"label": label, "split": split, "hashtags": hashtags}[role] is None and role not in told:
+            near = [name for name in attributes if _plain(name) in near_names]
+            notes += [
+                f"the column {name!r} is an attribute; if it is the {role}, set ingest.columns.{role}"
+                for name in near
+                if name not in wanted.attributes
+            ]
+    assert image is not None
+    return Columns(image, label, split, hashtags, attributes, wanted.hierarchy), notes
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold()
 
 
 def _is_index(name: str) -> bool:
@@ -107,52 +136,71 @@ def row_of(
     record: Record, columns: Columns, where: str, path: str, image: bytes | SafePath, id: str | None = None
 ) -> SourceRow | Refusal:
     """The row that `record` describes; its id is its path where there is no other."""
-    split_name = text(record.get(columns.split)) if columns.split else None
-    if columns.split and split_name not in SPLITS:
-        return Refusal(where, f"the split is {split_name!r}, and must be train or test")
+    notices = columns.notices
+    try:
+        split = _split(record.get(columns.split)) if columns.split else None
+        label = _cell(record, columns.label, "label", notices)
+        hashtags = _hashtags(record.get(columns.hashtags), notices) if columns.hashtags else []
+    except _Unusable as unusable:
+        return Refusal(where, str(unusable))
+    above = (_value(record.get(name), notices) for name in columns.hierarchy)
     return SourceRow(
         id=id or path,
         image=image,
         path=path,
-        label=text(record.get(columns.label)) if columns.label else None,
-        split=SPLITS[split_name] if split_name else None,
-        hashtags=split_hashtags(record.get(columns.hashtags)) if columns.hashtags else [],
-        attributes={name: text(record.get(name)) for name in columns.attributes},
+        label=label,
+        split=split,
+        hashtags=hashtags,
+        attributes={name: _value(record.get(name), notices) for name in columns.attributes},
         # What stands below a gap can't be placed.
-        hierarchy=list(takewhile(bool, (text(record.get(name)) or "" for name in columns.hierarchy))),
+        hierarchy=[name for name in takewhile(bool, above) if name],
         where=where,
     )
 
 
-def split_hashtags(cell: Any) -> list[str]:
-    """A cell's hashtags: a list as it is; text is cut at `;`, else, if it starts with `#`, at spaces and
-    commas, else at commas. A tag with spaces is one tag."""
-    if cell is None:
-        return []
-    if isinstance(cell, list):
-        parts = [text(part) or "" for part in cell]
-    else:
-        written = str(cell).strip()
-        separator = ";" if ";" in written else r"[\s,]+" if written.startswith("#") else ","
-        parts = re.split(separator, written)
-    return [part.strip() for part in parts if part.strip()]
+class _Unusable(ValueError):
+    """A cell that costs its row; the message is the reason."""
 
 
-def text(cell: Any) -> str | None:
-    """A cell as text; None for what is empty. 3.0 is "3": tables turn integers with gaps into floats."""
-    if cell is None or cell != cell:
-        return None
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    return str(cell).strip() or None
-
-
-def is_unicode(record: Record) -> bool:
-    """False where bytes that are not UTF-8 were read, or half a character was escaped."""
+def path_in(record: Record, columns: Columns) -> str | Refusal:
+    """The image's path; a refusal, whose place is left open, where the cell holds none."""
     try:
-        json.dumps(record, ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        path = _cell(record, columns.image, "image", columns.notices)
+    except _Unusable as unusable:
+        return Refusal("", str(unusable))
+    return path if path is not None else Refusal("", f"the cell of column {columns.image!r} is empty")
+
+
+def _cell(record: Record, column: str | None, role: str, notices: Notices) -> str | None:
+    if column is None:
+        return None
+    try:
+        return text(record.get(column), notices)
+    except NotOneValue as what:
+        raise _Unusable(f"the {role} is {what}, and must be one text or number") from None
+
+
+def _split(cell: Any) -> SplitWord:
+    try:
+        written = text(cell)
+    except NotOneValue as what:
+        raise _Unusable(f"the split is {what}, and must be one text") from None
+    word = split_word(written) if written is not None else None
+    if word is None:
+        raise _Unusable(f"the split is {written!r}, and must say train, test or validation")
+    return WORDS[word]
+
+
+def _hashtags(cell: Any, notices: Notices) -> list[str]:
+    try:
+        return hashtags_of(cell, notices)
+    except NotOneValue as what:
+        raise _Unusable(f"the hashtags hold {what}, and must be texts or have a text or name") from None
+
+
+def _value(cell: Any, notices: Notices) -> str | None:
+    try:
+        return text(cell, notices)
+    except NotOneValue:
+        notices[NOT_ONE_VALUE] += 1
+        return None

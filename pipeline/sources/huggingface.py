@@ -16,17 +16,18 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from pipeline.delimited import check_names
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
 from pipeline.isolation.parquet import Damaged, NotParquet, Outline, outlines, records
 from pipeline.safe_json import parse_json
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.columns import Columns, Record, Table, is_unicode, resolve_columns, row_of
+from pipeline.sources.columns import NO_VALUES, Columns, Table, resolve_columns, row_of
 from pipeline.sources.inside import source_root
 from pipeline.sources.layout import named_files
 from pipeline.sources.splits import by_split
+from pipeline.tables.delimited import check_names
+from pipeline.tables.reading import Record, is_binary, is_unicode, no_values
 
 WHAT = "a Parquet file, or a folder that holds some"
 ROWS_A_BATCH = 64
@@ -55,8 +56,12 @@ class HuggingFaceSource:
         self._files = files
         self._outline_of = outline_of
         self._columns = columns
+        self._notes = notes
         self.attribute_names = columns.attributes
-        self.notes = notes
+
+    @property
+    def notes(self) -> list[str]:
+        return self._notes + self._columns.notes()
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
@@ -69,7 +74,7 @@ class HuggingFaceSource:
             if outline.schema.names != schema.names:
                 raise UserError(f"{file} has other columns than {first}: name files of one data set")
         check_names(schema.names, str(first))
-        no_text = [field.name for field in schema if _is_no_text(field.type)]
+        no_text = no_values(first, schema)
         told = ("split",) if None not in files.values() else ()
         table = Table("the Parquet files have", f"the Parquet files of {named.path}")
         columns, its_notes = resolve_columns(params.columns, schema.names, table, told, no_text)
@@ -77,7 +82,7 @@ class HuggingFaceSource:
             columns = replace(columns, split=None)
         used = {columns.image, columns.hashtags, *columns.attributes}
         if left_out := [name for name in no_text if name not in used]:
-            notes.append(f"columns of lists, structs and bytes are no attributes: {listed(left_out)}")
+            notes.append(f"{NO_VALUES}: {listed(left_out)}")
         for file, outline in outline_of.items():
             _check_image_column(outline.schema, columns.image, file)
         root = source_root(named.folder, params)
@@ -87,6 +92,7 @@ class HuggingFaceSource:
         return min(sys.maxsize, sum(outline.rows for outline in self._outline_of.values()))
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
+        self._columns.notices.clear()
         for path, split in self._files.items():
             place = str(path.path.relative_to(self._root.folder))
             names = _class_names(self._outline_of[path].schema)
@@ -106,8 +112,7 @@ class HuggingFaceSource:
                 yield record
 
     def _used(self, schema: pa.Schema) -> list[str]:
-        its = self._columns
-        used = {its.image, its.label, its.split, its.hashtags, *its.attributes, *its.hierarchy}
+        used = self._columns.used()
         return [name for name in schema.names if name in used]
 
     def _row(
@@ -150,19 +155,11 @@ def _outlines(files: list[SafePath]) -> dict[SafePath, Outline]:
 def _check_image_column(schema: pa.Schema, name: str, file: SafePath) -> None:
     kind = schema.field(name).type
     fields = {field.name: field.type for field in kind} if pa.types.is_struct(kind) else {}
-    if not _is_binary(fields.get("bytes", kind)):
+    if not is_binary(fields.get("bytes", kind)):
         raise UserError(
             f"the column {name!r} (ingest.columns.image) of {file} must hold images, as a binary or a struct "
             f"of bytes and path, and holds {kind}: name another, or read paths by ingest.source=manifest"
         )
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_no_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_nested(kind)) or _is_binary(kind)
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:

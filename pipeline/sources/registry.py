@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from pipeline.delimited import check_names
 from pipeline.errors import UserError
 from pipeline.ingest.params import IngestParams
-from pipeline.sources.base import MOST_ATTRIBUTES, Source
+from pipeline.sources.base import Source
 from pipeline.sources.clinfonce_tables import ClInfoNceTablesSource
 from pipeline.sources.cub200 import Cub200Source
 from pipeline.sources.folder import FolderSource
@@ -17,6 +16,8 @@ from pipeline.sources.torchvision import TorchvisionSource
 from pipeline.sources.ut_zappos50k import UtZappos50kSource
 from pipeline.sources.webdataset import WebDatasetSource
 from pipeline.sources.wider_attribute import WiderAttributeSource
+from pipeline.tables.delimited import check_names
+from pipeline.tables.reading import MOST_COLUMNS
 
 SOURCES: dict[str, Callable[[IngestParams, int], Source]] = {
     "synthetic": SyntheticSource,
@@ -36,9 +37,9 @@ SOURCES: dict[str, Callable[[IngestParams, int], Source]] = {
 def open_source(params: IngestParams, seed: int) -> Source:
     """Raises `UserError` for a source that can't be read, or has too many attributes or two of one name."""
     source = SOURCES[params.source](params, seed)
-    if (count := len(source.attribute_names)) > MOST_ATTRIBUTES:
+    if (count := len(source.attribute_names)) > MOST_COLUMNS:
         raise UserError(
-            f"{params.path} (ingest.path) has {count:,} columns of attributes, and {MOST_ATTRIBUTES:,} are "
+            f"{params.path} (ingest.path) has {count:,} columns of attributes, and {MOST_COLUMNS:,} are "
             "the most that can be stored: name those to take in ingest.columns.attributes, or remove some"
         )
     check_names(source.attribute_names, f"{params.path} (ingest.path)")

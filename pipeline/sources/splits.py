@@ -6,22 +6,25 @@ from pathlib import Path
 
 from pipeline.errors import listed
 from pipeline.safe_paths import SafePath
-from pipeline.sources.base import Split
+from pipeline.sources.base import Split, SplitWord
 
-WORDS = {
-    "train": "train", "training": "train",
-    "test": "test", "testing": "test",
-    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
+WORDS: dict[str, SplitWord] = {
+    "train": "train", "training": "train", "trainset": "train", "trainval": "train",
+    "test": "test", "testing": "test", "testset": "test",
+    "val": "validation", "valid": "validation", "validation": "validation", "valset": "validation",
+    "dev": "validation", "devset": "validation", "eval": "validation", "evaluation": "validation",
 }  # fmt: skip
 """What people call splits, in small letters."""
 
 Splits = dict[str, Split | None]
 
 
-def word_of(name: str) -> str | None:
-    """The word for a split that `name` is or starts with, as in `train-00000-of-00004.parquet`."""
-    first = re.match(r"[a-z]+(?![a-z])", name.lower())
-    return first.group() if first and first.group() in WORDS else None
+def split_word(name: str) -> str | None:
+    """The word for a split that stands in `name`, between whatever is no letter and in any case, as in
+    `mnist-train-00000-of-00004.parquet`, `Train` or `trainImages`; none where several splits do."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    found = [word for word in re.findall(r"[^\W\d_]+", apart) if word in WORDS]
+    return found[0] if len({WORDS[word] for word in found}) == 1 else None
 
 
 def splits_of(words: Iterable[str]) -> tuple[Splits, list[str]]:
@@ -62,4 +65,4 @@ def by_split(files: Sequence[SafePath], folder: Path) -> tuple[dict[SafePath, Sp
 
 def _word_on_the_way(file: Path, folder: Path) -> str | None:
     parts = file.relative_to(folder).parts
-    return next((word for part in reversed(parts) if (word := word_of(part))), None)
+    return next((word for part in reversed(parts) if (word := split_word(part))), None)

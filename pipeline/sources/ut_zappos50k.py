@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator
 from typing import Self
 
-from pipeline.delimited import NotARow, check_names, csv_header, csv_records, open_text
 from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
 from pipeline.safe_paths import Root, SafePath
@@ -20,6 +19,7 @@ from pipeline.schema import NO, YES
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.folders import files_below
 from pipeline.sources.layout import first_there, named_folder
+from pipeline.tables.delimited import Head, NotARow, csv_records, open_text, read_head
 from pipeline.walk import Walk
 
 WHAT = "the folder that holds ut-zap50k-data and ut-zap50k-images"
@@ -46,13 +46,13 @@ class UtZappos50kSource:
         self._root = root
         self._table = table
         self._answers = answers
-        header = _header(table, LABEL_COLUMNS)
+        header = _head(table, LABEL_COLUMNS).names
         self.attribute_names = [name for name in header if name not in LABEL_COLUMNS]
         self.notes: list[str] = []
         if answers is None:
             self.notes.append(f"{table.path.parent} holds no meta-data-bin.csv: no attribute is binary")
         else:
-            names = _header(answers, ("CID",))
+            names = _head(answers, ("CID",)).names
             self.attribute_names = [n for n in names if n != "CID" and not n.startswith(LABEL_PREFIXES)]
 
     @classmethod
@@ -126,24 +126,23 @@ class UtZappos50kSource:
         }
 
 
-def _header(table: SafePath, needed: tuple[str, ...]) -> list[str]:
-    header = [name.strip() for name in csv_header(table, str(table))]
-    check_names(header, str(table))
-    missing = [name for name in needed if name not in header]
+def _head(table: SafePath, needed: tuple[str, ...]) -> Head:
+    head = read_head(table, str(table))
+    missing = [name for name in needed if name not in head.names]
     if missing:
         raise UserError(
-            f"{table} must have the column {listed(missing)}, and has {listed(header, 9) or 'no header'}: "
-            "take the published file"
+            f"{table} must have the column {listed(missing)}, and has "
+            f"{listed(head.names, 9) or 'no header'}: take the published file"
         )
-    return header
+    return head
 
 
 def _records(table: SafePath) -> Iterator[tuple[str, dict[str, str | None] | NotARow]]:
-    """Each row with the place where it stands; an empty cell, or one that is missing, is None."""
+    """Each row with the place where it stands; an empty cell is None."""
     with open_text(table) as file:
-        for line, record in csv_records(file, _header(table, ())):
+        for line, record in csv_records(file, _head(table, ())):
             where = f"{table.name} line {line}"
             if isinstance(record, NotARow):
                 yield where, record
             else:
-                yield where, {name: (cell or "").strip() or None for name, cell in record.items()}
+                yield where, {name: cell.strip() or None for name, cell in record.items()}

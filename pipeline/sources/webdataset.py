@@ -9,9 +9,9 @@ A sample's fields are those of its JSON, and its small texts under their endings
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -20,9 +20,10 @@ from pipeline.ingest.params import IngestParams
 from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.columns import Columns, Record, Table, is_unicode, names_of, resolve_columns, row_of
+from pipeline.sources.columns import Columns, Table, resolve_columns, row_of
 from pipeline.sources.layout import named_files
 from pipeline.sources.splits import by_split
+from pipeline.tables.reading import Record, is_unicode, names_in
 
 WHAT = "a .tar file, or a folder that holds some"
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm"})
@@ -42,8 +43,6 @@ DAMAGES = (
     *(ArithmeticError, LookupError, RecursionError, MemoryError),
 )
 """What tarfile raises at headers that are damaged or made to do harm."""
-SAMPLES_LOOKED_AT = 100
-"""Of the first shard: their fields are the columns."""
 BOOKKEEPING = frozenset(
     {"key", "status", "error_message", "url", "caption", "sha256", "md5", "exif"}
     | {"width", "height", "original_width", "original_height"}
@@ -73,17 +72,25 @@ class WebDatasetSource:
         self._folder = folder
         self._shards = shards
         self._columns = columns
+        self._notes = notes
         self.attribute_names = columns.attributes
-        self.notes = notes
+
+    @property
+    def notes(self) -> list[str]:
+        return self._notes + self._columns.notes()
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
-        """Reads the first samples. Raises `UserError` where there is none or a field is missing."""
+        """Reads the JSON and texts of all samples, since fields may appear late.
+
+        Raises `UserError` where there is no sample or a field is missing.
+        """
         named = named_files(params, ".tar", ".tar files", WHAT)
         shards, notes = by_split(named.files, named.folder)
-        samples = (sample for shard in shards for sample in _samples(shard) if isinstance(sample, Sample))
-        some = islice(samples, SAMPLES_LOOKED_AT)
-        records = (sample.record for sample in some if is_unicode(sample.record))
+        samples = chain.from_iterable(_samples(shard, IMAGES) for shard in shards)
+        records = (
+            sample.record for sample in samples if isinstance(sample, Sample) and is_unicode(sample.record)
+        )
         if (first := next(records, None)) is None:
             raise UserError(
                 f"no file of {named.path} (ingest.path) is a tar archive with samples, the first of them "
@@ -91,14 +98,15 @@ class WebDatasetSource:
             )
         told = ("image", "split") if None not in shards.values() else ("image",)
         table = Table("the shards have", f"the shards of {named.path}")
-        present = names_of(chain([first], records))
+        present, no_values = names_in(chain([first], records))
         left_out = BOOKKEEPING | TEXTS
-        columns, its_notes = resolve_columns(params.columns, present, table, told, left_out)
+        columns, its_notes = resolve_columns(params.columns, present, table, told, left_out, no_values)
         if "split" in told:
             columns = replace(columns, split=None)
         return cls(named.folder, shards, columns, named.notes + notes + its_notes)
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
+        self._columns.notices.clear()
         for shard, split in self._shards.items():
             place = str(shard.path.relative_to(self._folder))
             for sample in _samples(shard):
@@ -118,8 +126,9 @@ class WebDatasetSource:
         return row if isinstance(row, Refusal) or split is None else replace(row, split=split)
 
 
-def _samples(shard: SafePath) -> Iterator[Sample | Refusal]:
-    """What a shard holds, in its order; a refusal at its end if it is damaged or not whole."""
+def _samples(shard: SafePath, but: Collection[str] = ()) -> Iterator[Sample | Refusal]:
+    """What a shard holds, in its order; a refusal at its end if it is damaged or not whole. Members with an
+    ending of `but` are not read."""
     sample: Sample | None = None
     try:
         # "r:" takes no compression: a shard is as large as it looks.
@@ -137,7 +146,8 @@ def _samples(shard: SafePath) -> Iterator[Sample | Refusal]:
                     if sample is not None:
                         yield sample
                     sample = Sample(key)
-                _add(sample, ending.lower(), file, member)
+                if ending.lower() not in but:
+                    _add(sample, ending.lower(), file, member)
             _check_end(archive, file)
     except DAMAGES as error:
         # The sample that was being read is not known to be whole.

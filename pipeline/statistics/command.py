@@ -14,10 +14,13 @@ from pipeline.statistics.describe import describe_counts
 from pipeline.statistics.presentation import print_statistics, write_statistics_csv
 from pipeline.statistics.tables import Table, open_table
 from pipeline.statistics.tally import Coder, Tally
+from pipeline.tables.cells import NotOneValue, noted
 
 METHOD = "column"
 MOST_UNNAMED = 10_000
 """Columns that are taken without being named; the intervals of each take some 20 ms."""
+SPLIT = "split"
+"""A column of this name is no cluster unless it is named."""
 MOST_VALUES = 2_000_000
 """Different ones in a column. More are no clusters, and a few kilobytes of Parquet can hold any number."""
 
@@ -65,78 +68,90 @@ def statistics_of_table(
     """
     table = open_table(path)
     table.check_columns([label, *clusters])
-    chosen = list(dict.fromkeys(clusters)) or [name for name in table.columns if name != label]
+    others = [name for name in table.columns if name != label and name.casefold() != SPLIT]
+    chosen = list(dict.fromkeys(clusters)) or others
     if not chosen:
         raise UserError(f"{path} has no column beside {label}: give a table with a cluster column")
     if not clusters and len(chosen) > MOST_UNNAMED:
         raise UserError(f"{path} has {len(chosen):,} columns beside {label}: name some with --cluster")
-    tallies = tally_columns(table, label, chosen, droppable=not clusters)
-    _check_filled(path, label, tallies)
+    tallies, left_out = tally_columns(table, label, chosen, droppable=not clusters)
+    _check_filled(table, label, tallies)
     kept = {name: tally for name, tally in tallies.items() if clusters or _repeats(tally)}
     for name, tally in kept.items():
         if tally.cluster_sizes_K.size == 0:
             raise UserError(f"column {shown(name)} of {path} is empty: choose a cluster column with values")
     if not kept:
         raise UserError(f"{path} has no column whose values repeat: name one with --cluster")
+    unrepeated = [name for name in tallies if name not in kept]
     return TableStatistics(
         [{"column": name, **_described(tally, seed, batch_size)} for name, tally in kept.items()],
-        _notes(
-            [name for name in tallies if name not in kept], [name for name in chosen if name not in tallies]
-        ),
+        table.notes + _notes(unrepeated, left_out) + _row_notes(table, tallies),
     )
 
 
 def tally_columns(
     table: Table, label: str, clusters: Sequence[str], *, droppable: bool = False
-) -> dict[str, Tally]:
+) -> tuple[dict[str, Tally], dict[str, str]]:
     """Counts each of `clusters` against `label`, all in one pass over the table.
 
-    Of more than `MOST_VALUES` different values in a column: none of it where it is `droppable`, else raises
-    `UserError`.
+    A column of more than `MOST_VALUES` different values, or of values that can't be compared, is left out
+    where it is `droppable`, and comes back with the reason; else it raises `UserError`.
     """
     labels = Coder()
     tallies = {name: Tally(labels=labels) for name in clusters}
+    left_out: dict[str, str] = {}
     for batch in table.read(list(dict.fromkeys([label, *clusters]))):
-        labels_N = _codes(table, batch, label, labels)
-        _check_values(table, label, labels)
+        try:
+            labels_N = _codes(batch, label, labels)
+        except NoClusters as why:
+            raise _is_no_clusters(table, label, why) from None
         for name, tally in list(tallies.items()):
-            tally.add_codes(_codes(table, batch, name, tally.clusters), labels_N)
-            if not droppable:
-                _check_values(table, name, tally.clusters)
-            elif len(tally.clusters) > MOST_VALUES:
+            try:
+                tally.add_codes(_codes(batch, name, tally.clusters), labels_N)
+            except NoClusters as why:
+                if not droppable:
+                    raise UserError(
+                        f"column {shown(name)} of {table.path} holds {why}: leave it out"
+                    ) from None
+                left_out[name] = str(why)
                 del tallies[name]
-    return tallies
+    return tallies, left_out
 
 
-def _codes(table: Table, batch: pa.RecordBatch, name: str, coder: Coder) -> Codes:
+class NoClusters(ValueError):
+    """A column whose values are no clusters or labels; the message is what it holds."""
+
+
+def _is_no_clusters(table: Table, name: str, why: NoClusters) -> UserError:
+    return UserError(
+        f"column {shown(name)} of {table.path} holds {why}, which are no clusters or labels: leave it out"
+    )
+
+
+def _codes(batch: pa.RecordBatch, name: str, coder: Coder) -> Codes:
     try:
-        return coder.codes(batch.column(name))
+        codes_N = coder.codes(batch.column(name))
+    except NotOneValue as what:
+        raise NoClusters(str(what)) from None
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         if fault_of_the_machine(error):
             raise
-        kind = batch.column(name).type
-        raise UserError(
-            f"column {shown(name)} of {table.path} holds values of {shown(kind)} that can't be compared "
-            f"({first_line(error)}): leave it out"
-        ) from None
-
-
-def _check_values(table: Table, name: str, coder: Coder) -> None:
+        kind = shown(batch.column(name).type)
+        raise NoClusters(f"values of {kind} that can't be compared ({first_line(error)})") from None
     if len(coder) > MOST_VALUES:
-        raise UserError(
-            f"column {shown(name)} of {table.path} holds more than {MOST_VALUES:,} different values, "
-            "which are no clusters or labels: leave it out"
-        )
+        raise NoClusters(f"more than {MOST_VALUES:,} different values")
+    return codes_N
 
 
-def _check_filled(path: Path, label: str, tallies: dict[str, Tally]) -> None:
+def _check_filled(table: Table, label: str, tallies: dict[str, Tally]) -> None:
     if not tallies:
-        raise UserError(f"{path} has no column of at most {MOST_VALUES:,} different values beside {label}")
+        raise UserError(f"{table.path} has no column beside {label} whose values could be clusters")
     any_tally = next(iter(tallies.values()))
     if any_tally.rows == 0:
-        raise UserError(f"{path} has no rows: give a table with rows below its header")
+        refused = f" that can be read ({table.refused.in_words()})" if table.refused else ""
+        raise UserError(f"{table.path} has no rows{refused}: give a table with rows below its header")
     if len(any_tally.labels) == 0:
-        raise UserError(f"column {shown(label)} of {path} is empty: choose a label column with values")
+        raise UserError(f"column {shown(label)} of {table.path} is empty: choose a label column with values")
 
 
 def _repeats(tally: Tally) -> bool:
@@ -155,12 +170,22 @@ def _described(tally: Tally, seed: int, batch_size: int | None) -> dict[str, Any
     return described | {"rows_without_cluster": tally.rows_without_cluster}
 
 
-def _notes(unrepeated: list[str], dropped: list[str]) -> list[str]:
+def _notes(unrepeated: list[str], left_out: dict[str, str]) -> list[str]:
     notes = []
     if unrepeated:
         notes.append(
             f"left out, as no value of theirs repeats: {listed(unrepeated)}; --cluster takes any column"
         )
-    if dropped:
-        notes.append(f"left out, as they hold more than {MOST_VALUES:,} different values: {listed(dropped)}")
+    for why in dict.fromkeys(left_out.values()):
+        notes.append(f"left out, as they hold {why}: {listed([n for n in left_out if left_out[n] == why])}")
     return notes
+
+
+def _row_notes(table: Table, tallies: dict[str, Tally]) -> list[str]:
+    """On rows that were refused, and cells that count as others."""
+    tally = next(iter(tallies.values()))
+    notices = sum((each.clusters.notices for each in tallies.values()), tally.labels.notices.copy())
+    refused = (
+        [f"{table.refused.total():,} rows are left out: {table.refused.in_words()}"] if table.refused else []
+    )
+    return refused + noted(notices)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.statistics.contingency import UNKNOWN, Codes, Contingency, Counts
 from pipeline.statistics.values import Column, encoded
+from pipeline.tables.cells import FOLDED, Notices, is_folded, text
 
 _PENDING_CELLS = 1 << 20
 _LONG_TEXT = 256
@@ -19,6 +20,8 @@ class Coder:
 
     def __init__(self) -> None:
         self._code_of: dict[Any, int] = {}
+        self.notices = Notices()
+        """On the cells that were given."""
 
     @property
     def values(self) -> list[Any]:
@@ -29,9 +32,18 @@ class Coder:
         return len(self._code_of)
 
     def codes(self, column: Column) -> Codes:
-        """`UNKNOWN` for null, NaN and blank text."""
+        """`UNKNOWN` for null, NaN and blank text. What a value says is what `cells.text` makes of it, so that
+        3.0 and 3 are one value, as are texts that look the same. Raises `NotOneValue`."""
         batch_codes_N, batch_values = encoded(column)
-        return np.append(self.codes_of_values(batch_values.to_pylist()), UNKNOWN)[batch_codes_N]
+        values = batch_values.to_pylist()
+        texts = [text(value) for value in values]
+        known = [written is not None for written in texts]
+        codes = np.full(len(texts) + 1, UNKNOWN, np.int64)
+        codes[:-1][known] = self.codes_of_values([written for written in texts if written is not None])
+        folded_V = [is_folded(value) for value in values]
+        if any(folded_V):
+            self.notices[FOLDED] += int(np.append(folded_V, False)[batch_codes_N].sum())
+        return codes[batch_codes_N]
 
     def codes_of_values(self, values: list[Any]) -> Codes:
         code_of = self._code_of

@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.delimited import check_names
 from pipeline.errors import UserError, first_line, listed, shown
 from pipeline.escaping import for_utf8
 from pipeline.isolation.parquet import Damaged, NotParquet, Outline, batches, outlines
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.schema import images_schema
 from pipeline.sources.base import Refusal
+from pipeline.tables.delimited import check_names
 from pipeline.takeaway.pictures import LONGEST_ID, Picture, state_of_file
 
 CONVENTIONAL_IMAGE, CONVENTIONAL_ID = "image", "id"

@@ -163,7 +163,7 @@ ROWS: list[tuple[bytes, str | None]] = [
     (b"formula.png,=HYPERLINK(1),train,@SUM(A1)", None),
     (b"markup.png,<script>alert(1)</script>,train,[red]x[/red]", None),
     (b'line.png,"two\nlines",train,', None),
-    (b"plain.png,dog,train,", "stands in an earlier row already"),
+    (b"plain.png,dog,train,", "an earlier row has the same image"),
     (b"no-split.png,cat,,", "the split is"),
     (b"other-split.png,cat,validation,", "the split is"),
     (b",cat,train,", "is empty"),

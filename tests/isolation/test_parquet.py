@@ -208,7 +208,6 @@ def test_columns_whose_names_look_like_parts_of_others(path: Path) -> None:
 @pytest.mark.parametrize(
     "column",
     [
-        pa.array([1], pa.timestamp("us", "Foo/Bar")),
         pa.array([2**60], pa.timestamp("us")),
         pa.StructArray.from_arrays([[1], [2]], ["a", "a"]),
     ],

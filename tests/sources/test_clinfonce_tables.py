@@ -67,9 +67,9 @@ def test_rows_that_are_refused(tmp_path: Path) -> None:
     assert made.refused == {
         "meta_data_train.csv line 7": "the path holds .., which ingest.outside_paths=true would allow",
         "meta_data_train.csv line 8": "the path is absolute, which ingest.outside_paths=true would allow",
-        "meta_data_train.csv line 9": "the line is not a row of the table",
-        "meta_data_train.csv line 10": "the image train/a/0.jpg stands in an earlier row already",
-        "meta_data_train.csv line 11": "the line is not a row of the table",
+        "meta_data_train.csv line 9": "the line is not a row of the table: 3 cells under 5 columns",
+        "meta_data_train.csv line 10": "an earlier row has the same image",
+        "meta_data_train.csv line 11": "the line is not a row of the table: 6 cells under 5 columns",
     }
 
 

@@ -61,7 +61,7 @@ def test_the_layouts_of_the_hub(tmp_path: Path, train: str, test: str) -> None:
     assert (len(made.train), len(made.test), made.refused) == (12, 6, {})
     assert made.summary["labels"] == sorted(KINDS)
     assert made.summary["attributes"] == ["colour"]
-    assert made.summary["notes"] == ["columns of lists, structs and bytes are no attributes: box"]
+    assert made.summary["notes"] == ["columns of lists, objects and bytes are no attributes: box"]
     row = made.row(f"{train}#2")
     assert (row["label"], row["hashtags"], row["attributes"]) == ("bags", ["new", "sale"], {"colour": "blue"})
     assert row["image"]["path"] == "002.jpg"

@@ -7,7 +7,7 @@ import pytest
 from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.checked import checked
-from pipeline.sources.splits import by_split, word_of
+from pipeline.sources.splits import by_split, split_word
 
 
 def test_ids_stand_once_and_text_is_text() -> None:
@@ -22,7 +22,7 @@ def test_ids_stand_once_and_text_is_text() -> None:
     ]
     assert list(checked(rows)) == [
         rows[0],
-        Refusal("m.csv line 3", "the image a stands in an earlier row already"),
+        Refusal("m.csv line 3", "an earlier row has the same image"),
         Refusal("b.jpg", "the line is not UTF-8 text"),
         Refusal("c\\udce9.jpg", "the line is not UTF-8 text"),
         Refusal("d.jpg", "the line is not UTF-8 text"),
@@ -44,7 +44,7 @@ def test_ids_stand_once_and_text_is_text() -> None:
     ],
 )
 def test_words_for_splits(name: str, word: str | None) -> None:
-    assert word_of(name) == word
+    assert split_word(name) == word
 
 
 def test_splits_of_files() -> None:

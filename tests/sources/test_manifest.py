@@ -15,9 +15,9 @@ from pipeline.ingest.params import IngestParams
 from pipeline.safe_paths import Boundary, SafePath
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.checked import checked
-from pipeline.sources.columns import split_hashtags
 from pipeline.sources.inside import ALLOWED_BY
 from pipeline.sources.manifest import ManifestSource
+from pipeline.tables.hashtags import hashtags_of
 from support import png
 
 RECORDS: list[dict[str, Any]] = [
@@ -85,22 +85,25 @@ def test_all_formats_say_the_same(tmp_path: Path, suffix: str) -> None:
     ],
 )
 def test_hashtag_cells(cell: Any, tags: list[str]) -> None:
-    assert split_hashtags(cell) == tags
+    assert hashtags_of(cell) == tags
 
 
 def test_rows_that_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text(
-        "image,label,split\na.png,x,train\n,x,train\na.png,y,test\nb.png,x,val\nc.png,x,test,more\n"
+        "image,label,split\na.png,x,train\n,x,train\na.png,y,test\nb.png,x,vol\nc.png,x,test,more\n"
     )
     reasons = [
         (row.where, row.reason) for row in checked(open_manifest(path).rows()) if isinstance(row, Refusal)
     ]
     assert reasons == [
         ("m.csv line 3", "the cell of column 'image' is empty"),
-        ("m.csv line 4", "the image a.png stands in an earlier row already"),
-        ("m.csv line 5", "the split is 'val', and must be train or test"),
-        ("m.csv line 6", "the line is not a row of the table"),
+        ("m.csv line 4", "an earlier row has the same image"),
+        (
+            "m.csv line 5",
+            "the split is 'vol', and must say train, test or validation",
+        ),
+        ("m.csv line 6", "the line is not a row of the table: 4 cells under 3 columns"),
     ]
 
 
@@ -204,7 +207,7 @@ def test_hierarchy_and_named_attributes(tmp_path: Path) -> None:
     ("name", "content", "sentence"),
     [
         ("absent.csv", None, "does not exist: set ingest.path"),
-        ("m.xlsx", b"x", "must end in .csv, .jsonl, .ndjson, .parquet, .tsv"),
+        ("m.xlsx", b"x", "must end in .csv, .json, .jsonl, .ndjson, .parquet, .tsv"),
         ("m.csv", b"", "holds no row"),
         ("m.parquet", b"not parquet", "is not a Parquet file"),
     ],

@@ -147,7 +147,7 @@ def test_samples_that_are_none_are_refused(tmp_path: Path) -> None:
         "0.tar/3": "no images under the key",
         "0.tar/4": "the fields are not UTF-8 text",
         "0.tar/5": "not an image",
-        "0.tar/000000000": "the image 0.tar/000000000 stands in an earlier row already",
+        "0.tar/000000000": "an earlier row has the same image",
     }
     assert got.row("0.tar/6")["attributes"] == {"brand": "3"}
 

@@ -6,7 +6,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.statistics import tables
 from pipeline.statistics.tables import open_table
 from support import NO_FILES, at_once
 
@@ -23,10 +22,7 @@ def test_csv_values_stay_the_text_they_are(tmp_path: Path) -> None:
     assert columns_of(path, "b", "a") == [["x,\ny", ""], ["01", "1"]]
 
 
-def test_a_csv_column_that_changes_its_type_after_the_first_block(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tables, "_READ_BYTES", 1 << 10)
+def test_a_csv_column_of_several_types(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "1,2\n" * 2_000 + "one,2.5\n")
     assert columns_of(path, "a")[0][-1] == "one"
@@ -51,11 +47,12 @@ def test_parquet_columns_of_one_value_a_row(tmp_path: Path) -> None:
         "a.b": [1, 2],
         "d": pa.array(["x", "y"]).dictionary_encode(),
         "tags": [["x"], []],
-        "image": [b"1", b"2"],
+        "image": [b"\x89PNG", b"2"],
+        "bytes": [b"x", None],
         "s": [{"k": 1}, {"k": 2}],
     }
     pq.write_table(pa.table(columns), path)
-    assert open_table(path).columns == ["a.b", "d"]
+    assert open_table(path).columns == ["a.b", "d", "bytes"]
     assert columns_of(path, "d", "a.b") == [["x", "y"], [1, 2]]
 
 
@@ -63,15 +60,11 @@ def test_parquet_columns_of_one_value_a_row(tmp_path: Path) -> None:
     ("name", "content", "sentence"),
     [
         ("t.csv", b"", "is empty"),
-        ("t.csv", b"a,b\n1,2\n3\n", "cannot be read as a .csv table"),
-        ("t.csv", b"a,b\n1,\xff\xfe\n", "is not UTF-8 text: save it as UTF-8"),
         ("t.csv", "a,ö\n1,2\n".encode("latin-1"), "is not UTF-8 text: save it as UTF-8"),
         ("t.csv", b"a,a\n1,2\n", "has several columns 'a': rename them"),
-        ("t.parquet", b"no parquet at all", "cannot be read as a .parquet table"),
-        ("t.jsonl", b'{"a": 1}\n{"a"\n', "cannot be read as a .jsonl table"),
-        ("t.jsonl", b"[1, 2]\n", "line 1 is not an object"),
-        ("t.jsonl", b'{"a": "\xff"}\n', "is not UTF-8 text: save it as UTF-8"),
-        ("t.xlsx", b"PK", "is not a table by its name: it must end in .csv"),
+        ("t.parquet", b"no parquet at all", "is not a Parquet file"),
+        ("t.jsonl", b'{\n"a": 1}\n', "objects of JSON over several lines each: write one object a line"),
+        ("t.xlsx", b"PK", "must end in .csv, .json, .jsonl, .ndjson, .parquet, .tsv: rename or convert it"),
     ],
 )
 def test_what_is_no_table_is_told_in_a_sentence(
@@ -82,6 +75,30 @@ def test_what_is_no_table_is_told_in_a_sentence(
     with pytest.raises(UserError, match=sentence.replace(".", r"\.")) as caught:
         columns_of(path, "a", "b")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason", "where"),
+    [
+        ("t.csv", b"a,b\n1,2\n3\n", "the line is not a row of the table: 1 cells under 2 columns", "line 3"),
+        ("t.csv", b"a,b\n1,2\n1,\xff\xfe\n", "the line is not UTF-8 text", "line 3"),
+        ("t.jsonl", b'{"a": 1}\n{"a"\n', "the line is not a row of the table: Expecting ':' ", "line 2"),
+        ("t.jsonl", b'{"a": 1}\n3\n', "the line is not a row of the table", "line 2"),
+        ("t.jsonl", b'{"a": "\xff"}\n{"a": 1}', "the line is not UTF-8 text", "line 1"),
+        ("t.json", b'[{"a": 1}, 2]', "the line is not a row of the table", "item 2"),
+    ],
+)
+def test_what_is_no_row_is_counted(
+    tmp_path: Path, name: str, content: bytes, reason: str, where: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    table = open_table(path)
+    (batch,) = table.read(["a"])
+    assert batch.num_rows == 1
+    assert table.refused.total() == 1
+    assert table.refused.in_words().startswith(f"1 x {reason}")
+    assert table.refused.in_words().endswith(f"e.g. {name} {where}")
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:

@@ -1,0 +1,283 @@
+"""Tables as text: their lines, rows and header, whatever strangers wrote."""
+
+import csv
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from typing import TextIO
+
+from pipeline.errors import UserError, shown
+from pipeline.safe_paths import SafePath
+from pipeline.tables.cells import folded
+
+_MARKS = (",", ";", "\t", "|")
+_QUOTED = re.compile(r'"[^"]*"')
+LONGEST_LINE = 1 << 23
+"""Characters: a hundred thousand columns of eighty each. As JSON they take fifty times as many bytes."""
+LONGEST_CELL = 1 << 20
+"""Characters, too. A quote that nothing closes makes a cell of all that follows."""
+NOT_A_ROW = "the line is not a row of the table"
+
+
+@dataclass(frozen=True, slots=True)
+class NotARow:
+    """What stands where a row should be, and why it is none."""
+
+    reason: str
+
+
+class LineTooLong(ValueError):
+    """A line, or a row of several, of more than `LONGEST_LINE` characters."""
+
+    def __init__(self, what: str = "line") -> None:
+        super().__init__(f"the {what} is longer than {LONGEST_LINE:,} characters")
+
+
+class Lines:
+    """The lines of `file`. Raises `LineTooLong` in place of one that is too long, and goes on behind it."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(LONGEST_LINE + 1)
+        if not line:
+            raise StopIteration
+        if len(line) > LONGEST_LINE:
+            while line and not line.endswith(("\n", "\r")):
+                line = self._file.readline(LONGEST_LINE)
+            raise LineTooLong
+        return line
+
+
+def open_text(path: SafePath) -> TextIO:
+    """With its newlines as they are; bytes that are not UTF-8 become characters that no text holds."""
+    return path.open_text(newline="", errors="surrogateescape")
+
+
+def text_lines(file: TextIO) -> Iterator[tuple[int, str | NotARow]]:
+    """Each line with its number, from 1 on."""
+    lines, number = Lines(file), 0
+    while True:
+        number += 1
+        try:
+            yield number, next(lines)
+        except LineTooLong as error:
+            yield number, NotARow(str(error))
+        except StopIteration:
+            return
+
+
+class CsvRows:
+    """The cells of each row of `file` that is not blank, with the number of its first line.
+
+    What is no row, as behind a quote that nothing closes, costs its first line alone: those that follow are
+    read again.
+    """
+
+    def __init__(self, file: TextIO, delimiter: str = ",", above: int = 0) -> None:
+        """`above`: how many lines are left out before the first row."""
+        # A limit of the whole process; nothing in it wants another.
+        csv.field_size_limit(LONGEST_CELL)
+        self._lines = _LinesOfRows(file)
+        self._delimiter = delimiter
+        for _ in range(above):
+            next(self._lines, None)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._reader = csv.reader(self._lines, delimiter=self._delimiter, strict=True)
+
+    def __iter__(self) -> Iterator[tuple[int, list[str] | NotARow]]:
+        while True:
+            self._lines.begin_row()
+            try:
+                cells = next(self._reader)
+            except StopIteration:
+                return
+            except LineTooLong as error:
+                yield self._lines.first, NotARow(str(error))
+                self.read_again()
+            except csv.Error as error:
+                yield self._lines.first, NotARow(f"{NOT_A_ROW}: {_QUOTES.get(str(error), error)}")
+                self.read_again()
+            else:
+                if any(cell.strip() for cell in cells):
+                    yield self._lines.first, cells
+
+    @property
+    def lines(self) -> list[str]:
+        """Of the row that was given last."""
+        return self._lines.of_the_row
+
+    def read_again(self) -> None:
+        """What follows the first line of the row that was given last."""
+        self._lines.give_back()
+        self._begin()
+
+
+_QUOTES = {
+    "unexpected end of data": "nothing closes its quote",
+    f"field larger than field limit ({LONGEST_CELL})": "nothing closes its quote, or its cell is very long",
+} | {f"'{mark}' expected after '\"'": "a quote stands within a cell, or nothing closes it" for mark in _MARKS}
+
+
+class _LinesOfRows(Lines):
+    """Lines of which several may be a row: one that does not end would be held as a whole."""
+
+    def __init__(self, file: TextIO) -> None:
+        super().__init__(file)
+        self._number = 0
+        self._again: deque[str] = deque()
+        self.begin_row()
+
+    def begin_row(self) -> None:
+        self.of_the_row: list[str] = []
+        self._characters = 0
+        self.first = self._number + 1
+
+    def __next__(self) -> str:
+        try:
+            line = self._again.popleft() if self._again else super().__next__()
+        except LineTooLong:
+            line = _TOO_LONG
+        self._number += 1
+        self._characters += len(line)
+        self.of_the_row.append(line)
+        if line == _TOO_LONG:
+            raise LineTooLong
+        if self._characters > LONGEST_LINE:
+            raise LineTooLong("row")
+        return line
+
+    def give_back(self) -> None:
+        again = self.of_the_row[1:]
+        self._again.extendleft(reversed(again))
+        self._number -= len(again)
+
+
+_TOO_LONG = ""
+"""In place of a line that is too long, which is not held: no line is empty."""
+
+
+def csv_records(file: TextIO, head: "Head") -> Iterator[tuple[int, dict[str, str] | NotARow]]:
+    """Rows below the header as records."""
+    names, rows = head.names, CsvRows(file, head.delimiter, max(0, head.line - 1))
+    for line, cells in islice(rows, 1, None):
+        if not isinstance(cells, NotARow):
+            if len(rows.lines) > 1 and _are_rows(rows.lines, head):
+                rows.read_again()
+                cells = NotARow(f"{NOT_A_ROW}: its quote takes whole rows that follow into a cell")
+            elif len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
+                cells = NotARow(f"{NOT_A_ROW}: {len(cells)} cells under {len(names)} columns")
+        yield line, cells if isinstance(cells, NotARow) else dict(zip(names, cells, strict=False))
+
+
+def _are_rows(lines: Sequence[str], head: "Head") -> bool:
+    """Whether each line of a row would be a row by itself."""
+    return len(head.names) > 1 and all(line.count(head.delimiter) == len(head.names) - 1 for line in lines)
+
+
+# --- the header ---------------------------------------------------------------------------------------------
+
+_LINES_LOOKED_AT = 30
+_MOST_ABOVE = 10
+_NAMED_DELIMITER = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
+"""The first line of a table that Excel is to open."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands above the rows of a table, and how its cells are told apart."""
+
+    names: list[str]
+    """None of an empty file. As `folded`: blanks around them are no part of them."""
+    delimiter: str
+    line: int
+    """Of the header."""
+    notes: list[str]
+    """On what was left out above it, a sentence each."""
+
+
+def read_head(path: SafePath, named: str, usual: str = ",") -> Head:
+    """The delimiter is `usual`, or the mark that the first lines hold equally often: spreadsheets write
+    semicolons where the comma is the decimal mark, whatever the file's ending says. A line above the header
+    that is no part of the table is left out.
+
+    Raises `UserError`, which calls the table `named`, if the header can't be read or `check_names` refuses
+    it.
+    """
+    lines, delimiter, notes = _first_lines(path, named), None, list[str]()
+    if lines and (told := _NAMED_DELIMITER.fullmatch(lines[0][1])):
+        delimiter, lines = told[1], lines[1:]
+    while lines and delimiter is None and len(notes) < _MOST_ABOVE and _is_above(lines):
+        number, line = lines.pop(0)
+        notes.append(f"line {number} stands above the header and is left out: {shown(line.strip())}")
+    if not lines:
+        return Head([], usual, 0, notes)
+    delimiter = delimiter or _delimiter([line for _, line in lines], usual)
+    names = _names(path, named, delimiter, lines[0][0])
+    check_names(names, named)
+    return Head(names, delimiter, lines[0][0], notes)
+
+
+def _first_lines(path: SafePath, named: str) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
+    with open_text(path) as file:
+        for number, line in islice(text_lines(file), _LINES_LOOKED_AT):
+            if isinstance(line, NotARow):
+                if found:
+                    break
+                raise UserError(f"{named} has no header that can be read ({line.reason}): give it one")
+            if line.strip():
+                found.append((number, line))
+    return found
+
+
+def _is_above(lines: Sequence[tuple[int, str]]) -> bool:
+    """Whether the first line has no delimiter, or begins as a comment, and lines below have equally many."""
+    first, *others = [Counter(_QUOTED.sub("", line)) for _, line in lines]
+    if lines[0][1].startswith("#"):
+        return any(a[mark] == b[mark] != first[mark] for a, b in pairwise(others[:2]) for mark in _MARKS)
+    return not any(first[mark] for mark in _MARKS) and any(
+        a[mark] == b[mark] > 0 for a, b in pairwise(others) for mark in _MARKS
+    )
+
+
+def _delimiter(lines: Sequence[str], usual: str) -> str:
+    header, *others = [Counter(_QUOTED.sub("", line)) for line in lines]
+    marks = [mark for mark in dict.fromkeys((usual, *_MARKS)) if header[mark]]
+    even = (mark for mark in marks if 2 * sum(line[mark] == header[mark] for line in others) > len(others))
+    return next(even, marks[0] if marks else usual)
+
+
+def _names(path: SafePath, named: str, delimiter: str, header: int) -> list[str]:
+    with open_text(path) as file:
+        _, cells = next(iter(CsvRows(file, delimiter, header - 1)), (0, []))
+    if isinstance(cells, NotARow):
+        raise UserError(f"{named} has no header that can be read ({cells.reason}): give it one")
+    return [folded(name) for name in cells]
+
+
+def check_names(names: Iterable[str], named: str) -> None:
+    """Raises `UserError` if two columns have one name, or the name of one can't be written down."""
+    times = Counter(names)
+    if not all(map(_is_text, times)):
+        raise UserError(f"{named} is not UTF-8 text: save it as UTF-8, in a spreadsheet as CSV UTF-8")
+    # Spreadsheets also write empty columns, which have no name.
+    repeated = [name for name, count in times.items() if name and count > 1]
+    if repeated:
+        raise UserError(f"{named} has several columns {min(repeated)!r}: rename them")
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name

@@ -1,0 +1,146 @@
+"""A cell's hashtags, however people and programs write them."""
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.safe_json import NotJson, parse_json
+from pipeline.tables.cells import Notices, NotOneValue, folded, text
+
+NAMES = ("text", "name", "tag")
+"""The key of an object that holds a tag, as the first is in posts of Twitter."""
+_COMMAS = ",\u3001\uff0c\uff1b•"
+"""And the comma, full-width comma and semicolon of Chinese and Japanese, and a bullet."""
+_BETWEEN_TAGS = re.compile(rf"[{_COMMAS}\n\r\t]")
+_BETWEEN_WORDS = re.compile(rf"[\s|{_COMMAS}]+")
+_BRACKETS = {"[": "]", "{": "}", "(": ")"}
+_ITEM = re.compile(
+    r"""\s*(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^,"'\[\](){}]+?))\s*(?:,|$|(?=["']))""",
+    re.DOTALL,
+)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_AROUND = " \t\r\n.!?:;'\"()[]{}…“”«»\u2018\u2019\u3002\uff01\uff1f" + _COMMAS
+"""What stands around a hashtag in a sentence, and is not part of it."""
+_ADDRESS = re.compile(r"\w+://|www\.", re.IGNORECASE)
+PROSE_WORDS = 6
+"""Of a tag, from which on it is more likely a sentence."""
+WORDS_BESIDE = "cells hold words beside their hashtags: the hashtags alone are taken"
+PROSE = "cells hold sentences where hashtags are expected: each counts as one tag"
+
+
+def hashtags_of(cell: Any, notices: Notices | None = None) -> list[str]:
+    """The tags of a list, or of text: a list written as text by Python, JSON, numpy or PostgreSQL; else what
+    follows each `#`; else what stands between `;`, or `|`, or commas and their kin. Raises `NotOneValue`.
+
+    A tag with spaces is one tag in a list and between separators. Of a sentence with hashtags nothing else
+    is taken.
+    """
+    if cell is None or cell != cell:
+        return []
+    if isinstance(cell, list):
+        tags = [tag for part in cell for tag in _of_part(part)]
+    elif isinstance(cell, dict):
+        tags = _of_part(cell)
+    else:
+        written = text(cell, notices)
+        tags = _of_text(written, notices) if written is not None else []
+    if notices is not None and any(len(tag.split()) >= PROSE_WORDS for tag in tags):
+        notices[PROSE] += 1
+    return tags
+
+
+def _of_part(part: Any) -> list[str]:
+    if isinstance(part, dict):
+        name = next((key for key in NAMES if isinstance(part.get(key), str)), None)
+        if name is None:
+            raise NotOneValue("an object")
+        part = part[name]
+    written = text(part)
+    if written is None:
+        return []
+    return list(_signed(written)) or [written]
+
+
+def _of_text(written: str, notices: Notices | None) -> list[str]:
+    # Escapes of HTML hold a semicolon, and sometimes the sign itself.
+    written = _LONE_SIGN.sub("#", folded(html.unescape(written)).translate(_SIGNS))
+    if (listed := _listed(written)) is not None:
+        return listed
+    for separator in (";", "|"):
+        if separator in written:
+            parts = _parts(written.split(separator))
+            return [tag for part in parts for tag in _between_separators(part)]
+    signed = list(_signed(written))
+    if signed and notices is not None and not all("#" in word for word in _words(written)):
+        notices[WORDS_BESIDE] += 1
+    return signed or _parts(_BETWEEN_TAGS.split(written))
+
+
+def _parts(written: list[str]) -> list[str]:
+    return [part.strip() for part in written if part.strip()]
+
+
+def _between_separators(part: str) -> list[str]:
+    is_one = part.startswith("#") and "#" not in part[1:]
+    return [part] if is_one else list(_signed(part)) or [part]
+
+
+# --- the sign -----------------------------------------------------------------------------------------------
+
+_SIGNS = {0xFF03: "#", 0xFE5F: "#"}
+"""The full-width and the small number sign."""
+_LONE_SIGN = re.compile(r"(?<!\S)#\s+")
+
+
+def _signed(written: str) -> Iterator[str]:
+    """Each `#tag`. `summer#beach` are two; in `C#` the sign begins none, nor in an address."""
+    if "#" not in written:
+        return
+    for word in _words(written):
+        if "#" in word and not word.endswith("#") and not _ADDRESS.match(word):
+            yield from (f"#{tag}" for part in word.split("#") if (tag := part.strip(_AROUND)))
+
+
+def _words(written: str) -> list[str]:
+    words = (word.strip(_AROUND) for word in _BETWEEN_WORDS.split(written))
+    return [word for word in words if word]
+
+
+# --- lists that were written as text ------------------------------------------------------------------------
+
+
+def _listed(written: str) -> list[str] | None:
+    """The tags of a list as text; None where it is no list."""
+    closing = _BRACKETS.get(written[:1])
+    if closing is None or not written.endswith(closing):
+        return None
+    if closing == ")" and written[1:].lstrip()[:1] not in ("'", '"', ")"):
+        return None
+    inner = written[1:-1]
+    if closing != ")" and inner.strip():
+        try:
+            return hashtags_of(parse_json(written))
+        except (NotJson, NotOneValue):
+            pass
+    return _items(inner)
+
+
+def _items(inner: str) -> list[str] | None:
+    tags, place = [], 0
+    while inner[place:].strip():
+        item = _ITEM.match(inner, place)
+        if item is None:
+            return None
+        quoted = item["double"] if item["double"] is not None else item["single"]
+        tag = folded(_ESCAPED.sub(r"\1", quoted) if quoted is not None else item["bare"])
+        if tag:
+            tags.append(tag)
+        place = item.end()
+    return tags
+
+
+def normalized_hashtag(tag: str) -> str:
+    """The tag as people mean it: Unicode NFKC, case folded, without `#`; empty where nothing is left."""
+    return unicodedata.normalize("NFKC", tag).casefold().strip().lstrip("#").strip()

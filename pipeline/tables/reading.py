@@ -1,0 +1,246 @@
+"""Opening a table of any format: its columns and its rows, the same for ingest and `clinfonce statistics`."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, islice, repeat
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.types as types
+
+from pipeline.errors import UserError, listed
+from pipeline.isolation.parquet import Damaged, NotParquet, Outline, outlines, records
+from pipeline.safe_json import NotJson, parse_json
+from pipeline.safe_paths import SafePath
+from pipeline.tables.cells import NotOneValue, text
+from pipeline.tables.delimited import (
+    NOT_A_ROW,
+    NotARow,
+    check_names,
+    csv_records,
+    open_text,
+    read_head,
+    text_lines,
+)
+
+Record: TypeAlias = dict[str, Any]
+Numbered: TypeAlias = Iterator[tuple[str, Record | NotARow]]
+"""Rows, each with the place where it stands."""
+
+MOST_COLUMNS = 10_000
+"""Every row is stored with a cell of each, whatever its table says of it: there can't be more attributes."""
+LARGEST_ARRAY = 1 << 24
+"""Characters of a JSON array, which is read as a whole: as values it takes fifty times as many bytes."""
+ROWS_A_BATCH = 4096
+ROWS_LOOKED_AT = 100
+"""Of a column of bytes, to know whether it holds text."""
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: list[str]
+    rows: Callable[[Sequence[str] | None], Numbered]
+    """All of them, or those columns where the format allows that."""
+    no_values: list[str] = field(default_factory=list)
+    """Columns of lists, objects or bytes that are no text: neither labels nor attributes."""
+    notes: list[str] = field(default_factory=list)
+    count: int | None = None
+    """Of the rows, where it is known."""
+    delimiter: str | None = None
+
+
+def ending_of(path: SafePath) -> str:
+    return path.path.suffix.lower()
+
+
+def check_ending(path: SafePath, named: str) -> None:
+    """Raises `UserError` for a file that is no table by its name."""
+    if ending_of(path) not in FORMATS:
+        raise UserError(f"{named} must end in {listed(sorted(FORMATS))}: rename or convert it")
+
+
+def open_table(path: SafePath, named: str) -> Table:
+    """Reads the header, or what is needed to know the columns.
+
+    Raises `UserError`, which calls the table `named`, if it can't be read.
+    """
+    check_ending(path, named)
+    table = FORMATS[ending_of(path)](path, named)
+    check_names(table.columns, named)
+    return table
+
+
+def is_unicode(record: Record) -> bool:
+    """False where bytes that are not UTF-8 were read, or half a character was escaped."""
+    try:
+        json.dumps(record, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def names_in(records: Iterable[Record]) -> tuple[list[str], list[str]]:
+    """The columns of `records` in the order in which they come, until there are too many to store, and those
+    that hold a list or an object in one of them."""
+    names: dict[str, None] = {}
+    no_values: dict[str, None] = {}
+    for record in records:
+        names |= dict.fromkeys(record)
+        no_values |= dict.fromkeys(name for name, cell in record.items() if isinstance(cell, list | dict))
+        if len(names) > MOST_COLUMNS:
+            break
+    return list(names), list(no_values)
+
+
+# --- text ---------------------------------------------------------------------------------------------------
+
+
+def _open_delimited(path: SafePath, named: str, usual: str) -> Table:
+    head = read_head(path, named, usual)
+
+    def rows(_columns: Sequence[str] | None) -> Numbered:
+        with open_text(path) as file:
+            for line, record in csv_records(file, head):
+                yield f"{path.name} line {line}", _of_text(record)
+
+    return Table(head.names, rows, notes=head.notes, delimiter=head.delimiter)
+
+
+def _of_text(record: Record | NotARow) -> Record | NotARow:
+    if isinstance(record, NotARow) or is_unicode(record):
+        return record
+    return NotARow("the line is not UTF-8 text")
+
+
+def _open_json(path: SafePath, named: str) -> Table:
+    """JSON Lines, or an array of objects."""
+    array = _array(path, named)
+
+    def rows(_columns: Sequence[str] | None) -> Numbered:
+        return _json_lines(path) if array is None else _json_items(path, array)
+
+    if array is None:
+        _check_is_not_over_lines(path, named)
+    # Keys may appear late, so that all rows are read for them.
+    names, no_values = names_in(record for _, record in rows(None) if isinstance(record, dict))
+    return Table(names, rows, no_values)
+
+
+def _array(path: SafePath, named: str) -> list[Any] | None:
+    """The items of a file that is one array."""
+    with open_text(path) as file:
+        written = file.read(1 << 12).lstrip("\ufeff \t\r\n")
+        if not written.startswith("["):
+            return None
+        written += file.read(LARGEST_ARRAY)
+    try:
+        value = parse_json(written)
+    except NotJson:
+        if len(written) > LARGEST_ARRAY and re.match(r"\[\s*\{", written):
+            raise UserError(
+                f"{named} is a JSON array of more than {LARGEST_ARRAY >> 20} MiB, which is read as a whole: "
+                "write JSON Lines instead, one object a line"
+            ) from None
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _check_is_not_over_lines(path: SafePath, named: str) -> None:
+    with open_text(path) as file:
+        _, line = next(text_lines(file), (0, ""))
+    if isinstance(line, str) and line.strip() == "{":
+        raise UserError(
+            f"{named} holds objects of JSON over several lines each: write one object a line, or an array"
+        )
+
+
+def _json_lines(path: SafePath) -> Numbered:
+    with open_text(path) as file:
+        for number, line in text_lines(file):
+            where = f"{path.name} line {number}"
+            if isinstance(line, NotARow):
+                yield where, line
+            elif line.strip():
+                yield where, _of_json(_parsed(line))
+
+
+def _json_items(path: SafePath, array: list[Any]) -> Numbered:
+    for number, value in enumerate(array, start=1):
+        yield f"{path.name} item {number}", _of_json(value)
+
+
+def _parsed(written: str) -> Any:
+    try:
+        return parse_json(written)
+    except NotJson as error:
+        return NotARow(f"{NOT_A_ROW}: {error}")
+
+
+def _of_json(value: Any) -> Record | NotARow:
+    if isinstance(value, NotARow):
+        return value
+    return _of_text(value) if isinstance(value, dict) else NotARow(NOT_A_ROW)
+
+
+# --- Parquet ------------------------------------------------------------------------------------------------
+
+
+def _open_parquet(path: SafePath, named: str) -> Table:
+    outline = _outline(path, named)
+
+    def rows(columns: Sequence[str] | None) -> Numbered:
+        taken = chain.from_iterable(map(_of_parquet, records(path, ROWS_A_BATCH, columns)))
+        for number, record in enumerate(taken, start=1):
+            yield f"{path.name} row {number}", record
+
+    return Table(list(outline.schema.names), rows, no_values(path, outline.schema), count=outline.rows)
+
+
+def _of_parquet(record: Record | Damaged) -> Iterable[Record | NotARow]:
+    if isinstance(record, Damaged):
+        return repeat(NotARow(f"this part of the file is damaged: {record.why}"), record.rows)
+    return (record,)
+
+
+def _outline(path: SafePath, named: str) -> Outline:
+    try:
+        return outlines([path])[0]
+    except NotParquet as error:
+        raise UserError(f"{named} is not a Parquet file: {error}") from None
+
+
+def no_values(path: SafePath, schema: pa.Schema) -> list[str]:
+    """The columns of a Parquet file that hold lists, structs, or bytes that are no text."""
+    nested = [field.name for field in schema if _is_nested(field.type)]
+    binary = [field.name for field in schema if is_binary(field.type)]
+    some = list(islice(records(path, ROWS_LOOKED_AT, binary), ROWS_LOOKED_AT)) if binary else []
+    return nested + [name for name in binary if not _is_text_in(some, name)]
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    return _is_nested(kind.value_type) if types.is_dictionary(kind) else bool(types.is_nested(kind))
+
+
+def _is_text_in(some: Sequence[Record | Damaged], name: str) -> bool:
+    try:
+        written = [text(record[name]) for record in some if isinstance(record, dict)]
+    except NotOneValue:
+        return False
+    return any(written)
+
+
+FORMATS: dict[str, Callable[[SafePath, str], Table]] = {
+    ".csv": partial(_open_delimited, usual=","),
+    ".tsv": partial(_open_delimited, usual="\t"),
+    ".json": _open_json,
+    ".jsonl": _open_json,
+    ".ndjson": _open_json,
+    ".parquet": _open_parquet,
+}

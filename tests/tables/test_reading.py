@@ -1,0 +1,112 @@
+"""Each format of a table: its columns, its rows, and what is no row."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.ingest.params import IngestParams
+from pipeline.safe_paths import SafePath
+from pipeline.sources.base import Refusal, SourceRow
+from pipeline.sources.manifest import ManifestSource
+from pipeline.statistics.command import statistics_of_table
+from pipeline.tables import reading
+from pipeline.tables.delimited import NotARow
+from pipeline.tables.reading import open_table
+
+RECORDS = [{"image": "a.png", "label": "x"}, {"image": "b.png", "label": "y"}]
+FORMS = {
+    "m.csv": "image,label\na.png,x\nb.png,y\n",
+    "m.tsv": "image\tlabel\na.png\tx\nb.png\ty\n",
+    "lines.jsonl": "\n".join(map(json.dumps, RECORDS)),
+    "m.ndjson": "\n\n".join(map(json.dumps, RECORDS)),
+    "array.json": json.dumps(RECORDS),
+    "array.jsonl": json.dumps(RECORDS, indent=1),
+    "lines.json": "\n".join(map(json.dumps, RECORDS)),
+}
+
+
+def opened(folder: Path, name: str, content: str) -> reading.Table:
+    path = folder / name
+    path.write_text(content)
+    return open_table(SafePath(path), "the table")
+
+
+@pytest.mark.parametrize(("name", "content"), FORMS.items(), ids=FORMS)
+def test_every_format_holds_the_same(tmp_path: Path, name: str, content: str) -> None:
+    table = opened(tmp_path, name, content)
+    assert table.columns == ["image", "label"]
+    assert [record for _, record in table.rows(None)] == RECORDS
+    assert [record for _, record in table.rows(None)] == RECORDS, "also a second time"
+
+
+def test_keys_that_appear_late_are_columns(tmp_path: Path) -> None:
+    lines = [json.dumps({"image": f"{n}.png", "kind": "a"}) for n in range(5000)]
+    lines.append(json.dumps({"image": "last.png", "label": "x", "tags": ["a"]}))
+    table = opened(tmp_path, "m.jsonl", "\n".join(lines))
+    assert table.columns == ["image", "kind", "label", "tags"]
+    assert table.no_values == ["tags"]
+
+
+def test_a_first_line_that_is_an_array_is_no_row(tmp_path: Path) -> None:
+    table = opened(tmp_path, "m.jsonl", '[1]\n{"image": "a.png"}\n')
+    first, second = (record for _, record in table.rows(None))
+    assert isinstance(first, NotARow)
+    assert second == {"image": "a.png"}
+
+
+def test_objects_over_several_lines_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="objects of JSON over several lines each: write one object a line"):
+        opened(tmp_path, "m.jsonl", "\n".join(json.dumps(record, indent=1) for record in RECORDS))
+
+
+def test_an_array_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LARGEST_ARRAY", 1 << 20)
+    with pytest.raises(UserError, match="array of more than 1 MiB, which is read as a whole"):
+        opened(tmp_path, "m.json", json.dumps(RECORDS * 40_000))
+
+
+COLUMNS: dict[str, Any] = {
+    "image": [f"{n}.png" for n in range(4)],
+    "label": [b"cat", b"dog", b"cat", "été".encode()],
+    "thumb": [b"\x89PNG\r\n", b"\x00", None, b"x"],
+    "uuid": pa.array([bytes([n] * 16) for n in range(4)], pa.binary(16)),
+    "boxes": [[1], [2, 3], [], None],
+    "meta": [{"a": 1}] * 4,
+    "when": pa.array([0, 86_400_000_000, None, 2**50], pa.timestamp("us", "Foo/Bar")),
+    "day": pa.array([3_000_000] * 4, pa.date32()),
+}
+
+
+def test_types_of_parquet(tmp_path: Path) -> None:
+    """Bytes that are text are text; times go on where Python's calendar ends, in zones nobody knows."""
+    path = tmp_path / "m.parquet"
+    pq.write_table(pa.table(COLUMNS), path)
+    source = ManifestSource.open(IngestParams(source="manifest", path=str(path)), 0)
+    assert source.attribute_names == ["when", "day"]
+    assert (
+        source.notes[-1] == "columns of lists, objects and bytes are no attributes: boxes, meta, thumb, uuid"
+    )
+    rows = list(source.rows())
+    assert all(isinstance(row, SourceRow) for row in rows)
+    assert [row.label for row in rows if isinstance(row, SourceRow)] == ["cat", "dog", "cat", "été"]
+    whens = [row.attributes["when"] for row in rows if isinstance(row, SourceRow)]
+    assert whens[:3] == ["1970-01-01 00:00:00Z", "1970-01-02 00:00:00Z", None]
+    assert {row.attributes["day"] for row in rows if isinstance(row, SourceRow)} == {"10183-09-21"}
+    found = statistics_of_table(path, "label", [], seed=0)
+    assert [column["column"] for column in found.columns] == ["day"]
+
+
+@pytest.mark.parametrize("label", [["c0"], {"name": "c0"}])
+def test_a_label_of_several_values_is_refused(tmp_path: Path, label: Any) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text("\n".join(json.dumps({"image": f"{n}.png", "label": label}) for n in range(3)))
+    source = ManifestSource.open(IngestParams(source="manifest", path=str(path)), 0)
+    what = "a list" if isinstance(label, list) else "an object"
+    assert [row.reason for row in source.rows() if isinstance(row, Refusal)] == [
+        f"the label is {what}, and must be one text or number"
+    ] * 3
