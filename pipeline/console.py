@@ -68,7 +68,8 @@ class SafeConsole(Console):
 def terminal(
     *, stderr: bool = False, file: TextIO | None = None, width: int | None = None, quiet: bool = False
 ) -> SafeConsole:
-    return SafeConsole(stderr=stderr, file=file, width=width, quiet=quiet, highlight=False)
+    # Rich would make a picture of a name such as `:skull:`.
+    return SafeConsole(stderr=stderr, file=file, width=width, quiet=quiet, highlight=False, emoji=False)
 
 
 def standard_output() -> TextIO:

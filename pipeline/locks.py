@@ -22,13 +22,7 @@ def held_alone(lock: Path, doing: str) -> Iterator[None]:
 
     The lock is the kernel's: it ends with its process, however that ends.
     """
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-    except FileNotFoundError:
-        # As below /proc.
-        raise UserError(
-            f"no folder can be made at {lock.parent}: set CLINFONCE_STATE_DIR to another one"
-        ) from None
+    make_state_folder(lock.parent)
     with open_lock(lock) as file:
         if not try_lock(file):
             file.seek(0)
@@ -40,6 +34,17 @@ def held_alone(lock: Path, doing: str) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def make_state_folder(folder: Path) -> None:
+    """With those above it. Raises `UserError` where none can be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:
+        # As below /proc.
+        raise UserError(
+            f"no folder can be made at {folder}: set CLINFONCE_STATE_DIR to another one"
+        ) from None
 
 
 def open_lock(lock: Path) -> TextIO:

@@ -67,8 +67,11 @@ def mend(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) -> N
                     say(f"removed {len(removals)} files")
                     return
             say("nothing was removed" if removals else _nothing_differs(path))
-    except DvcException as error:
-        raise UserError(f"{path} cannot be mended here ({error}): run it where dvc.yaml lies") from None
+    except (DvcException, RecursionError, UnicodeError) as error:
+        # Those that follow the first are of files that DVC reads, and did not write.
+        raise UserError(
+            f"{path} cannot be mended here ({shown(error)}): run it where dvc.yaml lies"
+        ) from None
 
 
 def _named_output(path: Path, outputs: Iterable[Any]) -> tuple[Any, Path]:

@@ -311,9 +311,13 @@ def _lies_within(within: Boundary, descriptor: int, path: Path) -> bool:
     try:
         real = os.readlink(f"{_DESCRIPTORS}/{descriptor}")
     except OSError:
-        # Not Linux: the file that the descriptor has open must be the one that lies there.
+        # Not Linux, or a path that is too long: the file that the descriptor has open must lie there.
         real = os.path.realpath(path)
-        if not os.path.samestat(os.lstat(real), os.fstat(descriptor)):
+        try:
+            its = os.lstat(real)
+        except OSError as error:
+            raise UnsafePath(path, f"{UNREADABLE}{os.strerror(error.errno or 0)}") from None
+        if not os.path.samestat(its, os.fstat(descriptor)):
             return False
     return within.holds(real)
 

@@ -166,3 +166,13 @@ def test_an_unexpected_error_keeps_its_traceback_and_steers_nothing() -> None:
     assert said.startswith("Traceback")
     assert "KeyError" in said
     assert is_harmless(said)
+
+
+def test_no_name_becomes_a_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal().say("a:skull:b")
+    table = Table("a:skull:b")
+    table.add_row("x:smile:")
+    terminal().print(table)
+    printed = capsys.readouterr().out
+    assert printed.count("a:skull:b") == 2
+    assert "x:smile:" in printed

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,11 @@ def test_any_yaml(tmp_path: Path, value: str, form: str) -> None:
             read()
         except UserError as error:
             assert "\n" not in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("text", ["%YAML 1.1\n---\n1" + ":1" * (MOST_BYTES // 2 - 10), "- " * 45 + "a\n"])
+def test_the_slowest_texts_end(text: str) -> None:
+    """Base 60, whose cost is quadratic, and lists in lists."""
+    content = text if text.startswith("%") else text * (MOST_BYTES // len(text))
+    with at_once(60), suppress(UserError):
+        parse_yaml(content, "it")

@@ -77,3 +77,11 @@ def test_no_link_is_followed_to_a_lock(tmp_path: Path, monkeypatch: pytest.Monke
     os.mkfifo(lock)
     with pytest.raises(UserError, match=r"lock is a link, pipe or device"), held_alone(lock, "embedding"):
         pass
+
+
+def test_a_state_folder_that_cannot_be_made_ends_ingest_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CLINFONCE_STATE_DIR", "/proc/a")
+    with pytest.raises(UserError, match="no folder can be made at /proc/a/ingest-"), parts_folder("x"):
+        pass

@@ -278,3 +278,16 @@ def test_a_folder_in_place_of_a_file_is_left(root: Path) -> None:
     (root / A).mkdir()
     with pytest.raises(UserError, match="is a folder, where a file should be"):
         say(A)
+
+
+@pytest.mark.parametrize("name", ["dvc.yaml", "dvc.lock", "params.yaml"])
+def test_files_that_dvc_did_not_write(root: Path, name: str) -> None:
+    (root / name).write_text("a: " + "[" * 3000 + "]" * 3000)
+    with pytest.raises(UserError, match="cannot be mended here"):
+        mend(root / "data/images", lambda: True)
+
+
+def test_an_ignore_file_that_is_no_text(root: Path) -> None:
+    (root / ".dvcignore").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="cannot be mended here"):
+        mend(root / "data/images", lambda: True)

@@ -130,6 +130,18 @@ def test_names_that_are_longer_than_a_path_may_be(tmp_path: Path) -> None:
     assert [*skipped.values()] == ["the file can't be read: File name too long"]
 
 
+def test_paths_that_are_too_long_only_from_the_root_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system opens such a folder, and can't say where it lies."""
+    monkeypatch.chdir(tmp_path)
+    Path("source").mkdir()
+    with nested(tmp_path / "source", "x" * 200, 20):
+        files, skipped = listed(bounded(Path("source")))
+    assert files == []
+    assert [*skipped.values()] == ["the file can't be read: File name too long"]
+
+
 def test_a_folder_that_becomes_a_link_is_not_followed_out(folder: Path, tmp_path: Path) -> None:
     walk = Walk(bounded(folder)).files()
     assert next(walk) == ".hidden/c.jpg"

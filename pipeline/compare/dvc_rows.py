@@ -1,7 +1,6 @@
 """Reads experiments from DVC. The only module here that imports it, because that takes a second."""
 
 import re
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,14 +11,16 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from scmrepo.exceptions import SCMError
 
+from pipeline.compare.aliases import check_commits, check_workspace, is_other_object
 from pipeline.compare.experiments import Row
-from pipeline.errors import UserError, shown
-from pipeline.params import PARAMS_FILE
+from pipeline.errors import UserError, fault_of_the_machine, shown
 from pipeline.safe_json import parse_json
 from pipeline.safe_yaml import parse_yaml
 from pipeline.schema import CHOSEN, ENCODER_CONFIG, Layout
 
 LOCK = "dvc.lock"
+MOST_LOCK_BYTES = 1 << 20
+"""One of many stages has a hundred thousand."""
 ENCODER = str(Layout().encoder(CHOSEN))
 
 
@@ -29,10 +30,13 @@ def read_rows(names: Sequence[str], with_experiments: bool = False) -> list[Row]
 
     Raises `UserError` for an unknown name.
     """
+    check_workspace()
     if not names:
+        check_commits(["HEAD"])
         return _exp_show(
             "no experiments can be read here: run in the project's folder, a Git and DVC repository"
         )
+    check_commits(["HEAD", *names], with_history=True)
     everywhere = _exp_show("no experiments can be read here", num=-1)
     rows: dict[str, Row] = {}
     for name in names:
@@ -112,27 +116,12 @@ def _text(log: str) -> str:
 def _of_revision(name: str, with_experiments: bool) -> list[Row]:
     if name == "workspace":
         return [row for row in _exp_show("the workspace cannot be read") if row["rev"] == "workspace"]
-    _check_files(name)
-    rows = _exp_show(
-        f"there is no experiment, branch or commit {shown(name)}: `dvc exp list -A` names them", revs=[name]
-    )
+    why_not = f"there is no experiment, branch or commit {shown(name)}: `dvc exp list -A` names them"
+    if is_other_object(name):
+        raise UserError(why_not)
+    rows = _exp_show(why_not, revs=[name])
     rows = [row for row in rows if row["rev"] != "workspace"]
     return rows if with_experiments else [row for row in rows if row["typ"] == "baseline"]
-
-
-def _check_files(name: str) -> None:
-    """Raises `UserError` for files of that branch or commit that would keep DVC busy for ever, which reads
-    them as they are: aliases in aliases, for one."""
-    if name.startswith("-"):
-        return  # Git would take it for an option, and DVC finds no such branch
-    for file in (PARAMS_FILE, "dvc.yaml", LOCK):
-        found = subprocess.run(  # noqa: S603
-            ["git", "cat-file", "blob", f"{name}:./{file}"],  # noqa: S607
-            capture_output=True,
-            check=False,
-        )
-        if found.returncode == 0:
-            parse_yaml(found.stdout, f"{file} of {shown(name)}")
 
 
 def _read_lock(rev: str) -> Mapping[str, Any] | None:
@@ -142,7 +131,7 @@ def _read_lock(rev: str) -> Mapping[str, Any] | None:
     except (DvcException, SCMError, OSError):
         return None  # nothing was ever run there, or the experiment has no commit yet
     name = f"the {LOCK} of {rev}"
-    lock = parse_yaml(content, name)
+    lock = parse_yaml(content, name, MOST_LOCK_BYTES)
     stages = lock.get("stages", {}) if isinstance(lock, dict) else None
     if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
         raise UserError(f"{name} holds no stages: take the file that DVC wrote")
@@ -152,6 +141,9 @@ def _read_lock(rev: str) -> Mapping[str, Any] | None:
 def _exp_show(why_not: str, **selection: Any) -> list[Row]:
     try:
         rows: list[Row] = dvc.api.exp_show(**selection)
-    except (DvcException, SCMError) as error:
+    except Exception as error:
+        # Of files that DVC did not write it raises whatever their parsers do.
+        if isinstance(error, OSError | MemoryError) and fault_of_the_machine(error):
+            raise
         raise UserError(f"{why_not} ({shown(error)})") from None
     return rows

@@ -32,7 +32,7 @@ from pipeline.files import sha256_of_file, state_root, write_atomically
 from pipeline.ingest.images import ImageRefused, PreparedImage, prepare_image
 from pipeline.ingest.looks import THUMBNAIL_BYTES, perceptual_hashes, thumbnails
 from pipeline.isolation.limits import HELD_BYTES, limited
-from pipeline.locks import open_lock, try_lock
+from pipeline.locks import make_state_folder, open_lock, try_lock
 from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow
 
@@ -309,7 +309,7 @@ def parts_folder(choices: str) -> Iterator[Path]:
     name = f"ingest-{hashlib.sha256(choices.encode()).hexdigest()[:16]}"
     with ExitStack() as held:
         for folder in (state_root() / name, state_root() / f"{name}-{os.getpid()}"):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_state_folder(folder)
             if try_lock(held.enter_context(open_lock(folder / "lock"))):
                 break
         for left_by_a_killed_process in folder.glob(f".*{SUFFIX}.*.tmp"):

@@ -37,7 +37,7 @@ MOST_AT_ONCE = 160 << 20
 """Bytes of a batch once it is Python's: more than the largest image. A row that has more is damaged."""
 ROWS_A_BYTE = 100_000
 """Of a file, at most: rows that repeat one value take next to nothing, but a footer can claim any number."""
-MOST_IN_ARROW = 4 << 30
+MOST_MEMORY = 4 << 30
 """Bytes that the reader may take: ten kilobytes can hold a text of gigabytes a thousand times."""
 BUFFER_BYTES, LEAST_BUFFER = 64 << 20, 16 << 10
 """Of all columns together, and of one of many."""
@@ -180,7 +180,7 @@ def _reader(asked: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
         with suppress(BrokenPipeError):  # how it ended says more
             # It stays open: the reader ends when it is closed, as it is when this process dies.
             reader.stdin.write(
-                json.dumps(asked | {"most": MOST_IN_ARROW, "at_once": MOST_AT_ONCE}).encode() + b"\n"
+                json.dumps(asked | {"most": MOST_MEMORY, "at_once": MOST_AT_ONCE}).encode() + b"\n"
             )
             reader.stdin.flush()
         try:
@@ -237,9 +237,18 @@ def _from_json(parts: list[str]) -> SafePath:
 
 def _end_when_too_large(most: int) -> None:
     """Beside the reading, in which Arrow lets other threads run: it takes no limit of its own."""
-    while pa.total_allocated_bytes() < most:
+    while max(pa.total_allocated_bytes(), _own_bytes()) < most:
         time.sleep(0.02)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _own_bytes() -> int:
+    """Of this process's memory what is no file's: a footer is decoded outside of what Arrow counts."""
+    try:
+        _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_bytes().split())
+    except OSError:
+        return 0  # not Linux
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _send_outlines(paths: list[SafePath]) -> None:

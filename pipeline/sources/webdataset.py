@@ -33,7 +33,9 @@ LARGEST_SAMPLE = 64 * 1024 * 1024
 LARGEST_JSON = 8 * 1024 * 1024
 """Bytes of one. As values they take fifty times as many."""
 LONGEST_HEADER = 256 * 1024
-"""Bytes of a member's name and what else is said of it; they count for all members that follow, too."""
+"""Bytes read at once of a member's name and what else is said of it, which may count for all that follow."""
+LONGEST_HEADERS = 1024 * 1024
+"""Bytes of all that is said of one member, such as where its holes are."""
 MOST_GLOBAL_FIELDS = 1000
 """What is said of all members that follow is copied for each of them."""
 MOST_DIGITS = re.compile(rb"\d{256}")
@@ -164,10 +166,15 @@ class _Headers:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.seek, self.tell, self.close, self.write = file.seek, file.tell, file.close, file.write
+        self.begin_member()
+
+    def begin_member(self) -> None:
+        self._of_the_member = 0
 
     def read(self, size: int) -> bytes:
-        if size > LONGEST_HEADER:
-            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        self._of_the_member += size
+        if size > LONGEST_HEADER or self._of_the_member > LONGEST_HEADERS:
+            raise tarfile.ReadError(f"a header of {max(size, self._of_the_member):,} bytes or more")
         header = self._file.read(size)
         if MOST_DIGITS.search(header):
             raise tarfile.ReadError("a header with a number of hundreds of digits")
@@ -177,7 +184,10 @@ class _Headers:
 def _forward(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Members as they stand. Raises `ReadError` where a header sends the reader back, as in a circle."""
     place = -1
+    headers = archive.fileobj
+    assert isinstance(headers, _Headers)
     while (member := archive.next()) is not None:
+        headers.begin_member()
         if member.offset <= place or member.size < 0:
             raise tarfile.ReadError("a header points backwards")
         if len(archive.pax_headers) > MOST_GLOBAL_FIELDS:

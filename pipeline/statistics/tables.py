@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from pipeline.tables.delimited import NotARow
 
 _BATCH_ROWS = 1 << 16
 _BATCH_CELLS = 1 << 20
+_BATCH_CHARACTERS = 1 << 24
 _REASONS_SHOWN = 3
 
 Batches = Iterator[pa.RecordBatch]
@@ -61,7 +61,8 @@ class Table:
         columns = set(self.columns)
         for name in names:
             if name not in columns:
-                raise UserError(f"{self.path} has no column {shown(name)}: it has {listed(self.columns)}")
+                there = listed(self.columns) or "none with a name"
+                raise UserError(f"{self.path} has no column {shown(name)}: it has {there}")
 
 
 def open_table(path: Path) -> Table:
@@ -113,17 +114,27 @@ def _parquet_batches(path: Path, columns: Sequence[str], refused: Refused) -> Ba
 
 
 def _text_batches(rows: reading.Numbered, columns: Sequence[str], refused: Refused) -> Batches:
-    while batch := list(islice(rows, max(1, min(_BATCH_ROWS, _BATCH_CELLS // len(columns))))):
-        records: list[dict[str, Any]] = []
-        for where, record in batch:
-            if isinstance(record, NotARow):
-                refused.add(record.reason, where)
-            else:
-                records.append(record)
+    for records in _in_batches(rows, max(1, min(_BATCH_ROWS, _BATCH_CELLS // len(columns))), refused):
         arrays = [
             pa.array([_as_text(record.get(name)) for record in records], pa.string()) for name in columns
         ]
         yield pa.record_batch(arrays, names=list(columns))
+
+
+def _in_batches(rows: reading.Numbered, most_rows: int, refused: Refused) -> Iterator[list[reading.Record]]:
+    """Of so many rows, or fewer where their texts are long."""
+    records: list[reading.Record] = []
+    characters = 0
+    for where, record in rows:
+        if isinstance(record, NotARow):
+            refused.add(record.reason, where)
+            continue
+        records.append(record)
+        characters += sum(len(cell) for cell in record.values() if isinstance(cell, str))
+        if len(records) == most_rows or characters > _BATCH_CHARACTERS:
+            yield records
+            records, characters = [], 0
+    yield records
 
 
 def _as_text(cell: Any) -> str | None:

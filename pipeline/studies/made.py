@@ -1,6 +1,5 @@
 """The experiments that DVC has, read from Git: those that succeeded are commits under `refs/exps/`."""
 
-import json
 import math
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_yaml import parse_yaml
 from pipeline.schema import CHOSEN, UNTRAINED
 from pipeline.studies.definition import Planned, set_parameter
@@ -39,9 +39,34 @@ def made_experiments(wanted: Iterable[Planned], root: Path) -> dict[str, Made]:
             for key, value in one.changes.items():
                 set_parameter(expected, key, value)
             if _same(params, expected):
-                metrics = json.loads(_git(root, "show", f"{ref}:{METRICS}"))
-                found[one.name] = Made(one, start[:7], metrics[CHOSEN], metrics.get(UNTRAINED))
+                found[one.name] = Made(one, start[:7], *_figures(_git(root, "show", f"{ref}:{METRICS}"), one))
     return found
+
+
+STATISTICS = ("clusters", "mutual_information_bits", "conditional_entropy_bits")
+FIGURES = ("top1", "knn_top1", "selection_top1", *STATISTICS)
+"""What a study's report takes of an arm's metrics: numbers, or None where an accuracy was not measured."""
+
+
+def _figures(written: str, one: Planned) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Of the chosen arm, and of the untrained one where it is there. Raises `UserError` for metrics that no
+    report wrote."""
+    try:
+        metrics = parse_json(written)
+        chosen, untrained = metrics[CHOSEN], metrics.get(UNTRAINED)
+        for figures in (chosen, untrained or {}):
+            assert all(_is_number(figures.get(name)) for name in FIGURES)
+        assert None not in [chosen[name] for name in STATISTICS]
+    except (NotJson, LookupError, TypeError, AttributeError, AssertionError):
+        raise UserError(
+            f"the experiment {one.name} has no metrics that this project wrote in {METRICS}: remove it with "
+            f"`dvc exp remove {one.name}`"
+        ) from None
+    return chosen, untrained
+
+
+def _is_number(figure: Any) -> bool:
+    return figure is None or (isinstance(figure, int | float) and not isinstance(figure, bool))
 
 
 def chosen_by_search(made: Iterable[Made]) -> dict[str, Mapping[str, Any]]:
@@ -73,8 +98,9 @@ def uncommitted(root: Path) -> list[str]:
 def _experiment_refs(root: Path) -> dict[str, list[tuple[str, str]]]:
     """By the experiment's name the commit it was made from, and its own."""
     refs: dict[str, list[tuple[str, str]]] = {}
-    for line in _git(root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines():
-        name, own = line.split()
+    listing = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
+    for line in filter(None, listing.split("\n")):
+        own, name = line.split(" ", 1)
         parts = name.split("/")
         # refs/exps/<two digits of the commit>/<the rest of it>/<name>; others are DVC's own.
         if len(parts) == 5 and len(parts[2]) == 2:

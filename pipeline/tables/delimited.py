@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import TextIO
@@ -165,9 +165,12 @@ _TOO_LONG = ""
 """In place of a line that is too long, which is not held: no line is empty."""
 
 
-def csv_records(file: TextIO, head: "Head") -> Iterator[tuple[int, dict[str, str] | NotARow]]:
-    """Rows below the header as records."""
+def csv_records(
+    file: TextIO, head: "Head", columns: Collection[str] | None = None
+) -> Iterator[tuple[int, dict[str, str] | NotARow]]:
+    """Rows below the header as records, of all columns or some."""
     names, rows = head.names, CsvRows(file, head.delimiter, max(0, head.line - 1))
+    taken = [(place, name) for place, name in enumerate(names) if columns is None or name in columns]
     for line, cells in islice(rows, 1, None):
         if not isinstance(cells, NotARow):
             if len(rows.lines) > 1 and _are_rows(rows.lines, head):
@@ -175,7 +178,7 @@ def csv_records(file: TextIO, head: "Head") -> Iterator[tuple[int, dict[str, str
                 cells = NotARow(f"{NOT_A_ROW}: its quote takes whole rows that follow into a cell")
             elif len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
                 cells = NotARow(f"{NOT_A_ROW}: {len(cells)} cells under {len(names)} columns")
-        yield line, cells if isinstance(cells, NotARow) else dict(zip(names, cells, strict=False))
+        yield line, cells if isinstance(cells, NotARow) else {name: cells[place] for place, name in taken}
 
 
 def _are_rows(lines: Sequence[str], head: "Head") -> bool:
@@ -185,7 +188,7 @@ def _are_rows(lines: Sequence[str], head: "Head") -> bool:
 
 # --- the header ---------------------------------------------------------------------------------------------
 
-_LINES_LOOKED_AT = 30
+_LINES_LOOKED_AT, _CHARACTERS_LOOKED_AT = 30, 1 << 20
 _MOST_ABOVE = 10
 _NAMED_DELIMITER = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
 """The first line of a table that Excel is to open."""
@@ -215,7 +218,7 @@ def read_head(path: SafePath, named: str, usual: str = ",") -> Head:
     lines, delimiter, notes = _first_lines(path, named), None, list[str]()
     if lines and (told := _NAMED_DELIMITER.fullmatch(lines[0][1])):
         delimiter, lines = told[1], lines[1:]
-    while lines and delimiter is None and len(notes) < _MOST_ABOVE and _is_above(lines):
+    while lines and delimiter is None and len(notes) < _MOST_ABOVE and _is_above([line for _, line in lines]):
         number, line = lines.pop(0)
         notes.append(f"line {number} stands above the header and is left out: {shown(line.strip())}")
     if not lines:
@@ -227,30 +230,40 @@ def read_head(path: SafePath, named: str, usual: str = ",") -> Head:
 
 
 def _first_lines(path: SafePath, named: str) -> list[tuple[int, str]]:
+    """Of at most `_CHARACTERS_LOOKED_AT` behind the first."""
     found: list[tuple[int, str]] = []
+    characters = 0
     with open_text(path) as file:
         for number, line in islice(text_lines(file), _LINES_LOOKED_AT):
             if isinstance(line, NotARow):
                 if found:
                     break
                 raise UserError(f"{named} has no header that can be read ({line.reason}): give it one")
+            characters += len(line)
+            if found and characters > _CHARACTERS_LOOKED_AT:
+                break
             if line.strip():
                 found.append((number, line))
     return found
 
 
-def _is_above(lines: Sequence[tuple[int, str]]) -> bool:
+def _is_above(lines: Sequence[str]) -> bool:
     """Whether the first line has no delimiter, or begins as a comment, and lines below have equally many."""
-    first, *others = [Counter(_QUOTED.sub("", line)) for _, line in lines]
-    if lines[0][1].startswith("#"):
+    first, *others = map(_marks_in, lines)
+    if lines[0].startswith("#"):
         return any(a[mark] == b[mark] != first[mark] for a, b in pairwise(others[:2]) for mark in _MARKS)
-    return not any(first[mark] for mark in _MARKS) and any(
+    return not any(first.values()) and any(
         a[mark] == b[mark] > 0 for a, b in pairwise(others) for mark in _MARKS
     )
 
 
+def _marks_in(line: str) -> dict[str, int]:
+    outside_quotes = _QUOTED.sub("", line)
+    return {mark: outside_quotes.count(mark) for mark in _MARKS}
+
+
 def _delimiter(lines: Sequence[str], usual: str) -> str:
-    header, *others = [Counter(_QUOTED.sub("", line)) for line in lines]
+    header, *others = map(_marks_in, lines)
     marks = [mark for mark in dict.fromkeys((usual, *_MARKS)) if header[mark]]
     even = (mark for mark in marks if 2 * sum(line[mark] == header[mark] for line in others) > len(others))
     return next(even, marks[0] if marks else usual)

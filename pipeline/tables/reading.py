@@ -43,7 +43,7 @@ ROWS_LOOKED_AT = 100
 class Table:
     columns: list[str]
     rows: Callable[[Sequence[str] | None], Numbered]
-    """All of them, or those columns where the format allows that."""
+    """With all columns, or those."""
     no_values: list[str] = field(default_factory=list)
     """Columns of lists, objects or bytes that are no text: neither labels nor attributes."""
     notes: list[str] = field(default_factory=list)
@@ -101,9 +101,9 @@ def names_in(records: Iterable[Record]) -> tuple[list[str], list[str]]:
 def _open_delimited(path: SafePath, named: str, usual: str) -> Table:
     head = read_head(path, named, usual)
 
-    def rows(_columns: Sequence[str] | None) -> Numbered:
+    def rows(columns: Sequence[str] | None) -> Numbered:
         with open_text(path) as file:
-            for line, record in csv_records(file, head):
+            for line, record in csv_records(file, head, None if columns is None else set(columns)):
                 yield f"{path.name} line {line}", _of_text(record)
 
     return Table(head.names, rows, notes=head.notes, delimiter=head.delimiter)
@@ -119,8 +119,9 @@ def _open_json(path: SafePath, named: str) -> Table:
     """JSON Lines, or an array of objects."""
     array = _array(path, named)
 
-    def rows(_columns: Sequence[str] | None) -> Numbered:
-        return _json_lines(path) if array is None else _json_items(path, array)
+    def rows(columns: Sequence[str] | None) -> Numbered:
+        taken = _json_lines(path) if array is None else _json_items(path, array)
+        return taken if columns is None else _with_columns(taken, set(columns))
 
     if array is None:
         _check_is_not_over_lines(path, named)
@@ -170,6 +171,13 @@ def _json_lines(path: SafePath) -> Numbered:
 def _json_items(path: SafePath, array: list[Any]) -> Numbered:
     for number, value in enumerate(array, start=1):
         yield f"{path.name} item {number}", _of_json(value)
+
+
+def _with_columns(rows: Numbered, columns: set[str]) -> Numbered:
+    for where, record in rows:
+        if not isinstance(record, NotARow):
+            record = {name: cell for name, cell in record.items() if name in columns}
+        yield where, record
 
 
 def _parsed(written: str) -> Any:

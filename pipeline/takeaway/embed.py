@@ -24,8 +24,11 @@ from pipeline.takeaway.encoder import OpenedEncoder
 from pipeline.takeaway.parts import Parts
 from pipeline.takeaway.pictures import Pictures
 from pipeline.takeaway.ranges import Advance, Embedder, Request, write_range
-from pipeline.takeaway.vectors import Description, Vectors, vectors_schema, vectors_writer
+from pipeline.takeaway.vectors import Description, Vectors, is_of_embed, vectors_schema, vectors_writer
 from pipeline.training.state import fingerprint
+
+REJECTS_COLUMNS = ["where", "reason"]
+REJECTS_HEADER = b'"where","reason"\n'
 
 
 def embed(
@@ -80,6 +83,18 @@ def _check_output(output: Path) -> None:
         raise UserError(f"--output {output} is a folder: name a file such as {output / 'vectors.parquet'}")
     if output.suffix.lower() != ".parquet":
         raise UserError(f"--output {output} must end in .parquet: rename it")
+    if SafePath(output).is_there() and not is_of_embed(output):
+        raise UserError(
+            f"--output {output} is there, and `clinfonce embed` did not write it: name another file"
+        )
+    rejects = SafePath(_rejects_of(output))
+    if rejects.is_there() and not _is_of_embed(rejects):
+        raise UserError(f"{rejects} is there, and `clinfonce embed` did not write it: name another --output")
+
+
+def _is_of_embed(rejects: SafePath) -> bool:
+    with rejects.open_binary() as file:
+        return file.read(len(REJECTS_HEADER)) == REJECTS_HEADER
 
 
 def _fingerprint(opened: OpenedEncoder, pictures: Pictures, where: str, request: Request) -> str:
@@ -162,7 +177,7 @@ def _write_rejects(path: Path, refusals: list[Refusal]) -> None:
         path.unlink(missing_ok=True)
         return
     rows = [{"where": refusal.where, "reason": refusal.reason} for refusal in refusals]
-    write_csv(path, ["where", "reason"], rows)
+    write_csv(path, REJECTS_COLUMNS, rows)
 
 
 def _reasons(refusals: Iterable[Refusal]) -> str:

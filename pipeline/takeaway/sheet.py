@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from pipeline.errors import UserError
 from pipeline.escaping import for_terminal
 from pipeline.files import write_atomically, write_text
 from pipeline.report.page import render
+from pipeline.safe_paths import SafePath
 from pipeline.takeaway.decoding import Decoder
 from pipeline.takeaway.pictures import Picture
 
@@ -21,6 +23,8 @@ LETTERS = 26
 """Of an id below its picture; the page shows all of them."""
 
 MOST_FOUND = 1000
+MARK, MARK_WITHIN = "clinfonce search", 1 << 16
+"""What each sheet holds within so many bytes, so that no other file is replaced by one."""
 
 Found = tuple[str, float]
 """A neighbour's id, and its cosine."""
@@ -38,6 +42,15 @@ def check_sheet(path: Path, count: int) -> None:
         raise UserError(f"--picture shows at most {MOST_FOUND:,} neighbours: lower --count, or leave it out")
     if path.suffix.lower() not in {".png", ".html"}:
         raise UserError(f"--picture {path} must end in .png or .html: rename it")
+    if SafePath(path).is_there() and not _is_a_sheet(SafePath(path)):
+        raise UserError(
+            f"--picture {path} is there, and `clinfonce search` did not write it: name another file"
+        )
+
+
+def _is_a_sheet(path: SafePath) -> bool:
+    with path.open_binary() as file:
+        return MARK.encode() in file.read(MARK_WITHIN)
 
 
 def write_sheet(
@@ -67,7 +80,9 @@ def write_sheet(
         write_text(path, render("nearest.html", package="pipeline.takeaway", pictures=cells, side=SIDE))
     else:
         drawn = _drawn(shown)
-        write_atomically(path, lambda temporary: drawn.save(temporary, "PNG"))
+        mark = PngInfo()
+        mark.add_text("Software", MARK)
+        write_atomically(path, lambda temporary: drawn.save(temporary, "PNG", pnginfo=mark))
     return set(by_id)
 
 

@@ -67,6 +67,15 @@ def vectors_writer(path: Path, schema: pa.Schema) -> AbstractContextManager[pq.P
     )
 
 
+def is_of_embed(path: Path) -> bool:
+    """Whether `clinfonce embed` wrote the file, as far as its metadata say."""
+    try:
+        (outline,) = outlines([SafePath(path)])
+    except NotParquet:
+        return False
+    return METADATA in (outline.schema.metadata or {})
+
+
 @dataclass(frozen=True)
 class Vectors:
     path: Path

@@ -219,6 +219,35 @@ def test_what_python_cannot_hold_is_damage(path: Path, column: pa.Array) -> None
     assert damaged.rows == 1
 
 
+def thrift_footer(path: Path, row_groups: int, chunks: int) -> None:
+    """A footer whose row groups have so many columns of three bytes each, which take 700 in memory."""
+
+    def varint(number: int) -> bytes:
+        written = b""
+        while number > 0x7F:
+            written += bytes([number & 0x7F | 0x80])
+            number >>= 7
+        return written + bytes([number])
+
+    def listing(length: int) -> bytes:
+        return bytes([length << 4 | 12]) if length < 15 else b"\xfc" + varint(length)
+
+    root = b"\x48" + varint(6) + b"schema" + b"\x15" + varint(2) + b"\0"
+    leaf = b"\x15" + varint(12) + b"\x25" + varint(2) + b"\x18" + varint(5) + b"image\0"
+    group = b"\x19" + listing(chunks) + b"\x26\0\0" * chunks + b"\x16\0\x16\0\0"
+    footer = b"\x15" + varint(4) + b"\x19" + listing(2) + root + leaf + b"\x16\0\x19" + listing(row_groups)
+    footer += group * row_groups + b"\0"
+    path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+
+
+def test_a_footer_that_takes_much_memory_ends_its_reader(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Symptom: 30 MB of Parquet took 7 GB. Cause: a footer is decoded outside of Arrow's memory."""
+    monkeypatch.setattr(parquet, "MOST_MEMORY", 500 << 20)
+    thrift_footer(path, row_groups=2, chunks=600_000)
+    with pytest.raises(UserError, match=r"ends the process that reads it \(signal 9\)"):
+        outlines([SafePath(path)])
+
+
 def test_what_is_no_parquet_is_named(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.parquet"
     other.write_bytes(b"no Parquet file")

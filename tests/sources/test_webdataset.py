@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from journey import Journey, journey, jpeg, write
 
+from hostile_tables import header, pax
 from pipeline.errors import UserError
+from pipeline.sources.webdataset import LONGEST_HEADERS
 
 CAPTIONS = ["a red hat", "blue shoes", "a green bag; cheap"]
 Members = list[tuple[str, bytes]]
@@ -227,6 +229,21 @@ def test_a_header_that_points_backwards_ends_the_shard(tmp_path: Path) -> None:
     got = made(tmp_path, test_fraction=0.5)
     assert list(got.refused) == ["0.tar"]
     assert got.refused["0.tar"].startswith("the archive is damaged or not whole, from 000000001 on: ")
+
+
+def test_a_list_of_holes_is_not_held(tmp_path: Path) -> None:
+    """A map of holes is as long as its member: it is read before the member can be refused."""
+    sparse = pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0"})
+    numbers = b"1\n" * (LONGEST_HEADERS // 2)
+    holes = header("x", b"x", sparse) + header("b.jpg", b"0", b"%d\n" % (len(numbers) // 4) + numbers)
+    whole = packed([*samples(range(3))])
+    start = len(whole.rstrip(b"\0"))
+    padded = whole[:start] + bytes(-start % 512)
+    write(tmp_path / "shards", {"0.tar": padded + holes + bytes(1024)})
+    got = made(tmp_path, test_fraction=0.5)
+    assert list(got.refused) == ["0.tar"]
+    assert "a header of 1,0" in got.refused["0.tar"]
+    assert len(got.train + got.test) >= 2
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.statistics import tables
 from pipeline.statistics.tables import open_table
 from support import NO_FILES, at_once
 
@@ -94,7 +96,7 @@ def test_what_is_no_row_is_counted(
     path = tmp_path / name
     path.write_bytes(content)
     table = open_table(path)
-    (batch,) = table.read(["a"])
+    (batch,) = table.read(table.columns)
     assert batch.num_rows == 1
     assert table.refused.total() == 1
     assert table.refused.in_words().startswith(f"1 x {reason}")
@@ -136,3 +138,29 @@ def test_what_was_a_file_is_not_waited_for(tmp_path: Path, ending: str) -> None:
     os.mkfifo(path)
     with at_once(), pytest.raises(UserError, match="a pipe, socket or device, not a file"):
         list(table.read(["a"]))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_long_texts_make_small_batches_of_what_is_wanted(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_BATCH_CHARACTERS", 10_000)
+    path = tmp_path / name
+    if name == "t.csv":
+        path.write_text("a,b\n" + f"{'x' * 1000},{'y' * 5000}\n" * 100)
+    else:
+        path.write_text(json.dumps({"a": "x" * 1000, "b": ["y"] * 1000}) + "\n" * 2)
+        path.write_text(path.read_text() * 100)
+    rows = [batch.num_rows for batch in open_table(path).read(["a"])]
+    assert sum(rows) == 100
+    assert max(rows) == 11
+
+
+def test_a_table_of_a_million_columns_is_no_more_than_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("x" + "," * 300_000 + "\n" + "1," * 300_000 + "1\n")
+    with at_once(10):
+        table = open_table(path)
+    assert table.columns == ["x"]
+    with pytest.raises(UserError, match=r"has no column label: it has x$"):
+        table.check_columns(["label"])

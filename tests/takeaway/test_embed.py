@@ -330,3 +330,30 @@ def test_a_table_across_parts_and_row_groups(
     files = vectors_in(tmp_path / "files.parquet")
     assert [f"{name}.png" for name in tables] == list(files)
     assert_equal({f"{name}.png": vector_D for name, vector_D in tables.items()}, files)
+
+
+def test_nothing_but_vectors_is_replaced(folder: Path, make_encoder: MakeEncoder, tmp_path: Path) -> None:
+    """Not the table of images that it reads, nor anybody's list of refusals."""
+    encoder = make_encoder()
+    images = pa.table({"image": [png(number) for number in range(3)]})
+    table = tmp_path / "photos.parquet"
+    pq.write_table(images, table)
+    for source in (table, tmp_path, folder):
+        result = run(source, "-o", table, "--encoder", encoder)
+        assert result.exit_code == 2
+        assert "is there, and `clinfonce embed` did not write it: name another file" in result.stderr
+        assert pq.read_table(table).equals(images)
+    output = tmp_path / "vectors.parquet"
+    rejects = tmp_path / "vectors.parquet.rejects.csv"
+    rejects.write_text("my own list\n")
+    result = run(folder, "-o", output, "--encoder", encoder)
+    assert result.exit_code == 2
+    assert "did not write it: name another --output" in result.stderr
+    assert rejects.read_text() == "my own list\n"
+    rejects.unlink()
+    for _ in range(2):
+        assert run(folder, "-o", output, "--encoder", encoder).exit_code == 0
+    (folder / "bad.png").write_bytes(b"no image")
+    for _ in range(2):
+        assert run(folder, "-o", output, "--encoder", encoder).exit_code == 0
+        assert "bad.png" in rejects.read_text()

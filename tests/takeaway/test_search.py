@@ -135,6 +135,23 @@ def test_mistakes_are_told(vectors: Path, pictures: Path, tmp_path: Path) -> Non
         assert sentence in result.stderr
 
 
+@pytest.mark.parametrize("name", ["sheet.png", "sheet.html"])
+def test_only_a_sheet_is_replaced_by_a_sheet(
+    vectors: Path, pictures: Path, tmp_path: Path, name: str
+) -> None:
+    query = ["search", pictures / "01.png", "--vectors", vectors, "--picture"]
+    for _ in range(2):
+        assert run(*query, tmp_path / name).exit_code == 0
+    mine = tmp_path / f"mine{Path(name).suffix}"
+    mine.write_bytes(png(3))
+    for taken in (mine, pictures / "01.png", pictures / "02.png"):
+        before = taken.read_bytes()
+        result = run(*query, taken)
+        assert result.exit_code == 2
+        assert "is there, and `clinfonce search` did not write it: name another file" in result.stderr
+        assert taken.read_bytes() == before
+
+
 @pytest.fixture
 def hostile(make_encoder: MakeEncoder, tmp_path: Path) -> Path:
     """Vectors whose ids attack the terminal and the page."""
