@@ -23,15 +23,43 @@ class Skipped:
     reason: str
 
 
+SYSTEM = frozenset(
+    {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+    | {"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r"}
+)
+"""Names of folders and files that systems put beside people's own."""
+
+
+def is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in SYSTEM
+
+
+@dataclass
+class PassedOver:
+    """Hidden files and folders, and those of systems, which nobody means."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, path: str) -> None:
+        self.first = self.first or path
+        self.count += 1
+
+    def notes(self) -> list[str]:
+        what = f"{self.count:,} hidden files and folders, or such of systems, are passed over"
+        return [f"{what}, the first of them {self.first}"] if self.count else []
+
+
 class Walk:
     """Lists what lies below `root`, each folder once, however many links lead to it: no circle and no tangle
     of links makes more files than there are names on the disk."""
 
-    def __init__(self, root: Root, *, hidden: bool = True) -> None:
-        """`hidden`: whether names that begin with a dot are listed."""
+    def __init__(self, root: Root, *, hidden: bool = False) -> None:
+        """`hidden`: whether what `is_hidden` is listed."""
         self._root = root
         self._hidden = hidden
         self._seen: set[tuple[int, int]] = set()
+        self.passed_over = PassedOver()
 
     def files(self, member: str = "") -> Iterator[str | Skipped]:
         """The paths from `root` on of the files in the folder `member` and below, sorted within each folder.
@@ -58,9 +86,10 @@ class Walk:
             yield Skipped(member or ".", unsafe.reason)
             return
         for name, kind in entries:
-            if name.startswith(".") and not self._hidden:
-                continue
             path = os.path.join(member, name)
+            if is_hidden(name) and not self._hidden:
+                self.passed_over.add(path)
+                continue
             if kind == "folder":
                 yield from self._below(path, linked)
             elif kind == "file":
@@ -94,7 +123,8 @@ class Walk:
 
 
 def names_in(folder: Root) -> tuple[list[str], list[str]]:
-    """The names of the folders, and of links to some, in `folder`, and those of all else; sorted.
+    """The names of the folders, and of links to some, in `folder`, and those of all else; sorted, and none
+    that `is_hidden`.
 
     Raises `UnsafePath` where there is no such folder, or it can't be read or lies outside of its boundary.
     """
@@ -102,6 +132,8 @@ def names_in(folder: Root) -> tuple[list[str], list[str]]:
     with folder.at("").opened_folder() as descriptor:
         entries = _entries(folder.folder, descriptor)
     for name, kind in entries:
+        if is_hidden(name):
+            continue
         is_folder = kind == "folder" or (kind == "other" and folder.has_folder(name))
         names[0 if is_folder else 1].append(name)
     return names

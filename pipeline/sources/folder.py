@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Self
 
-from pipeline.errors import listed
+from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
 from pipeline.safe_paths import Root
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.folders import files_below, folders_in
 from pipeline.sources.layout import ENTRIES_SHOWN, named_folder
-from pipeline.sources.splits import WORDS, Splits, splits_of
+from pipeline.sources.splits import WORDS, Splits, split_word, splits_of
 from pipeline.walk import Walk, names_in
 
 WHAT = "the folder that holds train/<class> and test/<class>, or <class>"
@@ -28,35 +28,45 @@ class FolderSource:
     def __init__(self, root: Root, splits: Splits, notes: list[str]) -> None:
         self._root = root
         self._splits = splits
+        self._notes = notes
+        self._walk = Walk(root)
         self.attribute_names: list[str] = []
-        self.notes = notes
+
+    @property
+    def notes(self) -> list[str]:
+        return self._notes + self._walk.passed_over.notes()
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         root = named_folder(params, WHAT)
         folders, others = names_in(root)
-        words = [name for name in folders if name in WORDS]
+        splits, notes = splits_of(folders)
         # A class could be called train: then its folder holds images and no folders.
-        if not any(WORDS[word] == "train" and folders_in(root.below(word)) for word in words):
+        with_classes = [name for name in splits if folders_in(root.below(name))]
+        if not any(_tells_train(name) for name in with_classes):
+            if folders and len(splits) == len(folders) and not with_classes:
+                raise UserError(
+                    f"the folders {listed(folders)} of {root.folder} (ingest.path) are called as splits, and "
+                    f"hold no folders of classes: set ingest.path to {WHAT}, or write a manifest"
+                )
             notes = ["the folders name no split: one is made"]
             if not folders:
                 notes.append("there is no folder of a class: the images have no label")
             return cls(root, {}, notes)
-        splits, notes = splits_of(words)
         beside = sorted(name for name in [*folders, *others] if name not in splits)
         if beside:
-            notes.append(f"not looked at beside {listed(words)}: {listed(beside, ENTRIES_SHOWN)}")
+            notes.append(f"not looked at beside {listed(list(splits))}: {listed(beside, ENTRIES_SHOWN)}")
         return cls(root, splits, notes)
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
-        walk = Walk(self._root)
+        self._walk = Walk(self._root)
         if not self._splits:
-            yield from self._rows_below(walk, "", None)
+            yield from self._rows_below("", None)
         for folder, split in self._splits.items():
-            yield from self._rows_below(walk, folder, split)
+            yield from self._rows_below(folder, split)
 
-    def _rows_below(self, walk: Walk, folder: str, split: Split | None) -> Iterator[SourceRow | Refusal]:
-        for path in files_below(walk, folder):
+    def _rows_below(self, folder: str, split: Split | None) -> Iterator[SourceRow | Refusal]:
+        for path in files_below(self._walk, folder):
             if isinstance(path, Refusal):
                 yield path
                 continue
@@ -68,3 +78,7 @@ class FolderSource:
                 label=parts[0] if len(parts) > 1 else None,
                 split=split,
             )
+
+
+def _tells_train(name: str) -> bool:
+    return WORDS.get(split_word(name) or "") == "train"

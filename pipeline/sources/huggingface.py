@@ -2,6 +2,7 @@
 
     train-00000-of-00004.parquet, test-00000-of-00001.parquet, ...   in `ingest.path` or a folder below it
     train/*.parquet, test/*.parquet
+    kind=cat/*.parquet, kind=dog/*.parquet     a column of its folders
     one file
 
 An image is a struct of `bytes` and `path` or a binary. `ingest.columns` says what the columns hold, and the
@@ -12,7 +13,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import repeat
+from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -31,6 +34,7 @@ from pipeline.tables.reading import Record, is_binary, is_unicode, no_values
 
 WHAT = "a Parquet file, or a folder that holds some"
 ROWS_A_BATCH = 64
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 UNLABELLED = -1
 """What `datasets` writes for a class that is not known."""
 
@@ -73,11 +77,13 @@ class HuggingFaceSource:
         for file, outline in outline_of.items():
             if outline.schema.names != schema.names:
                 raise UserError(f"{file} has other columns than {first}: name files of one data set")
-        check_names(schema.names, str(first))
+        in_path = _in_path(first.path, named.folder)
+        present = [*schema.names, *(name for name in in_path if name not in schema.names)]
+        check_names(present, str(first))
         no_text = no_values(first, schema)
         told = ("split",) if None not in files.values() else ()
         table = Table("the Parquet files have", f"the Parquet files of {named.path}")
-        columns, its_notes = resolve_columns(params.columns, schema.names, table, told, no_text)
+        columns, its_notes = resolve_columns(params.columns, present, table, told, no_text)
         if told:
             columns = replace(columns, split=None)
         used = {columns.image, columns.hashtags, *columns.attributes}
@@ -96,12 +102,13 @@ class HuggingFaceSource:
         for path, split in self._files.items():
             place = str(path.path.relative_to(self._root.folder))
             names = _class_names(self._outline_of[path].schema)
+            in_path = _in_path(path.path, self._root.folder)
             for number, record in enumerate(self._records(path)):
                 where = f"{place} row {number}"
                 if isinstance(record, Refusal):
                     yield replace(record, where=where)
                 else:
-                    yield self._row(where, f"{place}#{number}", record, names, split)
+                    yield self._row(where, f"{place}#{number}", in_path | record, names, split)
 
     def _records(self, path: SafePath) -> Iterator[Record | Refusal]:
         """Every row; of what is damaged a refusal in place of each."""
@@ -141,6 +148,12 @@ class HuggingFaceSource:
             return Refusal(where, unsafe.reason)
         row = row_of(record, self._columns, where, path or id, content, id)
         return row if isinstance(row, Refusal) or split is None else replace(row, split=split)
+
+
+def _in_path(file: Path, folder: Path) -> dict[str, str | None]:
+    """Columns that the folders on the way name, such as `colour=red`, as Hive writes them."""
+    parts = [part.partition("=") for part in file.relative_to(folder).parts[:-1] if "=" in part]
+    return {unquote(name): None if value == HIVE_NULL else unquote(value) for name, _, value in parts if name}
 
 
 def _outlines(files: list[SafePath]) -> dict[SafePath, Outline]:

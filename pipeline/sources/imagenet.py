@@ -42,11 +42,16 @@ class ImageNetSource:
         self._names = _names_in(root)
         self._paths: dict[str, list[str]] = {}
         self.attribute_names: list[str] = []
-        self.notes: list[str] = []
+        self._notes: list[str] = []
+        self._walk = Walk(root)
         if params.edges is not None:
             # WordNet gives many words several parents: a tree is what is left with the first of them.
             self._paths = paths_from_root(users_path(params.edges), wnids, "first", "ingest.imagenet.edges")
-            self.notes.append("where ingest.imagenet.edges gives a class several parents the first counts")
+            self._notes.append("where ingest.imagenet.edges gives a class several parents the first counts")
+
+    @property
+    def notes(self) -> list[str]:
+        return self._notes + self._walk.passed_over.notes()
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
@@ -56,16 +61,16 @@ class ImageNetSource:
         splits, notes = splits_of(there)
         wnids = _classes(root, there, params.imagenet)
         source = cls(root, wnids, splits, params.imagenet)
-        source.notes += notes
+        source._notes += notes
         return source
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
-        walk = Walk(self._root)
+        self._walk = Walk(self._root)
         for folder, split in self._splits.items():
             for wnid in self._wnids:
                 label = self._title(wnid)
                 hierarchy = [self._title(above) for above in self._paths.get(wnid, [])]
-                for path in files_below(walk, f"{folder}/{wnid}"):
+                for path in files_below(self._walk, f"{folder}/{wnid}"):
                     yield (
                         path
                         if isinstance(path, Refusal)

@@ -57,24 +57,25 @@ def named_files(params: IngestParams, ending: str, kind: str, what: str) -> Name
         # The user named it: it may lie anywhere.
         return NamedFiles(path, path.parent, [SafePath(path)], [])
     root = source_root(path, params)
-    files, left_out = _files_that_end_in(ending, root)
+    walk = Walk(root)
+    files, left_out = _files_that_end_in(ending, root, walk)
     if not files:
         raise UserError(
             f"ingest.source={params.source} expects {kind} in {path} (ingest.path), which holds "
             f"{entries(root)}"
         )
     notes = [f"not looked at: {listed(left_out, ENTRIES_SHOWN)}"] if left_out else []
-    return NamedFiles(path, path, files, notes)
+    return NamedFiles(path, path, files, notes + walk.passed_over.notes())
 
 
-def _files_that_end_in(ending: str, root: Root) -> tuple[list[SafePath], list[str]]:
+def _files_that_end_in(ending: str, root: Root, walk: Walk) -> tuple[list[SafePath], list[str]]:
     """Sorted by their paths, each file once; and what else might have held some, with why it is left out.
 
     Raises `UnsafePath` for one that can't be read.
     """
     files: dict[object, SafePath] = {}
     left_out: list[str] = []
-    for found in Walk(root).files():
+    for found in walk.files():
         if isinstance(found, Skipped):
             if found.path.endswith(ending):
                 raise UnsafePath(root.folder / found.path, found.reason)

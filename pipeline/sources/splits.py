@@ -27,25 +27,26 @@ def split_word(name: str) -> str | None:
     return found[0] if len({WORDS[word] for word in found}) == 1 else None
 
 
-def splits_of(words: Iterable[str]) -> tuple[Splits, list[str]]:
-    """The split that each word stands for, and what a user should know of that, one sentence each.
+def splits_of(names: Iterable[str]) -> tuple[Splits, list[str]]:
+    """The split that each name tells, of those that tell one, and what a user should know of that, one
+    sentence each.
 
     Validation images are test images where there are no others, and else train images. Where nothing is
     held out all are None, and ingest makes the split.
     """
-    found = sorted(set(words))
-    kinds = {WORDS[word] for word in found}
+    words = {name: word for name in sorted(set(names)) if (word := split_word(name)) is not None}
+    kinds = {WORDS[word] for word in words.values()}
     if kinds == {"train"}:
-        return dict.fromkeys(found), [f"only {found[0]} is there: a split is made"]
+        return dict.fromkeys(words), [f"only {next(iter(words))} is there: a split is made"]
     validation: Split = "train" if "test" in kinds else "test"
     notes = [
-        f"{word} is taken as {validation} images, since "
+        f"{name} is taken as {validation} images, since "
         + ("there are test images besides" if validation == "train" else "there are no test images")
-        for word in found
+        for name, word in words.items()
         if WORDS[word] == "validation"
     ]
     meanings: dict[str, Split] = {"train": "train", "test": "test", "validation": validation}
-    return {word: meanings[WORDS[word]] for word in found}, notes
+    return {name: meanings[WORDS[word]] for name, word in words.items()}, notes
 
 
 def by_split(files: Sequence[SafePath], folder: Path) -> tuple[dict[SafePath, Split | None], list[str]]:

@@ -219,7 +219,7 @@ def _check(root: Root, name: str) -> None:
     Raises `UnsafePath` for such a thing called `name`, or below the folder of that name.
     """
     if root.has_folder(name):
-        for found in Walk(root).files(name):
+        for found in Walk(root, hidden=True).files(name):
             if isinstance(found, Skipped):
                 raise UnsafePath(root.folder / found.path, found.reason)
     elif root.has(name):

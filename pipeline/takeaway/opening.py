@@ -71,7 +71,7 @@ def _files_in(root: Root) -> tuple[list[SafePath], list[str], list[Skipped]]:
     tables: list[str] = []
     images: list[str] = []
     skipped: list[Skipped] = []
-    for found in Walk(root, hidden=False).files():
+    for found in Walk(root).files():
         path = found if isinstance(found, str) else found.path
         suffix = Path(path).suffix.lower()
         if suffix == TABLE:

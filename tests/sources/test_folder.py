@@ -89,7 +89,7 @@ def test_a_split_that_is_a_link_out_is_refused_whole(tmp_path: Path) -> None:
         (tmp_path / "pets" / name).symlink_to(tmp_path / "disk" / name)
     with pytest.raises(
         UserError,
-        match=r"pets/train can't be read \(a link leads .*ingest.outside_paths=true would allow\): ",
+        match=r"pets/(train|test) can't be read \(a link leads .*ingest.outside_paths=true would allow\): ",
     ):
         journey(tmp_path, "folder", tmp_path / "pets")
     assert len(journey(tmp_path, "folder", tmp_path / "pets", outside_paths=True).train) == 8
@@ -106,3 +106,34 @@ def test_paths_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"gave no usable image: it holds no row"):
         journey(tmp_path, "folder", tmp_path / "empty")
+
+
+def test_what_systems_leave_is_no_class_and_no_refusal(tmp_path: Path) -> None:
+    for number, label in enumerate(["cat", "dog"] * 5):
+        for name in (f"{number}.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", f"._{number}.jpg"):
+            write(tmp_path / "pets", {f"{label}/{name}": jpeg(number)})
+    for folder in (".ipynb_checkpoints", "@eaDir", "__MACOSX/cat", "lost+found", ".Trash-1000"):
+        write(tmp_path / "pets", {f"{folder}/x.jpg": jpeg(50)})
+    made = journey(tmp_path, "folder", tmp_path / "pets")
+    assert made.refused == {}
+    assert made.summary["labels"] == ["cat", "dog"]
+    assert len(made.train + made.test) == 10
+    assert any("hidden files and folders, or such of systems" in note for note in made.summary["notes"])
+
+
+@pytest.mark.parametrize(
+    "names", [("Train", "TEST"), ("trainset", "val2017"), ("my-training", "dev"), ("train", "Testing")]
+)
+def test_splits_in_any_letters(tmp_path: Path, names: tuple[str, str]) -> None:
+    for split, offset in zip(names, (0, 10), strict=True):
+        files = {f"{split}/{label}/{n}.jpg": jpeg(offset + n) for n, label in enumerate(["a", "b"] * 2)}
+        write(tmp_path / "pets", files)
+    made = journey(tmp_path, "folder", tmp_path / "pets")
+    assert (len(made.train), len(made.test)) == (4, 4)
+    assert made.summary["labels"] == ["a", "b"]
+
+
+def test_folders_that_are_called_as_splits_are_no_classes(tmp_path: Path) -> None:
+    write(tmp_path / "pets", {f"{split}/{n}.jpg": jpeg(n) for n in range(3) for split in ("train", "test")})
+    with pytest.raises(UserError, match=r"test, train of .* are called as splits, and hold no folders"):
+        journey(tmp_path, "folder", tmp_path / "pets")

@@ -1,5 +1,6 @@
 """Parquet files with an image column, as `datasets` stores them."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,26 @@ def test_text_in_place_of_bytes_is_never_opened_as_a_path(tmp_path: Path) -> Non
         UserError, match=r"must hold images, as a binary or a struct of bytes and path, and ho"
     ):
         journey(tmp_path, "huggingface", tmp_path / "a.parquet")
+
+
+def test_folders_as_hive_names_them_are_columns(tmp_path: Path) -> None:
+    for place, number in {"kind=cat": 0, "kind=dog%20small": 4, "kind=__HIVE_DEFAULT_PARTITION__": 8}.items():
+        folder = tmp_path / "sets" / place
+        folder.mkdir(parents=True)
+        images = [jpeg(number + n) for n in range(4)]
+        pq.write_table(pa.table({"image": images, "label": ["x", "y"] * 2}), folder / "part-0.parquet")
+    made = journey(tmp_path, "huggingface", tmp_path / "sets")
+    assert made.summary["attributes"] == ["kind"]
+    kinds = Counter(row["attributes"]["kind"] for row in made.train + made.test)
+    assert kinds == {"cat": 4, "dog small": 4, None: 4}
+
+
+def test_a_split_as_hive_names_it(tmp_path: Path) -> None:
+    for split, number in (("train", 0), ("test", 4)):
+        folder = tmp_path / f"sets/split={split}"
+        folder.mkdir(parents=True)
+        images = [jpeg(number + n) for n in range(4)]
+        pq.write_table(pa.table({"image": images, "label": ["x", "y"] * 2}), folder / "part-0.parquet")
+    made = journey(tmp_path, "huggingface", tmp_path / "sets")
+    assert (len(made.train), len(made.test)) == (4, 4)
+    assert made.summary["attributes"] == []
