@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from benchmarks.harness import append_result, machine, markdown, read_results
 from pipeline.augment import Normalizer
@@ -182,7 +183,7 @@ def _rows(known: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _draw(known: list[dict[str, Any]], path: Path) -> None:
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     axes = figure.add_subplot()
     colours = {"patch_resnet": "#005fa8", "ResNet-18, recipe before": "#ab4e00", LIGHTLY: "#585f69"}
     for recipe, colour in colours.items():
@@ -196,9 +197,11 @@ def _draw(known: list[dict[str, Any]], path: Path) -> None:
         if row["recipe"] == UNTRAINED_FILTERS:
             axes.axhline(100 * row["top1"], color="#a8325a", linestyle="-.", label=UNTRAINED_FILTERS)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.set_xlabel("processor seconds of the training")
     axes.set_ylabel("linear top-1 in %")
-    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     path.write_text(buffer.getvalue())
