@@ -120,13 +120,6 @@ def test_damaged_assignments_are_told(layout: Layout) -> None:
         read_assignments(path)
 
 
-def test_a_data_set_without_train_rows_is_told(manifest: Callable[..., Path], tmp_path: Path) -> None:
-    path = manifest(4, split=["test"] * 4)
-    ingest(params_with(ingest={"source": "manifest", "path": str(path)}).ingest, 0, Layout(tmp_path))
-    with pytest.raises(UserError, match="has no train image"):
-        run(Layout(tmp_path), method="instance")
-
-
 def test_the_synthetic_set_has_the_information_of_its_population(tmp_path: Path) -> None:
     layout, columns = Layout(tmp_path), ["shape", "texture"]
     section = {"image_size": 8, "synthetic": {"images": 3000}, "test_fraction": 0.01}

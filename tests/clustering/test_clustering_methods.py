@@ -149,6 +149,27 @@ def test_binary_attributes_as_vectors(fit: Fit, tmp_path: Path) -> None:
     assert vectors_NA[:, 0].tolist() == [{"yes": 1, "no": 0, "": -1}[cell] for cell in tail]
 
 
+def test_names_of_columns_may_hold_an_equals_sign(fit: Fit, tmp_path: Path) -> None:
+    """As pandas' `get_dummies(prefix_sep="=")` makes them; and cells may, too."""
+    columns = {f"city={city}": [str(int(n % 3 == k)) for n in range(24)] for k, city in enumerate("abc")}
+    own = {"colour": ["red"] * 24, "size": [["s=1", "s=2"][n % 2] for n in range(24)]}
+    clusters = fit("attributes", {"attributes": {"top": 4}}, **columns, **own)
+    assert clusters.notes == ["joined size=s=1, size=s=2, 'city=a'=1, 'city=b'=1"]
+    assert same_partition(clusters.labels_N, [(n % 3, n % 2) for n in range(24)])
+    names, vectors_NA = attribute_vectors(TrainImages(tmp_path / "images"))
+    assert names == ["size=s=1", "size=s=2", "'city=a'=1", "'city=b'=1", "'city=c'=1"]
+    assert vectors_NA[:2].tolist() == [[1, 0, 1, 0, 0], [0, 1, 0, 1, 0]]
+
+
+def test_what_was_made_of_a_column_is_noted(fit: Fit) -> None:
+    price = [f"{n}.5" for n in range(23)] + ["N/A"]
+    clusters = fit("attributes", {"attributes": {"columns": ["price"], "bins": 2}}, price=price)
+    assert clusters.notes == [
+        "joined the columns price",
+        "price holds numbers, 1 of them not known, and is cut into parts of equal size",
+    ]
+
+
 def test_a_missing_value_is_a_value_among_others(fit: Fit) -> None:
     gaps = ["" if n < 6 else colour for n, colour in enumerate(COLOURS)]
     labels = fit("attributes", {"attributes": {"columns": ["colour", "size"]}}, colour=gaps).labels_N

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -166,3 +167,49 @@ def test_a_source_without_attributes(manifest: Callable[..., Path], tmp_path: Pa
     assert summary["attributes"] == []
     assert json.loads((tmp_path / "images/summary.json").read_text()) == summary
     assert read_columns(tmp_path / "images", "train", ["attributes"]).column(0).null_count == 6
+
+
+def test_a_data_set_without_train_images_ends(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    """And says whether refusals emptied it."""
+    path = manifest(6, split=["test"] * 4 + ["train"] * 2)
+    params = {"source": "manifest", "path": str(path), "max_reject_fraction": 0.5}
+    (path.parent / "images/004.png").write_bytes(b"no image")
+    (path.parent / "images/005.png").unlink()
+    with pytest.raises(UserError, match="gave 4 test images and no train image, and 2 inputs were refused: "):
+        ingest(params_with(ingest=params).ingest, 0, Layout(tmp_path))
+    path = manifest(4, split=["test"] * 4)
+    with pytest.raises(UserError, match="gave 4 test images and no train image: name the train images"):
+        ingest(params_with(ingest=params).ingest, 0, Layout(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("splits", "labels", "notes"),
+    [
+        ("train", "ab", ["there is no test image: evaluation will have nothing to measure on"]),
+        (["train", "test"] * 4, [*"aabbaab", ""], []),
+        (["train", "test"] * 4, ["a", ""] * 4, ["no test image has a label: evaluation will have nothing"]),
+        (["train", "test"] * 4, "ab", ["all test images have one label", "4 test images have one of 1 l"]),
+        (
+            ["train", "Validation"] * 4,
+            [*"aabbab", *"ac"],
+            ["4 validation images are taken as test images", "1 test images have one of 1 labels that no"],
+        ),
+        (
+            ["train", "val", "test", "TRAIN"] * 2,
+            "aabb",
+            ["2 validation images are taken as train images, since", "all test"],
+        ),
+    ],
+)
+def test_what_test_images_cannot_measure_is_noted(
+    manifest: Callable[..., Path], tmp_path: Path, splits: Any, labels: Any, notes: list[str]
+) -> None:
+    rows = 8
+    columns = {"split": [splits] * rows if isinstance(splits, str) else splits}
+    columns["label"] = list(labels) * (rows // len(labels))
+    path = manifest(rows, **columns)
+    summary = ingest(
+        params_with(ingest={"source": "manifest", "path": str(path)}).ingest, 0, Layout(tmp_path)
+    )
+    about = [note for note in summary["notes"] if "ingest.columns" not in note]
+    assert [note[: len(start)] for note, start in zip(about, notes, strict=True)] == notes
