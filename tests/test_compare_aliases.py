@@ -75,6 +75,32 @@ def test_names_that_are_no_commits_pass(repository: Path, name: str) -> None:
     assert not (repository / "x").exists()
 
 
+NAMES_IT = "stages: {a: {cmd: x, params: [{NAME: [a29]}]}}\n"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "below/params", "other.conf"])
+@pytest.mark.parametrize("padding", [0, 1 << 21])
+def test_files_that_a_pipeline_names(repository: Path, name: str, padding: int) -> None:
+    """DVC takes a file of any ending for YAML."""
+    commit(repository, name, BOMB + "# pad\n" * (padding // 6))
+    check_workspace()
+    check_commits(["HEAD"])
+    commit(repository, "dvc.yaml", NAMES_IT.replace("NAME", name))
+    for look in (check_workspace, lambda: check_commits(["HEAD"])):
+        with pytest.raises(UserError, match=TOO_LARGE):
+            look()
+
+
+def test_a_file_that_is_named_and_too_large_to_look_into(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aliases, "MOST_BYTES", 1 << 16)
+    commit(repository, "notes.txt", "# pad & pad *\n" * 10_000)
+    commit(repository, "dvc.yaml", NAMES_IT.replace("NAME", "notes.txt"))
+    with pytest.raises(UserError, match=r"notes.txt is larger than 64 KiB: no file of its kind is"):
+        check_workspace()
+
+
 def test_files_of_dvc_are_bounded(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(aliases.MOST_BYTES_OF, "params.yaml", 10_000)
     commit(repository, "params.yaml", "a: 1\n" + "# long\n" * 3000)

@@ -1,6 +1,6 @@
 """What is remembered of every image while its bytes lie on the disk: about a hundred bytes a row."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import closing
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.engines.workers import worker_count
+from pipeline.errors import UserError
 from pipeline.ingest.images import channel_sums
 from pipeline.ingest.looks import THUMBNAIL_BYTES
 from pipeline.ingest.parts import Parts, fixed_bytes, refusals_of
@@ -58,6 +59,10 @@ class Census:
         return self.labels[place] if place >= 0 else None
 
 
+MOST_REFUSALS = 500_000
+"""All are held, to be listed with their reasons: some hundred bytes each."""
+
+
 class CensusTaker:
     """Reads the facts of one part after the other. Thumbnails go to a file: they are too many for memory."""
 
@@ -77,6 +82,12 @@ class CensusTaker:
 
     def add(self, part: pa.Table) -> None:
         self._refusals += refusals_of(part)
+        if len(self._refusals) > MOST_REFUSALS:
+            reasons = Counter(refusal.reason for refusal in self._refusals).most_common(1)
+            raise UserError(
+                f"more than {MOST_REFUSALS:,} inputs were refused, most of them because {reasons[0][0]}: "
+                "mend the table or what it names"
+            )
         sizes = pc.binary_length(pc.struct_field(part.column("image"), "bytes"))
         widths, heights = (part.column(name).to_numpy().astype(np.int64) for name in ("width", "height"))
         sums = part.column("sums").combine_chunks()

@@ -9,7 +9,7 @@ from pipeline.errors import UserError, listed
 from pipeline.ingest.params import CONVENTIONAL_COLUMNS, ColumnMap
 from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow, SplitWord
-from pipeline.sources.splits import WORDS, split_word
+from pipeline.sources.splits import split_of_cell
 from pipeline.tables.cells import Notices, NotOneValue, noted, text
 from pipeline.tables.hashtags import hashtags_of
 from pipeline.tables.reading import Record
@@ -185,10 +185,10 @@ def _split(cell: Any) -> SplitWord:
         written = text(cell)
     except NotOneValue as what:
         raise _Unusable(f"the split is {what}, and must be one text") from None
-    word = split_word(written) if written is not None else None
-    if word is None:
+    split = split_of_cell(written) if written is not None else None
+    if split is None:
         raise _Unusable(f"the split is {written!r}, and must say train, test or validation")
-    return WORDS[word]
+    return split
 
 
 def _hashtags(cell: Any, notices: Notices) -> list[str]:

@@ -16,15 +16,31 @@ WORDS: dict[str, SplitWord] = {
 }  # fmt: skip
 """What people call splits, in small letters."""
 
+NEGATIONS = frozenset({"no", "non", "not", "pre", "un"})
+BESIDE = frozenset({"split", "set", "subset", "partition", "data", "fold"})
+"""Words that may stand beside that of a split in a cell."""
+
 Splits = dict[str, Split | None]
 
 
 def split_word(name: str) -> str | None:
     """The word for a split that stands in `name`, between whatever is no letter and in any case, as in
     `mnist-train-00000-of-00004.parquet`, `Train` or `trainImages`; none where several splits do."""
+    words = _words(name)
+    found = [word for word in words if word in WORDS]
+    is_one = len({WORDS[word] for word in found}) == 1 and not NEGATIONS.intersection(words)
+    return found[0] if is_one else None
+
+
+def split_of_cell(cell: str) -> SplitWord | None:
+    """The same of a cell, which says nothing else: `is_train=False` tells none."""
+    words = [word for word in _words(cell) if word not in BESIDE]
+    return WORDS.get(words[0]) if len(words) == 1 else None
+
+
+def _words(name: str) -> list[str]:
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
-    found = [word for word in re.findall(r"[^\W\d_]+", apart) if word in WORDS]
-    return found[0] if len({WORDS[word] for word in found}) == 1 else None
+    return re.findall(r"[^\W\d_]+", apart)
 
 
 def splits_of(names: Iterable[str]) -> tuple[Splits, list[str]]:

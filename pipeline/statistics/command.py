@@ -17,7 +17,7 @@ from pipeline.statistics.tally import Coder, Tally
 from pipeline.tables.cells import NotOneValue, noted
 
 METHOD = "column"
-MOST_UNNAMED = 10_000
+MOST_UNNAMED = 2000
 """Columns that are taken without being named; the intervals of each take some 20 ms."""
 SPLIT = "split"
 """A column of this name is no cluster unless it is named."""

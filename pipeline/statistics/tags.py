@@ -1,7 +1,6 @@
 """Hashtags that give the label away: by their text, or by standing on exactly the images of one label."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.statistics.contingency import UNKNOWN, Codes, Contingency
 from pipeline.statistics.values import encoded
+from pipeline.tables.cells import normalized
 
 Tags: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[Sequence[str] | None]
 
@@ -61,4 +61,4 @@ def _pairs(tags: Tags) -> tuple[Codes, Codes, pa.Array]:
 
 def _spelling(value: Any) -> str:
     """T-Shirts, #t_shirts and tshirts are spelled alike."""
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", str(value)).casefold())
+    return re.sub(r"[\W_]+", "", normalized("NFKC", str(value)).casefold())

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -98,15 +99,18 @@ class Study(Section):
     def _experiments_with(self, clusterings: Experiments) -> Experiments:
         match self.clusterings:
             case "unused":
-                return self.experiments
+                named = list(self.experiments.items())
             case "added":
-                return self.experiments | clusterings
+                named = [*self.experiments.items(), *clusterings.items()]
             case "crossed":
-                return {
-                    f"{experiment}_on_{name}": clusters | changes
+                named = [
+                    (f"{experiment}_on_{name}", clusters | changes)
                     for name, clusters in clusterings.items()
                     for experiment, changes in self.experiments.items()
-                }
+                ]
+        if twice := [name for name, times in Counter(name for name, _ in named).items() if times > 1]:
+            raise UserError(f"{self.title}: two experiments would be called {twice[0]}: rename a clustering")
+        return dict(named)
 
 
 @dataclass(frozen=True)

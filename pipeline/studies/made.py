@@ -46,6 +46,7 @@ def made_experiments(wanted: Iterable[Planned], root: Path) -> dict[str, Made]:
 STATISTICS = ("clusters", "mutual_information_bits", "conditional_entropy_bits")
 FIGURES = ("top1", "knn_top1", "selection_top1", *STATISTICS)
 """What a study's report takes of an arm's metrics: numbers, or None where an accuracy was not measured."""
+LARGEST_FIGURE = 1e12
 
 
 def _figures(written: str, one: Planned) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -55,7 +56,8 @@ def _figures(written: str, one: Planned) -> tuple[dict[str, Any], dict[str, Any]
         metrics = parse_json(written)
         chosen, untrained = metrics[CHOSEN], metrics.get(UNTRAINED)
         for figures in (chosen, untrained or {}):
-            assert all(_is_number(figures.get(name)) for name in FIGURES)
+            assert all(_is_figure(figures.get(name)) for name in FIGURES)
+            assert (figures.get("top1") is None) == (figures.get("knn_top1") is None)
         assert None not in [chosen[name] for name in STATISTICS]
     except (NotJson, LookupError, TypeError, AttributeError, AssertionError):
         raise UserError(
@@ -65,8 +67,9 @@ def _figures(written: str, one: Planned) -> tuple[dict[str, Any], dict[str, Any]
     return chosen, untrained
 
 
-def _is_number(figure: Any) -> bool:
-    return figure is None or (isinstance(figure, int | float) and not isinstance(figure, bool))
+def _is_figure(figure: Any) -> bool:
+    is_number = isinstance(figure, int | float) and not isinstance(figure, bool)
+    return figure is None or (is_number and abs(figure) < LARGEST_FIGURE)
 
 
 def chosen_by_search(made: Iterable[Made]) -> dict[str, Mapping[str, Any]]:

@@ -3,12 +3,14 @@
 import re
 import unicodedata
 from collections import Counter
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 _WITHOUT_LOOKS = re.compile("[\u00ad\u200b\u2060\ufeff]")
 """Soft hyphen, zero-width space, word joiner, byte order mark: text with and without them looks the same."""
 _JOINERS = re.compile("[\u200c\u200d]")
 """They change how letters of some scripts join, and which picture emoji make; elsewhere nobody sees them."""
+_MANY_MARKS = re.compile(r"[^\w\s\x00-\x7f]{31}")
+"""Python sorts a run of accents in quadratic time; no text has thirty (UAX 15, the stream-safe format)."""
 _JOINED = ("Lo", "So", "Mn", "Mc", "Sk")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -52,8 +54,13 @@ def folded(written: str) -> str:
     that nobody sees."""
     if written.isascii():
         return written.strip()
-    seen = _WITHOUT_LOOKS.sub("", unicodedata.normalize("NFC", written))
+    seen = normalized("NFC", _WITHOUT_LOOKS.sub("", written))
     return _JOINERS.sub(_joiner, seen).strip()
+
+
+def normalized(form: Literal["NFC", "NFKC"], written: str) -> str:
+    """As `unicodedata.normalize`; text with a run of marks that no text has stays as it is."""
+    return written if _MANY_MARKS.search(written) else unicodedata.normalize(form, written)
 
 
 def is_folded(cell: Any) -> bool:
@@ -66,9 +73,11 @@ def noted(notices: Notices) -> list[str]:
 
 
 def _joiner(found: re.Match[str]) -> str:
-    before, after = found.string[: found.start()][-1:], found.string[found.end() :][:1]
-    joins = all(side and unicodedata.category(side) in _JOINED for side in (before, after))
-    return found.group() if joins else ""
+    before, after = found.start() - 1, found.end()
+    is_between = before >= 0 and after < len(found.string)
+    if is_between and all(unicodedata.category(found.string[side]) in _JOINED for side in (before, after)):
+        return found.group()
+    return ""
 
 
 def _decoded(cell: bytes) -> str:

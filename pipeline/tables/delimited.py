@@ -18,6 +18,8 @@ LONGEST_LINE = 1 << 23
 """Characters: a hundred thousand columns of eighty each. As JSON they take fifty times as many bytes."""
 LONGEST_CELL = 1 << 20
 """Characters, too. A quote that nothing closes makes a cell of all that follows."""
+MOST_LINES, MOST_READ_AGAIN = 1000, 500_000
+"""Lines of a row, and in all those that are read again behind a row that is none."""
 NOT_A_ROW = "the line is not a row of the table"
 
 
@@ -29,10 +31,11 @@ class NotARow:
 
 
 class LineTooLong(ValueError):
-    """A line, or a row of several, of more than `LONGEST_LINE` characters."""
+    """A line, or a row of several, of more than `LONGEST_LINE` characters or `MOST_LINES` lines."""
 
     def __init__(self, what: str = "line") -> None:
-        super().__init__(f"the {what} is longer than {LONGEST_LINE:,} characters")
+        lines = f", or {MOST_LINES:,} lines" if what == "row" else ""
+        super().__init__(f"the {what} is longer than {LONGEST_LINE:,} characters{lines}")
 
 
 class Lines:
@@ -85,6 +88,7 @@ class CsvRows:
         # A limit of the whole process; nothing in it wants another.
         csv.field_size_limit(LONGEST_CELL)
         self._lines = _LinesOfRows(file)
+        self._left_to_read_again = MOST_READ_AGAIN
         self._delimiter = delimiter
         for _ in range(above):
             next(self._lines, None)
@@ -101,11 +105,10 @@ class CsvRows:
             except StopIteration:
                 return
             except LineTooLong as error:
-                yield self._lines.first, NotARow(str(error))
-                self.read_again()
+                yield self._lines.first, NotARow(f"{error}{self.read_again()}")
             except csv.Error as error:
-                yield self._lines.first, NotARow(f"{NOT_A_ROW}: {_QUOTES.get(str(error), error)}")
-                self.read_again()
+                why = f"{NOT_A_ROW}: {_QUOTES.get(str(error), error)}"
+                yield self._lines.first, NotARow(f"{why}{self.read_again()}")
             else:
                 if any(cell.strip() for cell in cells):
                     yield self._lines.first, cells
@@ -115,10 +118,16 @@ class CsvRows:
         """Of the row that was given last."""
         return self._lines.of_the_row
 
-    def read_again(self) -> None:
-        """What follows the first line of the row that was given last."""
-        self._lines.give_back()
+    def read_again(self) -> str:
+        """What follows the first line of the row that was given last; else says what is lost with it, since
+        a table of quotes alone would be read again for each of its lines."""
+        again = len(self.lines) - 1
+        self._left_to_read_again -= again
         self._begin()
+        if self._left_to_read_again < 0:
+            return f", and with it the {again:,} lines that follow" if again else ""
+        self._lines.give_back()
+        return ""
 
 
 _QUOTES = {
@@ -151,7 +160,7 @@ class _LinesOfRows(Lines):
         self.of_the_row.append(line)
         if line == _TOO_LONG:
             raise LineTooLong
-        if self._characters > LONGEST_LINE:
+        if self._characters > LONGEST_LINE or len(self.of_the_row) > MOST_LINES:
             raise LineTooLong("row")
         return line
 
@@ -173,17 +182,26 @@ def csv_records(
     taken = [(place, name) for place, name in enumerate(names) if columns is None or name in columns]
     for line, cells in islice(rows, 1, None):
         if not isinstance(cells, NotARow):
-            if len(rows.lines) > 1 and _are_rows(rows.lines, head):
-                rows.read_again()
-                cells = NotARow(f"{NOT_A_ROW}: its quote takes whole rows that follow into a cell")
+            if _are_rows(rows.lines, head.delimiter, len(head.names)):
+                why = f"{NOT_A_ROW}: its quote takes whole rows that follow into a cell"
+                cells = NotARow(f"{why}{rows.read_again()}")
             elif len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
                 cells = NotARow(f"{NOT_A_ROW}: {len(cells)} cells under {len(names)} columns")
         yield line, cells if isinstance(cells, NotARow) else {name: cells[place] for place, name in taken}
 
 
-def _are_rows(lines: Sequence[str], head: "Head") -> bool:
-    """Whether each line of a row would be a row by itself."""
-    return len(head.names) > 1 and all(line.count(head.delimiter) == len(head.names) - 1 for line in lines)
+def _are_rows(lines: Sequence[str], delimiter: str, columns: int) -> bool:
+    """Whether the first and the last line of a row look like rows by themselves; with two columns, where a
+    line of text easily does, three lines and all of them."""
+    filled = [line for line in lines if line.strip()]
+    if len(filled) < (3 if columns == 2 else 2) or columns < 2:
+        return False
+    looked_at = filled if columns == 2 else (filled[0], filled[-1])
+    return all(_has_columns(line.rstrip("\r\n"), delimiter, columns) for line in looked_at)
+
+
+def _has_columns(line: str, delimiter: str, columns: int) -> bool:
+    return columns - 1 in (line.count(delimiter), line.rstrip(f"{delimiter} \t").count(delimiter))
 
 
 # --- the header ---------------------------------------------------------------------------------------------
@@ -271,7 +289,10 @@ def _delimiter(lines: Sequence[str], usual: str) -> str:
 
 def _names(path: SafePath, named: str, delimiter: str, header: int) -> list[str]:
     with open_text(path) as file:
-        _, cells = next(iter(CsvRows(file, delimiter, header - 1)), (0, []))
+        rows = CsvRows(file, delimiter, header - 1)
+        _, cells = next(iter(rows), (0, []))
+        if not isinstance(cells, NotARow) and _are_rows(rows.lines, delimiter, len(cells)):
+            cells = NotARow("its quote takes the rows that follow into a name")
     if isinstance(cells, NotARow):
         raise UserError(f"{named} has no header that can be read ({cells.reason}): give it one")
     return [folded(name) for name in cells]

@@ -2,12 +2,11 @@
 
 import html
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
 from pipeline.safe_json import NotJson, parse_json
-from pipeline.tables.cells import Notices, NotOneValue, folded, text
+from pipeline.tables.cells import Notices, NotOneValue, folded, normalized, text
 
 NAMES = ("text", "name", "tag")
 """The key of an object that holds a tag, as the first is in posts of Twitter."""
@@ -16,10 +15,13 @@ _COMMAS = ",\u3001\uff0c\uff1b•"
 _BETWEEN_TAGS = re.compile(rf"[{_COMMAS}\n\r\t]")
 _BETWEEN_WORDS = re.compile(rf"[\s|{_COMMAS}]+")
 _BRACKETS = {"[": "]", "{": "}", "(": ")"}
-_ITEM = re.compile(
-    r"""\s*(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^,"'\[\](){}]+?))\s*(?:,|$|(?=["']))""",
-    re.DOTALL,
-)
+_BLANKS = re.compile(r"\s*")
+_QUOTED = re.compile(r"""\"(?:[^"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+_BARE = re.compile(r"""[^,"'\[\](){}]*""")
+_NOTHING = ("None", "NULL", "null", "nan")
+"""What lists hold in place of a tag, without quotes."""
+_HUGE_ENTITY = re.compile(r"&#[xX]?[0-9a-fA-F]{9}")
+"""Python ends at one of thousands of digits."""
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _AROUND = " \t\r\n.!?:;'\"()[]{}…“”«»\u2018\u2019\u3002\uff01\uff1f" + _COMMAS
 """What stands around a hashtag in a sentence, and is not part of it."""
@@ -65,7 +67,9 @@ def _of_part(part: Any) -> list[str]:
 
 def _of_text(written: str, notices: Notices | None) -> list[str]:
     # Escapes of HTML hold a semicolon, and sometimes the sign itself.
-    written = _LONE_SIGN.sub("#", folded(html.unescape(written)).translate(_SIGNS))
+    if not _HUGE_ENTITY.search(written):
+        written = html.unescape(written)
+    written = _LONE_SIGN.sub("#", folded(written).translate(_SIGNS))
     if (listed := _listed(written)) is not None:
         return listed
     for separator in (";", "|"):
@@ -121,26 +125,38 @@ def _listed(written: str) -> list[str] | None:
     inner = written[1:-1]
     if closing != ")" and inner.strip():
         try:
-            return hashtags_of(parse_json(written))
-        except (NotJson, NotOneValue):
+            value = parse_json(written)
+        except NotJson:
             pass
+        else:
+            return hashtags_of(value)
     return _items(inner)
 
 
 def _items(inner: str) -> list[str] | None:
     tags, place = [], 0
-    while inner[place:].strip():
-        item = _ITEM.match(inner, place)
+    while (place := _end(_BLANKS, inner, place)) < len(inner):
+        is_quoted = inner[place] in "\"'"
+        item = (_QUOTED if is_quoted else _BARE).match(inner, place)
         if item is None:
             return None
-        quoted = item["double"] if item["double"] is not None else item["single"]
-        tag = folded(_ESCAPED.sub(r"\1", quoted) if quoted is not None else item["bare"])
-        if tag:
+        place = _end(_BLANKS, inner, item.end())
+        follows = inner[place : place + 1]
+        # numpy writes no comma.
+        if follows not in (",", "") and not (is_quoted and follows in "\"'"):
+            return None
+        place += follows == ","
+        tag = folded(_ESCAPED.sub(r"\1", item.group()[1:-1]) if is_quoted else item.group())
+        if tag and (is_quoted or tag not in _NOTHING):
             tags.append(tag)
-        place = item.end()
     return tags
+
+
+def _end(pattern: re.Pattern[str], text: str, place: int) -> int:
+    found = pattern.match(text, place)
+    return found.end() if found is not None else place
 
 
 def normalized_hashtag(tag: str) -> str:
     """The tag as people mean it: Unicode NFKC, case folded, without `#`; empty where nothing is left."""
-    return unicodedata.normalize("NFKC", tag).casefold().strip().lstrip("#").strip()
+    return normalized("NFKC", tag).casefold().strip().lstrip("#").strip()

@@ -137,10 +137,13 @@ def _array(path: SafePath, named: str) -> list[Any] | None:
         if not written.startswith("["):
             return None
         written += file.read(LARGEST_ARRAY)
+        is_whole = not file.read(1)
     try:
+        if not is_whole:
+            raise NotJson("it is too large")
         value = parse_json(written)
     except NotJson:
-        if len(written) > LARGEST_ARRAY and re.match(r"\[\s*\{", written):
+        if not is_whole and re.match(r"\[\s*\{", written):
             raise UserError(
                 f"{named} is a JSON array of more than {LARGEST_ARRAY >> 20} MiB, which is read as a whole: "
                 "write JSON Lines instead, one object a line"

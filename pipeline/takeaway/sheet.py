@@ -23,8 +23,8 @@ LETTERS = 26
 """Of an id below its picture; the page shows all of them."""
 
 MOST_FOUND = 1000
-MARK, MARK_WITHIN = "clinfonce search", 1 << 16
-"""What each sheet holds within so many bytes, so that no other file is replaced by one."""
+MARK, TITLE, MARK_WITHIN = "clinfonce search", "Nearest images, by clinfonce search", 1 << 10
+"""By what a sheet is known, a picture or a page, within so many bytes: no other file is replaced by one."""
 
 Found = tuple[str, float]
 """A neighbour's id, and its cosine."""
@@ -50,7 +50,9 @@ def check_sheet(path: Path, count: int) -> None:
 
 def _is_a_sheet(path: SafePath) -> bool:
     with path.open_binary() as file:
-        return MARK.encode() in file.read(MARK_WITHIN)
+        begin = file.read(MARK_WITHIN)
+    is_page = begin.startswith(b"<!doctype html>") and f"<title>{TITLE}</title>".encode() in begin
+    return is_page or (begin.startswith(b"\x89PNG") and b"tEXtSoftware\0" + MARK.encode() in begin)
 
 
 def write_sheet(
@@ -77,7 +79,9 @@ def write_sheet(
     ]
     if path.suffix.lower() == ".html":
         cells = [(one.heading, one.name, _as_data(one.image)) for one in shown]
-        write_text(path, render("nearest.html", package="pipeline.takeaway", pictures=cells, side=SIDE))
+        write_text(
+            path, render("nearest.html", package="pipeline.takeaway", title=TITLE, pictures=cells, side=SIDE)
+        )
     else:
         drawn = _drawn(shown)
         mark = PngInfo()

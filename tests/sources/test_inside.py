@@ -7,7 +7,7 @@ import pytest
 from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.checked import checked
-from pipeline.sources.splits import by_split, split_word
+from pipeline.sources.splits import by_split, split_of_cell, split_word
 
 
 def test_ids_stand_once_and_text_is_text() -> None:
@@ -41,10 +41,34 @@ def test_ids_stand_once_and_text_is_text() -> None:
         ("trainers-0.tar", None),
         ("00000.tar", None),
         ("latest.parquet", None),
+        ("mnist-train_01", "train"),
+        ("partial-TEST", "test"),
+        ("trainImages", "train"),
+        ("split=val", "val"),
+        ("non-train", None),
+        ("train-test", None),
     ],
 )
 def test_words_for_splits(name: str, word: str | None) -> None:
     assert split_word(name) == word
+
+
+@pytest.mark.parametrize(
+    ("cell", "split"),
+    [
+        ("Train", "train"),
+        (" TEST_01 ", "test"),
+        ("val set", "validation"),
+        ("split=train", "train"),
+        ("Eval", "validation"),
+        *(
+            (cell, None)
+            for cell in ("non-train", "is_train=False", "train: no", "no-test", "0", "", "train test")
+        ),
+    ],
+)
+def test_a_cell_says_its_split_and_nothing_else(cell: str, split: str | None) -> None:
+    assert split_of_cell(cell) == split
 
 
 def test_splits_of_files() -> None:

@@ -180,10 +180,28 @@ def test_each_experiment_is_crossed_with_each_clustering(tmp_path: Path) -> None
     assert study.experiments["by_colour_on_alone"]["pretrain.epochs"] == 4
 
 
+@pytest.mark.parametrize("how", ["added", "crossed"])
+def test_no_two_experiments_have_one_name(tmp_path: Path, how: str) -> None:
+    path, data = written(tmp_path, STUDY + f"clusterings: {how}\n"), tmp_path / "shop.yaml"
+    data.write_text(DATA + "  by_colour: {cluster.method: label}\n")
+    if how == "added":
+        with pytest.raises(UserError, match="two experiments would be called by_colour: rename a clustering"):
+            read_study(path, data)
+    else:
+        assert len(read_study(path, data).experiments) == 4
+        data.write_text(DATA + "  b_on_c: {cluster.method: label}\n  c: {cluster.method: label}\n")
+        path = written(
+            tmp_path,
+            STUDY.replace("instance:", "a:").replace("by_colour:", "a_on_b:") + "clusterings: crossed\n",
+        )
+        with pytest.raises(UserError, match="two experiments would be called a_on_b_on_c: rename"):
+            read_study(path, data)
+
+
 def test_clusterings_that_make_too_many_experiments_are_refused(tmp_path: Path) -> None:
     path, data = written(tmp_path, STUDY + "clusterings: crossed\n"), tmp_path / "shop.yaml"
-    data.write_text(DATA + "".join(f"  c{n}: {{cluster.min_size: {n}}}\n" for n in range(2, 5000)))
-    with pytest.raises(UserError, match=r"which.yaml with .*shop.yaml: .*asks for 19,996 experiments"):
+    data.write_text(DATA + "".join(f"  c{n}: {{seed: {n}}}\n" for n in range(2600)))
+    with pytest.raises(UserError, match=r"which.yaml with .*shop.yaml: .*asks for 10,404 experiments"):
         read_study(path, data)
 
 

@@ -13,7 +13,7 @@ from pipeline.studies.made import METRICS, experiment_names, made_experiments
 
 GOOD: dict[str, Any] = {
     "top1": 0.5,
-    "knn_top1": None,
+    "knn_top1": 0.25,
     "clusters": 4,
     "mutual_information_bits": 1.0,
     "conditional_entropy_bits": 0.5,
@@ -47,9 +47,9 @@ def make_experiment(folder: Path, metrics: str, name: str = PLANNED.name) -> Non
 
 
 def test_figures_of_what_was_made(repository: Path) -> None:
-    make_experiment(repository, json.dumps({"chosen": GOOD, "untrained": {"top1": 0.25}}))
+    make_experiment(repository, json.dumps({"chosen": GOOD, "untrained": {"top1": None}}))
     (found,) = made_experiments([PLANNED], repository).values()
-    assert (found.figures, found.untrained) == (GOOD, {"top1": 0.25})
+    assert (found.figures, found.untrained) == (GOOD, {"top1": None})
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,12 @@ def test_figures_of_what_was_made(repository: Path) -> None:
         json.dumps({"chosen": GOOD | {"knn_top1": [1]}}),
         json.dumps({"chosen": GOOD, "untrained": {"top1": [1]}}),
         json.dumps({"chosen": GOOD, "untrained": 3}),
+        json.dumps({"chosen": GOOD, "untrained": {"top1": 0.5}}),
+        json.dumps({"chosen": GOOD | {"knn_top1": None}}),
+        json.dumps({"chosen": {name: value for name, value in GOOD.items() if name != "knn_top1"}}),
+        json.dumps({"chosen": GOOD | {"clusters": 10**400}}),
+        json.dumps({"chosen": GOOD | {"top1": float("nan")}}),
+        json.dumps({"chosen": GOOD | {"top1": float("inf")}}),
     ],
 )
 def test_metrics_that_are_none_are_named(repository: Path, metrics: str) -> None:

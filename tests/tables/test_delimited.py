@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline.errors import UserError
 from pipeline.safe_paths import SafePath
 from pipeline.tables.delimited import CsvRows, Head, NotARow, csv_records, open_text, read_head
+from support import at_once
 
 ROWS = [("a.png", "c0", "train"), ("b.png", "c1", "test"), ("c.png", "c0", "train")]
 NAMES = ["image", "label", "split"]
@@ -123,6 +124,40 @@ def test_a_cell_that_swallows_whole_rows_is_none(tmp_path: Path, rows_between: i
     }
 
 
+@pytest.mark.parametrize("odd", ["", "b.png,t,c0,", "x", 'b.png,5"" wide, red,c0', "a, b, c, d"])
+def test_an_odd_line_among_them_hides_nothing(tmp_path: Path, odd: str) -> None:
+    content = f'image,title,label\na.png,"t,c0\nc.png,t,c0\n{odd}\nd.png,t",c1\ne.png,t,c0\n'
+    _, rows = read(tmp_path, content)
+    found = {row["image"]: row["label"] for _, row in rows if isinstance(row, dict) and row["label"] != "c"}
+    assert {"c.png": "c0", "d.png": "c1", "e.png": "c0"}.items() <= found.items()
+    assert "a.png" not in found
+    assert "its quote takes whole rows" in refused(rows)[2]
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "red, white\nand blue", "a, b\n\nc"])
+@pytest.mark.parametrize("place", [1, 2])
+def test_texts_over_several_lines_are_no_rows(tmp_path: Path, text: str, place: int) -> None:
+    cells = ["a.png", "x"]
+    cells.insert(place, f'"{text}"')
+    _, rows = read(tmp_path, "image,one,two\n" + ",".join(cells) + "\nb.png,x,y\n")
+    assert images(rows) == ["a.png", "b.png"]
+    assert refused(rows) == {}
+
+
+def test_a_table_of_quotes_is_read_again_within_bounds(tmp_path: Path) -> None:
+    """Each line begins a cell, or ends one and begins another, by where reading began."""
+    with at_once(30):
+        _, rows = read(tmp_path, "image,label\n" + 'a","b\n' * 40_000 + "c.png,x\n")
+    assert any("and with it the" in reason for reason in refused(rows).values())
+    assert images(rows) == []
+
+
+def test_a_row_has_at_most_a_thousand_lines(tmp_path: Path) -> None:
+    _, rows = read(tmp_path, 'image,label\na.png,"' + "text\n" * 1500 + '"\nb.png,x\n')
+    assert images(rows) == ["b.png"]
+    assert "longer than 8,388,608 characters, or 1,000 lines" in refused(rows)[2]
+
+
 def test_cells_over_several_lines_and_quotes_within_are_text(tmp_path: Path) -> None:
     content = 'image,title\na.png,"two\n\nlines, and ""quotes"""\nb.png,24" monitor\n'
     _, rows = read(tmp_path, content)
@@ -142,7 +177,9 @@ def test_rows_that_are_too_short_or_too_long(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("content", ["image,\udc80\na,b\n", "image,a\0\na,b\n", "a,a\n1,2\n", 'a,"b\n1,2\n'])
+@pytest.mark.parametrize(
+    "content", ["image,\udc80\na,b\n", "image,a\0\na,b\n", "a,a\n1,2\n", 'a,"b\n1,2\n', 'a,"b,c\n1,2",3\n']
+)
 def test_headers_that_cannot_be_read(tmp_path: Path, content: str) -> None:
     path = tmp_path / "m.csv"
     path.write_bytes(content.encode(errors="surrogateescape"))

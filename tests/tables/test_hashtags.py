@@ -1,6 +1,7 @@
 """Hashtags as people type them, and as programs write lists of them."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.tables.cells import Notices, NotOneValue
 from pipeline.tables.hashtags import PROSE, WORDS_BESIDE, hashtags_of, normalized_hashtag
+from support import at_once
 
 LISTS_AS_TEXT = {
     "Python": "['red', \"it's\", 'sea side']",
@@ -67,13 +69,19 @@ def test_empty_lists_have_no_tag(written: str) -> None:
         ('[{"text": "red"}]', ["red"]),
         ({"text": "red"}, ["red"]),
         (b"red,blue", ["red", "blue"]),
+        ("['a', None]", ["a"]),
+        ("['None', 'NULL']", ["None", "NULL"]),
+        ("{NULL,a}", ["a"]),
+        ("[a, , b,]", ["a", "b"]),
     ],
 )
 def test_the_tags_of_a_cell(cell: Any, tags: list[str]) -> None:
     assert hashtags_of(cell) == tags
 
 
-@pytest.mark.parametrize("cell", [{"id": 3}, [{"id": 3}], [["a"]], b"\xff"])
+@pytest.mark.parametrize(
+    "cell", [{"id": 3}, [{"id": 3}], [["a"]], b"\xff", '{"red": 0.9}', '[{"id": 1}]', '[["a", "b"]]']
+)
 def test_what_holds_no_tags(cell: Any) -> None:
     with pytest.raises(NotOneValue):
         hashtags_of(cell)
@@ -116,3 +124,28 @@ def test_any_text_has_tags_or_none(written: str) -> None:
 @pytest.mark.parametrize("tag", ["#Red", " red", "ＲＥＤ", "##red "])  # noqa: RUF001
 def test_tags_that_people_mean_alike(tag: str) -> None:
     assert normalized_hashtag(tag) == "red"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "[" + " " * 100_000 + "(x]",
+        "[" + "a," * 200_000 + "]",
+        "[" + "'a'" * 200_000 + "]",
+        "['" + "\\" * 200_000 + "]",
+        "[" + '"' * 200_001 + "]",
+        "#" * 200_000,
+        "#a" * 200_000,
+        "&" * 200_000 + ";",
+        "&#35;" * 100_000,
+        "&#" + "9" * 5000 + ";",
+        "a;" * 200_000,
+        "\u200d" * 1_000_000,
+        "a" + "\u0300" * 100_000 + "\u0316" * 100_000,
+    ],
+    ids=range(13),
+)
+def test_no_cell_takes_long(cell: str) -> None:
+    with at_once(10), suppress(NotOneValue):
+        for tag in hashtags_of(cell)[:3]:
+            normalized_hashtag(tag)

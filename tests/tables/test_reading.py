@@ -70,6 +70,16 @@ def test_an_array_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest
         opened(tmp_path, "m.json", json.dumps(RECORDS * 40_000))
 
 
+def test_an_array_that_ends_where_reading_does_is_not_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "LARGEST_ARRAY", 1 << 16)
+    array = json.dumps(RECORDS)
+    content = array + " " * ((1 << 12) + (1 << 16) - len(array)) + "\n" + json.dumps(RECORDS[0]) + "\n"
+    with pytest.raises(UserError, match="is read as a whole"):
+        opened(tmp_path, "m.jsonl", content)
+
+
 COLUMNS: dict[str, Any] = {
     "image": [f"{n}.png" for n in range(4)],
     "label": [b"cat", b"dog", b"cat", "été".encode()],

@@ -144,7 +144,9 @@ def test_only_a_sheet_is_replaced_by_a_sheet(
         assert run(*query, tmp_path / name).exit_code == 0
     mine = tmp_path / f"mine{Path(name).suffix}"
     mine.write_bytes(png(3))
-    for taken in (mine, pictures / "01.png", pictures / "02.png"):
+    notes = tmp_path / "notes.html"
+    notes.write_text("<!doctype html><h1>Notes</h1>Today I tried clinfonce search")
+    for taken in (mine, notes, pictures / "01.png", pictures / "02.png"):
         before = taken.read_bytes()
         result = run(*query, taken)
         assert result.exit_code == 2
