@@ -165,7 +165,7 @@ ROWS: list[tuple[bytes, str | None]] = [
     (b'line.png,"two\nlines",train,', None),
     (b"plain.png,dog,train,", "an earlier row has the same image"),
     (b"no-split.png,cat,,", "the split is"),
-    (b"other-split.png,cat,validation,", "the split is"),
+    (b"other-split.png,cat,elsewhere,", "the split is"),
     (b",cat,train,", "is empty"),
     (b"bytes-\xff\xfe.png,cat,train,", "not UTF-8"),
     (b"many.png,cat,train,a,b,c,d", "not a row of the table"),
