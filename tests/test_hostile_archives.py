@@ -128,7 +128,7 @@ def test_a_reader_ends_that_takes_too_much(tmp_path: Path, monkeypatch: pytest.M
     columns = {"image": ["a.png"] * 20_000, "label": ["a", "b"] * 10_000, "text": text}
     pq.write_table(pa.table(columns), path, store_schema=False, compression="zstd")
     assert path.stat().st_size < 2_000
-    monkeypatch.setattr(parquet, "MOST_IN_ARROW", 32 << 20)
+    monkeypatch.setattr(parquet, "MOST_MEMORY", 512 << 20)
     for reading in (
         lambda: statistics_of_table(path, "label", [], seed=0),
         lambda: list(rows_of("manifest", path)),
