@@ -203,7 +203,11 @@ def _test_notes(census: Census, in_split: dict[str, NDArray[np.bool_]]) -> list[
     if not in_split["test"].any():
         return ["there is no test image: evaluation will have nothing to measure on"]
     if not len(test):
-        return ["no test image has a label: evaluation will have nothing to measure on"]
+        return (
+            []
+            if not len(train)
+            else ["no test image has a label: evaluation will have nothing to measure on"]
+        )
     notes = []
     if len(test) == 1:
         notes.append("all test images have one label: an encoder that knows nothing would reach 100 %")
