@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.errors import UserError, fault_of_the_machine, listed
 from pipeline.safe_paths import SafePath, UnsafePath
-from pipeline.tables.delimited import NotARow, open_text, text_lines
+from pipeline.tables.lines import NotARow, open_text, text_lines
 
 MOST_LEVELS = 1000
 """WordNet has twenty. Every image keeps the whole path."""

@@ -28,8 +28,10 @@ from pipeline.sources.checked import checked
 from pipeline.sources.huggingface import _class_names
 from pipeline.sources.registry import open_source
 from pipeline.statistics.command import statistics_of_table
-from pipeline.tables import delimited, reading
-from pipeline.tables.delimited import LONGEST_CELL, LONGEST_LINE, CsvRows, NotARow, open_text
+from pipeline.tables import lines as lines_module
+from pipeline.tables import reading
+from pipeline.tables.delimited import LONGEST_CELL, CsvRows
+from pipeline.tables.lines import LONGEST_LINE, NotARow, open_text
 from pipeline.tables.reading import MOST_COLUMNS, names_in
 from support import params_with
 
@@ -344,7 +346,7 @@ def test_any_table(tmp_path: Path, pieces: list[bytes], name: str, start: bool) 
 
 def test_a_row_without_end_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each cell holds an end of line, so that no line and no cell is long."""
-    monkeypatch.setattr(delimited, "LONGEST_LINE", 10_000)
+    monkeypatch.setattr(lines_module, "LONGEST_LINE", 10_000)
     endless = b"a.png,x,1\n" + b'"\n",' * 10_000 + b'"\nb.png,y,1\n'
     with open_text(SafePath(written(tmp_path / "m.csv", endless))) as file:
         rows = [cells for _, cells in CsvRows(file)]

@@ -38,7 +38,7 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
             "choose another cluster.method"
         )
     if chosen.columns:
-        joined, told = ranking, f"the columns {listed(chosen.columns)}"
+        joined, named = ranking, f"the columns {listed(chosen.columns)}"
     elif chosen.top is not None and chosen.top > len(ranking):
         raise UserError(
             f"cluster.attributes.top={chosen.top} is more than the {len(ranking)} values that differ between "
@@ -46,9 +46,9 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
         )
     else:
         joined = ranking[: chosen.top or DEFAULT_TOP]
-        told = listed(joined)
+        named = listed(joined)
     columns = dict.fromkeys(known.column_of[value] for value in joined)
-    notes = [f"joined {told}", *(known.notes[column] for column in columns if column in known.notes)]
+    notes = [f"joined {named}", *(known.notes[column] for column in columns if column in known.notes)]
     return replace(clusters_of_sets(present_of(known.of_images, joined)), notes=notes)
 
 

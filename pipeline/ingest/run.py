@@ -1,6 +1,5 @@
 """Stage 1: source rows -> checked, resized, sharded Parquet, with every refusal kept."""
 
-from collections import Counter
 from dataclasses import replace
 from operator import length_hint
 from pathlib import Path
@@ -26,8 +25,11 @@ from pipeline.sealed import write_sealed
 from pipeline.sources.base import Refusal, Source, Split
 from pipeline.sources.checked import checked
 from pipeline.sources.registry import open_source
+from pipeline.sources.splits import meaning_of_validation
+from pipeline.tables.refused import Refused
 
 SPLITS: tuple[Split, ...] = ("train", "test")
+NO_LABEL = -1
 DROPPED = -1
 """In place of the split of an image that is taken out."""
 
@@ -72,21 +74,18 @@ def ingest(
 def _check_refusals(census: Census, params: IngestParams) -> None:
     refusals = census.refusals
     accepted, refused = len(census), len(refusals)
-    reasons = Counter(refusal.reason for refusal in refusals).most_common(3)
-    told = "; ".join(
-        f"{count} x {reason}, e.g. {next(r.where for r in refusals if r.reason == reason)}"
-        for reason, count in reasons
-    )
+    reasons = Refused((refusal.reason, refusal.where) for refusal in refusals).in_words()
     if not accepted:
         raise UserError(
             f"ingest.source={params.source} (ingest.path={params.path}) gave no usable image"
-            + (f" ({told})" if told else ": it holds no row")
+            + (f" ({reasons})" if reasons else ": it holds no row")
         )
     share = refused / (accepted + refused)
     if share > params.max_reject_fraction:
         raise UserError(
             f"{refused} of {accepted + refused} inputs ({share:.1%}) were refused, more than "
-            f"ingest.max_reject_fraction={params.max_reject_fraction} allows ({told}): mend them or raise it"
+            f"ingest.max_reject_fraction={params.max_reject_fraction} allows ({reasons}): "
+            "mend them or raise it"
         )
 
 
@@ -107,9 +106,7 @@ def _with_validation(splits_N: NDArray[np.int8]) -> tuple[NDArray[np.int8], list
     validation_N = splits_N == SPLIT_CODES["validation"]
     if not validation_N.any():
         return splits_N, []
-    meaning, why = "test", "there are no test images"
-    if (splits_N == SPLIT_CODES["test"]).any():
-        meaning, why = "train", "there are test images besides"
+    meaning, why = meaning_of_validation(has_test=bool((splits_N == SPLIT_CODES["test"]).any()))
     note = f"{np.count_nonzero(validation_N):,} validation images are taken as {meaning} images, since {why}"
     return np.where(validation_N, np.int8(SPLIT_CODES[meaning]), splits_N), [note]
 
@@ -199,15 +196,13 @@ def _check_train(splits_N: NDArray[np.int8], census: Census, params: IngestParam
 
 def _test_notes(census: Census, in_split: dict[str, NDArray[np.bool_]]) -> list[str]:
     """What keeps the test images from measuring anything, or much, is known before any training."""
-    train, test = (np.unique(labels[labels >= 0]) for labels in _labels_in(census, in_split))
     if not in_split["test"].any():
         return ["there is no test image: evaluation will have nothing to measure on"]
+    train, test = (np.setdiff1d(census.labels_N[in_split[split]], [NO_LABEL]) for split in SPLITS)
+    if not len(train):
+        return []  # the source's notes say so
     if not len(test):
-        return (
-            []
-            if not len(train)
-            else ["no test image has a label: evaluation will have nothing to measure on"]
-        )
+        return ["no test image has a label: evaluation will have nothing to measure on"]
     notes = []
     if len(test) == 1:
         notes.append("all test images have one label: an encoder that knows nothing would reach 100 %")
@@ -221,10 +216,6 @@ def _test_notes(census: Census, in_split: dict[str, NDArray[np.bool_]]) -> list[
             f"at most {reachable:.1%} can be reached"
         )
     return notes
-
-
-def _labels_in(census: Census, in_split: dict[str, NDArray[np.bool_]]) -> list[NDArray[np.int32]]:
-    return [census.labels_N[in_split[split]] for split in SPLITS]
 
 
 def _notes(duplicates: Duplicates) -> list[str]:

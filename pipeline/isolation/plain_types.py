@@ -69,8 +69,8 @@ OUT_OF_RANGE = "<value out of range"
 
 
 def with_times_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Columns of dates and times as text, which goes on where Python's calendar ends, in UTC for those of a
-    zone, whose name nobody needs to know; of durations the number in their unit. Raises `ValueError` for one
+    """Columns of dates and times as text, also beyond Python's calendar, in UTC for those of a zone, known to
+    Python or not; of durations the number in their unit. Raises `ValueError` for one
     that no calendar holds."""
     columns = [
         _time_as_text(column) if types.is_temporal(column.type) else column for column in batch.columns

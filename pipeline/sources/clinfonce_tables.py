@@ -18,7 +18,8 @@ from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.inside import source_root
 from pipeline.sources.layout import first_there, named_folder
-from pipeline.tables.delimited import NOT_A_ROW, Head, NotARow, csv_records, open_text, read_head
+from pipeline.tables.delimited import Head, csv_records, read_head
+from pipeline.tables.lines import NOT_A_ROW, NotARow, open_text
 
 WHAT = "the folder that holds the tables"
 NUMBER, CLASS, PATH = "", "class", "path"

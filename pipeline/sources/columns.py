@@ -65,16 +65,16 @@ def resolve_columns(
     wanted: ColumnMap,
     present: list[str],
     table: Table,
-    told: Collection[str] = (),
+    provided: Collection[str] = (),
     left_out: Collection[str] = (),
     no_values: Sequence[str] = (),
 ) -> tuple[Columns, list[str]]:
     """Raises `UserError` for a column that is asked for and not there; returns notes on what was decided.
 
-    A conventional column may be written in other letters, such as `Label`. `told` holds the roles that
-    something other than a column tells, such as the image or the split; `left_out` the columns that are
-    attributes only where `ingest.columns.attributes` names them; `no_values` those that hold lists, objects
-    or bytes.
+    A conventional column may be written in other letters, such as `Label`. `provided` holds the
+    roles that something other than a column provides, such as the image or the split; `left_out` the
+    columns that are attributes only where `ingest.columns.attributes` names them; `no_values` those that
+    hold lists, objects or bytes.
     """
     notes: list[str] = []
     missing: list[str] = []
@@ -87,17 +87,17 @@ def resolve_columns(
         if name is None or name in there:
             return name
         if name == CONVENTIONAL_COLUMNS[role]:
-            if (other := in_other_letters.get(name)) is not None and role not in told:
+            if (other := in_other_letters.get(name)) is not None and role not in provided:
                 notes.append(f"the column {other!r} is taken as ingest.columns.{role}")
                 return other
             if role in _WITHOUT:
-                if role not in told:
+                if role not in provided:
                     notes.append(f"{table.has} no column {name!r} {_WITHOUT[role]}")
                 return None
         missing.append(f"{name!r} (ingest.columns.{role})")
         return None
 
-    image = wanted.image if "image" in told else found("image")
+    image = wanted.image if "image" in provided else found("image")
     label, split, hashtags = found("label"), found("split"), found("hashtags")
     for role in ("attributes", "hierarchy"):
         missing += [f"{n!r} (ingest.columns.{role})" for n in getattr(wanted, role) if n not in there]
@@ -111,14 +111,14 @@ def resolve_columns(
     if without := [name for name in no_values if name in attributes]:
         notes.append(f"{NO_VALUES}: {listed(without)}")
         attributes = [name for name in attributes if name not in without]
-    for role, near_names in _NEAR_NAMES.items():
-        if {"label": label, "split": split, "hashtags": hashtags}[role] is None and role not in told:
-            near = [name for name in attributes if _plain(name) in near_names]
-            notes += [
-                f"the column {name!r} is an attribute; if it is the {role}, set ingest.columns.{role}"
-                for name in near
-                if name not in wanted.attributes
-            ]
+    roles = {"label": label, "split": split, "hashtags": hashtags}
+    notes += [
+        f"the column {name!r} is an attribute; if it is the {role}, set ingest.columns.{role}"
+        for role, column in roles.items()
+        if column is None and role not in provided
+        for name in attributes
+        if _plain(name) in _NEAR_NAMES[role] and name not in wanted.attributes
+    ]
     assert image is not None
     return Columns(image, label, split, hashtags, attributes, wanted.hierarchy), notes
 

@@ -27,7 +27,7 @@ from pipeline.schema import NO, YES
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.inside import ALLOWED_BY
 from pipeline.sources.layout import first_there, named_folder, numbered_lines, pairs
-from pipeline.tables.delimited import NotARow, open_text, text_lines
+from pipeline.tables.lines import NotARow, open_text, text_lines
 
 HOME = "CUB_200_2011"
 WHAT = f"the folder that holds {HOME}"

@@ -80,11 +80,11 @@ class HuggingFaceSource:
         in_path = _in_path(first.path, named.folder)
         present = [*schema.names, *(name for name in in_path if name not in schema.names)]
         check_names(present, str(first))
-        no_text = no_values(first, schema)
-        told = ("split",) if None not in files.values() else ()
+        no_text = no_values(first, schema, but=[params.columns.image])
+        provided = ("split",) if None not in files.values() else ()
         table = Table("the Parquet files have", f"the Parquet files of {named.path}")
-        columns, its_notes = resolve_columns(params.columns, present, table, told, no_text)
-        if told:
+        columns, its_notes = resolve_columns(params.columns, present, table, provided, no_text)
+        if provided:
             columns = replace(columns, split=None)
         used = {columns.image, columns.hashtags, *columns.attributes}
         if left_out := [name for name in no_text if name not in used]:

@@ -9,7 +9,7 @@ from pipeline.files import users_path
 from pipeline.ingest.params import IngestParams
 from pipeline.safe_paths import Root, SafePath, UnsafePath
 from pipeline.sources.inside import source_root
-from pipeline.tables.delimited import NotARow, open_text, text_lines
+from pipeline.tables.lines import NotARow, open_text, text_lines
 from pipeline.walk import Skipped, Walk, names_in
 
 ENTRIES_SHOWN = 6

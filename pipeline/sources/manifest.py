@@ -1,4 +1,4 @@
-"""Source `manifest`: a table with one row an image, as CSV, TSV, JSON or Parquet."""
+"""Source `manifest`: a table with one row per image, as CSV, TSV, JSON or Parquet."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from pipeline.sources.columns import Columns, Table, path_in, resolve_columns, r
 from pipeline.sources.inside import source_root
 from pipeline.sources.layout import named_path
 from pipeline.tables import reading
-from pipeline.tables.delimited import NotARow
+from pipeline.tables.lines import NotARow
 from pipeline.tables.reading import Record
 
 
@@ -20,7 +20,7 @@ class ManifestSource:
     """Image paths are relative to the manifest's folder."""
 
     def __init__(
-        self, manifest: SafePath, root: Root, table: reading.Table, columns: Columns, notes: list[str]
+        self, manifest: SafePath, root: Root, table: reading.TableFile, columns: Columns, notes: list[str]
     ) -> None:
         self._manifest = manifest
         self._root = root
@@ -40,7 +40,7 @@ class ManifestSource:
         manifest = SafePath(named_path(params, "the manifest file"))
         _check_is_a_file(manifest)
         named = f"the manifest {manifest} (ingest.path)"
-        table = reading.open_table(manifest, named)
+        table = reading.open_table_file(manifest, named)
         if not table.columns:
             raise UserError(f"{named} holds no row: give it a header and rows")
         where = Table("the manifest has", f"the manifest {manifest}")

@@ -54,15 +54,19 @@ def splits_of(names: Iterable[str]) -> tuple[Splits, list[str]]:
     kinds = {WORDS[word] for word in words.values()}
     if kinds == {"train"}:
         return dict.fromkeys(words), [f"only {next(iter(words))} is there: a split is made"]
-    validation: Split = "train" if "test" in kinds else "test"
+    validation, why = meaning_of_validation(has_test="test" in kinds)
     notes = [
-        f"{name} is taken as {validation} images, since "
-        + ("there are test images besides" if validation == "train" else "there are no test images")
+        f"{name} is taken as {validation} images, since {why}"
         for name, word in words.items()
         if WORDS[word] == "validation"
     ]
     meanings: dict[str, Split] = {"train": "train", "test": "test", "validation": validation}
     return {name: meanings[WORDS[word]] for name, word in words.items()}, notes
+
+
+def meaning_of_validation(*, has_test: bool) -> tuple[Split, str]:
+    """What validation images are taken for, and why."""
+    return ("train", "there are test images besides") if has_test else ("test", "there are no test images")
 
 
 def by_split(files: Sequence[SafePath], folder: Path) -> tuple[dict[SafePath, Split | None], list[str]]:

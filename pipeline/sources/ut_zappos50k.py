@@ -19,7 +19,8 @@ from pipeline.schema import NO, YES
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.folders import files_below
 from pipeline.sources.layout import first_there, named_folder
-from pipeline.tables.delimited import Head, NotARow, csv_records, open_text, read_head
+from pipeline.tables.delimited import Head, csv_records, read_head
+from pipeline.tables.lines import NotARow, open_text
 from pipeline.walk import Walk
 
 WHAT = "the folder that holds ut-zap50k-data and ut-zap50k-images"

@@ -98,12 +98,12 @@ class WebDatasetSource:
                 f"no file of {named.path} (ingest.path) is a tar archive with samples, the first of them "
                 f"{next(iter(shards))}: make them again or download them again"
             )
-        told = ("image", "split") if None not in shards.values() else ("image",)
+        provided = ("image", "split") if None not in shards.values() else ("image",)
         table = Table("the shards have", f"the shards of {named.path}")
         present, no_values = names_in(chain([first], records))
         left_out = BOOKKEEPING | TEXTS
-        columns, its_notes = resolve_columns(params.columns, present, table, told, left_out, no_values)
-        if "split" in told:
+        columns, its_notes = resolve_columns(params.columns, present, table, provided, left_out, no_values)
+        if "split" in provided:
             columns = replace(columns, split=None)
         return cls(named.folder, shards, columns, named.notes + notes + its_notes)
 

@@ -110,9 +110,7 @@ def tally_columns(
                 tally.add_codes(_codes(batch, name, tally.clusters), labels_N)
             except NoClusters as why:
                 if not droppable:
-                    raise UserError(
-                        f"column {shown(name)} of {table.path} holds {why}: leave it out"
-                    ) from None
+                    raise _is_no_clusters(table, name, why) from None
                 left_out[name] = str(why)
                 del tallies[name]
     return tallies, left_out
@@ -185,7 +183,7 @@ def _row_notes(table: Table, tallies: dict[str, Tally]) -> list[str]:
     """On rows that were refused, and cells that count as others."""
     tally = next(iter(tallies.values()))
     notices = sum((each.clusters.notices for each in tallies.values()), tally.labels.notices.copy())
-    refused = (
-        [f"{table.refused.total():,} rows are left out: {table.refused.in_words()}"] if table.refused else []
-    )
-    return refused + noted(notices)
+    notes = noted(notices)
+    if table.refused:
+        notes.append(f"rows that are left out: {table.refused.in_words()}")
+    return notes

@@ -1,6 +1,5 @@
 """Tables in batches of columns, whatever their size: Parquet as Arrow has it, all else as texts."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,33 +13,14 @@ from pipeline.isolation import parquet
 from pipeline.safe_paths import FOLDER, SafePath, UnsafePath
 from pipeline.tables import reading
 from pipeline.tables.cells import NotOneValue, text
-from pipeline.tables.delimited import NotARow
+from pipeline.tables.lines import NotARow
+from pipeline.tables.refused import Refused
 
 _BATCH_ROWS = 1 << 16
 _BATCH_CELLS = 1 << 20
 _BATCH_CHARACTERS = 1 << 24
-_REASONS_SHOWN = 3
 
 Batches = Iterator[pa.RecordBatch]
-
-
-class Refused(Counter[str]):
-    """How many rows are refused for each reason."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first: dict[str, str] = {}
-        """Of each reason the place of one row."""
-
-    def add(self, reason: str, where: str, rows: int = 1) -> None:
-        self[reason] += rows
-        self.first.setdefault(reason, where)
-
-    def in_words(self) -> str:
-        return "; ".join(
-            f"{count:,} x {reason}, e.g. {self.first[reason]}"
-            for reason, count in self.most_common(_REASONS_SHOWN)
-        )
 
 
 @dataclass(frozen=True)
@@ -53,7 +33,7 @@ class Table:
     read: Callable[[Sequence[str]], Batches]
     """Batches with the columns named. Raises `UserError` where the file turns out to be broken."""
     notes: list[str]
-    refused: "Refused"
+    refused: Refused
     """Of the rows read so far those that are none."""
 
     def check_columns(self, names: Sequence[str]) -> None:
@@ -77,7 +57,7 @@ def open_table(path: Path) -> Table:
     if is_empty:
         raise UserError(f"{path} is empty: give a file with columns and rows")
     with _told_as_broken(path):
-        table = reading.open_table(SafePath(path), str(path))
+        table = reading.open_table_file(SafePath(path), str(path))
     refused = Refused()
 
     def read(columns: Sequence[str]) -> Batches:

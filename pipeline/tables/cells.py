@@ -35,9 +35,10 @@ def text(cell: Any, notices: Notices | None = None) -> str | None:
     if cell is None or cell != cell:
         return None
     if isinstance(cell, str):
-        if notices is not None and is_folded(cell):
+        written = folded(cell)
+        if notices is not None and written != cell and written != cell.strip():
             notices[FOLDED] += 1
-        return folded(cell) or None
+        return written or None
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, float) and cell.is_integer():

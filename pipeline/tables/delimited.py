@@ -1,4 +1,4 @@
-"""Tables as text: their lines, rows and header, whatever strangers wrote."""
+"""CSV, TSV and their kin: the rows and the header, whatever strangers wrote."""
 
 import csv
 import re
@@ -10,70 +10,16 @@ from typing import TextIO
 
 from pipeline.errors import UserError, shown
 from pipeline.safe_paths import SafePath
+from pipeline.tables import lines as limits
 from pipeline.tables.cells import folded
+from pipeline.tables.lines import NOT_A_ROW, Lines, LineTooLong, NotARow, open_text, text_lines
 
 _MARKS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"[^"]*"')
-LONGEST_LINE = 1 << 23
-"""Characters: a hundred thousand columns of eighty each. As JSON they take fifty times as many bytes."""
 LONGEST_CELL = 1 << 20
-"""Characters, too. A quote that nothing closes makes a cell of all that follows."""
-MOST_LINES, MOST_READ_AGAIN = 1000, 500_000
-"""Lines of a row, and in all those that are read again behind a row that is none."""
-NOT_A_ROW = "the line is not a row of the table"
-
-
-@dataclass(frozen=True, slots=True)
-class NotARow:
-    """What stands where a row should be, and why it is none."""
-
-    reason: str
-
-
-class LineTooLong(ValueError):
-    """A line, or a row of several, of more than `LONGEST_LINE` characters or `MOST_LINES` lines."""
-
-    def __init__(self, what: str = "line") -> None:
-        lines = f", or {MOST_LINES:,} lines" if what == "row" else ""
-        super().__init__(f"the {what} is longer than {LONGEST_LINE:,} characters{lines}")
-
-
-class Lines:
-    """The lines of `file`. Raises `LineTooLong` in place of one that is too long, and goes on behind it."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._file.readline(LONGEST_LINE + 1)
-        if not line:
-            raise StopIteration
-        if len(line) > LONGEST_LINE:
-            while line and not line.endswith(("\n", "\r")):
-                line = self._file.readline(LONGEST_LINE)
-            raise LineTooLong
-        return line
-
-
-def open_text(path: SafePath) -> TextIO:
-    """With its newlines as they are; bytes that are not UTF-8 become characters that no text holds."""
-    return path.open_text(newline="", errors="surrogateescape")
-
-
-def text_lines(file: TextIO) -> Iterator[tuple[int, str | NotARow]]:
-    """Each line with its number, from 1 on."""
-    lines, number = Lines(file), 0
-    while True:
-        number += 1
-        try:
-            yield number, next(lines)
-        except LineTooLong as error:
-            yield number, NotARow(str(error))
-        except StopIteration:
-            return
+"""Characters. A quote that nothing closes makes a cell of all that follows."""
+MOST_READ_AGAIN = 500_000
+"""Lines, in all, that are read again behind rows that are none."""
 
 
 class CsvRows:
@@ -107,7 +53,7 @@ class CsvRows:
             except LineTooLong as error:
                 yield self._lines.first, NotARow(f"{error}{self.read_again()}")
             except csv.Error as error:
-                why = f"{NOT_A_ROW}: {_QUOTES.get(str(error), error)}"
+                why = f"{NOT_A_ROW}: {_CSV_ERRORS.get(str(error), error)}"
                 yield self._lines.first, NotARow(f"{why}{self.read_again()}")
             else:
                 if any(cell.strip() for cell in cells):
@@ -130,7 +76,7 @@ class CsvRows:
         return ""
 
 
-_QUOTES = {
+_CSV_ERRORS = {
     "unexpected end of data": "nothing closes its quote",
     f"field larger than field limit ({LONGEST_CELL})": "nothing closes its quote, or its cell is very long",
 } | {f"'{mark}' expected after '\"'": "a quote stands within a cell, or nothing closes it" for mark in _MARKS}
@@ -160,7 +106,7 @@ class _LinesOfRows(Lines):
         self.of_the_row.append(line)
         if line == _TOO_LONG:
             raise LineTooLong
-        if self._characters > LONGEST_LINE or len(self.of_the_row) > MOST_LINES:
+        if self._characters > limits.LONGEST_LINE or len(self.of_the_row) > limits.MOST_LINES:
             raise LineTooLong("row")
         return line
 
@@ -214,7 +160,7 @@ _NAMED_DELIMITER = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Head:
-    """What stands above the rows of a table, and how its cells are told apart."""
+    """What stands above the rows of a table, and how its cells are separated."""
 
     names: list[str]
     """None of an empty file. As `folded`: blanks around them are no part of them."""
@@ -234,8 +180,8 @@ def read_head(path: SafePath, named: str, usual: str = ",") -> Head:
     it.
     """
     lines, delimiter, notes = _first_lines(path, named), None, list[str]()
-    if lines and (told := _NAMED_DELIMITER.fullmatch(lines[0][1])):
-        delimiter, lines = told[1], lines[1:]
+    if lines and (declared := _NAMED_DELIMITER.fullmatch(lines[0][1])):
+        delimiter, lines = declared[1], lines[1:]
     while lines and delimiter is None and len(notes) < _MOST_ABOVE and _is_above([line for _, line in lines]):
         number, line = lines.pop(0)
         notes.append(f"line {number} stands above the header and is left out: {shown(line.strip())}")

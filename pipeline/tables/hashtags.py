@@ -42,9 +42,9 @@ def hashtags_of(cell: Any, notices: Notices | None = None) -> list[str]:
     if cell is None or cell != cell:
         return []
     if isinstance(cell, list):
-        tags = [tag for part in cell for tag in _of_part(part)]
+        tags = [tag for part in cell for tag in _of_part(part, notices)]
     elif isinstance(cell, dict):
-        tags = _of_part(cell)
+        tags = _of_part(cell, notices)
     else:
         written = text(cell, notices)
         tags = _of_text(written, notices) if written is not None else []
@@ -53,13 +53,13 @@ def hashtags_of(cell: Any, notices: Notices | None = None) -> list[str]:
     return tags
 
 
-def _of_part(part: Any) -> list[str]:
+def _of_part(part: Any, notices: Notices | None) -> list[str]:
     if isinstance(part, dict):
         name = next((key for key in NAMES if isinstance(part.get(key), str)), None)
         if name is None:
             raise NotOneValue("an object")
         part = part[name]
-    written = text(part)
+    written = text(part, notices)
     if written is None:
         return []
     return list(_signed(written)) or [written]
@@ -135,12 +135,12 @@ def _listed(written: str) -> list[str] | None:
 
 def _items(inner: str) -> list[str] | None:
     tags, place = [], 0
-    while (place := _end(_BLANKS, inner, place)) < len(inner):
+    while (place := _past_blanks(inner, place)) < len(inner):
         is_quoted = inner[place] in "\"'"
         item = (_QUOTED if is_quoted else _BARE).match(inner, place)
         if item is None:
             return None
-        place = _end(_BLANKS, inner, item.end())
+        place = _past_blanks(inner, item.end())
         follows = inner[place : place + 1]
         # numpy writes no comma.
         if follows not in (",", "") and not (is_quoted and follows in "\"'"):
@@ -152,9 +152,10 @@ def _items(inner: str) -> list[str] | None:
     return tags
 
 
-def _end(pattern: re.Pattern[str], text: str, place: int) -> int:
-    found = pattern.match(text, place)
-    return found.end() if found is not None else place
+def _past_blanks(text: str, place: int) -> int:
+    found = _BLANKS.match(text, place)
+    assert found is not None, "no blank is a match, too"
+    return found.end()
 
 
 def normalized_hashtag(tag: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice, repeat
@@ -16,15 +16,8 @@ from pipeline.isolation.parquet import Damaged, NotParquet, Outline, outlines, r
 from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import SafePath
 from pipeline.tables.cells import NotOneValue, text
-from pipeline.tables.delimited import (
-    NOT_A_ROW,
-    NotARow,
-    check_names,
-    csv_records,
-    open_text,
-    read_head,
-    text_lines,
-)
+from pipeline.tables.delimited import check_names, csv_records, read_head
+from pipeline.tables.lines import NOT_A_ROW, NotARow, open_text, text_lines
 
 Record: TypeAlias = dict[str, Any]
 Numbered: TypeAlias = Iterator[tuple[str, Record | NotARow]]
@@ -40,7 +33,7 @@ ROWS_LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
-class Table:
+class TableFile:
     columns: list[str]
     rows: Callable[[Sequence[str] | None], Numbered]
     """With all columns, or those."""
@@ -49,25 +42,19 @@ class Table:
     notes: list[str] = field(default_factory=list)
     count: int | None = None
     """Of the rows, where it is known."""
-    delimiter: str | None = None
 
 
 def ending_of(path: SafePath) -> str:
     return path.path.suffix.lower()
 
 
-def check_ending(path: SafePath, named: str) -> None:
-    """Raises `UserError` for a file that is no table by its name."""
-    if ending_of(path) not in FORMATS:
-        raise UserError(f"{named} must end in {listed(sorted(FORMATS))}: rename or convert it")
-
-
-def open_table(path: SafePath, named: str) -> Table:
+def open_table_file(path: SafePath, named: str) -> TableFile:
     """Reads the header, or what is needed to know the columns.
 
-    Raises `UserError`, which calls the table `named`, if it can't be read.
+    Raises `UserError`, which calls the table `named`, if it can't be read, or is none by its name.
     """
-    check_ending(path, named)
+    if ending_of(path) not in FORMATS:
+        raise UserError(f"{named} must end in {listed(sorted(FORMATS))}: rename or convert it")
     table = FORMATS[ending_of(path)](path, named)
     check_names(table.columns, named)
     return table
@@ -98,7 +85,7 @@ def names_in(records: Iterable[Record]) -> tuple[list[str], list[str]]:
 # --- text ---------------------------------------------------------------------------------------------------
 
 
-def _open_delimited(path: SafePath, named: str, usual: str) -> Table:
+def _open_delimited(path: SafePath, named: str, usual: str) -> TableFile:
     head = read_head(path, named, usual)
 
     def rows(columns: Sequence[str] | None) -> Numbered:
@@ -106,7 +93,7 @@ def _open_delimited(path: SafePath, named: str, usual: str) -> Table:
             for line, record in csv_records(file, head, None if columns is None else set(columns)):
                 yield f"{path.name} line {line}", _of_text(record)
 
-    return Table(head.names, rows, notes=head.notes, delimiter=head.delimiter)
+    return TableFile(head.names, rows, notes=head.notes)
 
 
 def _of_text(record: Record | NotARow) -> Record | NotARow:
@@ -115,7 +102,7 @@ def _of_text(record: Record | NotARow) -> Record | NotARow:
     return NotARow("the line is not UTF-8 text")
 
 
-def _open_json(path: SafePath, named: str) -> Table:
+def _open_json(path: SafePath, named: str) -> TableFile:
     """JSON Lines, or an array of objects."""
     array = _array(path, named)
 
@@ -127,7 +114,7 @@ def _open_json(path: SafePath, named: str) -> Table:
         _check_is_not_over_lines(path, named)
     # Keys may appear late, so that all rows are read for them.
     names, no_values = names_in(record for _, record in rows(None) if isinstance(record, dict))
-    return Table(names, rows, no_values)
+    return TableFile(names, rows, no_values)
 
 
 def _array(path: SafePath, named: str) -> list[Any] | None:
@@ -199,7 +186,7 @@ def _of_json(value: Any) -> Record | NotARow:
 # --- Parquet ------------------------------------------------------------------------------------------------
 
 
-def _open_parquet(path: SafePath, named: str) -> Table:
+def _open_parquet(path: SafePath, named: str) -> TableFile:
     outline = _outline(path, named)
 
     def rows(columns: Sequence[str] | None) -> Numbered:
@@ -207,7 +194,7 @@ def _open_parquet(path: SafePath, named: str) -> Table:
         for number, record in enumerate(taken, start=1):
             yield f"{path.name} row {number}", record
 
-    return Table(list(outline.schema.names), rows, no_values(path, outline.schema), count=outline.rows)
+    return TableFile(list(outline.schema.names), rows, no_values(path, outline.schema), count=outline.rows)
 
 
 def _of_parquet(record: Record | Damaged) -> Iterable[Record | NotARow]:
@@ -223,12 +210,14 @@ def _outline(path: SafePath, named: str) -> Outline:
         raise UserError(f"{named} is not a Parquet file: {error}") from None
 
 
-def no_values(path: SafePath, schema: pa.Schema) -> list[str]:
-    """The columns of a Parquet file that hold lists, structs, or bytes that are no text."""
+def no_values(path: SafePath, schema: pa.Schema, but: Collection[str] = ()) -> list[str]:
+    """The columns of a Parquet file that hold lists, structs, or bytes that are no text. Those of `but` are
+    known to hold images, and are not read for it."""
     nested = [field.name for field in schema if _is_nested(field.type)]
-    binary = [field.name for field in schema if is_binary(field.type)]
+    images = [field.name for field in schema if field.name in but and is_binary(field.type)]
+    binary = [field.name for field in schema if field.name not in but and is_binary(field.type)]
     some = list(islice(records(path, ROWS_LOOKED_AT, binary), ROWS_LOOKED_AT)) if binary else []
-    return nested + [name for name in binary if not _is_text_in(some, name)]
+    return nested + images + [name for name in binary if not _is_text_in(some, name)]
 
 
 def is_binary(kind: pa.DataType) -> bool:
@@ -247,7 +236,7 @@ def _is_text_in(some: Sequence[Record | Damaged], name: str) -> bool:
     return any(written)
 
 
-FORMATS: dict[str, Callable[[SafePath, str], Table]] = {
+FORMATS: dict[str, Callable[[SafePath, str], TableFile]] = {
     ".csv": partial(_open_delimited, usual=","),
     ".tsv": partial(_open_delimited, usual="\t"),
     ".json": _open_json,

@@ -88,12 +88,12 @@ def _check_output(output: Path) -> None:
             f"--output {output} is there, and `clinfonce embed` did not write it: name another file"
         )
     rejects = SafePath(_rejects_of(output))
-    if rejects.is_there() and not _is_of_embed(rejects):
+    if rejects.is_there() and not _is_list_of_refusals(rejects):
         raise UserError(f"{rejects} is there, and `clinfonce embed` did not write it: name another --output")
 
 
-def _is_of_embed(rejects: SafePath) -> bool:
-    with rejects.open_binary() as file:
+def _is_list_of_refusals(path: SafePath) -> bool:
+    with path.open_binary() as file:
         return file.read(len(REJECTS_HEADER)) == REJECTS_HEADER
 
 

@@ -71,8 +71,8 @@ def test_what_is_not_known_does_not_make_categories(unknown: str | None) -> None
     column = read(cells)
     assert is_cut(column)
     assert [n for n, cell in enumerate(column.cells) if cell is None] == list(range(0, ROWS, 10))
-    told = "" if unknown is None else ", 24 of them not known,"
-    assert column.note == f"price holds numbers{told} and is cut into parts of equal size"
+    missing = "" if unknown is None else ", 24 of them not known,"
+    assert column.note == f"price holds numbers{missing} and is cut into parts of equal size"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from journey import journey, jpeg, write
 from pipeline.errors import UserError
 from pipeline.sources.base import SourceRow
 from pipeline.sources.registry import open_source
-from pipeline.tables.delimited import LONGEST_LINE
+from pipeline.tables.lines import LONGEST_LINE
 from support import params_with
 
 ATTRIBUTES = ["has_bill_shape::curved_(up_or_down)", "has_wing_color::blue", "has_wing_color::brown"]

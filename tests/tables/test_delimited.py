@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import UserError
 from pipeline.safe_paths import SafePath
-from pipeline.tables.delimited import CsvRows, Head, NotARow, csv_records, open_text, read_head
+from pipeline.tables.delimited import CsvRows, Head, csv_records, read_head
+from pipeline.tables.lines import NotARow, open_text
 from support import at_once
 
 ROWS = [("a.png", "c0", "train"), ("b.png", "c1", "test"), ("c.png", "c0", "train")]

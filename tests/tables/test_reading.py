@@ -15,8 +15,8 @@ from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.manifest import ManifestSource
 from pipeline.statistics.command import statistics_of_table
 from pipeline.tables import reading
-from pipeline.tables.delimited import NotARow
-from pipeline.tables.reading import open_table
+from pipeline.tables.lines import NotARow
+from pipeline.tables.reading import open_table_file
 
 RECORDS = [{"image": "a.png", "label": "x"}, {"image": "b.png", "label": "y"}]
 FORMS = {
@@ -30,10 +30,10 @@ FORMS = {
 }
 
 
-def opened(folder: Path, name: str, content: str) -> reading.Table:
+def opened(folder: Path, name: str, content: str) -> reading.TableFile:
     path = folder / name
     path.write_text(content)
-    return open_table(SafePath(path), "the table")
+    return open_table_file(SafePath(path), "the table")
 
 
 @pytest.mark.parametrize(("name", "content"), FORMS.items(), ids=FORMS)

@@ -1,0 +1,66 @@
+"""The lines of a text that strangers wrote, within bounds."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TextIO
+
+from pipeline.safe_paths import SafePath
+
+LONGEST_LINE = 1 << 23
+"""Characters: a hundred thousand columns of eighty each. As JSON they take fifty times as many bytes."""
+MOST_LINES = 1000
+"""Of one row."""
+NOT_A_ROW = "the line is not a row of the table"
+
+
+@dataclass(frozen=True, slots=True)
+class NotARow:
+    """What stands where a row should be, and why it is none."""
+
+    reason: str
+
+
+class LineTooLong(ValueError):
+    """A line, or a row of several, of more than `LONGEST_LINE` characters or `MOST_LINES` lines."""
+
+    def __init__(self, what: str = "line") -> None:
+        lines = f", or {MOST_LINES:,} lines" if what == "row" else ""
+        super().__init__(f"the {what} is longer than {LONGEST_LINE:,} characters{lines}")
+
+
+class Lines:
+    """The lines of `file`. Raises `LineTooLong` in place of one that is too long, and goes on behind it."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(LONGEST_LINE + 1)
+        if not line:
+            raise StopIteration
+        if len(line) > LONGEST_LINE:
+            while line and not line.endswith(("\n", "\r")):
+                line = self._file.readline(LONGEST_LINE)
+            raise LineTooLong
+        return line
+
+
+def open_text(path: SafePath) -> TextIO:
+    """With its newlines as they are; bytes that are not UTF-8 become characters that no text holds."""
+    return path.open_text(newline="", errors="surrogateescape")
+
+
+def text_lines(file: TextIO) -> Iterator[tuple[int, str | NotARow]]:
+    """Each line with its number, from 1 on."""
+    lines, number = Lines(file), 0
+    while True:
+        number += 1
+        try:
+            yield number, next(lines)
+        except LineTooLong as error:
+            yield number, NotARow(str(error))
+        except StopIteration:
+            return
