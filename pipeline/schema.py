@@ -197,6 +197,8 @@ class IngestSummary(TypedDict):
     """Red, green, blue over the train pixels, 0-1."""
     deviation: list[float]
     bytes: int
+    value_range: list[float] | None
+    """`ingest.value_range`."""
     notes: list[str]
 
 
@@ -228,6 +230,8 @@ class EncoderRecord(TypedDict):
     image_size: int
     mean: list[float]
     deviation: list[float]
+    value_range: list[float] | None
+    """Values that become black and white in images of more than 8 bits; null: by the values of each."""
     weights_sha256: str
     """Of the `encoder.safetensors` beside it."""
     epochs: int

@@ -4,10 +4,11 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from pipeline.safe_paths import Root, UnsafePath, reason_of
+from pipeline.safe_paths import Root, SafePath, UnsafePath, reason_of
 
 DEEPEST = 100
 CIRCLE = "a link that goes in a circle"
@@ -137,6 +138,15 @@ def names_in(folder: Root) -> tuple[list[str], list[str]]:
         is_folder = kind == "folder" or (kind == "other" and folder.has_folder(name))
         names[0 if is_folder else 1].append(name)
     return names
+
+
+def some_names_in(folder: SafePath, most: int) -> list[str]:
+    """At most so many names in `folder`, in no order, hidden ones too; none where it can't be read."""
+    try:
+        with folder.opened_folder() as descriptor, os.scandir(descriptor) as listing:
+            return [entry.name for entry in islice(listing, most)]
+    except (UnsafePath, OSError):
+        return []
 
 
 def _entries(folder: str | Path, descriptor: int) -> list[tuple[str, Kind]]:

@@ -98,6 +98,7 @@ def write_summary(images: Path, train: int = 0, test: int = 0, **changes: Any) -
         "near_leaks": 0,
         "mean": [0.5, 0.45, 0.4],
         "deviation": [0.25, 0.26, 0.27],
+        "value_range": None,
         "bytes": 1,
         "notes": [],
     }

@@ -19,6 +19,7 @@ READERS = [
             "doctor/decoding.py",
             "edges.py",
             "ingest/images.py",
+            "similar_paths.py",
             "statistics/command.py",
             "statistics/tables.py",
         )

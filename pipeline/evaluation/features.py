@@ -16,7 +16,8 @@ from pipeline.encoders.base import Encoder
 from pipeline.encoders.registry import build_encoder
 from pipeline.errors import UserError, fault_of_the_machine, first_line
 from pipeline.files import read_json, sha256_of_file, users_path
-from pipeline.ingest.params import LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE
+from pipeline.ingest.params import LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE, low_and_high
+from pipeline.ingest.value_range import ValueRange
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.store import PixelStore
 
@@ -31,6 +32,8 @@ class TrainedEncoder:
     encoder: Encoder
     image_size: int
     normalize: Normalizer
+    value_range: ValueRange | None = None
+    """By which images of more than 8 bits are to be scaled."""
 
 
 class EncoderUnreadable(Exception):
@@ -86,6 +89,9 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
             sizes = f"{SMALLEST_IMAGE_SIZE} to {LARGEST_IMAGE_SIZE}"
             raise ValueError(f"image_size is {image_size!r:.80}, and no number from {sizes}")
         normalize = Normalizer(mean, deviation, device)
+        # Encoders of earlier versions have none.
+        given = config.get("value_range")
+        value_range = None if given is None else ValueRange(*low_and_high(given))
     with _reading(ENCODER_WEIGHTS):
         check_weights_size(folder)
         # Encoders of earlier versions have no hash beside them.
@@ -93,7 +99,7 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
             raise EncoderUnreadable(f"its bytes are not those that {ENCODER_CONFIG} tells of")
         encoder.backbone.load_state_dict(load_file(folder / ENCODER_WEIGHTS))
     on_device = encoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainedEncoder(on_device.eval(), image_size, normalize)
+    return TrainedEncoder(on_device.eval(), image_size, normalize, value_range)
 
 
 @contextmanager

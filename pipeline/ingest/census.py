@@ -18,6 +18,7 @@ from pipeline.errors import UserError
 from pipeline.ingest.images import channel_sums
 from pipeline.ingest.looks import THUMBNAIL_BYTES
 from pipeline.ingest.parts import Parts, fixed_bytes, refusals_of
+from pipeline.ingest.value_range import Scaled
 from pipeline.isolation.limits import limited
 from pipeline.isolation.pool import Call, Pool
 from pipeline.sources.base import Refusal
@@ -46,6 +47,8 @@ class Census:
     sums_N6: NDArray[np.float64]
     """Channel sums; NaN for what was passed through and is not in the sample."""
     passed_N: NDArray[np.bool_]
+    scaled: Counter[Scaled]
+    """How many images of more than 8 bits were scaled in which way."""
     hashes_N: NDArray[np.uint64] | None
     hierarchy_depth: int
     images_with_hashtags: int
@@ -71,6 +74,7 @@ class CensusTaker:
         self._columns: dict[str, list[NDArray[np.generic]]] = {}
         self._place_of: dict[str, int] = {}
         self._depth = self._with_hashtags = 0
+        self._scaled: Counter[Scaled] = Counter()
         self._refusals: list[Refusal] = []
 
     def __enter__(self) -> Self:
@@ -106,6 +110,8 @@ class CensusTaker:
             self._thumbnails.write(fixed_bytes(part.column("thumbnail"), THUMBNAIL_BYTES).tobytes())
         for name, column in added.items():
             self._columns.setdefault(name, []).append(column)
+        for low, high, has_missing in part.column("scaled").drop_null().to_pylist():
+            self._scaled[Scaled(low, high, bool(has_missing))] += 1
         depths = pc.max(pc.list_value_length(part.column("hierarchy"))).as_py()
         self._depth = max(self._depth, depths or 0)
         tags = pc.list_value_length(part.column("hashtags"))
@@ -140,6 +146,7 @@ class CensusTaker:
             pixels_N=columns["pixels"].astype(np.int32),
             sums_N6=columns["sums"].astype(np.float64).reshape(-1, 6),
             passed_N=columns["passed"].astype(np.bool_),
+            scaled=self._scaled,
             hashes_N=columns["hashes"].astype(np.uint64) if "hashes" in columns else None,
             hierarchy_depth=self._depth,
             images_with_hashtags=self._with_hashtags,

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,19 @@ from pipeline.ingest.passthrough import (
     kept_jpeg,
     kept_png,
 )
+from pipeline.ingest.value_range import (
+    NoRange,
+    Scaled,
+    ValueRange,
+    check_upper_bits,
+    has_more_than_8_bits,
+    reads_upper_bits,
+    strips,
+    to_8_bits,
+)
 from pipeline.isolation import limits
-from pipeline.safe_paths import SafePath, UnsafePath, reason_of
+from pipeline.safe_paths import MISSING, SafePath, UnsafePath, reason_of
+from pipeline.similar_paths import why_missing
 
 WEBP, TIFF = WebPImagePlugin.WebPImageFile.format, TiffImagePlugin.TiffImageFile.format
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", WEBP, TIFF)
@@ -38,8 +49,6 @@ MAX_WEBP_PIXELS = 50_000_000
 """Its decoder keeps three copies."""
 SAMPLED = 256
 """One passed image in so many is decoded for the channels' mean and deviation."""
-
-PIXELS_AT_ONCE = 4_000_000
 
 SIGNATURES = {
     "JPEG": rb"\xff\xd8\xff",
@@ -85,11 +94,16 @@ class PreparedImage:
     """(LOOK, LOOK) uint8: the image in gray, squeezed into a square; None where nobody asked."""
     passed: bool = False
     """Whether the file's own JPEG data were kept."""
+    scaled: Scaled | None = None
+    """How values of more than 8 bits were scaled; None where there were none."""
 
 
-def prepare_image(image: bytes | Path | SafePath, size: int, *, look: bool = False) -> PreparedImage:
+def prepare_image(
+    image: bytes | Path | SafePath, size: int, value_range: ValueRange | None = None, *, look: bool = False
+) -> PreparedImage:
     """Scales the shorter side down to `size` pixels; a smaller image keeps its size.
 
+    Values of more than 8 bits are scaled from `value_range`, without one from each image's own (`to_8_bits`).
     A JPEG or PNG that would be stored as such keeps its own data. Raises `ImageRefused` with the reason.
     """
     data = _data_of(image)
@@ -98,11 +112,13 @@ def prepare_image(image: bytes | Path | SafePath, size: int, *, look: bool = Fal
             return _passed(kept, look)
         if (kept := kept_png(data, size)) and (pixels := _opened_png(kept)):
             return _prepared(kept.encoded, pixels, look)
-        pixels = _decode(data, size)
-        return _prepared(_encode(pixels), pixels, look)
+        pixels, scaled = _decode(data, size, value_range)
+        return replace(_prepared(_encode(pixels), pixels, look), scaled=scaled)
 
 
-def pixels_to_store(image: bytes | Path | SafePath, size: int) -> NDArray[np.uint8]:
+def pixels_to_store(
+    image: bytes | Path | SafePath, size: int, value_range: ValueRange | None = None
+) -> NDArray[np.uint8]:
     """(H, W, 3): what a reader sees of the image that `prepare_image` would store.
 
     Raises `ImageRefused` with the reason.
@@ -111,7 +127,7 @@ def pixels_to_store(image: bytes | Path | SafePath, size: int) -> NDArray[np.uin
     with _told_by_refusals(data):
         if kept := kept_jpeg(data, size):
             return stored_pixels(kept.encoded)
-        pixels = _decode(data, size)
+        pixels, _ = _decode(data, size, value_range)
         return np.asarray(pixels) if _is_lossless(pixels) else stored_pixels(_encode(pixels))
 
 
@@ -122,7 +138,8 @@ def stored_pixels(encoded: bytes | Path | SafePath) -> NDArray[np.uint8]:
     """
     data = _data_of(encoded)
     with _told_by_refusals(data):
-        return np.asarray(_decode(data, None))
+        pixels, _ = _decode(data)
+        return np.asarray(pixels)
 
 
 @contextmanager
@@ -133,6 +150,8 @@ def _told_by_refusals(data: bytes) -> Iterator[None]:
         yield
     except ImageRefused:
         raise
+    except NoRange as why:
+        raise ImageRefused(str(why)) from None
     except Exception as error:
         if limits.lacked_memory(error):
             raise ImageRefused(limits.TOO_LARGE) from None
@@ -150,10 +169,11 @@ def _data_of(image: bytes | Path | SafePath) -> bytes:
 def read_image_file(file: Path | SafePath) -> bytes:
     """The file's bytes. Raises `ImageRefused` for what is no file or not to be read, for one of more than
     `MAX_BYTES`, and where the system does not let it be read."""
+    path = SafePath(file) if isinstance(file, Path) else file
     try:
-        data = (SafePath(file) if isinstance(file, Path) else file).read_whole(MAX_BYTES)
+        data = path.read_whole(MAX_BYTES)
     except UnsafePath as unsafe:
-        raise ImageRefused(unsafe.reason) from None
+        raise ImageRefused(why_missing(path) if unsafe.reason == MISSING else unsafe.reason) from None
     except OSError as error:
         raise ImageRefused(
             reason_of(error) or f"the file can't be read: {os.strerror(error.errno or 0)}"
@@ -267,8 +287,11 @@ def _no_warnings() -> Iterator[None]:
         yield
 
 
-def _decode(data: bytes, size: int | None) -> Image.Image:
-    """Upright and RGB; with `size` the shorter side is scaled down to so many pixels."""
+def _decode(
+    data: bytes, size: int | None = None, value_range: ValueRange | None = None
+) -> tuple[Image.Image, Scaled | None]:
+    """Upright and RGB; with `size` the shorter side is scaled down to so many pixels. And how values of more
+    than 8 bits were scaled."""
     if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
         raise ImageRefused(f"a JPEG of more than {MAX_SCANS} scans, which costs too much to decode")
     if _webp_pixels(data) > MAX_WEBP_PIXELS:
@@ -282,10 +305,14 @@ def _decode(data: bytes, size: int | None) -> Image.Image:
         if size is not None:
             # Lets the JPEG decoder scale down while decoding, to no less than twice what is needed.
             opened.draft("RGB", (2 * size, 2 * size))
+        only_upper_bits = reads_upper_bits(opened)
         opened.load()
+        if only_upper_bits:
+            check_upper_bits(opened)
         ImageOps.exif_transpose(opened, in_place=True)
-        upright = _to_rgb(_eight_bits(opened))
-        return upright if size is None else _resize(upright, size)
+        upright, scaled = to_8_bits(opened, value_range) if has_more_than_8_bits(opened) else (opened, None)
+        upright = _to_rgb(upright)
+        return upright if size is None else _resize(upright, size), scaled
 
 
 def _webp_pixels(data: bytes) -> int:
@@ -305,38 +332,15 @@ def _webp_pixels(data: bytes) -> int:
     return width * height
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Pillow clips instead of scaling when it converts more than 8 bits. Those without a known range are
-    scaled by their largest value."""
-    if not (image.mode.startswith("I") or image.mode == "F"):
-        return image
-    largest = 65535.0 if image.mode.startswith("I;16") else 255.0
-    if image.mode in ("I", "F"):
-        largest = max(largest, *(np.nanmax(np.asarray(strip)) for _, strip in _strips(image)))
-    scaled = Image.new("L", image.size)
-    for top, strip in _strips(image):
-        values = np.nan_to_num(np.asarray(strip).astype(np.float64) / largest * 255)
-        scaled.paste(Image.fromarray(values.clip(0, 255).round().astype(np.uint8)), (0, top))
-    return scaled
-
-
 def _to_rgb(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     opaque = Image.new("RGB", image.size)
-    for top, strip in _strips(image):
+    for top, strip in strips(image):
         strip = strip.convert("RGBA")
         background = Image.new("RGBA", strip.size, "white")
         opaque.paste(Image.alpha_composite(background, strip).convert("RGB"), (0, top))
     return opaque
-
-
-def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """The image in pieces and where each begins, so that there are never several copies of a large one."""
-    width, height = image.size
-    rows = max(1, PIXELS_AT_ONCE // width)
-    for top in range(0, height, rows):
-        yield top, image if rows >= height else image.crop((0, top, width, min(height, top + rows)))
 
 
 def _resize(image: Image.Image, size: int) -> Image.Image:

@@ -1,8 +1,9 @@
 """The section `ingest` of params.yaml."""
 
-from typing import Literal
+from math import inf
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.section import Fraction, PositiveInt, Section, UniqueNames
 
@@ -66,6 +67,13 @@ SMALLEST_IMAGE_SIZE = 8
 LARGEST_IMAGE_SIZE = 2048
 
 
+def low_and_high(values: list[float]) -> list[float]:
+    """The values of `ingest.value_range`. Raises `ValueError` where they are no range."""
+    if len(values) != 2 or not 0 < values[1] - values[0] < inf:
+        raise ValueError(f"must be a low and a higher number, such as [0, 4095], not {values}")
+    return values
+
+
 class IngestParams(Section):
     source: SourceName = "synthetic"
     path: str | None = Field(default=None, description="the source's folder or file")
@@ -77,6 +85,11 @@ class IngestParams(Section):
         ge=SMALLEST_IMAGE_SIZE,
         le=LARGEST_IMAGE_SIZE,
         description="pixels of the shorter side",
+    )
+    value_range: Annotated[list[float], AfterValidator(low_and_high)] | None = Field(
+        default=None,
+        description="[low, high]: the values that become black and white in images of more than 8 bits; "
+        "null: by the values of each",
     )
     max_reject_fraction: Fraction = Field(
         default=0.01, description="share of inputs that may be refused before ingest stops"

@@ -31,6 +31,7 @@ from pipeline.engines.workers import worker_count
 from pipeline.files import sha256_of_file, state_root, write_atomically
 from pipeline.ingest.images import ImageRefused, PreparedImage, prepare_image
 from pipeline.ingest.looks import THUMBNAIL_BYTES, perceptual_hashes, thumbnails
+from pipeline.ingest.value_range import ValueRange
 from pipeline.isolation.limits import HELD_BYTES, limited
 from pipeline.locks import make_state_folder, open_lock, try_lock
 from pipeline.safe_paths import SafePath
@@ -48,6 +49,7 @@ FACTS = [
     pa.field("split", pa.int8()),
     pa.field("passed", pa.bool_()),
     pa.field("sums", pa.list_(pa.float64(), 6)),
+    pa.field("scaled", pa.list_(pa.float64(), 3)),
     pa.field("hash", pa.uint64()),
     pa.field("thumbnail", pa.binary(THUMBNAIL_BYTES)),
 ]
@@ -64,6 +66,7 @@ class Task:
     schema: pa.Schema
     size: int
     look: bool
+    value_range: ValueRange | None = None
 
 
 def cut(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -102,7 +105,9 @@ def _version() -> str:
 
 def part_name(rows: Sequence[Row], task: Task) -> str:
     """Of the rows, the sizes and times of their files, and how they are prepared."""
-    digest = hashlib.sha256(repr((_version(), task.schema.to_string(), task.size, task.look)).encode())
+    digest = hashlib.sha256(
+        repr((_version(), task.schema.to_string(), task.size, task.look, task.value_range)).encode()
+    )
     for row in rows:
         digest.update(repr(_facts(row)).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:32] + SUFFIX
@@ -207,7 +212,7 @@ def _prepare(row: Row, task: Task) -> PreparedImage | Refusal:
     if isinstance(row, Refusal):
         return row
     try:
-        return prepare_image(row.image, task.size, look=task.look)
+        return prepare_image(row.image, task.size, task.value_range, look=task.look)
     except ImageRefused as why:
         return Refusal(row.path, str(why))
 
@@ -233,11 +238,13 @@ def _with_facts(stored: pa.Table, accepted: list[tuple[SourceRow, PreparedImage]
     hashes: list[int] | list[None] = perceptual_hashes(looks_NLL).tolist() if look else [None] * len(images)
     thumbs = [row.tobytes() for row in thumbnails(looks_NLL)] if look else [None] * len(images)
     sums = [None if image.channel_sums is None else image.channel_sums.ravel().tolist() for image in images]
+    scaled = [None if image.scaled is None else list(map(float, image.scaled)) for image in images]
     values = [
         [image.content_hash for image in images],
         [SPLIT_CODES[row.split] for row, _ in accepted],
         [image.passed for image in images],
         sums,
+        scaled,
         hashes,
         thumbs,
     ]

@@ -18,6 +18,7 @@ from pipeline.ingest.params import IngestParams
 from pipeline.ingest.parts import SPLIT_CODES, Parts, Task, parts_folder, read_part
 from pipeline.ingest.shards import write_shards
 from pipeline.ingest.splits import split_by_content
+from pipeline.ingest.value_range import ValueRange, scaling_notes
 from pipeline.ingest.workers import prepared_parts
 from pipeline.progress import counted
 from pipeline.schema import REJECTS_SCHEMA, IngestSummary, Layout, images_schema
@@ -43,7 +44,8 @@ def ingest(
     """
     source = open_source(params, seed)
     schema = images_schema(source.attribute_names)
-    task = Task(schema, params.image_size, params.near_duplicates)
+    value_range = None if params.value_range is None else ValueRange(*params.value_range)
+    task = Task(schema, params.image_size, params.near_duplicates, value_range)
     choices = f"{params.source} {params.path} {params.image_size} {params.near_duplicates} {seed}"
     with parts_folder(choices) as state, replaced_directory(layout.images) as folder:
         thumbnails = state / "thumbnails.bin"
@@ -66,6 +68,7 @@ def ingest(
         write_sealed(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)
         duplicates = duplicates.without(splits_N == DROPPED)
         write_sealed(duplicates.table(_ids(parts)), folder / layout.duplicates.name)
+        notes = [*source.notes, *notes, *scaling_notes(census.scaled, value_range)]
         summary = _summarise(census, splits_N, duplicates, parts, params, source, notes)
         write_json(folder / layout.ingest_summary.name, summary)
     return summary
@@ -180,7 +183,8 @@ def _summarise(
         "mean": mean,
         "deviation": deviation,
         "bytes": int(census.sizes_N[kept_N].sum(dtype=np.int64)),
-        "notes": [*source.notes, *notes, *_test_notes(census, in_split), *_notes(duplicates)],
+        "value_range": params.value_range,
+        "notes": [*notes, *_test_notes(census, in_split), *_notes(duplicates)],
     }
 
 

@@ -21,7 +21,7 @@ _WITHOUT = {
 }
 """What follows where a conventional column is not there; a column of another name can be told."""
 _NEAR_NAMES = {
-    "label": {"labels", "class", "classes", "category", "target"},
+    "label": {"labels", "class", "classes", "category", "target", "cls"},
     "split": {"splits", "subset", "partition", "fold"},
     "hashtags": {"hashtag", "tags", "tag", "keywords"},
 }
@@ -113,10 +113,11 @@ def resolve_columns(
         attributes = [name for name in attributes if name not in without]
     roles = {"label": label, "split": split, "hashtags": hashtags}
     notes += [
-        f"the column {name!r} is an attribute; if it is the {role}, set ingest.columns.{role}"
+        f"the column {name!r} is {'an attribute' if name in attributes else 'not used'}; "
+        f"if it is the {role}, set ingest.columns.{role}"
         for role, column in roles.items()
         if column is None and role not in provided
-        for name in attributes
+        for name in (*attributes, *(name for name in left_out if name in there))
         if _plain(name) in _NEAR_NAMES[role] and name not in wanted.attributes
     ]
     assert image is not None

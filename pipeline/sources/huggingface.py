@@ -75,8 +75,11 @@ class HuggingFaceSource:
         outline_of = _outlines(list(files))
         first, schema = next((file, outline.schema) for file, outline in outline_of.items())
         for file, outline in outline_of.items():
-            if outline.schema.names != schema.names:
-                raise UserError(f"{file} has other columns than {first}: name files of one data set")
+            if different := set(outline.schema.names) ^ set(schema.names):
+                raise UserError(
+                    f"{file} has other columns than {first} ({listed(sorted(different))}): name files of one "
+                    "data set"
+                )
         in_path = _in_path(first.path, named.folder)
         present = [*schema.names, *(name for name in in_path if name not in schema.names)]
         check_names(present, str(first))

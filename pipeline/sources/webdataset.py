@@ -4,7 +4,9 @@
         000000000.jpg, 000000000.txt, 000000000.json   what has a key in common, one after the other
 
 A sample's fields are those of its JSON, and its small texts under their endings, such as `txt` and `cls`;
-`ingest.columns` says what they hold. Shards are read in order and a sample at a time.
+`ingest.columns` says what they hold. The key ends at the first dot, so that an ending may have several
+parts: `colour.txt` holds the field `colour`, and `input.jpg` is the image where no ending is `jpg` alone.
+Shards are read in order and a sample at a time.
 """
 
 import re
@@ -15,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, listed
 from pipeline.ingest.params import IngestParams
 from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_paths import SafePath
@@ -24,6 +26,7 @@ from pipeline.sources.columns import Columns, Table, resolve_columns, row_of
 from pipeline.sources.layout import named_files
 from pipeline.sources.splits import by_split
 from pipeline.tables.reading import Record, is_unicode, names_in
+from pipeline.walk import PassedOver, is_hidden
 
 WHAT = "a .tar file, or a folder that holds some"
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm"})
@@ -38,6 +41,8 @@ LONGEST_HEADERS = 1024 * 1024
 """Bytes of all that is said of one member, such as where its holes are."""
 MOST_GLOBAL_FIELDS = 1000
 """What is said of all members that follow is copied for each of them."""
+MOST_ENDINGS = 100
+"""Of a sample, that a refusal may show."""
 MOST_DIGITS = re.compile(rb"\d{256}")
 """tarfile looks for a number from every digit on; Python 3.11.10 and later do not."""
 DAMAGES = (
@@ -57,11 +62,19 @@ class Sample:
     """The members of a shard that have a key in common."""
 
     key: str
-    images: list[bytes] = field(default_factory=list)
+    images: dict[str, bytes] = field(default_factory=dict)
+    """By their endings."""
     record: Record = field(default_factory=dict)
     size: int = 0
     wrong: list[str] = field(default_factory=list)
     """Why it can't be used."""
+    endings: list[str] = field(default_factory=list)
+
+    def image(self) -> bytes | None:
+        """The one with the shortest ending; None where there is none, or two."""
+        parts = {ending: ending.count(".") for ending in self.images}
+        shortest = [ending for ending in parts if parts[ending] == min(parts.values())]
+        return self.images[shortest[0]] if len(shortest) == 1 else None
 
 
 class WebDatasetSource:
@@ -89,7 +102,8 @@ class WebDatasetSource:
         """
         named = named_files(params, ".tar", ".tar files", WHAT)
         shards, notes = by_split(named.files, named.folder)
-        samples = chain.from_iterable(_samples(shard, IMAGES) for shard in shards)
+        passed_over = PassedOver()
+        samples = chain.from_iterable(_samples(shard, passed_over, IMAGES) for shard in shards)
         records = (
             sample.record for sample in samples if isinstance(sample, Sample) and is_unicode(sample.record)
         )
@@ -105,13 +119,13 @@ class WebDatasetSource:
         columns, its_notes = resolve_columns(params.columns, present, table, provided, left_out, no_values)
         if "split" in provided:
             columns = replace(columns, split=None)
-        return cls(named.folder, shards, columns, named.notes + notes + its_notes)
+        return cls(named.folder, shards, columns, named.notes + notes + passed_over.notes() + its_notes)
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         self._columns.notices.clear()
         for shard, split in self._shards.items():
             place = str(shard.path.relative_to(self._folder))
-            for sample in _samples(shard):
+            for sample in _samples(shard, PassedOver()):
                 if isinstance(sample, Refusal):
                     yield replace(sample, where=f"{place}: {sample.where}" if sample.where else place)
                 else:
@@ -120,17 +134,22 @@ class WebDatasetSource:
     def _row(self, where: str, sample: Sample, split: Split | None) -> SourceRow | Refusal:
         if sample.wrong:
             return Refusal(where, sample.wrong[0])
-        if len(sample.images) != 1:
-            return Refusal(where, f"{len(sample.images) or 'no'} images under the key")
+        if (image := sample.image()) is None:
+            images, endings = len(sample.images), listed(sorted(sample.endings), 5)
+            return Refusal(where, f"{images or 'no'} images under the key, whose endings are {endings}")
         if not is_unicode(sample.record):
             return Refusal(where, "the fields are not UTF-8 text")
-        row = row_of(sample.record, self._columns, where, where, sample.images[0])
+        row = row_of(sample.record, self._columns, where, where, image)
         return row if isinstance(row, Refusal) or split is None else replace(row, split=split)
 
 
-def _samples(shard: SafePath, but: Collection[str] = ()) -> Iterator[Sample | Refusal]:
-    """What a shard holds, in its order; a refusal at its end if it is damaged or not whole. Members with an
-    ending of `but` are not read."""
+def _samples(
+    shard: SafePath, passed_over: PassedOver, but: Collection[str] = ()
+) -> Iterator[Sample | Refusal]:
+    """What a shard holds, in its order; a refusal at its end if it is damaged or not whole.
+
+    Members with an ending of `but` are not read; hidden ones, such as macOS packs beside each, are counted.
+    """
     sample: Sample | None = None
     try:
         # "r:" takes no compression: a shard is as large as it looks.
@@ -141,6 +160,9 @@ def _samples(shard: SafePath, but: Collection[str] = ()) -> Iterator[Sample | Re
                 if reason := _why_not(member):
                     yield Refusal(member.name, reason)
                     continue
+                if any(is_hidden(part) for part in member.name.split("/") if part != "."):
+                    passed_over.add(f"{shard.name}: {member.name}")
+                    continue
                 folder, _, name = member.name.rpartition("/")
                 stem, _, ending = name.partition(".")
                 key = f"{folder}/{stem}".lstrip("/")
@@ -148,8 +170,7 @@ def _samples(shard: SafePath, but: Collection[str] = ()) -> Iterator[Sample | Re
                     if sample is not None:
                         yield sample
                     sample = Sample(key)
-                if ending.lower() not in but:
-                    _add(sample, ending.lower(), file, member)
+                _add(sample, ending.lower(), file, member, but)
             _check_end(archive, file)
     except DAMAGES as error:
         # The sample that was being read is not known to be whole.
@@ -217,8 +238,11 @@ def _why_not(member: tarfile.TarInfo) -> str | None:
     return None
 
 
-def _add(sample: Sample, ending: str, file: BinaryIO, member: tarfile.TarInfo) -> None:
-    if ending not in IMAGES | TEXTS | {"json"}:
+def _add(sample: Sample, ending: str, file: BinaryIO, member: tarfile.TarInfo, but: Collection[str]) -> None:
+    name, _, kind = ending.rpartition(".")
+    if len(sample.endings) < MOST_ENDINGS:
+        sample.endings.append(ending)
+    if kind in but or kind not in IMAGES | TEXTS | {"json"}:
         return
     sample.size += member.size
     if sample.size > LARGEST_SAMPLE:
@@ -228,15 +252,17 @@ def _add(sample: Sample, ending: str, file: BinaryIO, member: tarfile.TarInfo) -
     content = file.read(member.size)
     if len(content) < member.size:
         raise tarfile.ReadError("unexpected end of data")
-    if ending in IMAGES:
-        sample.images.append(content)
-    elif ending == "json":
-        _add_fields(sample, content)
+    if kind in IMAGES:
+        if ending in sample.images:
+            sample.wrong.append(f"two files under the key end in {ending}")
+        sample.images[ending] = content
+    elif kind == "json":
+        _add_fields(sample, name, content)
     else:
-        sample.record[ending] = content.decode("utf-8", "surrogateescape").strip()
+        sample.record[name or kind] = content.decode("utf-8", "surrogateescape").strip()
 
 
-def _add_fields(sample: Sample, content: bytes) -> None:
+def _add_fields(sample: Sample, name: str, content: bytes) -> None:
     if len(content) > LARGEST_JSON:
         sample.wrong.append(f"the JSON is larger than {LARGEST_JSON // 1024**2} MiB")
         return
@@ -247,5 +273,7 @@ def _add_fields(sample: Sample, content: bytes) -> None:
         return
     if isinstance(fields, dict):
         sample.record |= fields
+    elif name:
+        sample.record[name] = fields
     else:
         sample.wrong.append("the JSON is no object")

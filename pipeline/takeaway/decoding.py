@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.engines.workers import worker_count
+from pipeline.ingest.value_range import ValueRange
 from pipeline.isolation.limits import HELD_BYTES
 from pipeline.isolation.pool import Call, Pool
 from pipeline.sources.base import Refusal
@@ -33,19 +34,25 @@ class Decoder:
         self._pool = Pool(workers)
         self._calls_ahead = max(AHEAD // A_CALL, 2 * workers)
 
-    def squares(self, pictures: Iterable[Picture | Refusal], size: int) -> Iterator[Decoded | Refusal]:
+    def squares(
+        self, pictures: Iterable[Picture | Refusal], size: int, value_range: ValueRange | None = None
+    ) -> Iterator[Decoded | Refusal]:
         """The id and central square of each picture, or why there is none, in their order.
 
-        For an encoder of images of `size` pixels.
+        For an encoder of images of `size` pixels that were scaled by `value_range` (`prepare_image`).
         """
-        return self._answers(squares, pictures, size)
+        return self._answers(squares, pictures, size, value_range)
 
     def whole(self, pictures: Iterable[Picture], size: int) -> Iterator[NDArray[np.uint8] | None]:
         """(H, W, 3) of each picture, the longer side `size` pixels; None of one that is refused."""
         return self._answers(whole, pictures, size)
 
     def _answers(
-        self, function: Callable[..., list[T]], pictures: Iterable[Picture | Refusal], size: int
+        self,
+        function: Callable[..., list[T]],
+        pictures: Iterable[Picture | Refusal],
+        size: int,
+        *further: object,
     ) -> Iterator[T]:
         calls = _calls(pictures, max(1, min(A_CALL, HELD_BYTES // (3 * size**2))))
         waiting: deque[tuple[Future[list[T]], int]] = deque()
@@ -53,7 +60,7 @@ class Decoder:
         while True:
             while ahead < self._calls_ahead and (call := next(calls, None)):
                 some, counted = call
-                waiting.append((self._pool.submit(Call(function, some, (size,), refused)), counted))
+                waiting.append((self._pool.submit(Call(function, some, (size, *further), refused)), counted))
                 ahead += counted
             if not waiting:
                 return

@@ -17,7 +17,7 @@ from pipeline.evaluation.features import (
 from pipeline.files import read_json, sha256_of_file
 from pipeline.schema import CHOSEN, ENCODER_CONFIG, ENCODER_WEIGHTS, Layout
 
-FED_BY = ["encoder", "stem_stride", "feature_dim", "image_size", "mean", "deviation"]
+FED_BY = ["encoder", "stem_stride", "feature_dim", "image_size", "mean", "deviation", "value_range"]
 """Keys of its configuration that, with the weights, decide its features."""
 
 

@@ -63,7 +63,7 @@ class Embedder:
     ) -> None:
         """The vectors of the images at `start` to `stop`, exclusive, and which were refused."""
         pictures = self.pictures.between(start, stop)
-        decoded = decoding.squares(pictures, self.opened.trained.image_size)
+        decoded = decoding.squares(pictures, self.opened.trained.image_size, self.opened.trained.value_range)
         write_part(path, *_embedded(decoded, self.encoder, advance), schema)
 
 

@@ -119,7 +119,7 @@ def _encoder_of(vectors: Vectors, named: Path | None) -> Path:
 
 
 def _vector_of(query: Picture, opened: OpenedEncoder, decoding: Decoder) -> NDArray[np.float32]:
-    (decoded,) = decoding.squares([query], opened.trained.image_size)
+    (decoded,) = decoding.squares([query], opened.trained.image_size, opened.trained.value_range)
     if isinstance(decoded, Refusal):
         raise UserError(f"{query.image!s} cannot be searched for ({decoded.reason}): name a picture")
     _, square = decoded

@@ -8,6 +8,7 @@ from PIL import Image
 
 from pipeline.ingest.images import ImageRefused, pixels_to_store, stored_pixels
 from pipeline.ingest.params import LARGEST_IMAGE_SIZE
+from pipeline.ingest.value_range import ValueRange
 from pipeline.isolation.limits import limited
 from pipeline.sources.base import Refusal
 from pipeline.stored_image import middle_of, sizes_after_cutting
@@ -17,26 +18,31 @@ Decoded = tuple[str, NDArray[np.uint8]]
 """The id of a picture, and its pixels."""
 
 
-def squares(pictures: Sequence[Picture | Refusal], size: int) -> list[Decoded | Refusal]:
+def squares(
+    pictures: Sequence[Picture | Refusal], size: int, value_range: ValueRange | None
+) -> list[Decoded | Refusal]:
     """The central square of each, as in `central_square`, or why there is none."""
-    return [_square(picture, size) for picture in limited(pictures)]
+    return [_square(picture, size, value_range) for picture in limited(pictures)]
 
 
-def _square(picture: Picture | Refusal, size: int) -> Decoded | Refusal:
+def _square(picture: Picture | Refusal, size: int, value_range: ValueRange | None) -> Decoded | Refusal:
     if isinstance(picture, Refusal):
         return picture
     try:
-        return picture.id, central_square(picture, size)
+        return picture.id, central_square(picture, size, value_range)
     except ImageRefused as why:
         return Refusal(picture.id, str(why))
 
 
-def central_square(picture: Picture, size: int) -> NDArray[np.uint8]:
+def central_square(picture: Picture, size: int, value_range: ValueRange | None = None) -> NDArray[np.uint8]:
     """(S, S, 3): the part that evaluation sees of what ingest at `size` pixels stores of the picture.
 
-    Raises `ImageRefused` with the reason.
+    `value_range` is that of `prepare_image`. Raises `ImageRefused` with the reason.
     """
-    pixels_HWC = stored_pixels(picture.image) if picture.stored else pixels_to_store(picture.image, size)
+    if picture.stored:
+        pixels_HWC = stored_pixels(picture.image)
+    else:
+        pixels_HWC = pixels_to_store(picture.image, size, value_range)
     if min(pixels_HWC.shape[:2]) > LARGEST_IMAGE_SIZE:
         # Of a table that only looks like ingest's.
         raise ImageRefused(f"larger than any image that ingest stores ({LARGEST_IMAGE_SIZE} pixels)")

@@ -37,6 +37,7 @@ class EncoderConfig:
     image_size: int
     mean: list[float]
     deviation: list[float]
+    value_range: list[float] | None = None
 
 
 def write_artifacts(

@@ -140,5 +140,6 @@ def _build(
         image_size,
         summary["mean"],
         summary["deviation"],
+        summary["value_range"],
     )
     return trainer, config

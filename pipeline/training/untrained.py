@@ -37,6 +37,7 @@ def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
         image_size,
         summary["mean"],
         summary["deviation"],
+        summary["value_range"],
     )
     provenance = {
         "arm": UNTRAINED,

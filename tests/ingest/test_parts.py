@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.ingest import images
 from pipeline.ingest import parts as parts_module
 from pipeline.ingest.parts import Row, Task, cut, is_whole, part_name, prepare_part, read_part, refusals_of
+from pipeline.ingest.value_range import ValueRange
 from pipeline.ingest.workers import prepared_parts
 from pipeline.isolation.limits import CRASHED, TOO_SLOW
 from pipeline.safe_paths import SafePath
@@ -51,12 +52,12 @@ def prepare_in_pieces(rows: Sequence[Row], task: Task, path: Path) -> None:
 
 
 def log_of_images(path: Path) -> None:
-    def prepare(image: bytes, size: int, *, look: bool) -> images.PreparedImage:
+    def prepare(image: bytes, size: int, value_range: None, *, look: bool) -> images.PreparedImage:
         with path.open("a") as log:
             log.write(f"image {sha256(image).hexdigest()}\n")
         if image.startswith(KILLER):
             os.kill(os.getpid(), int(image.removeprefix(KILLER)))
-        return images.prepare_image(image, size, look=look)
+        return images.prepare_image(image, size, value_range, look=look)
 
     parts_module.prepare_image = prepare  # type: ignore[assignment]
 
@@ -107,6 +108,7 @@ def test_a_part_is_named_by_all_that_it_follows_from(tmp_path: Path) -> None:
         part_name([SourceRow("a", SafePath(file), "a.png", label="dog")], TASK),
         part_name([row], Task(TASK.schema, 64, look=True)),
         part_name([row], Task(TASK.schema, 32, look=False)),
+        part_name([row], Task(TASK.schema, 32, look=True, value_range=ValueRange(0, 4095))),
         part_name([row, Refusal("b", "no image")], TASK),
     ]
     os.utime(file, ns=(0, 0))

@@ -102,6 +102,7 @@ class FakeData:
             "near_leaks": 0,
             "mean": [0.5, 0.5, 0.5],
             "deviation": [0.2, 0.2, 0.2],
+            "value_range": None,
             "bytes": 1234,
             "notes": ["no split column: a fifth became test"],
         }
@@ -171,6 +172,7 @@ class FakeData:
             "image_size": 16,
             "mean": [0.5, 0.5, 0.5],
             "deviation": [0.2, 0.2, 0.2],
+            "value_range": None,
             "weights_sha256": "0" * 64,
             "epochs": len(epochs),
             "device": "cpu",

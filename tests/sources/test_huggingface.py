@@ -175,9 +175,19 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         journey(tmp_path, "huggingface", shop)
     pq.write_table(pa.table({"image": [b"x"]}), shop / "train-1.parquet")
     with pytest.raises(
-        UserError, match=r"train-1.parquet has other columns than .*train-0.parquet: name files"
+        UserError, match=r"train-1.parquet has other columns than .*train-0.parquet \(.*label.*\): name files"
     ):
         journey(tmp_path, "huggingface", shop)
+
+
+def test_files_may_hold_their_columns_in_another_order(tmp_path: Path) -> None:
+    table = pa.table({"image": [jpeg(n) for n in range(4)], "label": list("abab"), "colour": list("rgbr")})
+    pq.write_table(table, tmp_path / "0.parquet")
+    later = pa.table({"image": [jpeg(n) for n in range(4, 8)], "label": list("abab"), "colour": list("bbbb")})
+    pq.write_table(later.select(["colour", "label", "image"]), tmp_path / "1.parquet")
+    got = journey(tmp_path, "huggingface", tmp_path, test_fraction=0.5)
+    assert (got.refused, got.summary["labels"]) == ({}, ["a", "b"])
+    assert got.row("1.parquet#3")["attributes"] == {"colour": "b"}
 
 
 def test_text_in_place_of_bytes_is_never_opened_as_a_path(tmp_path: Path) -> None:

@@ -145,8 +145,8 @@ def test_samples_that_are_none_are_refused(tmp_path: Path) -> None:
     got = made(tmp_path, test_fraction=0.5)
     assert got.refused == {
         "0.tar/1": "the JSON is no object",
-        "0.tar/2": "2 images under the key",
-        "0.tar/3": "no images under the key",
+        "0.tar/2": "2 images under the key, whose endings are jpg, json, png",
+        "0.tar/3": "no images under the key, whose endings are txt",
         "0.tar/4": "the fields are not UTF-8 text",
         "0.tar/5": "not an image",
         "0.tar/000000000": "an earlier row has the same image",
@@ -268,3 +268,38 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         UserError, match=r"no column 'sort' \(ingest.columns.label\) in the shards of .*: name"
     ):
         made(tmp_path, columns={"label": "sort"})
+
+
+def test_endings_of_several_parts(tmp_path: Path) -> None:
+    def members(n: int) -> Members:
+        return [
+            (f"{n}.input.jpg", jpeg(n)),
+            (f"{n}.kind.txt", [b"hat", b"shoe"][n % 2]),
+            (f"{n}.tags.json", b'["red"]'),
+            (f"{n}.output.json", b'{"brand": "Acme"}'),
+        ]
+
+    write(tmp_path / "shards", {"0.tar": packed([member for n in range(8) for member in members(n)])})
+    got = made(tmp_path, test_fraction=0.25)
+    assert (got.refused, got.summary["labels"]) == ({}, ["hat", "shoe"])
+    row = got.row("3")
+    assert (row["hashtags"], row["attributes"]) == (["red"], {"brand": "Acme"})
+
+
+def test_two_images_of_one_ending_are_refused(tmp_path: Path) -> None:
+    twice = [("9.a.png", jpeg(9)), ("9.b.png", jpeg(10)), ("8.png", jpeg(8)), ("8.png", jpeg(11))]
+    write(tmp_path / "shards", {"0.tar": packed([*samples(range(4)), *twice])})
+    assert made(tmp_path, test_fraction=0.5).refused == {
+        "0.tar/9": "2 images under the key, whose endings are a.png, b.png",
+        "0.tar/8": "two files under the key end in png",
+    }
+
+
+def test_hidden_members_are_counted_and_nothing_else(tmp_path: Path) -> None:
+    hidden = [(name, b"\0\5") for n in range(4) for name in (f"./a/._{n}.jpg", f"__MACOSX/{n}")]
+    write(tmp_path / "shards", {"0.tar": packed([*hidden, *sample(0, "./a/"), *samples(range(1, 4))])})
+    got = made(tmp_path, test_fraction=0.5)
+    assert (len(got.train) + len(got.test), got.refused) == (4, {})
+    (note,) = [note for note in got.summary["notes"] if "hidden" in note]
+    assert note.startswith("8 hidden files")
+    assert note.endswith("0.tar: ./a/._0.jpg")

@@ -1,6 +1,7 @@
 """What `embed` shows the encoder is what evaluation shows it of the stored image."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from drawn_encoders import write_drawn_encoder
 from pipeline.augment import central_views
+from pipeline.evaluation.features import EncoderUnreadable, read_encoder
+from pipeline.files import write_json
 from pipeline.ingest.images import prepare_image
+from pipeline.ingest.value_range import ValueRange
+from pipeline.schema import Layout
 from pipeline.store import decode_middle, sizes_after_cutting
-from pipeline.takeaway.decoding import on_a_canvas
+from pipeline.takeaway.decoding import decoder, on_a_canvas
 from pipeline.takeaway.pictures import Picture
 from pipeline.takeaway.squares import central_square
 from support import png
@@ -73,3 +79,27 @@ def test_every_mode(tmp_path: Path, mode: str) -> None:
         rtol=0,
         atol=ROUNDING,
     )
+
+
+def test_the_encoder_s_value_range_scales_what_it_is_shown(tmp_path: Path) -> None:
+    encoder = write_drawn_encoder(Layout(tmp_path))
+    config = json.loads((encoder / "config.json").read_text())
+    write_json(encoder / "config.json", config | {"value_range": [0, 1000]})
+    value_range = read_encoder(encoder, torch.device("cpu")).value_range
+    assert value_range == ValueRange(0, 1000)
+    path = tmp_path / "image.tif"
+    Image.fromarray(np.full((40, 40), 500, np.uint16)).save(path)
+    with decoder() as decoding:
+        ((_, square),) = decoding.squares([Picture("", path)], 32, value_range)  # type: ignore[misc]
+    assert set(square.ravel()) == {128}
+    stored = Image.open(io.BytesIO(prepare_image(path, 32, value_range).encoded))
+    assert set(np.asarray(stored).ravel()) == {128}
+
+
+@pytest.mark.parametrize("value", [[1], [2, 1], [0, float("nan")], "0,1", ["0", "1"], 7])
+def test_a_value_range_that_is_none_is_refused(tmp_path: Path, value: object) -> None:
+    encoder = write_drawn_encoder(Layout(tmp_path))
+    config = json.loads((encoder / "config.json").read_text())
+    (encoder / "config.json").write_text(json.dumps(config | {"value_range": value}))
+    with pytest.raises(EncoderUnreadable, match=r"config\.json"):
+        read_encoder(encoder, torch.device("cpu"))

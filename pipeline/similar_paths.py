@@ -1,0 +1,79 @@
+"""Why a file that a table names does not exist: its name may be written in another way."""
+
+import os
+import re
+import unicodedata
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from pipeline.safe_paths import MISSING, SafePath
+from pipeline.walk import some_names_in
+
+FOLDERS_REMEMBERED = 64
+MOST_NAMES = 100_000
+"""Of a folder, that are looked through."""
+ADDRESS = re.compile(r"(?:^|/)[a-z][a-z0-9+.-]{1,20}:/", re.IGNORECASE)
+"""How `https://`, `s3://` and `file:///` begin. Joined to a folder, one slash is left."""
+
+
+def why_missing(path: SafePath) -> str:
+    """The reason for a refusal of `path`, where no file is, without the path itself: reasons are counted.
+
+    Looks at names in folders within the path's boundary alone.
+    """
+    if ADDRESS.search(str(path)):
+        return "an address, not the path of a file: download the images and name their files"
+    difference = _difference_of_similar(path)
+    return f"{MISSING}, but one {difference} does" if difference else MISSING
+
+
+def _difference_of_similar(path: SafePath) -> str | None:
+    """How the name of a file that exists differs from `path`."""
+    written = str(path)
+    differences = []
+    if written.endswith(("'", '"')):
+        written = re.sub(r"""(?<=/)['"]|['"]$""", "", written)
+        differences.append("without the quotes")
+    if "\\" in written and os.sep != "\\":
+        written = written.replace("\\", "/")
+        differences.append("with / in place of \\")
+    found, differing = _found(replace(path, path=Path(written)))
+    if not found:
+        return None
+    return " and ".join(differences + differing) or None
+
+
+def _found(path: SafePath) -> tuple[bool, list[str]]:
+    """Whether the file exists, and how its name differs: in capitals, or in its form of Unicode."""
+    existing = path
+    missing: list[str] = []
+    while not existing.is_there() and existing.name:
+        missing.append(existing.name)
+        existing = replace(existing, path=existing.path.parent)
+    differing: dict[str, None] = {}
+    for name in reversed(missing):
+        status = existing.status()
+        names = _names(existing, status.st_mtime_ns) if status is not None else {}
+        if (other := names.get(_folded(name))) is None:
+            return False, []
+        if _composed(other) != _composed(name):
+            differing["in other capitals"] = None
+        elif other != name:
+            differing["in another form of Unicode (NFC or NFD)"] = None
+        existing = replace(existing, path=existing.path / other)
+    return not existing.is_folder(), list(differing)
+
+
+@lru_cache(FOLDERS_REMEMBERED)
+def _names(folder: SafePath, _changed: int) -> dict[str, str]:
+    """The names in a folder, by what those have in common that look alike."""
+    return {_folded(name): name for name in some_names_in(folder, MOST_NAMES)}
+
+
+def _folded(name: str) -> str:
+    return _composed(_composed(name).casefold())
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
