@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.clustering.base import Choice, Clusters, TrainImages, clusters_of_sets, with_section
 from pipeline.clustering.columns import read_column
 from pipeline.clustering.joint import LARGEST_CHOICE, informative, present_of
+from pipeline.clustering.label_columns import label_columns
 from pipeline.clustering.params import AttributesParams, ClusterParams
 from pipeline.errors import UserError, listed
 
@@ -22,6 +23,7 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
     column of yes and no only yes is ranked: its no has the same entropy and would count it twice.
     """
     chosen = params.attributes
+    left_out: list[str] = []
     if not train.attribute_names:
         raise UserError(
             "cluster.method=attributes: the data has no attribute column; name some in "
@@ -31,11 +33,12 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
         known = known_attributes(train, chosen.columns, chosen)
         ranking = informative(known.of_images)
     else:
-        known, ranking = _all_ranked(train, chosen)
+        known, ranking, left_out = _all_ranked(train, chosen)
     if not ranking:
+        but = f", but of {listed(left_out)}, which the label follows from" if left_out else ""
         raise UserError(
-            "cluster.method=attributes: no attribute differs between the images; name other columns or "
-            "choose another cluster.method"
+            f"cluster.method=attributes: no attribute differs between the images{but}: name other columns, "
+            "or choose another cluster.method"
         )
     if chosen.columns:
         joined, named = ranking, f"the columns {listed(chosen.columns)}"
@@ -47,15 +50,22 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
     else:
         joined = ranking[: chosen.top or DEFAULT_TOP]
         named = listed(joined)
-    columns = dict.fromkeys(known.column_of[value] for value in joined)
+    columns = list(dict.fromkeys(known.column_of[value] for value in joined))
     notes = [f"joined {named}", *(known.notes[column] for column in columns if column in known.notes)]
-    return replace(clusters_of_sets(present_of(known.of_images, joined)), notes=notes)
+    if left_out:
+        notes.append(
+            f"left out {listed(left_out)}, from which the label of nearly every image follows: "
+            "cluster.attributes.label_columns=keep takes all"
+        )
+    label_columns = [column for column in columns if column in known.label_columns]
+    clusters = clusters_of_sets(present_of(known.of_images, joined))
+    return replace(clusters, notes=notes, label_columns=label_columns)
 
 
 def attribute_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
     """Every number of joined values, up to where almost every image is alone."""
     if train.attribute_names:
-        _, ranking = _all_ranked(train, params.attributes)
+        _, ranking, _ = _all_ranked(train, params.attributes)
         for top in range(1, min(len(ranking), LARGEST_CHOICE) + 1):
             yield f"top {top}", with_section(params, "attributes", columns=[], top=top)
 
@@ -65,11 +75,11 @@ def attribute_vectors(train: TrainImages) -> tuple[list[str], np.ndarray]:
 
     (N, A) int8: 1 where it holds, 0 where the column has another value, -1 where the column has none. A
     column of yes and no is one attribute. What one image alone has is left out: a column of titles would be
-    an attribute an image.
+    an attribute an image. So are columns that the label follows from.
     """
-    known = known_attributes(train, train.attribute_names, AttributesParams())
+    known, ranking, _ = _all_ranked(train, AttributesParams())
     counts = Counter(value for of_image in known.of_images for value in of_image)
-    names = [name for name in ranked_values(known) if counts[name] > 1]
+    names = [name for name in ranking if counts[name] > 1]
     place_of = {name: place for place, name in enumerate(names)}
     places_of: dict[str, list[int]] = {}
     for name, place in place_of.items():
@@ -93,15 +103,20 @@ class Known:
     """Those that say no, in columns of yes and no."""
     notes: dict[str, str]
     """By column what was made of its cells."""
+    label_columns: frozenset[str]
+    """Those that determine the label."""
 
 
-def _all_ranked(train: TrainImages, params: AttributesParams) -> tuple[Known, list[str]]:
-    """What is known of each image in all columns, and the ranking: of hundreds of columns made but once."""
-    key = ("attributes", params.bins)
+def _all_ranked(train: TrainImages, params: AttributesParams) -> tuple[Known, list[str], list[str]]:
+    """What is known of each image in all columns, the ranking of their values, and the columns that it leaves
+    out: of hundreds of columns made but once."""
+    key = ("attributes", params.bins, params.label_columns)
     if key not in train.worked_out:
         known = known_attributes(train, train.attribute_names, params)
-        train.worked_out[key] = known, ranked_values(known)
-    made: tuple[Known, list[str]] = train.worked_out[key]
+        left_out = sorted(known.label_columns) if params.label_columns == "leave_out" else []
+        ranking = [value for value in ranked_values(known) if known.column_of[value] not in left_out]
+        train.worked_out[key] = known, ranking, left_out
+    made: tuple[Known, list[str], list[str]] = train.worked_out[key]
     return made
 
 
@@ -133,6 +148,9 @@ def known_attributes(train: TrainImages, names: list[str], params: AttributesPar
         column_of={text: name for name in names for text in texts[name].values()},
         negations={texts[name][column.no] for name, column in columns.items() if column.no is not None},
         notes={name: column.note for name, column in columns.items() if column.note is not None},
+        label_columns=frozenset(
+            label_columns({name: column.cells for name, column in columns.items()}, train)
+        ),
     )
 
 

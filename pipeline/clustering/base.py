@@ -94,6 +94,8 @@ class Clusters:
     """How pretraining remakes these clusters from its own features; None: it keeps them."""
     hashtags: list[list[str]] | None = None
     """Each image's hashtags, if they made the clusters: tags that name the label would leak it."""
+    label_columns: Sequence[str] = ()
+    """Columns that made the clusters, and determine the label."""
     notes: list[str] = field(default_factory=list)
 
 

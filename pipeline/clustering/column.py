@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.clustering.base import Choice, Clusters, TrainImages, clusters_of_values, with_section
+from pipeline.clustering.label_columns import label_columns
 from pipeline.clustering.params import ClusterParams
 from pipeline.errors import UserError
 
@@ -13,7 +14,8 @@ def cluster_by_column(train: TrainImages, params: ClusterParams, _seed: int) -> 
     cells = train.attribute(params.column.name, "cluster.column.name")
     if not any(cell is not None for cell in cells):
         raise UserError(f"cluster.column.name={params.column.name}: the column is empty; name another")
-    return Clusters(clusters_of_values(cells))
+    name = params.column.name
+    return Clusters(clusters_of_values(cells), label_columns=label_columns({name: cells}, train))
 
 
 def column_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:

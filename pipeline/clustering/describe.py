@@ -27,5 +27,6 @@ def describe(
         seed=seed,
         batch_size=batch_size,
         tags=tags,
+        columns_determining_labels=clusters.label_columns,
     )
     return statistics | settled.counts | {"notes": clusters.notes}

@@ -40,6 +40,10 @@ class AttributesParams(MethodSection):
         default=[],
         description="whole columns to join instead; empty: the `top` attributes over all columns",
     )
+    label_columns: Literal["leave_out", "keep"] = Field(
+        default="leave_out",
+        description="columns that determine the label, where `columns` names none",
+    )
     bins: int = Field(
         default=4,
         ge=2,

@@ -163,7 +163,6 @@ def _described(tally: Tally, seed: int, batch_size: int | None) -> dict[str, Any
         tally.cluster_sizes_K,
         seed=seed,
         batch_size=batch_size,
-        tags_naming_labels=[],
     )
     return described | {"rows_without_cluster": tally.rows_without_cluster}
 

@@ -1,5 +1,6 @@
 """One clustering's statistics as the keys of `statistics.json`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline.statistics.bootstrap import corrected_with_intervals
 from pipeline.statistics.chance import independence_p_value
 from pipeline.statistics.contingency import Contingency
 from pipeline.statistics.corrected import ESTIMATOR
+from pipeline.statistics.determination import label_error_reduction
 from pipeline.statistics.entropy import entropy_bits, sizes_and_times
 from pipeline.statistics.findings import findings_of
 from pipeline.statistics.information import Information
@@ -89,6 +91,8 @@ class LabelStatistics:
     """The probability of an I(Z;T) as large as this one by chance."""
     adjusted_mutual_information: float | None = None
     normalized_mutual_information: float | None = None
+    label_error_reduction: float | None = None
+    """How much better the other rows of its cluster tell a row's label than the most frequent label does."""
     purity: float | None = None
     """The share of rows that carry the most frequent label of their cluster."""
 
@@ -101,6 +105,7 @@ def describe_clustering(
     seed: int,
     batch_size: int | None = None,
     tags: Tags | None = None,
+    columns_determining_labels: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The statistics of `clusters_N` (whole numbers from 0) against `labels`, ready for JSON.
 
@@ -119,6 +124,7 @@ def describe_clustering(
         seed=seed,
         batch_size=batch_size,
         tags_naming_labels=naming,
+        columns_determining_labels=columns_determining_labels,
     )
 
 
@@ -129,7 +135,8 @@ def describe_counts(
     *,
     seed: int,
     batch_size: int | None = None,
-    tags_naming_labels: list[str],
+    tags_naming_labels: Sequence[str] = (),
+    columns_determining_labels: Sequence[str] = (),
 ) -> dict[str, Any]:
     """As `describe_clustering`, from the table of the labelled rows and the cluster sizes over all rows."""
     of_labels = _of_labels(labelled, seed) if labelled.rows else LabelStatistics()
@@ -141,7 +148,7 @@ def describe_counts(
         **asdict(of_batches),
         **asdict(of_labels),
     }
-    return statistics | {"findings": findings_of(statistics, tags_naming_labels)}
+    return statistics | {"findings": findings_of(statistics, tags_naming_labels, columns_determining_labels)}
 
 
 def _of_sizes(cluster_sizes_K: NDArray[np.int64]) -> SizeStatistics:
@@ -202,5 +209,6 @@ def _of_labels(table: Contingency, seed: int) -> LabelStatistics:
         independence_p_value=independence_p_value(table, mutual, by_chance, shuffler),
         adjusted_mutual_information=plug_in.adjusted_mutual_information,
         normalized_mutual_information=plug_in.normalized_mutual_information,
+        label_error_reduction=label_error_reduction(table),
         purity=plug_in.purity,
     )

@@ -3,22 +3,26 @@
 Codes are stable: reports, tests and scripts may match on them. Sentences may be worded anew.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.errors import listed
+from pipeline.statistics.determination import LEAST_REDUCTION
 
 MANY_SINGLETONS = "many_singletons"
 DOMINANT_CLUSTER = "dominant_cluster"
 ENTROPY_ABOVE_CEILING = "entropy_above_ceiling"
 CLUSTERS_EQUAL_LABELS = "clusters_equal_labels"
 CLUSTERS_INDEPENDENT_OF_LABELS = "clusters_independent_of_labels"
+CLUSTERS_DETERMINE_LABELS = "clusters_determine_labels"
+COLUMNS_DETERMINE_LABELS = "columns_determine_labels"
 TAGS_NAME_THE_LABEL = "tags_name_the_label"
 
 PURPOSES: dict[str, frozenset[str]] = {
     "instance": frozenset({MANY_SINGLETONS, ENTROPY_ABOVE_CEILING, CLUSTERS_INDEPENDENT_OF_LABELS}),
     "label": frozenset({CLUSTERS_EQUAL_LABELS}),
+    "subdivide": frozenset({CLUSTERS_DETERMINE_LABELS}),
     "random": frozenset({CLUSTERS_INDEPENDENT_OF_LABELS}),
 }
 """What a method is there to be, and therefore no finding about it."""
@@ -39,10 +43,19 @@ class Finding:
     """What to do about it."""
 
 
-def findings_of(statistics: dict[str, Any], tags_naming_labels: list[str]) -> list[dict[str, str]]:
+def findings_of(
+    statistics: dict[str, Any],
+    tags_naming_labels: Sequence[str] = (),
+    columns_determining_labels: Sequence[str] = (),
+) -> list[dict[str, str]]:
     """The findings as JSON objects. `statistics` holds the keys of `statistics.json`."""
     purpose = PURPOSES.get(statistics["method"], frozenset())
-    found = (*_about_sizes(statistics), *_about_labels(statistics), *_about_tags(tags_naming_labels))
+    found = (
+        *_about_sizes(statistics),
+        *_about_labels(statistics),
+        *_about_tags(list(tags_naming_labels)),
+        *_about_columns(list(columns_determining_labels)),
+    )
     return [asdict(finding) for finding in found if finding.code not in purpose]
 
 
@@ -83,6 +96,15 @@ def _about_labels(statistics: dict[str, Any]) -> Iterator[Finding]:
             "so training on them is supervised training.",
             "Take the column that holds the label out of the auxiliary information.",
         )
+    elif statistics["label_error_reduction"] is not None and (
+        statistics["label_error_reduction"] >= LEAST_REDUCTION
+    ):
+        yield Finding(
+            CLUSTERS_DETERMINE_LABELS,
+            "The other images of its cluster tell the label of nearly every image, so training on these "
+            "clusters is supervised training on finer labels.",
+            "Take the column that the label follows from out of the auxiliary information.",
+        )
     elif statistics["independence_p_value"] > CHANCE_LEVEL:
         yield Finding(
             CLUSTERS_INDEPENDENT_OF_LABELS,
@@ -98,6 +120,18 @@ def _about_tags(tags: list[str]) -> Iterator[Finding]:
             TAGS_NAME_THE_LABEL,
             f"{len(tags)} {'tag names' if len(tags) == 1 else 'tags name'} the label: {listed(tags, 5)}.",
             "Put them on the stop list if the accuracy should show what unsupervised tags are worth.",
+        )
+
+
+def _about_columns(columns: list[str]) -> Iterator[Finding]:
+    if columns:
+        named, verb = ("column", "determines") if len(columns) == 1 else ("columns", "determine")
+        yield Finding(
+            COLUMNS_DETERMINE_LABELS,
+            f"The {named} {listed(columns, 5)} {verb} the label of nearly every image, and the clusters are "
+            "made of what says so.",
+            "Take it out of the auxiliary information if the accuracy should show what unsupervised "
+            "information is worth.",
         )
 
 

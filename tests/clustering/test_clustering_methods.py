@@ -29,6 +29,8 @@ def fit(manifest: Callable[..., Path], tmp_path: Path) -> Fit:
     """fit(method, params, **columns of the manifest) -> clusters of its 24 rows, all in train."""
 
     def run(method: str, params: dict[str, object] | None = None, **columns: list[object]) -> Clusters:
+        # Labels that no column of the tests determines.
+        columns.setdefault("label", ["cat" if n * n % 7 < 2 else "dog" for n in range(24)])
         path = manifest(24, split=["train"] * 24, **columns)
         section = {"source": "manifest", "path": str(path)}
         if "top_level" in columns:
@@ -305,3 +307,36 @@ def test_the_ranking_falls_and_is_complete(values: list[frozenset[str]]) -> None
     ranking = ranked_by_entropy(values)
     assert {name for name, _ in ranking} == set().union(*values)
     assert all(first[1] >= second[1] for first, second in pairwise(ranking))
+
+
+CLASSES = [f"class {n % 4}" for n in range(24)]
+CODES = [f"{n % 4}0" for n in range(24)]
+VARIANTS = [f"{n % 4}{'ab'[n // 12]}" for n in range(24)]
+
+
+@pytest.mark.parametrize("column", [CODES, VARIANTS])
+def test_columns_that_determine_the_label_are_left_out_of_automatic_choices(
+    fit: Fit, column: list[object]
+) -> None:
+    clusters = fit("attributes", label=CLASSES, breed=column)
+    assert same_partition(clusters.labels_N, list(zip(COLOURS, SIZES, strict=True)))
+    assert not clusters.label_columns
+    assert clusters.notes[-1].startswith("left out breed, from which the label")
+    kept = fit("attributes", {"attributes": {"label_columns": "keep"}}, label=CLASSES, breed=column)
+    assert same_partition(kept.labels_N, list(zip(COLOURS, SIZES, column, strict=True)))
+    assert kept.label_columns == ["breed"]
+    named = fit("attributes", {"attributes": {"columns": ["breed"]}}, label=CLASSES, breed=column)
+    assert (named.label_columns, named.notes) == (["breed"], ["joined the columns breed"])
+    taken = fit("column", {"column": {"name": "breed"}}, label=CLASSES, breed=column)
+    assert taken.label_columns == ["breed"]
+
+
+def test_where_nothing_else_differs_the_sentence_names_what_was_left_out(fit: Fit) -> None:
+    own = {"colour": ["red"] * 24, "size": ["small"] * 24}
+    with pytest.raises(UserError, match="but of breed, which the label follows from: name other columns"):
+        fit("attributes", label=CLASSES, breed=CODES, **own)
+
+
+def test_coarser_levels_and_identifiers_do_not_determine_the_label(fit: Fit) -> None:
+    coarse, own = [CODES[n] in ("00", "10") for n in range(24)], [f"image {n}" for n in range(24)]
+    assert len(fit("attributes", label=CLASSES, kingdom=coarse, title=own).notes) == 1

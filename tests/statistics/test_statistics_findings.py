@@ -92,3 +92,19 @@ def test_tags_that_name_the_label_are_listed() -> None:
     (finding,) = findings_of(described, ["tshirt", "jeans"])
     assert finding["code"] == "tags_name_the_label"
     assert "2 tags name the label: tshirt, jeans." in finding["sentence"]
+
+
+def test_clusters_from_which_the_label_follows() -> None:
+    finer = LABEL_CODES * 3 + ROWS % 3
+    assert "clusters_determine_labels" in codes_of("column", finer, LABELS)
+    assert "clusters_determine_labels" not in codes_of("subdivide", finer, LABELS)
+    assert "clusters_determine_labels" not in codes_of("column", LABEL_CODES // 2, LABELS)
+
+
+def test_columns_that_determine_the_label_are_listed() -> None:
+    described = describe_clustering(
+        "attributes", INFORMED, LABELS, seed=0, columns_determining_labels=["class_id"]
+    )
+    (finding,) = described["findings"]
+    assert finding["code"] == "columns_determine_labels"
+    assert finding["sentence"].startswith("The column class_id determines the label")
