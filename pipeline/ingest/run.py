@@ -13,6 +13,7 @@ from pipeline.errors import UserError, listed
 from pipeline.files import replaced_directory, write_json
 from pipeline.ingest.census import Census, CensusTaker, channel_statistics
 from pipeline.ingest.duplicates import MOST_COMPARED, TRAIN, Duplicates, find_duplicates
+from pipeline.ingest.label_notes import label_notes
 from pipeline.ingest.looks import THUMBNAIL_BYTES
 from pipeline.ingest.params import IngestParams
 from pipeline.ingest.parts import SPLIT_CODES, Parts, Task, parts_folder, read_part
@@ -184,7 +185,7 @@ def _summarise(
         "deviation": deviation,
         "bytes": int(census.sizes_N[kept_N].sum(dtype=np.int64)),
         "value_range": params.value_range,
-        "notes": [*notes, *_test_notes(census, in_split), *_notes(duplicates)],
+        "notes": [*notes, *_label_notes(census, kept_N), *_test_notes(census, in_split), *_notes(duplicates)],
     }
 
 
@@ -196,6 +197,12 @@ def _check_train(splits_N: NDArray[np.int8], census: Census, params: IngestParam
         f"ingest.source={params.source} (ingest.path={params.path}) gave {len(census)} test images and no "
         f"train image{refused}: name the train images, or none as of a split"
     )
+
+
+def _label_notes(census: Census, kept_N: NDArray[np.bool_]) -> list[str]:
+    labelled = census.labels_N[kept_N & (census.labels_N >= 0)]
+    present, images = np.unique(labelled, return_counts=True)
+    return label_notes([census.labels[label] for label in present], images)
 
 
 def _test_notes(census: Census, in_split: dict[str, NDArray[np.bool_]]) -> list[str]:
