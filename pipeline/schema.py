@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Any, NamedTuple, NotRequired
 
 import pyarrow as pa
 
@@ -170,6 +170,13 @@ INFORMED_TRAJECTORY_COLUMNS = [*TRAJECTORY_COLUMNS, "mutual_information_bits", "
 LANDSCAPE_COLUMNS = ["method", "setting", "nested", "mutual_information_bits", "conditional_entropy_bits"]
 """As far as others count on them."""
 PER_CLASS_COLUMNS = ["label", "train_images", "test_images", "recall", "precision"]
+
+
+class ValueRange(NamedTuple):
+    """The values that became black and white."""
+
+    low: float
+    high: float
 
 
 class IngestSummary(TypedDict):

@@ -17,8 +17,7 @@ from pipeline.encoders.registry import build_encoder
 from pipeline.errors import UserError, fault_of_the_machine, first_line
 from pipeline.files import read_json, sha256_of_file, users_path
 from pipeline.ingest.params import LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE, low_and_high
-from pipeline.ingest.value_range import ValueRange
-from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
+from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, ValueRange
 from pipeline.store import PixelStore
 
 MOST_OF_WEIGHTS = 4 << 30

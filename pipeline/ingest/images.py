@@ -29,7 +29,6 @@ from pipeline.ingest.passthrough import (
 from pipeline.ingest.value_range import (
     NoRange,
     Scaled,
-    ValueRange,
     check_upper_bits,
     has_more_than_8_bits,
     reads_upper_bits,
@@ -38,6 +37,7 @@ from pipeline.ingest.value_range import (
 )
 from pipeline.isolation import limits
 from pipeline.safe_paths import MISSING, SafePath, UnsafePath, reason_of
+from pipeline.schema import ValueRange
 from pipeline.similar_paths import why_missing
 
 WEBP, TIFF = WebPImagePlugin.WebPImageFile.format, TiffImagePlugin.TiffImageFile.format

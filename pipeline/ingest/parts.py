@@ -31,10 +31,10 @@ from pipeline.engines.workers import worker_count
 from pipeline.files import sha256_of_file, state_root, write_atomically
 from pipeline.ingest.images import ImageRefused, PreparedImage, prepare_image
 from pipeline.ingest.looks import THUMBNAIL_BYTES, perceptual_hashes, thumbnails
-from pipeline.ingest.value_range import ValueRange
 from pipeline.isolation.limits import HELD_BYTES, limited
 from pipeline.locks import make_state_folder, open_lock, try_lock
 from pipeline.safe_paths import SafePath
+from pipeline.schema import ValueRange
 from pipeline.sources.base import Refusal, SourceRow
 
 ROWS_A_PART = 2048

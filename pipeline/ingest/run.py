@@ -19,10 +19,10 @@ from pipeline.ingest.params import IngestParams
 from pipeline.ingest.parts import SPLIT_CODES, Parts, Task, parts_folder, read_part
 from pipeline.ingest.shards import write_shards
 from pipeline.ingest.splits import split_by_content
-from pipeline.ingest.value_range import ValueRange, scaling_notes
+from pipeline.ingest.value_range import scaling_notes
 from pipeline.ingest.workers import prepared_parts
 from pipeline.progress import counted
-from pipeline.schema import REJECTS_SCHEMA, IngestSummary, Layout, images_schema
+from pipeline.schema import REJECTS_SCHEMA, IngestSummary, Layout, ValueRange, images_schema
 from pipeline.sealed import write_sealed
 from pipeline.sources.base import Refusal, Source, Split
 from pipeline.sources.checked import checked

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 from PIL.ImageFile import ImageFile
 
+from pipeline.schema import ValueRange
+
 PIXELS_AT_ONCE = 4_000_000
 USUAL_MAXIMA = (1, 255, 1023, 4095, 16383, 65535)
 """Of values from 0 on: shares, and 8, 10, 12, 14 and 16 bits. An image is of such a range where its largest
@@ -24,13 +26,6 @@ GDAL_NODATA = 42113
 """The TIFF tag by which a file says what stands for no data."""
 FEWEST_UPPER_BITS = 16
 """Of colours of 16 bits Pillow reads the upper 8: with fewer values than these, hardly anything is left."""
-
-
-class ValueRange(NamedTuple):
-    """The values that became black and white."""
-
-    low: float
-    high: float
 
 
 class Scaled(NamedTuple):

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.engines.workers import worker_count
-from pipeline.ingest.value_range import ValueRange
 from pipeline.isolation.limits import HELD_BYTES
 from pipeline.isolation.pool import Call, Pool
+from pipeline.schema import ValueRange
 from pipeline.sources.base import Refusal
 from pipeline.takeaway.pictures import Picture
 from pipeline.takeaway.squares import Decoded, refused, squares, whole

@@ -8,8 +8,8 @@ from PIL import Image
 
 from pipeline.ingest.images import ImageRefused, pixels_to_store, stored_pixels
 from pipeline.ingest.params import LARGEST_IMAGE_SIZE
-from pipeline.ingest.value_range import ValueRange
 from pipeline.isolation.limits import limited
+from pipeline.schema import ValueRange
 from pipeline.sources.base import Refusal
 from pipeline.stored_image import middle_of, sizes_after_cutting
 from pipeline.takeaway.pictures import Picture

@@ -20,11 +20,10 @@ from pipeline.errors import UserError
 from pipeline.ingest import images
 from pipeline.ingest import parts as parts_module
 from pipeline.ingest.parts import Row, Task, cut, is_whole, part_name, prepare_part, read_part, refusals_of
-from pipeline.ingest.value_range import ValueRange
 from pipeline.ingest.workers import prepared_parts
 from pipeline.isolation.limits import CRASHED, TOO_SLOW
 from pipeline.safe_paths import SafePath
-from pipeline.schema import images_schema
+from pipeline.schema import ValueRange, images_schema
 from pipeline.sources.base import Refusal, SourceRow
 from support import REPOSITORY, png
 

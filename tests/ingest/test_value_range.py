@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from pipeline.ingest.images import ImageRefused, pixels_to_store, prepare_image
-from pipeline.ingest.value_range import GDAL_NODATA, Scaled, ValueRange, scaling_notes, to_8_bits
+from pipeline.ingest.value_range import GDAL_NODATA, Scaled, scaling_notes, to_8_bits
+from pipeline.schema import ValueRange
 
 ALL = Scaled(0, 65535, False)
 

@@ -16,8 +16,7 @@ from pipeline.augment import central_views
 from pipeline.evaluation.features import EncoderUnreadable, read_encoder
 from pipeline.files import write_json
 from pipeline.ingest.images import prepare_image
-from pipeline.ingest.value_range import ValueRange
-from pipeline.schema import Layout
+from pipeline.schema import Layout, ValueRange
 from pipeline.store import decode_middle, sizes_after_cutting
 from pipeline.takeaway.decoding import decoder, on_a_canvas
 from pipeline.takeaway.pictures import Picture
