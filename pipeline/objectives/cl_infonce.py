@@ -1,7 +1,8 @@
 """Cl-InfoNCE: contrastive learning with clusters as positives (Tsai et al., arXiv 2106.02869, 2202.06670).
 
 Loss and gradient are computed in parts of the matrix of logits, which never exists as a whole.
-Shape letters: N views of all ranks, M of this one; P pairs of all ranks, Q of this one; D dimensions.
+Shape letters: N views of all ranks, M of this one; P pairs of all ranks, Q of this one, R a part of these;
+D dimensions.
 """
 
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ from pipeline.objectives.base import Batch, Known, Objective, linear_head, norma
 from pipeline.ranks import ALONE, Ranks
 from pipeline.training.params import PretrainParams
 
-Form = Literal["out", "in", "pair"]
+Form = Literal["out", "in", "across", "pair"]
 
 TILE_SIDE = {"cpu": 512, "cuda": 4096}
 """Logits made at one time, along a row and a column: what a CPU's cache holds, what fills a GPU.
 
-`pair` makes as many rows whole.
+`across` and `pair` make as many rows whole.
 """
 
 
@@ -48,15 +49,21 @@ def cl_infonce_loss(
     Anchors without a positive have no loss and do not count; if there is no other, the loss is 0.
     Unique ids for each image give InfoNCE (NT-Xent); labels as ids give SupCon.
 
-    * `pair` (arXiv 2202.06670, the population form): the rows are x_1 ... x_n, y_1 ... y_n, and whoever drew
-      them took both members of a pair from one cluster, so that the ids are not looked at. The mean over
-      pairs of -log(exp s(x_i, y_i) / sum_j exp s(x_i, y_j)). An odd number of rows is a ValueError.
+    The other forms compare two sides: the rows are x_1 ... x_n, y_1 ... y_n, and x is only compared with y.
+    An odd number of rows is a ValueError.
 
-    With several `ranks` each passes as many rows of its own, in `pair` its own x and then its own y. Value
-    and gradient are those of one process with the rows of all ranks. There is no second derivative.
+    * `across` (the second head of Tsai et al.'s ImageNet-100 code): x_i and y_i have one cluster, whose id
+      is read from the first half. `out` with the y as the only candidates of an x, and the x of a y: the
+      mean over both. Unique ids give the symmetric InfoNCE of two modalities.
+    * `pair` (arXiv 2202.06670, the population form): whoever drew the rows took both members of a pair from
+      one cluster, so that the ids are not looked at. The mean over pairs of
+      -log(exp s(x_i, y_i) / sum_j exp s(x_i, y_j)).
+
+    With several `ranks` each passes as many rows of its own, of two sides its own x and then its own y.
+    Value and gradient are those of one process with the rows of all ranks. There is no second derivative.
     """
-    if form == "pair" and len(embeddings_ND) % 2:
-        raise ValueError(f"the form `pair` takes an even number of rows, not {len(embeddings_ND)}")
+    if form in ("across", "pair") and len(embeddings_ND) % 2:
+        raise ValueError(f"the form `{form}` takes an even number of rows, not {len(embeddings_ND)}")
     # Autocast would compute the products in bfloat16, too coarse for logits of 1 / temperature.
     with torch.autocast(embeddings_ND.device.type, enabled=False):
         z_ND = normalised(embeddings_ND)
@@ -92,8 +99,8 @@ class _Loss(Function):
     @staticmethod
     def forward(context: Any, own_MD: Tensor, clusters_M: Tensor, form: Form, ranks: Ranks) -> Tensor:
         wanted: bool = context.needs_input_grad[0]
-        if form == "pair":
-            loss, gradient_MD = _pair_loss(own_MD, ranks, wanted)
+        if form in ("across", "pair"):
+            loss, gradient_MD = _two_sided_loss(own_MD, clusters_M, form, ranks, wanted)
         else:
             loss, gradient_MD = _cluster_loss(own_MD, clusters_M, form, ranks, wanted)
         context.save_for_backward(gradient_MD)
@@ -202,33 +209,61 @@ class _Logits:
         return [logits, logits.masked_fill(strangers, -torch.inf)]
 
 
-def _pair_loss(own_MD: Tensor, ranks: Ranks, gradient_wanted: bool) -> tuple[Tensor, Tensor | None]:
-    """The form `pair`: the loss, and if wanted its gradient by own_MD.
+def _two_sided_loss(
+    own_MD: Tensor, clusters_M: Tensor, form: Form, ranks: Ranks, gradient_wanted: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The forms `across` and `pair`: the loss, and if wanted its gradient by own_MD.
 
-    A row of logits is one softmax, so that whole rows need one pass where tiles would need two.
+    An anchor's loss is log sum_j exp s_j, over the other side, less its product with the mean of its
+    positives there. A row of logits is one softmax, so that whole rows need one pass where tiles would need
+    two.
     """
     halves = ranks.gathered(own_MD).unflatten(0, (ranks.count, 2, len(own_MD) // 2))
-    x_PD, y_PD = (halves[:, half].flatten(0, 1) for half in range(2))
-    own = ranks.share(len(x_PD))
-    x_QD, y_QD = x_PD[own], y_PD[own]
-    log_sums, pulls_of_x, pull_of_y_PD = [], [], torch.zeros_like(y_PD)
-    for x_RD in x_QD.split(TILE_SIDE[own_MD.device.type]):
-        logits_RP = x_RD @ y_PD.T
-        highest_R1 = logits_RP.amax(dim=1, keepdim=True)
-        shares_RP = logits_RP.sub_(highest_R1).exp_()
-        sum_R1 = shares_RP.sum(dim=1, keepdim=True)
-        log_sums.append((highest_R1 + sum_R1.log()).squeeze(dim=1))
-        if gradient_wanted:
-            shares_RP.div_(sum_R1)
-            pulls_of_x.append(shares_RP @ y_PD)
-            pull_of_y_PD.addmm_(shares_RP.T, x_RD)
-    losses_Q = torch.cat(log_sums) - (x_QD * y_QD).sum(dim=1)
-    loss = ranks.summed(losses_Q.sum()) / len(x_PD)
+    sides_2PD = halves.transpose(0, 1).flatten(1, 2)
+    pairs = sides_2PD.shape[1]
+    own = ranks.share(pairs)
+    # Taken from their mean, close vectors keep their digits where attraction and repulsion all but cancel.
+    means_21D = sides_2PD.mean(dim=1, keepdim=True)
+    offsets_2PD = sides_2PD - means_21D
+    if form == "pair":
+        directions, positive_2PD = [(0, 1)], offsets_2PD
+    else:
+        clusters_P = ranks.gathered(clusters_M[: len(own_MD) // 2])
+        directions, positive_2PD = [(0, 1), (1, 0)], _cluster_means(offsets_2PD, clusters_P)
+
+    total = sides_2PD.new_zeros(())
+    pull_2PD, weight_2P = torch.zeros_like(sides_2PD), torch.zeros_like(sides_2PD[:, :, 0])
+    for anchors, candidates in directions:
+        for rows in _parts(own.start, own.stop, TILE_SIDE[own_MD.device.type]):
+            anchors_RD = sides_2PD[anchors, rows]
+            logits_RP = anchors_RD @ sides_2PD[candidates].T
+            highest_R1 = logits_RP.amax(dim=1, keepdim=True)
+            shares_RP = logits_RP.sub_(highest_R1).exp_()
+            sum_R1 = shares_RP.sum(dim=1, keepdim=True)
+            log_sum_R = (highest_R1 + sum_R1.log()).squeeze(dim=1)
+            positive_RD = means_21D[candidates] + positive_2PD[candidates, rows]
+            total += (log_sum_R - (anchors_RD * positive_RD).sum(dim=1)).sum()
+            if gradient_wanted:
+                shares_RP.div_(sum_R1)
+                pull_2PD[anchors, rows] += shares_RP @ offsets_2PD[candidates]
+                pull_2PD[candidates].addmm_(shares_RP.T, offsets_2PD[anchors, rows])
+                # An anchor's shares sum to 1, as its positives' do; those in which a candidate lies need not.
+                weight_2P[candidates] += shares_RP.sum(dim=0)
+                weight_2P[candidates, rows] -= 1
+    terms = len(directions) * pairs
+    loss = ranks.summed(total) / terms
     if not gradient_wanted:
         return loss, None
-    by_x_QD = torch.cat(pulls_of_x) - y_QD
-    by_y_QD = ranks.summed(pull_of_y_PD)[own] - x_QD
-    return loss, torch.cat([by_x_QD, by_y_QD]) / len(x_PD)
+    pull_2QD, weight_2Q = ranks.summed(pull_2PD)[:, own], ranks.summed(weight_2P)[:, own]
+    pull_2QD -= len(directions) * positive_2PD.flip(0)[:, own]
+    return loss, (pull_2QD + weight_2Q[:, :, None] * means_21D.flip(0)).flatten(0, 1) / terms
+
+
+def _cluster_means(sides_2PD: Tensor, clusters_P: Tensor) -> Tensor:
+    """For each row the mean of its side's rows of the same cluster, its own among them: (2, P, D)."""
+    first_P, others_P = _places(clusters_P.contiguous())
+    sums_2PD = torch.zeros_like(sides_2PD).index_add_(1, first_P, sides_2PD)
+    return sums_2PD[:, first_P] / (others_P + 1)[:, None]
 
 
 @dataclass(frozen=True)
@@ -247,9 +282,7 @@ def _tiles(count: int, own: slice, side: int) -> list[_Tile]:
     Of two tiles that mirror each other the one above the diagonal stands for both.
     """
     bounds = [(0, own.start), (own.start, own.stop), (own.stop, count)]
-    parts = [
-        slice(start, min(start + side, stop)) for first, stop in bounds for start in range(first, stop, side)
-    ]
+    parts = [part for first, stop in bounds for part in _parts(first, stop, side)]
     tiles = []
     for number, rows in enumerate(parts):
         for columns in parts[number:]:
@@ -258,6 +291,10 @@ def _tiles(count: int, own: slice, side: int) -> list[_Tile]:
             if to_rows or to_columns:
                 tiles.append(_Tile(rows, columns, to_rows, to_columns))
     return tiles
+
+
+def _parts(first: int, stop: int, side: int) -> list[slice]:
+    return [slice(start, min(start + side, stop)) for start in range(first, stop, side)]
 
 
 def _add_exponentials(log_sum_R: Tensor, logits: Tensor, dim: int) -> None:

@@ -14,7 +14,9 @@ from pipeline.training.params import PretrainParams
 class CMC(Objective):
     """An image's view finds the image's attributes among those of the batch, and they find it.
 
-    Each of the two views is compared with the attributes on its own.
+    Each of the two views is compared with the attributes on its own. The published code takes its negatives
+    from a memory of all images' embeddings, here they are the batch's; it adds the losses of the two
+    directions, here they are averaged, so that the loss is a mean over anchors as that of Cl-InfoNCE.
     """
 
     needs_attributes: ClassVar[bool] = True
@@ -47,10 +49,14 @@ class CMC(Objective):
         return outputs_ND[:, : self.projection_dim]
 
     def loss(self, outputs_ND: Tensor, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
-        """The mean over both views of NT-Xent, in which view and attributes of an image are its two views."""
-        # A side's rows: B views, then B vectors of attributes.
-        sides = (torch.cat(side.split(self.projection_dim, dim=1)) for side in outputs_ND.chunk(2))
+        """The mean over both views of the symmetric InfoNCE of view and attributes, in nats.
+
+        Attributes are not compared with attributes, where equal ones would be the closest negatives.
+        """
+        # B views and behind them the attributes of their images.
+        pairs = (torch.cat(view_BD.split(self.projection_dim, dim=1)) for view_BD in outputs_ND.chunk(2))
         losses = [
-            cl_infonce_loss(side_ND, batch.images_N, self.temperature, ranks=ranks) for side_ND in sides
+            cl_infonce_loss(pair_ND, batch.images_N, self.temperature, "across", ranks=ranks)
+            for pair_ND in pairs
         ]
         return torch.stack(losses).mean()

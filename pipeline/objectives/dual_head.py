@@ -1,4 +1,4 @@
-"""InfoNCE and Cl-InfoNCE above one encoder, a head each (the variant of Tsai et al.'s ImageNet-100 code)."""
+"""InfoNCE and Cl-InfoNCE above one encoder, a head each (Tsai et al.'s ImageNet-100 code)."""
 
 from typing import Self
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pipeline.objectives.base import Batch, Known, Objective, normed_head
-from pipeline.objectives.cl_infonce import Form, cl_infonce_loss
+from pipeline.objectives.cl_infonce import cl_infonce_loss
 from pipeline.ranks import Ranks
 from pipeline.training.params import PretrainParams
 
@@ -14,28 +14,20 @@ from pipeline.training.params import PretrainParams
 class DualHead(Objective):
     """One head tells images apart, the other brings clusters together; both losses weigh the same.
 
-    Clusters are remade in the space of the first, which knows nothing of them.
+    As in the published code the first compares each view with all others, the second with those of the
+    other side alone: first views with second ones. Clusters are remade in the space of the first, which
+    knows nothing of them.
     """
 
-    def __init__(
-        self,
-        feature_dim: int,
-        projection_dim: int,
-        hidden: int,
-        temperature: float,
-        form: Form,
-    ) -> None:
+    def __init__(self, feature_dim: int, projection_dim: int, hidden: int, temperature: float) -> None:
         super().__init__()
         self.temperature = temperature
-        self.form: Form = form
         self.projector = normed_head(feature_dim, hidden, projection_dim, layers=3)
         self.cluster_projector = normed_head(feature_dim, hidden, projection_dim, layers=3)
 
     @classmethod
     def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
-        return cls(
-            feature_dim, params.projection_dim, params.dual_head.hidden, params.temperature, params.form
-        )
+        return cls(feature_dim, params.projection_dim, params.dual_head.hidden, params.temperature)
 
     def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:
         """(N, 2D): the outputs of both heads side by side."""
@@ -48,6 +40,6 @@ class DualHead(Objective):
         by_image_ND, by_cluster_ND = outputs_ND.chunk(2, dim=1)
         told_apart = cl_infonce_loss(by_image_ND, batch.images_N, self.temperature, ranks=ranks)
         brought_together = cl_infonce_loss(
-            by_cluster_ND, batch.clusters_N, self.temperature, self.form, ranks=ranks
+            by_cluster_ND, batch.clusters_N, self.temperature, "across", ranks=ranks
         )
         return told_apart + brought_together

@@ -1,8 +1,8 @@
-"""MoCo: views find their images among keys of a slow target network, those of earlier steps included.
+"""MoCo: a view finds the key that a slow target network makes of its other view among those of earlier steps.
 
-He et al., arXiv 1911.05722; version 2, arXiv 2003.04297. Here keys of the same cluster are positives too, as
-in SupCon (arXiv 2004.11362). Shape letters: B images of this rank, N = 2B views of it; G images of all ranks;
-C candidates that a query is compared with; D dimensions of a key.
+He et al., arXiv 1911.05722; version 2, arXiv 2003.04297. Here earlier keys of the same cluster are positives
+too, as in SupCon (arXiv 2004.11362). Shape letters: B images of this rank, N = 2B views of it; Q keys in the
+queue; D dimensions of a key.
 """
 
 from typing import Self
@@ -12,16 +12,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.objectives.base import Batch, Known, Moment, Objective, linear_head, mean_over_ranks, normalised
+from pipeline.objectives.byol import of_other_views
 from pipeline.objectives.queue import Queue
 from pipeline.ranks import Ranks
 from pipeline.training.params import PretrainParams
 
 
 class MoCo(Objective):
-    """Both views are queries, each among the target network's keys of the other views and the queue.
+    """Both views are queries; each is compared with the key of its other view and with the queue.
 
-    The keys of both views enter the queue, as in the published code for symmetric losses. It starts empty
-    and not filled with noise. As batch norm sees the views of all ranks, keys need not be shuffled.
+    As published the keys of the batch's other images are no candidates; version 3 (arXiv 2104.02057), which
+    has no queue, takes them. The keys of both views enter the queue, as in the published code for symmetric
+    losses. It starts empty and not filled with noise, with which a short training would compare its images
+    for much of its time; the first step, which has no negatives, moves nothing. As batch norm sees the views
+    of all ranks, keys need not be shuffled.
     """
 
     def __init__(
@@ -47,49 +51,43 @@ class MoCo(Objective):
         return self.momentum
 
     def loss(self, outputs_ND: Tensor, targets_NT: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
-        """The mean over all views of `contrast`: of first among second and of second among first views."""
+        """The mean over all views of `contrast`."""
         assert targets_NT is not None
         # Autocast would compute the products in bfloat16, too coarse for logits of 1 / temperature.
         with torch.autocast(outputs_ND.device.type, enabled=False):
-            losses_N = self._losses_N(normalised(outputs_ND), targets_NT, batch, ranks)
+            losses_N = self._losses_N(normalised(outputs_ND), normalised(targets_NT.detach()), batch)
             return mean_over_ranks(losses_N, ranks)
 
     def end_step(self, targets_NT: Tensor | None, batch: Batch, ranks: Ranks) -> None:
         assert targets_NT is not None
-        if self.queue.length:
-            keys_2GD, ids_G = self._keys(targets_NT, batch, ranks)
-            self.queue.put(keys_2GD.flatten(0, 1), ids_G.repeat(2))
+        # In the order of one process: all images' first views, then all second ones.
+        keys_2GD = ranks.gathered(normalised(targets_NT)).unflatten(0, (ranks.count, 2, -1)).transpose(0, 1)
+        self.queue.put(keys_2GD.flatten(0, 2), ranks.gathered(self._ids_B(batch)).repeat(2))
 
     def _ids_B(self, batch: Batch) -> Tensor:
         """Views and keys of one id belong together."""
         return batch.clusters_B
 
-    def _losses_N(self, queries_ND: Tensor, targets_NT: Tensor, batch: Batch, ranks: Ranks) -> Tensor:
-        """Of each of this rank's views; queries are normalised."""
-        keys_2GD, ids_G = self._keys(targets_NT, batch, ranks)
-        ids_C = torch.cat([ids_G, self.queue.ids])
-        losses = []
-        for queries_BD, keys_GD in zip(queries_ND.chunk(2), keys_2GD.flip(0), strict=True):
-            candidates_CD = torch.cat([keys_GD, self.queue.rows.to(keys_GD.dtype)])
-            losses.append(contrast(queries_BD, self._ids_B(batch), candidates_CD, ids_C, self.temperature))
-        return torch.cat(losses)
-
-    def _keys(self, targets_NT: Tensor, batch: Batch, ranks: Ranks) -> tuple[Tensor, Tensor]:
-        """Of all ranks' images the normalised keys, of first and of second views, and the ids."""
-        targets_2GT = ranks.gathered(targets_NT).unflatten(0, (ranks.count, 2, -1)).transpose(0, 1)
-        return normalised(targets_2GT.flatten(1, 2)), ranks.gathered(self._ids_B(batch))
+    def _losses_N(self, queries_ND: Tensor, keys_ND: Tensor, batch: Batch) -> Tensor:
+        """Of each of this rank's views; queries and the views' own keys are normalised."""
+        ids_N = self._ids_B(batch).repeat(2)
+        queue_QD = self.queue.rows.to(keys_ND.dtype)
+        return contrast(
+            queries_ND, of_other_views(keys_ND), ids_N, queue_QD, self.queue.ids, self.temperature
+        )
 
 
 def contrast(
-    queries_ND: Tensor, ids_N: Tensor, candidates_CD: Tensor, ids_C: Tensor, temperature: float
+    queries_ND: Tensor, keys_ND: Tensor, ids_N: Tensor, queue_QD: Tensor, ids_Q: Tensor, temperature: float
 ) -> Tensor:
     """Of each query the mean over its positives p of -log(exp s_p / sum_c exp s_c), s = cosine / temperature.
 
-    SupCon's L_out (arXiv 2004.11362, equation 2); with one positive InfoNCE (arXiv 1911.05722, equation 1).
-    Both sides are normalised. Positives are the candidates with the query's id; each query has one.
-    Returns (N,).
+    The candidates c are the query's own key and the queue; the own key is a positive, and so is what has the
+    query's id in the queue. Where nothing there has it, InfoNCE (arXiv 1911.05722, equation 1); with more
+    positives SupCon's L_out (arXiv 2004.11362, equation 2). All vectors are normalised. Returns (N,).
     """
-    logits_NC = queries_ND @ candidates_CD.T / temperature
-    positive_NC = (ids_N[:, None] == ids_C).to(logits_NC.dtype)
+    own_N1 = (queries_ND * keys_ND).sum(dim=1, keepdim=True)
+    logits_NC = torch.cat([own_N1, queries_ND @ queue_QD.T], dim=1) / temperature
+    positive_NC = functional.pad(ids_N[:, None] == ids_Q, (1, 0), value=True).to(logits_NC.dtype)
     shares_NC = positive_NC / positive_NC.sum(dim=1, keepdim=True)
     return functional.cross_entropy(logits_NC, shares_NC, reduction="none")

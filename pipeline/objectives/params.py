@@ -30,8 +30,8 @@ class CmcParams(Section):
 
 
 class MocoParams(Section):
-    queue: int = Field(
-        default=4096, ge=0, description="earlier keys that are compared with, beside the batch's"
+    queue: PositiveInt = Field(
+        default=4096, description="earlier keys: with them alone, and its own, a view is compared"
     )
     momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 in long trainings")
 
@@ -45,7 +45,7 @@ class PclParams(Section):
     negatives: PositiveInt = Field(
         default=1024, description="prototypes drawn as negatives, at most all others"
     )
-    queue: int = Field(default=4096, ge=0, description="earlier keys of the contrastive part")
+    queue: PositiveInt = Field(default=4096, description="earlier keys of the contrastive part")
     momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 in long trainings")
     warmup_fraction: Fraction = Field(default=0.1, description="share of the epochs without prototypes")
     smoothing: PositiveFloat = Field(

@@ -97,9 +97,9 @@ class PCL(MoCo):
     def _ids_B(self, batch: Batch) -> Tensor:
         return batch.images_B
 
-    def _losses_N(self, queries_ND: Tensor, targets_NT: Tensor, batch: Batch, ranks: Ranks) -> Tensor:
+    def _losses_N(self, queries_ND: Tensor, keys_ND: Tensor, batch: Batch) -> Tensor:
         """Of first and second views alike; the negatives are the same for all, on each rank."""
-        losses_N = super()._losses_N(queries_ND, targets_NT, batch, ranks)
+        losses_N = super()._losses_N(queries_ND, keys_ND, batch)
         if not self._sizes:
             return losses_N
         seed = derived_seed(self._seed, "negatives", self._step)

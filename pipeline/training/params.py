@@ -140,7 +140,7 @@ class PretrainParams(Section):
                 f"pretrain.form=pair shows two images of a cluster as views of one, which "
                 f"pretrain.objective={self.objective} does not know: leave the form at out"
             )
-        if self.form == "in" and self.objective not in ("cl_infonce", "dual_head"):
+        if self.form == "in" and self.objective != "cl_infonce":
             raise ValueError(
                 f"pretrain.form=in has no effect on pretrain.objective={self.objective}: leave it at out"
             )

@@ -18,7 +18,8 @@ from pipeline.objectives.base import Batch
 from pipeline.objectives.cl_infonce import TILE_SIDE, ClInfoNCE, Form, cl_infonce_loss
 from pipeline.ranks import ALONE
 
-FORMS: list[Form] = ["out", "in", "pair"]
+FORMS: list[Form] = ["out", "in", "across", "pair"]
+TWO_SIDED = ("across", "pair")
 INT64 = torch.iinfo(torch.int64)
 
 
@@ -37,17 +38,22 @@ def reference(embeddings: Tensor, clusters: list[int], temperature: float, form:
             total = sum(math.exp(similarity(x, y)) for y in range(half, 2 * half))
             losses.append(-math.log(math.exp(similarity(x, x + half)) / total))
         return sum(losses) / half
+    if form == "across":
+        clusters = clusters[: len(unit) // 2] * 2
     for anchor in range(len(unit)):
         others = [other for other in range(len(unit)) if other != anchor]
+        if form == "across":
+            half = len(unit) // 2
+            others = [other for other in others if (other < half) != (anchor < half)]
         positives = [other for other in others if clusters[other] == clusters[anchor]]
         if not positives:
             continue
         total = sum(math.exp(similarity(anchor, other)) for other in others)
         shares = [math.exp(similarity(anchor, p)) / total for p in positives]
-        if form == "out":
-            losses.append(-sum(math.log(share) for share in shares) / len(shares))
-        else:
+        if form == "in":
             losses.append(-math.log(sum(shares) / len(shares)))
+        else:
+            losses.append(-sum(math.log(share) for share in shares) / len(shares))
     return sum(losses) / len(losses) if losses else 0.0
 
 
@@ -57,17 +63,21 @@ def textbook(embeddings_ND: Tensor, clusters_N: Tensor, temperature: float, form
     if form == "pair":
         x_PD, y_PD = z_ND.chunk(2)
         return functional.cross_entropy(x_PD @ y_PD.T / temperature, torch.arange(len(x_PD)))
-    itself_NN = torch.eye(len(z_ND), dtype=torch.bool)
+    excluded_NN = torch.eye(len(z_ND), dtype=torch.bool)
+    if form == "across":
+        pairs = len(z_ND) // 2
+        second_N = torch.arange(2 * pairs) >= pairs
+        excluded_NN, clusters_N = second_N[:, None] == second_N, clusters_N[:pairs].repeat(2)
     # A finite floor instead of -inf keeps the gradient of rows with nothing to sum at zero, not NaN.
     floor = torch.finfo(z_ND.dtype).min
-    logits_NN = (z_ND @ z_ND.T / temperature).masked_fill(itself_NN, floor)
-    positive_NN = (clusters_N[:, None] == clusters_N[None, :]) & ~itself_NN
+    logits_NN = (z_ND @ z_ND.T / temperature).masked_fill(excluded_NN, floor)
+    positive_NN = (clusters_N[:, None] == clusters_N[None, :]) & ~excluded_NN
     positives_N = positive_NN.sum(dim=1)
     divisor_N = positives_N.clamp(min=1).to(z_ND.dtype)
-    if form == "out":
-        log_positive_N = torch.where(positive_NN, logits_NN, 0.0).sum(dim=1) / divisor_N
-    else:
+    if form == "in":
         log_positive_N = logits_NN.masked_fill(~positive_NN, floor).logsumexp(dim=1) - divisor_N.log()
+    else:
+        log_positive_N = torch.where(positive_NN, logits_NN, 0.0).sum(dim=1) / divisor_N
     counted_N = positives_N > 0
     losses_N = torch.where(counted_N, logits_NN.logsumexp(dim=1) - log_positive_N, 0.0)
     return losses_N.sum() / counted_N.sum().clamp(min=1)
@@ -102,7 +112,7 @@ def tiles_of(side: int) -> Iterator[None]:
     seed=st.integers(0, 100),
 )
 def test_it_is_its_definition(clusters: list[int], temperature: float, form: Form, seed: int) -> None:
-    clusters = clusters * 2 if form == "pair" else clusters
+    clusters = clusters * 2 if form in TWO_SIDED else clusters
     z = embeddings(len(clusters), seed=seed)
     loss = cl_infonce_loss(z, torch.tensor(clusters), temperature, form)
     assert loss.dtype == torch.float64
@@ -120,7 +130,7 @@ def test_it_is_its_definition(clusters: list[int], temperature: float, form: For
 def test_tiles_change_neither_loss_nor_gradient(
     clusters: list[int], side: int, temperature: float, form: Form, seed: int
 ) -> None:
-    ids = torch.tensor(clusters * 2 if form == "pair" else clusters)
+    ids = torch.tensor(clusters * 2 if form in TWO_SIDED else clusters)
     z = embeddings(len(ids), seed=seed)
     expected, expected_gradient = with_gradient(textbook, z, ids, temperature, form)
     with tiles_of(side):
@@ -211,12 +221,22 @@ def test_anchors_without_positives_neither_count_nor_spoil_the_gradient(form: Fo
     assert nothing.count_nonzero() == 0
 
 
-def test_pairs_look_at_no_clusters_and_need_two_halves() -> None:
+def test_pairs_look_at_no_clusters() -> None:
     z = embeddings(6)
     one, other = (cl_infonce_loss(z, ids, 0.1, "pair") for ids in (torch.arange(6), torch.zeros(6).long()))
     assert one == other > 0
-    with pytest.raises(ValueError, match="even number of rows, not 5"):
-        cl_infonce_loss(z[:5], torch.arange(5), 0.1, "pair")
+
+
+@pytest.mark.parametrize("form", TWO_SIDED)
+def test_two_sides_have_as_many_rows(form: Form) -> None:
+    with pytest.raises(ValueError, match=f"`{form}` takes an even number of rows, not 5"):
+        cl_infonce_loss(embeddings(5), torch.arange(5), 0.1, form)
+
+
+def test_across_with_unique_ids_is_pair_in_both_directions() -> None:
+    z, ids = embeddings(12), torch.arange(6).repeat(2)
+    of_x, of_y = (cl_infonce_loss(rows, ids, 0.1, "pair") for rows in (z, z.roll(6, dims=0)))
+    torch.testing.assert_close(cl_infonce_loss(z, ids, 0.1, "across"), (of_x + of_y) / 2)
 
 
 @given(st.permutations(list(range(10))), st.integers(1, 50))
@@ -252,7 +272,7 @@ def test_low_precision_inputs_are_computed_in_float32(form: Form) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_no_tensor_is_the_matrix_of_logits_and_nothing_waits_for_the_device(form: Form) -> None:
     views = 4096
-    columns = views // 2 if form == "pair" else TILE_SIDE["cpu"]
+    columns = views // 2 if form in TWO_SIDED else TILE_SIDE["cpu"]
     leaf = embeddings(views, dim=8).float().requires_grad_()
     with Operations() as seen:
         cl_infonce_loss(leaf, torch.arange(views) % 100, 0.1, form).backward()

@@ -92,7 +92,8 @@ def test_two_ranks_are_as_one(tmp_path: Path) -> None:
                 torch.testing.assert_close(steps[name][step][0], loss, rtol=1e-9, atol=1e-12, msg=name)
             together = torch.cat(halves, dim=1).flatten(0, 1)
             torch.testing.assert_close(together, gradient, rtol=1e-7, atol=1e-12, msg=f"{name}, step {step}")
-            assert gradient.abs().sum() > 0
+            # A queue is empty at first.
+            assert gradient.abs().sum() > 0 or (name, step) == ("moco", 0)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

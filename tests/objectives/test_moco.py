@@ -1,6 +1,5 @@
-"""MoCo against its definition term by term, its special cases, its queue, and ranks against one process."""
+"""MoCo's candidates, its gradient, its queue, and ranks against one process."""
 
-import math
 from collections import deque
 from pathlib import Path
 
@@ -8,14 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional
 
 from pipeline.objectives.base import Batch, Known, Moment
 from pipeline.objectives.moco import MoCo, contrast
 from pipeline.ranks import ALONE, Ranks
-from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
 from processes import in_ranks
 
@@ -24,9 +22,9 @@ IMAGES, STEPS, COUNT = 6, 3, 2
 INT64 = torch.iinfo(torch.int64)
 
 
-def moco(queue: int = 0, momentum: float = 0.9) -> MoCo:
+def moco(queue: int) -> MoCo:
     torch.manual_seed(0)
-    return MoCo(FEATURES, DIM, TEMPERATURE, queue=queue, momentum=momentum).double()
+    return MoCo(FEATURES, DIM, TEMPERATURE, queue=queue, momentum=0.9).double()
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -37,51 +35,32 @@ def batch_of(clusters: list[int]) -> Batch:
     return Batch(torch.arange(len(clusters)) + 50, torch.tensor(clusters))
 
 
-def unit(row: list[float]) -> list[float]:
-    length = math.sqrt(sum(x * x for x in row))
-    return [x / length for x in row]
-
-
-def reference(
-    outputs: Tensor, targets: Tensor, clusters: list[int], queued: list[tuple[list[float], int]]
-) -> float:
-    """Every view against the keys of the other views and the queue's pairs of key and id."""
-    count = len(clusters)
-    queries, keys = ([unit(row) for row in rows.tolist()] for rows in (outputs, targets))
-    losses = []
-    for view, query in enumerate(queries):
-        others = range(count, 2 * count) if view < count else range(count)
-        candidates = [(keys[place], clusters[place % count]) for place in others]
-        candidates += [(unit(key), cluster) for key, cluster in queued]
-        scores = [
-            math.exp(sum(x * y for x, y in zip(query, key, strict=True)) / TEMPERATURE)
-            for key, _ in candidates
-        ]
-        terms = [
-            -math.log(score / sum(scores))
-            for score, (_, cluster) in zip(scores, candidates, strict=True)
-            if cluster == clusters[view % count]
-        ]
-        losses.append(sum(terms) / len(terms))
-    return sum(losses) / len(losses)
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     clusters=st.lists(st.sampled_from([INT64.min, 0, 1, 2, INT64.max]), min_size=1, max_size=7),
     stale=st.lists(st.sampled_from([INT64.min, 0, 1, 9]), max_size=8),
     seed=st.integers(0, 100),
 )
-def test_it_is_its_definition(clusters: list[int], stale: list[int], seed: int) -> None:
-    """The queue may hold ids that no longer exist."""
+def test_no_other_image_of_the_batch_is_looked_at(clusters: list[int], stale: list[int], seed: int) -> None:
+    """An image's loss is the same in any batch; the queue may hold ids that no longer exist."""
     objective, count = moco(queue=8), len(clusters)
     keys = functional.normalize(noise(len(stale), DIM, seed=seed + 200), dim=1)
     objective.queue.put(keys, torch.tensor(stale, dtype=torch.int64))
-    outputs, targets = noise(2 * count, DIM, seed=seed), noise(2 * count, DIM, seed=seed + 400)
-    loss = objective.loss(outputs, targets, batch_of(clusters), ALONE)
-    queued = list(zip(keys.tolist(), stale, strict=True))
-    assert loss.dtype == torch.float64
-    assert float(loss) == pytest.approx(reference(outputs, targets, clusters, queued), rel=1e-9)
+    outputs, targets = (noise(2, count, DIM, seed=seed + more) for more in (0, 400))
+    whole = objective.loss(outputs.flatten(0, 1), targets.flatten(0, 1), batch_of(clusters), ALONE)
+    alone = [
+        objective.loss(outputs[:, image], targets[:, image], batch_of([cluster]), ALONE)
+        for image, cluster in enumerate(clusters)
+    ]
+    torch.testing.assert_close(whole, torch.stack(alone).mean())
+
+
+def test_the_first_step_has_no_negatives_and_moves_nothing() -> None:
+    outputs = noise(8, DIM).requires_grad_()
+    loss = moco(queue=5).loss(outputs, noise(8, DIM, seed=1), batch_of([0, 0, 1, 2]), ALONE)
+    (gradient,) = torch.autograd.grad(loss, outputs)
+    assert loss.detach() == 0
+    assert gradient.abs().max() < 1e-15
 
 
 def test_the_gradient_is_that_of_finite_differences_and_keys_have_none() -> None:
@@ -92,27 +71,6 @@ def test_the_gradient_is_that_of_finite_differences_and_keys_have_none() -> None
     objective.loss(outputs, targets, batch, ALONE).backward()
     assert outputs.grad is not None
     assert targets.grad is None
-
-
-def test_without_queue_and_momentum_unique_ids_give_two_view_infonce() -> None:
-    """The target network follows at once, so that keys are the outputs of the other views."""
-    torch.manual_seed(1)
-    network = Network(nn.Linear(5, FEATURES), moco(queue=0, momentum=0.0)).double()  # type: ignore[arg-type]
-    with torch.no_grad():
-        for parameter in [*network.encoder.parameters(), *network.objective.projector.parameters()]:
-            parameter.mul_(1.5)
-    network.begin_step(Moment(3, 10))
-    views, count = noise(10, 5), 5
-    assert network.target is not None
-    (_, outputs), (_, targets) = network(views), network.target(views)
-    loss = network.objective.loss(outputs, targets, batch_of([*range(count)]), ALONE)
-    first, second = functional.normalize(outputs, dim=1).chunk(2)
-    of_each = torch.arange(count)
-    expected = sum(
-        functional.cross_entropy(queries @ keys.T / TEMPERATURE, of_each) / 2
-        for queries, keys in ((first, second), (second, first))
-    )
-    torch.testing.assert_close(loss, expected)
 
 
 def test_the_target_network_follows_as_slowly_as_the_parameters_say() -> None:
@@ -152,7 +110,7 @@ def test_coarse_outputs_are_compared_in_float32() -> None:
 def test_distant_keys_are_no_underflow() -> None:
     """At 1 / temperature = 200 the logits span 400; exp alone spans 190 in float32."""
     axis = torch.tensor([[1.0, 0.0]])
-    losses = contrast(axis, torch.tensor([3]), torch.cat([-axis, axis]), torch.tensor([3, 4]), 0.005)
+    losses = contrast(axis, -axis, torch.tensor([3]), axis, torch.tensor([4]), 0.005)
     assert losses.tolist() == pytest.approx([400.0])
 
 

@@ -10,7 +10,7 @@ from processes import in_ranks
 
 COUNT, ROWS, DIM = 2, 14, 6
 TEMPERATURE = 0.1
-FORMS: list[Form] = ["out", "in", "pair"]
+FORMS: list[Form] = ["out", "in", "across", "pair"]
 DTYPES = [torch.float64, torch.float32]
 SIDES = [4, 7, 512]
 CLUSTERS = {
@@ -57,7 +57,7 @@ def test_ranks_agree_with_one_process(
     name, form, dtype, _ = case
     # One process takes all x before all y; each rank has its own x before its own y.
     order = torch.arange(COUNT * ROWS)
-    if form == "pair":
+    if form in ("across", "pair"):
         order = order.view(COUNT, 2, ROWS // 2).transpose(0, 1).flatten()
     leaf = rows(dtype)[order].requires_grad_()
     expected = cl_infonce_loss(leaf, torch.tensor(CLUSTERS[name])[order], TEMPERATURE, form, ranks=ALONE)
