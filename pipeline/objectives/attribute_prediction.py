@@ -14,6 +14,10 @@ from pipeline.training.params import PretrainParams
 class AttributePrediction(Objective):
     """A linear layer on the encoder tells of each attribute whether it holds."""
 
+    beside_published: ClassVar[str] = (
+        "The published loss, of both views of an image; attributes that are not known are left out of the "
+        "mean."
+    )
     needs_attributes: ClassVar[bool] = True
     learns_from_clusters: ClassVar[bool] = False
 

@@ -74,6 +74,8 @@ class Objective(nn.Module, ABC):
     Buffers and extra state are saved with the training. Nothing may wait for the device, `begin_epoch` apart.
     """
 
+    beside_published: ClassVar[str]
+    """How it differs from the published code, in sentences for docs/objectives.md and the model card."""
     needs_attributes: ClassVar[bool] = False
     learns_from_clusters: ClassVar[bool] = True
 

@@ -63,6 +63,8 @@ class Siamese(Objective):
 class BYOL(Siamese):
     """The loss above the published heads, here as wide as params.yaml says (4,096 and 256 in the paper)."""
 
+    beside_published: ClassVar[str] = "The published loss; projector and predictor are narrower by default."
+
     def __init__(self, feature_dim: int, projection_dim: int, hidden: int, momentum: float) -> None:
         super().__init__(
             normed_head(feature_dim, hidden, projection_dim),

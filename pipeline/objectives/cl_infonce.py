@@ -6,7 +6,7 @@ D dimensions.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -73,6 +73,11 @@ def cl_infonce_loss(
 
 class ClInfoNCE(Objective):
     """The loss above the published head. With unique clusters SimCLR, with labels SupCon."""
+
+    beside_published: ClassVar[str] = (
+        "The published loss in form `out`, but for its factor temperature / 0.07, which scales the "
+        "gradient alone."
+    )
 
     def __init__(
         self, feature_dim: int, projection_dim: int, temperature: float, *, form: Form = "out"

@@ -19,6 +19,11 @@ class CMC(Objective):
     directions, here they are averaged, so that the loss is a mean over anchors as that of Cl-InfoNCE.
     """
 
+    beside_published: ClassVar[str] = (
+        "The published contrast of two modalities. The negatives are the batch's, where the published "
+        "code draws them from a memory of all images; the losses of the two directions are averaged, "
+        "where it adds them."
+    )
     needs_attributes: ClassVar[bool] = True
     learns_from_clusters: ClassVar[bool] = False
 

@@ -1,6 +1,6 @@
 """Cross-entropy on cluster ids: clusters as classes, one of the papers' baselines (arXiv 2106.02869)."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,10 @@ from pipeline.training.params import PretrainParams
 
 class CrossEntropy(Objective):
     """A linear layer on the encoder tells the cluster of each view."""
+
+    beside_published: ClassVar[str] = (
+        "The published loss, of both views of an image, where the published baseline shows one."
+    )
 
     def __init__(self, feature_dim: int, clusters: int) -> None:
         super().__init__()

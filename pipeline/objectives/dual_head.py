@@ -1,6 +1,6 @@
 """InfoNCE and Cl-InfoNCE above one encoder, a head each (Tsai et al.'s ImageNet-100 code)."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +18,12 @@ class DualHead(Objective):
     other side alone: first views with second ones. Clusters are remade in the space of the first, which
     knows nothing of them.
     """
+
+    beside_published: ClassVar[str] = (
+        "The published loss. Both heads learn from the first epoch, where the published code begins with "
+        "epochs of the first head alone; several processes have the gradient of one, where it leaves out "
+        "that of the others' views."
+    )
 
     def __init__(self, feature_dim: int, projection_dim: int, hidden: int, temperature: float) -> None:
         super().__init__()

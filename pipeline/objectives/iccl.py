@@ -5,7 +5,7 @@ clusters; R ranks.
 """
 
 import math
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -70,6 +70,11 @@ class ICCL(BYOL):
     Heads and target network are BYOL's, similarity has BYOL's scale, and `projection_dim` is the number of
     clusters: 512 in the paper, whose projector has one layer more on ImageNet.
     """
+
+    beside_published: ClassVar[str] = (
+        "The published loss; projector and predictor are narrower by default, and the projector has a "
+        "layer less than on ImageNet."
+    )
 
     def __init__(self, feature_dim: int, projection_dim: int, params: IcclParams) -> None:
         super().__init__(feature_dim, projection_dim, params.hidden, params.momentum)

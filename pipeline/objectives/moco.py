@@ -5,7 +5,7 @@ too, as in SupCon (arXiv 2004.11362). Shape letters: B images of this rank, N = 
 queue; D dimensions of a key.
 """
 
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -27,6 +27,12 @@ class MoCo(Objective):
     for much of its time; the first step, which has no negatives, moves nothing. As batch norm sees the views
     of all ranks, keys need not be shuffled.
     """
+
+    beside_published: ClassVar[str] = (
+        "The published loss, averaged over both views as queries. The queue begins empty, not filled with "
+        "noise; earlier keys of a view's cluster, those of its own image among them, are positives and "
+        "not negatives."
+    )
 
     def __init__(
         self, feature_dim: int, projection_dim: int, temperature: float, *, queue: int, momentum: float

@@ -31,6 +31,12 @@ class PCL(MoCo):
     at most half as many clusters as there are images; those that this makes equal count once.
     """
 
+    beside_published: ClassVar[str] = (
+        "The published loss, averaged over both views as queries, with a queue that begins empty. "
+        "Negative prototypes are drawn from all but the image's own, each once; the published code takes "
+        "those of the batch's images as often as they occur, the image's own among them. Earlier keys of "
+        "the same image are positives and not negatives."
+    )
     learns_from_clusters: ClassVar[bool] = False
 
     _prototypes_SD: Tensor

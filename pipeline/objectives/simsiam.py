@@ -3,7 +3,7 @@
 Shape letters: N views of this rank, first all first ones, then all second ones; D dimensions.
 """
 
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,11 @@ class SimSiam(Siamese):
     here it has both, as batch norm over ranks expects. In the paper the bottleneck is 512 wide, a quarter
     of the 2,048 outputs.
     """
+
+    beside_published: ClassVar[str] = (
+        "The published loss; the projector's last batch norm has a scale and a shift, as batch norm over "
+        "several processes expects them."
+    )
 
     def __init__(self, feature_dim: int, projection_dim: int, hidden: int) -> None:
         projector = normed_head(feature_dim, feature_dim, projection_dim, layers=3)

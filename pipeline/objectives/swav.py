@@ -29,6 +29,10 @@ from pipeline.training.params import PretrainParams
 class SwAV(Objective):
     """Two views, no smaller crops. Its scores are the cosines of embeddings and prototypes."""
 
+    beside_published: ClassVar[str] = (
+        "The published loss, of two views without smaller crops. The queue is filled from the first step "
+        "on, where the published code fills it from the epoch on that uses it."
+    )
     learns_from_clusters: ClassVar[bool] = False
 
     def __init__(self, feature_dim: int, projection_dim: int, temperature: float, params: SwavParams) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.errors import listed
 from pipeline.escaping import for_markdown
+from pipeline.objectives.registry import OBJECTIVES
 from pipeline.schema import CHOSEN, IngestSummary
 from pipeline.training.card_code import library, network, ways_to_build
 
@@ -186,11 +187,14 @@ def _procedure(config: Mapping[str, Any]) -> str:
     if pretrain["objective"] in pretrain and isinstance(pretrain[pretrain["objective"]], dict):
         told += list(pretrain[pretrain["objective"]].items())
     rows = [f"| {name} | {value} |" for name, value in told]
+    objective = OBJECTIVES[pretrain["objective"]]
     return "\n".join(
         [
             f"Objective `{pretrain['objective']}`, {_epochs(config['epochs'])}, seed {config['seed']}, "
             f"{config['precision']} on {for_markdown(config['device'])}. Every parameter stands in "
             "`config.json`, the loss of each epoch in `history.csv` of the project's encoder folder.",
+            "",
+            f"Beside the published code: {objective.beside_published}",
             "",
             "| parameter | value |",
             "| --- | --- |",

@@ -13,6 +13,7 @@ from pipeline.objectives.registry import OBJECTIVES
 from pipeline.ranks import ALONE, Ranks
 from pipeline.training.params import PretrainParams
 from processes import in_ranks
+from support import REPOSITORY
 
 IMAGES, BATCH, STEPS = 24, 8, 5
 FEATURES = 6
@@ -139,3 +140,11 @@ def test_every_weight_takes_part(name: str) -> None:
     objective.loss(outputs, rows_of(4, 1, own) if has_target else None, known, ALONE).backward()
     for weight_name, weight in objective.named_parameters():
         assert weight.grad is not None, weight_name
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_page_says_as_the_card_how_it_differs_from_the_published_code(name: str) -> None:
+    page = (REPOSITORY / "docs" / "objectives.md").read_text(encoding="utf-8")
+    _, compared = page.split("### Beside the published code")
+    (row,) = [line for line in compared.splitlines() if line.startswith(f"| `{name}` |")]
+    assert row.endswith(f"| {OBJECTIVES[name].beside_published} |")

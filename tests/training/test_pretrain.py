@@ -22,6 +22,7 @@ from pipeline.errors import UserError
 from pipeline.evaluation.features import features_of, load_encoder
 from pipeline.files import read_json
 from pipeline.ingest.run import ingest
+from pipeline.objectives.cl_infonce import ClInfoNCE
 from pipeline.schema import Layout
 from pipeline.sealed import write_sealed
 from pipeline.shards import shard_paths
@@ -140,10 +141,13 @@ def test_clusters_are_what_it_learns_from(pretrain: Pretrain, data: Layout) -> N
     assert pretrain() != before
 
 
-def test_the_model_card_s_lines_load_the_encoder(pretrain: Pretrain, data: Layout) -> None:
+def test_the_model_card_s_lines_load_the_encoder_and_it_tells_of_the_loss(
+    pretrain: Pretrain, data: Layout
+) -> None:
     pretrain(encoder="resnet18", stem_stride=2, epochs=1)
     folder = data.encoder("chosen")
     card = (folder / "README.md").read_text()
+    assert ClInfoNCE.beside_published in card
     code = (
         card.split("```python\n")[1]
         .split("```")[0]
