@@ -26,6 +26,9 @@ def _lars(groups: Groups, params: PretrainParams, _fused: bool) -> Optimizer:
     # Imported here: it brings a library of models with it, and not every training needs it.
     from timm.optim.lars import Lars
 
+    # Left to itself it adapts the rates of those groups alone that have weight decay.
+    matrices, others = groups
+    groups = [matrices | {"always_adapt": True}, others]
     lars: Optimizer = Lars(groups, lr=params.learning_rate, momentum=params.momentum)
     return lars
 
