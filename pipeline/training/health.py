@@ -13,15 +13,16 @@ def rankme(features_ND: Tensor) -> Tensor:
 
     Between 1 (all features on a line) and min(N, D).
     """
-    features_ND = features_ND.float()
-    # Eigenvalues of the smaller Gram matrix are the squared singular values, at a fraction of the cost.
+    # Eigenvalues of the smaller Gram matrix are the squared singular values, at a fraction of the cost. In
+    # single precision those that are 0 would come out as roots of its rounding, and rank 2 as more.
+    features_ND = features_ND.double()
     tall_ND = features_ND if features_ND.shape[0] >= features_ND.shape[1] else features_ND.T
     squares_D = torch.linalg.eigvalsh(tall_ND.T @ tall_ND).clamp(min=0)
     values_D = squares_D.sqrt()
     tiny = torch.finfo(values_D.dtype).tiny
     shares_D = values_D / values_D.sum().clamp(min=tiny)
     entropy: Tensor = torch.special.entr(shares_D).sum()
-    return entropy.exp()
+    return entropy.exp().float()
 
 
 def alignment(first_ND: Tensor, second_ND: Tensor) -> Tensor:

@@ -20,13 +20,20 @@ def test_rankme_is_the_entropy_of_singular_values(shape: tuple[int, int]) -> Non
     values = np.linalg.svd(features.double().numpy(), compute_uv=False)
     shares = values / values.sum()
     expected = math.exp(-(shares * np.log(shares)).sum())
-    assert float(rankme(features)) == pytest.approx(expected, rel=1e-3)
+    assert float(rankme(features)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_rankme_of_orthogonal_and_of_parallel_features() -> None:
     assert float(rankme(torch.eye(6).repeat(5, 1))) == pytest.approx(6, rel=1e-5)
-    assert float(rankme(drawn(40, 1) * torch.ones(1, 7))) == pytest.approx(1, abs=0.02)
     assert math.isfinite(float(rankme(torch.zeros(4, 3))))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5])
+def test_rankme_does_not_count_the_rounding_of_what_is_missing(rank: int) -> None:
+    """Of `rank` orthogonal directions of one length in 512 dimensions."""
+    directions = torch.linalg.qr(drawn(512, rank).double()).Q.T
+    coordinates = torch.linalg.qr(drawn(1024, rank, seed=1).double()).Q
+    assert float(rankme((coordinates @ directions).float())) == pytest.approx(rank, abs=0.01)
 
 
 def test_alignment_and_uniformity_are_their_definitions() -> None:
