@@ -244,6 +244,8 @@ class EncoderRecord(TypedDict):
     epochs: int
     """0: it was not trained."""
     train_images: int
+    pretrain: NotRequired[dict[str, Any]]
+    """The parameters of its training, where there was one."""
 
 
 class FewerLabels(TypedDict):

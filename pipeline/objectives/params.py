@@ -20,6 +20,10 @@ Objective = Literal[
     "iccl",
 ]
 
+LOSS_CHANGES = frozenset({"moco", "pcl", "iccl"})
+"""Those whose loss has more candidates or other terms at the end of a training than at its beginning, so that
+it need not fall."""
+
 
 class DualHeadParams(Section):
     hidden: PositiveInt = Field(default=2048, description="width of both heads' three layers")

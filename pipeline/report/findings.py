@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import listed
+from pipeline.objectives.params import LOSS_CHANGES
 from pipeline.report.arms import Arm, paired
 from pipeline.report.doubt import paired_difference
 from pipeline.report.verdict import not_above_untrained
@@ -116,7 +117,8 @@ def _of_the_evaluation(arms: list[Arm]) -> Iterator[Finding]:
 
 def _of_the_training(arm: Arm) -> Iterator[Finding]:
     losses = arm.history["loss"].to_list()
-    if len(losses) > 1 and losses[-1] >= losses[0]:
+    comparable = arm.config.get("pretrain", {}).get("objective") not in LOSS_CHANGES
+    if comparable and len(losses) > 1 and losses[-1] >= losses[0]:
         yield Finding(
             "loss_did_not_fall",
             f"The loss went from {losses[0]:.2f} to {losses[-1]:.2f}.",

@@ -1,3 +1,5 @@
+import json
+
 import pandas as pd
 import pytest
 
@@ -71,6 +73,17 @@ def test_a_collapse_at_the_end_of_the_training(fake_data, tmp_path, uniformity, 
     found = findings(read_arms(layout, []), read_json(layout.ingest_summary))
     assert [finding.code for finding in found] == ["collapsed"] * (told is not None)
     assert all(told in finding.sentence and "pretrain.learning_rate" in finding.cure for finding in found)
+
+
+@pytest.mark.parametrize(("objective", "codes"), [("byol", ["loss_did_not_fall"]), ("moco", [])])
+def test_a_loss_that_changes_in_training_need_not_fall(fake_data, tmp_path, objective, codes):
+    """A queue that fills makes it rise."""
+    layout = fake_data(test_images=4000, references=[], losses_rise=True).write(tmp_path)
+    config = layout.encoder("chosen") / "config.json"
+    told = read_json(config) | {"pretrain": {"objective": objective}}
+    config.write_text(json.dumps(told), encoding="utf-8")
+    found = findings(read_arms(layout, []), read_json(layout.ingest_summary))
+    assert [finding.code for finding in found] == codes
 
 
 def test_an_encoder_from_elsewhere_is_told(fake_data, tmp_path):
