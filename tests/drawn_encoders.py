@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from pipeline.encoders.registry import build_encoder
+from pipeline.objectives.cl_infonce import ClInfoNCE
 from pipeline.schema import Layout
 from pipeline.training.artifacts import EncoderConfig, write_artifacts
 from pipeline.training.params import PretrainParams
@@ -45,5 +46,6 @@ def write_drawn_encoder(
         "precision": "float32",
     }
     told = write_summary(layout.images, 18, 6, **summary)
-    write_artifacts(layout.encoder(arm), encoder, config, provenance, told, Progress(), [], {})
+    beside = ClInfoNCE.beside_published
+    write_artifacts(layout.encoder(arm), encoder, config, provenance, told, Progress(), [], {}, beside)
     return layout.encoder(arm)

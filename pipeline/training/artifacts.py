@@ -49,8 +49,12 @@ def write_artifacts(
     progress: Progress,
     ids: list[str],
     reclusterings: dict[str, Tensor],
+    beside_published: str,
 ) -> None:
-    """Replaces `folder` by the finished training's outputs, all at once."""
+    """Replaces `folder` by the finished training's outputs, all at once.
+
+    `beside_published` is what the objective, if there was one, says of itself for the card.
+    """
     with replaced_directory(folder) as fresh:
         weights = {name: tensor.cpu().contiguous() for name, tensor in encoder.backbone.state_dict().items()}
         save_file(weights, fresh / ENCODER_WEIGHTS)
@@ -59,7 +63,7 @@ def write_artifacts(
         told = vars(config) | provenance | versions | of_weights
         write_json(fresh / ENCODER_CONFIG, told)
         parameters = sum(weight.numel() for weight in encoder.parameters())
-        write_text(fresh / MODEL_CARD, model_card(told, summary, parameters))
+        write_text(fresh / MODEL_CARD, model_card(told, summary, parameters, beside_published))
         write_csv(fresh / "history.csv", HISTORY_COLUMNS, progress.history)
         write_csv(fresh / "timing.csv", TIMING_COLUMNS, progress.timing)
         if reclusterings:

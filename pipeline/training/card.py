@@ -8,7 +8,6 @@ from typing import Any
 
 from pipeline.errors import listed
 from pipeline.escaping import for_markdown
-from pipeline.objectives.registry import OBJECTIVES
 from pipeline.schema import CHOSEN, IngestSummary
 from pipeline.training.card_code import library, network, ways_to_build
 
@@ -32,8 +31,11 @@ TOLD_PARAMETERS = [
 ]
 
 
-def model_card(config: Mapping[str, Any], summary: IngestSummary, parameters: int) -> str:
-    """The card of an encoder of so many `parameters`. `config` is what `config.json` holds.
+def model_card(
+    config: Mapping[str, Any], summary: IngestSummary, parameters: int, beside_published: str
+) -> str:
+    """The card of an encoder of so many `parameters`. `config` is what `config.json` holds; the sentences
+    `beside_published` are those of the objective, if it was trained by one.
 
     The blocks of code run as they stand, in the card's own folder: the encoder by each library that has it,
     and the features of one picture.
@@ -77,7 +79,7 @@ Compare features by their cosine, or fit a linear classifier on them.
 
 ## Training procedure
 
-{_procedure(config)}
+{_procedure(config, beside_published)}
 
 ## Preprocessing
 
@@ -176,7 +178,7 @@ def _what_labels_did(arm: str) -> str:
             )
 
 
-def _procedure(config: Mapping[str, Any]) -> str:
+def _procedure(config: Mapping[str, Any], beside_published: str) -> str:
     if "pretrain" not in config:
         return (
             "None: whitened patches of the images are the filters, and the pooled responses are whitened "
@@ -187,14 +189,13 @@ def _procedure(config: Mapping[str, Any]) -> str:
     if pretrain["objective"] in pretrain and isinstance(pretrain[pretrain["objective"]], dict):
         told += list(pretrain[pretrain["objective"]].items())
     rows = [f"| {name} | {value} |" for name, value in told]
-    objective = OBJECTIVES[pretrain["objective"]]
     return "\n".join(
         [
             f"Objective `{pretrain['objective']}`, {_epochs(config['epochs'])}, seed {config['seed']}, "
             f"{config['precision']} on {for_markdown(config['device'])}. Every parameter stands in "
             "`config.json`, the loss of each epoch in `history.csv` of the project's encoder folder.",
             "",
-            f"Beside the published code: {objective.beside_published}",
+            f"Beside the published code: {beside_published}",
             "",
             "| parameter | value |",
             "| --- | --- |",

@@ -91,6 +91,7 @@ def train(
             trainer.progress,
             feed.ids,
             trainer.reclusterings,
+            trainer.network.objective.beside_published,
         )
         states.discard()
 

@@ -45,4 +45,4 @@ def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
         "epochs": 0,
         "train_images": len(sample),
     }
-    write_artifacts(layout.encoder(UNTRAINED), encoder, config, provenance, summary, Progress(), [], {})
+    write_artifacts(layout.encoder(UNTRAINED), encoder, config, provenance, summary, Progress(), [], {}, "")
