@@ -44,7 +44,7 @@ def statistics(
     batch_size: Annotated[
         int | None, typer.Option(min=2, help="images a batch; adds what a batch sees of each clustering")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the bootstrap intervals")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the shuffled tables behind independence_p_value")] = 0,
 ) -> None:
     """Tells what columns of a table know of its labels: I(Z;T), H(Z|T) and their kin.
 

@@ -18,7 +18,7 @@ from pipeline.tables.cells import NotOneValue, noted
 
 METHOD = "column"
 MOST_UNNAMED = 2000
-"""Columns that are taken without being named; the intervals of each take some 20 ms."""
+"""Columns that are taken without being named; the statistics of each take some milliseconds."""
 SPLIT = "split"
 """A column of this name is no cluster unless it is named."""
 MOST_VALUES = 2_000_000

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from pipeline.randomness import numpy_generator
 from pipeline.statistics.batches import expected_positives, lonely_anchor_share, objective_ceiling_bits
-from pipeline.statistics.bootstrap import corrected_with_intervals
 from pipeline.statistics.chance import independence_p_value
 from pipeline.statistics.contingency import Contingency
-from pipeline.statistics.corrected import ESTIMATOR
+from pipeline.statistics.corrected import ESTIMATOR, corrected_information, is_covered, joint_coverage
 from pipeline.statistics.determination import label_error_reduction
 from pipeline.statistics.entropy import entropy_bits, sizes_and_times
 from pipeline.statistics.findings import findings_of
@@ -68,21 +67,18 @@ class LabelStatistics:
     mutual_information_bits: float | None = None
     """I(Z;T), plug-in, as the papers print it."""
     mutual_information_corrected_bits: float | None = None
+    """None, as all corrected figures are, where the sample has seen too little of its population."""
     mutual_information_corrected_low_bits: float | None = None
     mutual_information_corrected_high_bits: float | None = None
     conditional_entropy_bits: float | None = None
     """H(Z|T), plug-in."""
     conditional_entropy_corrected_bits: float | None = None
-    """None also where every cluster is a single row: no sample tells how many more there are."""
     conditional_entropy_corrected_low_bits: float | None = None
     conditional_entropy_corrected_high_bits: float | None = None
     correction: str | None = None
     """The estimator of the corrected figures."""
-    bootstrap_replicates: int | None = None
-    """Behind the 95 % intervals from low to high."""
     joint_coverage: float | None = None
-    """1 - (cells seen once) / rows, the share of the population whose cell was seen (Good 1953).
-    Where it is low, most of the information is guessed and the corrected figure still lies too high."""
+    """The share of the population whose cell, of cluster and label, was seen."""
     label_conditional_entropy_bits: float | None = None
     """H(T|Z), plug-in."""
     expected_mutual_information_bits: float | None = None
@@ -185,8 +181,6 @@ def _of_batches(cluster_sizes_K: NDArray[np.int64], batch_size: int) -> BatchSta
 def _of_labels(table: Contingency, seed: int) -> LabelStatistics:
     plug_in = Information(table)
     mutual, by_chance = plug_in.mutual_information_bits, plug_in.expected_mutual_information_bits
-    corrected = corrected_with_intervals(table, seed)
-    repeats = int(table.cluster_sizes_K.max()) > 1
     shuffler = numpy_generator(seed, "statistics", "independence")
     return LabelStatistics(
         labels=int(np.count_nonzero(table.label_sizes_L)),
@@ -194,16 +188,8 @@ def _of_labels(table: Contingency, seed: int) -> LabelStatistics:
         labelled_cluster_entropy_bits=plug_in.cluster_entropy_bits,
         label_entropy_bits=plug_in.label_entropy_bits,
         mutual_information_bits=mutual,
-        mutual_information_corrected_bits=corrected.estimate.mutual_information_bits,
-        mutual_information_corrected_low_bits=corrected.mutual_information_bits.low,
-        mutual_information_corrected_high_bits=corrected.mutual_information_bits.high,
         conditional_entropy_bits=plug_in.conditional_entropy_bits,
-        conditional_entropy_corrected_bits=corrected.estimate.conditional_entropy_bits if repeats else None,
-        conditional_entropy_corrected_low_bits=corrected.conditional_entropy_bits.low if repeats else None,
-        conditional_entropy_corrected_high_bits=corrected.conditional_entropy_bits.high if repeats else None,
-        correction=ESTIMATOR,
-        bootstrap_replicates=corrected.replicates,
-        joint_coverage=1 - int(np.count_nonzero(table.counts_C == 1)) / table.rows,
+        joint_coverage=joint_coverage(table),
         label_conditional_entropy_bits=plug_in.label_conditional_entropy_bits,
         expected_mutual_information_bits=by_chance,
         independence_p_value=independence_p_value(table, mutual, by_chance, shuffler),
@@ -211,4 +197,21 @@ def _of_labels(table: Contingency, seed: int) -> LabelStatistics:
         normalized_mutual_information=plug_in.normalized_mutual_information,
         label_error_reduction=label_error_reduction(table),
         purity=plug_in.purity,
+        **_corrected(table),
     )
+
+
+def _corrected(table: Contingency) -> dict[str, Any]:
+    if not is_covered(table):
+        return {}
+    corrected = corrected_information(table)
+    mutual, conditional = corrected.mutual_information, corrected.conditional_entropy
+    return {
+        "correction": ESTIMATOR,
+        "mutual_information_corrected_bits": mutual.bits,
+        "mutual_information_corrected_low_bits": mutual.interval.low,
+        "mutual_information_corrected_high_bits": mutual.interval.high,
+        "conditional_entropy_corrected_bits": conditional.bits,
+        "conditional_entropy_corrected_low_bits": conditional.interval.low,
+        "conditional_entropy_corrected_high_bits": conditional.interval.high,
+    }

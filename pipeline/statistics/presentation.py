@@ -11,9 +11,14 @@ from pipeline.console import SafeConsole, terminal
 from pipeline.errors import listed, shown
 from pipeline.escaping import for_terminal
 from pipeline.files import write_cells
+from pipeline.statistics.corrected import LEAST_ROWS
 
 WIDTH_WITHOUT_TERMINAL = 160
-
+WITHHELD = "\N{EN DASH}"
+FEW_ROWS = f"fewer than {LEAST_ROWS} rows are labelled"
+FEW_SEEN = (
+    "too many pairs of cluster and label were seen only once: more labelled rows or coarser clusters give one"
+)
 
 WIDEST_NAME = 40
 LEFT_OUT_FIRST = ("AMI", "H(T)", "rows", "singletons", "largest", "H(Z)", "K", "I corrected")
@@ -39,7 +44,10 @@ def print_statistics(statistics: Sequence[dict[str, Any]], label: str, file: Tex
 
 
 def _table(shown: Sequence[dict[str, str]], label: str, left_out: Sequence[str]) -> Table:
-    caption = "Entropies in bits. I corrected: Chao, Wang and Jost 2013, with 95 % bootstrap interval."
+    caption = (
+        "Entropies in bits. I corrected: for the bias of small samples, with 95 % interval; "
+        f"{WITHHELD} where the sample is too small for it."
+    )
     if left_out:
         caption += f" Not in this width: {', '.join(left_out)}; --json has them."
     table = Table(
@@ -87,12 +95,12 @@ def _cells(one: dict[str, Any]) -> dict[str, str]:
 
 def _interval(one: dict[str, Any], name: str) -> str:
     if one[f"{name}_bits"] is None:
-        return "-"
+        return WITHHELD
     return f"{one[f'{name}_bits']:.3f} [{one[f'{name}_low_bits']:.3f}, {one[f'{name}_high_bits']:.3f}]"
 
 
 def _bits(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return WITHHELD if value is None else f"{value:.3f}"
 
 
 def _percent(share: float) -> str:
@@ -100,15 +108,24 @@ def _percent(share: float) -> str:
 
 
 def _print_notes(console: SafeConsole, statistics: Sequence[dict[str, Any]]) -> None:
+    labelled = [one["rows"] - one["rows_unlabelled"] for one in statistics]
+    least, most = min(labelled), max(labelled)
+    over = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    console.print(f"I(Z;T), H(Z|T), H(T) and AMI are over {over} labelled rows.", markup=False)
     columns_of: dict[int, list[str]] = {}
     for one in statistics:
         columns_of.setdefault(one["rows_unlabelled"], []).append(str(one["column"]))
     for unlabelled, columns in columns_of.items():
         if unlabelled:
-            told = (
-                f"{listed(columns)}: {unlabelled:,} rows have no label and count only for the sizes and H(Z)."
-            )
-            console.print(told, markup=False)
+            note = "rows have no label and count only for the sizes and H(Z)."
+            console.print(f"{listed(columns)}: {unlabelled:,} {note}", markup=False)
+    withheld: dict[str, list[str]] = {}
+    for one in statistics:
+        if one["labels"] and one["correction"] is None:
+            is_small = one["rows"] - one["rows_unlabelled"] < LEAST_ROWS
+            withheld.setdefault(FEW_ROWS if is_small else FEW_SEEN, []).append(str(one["column"]))
+    for reason, columns in withheld.items():
+        console.print(f"{listed(columns)}: no corrected I(Z;T), as {reason}.", markup=False)
 
 
 def _print_findings(console: SafeConsole, statistics: Sequence[dict[str, Any]]) -> None:

@@ -53,8 +53,9 @@ def test_keys_are_the_same_with_and_without_labels_and_batch() -> None:
     full = described(batch_size=4)
     assert full.keys() >= FIXED_KEYS
     assert described([None] * 8).keys() == full.keys()
-    few_rows = {"label_error_reduction"}
-    assert {key for key, value in full.items() if value is None} == few_rows
+    enough = describe_clustering("column", np.tile(CLUSTERS, 20), LABELS * 20, seed=0, batch_size=4)
+    assert enough.keys() == full.keys()
+    assert None not in enough.values()
 
 
 def test_json_holds_it() -> None:
@@ -88,10 +89,13 @@ def test_the_ceiling_is_the_smaller_of_entropy_and_batch() -> None:
     assert described(batch_size=8)["objective_ceiling_bits"] == described()["cluster_entropy_bits"]
 
 
-def test_singletons_only_leave_the_corrected_conditional_entropy_open() -> None:
-    instance = describe_clustering("instance", np.arange(8), LABELS, seed=0)
-    assert instance["conditional_entropy_corrected_bits"] is None
-    assert instance["mutual_information_corrected_bits"] is not None
+@pytest.mark.parametrize("few", [described(), describe_clustering("instance", np.arange(8), LABELS, seed=0)])
+def test_a_sample_that_has_seen_too_little_has_no_corrected_figures(few: dict[str, Any]) -> None:
+    assert few["joint_coverage"] < 0.9
+    corrected = {key for key in few if "corrected" in key or key == "correction"}
+    assert len(corrected) == 7
+    assert {few[key] for key in corrected} == {None}
+    assert few["mutual_information_bits"] is not None
 
 
 def test_equal_seeds_give_equal_statistics() -> None:

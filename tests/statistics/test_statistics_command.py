@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.statistics.presentation import print_statistics
 SHARED_DATA = Path(
     os.environ.get("CLINFONCE_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
 )
+ANSI_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 WIDER = SHARED_DATA / "wider-clusters"
 needs_wider = pytest.mark.skipif(not WIDER.is_dir(), reason="the shared folder wider-clusters is not here")
 
@@ -98,7 +100,6 @@ def test_the_default_is_a_table_with_findings_as_sentences(table: Path) -> None:
     assert result.exit_code == 0
     assert "lonely anchors" in result.stdout
     assert "colour: One cluster holds 65 % of the images" in " ".join(result.stdout.split())
-    assert "colour: 10 rows have no label" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
@@ -114,7 +115,7 @@ def test_no_figure_is_cut_in_a_narrow_terminal(
     row = next(line for line in figures if "colour" in line and "│" not in line)
     assert "…" not in row
     assert f"{statistics[0]['mutual_information_bits']:.3f}" in row
-    left_out = " ".join(drawn.getvalue().split()).partition("Not in this width: ")[2]
+    left_out = " ".join(ANSI_STYLE.sub("", drawn.getvalue()).split()).partition("Not in this width: ")[2]
     assert ("AMI" in left_out) == (f"{statistics[0]['adjusted_mutual_information']:.3f}" not in row)
 
 
@@ -159,13 +160,42 @@ def test_the_format_of_the_file_does_not_matter(table: Path, tmp_path: Path) -> 
         assert objects(path, "--label", "label", "--cluster", "colour", "--cluster", "shape") == expected
 
 
-def test_equal_seeds_give_equal_intervals(table: Path) -> None:
-    low = "conditional_entropy_corrected_low_bits"
-    drawn = [
-        objects(table, "--label", "label", "--cluster", "shape", "--seed", seed)[0] for seed in (1, 1, 2)
-    ]
-    assert drawn[0] == drawn[1]
-    assert drawn[0][low] != drawn[2][low]
+def test_the_terminal_tells_on_how_many_rows_the_figures_rest(table: Path) -> None:
+    told = " ".join(run(table, "--label", "label").stdout.split())
+    assert "I(Z;T), H(Z|T), H(T) and AMI are over 24 to 30 labelled rows." in told
+    assert "colour: 10 rows have no label and count only for the sizes and H(Z)." in told
+
+
+@pytest.mark.parametrize(
+    ("rows", "values", "reason"),
+    [
+        (99, 2, "fewer than 100 rows are labelled."),
+        (100, 2, None),
+        (120, 59, "too many pairs of cluster and label were seen only once: more labelled rows or coarser"),
+    ],
+)
+def test_what_a_sample_is_too_small_for_is_withheld(
+    tmp_path: Path, rows: int, values: int, reason: str | None
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["label,colour", *(f"{i % 3},{i * 7 % values}" for i in range(rows))]) + "\n")
+    told = run(path, "--label", "label").stdout
+    (one,) = objects(path, "--label", "label")
+    figures = next(line for line in told.splitlines() if line.startswith("colour "))
+    assert figures.split().count("\N{EN DASH}") == (reason is not None)
+    assert ("no corrected I(Z;T)" in told) == (reason is not None)
+    if reason is not None:
+        assert f"colour: no corrected I(Z;T), as {reason}" in " ".join(told.split())
+    assert (one["mutual_information_corrected_bits"] is None) == (reason is not None)
+
+
+def test_the_seed_draws_the_shuffled_tables_and_nothing_else(tmp_path: Path) -> None:
+    path, generator = tmp_path / "sparse.csv", np.random.default_rng(0)
+    rows = [f"{generator.integers(60)},{generator.integers(10)}" for _ in range(300)]
+    path.write_text("\n".join(["colour,label", *rows]) + "\n")
+    one, again, other = (objects(path, "--label", "label", "--seed", seed)[0] for seed in (1, 1, 2))
+    assert one == again
+    assert {key for key in one if one[key] != other[key]} == {"independence_p_value"}
 
 
 @pytest.mark.parametrize(
