@@ -22,6 +22,7 @@ from dvc.repo import Repo
 
 from pipeline.console import say
 from pipeline.errors import UserError, listed, shown
+from pipeline.offline import offline
 
 DIRECTORY = ".dir"
 """How DVC's names for lists of files end."""
@@ -56,7 +57,7 @@ def mend(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) -> N
     Raises `UserError` for a path that is no output and in none, such as a folder of several.
     """
     try:
-        with Repo() as repo, repo.lock:
+        with offline(), Repo() as repo, repo.lock:
             output, named = _named_output(path, repo.index.outs)
             removals = list(_removals(output, named, recorded))
             if removals:

@@ -8,6 +8,7 @@ from pipeline.compare.csv_table import csv_table
 from pipeline.compare.experiments import Comparison, select
 from pipeline.console import terminal
 from pipeline.files import write_csv, write_text
+from pipeline.offline import offline
 from pipeline.report.markdown import bullets, escaped, table
 from pipeline.report.page import render
 from pipeline.report.terminal import print_table
@@ -23,8 +24,9 @@ def compare_experiments(
     # dvc takes a second to import, which the pure part and its tests need not pay.
     from pipeline.compare.dvc_rows import read_locks, read_reasons, read_rows, read_train_images
 
-    rows = read_rows(names, with_experiments)
-    comparison = select(rows, read_locks(rows), read_reasons(rows), read_train_images(rows))
+    with offline():
+        rows = read_rows(names, with_experiments)
+        comparison = select(rows, read_locks(rows), read_reasons(rows), read_train_images(rows))
     write_comparison(comparison, html, markdown, csv)
 
 
