@@ -20,9 +20,11 @@ from typing import Any
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from pipeline.bounded_yaml import bounded_yaml
 from pipeline.console import say
 from pipeline.errors import UserError, listed, shown
 from pipeline.offline import offline
+from pipeline.safe_json import NotJson, parse_json
 
 DIRECTORY = ".dir"
 """How DVC's names for lists of files end."""
@@ -57,7 +59,7 @@ def mend(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) -> N
     Raises `UserError` for a path that is no output and in none, such as a folder of several.
     """
     try:
-        with offline(), Repo() as repo, repo.lock:
+        with offline(), bounded_yaml(), Repo() as repo, repo.lock:
             output, named = _named_output(path, repo.index.outs)
             removals = list(_removals(output, named, recorded))
             if removals:
@@ -97,9 +99,9 @@ def _known(output: Any, path: Path) -> Any:
     return output
 
 
-def _check_name(name: str, found_in: str) -> None:
+def _check_name(name: object, found_in: str) -> None:
     """Both dvc.lock and the lists in a cache may be a stranger's, and these names become paths."""
-    if not _NAME_IN_CACHE.fullmatch(name):
+    if not (isinstance(name, str) and _NAME_IN_CACHE.fullmatch(name)):
         raise UserError(
             f"{found_in} holds {shown(repr(name))}, which is no MD5: take the file that DVC wrote"
         )
@@ -131,15 +133,30 @@ def _listed_files(output: Any, cached_list: Path, name: str) -> dict[Path, str] 
         return None
     place = Path(output.fs_path)
     files: dict[Path, str] = {}
-    for key, (_, info) in output.get_obj().iteritems():
-        path = place.joinpath(*key)
-        if ".." in key or not path.parent.resolve().is_relative_to(place.resolve()):
+    for member, md5 in _read_list(cached_list, f"the list of {_short(place)}"):
+        path = place / member
+        if ".." in path.parts or not path.parent.resolve().is_relative_to(place.resolve()):
             raise UserError(
                 f"the list of {_short(place)} names {shown(path)}, which is not in it: run `dvc repro`"
             )
-        _check_name(info.value, f"the list of {_short(place)}")
-        files[path] = info.value
+        files[path] = md5
     return files
+
+
+def _read_list(path: Path, called: str) -> Iterator[tuple[str, str]]:
+    """The name of each file and its MD5. Raises `UserError` for a list that DVC did not write."""
+    try:
+        for entry in parse_json(path.read_bytes()):
+            member, md5 = entry["relpath"], entry["md5"]
+            os.fsencode(member)
+            if not member or "\0" in member:
+                raise ValueError("no file's name")
+            _check_name(md5, called)
+            yield member, md5
+    except (NotJson, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{called} in DVC's cache is none that DVC wrote: remove {shown(path)}") from None
 
 
 def _removal(path: Path, expected: str | None, cached: Path | None, everything: bool) -> Iterator[Removal]:

@@ -246,14 +246,9 @@ def test_a_name_in_dvc_lock_that_is_no_md5_leads_nowhere(root: Path, name: str) 
     assert contents(root) == before
 
 
-@pytest.mark.parametrize("relpath", ["../../victim", "link/victim", "sub/../../../victim"])
-def test_a_list_of_files_names_none_elsewhere(root: Path, relpath: str) -> None:
-    victim = root.parent / "victim"
-    victim.write_text("precious")
-    (root / "data/images/link").symlink_to(root.parent)
+def listed_as(root: Path, content: bytes) -> None:
+    """A stranger's cache and dvc.lock: the list of `IMAGES` is `content`, and its checksum fits."""
     (listing,) = root.glob(".dvc/cache/files/md5/*/*.dir")
-    files = [*json.loads(listing.read_text()), {"md5": "0" * 32, "relpath": relpath}]
-    content = json.dumps(files).encode()
     name = hashlib.md5(content).hexdigest()  # noqa: S324 - DVC's own
     made = root / f".dvc/cache/files/md5/{name[:2]}/{name[2:]}.dir"
     made.parent.mkdir(exist_ok=True)
@@ -261,9 +256,37 @@ def test_a_list_of_files_names_none_elsewhere(root: Path, relpath: str) -> None:
     lock = (root / "dvc.lock").read_text()
     old = f"{listing.parent.name}{listing.name}"
     (root / "dvc.lock").write_text(lock.replace(old, f"{name}.dir"))
+
+
+@pytest.mark.parametrize("relpath", ["../../victim", "link/victim", "sub/../../../victim", "/etc/hostname"])
+def test_a_list_of_files_names_none_elsewhere(root: Path, relpath: str) -> None:
+    victim = root.parent / "victim"
+    victim.write_text("precious")
+    (root / "data/images/link").symlink_to(root.parent)
+    (listing,) = root.glob(".dvc/cache/files/md5/*/*.dir")
+    listed_as(root, json.dumps([*json.loads(listing.read_text()), entry(relpath)]).encode())
     with pytest.raises(UserError, match="which is not in it"):
         say(IMAGES)
     assert victim.read_text() == "precious"
+
+
+def entry(relpath: object = "a", md5: object = "0" * 32) -> dict[str, object]:
+    return {"md5": md5, "relpath": relpath}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", b"5", b"null", b"[" * 100_000, b"[" + b"9" * 5000 + b"]", b'["\xff"]', b'["a"]']
+    + [b'[{"relpath": "a"}]', b'[{"md5": "a"}]', json.dumps(entry()).encode()]
+    + [json.dumps([entry(relpath)]).encode() for relpath in (5, None, ["a"], "", "a\0b", "a\ud800b")]
+    + [json.dumps([entry(md5=md5)]).encode() for md5 in (5, None, ["a"], "", "../../victim", "0" * 33)],
+)
+def test_a_list_of_files_that_dvc_did_not_write(root: Path, content: bytes) -> None:
+    listed_as(root, content)
+    before = contents(root)
+    with pytest.raises(UserError, match=r"is none that DVC wrote|which is no MD5"):
+        say(IMAGES)
+    assert contents(root) == before
 
 
 def test_a_pipe_in_place_of_a_file_is_no_file(root: Path) -> None:

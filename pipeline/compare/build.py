@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.bounded_yaml import bounded_yaml
 from pipeline.compare.contents import ComparisonContents, GroupContents, gather
 from pipeline.compare.csv_table import csv_table
 from pipeline.compare.experiments import Comparison, select
@@ -24,7 +25,7 @@ def compare_experiments(
     # dvc takes a second to import, which the pure part and its tests need not pay.
     from pipeline.compare.dvc_rows import read_locks, read_reasons, read_rows, read_train_images
 
-    with offline():
+    with offline(), bounded_yaml():
         rows = read_rows(names, with_experiments)
         comparison = select(rows, read_locks(rows), read_reasons(rows), read_train_images(rows))
     write_comparison(comparison, html, markdown, csv)

@@ -1,6 +1,7 @@
 """Reads experiments from DVC. The only module here that imports it, because that takes a second."""
 
 import re
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,6 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from scmrepo.exceptions import SCMError
 
-from pipeline.compare.aliases import check_commits, check_workspace, is_other_object
 from pipeline.compare.experiments import Row
 from pipeline.errors import UserError, fault_of_the_machine, shown
 from pipeline.safe_json import parse_json
@@ -30,13 +30,10 @@ def read_rows(names: Sequence[str], with_experiments: bool = False) -> list[Row]
 
     Raises `UserError` for an unknown name.
     """
-    check_workspace()
     if not names:
-        check_commits(["HEAD"])
         return _exp_show(
             "no experiments can be read here: run in the project's folder, a Git and DVC repository"
         )
-    check_commits(["HEAD", *names], with_history=True)
     everywhere = _exp_show("no experiments can be read here", num=-1)
     rows: dict[str, Row] = {}
     for name in names:
@@ -117,11 +114,24 @@ def _of_revision(name: str, with_experiments: bool) -> list[Row]:
     if name == "workspace":
         return [row for row in _exp_show("the workspace cannot be read") if row["rev"] == "workspace"]
     why_not = f"there is no experiment, branch or commit {shown(name)}: `dvc exp list -A` names them"
-    if is_other_object(name):
+    if _is_other_object(name):
         raise UserError(why_not)
     rows = _exp_show(why_not, revs=[name])
     rows = [row for row in rows if row["rev"] != "workspace"]
     return rows if with_experiments else [row for row in rows if row["typ"] == "baseline"]
+
+
+def _is_other_object(revision: str) -> bool:
+    """Whether Git knows it and it is no commit, such as a file of one, which DVC takes for a commit."""
+    return _is_known(revision) and not _is_known(f"{revision}^{{commit}}")
+
+
+def _is_known(revision: str) -> bool:
+    # Git would take what begins with a hyphen for an option; DVC finds no such branch.
+    if revision.startswith("-"):
+        return False
+    verify = ["git", "rev-parse", "--verify", "--quiet", revision]
+    return subprocess.run(verify, capture_output=True, check=False).returncode == 0  # noqa: S603
 
 
 def _read_lock(rev: str) -> Mapping[str, Any] | None:
