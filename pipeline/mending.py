@@ -13,16 +13,16 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from pipeline.bounded_yaml import bounded_yaml
 from pipeline.console import say
-from pipeline.errors import UserError, listed, shown
+from pipeline.errors import UserError, fault_of_the_machine, first_line, listed, shown
 from pipeline.offline import offline
 from pipeline.safe_json import NotJson, parse_json
 
@@ -58,23 +58,37 @@ def mend(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) -> N
     With `recorded`, what is as DVC recorded it goes too, from the cache as well: it was damaged before.
     Raises `UserError` for a path that is no output and in none, such as a folder of several.
     """
-    try:
-        with offline(), bounded_yaml(), Repo() as repo, repo.lock:
-            output, named = _named_output(path, repo.index.outs)
-            removals = list(_removals(output, named, recorded))
-            if removals:
-                say("This goes:", *map(str, removals))
-                if agreed():
-                    for removal in removals:
-                        removal.carry_out()
-                    say(f"removed {len(removals)} files")
-                    return
-            say("nothing was removed" if removals else _nothing_differs(path))
-    except (DvcException, RecursionError, UnicodeError) as error:
-        # Those that follow the first are of files that DVC reads, and did not write.
-        raise UserError(
-            f"{path} cannot be mended here ({shown(error)}): run it where dvc.yaml lies"
-        ) from None
+    with offline(), bounded_yaml(), _outputs_here(path) as outputs:
+        output, named = _named_output(path, outputs)
+        removals = list(_removals(output, named, recorded))
+        if removals:
+            say("This goes:", *map(str, removals))
+            if agreed():
+                for removal in removals:
+                    removal.carry_out()
+                say(f"removed {len(removals)} files")
+                return
+        say("nothing was removed" if removals else _nothing_differs(path))
+
+
+@contextmanager
+def _outputs_here(path: Path) -> Iterator[list[Any]]:
+    """Of all stages, with their cache; meanwhile no command of DVC changes any. Raises `UserError` where DVC
+    can't read its files."""
+    with ExitStack() as held:
+        try:
+            repo = held.enter_context(Repo())
+            held.enter_context(repo.lock)
+            # The cache is asked for here, since its configuration is read no sooner.
+            outputs = [output for output in repo.index.outs if output.cache is not None]
+        except Exception as error:
+            # Of files that it did not write DVC raises whatever their parsers do.
+            if isinstance(error, OSError | MemoryError) and fault_of_the_machine(error):
+                raise
+            raise UserError(
+                f"{path} cannot be mended here ({shown(first_line(error))}): run it where dvc.yaml lies"
+            ) from None
+        yield outputs
 
 
 def _named_output(path: Path, outputs: Iterable[Any]) -> tuple[Any, Path]:

@@ -310,6 +310,23 @@ def test_files_that_dvc_did_not_write(root: Path, name: str) -> None:
         mend(root / "data/images", lambda: True)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(b"\xff\xfe[core", b"[core\n", b"[[[a]]]\n", b"a = 1\n"),
+        *(b"[cache]\ndir = %(x)s\n", b"[cache]\nlocal = nobody\n", b"[cache]\ntype = x\n"),
+        *(b"[core]\nremote = %(remote)s\n", b"[core]\nsite_cache_dir = a\0b\n"),
+    ],
+)
+def test_a_configuration_that_dvc_did_not_write(root: Path, config: bytes) -> None:
+    (root / ".dvc/config").write_bytes(config)
+    (root / A).write_text("damaged")
+    before = contents(root)
+    with pytest.raises(UserError, match="cannot be mended here"):
+        mend(root / A, lambda: True)
+    assert contents(root) == before
+
+
 def test_an_ignore_file_that_is_no_text(root: Path) -> None:
     (root / ".dvcignore").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="cannot be mended here"):
