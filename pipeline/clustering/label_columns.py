@@ -2,22 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.clustering.base import TrainImages
-from pipeline.statistics.contingency import Contingency
-from pipeline.statistics.determination import determines_labels
-from pipeline.statistics.values import encoded
+from pipeline.determination import determines_labels
 
 
 def label_columns(columns: Mapping[str, Sequence[str | None]], train: TrainImages) -> list[str]:
     """Those of `columns`, a value of each for every train image, that determine the label."""
-    labels_N, names = encoded(train.labels)
-    if len(names) < 2:
-        return []
-    found = []
-    for name, cells in columns.items():
-        codes_N, _ = encoded(pa.array(cells, pa.string()))
-        if determines_labels(Contingency.of_codes(codes_N, labels_N)):
-            found.append(name)
-    return found
+    labels_N = _codes(train.labels)
+    return [
+        name
+        for name, cells in columns.items()
+        if determines_labels(_codes(pa.array(cells, pa.string())), labels_N)
+    ]
+
+
+def _codes(column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+    """-1 where nothing is known."""
+    coded = pa.chunked_array([column] if isinstance(column, pa.Array) else column.chunks, pa.string())
+    indices = coded.combine_chunks().dictionary_encode().indices
+    return np.asarray(pc.fill_null(indices, -1), np.int64)

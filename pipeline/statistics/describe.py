@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.determination import label_error_reduction
 from pipeline.randomness import numpy_generator
 from pipeline.statistics.batches import expected_positives, lonely_anchor_share, objective_ceiling_bits
 from pipeline.statistics.chance import independence_p_value
 from pipeline.statistics.contingency import Contingency
 from pipeline.statistics.corrected import ESTIMATOR, corrected_information, is_covered, joint_coverage
-from pipeline.statistics.determination import label_error_reduction
 from pipeline.statistics.entropy import entropy_bits, sizes_and_times
 from pipeline.statistics.findings import findings_of
 from pipeline.statistics.information import Information
@@ -195,7 +195,7 @@ def _of_labels(table: Contingency, seed: int) -> LabelStatistics:
         independence_p_value=independence_p_value(table, mutual, by_chance, shuffler),
         adjusted_mutual_information=plug_in.adjusted_mutual_information,
         normalized_mutual_information=plug_in.normalized_mutual_information,
-        label_error_reduction=label_error_reduction(table),
+        label_error_reduction=label_error_reduction(table.clusters_C, table.labels_C, table.counts_C),
         purity=plug_in.purity,
         **_corrected(table),
     )

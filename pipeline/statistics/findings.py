@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.determination import LEAST_REDUCTION
 from pipeline.errors import listed
-from pipeline.statistics.determination import LEAST_REDUCTION
 
 MANY_SINGLETONS = "many_singletons"
 DOMINANT_CLUSTER = "dominant_cluster"
