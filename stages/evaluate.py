@@ -1,5 +1,15 @@
 """Stage 4: an encoder -> linear and nearest-neighbour accuracy, in data/evaluations/<arm>."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    import sys
+    from pathlib import Path
+
+    # Python puts stages/ first on the path; its checkout's modules count, whatever is installed.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from pipeline.parent import end_with_dvc
+
+    end_with_dvc()
+
 from typing import Annotated
 
 import typer

@@ -93,7 +93,7 @@ def test_only_arms_named_here_become_part_of_commands_and_paths(stages: dict[str
 
 def test_entry_points_hold_no_logic() -> None:
     for stage in STAGES:
-        assert len((REPOSITORY / "stages" / f"{stage}.py").read_text().splitlines()) < 45
+        assert len((REPOSITORY / "stages" / f"{stage}.py").read_text().splitlines()) < 55
 
 
 def rewrite_lists() -> None:

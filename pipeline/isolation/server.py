@@ -9,7 +9,6 @@ and when the worker has ended it brings how. When the control socket is closed a
 this process ends.
 """
 
-import ctypes
 import importlib
 import json
 import mmap
@@ -17,7 +16,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,8 +24,8 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn
 
 from pipeline.isolation import limits
+from pipeline.parent import end_with
 
-PR_SET_PDEATHSIG = 1
 LONGEST_REQUEST = 1 << 20
 
 
@@ -107,7 +105,8 @@ class _Server:
             self._selector.close()
             for one in (self._control, self._ended, self._ending, *(c.line for c in self._children.values())):
                 one.close()
-            _end_with(server)
+            # Also when the server is killed, and also inside a decoder.
+            end_with(server, signal.SIGKILL)
             limits.begin(note)
             _work(Connection(calls.detach()))
         except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -149,14 +148,6 @@ def _import(name: str) -> None:
     except Exception:
         # The worker will fail at it, too, and tell who asks.
         return
-
-
-def _end_with(server: int) -> None:
-    """Also when the server is killed, and also inside a decoder."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != server:
-        os._exit(1)
 
 
 # --- a worker -----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from pipeline.training.launch import joined_ranks, start_processes
 from pipeline.training.loop import Trainer
 from pipeline.training.memory import kept_memory
 from pipeline.training.params import PretrainParams
-from pipeline.training.signals import StopRequest, end_with_dvc
+from pipeline.training.signals import StopRequest
 from pipeline.training.state import StateFolder, fingerprint
 from pipeline.training.trackers import Trackers, tracker_names
 from pipeline.training.whitened_layers import Sample, fit_last_layer
@@ -36,7 +36,6 @@ def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layou
     Where there are several GPUs and no launcher, this process becomes one a GPU. A run that was stopped or
     killed goes on where it was. Raises `UserError` for inputs that don't fit.
     """
-    end_with_dvc()
     start_processes()
     with joined_ranks() as (ranks, device):
         train(params, arm, image_size, seed, layout, ranks, device)

@@ -1,12 +1,7 @@
-"""What happens to a training when somebody stops it, or its parent dies."""
+"""What happens to a training when somebody stops it."""
 
-import ctypes
-import os
 import signal
-import sys
 from types import FrameType
-
-PR_SET_PDEATHSIG = 1
 
 
 class Interrupted(SystemExit):
@@ -28,15 +23,3 @@ class StopRequest:
 
     def _remember(self, number: int, _frame: FrameType | None) -> None:
         self.signal_number = number
-
-
-def end_with_dvc() -> None:
-    """Symptom: DVC forwards no signals, so a killed `dvc repro` leaves its trainer running, and the next
-    `dvc repro` starts another. Cure, on Linux: the kernel sends this process SIGTERM when its parent dies.
-    The parent must be DVC itself, so the stage's command in dvc.yaml starts with `exec`: a shell that is
-    not bash would stay between the two.
-
-    Only for a stage that DVC started: a training started by hand may outlive its shell.
-    """
-    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

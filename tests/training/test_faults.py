@@ -50,7 +50,6 @@ def outputs(layout: Layout) -> dict[str, bytes]:
 @pytest.fixture
 def here(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Trains in this process."""
-    monkeypatch.setattr(training, "end_with_dvc", lambda: None)
     monkeypatch.setenv("CLINFONCE_STATE_DIR", "set by train()")
     before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
     yield lambda **changes: train(layout, tmp_path / "states", **changes)

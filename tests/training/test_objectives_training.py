@@ -39,7 +39,6 @@ SMALL: dict[str, Any] = {
 def layout(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """16 train images of 12 pixels, in clusters by k-means, which are remade."""
     monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(training, "end_with_dvc", lambda: None)
     made = Layout(tmp_path)
     ingest(params_with(ingest={"source": "manifest", "path": str(manifest(21))}).ingest, 0, made)
     section = {"method": "kmeans", "kmeans": {"clusters": 3, "min_points": 1}}

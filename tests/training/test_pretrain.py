@@ -41,7 +41,6 @@ ATTRIBUTES = {"method": "attributes", "attributes": {"columns": ["colour", "size
 def data(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """24 noise images of 12 pixels, 18 of them train, with instance clusters."""
     monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(training, "end_with_dvc", lambda: None)
     layout = Layout(tmp_path)
     ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, layout)
     cluster(params_with(cluster=ATTRIBUTES).cluster, "chosen", 16, 0, layout)
