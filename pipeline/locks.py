@@ -5,7 +5,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -16,23 +16,72 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.E
 """How network file systems without locks answer."""
 
 
-@contextmanager
-def held_alone(lock: Path, doing: str) -> Iterator[None]:
-    """Holds the file `lock`. Raises `UserError` that names the holder if another process does.
+class Turn:
+    """At work that one process at a time does, which is whoever holds the file `lock`.
 
     The lock is the kernel's: it ends with its process, however that ends.
     """
-    make_state_folder(lock.parent)
-    with open_lock(lock) as file:
-        if not try_lock(file):
-            file.seek(0)
+
+    def __init__(self, lock: Path) -> None:
+        self._lock, self._queue = lock, lock.with_name("waiting")
+        self._held: TextIO | None = None
+        self._waiting: TextIO | None = None
+        self.holder = "unknown"
+        """The process that had it when `comes` was false."""
+
+    def comes(self) -> bool:
+        """Whether it is this process's, from now on. Raises `UserError` where there can be no lock."""
+        make_state_folder(self._lock.parent)
+        with ExitStack() as opened:
+            file = opened.enter_context(open_lock(self._lock))
+            if not try_lock(file):
+                self.holder = file.read(20).strip() or self.holder
+                return False
+            if not _is_at(file, self._lock):
+                # Its holder removed the folder before it let go, and another may have made a new one.
+                return self.comes()
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            self._held = file
+            opened.pop_all()
+        self._leave_the_queue()
+        return True
+
+    def queue(self) -> bool:
+        """Lets the holder know that somebody waits for what it does. Whether this process had not yet."""
+        is_first = self._waiting is None
+        if self._waiting is None or not _is_at(self._waiting, self._queue):
+            self._leave_the_queue()
+            with suppress(FileNotFoundError):  # the holder has removed the folder
+                self._waiting = open_lock(self._queue)
+                try_lock(self._waiting, fcntl.LOCK_SH)
+        return is_first
+
+    def is_awaited(self) -> bool:
+        """Whether another process has queued."""
+        with open_lock(self._queue) as file:
+            return not try_lock(file)
+
+    def close(self) -> None:
+        self._leave_the_queue()
+        if self._held is not None:
+            self._held.close()
+
+    def _leave_the_queue(self) -> None:
+        if self._waiting is not None:
+            self._waiting.close()
+            self._waiting = None
+
+
+@contextmanager
+def held_alone(lock: Path, doing: str) -> Iterator[None]:
+    """Holds the file `lock`. Raises `UserError` that names the holder if another process does."""
+    with closing(Turn(lock)) as turn:
+        if not turn.comes():
             raise UserError(
-                f"process {file.read(20).strip() or 'unknown'} is {doing} already (state in "
-                f"{lock.parent}): wait for it, or end it"
+                f"process {turn.holder} is {doing} already (state in {lock.parent}): wait for it, or end it"
             )
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
         yield
 
 
@@ -70,14 +119,21 @@ def open_lock(lock: Path) -> TextIO:
     return open(lock, "r+", encoding="utf-8", opener=opener)
 
 
-def try_lock(file: TextIO) -> bool:
+def _is_at(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def try_lock(file: TextIO, how: int = fcntl.LOCK_EX) -> bool:
     """Locks `file` until it is closed; False where another process has locked it.
 
     Where the file system has no locks, a line says that nobody is kept away, and the work goes on: a lock
     file of our own would stay behind a process that was killed on another machine.
     """
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:

@@ -76,7 +76,8 @@ def test_an_experiment_runs_the_code_that_it_records(project: Project) -> None:
     project.run("dvc", "exp", "run", "--queue", "-n", "changed")
     project.run("git", "checkout", "-q", "pipeline")
     run_the_queue(project)
-    assert json.loads(project.run("git", "show", "changed:data/report/metrics.json").stdout)["changed"] == 1
+    (made,) = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/**/changed").stdout.split()
+    assert json.loads(project.run("git", "show", f"{made}:data/report/metrics.json").stdout)["changed"] == 1
     assert "changed" not in json.loads((project.root / "data/report/metrics.json").read_text())
     # What DVC remembers of the changed code is what that code made.
     change_the_report(project)

@@ -3,13 +3,16 @@
 import errno
 import fcntl
 import os
+import shutil
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
+from pipeline import locks
 from pipeline.errors import UserError
 from pipeline.ingest.parts import parts_folder
-from pipeline.locks import held_alone
+from pipeline.locks import Turn, held_alone
 
 NO_LOCKS = [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL]
 
@@ -23,6 +26,54 @@ def test_the_holder_is_named(tmp_path: Path) -> None:
         pass
     with held_alone(tmp_path / "a/lock", "training this"):
         pass
+
+
+def test_a_lock_whose_folder_its_holder_removed_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening it and locking it, the holder removes the folder and lets go."""
+    opened = locks.open_lock
+
+    def open_and_remove(lock: Path) -> TextIO:
+        file = opened(lock)
+        monkeypatch.setattr(locks, "open_lock", opened)
+        shutil.rmtree(lock.parent)
+        return file
+
+    monkeypatch.setattr(locks, "open_lock", open_and_remove)
+    with held_alone(tmp_path / "a/lock", "training this"):
+        assert (tmp_path / "a/lock").read_text() == str(os.getpid())
+        with pytest.raises(UserError, match="already"), held_alone(tmp_path / "a/lock", "training this"):
+            pass
+
+
+def test_the_holder_knows_whether_somebody_waits(tmp_path: Path) -> None:
+    first, second = Turn(tmp_path / "lock"), Turn(tmp_path / "lock")
+    assert first.comes()
+    assert not second.comes()
+    assert second.holder == str(os.getpid())
+    assert not first.is_awaited()
+    assert second.queue()
+    assert not second.queue()
+    assert first.is_awaited()
+    first.close()
+    assert second.comes()
+    assert not second.is_awaited()
+    second.close()
+
+
+def test_who_waits_says_so_again_in_a_folder_that_was_made_anew(tmp_path: Path) -> None:
+    first, second = Turn(tmp_path / "a/lock"), Turn(tmp_path / "a/lock")
+    assert first.comes()
+    second.queue()
+    shutil.rmtree(tmp_path / "a")
+    assert not second.queue()
+    third = Turn(tmp_path / "a/lock")
+    assert third.comes()
+    second.queue()
+    assert third.is_awaited()
+    for turn in (first, second, third):
+        turn.close()
 
 
 @pytest.mark.parametrize("number", NO_LOCKS, ids=errno.errorcode.get)

@@ -86,8 +86,8 @@ class Trainer:
         self.step = self._step_of(micro_batch)
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.optimizer = build_optimizer(trained, params, device)
-        self.steps_per_epoch = len(self._batches(0))
         self.progress = Progress()
+        self.steps_per_epoch = len(self._batches(0))
         self.loss_sum = torch.zeros((), device=device)
         self.reclusterings: dict[str, Tensor] = {}
         """Clusters by the epoch (as text) before which they were made."""
@@ -104,7 +104,7 @@ class Trainer:
                 watch.say(line)
             if done == 0:
                 # What a first epoch that fails goes back to.
-                self._save(states)
+                self.save(states)
             watch.say(f"{self.feed.title}, {self.batch_size} images a step")
             while self.progress.epoch < self.params.epochs:
                 if not self._train_epoch(watch, states, stop):
@@ -113,7 +113,7 @@ class Trainer:
                     continue
                 trackers.add(self.progress.history[-1])
                 if states.due:
-                    self._save(states)
+                    self.save(states)
 
     def _train_epoch(self, watch: Watch, states: StateFolder, stop: StopRequest) -> bool:
         """Whether the loss stayed finite."""
@@ -123,6 +123,7 @@ class Trainer:
             self._recluster_if_due(epoch, states)
             seed = derived_seed(self.seed, "objective", epoch)
             self.network.objective.begin_epoch(epoch, self.embeddings, self.ranks, seed)
+            self.progress.order_N = self._shuffled(epoch)
         self.network.train()
         plan = self.plan(epoch)
         saved_at = time.monotonic()
@@ -134,14 +135,14 @@ class Trainer:
             if asked > SAVE_ONLY:
                 # A loss that is not finite leaves the state before it, to which training would go back.
                 if math.isfinite(float(self.loss_sum)):
-                    self._save(states)
+                    self.save(states)
                 states.wait()
                 watch.say(f"stopped by signal {asked}; the same command goes on from here")
                 raise Interrupted(asked)
             if asked == SAVE_ONLY:
                 if not math.isfinite(float(self.loss_sum)):
                     return False
-                self._save(states)
+                self.save(states)
                 saved_at = time.monotonic()
         loss_of_epoch = float(self.loss_sum) / self.steps_per_epoch
         if not math.isfinite(loss_of_epoch):
@@ -154,7 +155,7 @@ class Trainer:
         )
         if found := collapse(signs):
             watch.say(f"warning: after epoch {epoch + 1} {found.what}: {found.cure}")
-        self.progress.epoch, self.progress.step = epoch + 1, 0
+        self.progress.epoch, self.progress.step, self.progress.order_N = epoch + 1, 0, None
         return True
 
     def _go_back(self, watch: Watch, states: StateFolder) -> None:
@@ -173,15 +174,18 @@ class Trainer:
             f"{self.progress.step + 1}, with the learning rate {rate * self.params.nonfinite_rate_factor:g}"
         )
         # So that a training killed from here on does not try a third time.
-        self._save(states)
+        self.save(states)
 
     def _batches(self, epoch: int) -> Tensor:
         """(S, B): the images of each step, for all ranks."""
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, "shuffle", epoch))
-        order_N = self.feed.shuffled(generator)
+        order_N = self._shuffled(epoch) if self.progress.order_N is None else self.progress.order_N
         if self.params.sampler == "cluster":
             return cluster_batches(order_N, self.clusters_N, self.batch_size)
         return shuffled_batches(order_N, self.batch_size)
+
+    def _shuffled(self, epoch: int) -> Tensor:
+        """(N,): the order that suits the feed."""
+        return self.feed.shuffled(torch.Generator().manual_seed(derived_seed(self.seed, "shuffle", epoch)))
 
     def plan(self, epoch: int) -> Plan:
         """What `epoch` shows, by the clusters as they are now."""
@@ -342,7 +346,7 @@ class Trainer:
         features_NF, outputs_ND = (self.ranks.gathered(torch.cat(parts)) for parts in (features, outputs))
         return features_NF[: len(images_N)], outputs_ND[: len(images_N)]
 
-    def _save(self, states: StateFolder) -> None:
+    def save(self, states: StateFolder) -> None:
         if self.ranks.first:
             states.save(
                 {
@@ -376,7 +380,15 @@ class Trainer:
         self.reclusterings = state["reclusterings"]
         # After going back, clusters that were remade since are not those of this state.
         self.clusters_N = next(reversed(self.reclusterings.values()), self.first_clusters_N)
-        return [*said, f"resuming from epoch {self.progress.epoch + 1}, step {self.progress.step + 1}"]
+        if self.progress.epoch == self.params.epochs:
+            return [*said, "it has been trained to the end already: that result is taken"]
+        said = [*said, f"resuming from epoch {self.progress.epoch + 1}, step {self.progress.step + 1}"]
+        order_N = self.progress.order_N
+        if order_N is not None and not torch.equal(order_N, self._shuffled(self.progress.epoch)):
+            said.append(
+                "this epoch keeps its order of images, which another feed chose; the next has its own"
+            )
+        return said
 
 
 def _load(states: StateFolder) -> tuple[State | None, list[str]]:

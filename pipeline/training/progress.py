@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 
 @dataclass
 class Progress:
@@ -10,6 +12,9 @@ class Progress:
     epoch: int = 0
     step: int = 0
     """Steps done in this epoch."""
+    order_N: Tensor | None = None
+    """In which this epoch shows the N train images, int64 on the CPU; None between epochs. Feeds differ in
+    it, and a training may go on with another feed: each image is still shown once."""
     rate_factor: float = 1.0
     retried: bool = False
     """Whether a loss that was not finite has sent training back already."""

@@ -1,5 +1,6 @@
 """Stage 3: pixels and clusters -> an encoder. Labels are never read here."""
 
+import copy
 from contextlib import ExitStack
 
 import numpy as np
@@ -58,21 +59,22 @@ def train(
     assignments = read_assignments(layout.assignments(arm))
     choices = {"arm": arm, "image_size": image_size, "seed": seed, "pretrain": params.model_dump()}
     inputs = [*shard_paths(layout.images, "train"), layout.assignments(arm)]
-    name = f"{arm}-{fingerprint(choices, inputs)}"
+    title, name = f"pretrain {arm}", f"{arm}-{fingerprint(choices, inputs)}"
     states = StateFolder(state_root() / name)
     with ExitStack() as open_things:
-        if ranks.first:
-            open_things.enter_context(states.locked())
+        open_things.enter_context(states.locked(title, ranks, stop))
         open_things.enter_context(kept_memory())
         trackers = Trackers(tracker_names() if ranks.first else [], state_root() / "live" / name)
         open_things.callback(trackers.close)
         feed = choose_feed(
             layout.images, "train", assigned_positions(assignments, arm, layout), device, ranks=ranks
         )
-        trainer, config = _build(params, arm, image_size, seed, layout, device, ranks, feed, assignments)
+        trainer, config = _build(params, title, image_size, seed, layout, device, ranks, feed, assignments)
         trainer.run(states, stop, trackers)
+        # A copy: who waits for this training takes it as it ended.
+        encoder = copy.deepcopy(trainer.network.encoder)
         sample = Sample(feed, trainer.normalize, image_size, derived_seed(seed, "features"))
-        fit_last_layer(trainer.network.encoder, sample)
+        fit_last_layer(encoder, sample)
         if not ranks.first:
             return
         provenance = choices | {
@@ -83,7 +85,7 @@ def train(
         }
         write_artifacts(
             layout.encoder(arm),
-            trainer.network.encoder,
+            encoder,
             config,
             provenance,
             read_json(layout.ingest_summary, IngestSummary),
@@ -92,7 +94,10 @@ def train(
             trainer.reclusterings,
             trainer.network.objective.beside_published,
         )
-        states.discard()
+        if states.is_awaited:
+            trainer.save(states)
+        else:
+            states.discard()
 
 
 def assigned_positions(assignments: Assignments, arm: str, layout: Layout) -> list[int] | None:
@@ -107,7 +112,7 @@ def assigned_positions(assignments: Assignments, arm: str, layout: Layout) -> li
 
 def _build(
     params: PretrainParams,
-    arm: str,
+    title: str,
     image_size: int,
     seed: int,
     layout: Layout,
@@ -130,7 +135,7 @@ def _build(
         seed=seed,
         device=device,
         ranks=ranks,
-        title=f"pretrain {arm}",
+        title=title,
     )
     stem_stride = resolved_stem_stride(params.encoder, params.stem_stride, image_size)
     config = EncoderConfig(

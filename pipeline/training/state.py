@@ -4,8 +4,9 @@ DVC deletes a stage's outputs before it runs, so the state lies elsewhere: in a 
 fingerprint of all that decides the result. Changed parameters, inputs or code mean another folder, never
 a stale resume; and since nothing of it is a DVC output, the run-cache stays on.
 
-In the folder: `lock`, the newest state `state.pt`, the one before it `state-before.pt`, and what never
-changes once it is made, `kept-<name>.pt`. Each file ends with a checksum of itself.
+In the folder: `lock`, `waiting` where other processes wait for it, the newest state `state.pt`, the one
+before it `state-before.pt`, and what never changes once it is made, `kept-<name>.pt`. Each state ends with a
+checksum of itself.
 """
 
 import hashlib
@@ -25,13 +26,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.console import say
 from pipeline.errors import UserError, shown
 from pipeline.files import sha256_of_file, write_atomically
-from pipeline.locks import held_alone
+from pipeline.locks import Turn
+from pipeline.ranks import Ranks
+from pipeline.training.signals import Interrupted, StopRequest
 
 State = dict[str, Any]
 SHARE_VARIABLE = "CLINFONCE_SAVING_SHARE"
 """Share of the time that saving may take, the copy and the writing thread together."""
+WAITING_SECONDS = 1.0
+"""Between two looks whether another process has ended."""
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
@@ -56,19 +62,32 @@ class StateFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._newest, self._before = folder / "state.pt", folder / "state-before.pt"
+        self._turn = Turn(folder / "lock")
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[float] | None = None
         self._saved_at, self._seconds = -math.inf, 0.0
         self._share = saving_share()
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the folder. Raises `UserError` that names the holder if another process does."""
-        with held_alone(self._folder / "lock", "training this"):
-            try:
-                yield
-            finally:
-                self.wait()
+    def locked(self, title: str, ranks: Ranks, stop: StopRequest) -> Iterator[None]:
+        """The first rank holds the folder, for all. Where another process does, such as that of an experiment
+        with the same training, all wait for it, which a line says.
+
+        Raises `Interrupted` if `stop` was asked for meanwhile.
+        """
+        try:
+            # All ranks ask each other, so that none waits for longer than a message may take.
+            while not ranks.told_by_first(ranks.first and self._turn.comes()):
+                if asked := ranks.highest(stop.signal_number or 0):
+                    raise Interrupted(asked)
+                if ranks.first and self._turn.queue():
+                    holder = self._turn.holder
+                    say(f"{title}: process {holder} is training this already: waiting for it", stderr=True)
+                time.sleep(WAITING_SECONDS)
+            yield
+        finally:
+            self.wait()
+            self._turn.close()
 
     def load(self) -> tuple[State | None, list[str]]:
         """The last whole state on the CPU, if any, and a sentence about each file that was damaged."""
@@ -115,6 +134,11 @@ class StateFolder:
         path = self._kept(name)
         state = _read(path) if path.exists() else None
         return None if state is None else state["tensor"]
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether another process waits for the end of this training."""
+        return self._turn.is_awaited()
 
     def discard(self) -> None:
         self.wait()

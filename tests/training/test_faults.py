@@ -12,10 +12,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 
 from pipeline.clustering.run import cluster
 from pipeline.errors import UserError
 from pipeline.ingest.run import ingest
+from pipeline.objectives.base import Batch
 from pipeline.schema import Layout
 from pipeline.training import loop
 from pipeline.training import run as training
@@ -187,6 +189,61 @@ def test_a_long_epoch_is_saved_within(
         here()
     here()
     assert "resuming from epoch 2, step 2" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sampler"), [("resident", "streamed", "shuffle"), ("streamed", "host", "cluster")]
+)
+def test_with_another_feed_an_epoch_goes_on_in_its_order(
+    layout: Layout,
+    here: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    before: str,
+    after: str,
+    sampler: str,
+) -> None:
+    """Every image of the epoch is shown as often as by the feed that began it."""
+    shown: list[tuple[int, Tensor]] = []
+    step = Trainer.train_step
+
+    def noting(trainer: Trainer, pixels: Any, batch: Batch) -> Tensor:
+        shown.append((trainer.progress.epoch, batch.images_B))
+        return step(trainer, pixels, batch)
+
+    def stopping(trainer: Trainer, pixels: Any, batch: Batch) -> Tensor:
+        if (trainer.progress.epoch, trainer.progress.step) == (1, 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return noting(trainer, pixels, batch)
+
+    def orders() -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for epoch, images_B in shown:
+            found.setdefault(epoch, []).extend(images_B.tolist())
+        shown.clear()
+        return found
+
+    monkeypatch.setattr(Trainer, "train_step", noting)
+    choices = {"sampler": sampler, "epochs": 3, "recluster_every": 0}
+    undisturbed = {}
+    for feed in (before, after):
+        monkeypatch.setenv("CLINFONCE_FEED", feed)
+        here(**choices)
+        undisturbed[feed] = orders()
+    assert undisturbed[before][1] != undisturbed[after][1]
+
+    monkeypatch.setenv("CLINFONCE_FEED", before)
+    monkeypatch.setattr(Trainer, "train_step", stopping)
+    with pytest.raises(Interrupted):
+        here(**choices)
+    monkeypatch.setenv("CLINFONCE_FEED", after)
+    monkeypatch.setattr(Trainer, "train_step", noting)
+    capsys.readouterr()
+    here(**choices)
+    assert "keeps its order of images" in " ".join(capsys.readouterr().err.split())
+    resumed = orders()
+    assert resumed[1] == undisturbed[before][1]
+    assert resumed[2] == undisturbed[after][2]
 
 
 def test_a_full_memory_is_told_with_what_fits(

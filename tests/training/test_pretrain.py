@@ -1,8 +1,11 @@
 """Pretraining as a whole: deterministic, resumable at any step, blind to labels."""
 
 import os
+import shutil
 import signal
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from pipeline.training import run as training
 from pipeline.training.loop import Trainer
 from pipeline.training.params import PretrainParams
 from pipeline.training.signals import Interrupted
+from processes import started
 from support import TINY_PRETRAIN, params_with
 
 Pretrain = Callable[..., bytes]
@@ -103,6 +107,43 @@ def test_stopped_at_any_step_it_ends_with_the_same_bytes(
     pretrain(**choices)
     assert taken == 12
     assert outputs(data) == undisturbed
+
+
+def pretrain_in(root: Path, *, once_awaited: bool) -> None:
+    with (root / "said").open("w") as said:
+        os.dup2(said.fileno(), 2)
+    step = Trainer.train_step
+
+    def when_awaited(trainer: Trainer, *arguments: Any) -> torch.Tensor:
+        while once_awaited and not list(Path(os.environ["CLINFONCE_STATE_DIR"]).glob("*/waiting")):
+            time.sleep(0.01)
+        return step(trainer, *arguments)
+
+    Trainer.train_step = when_awaited  # type: ignore[method-assign]
+    params = PretrainParams.model_validate(TINY_PRETRAIN | {"batch_size": 4})
+    training.pretrain(params, "chosen", 12, 0, Layout(root))
+
+
+def test_who_waits_for_the_same_training_takes_its_result(data: Layout, tmp_path: Path) -> None:
+    """As do two experiments that DVC runs at once, in folders of their own."""
+    beside = tmp_path / "beside"
+    for name in ("images", "clusters"):
+        shutil.copytree(tmp_path / name, beside / name)
+    first = started(partial(pretrain_in, once_awaited=True), tmp_path)
+    while not list((tmp_path / "state").glob("*/state.pt")):
+        assert first.is_alive()
+        time.sleep(0.01)
+    second = started(partial(pretrain_in, once_awaited=False), beside)
+    for process in (second, first):
+        process.join(100)
+        assert process.exitcode == 0
+    said = " ".join((beside / "said").read_text().split())
+    assert f"process {first.pid} is training this already: waiting for it" in said
+    assert "trained to the end already" in said
+    # The times of the epochs, too: nothing was trained twice.
+    for path in data.encoder("chosen").iterdir():
+        assert (Layout(beside).encoder("chosen") / path.name).read_bytes() == path.read_bytes()
+    assert not list((tmp_path / "state").glob("*"))
 
 
 def test_an_error_in_an_epoch_goes_back_to_the_last_state(

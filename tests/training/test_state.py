@@ -2,41 +2,87 @@
 
 import multiprocessing
 import os
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
 
 from pipeline.errors import UserError
 from pipeline.files import state_root
+from pipeline.ranks import ALONE, Ranks
 from pipeline.training import state as state_module
+from pipeline.training.signals import Interrupted, StopRequest
 from pipeline.training.state import StateFolder, fingerprint
+from processes import in_ranks
 
 
 def hold(folder: Path, held: Event, release: Event) -> None:
-    with StateFolder(folder).locked():
+    with StateFolder(folder).locked("pretrain", ALONE, StopRequest()):
         held.set()
-        release.wait(30)
+        release.wait(100)
 
 
-def test_a_second_trainer_is_refused_with_the_holder_s_id(tmp_path: Path) -> None:
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[BaseProcess]:
+    """A process that holds the folder `s` until it is killed."""
     context = multiprocessing.get_context("spawn")
     held, release = context.Event(), context.Event()
-    holder = context.Process(target=hold, args=(tmp_path / "s", held, release))
-    holder.start()
-    try:
-        assert held.wait(30)
-        with (
-            pytest.raises(UserError, match=f"process {holder.pid} is training this already"),
-            StateFolder(tmp_path / "s").locked(),
-        ):
-            pass
-    finally:
-        holder.kill()  # the lock must end with the process, however that ends
-        holder.join()
-    with StateFolder(tmp_path / "s").locked():
+    process = context.Process(target=hold, args=(tmp_path / "s", held, release))
+    process.start()
+    assert held.wait(100)
+    yield process
+    process.kill()
+    process.join()
+
+
+def when_awaited(folder: Path, do: Callable[[], object]) -> Thread:
+    """Does it as soon as somebody waits for the folder."""
+
+    def wait() -> None:
+        while not (folder / "waiting").exists():
+            time.sleep(0.01)
+        do()
+
+    thread = Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_a_second_trainer_waits_for_the_first(
+    tmp_path: Path, holder: BaseProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # However it ends, the lock ends with it.
+    killing = when_awaited(tmp_path / "s", holder.kill)
+    with StateFolder(tmp_path / "s").locked("pretrain chosen", ALONE, StopRequest()):
         assert (tmp_path / "s" / "lock").read_text() == str(os.getpid())
+    killing.join()
+    expected = f"pretrain chosen: process {holder.pid} is training this already: waiting for it\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_who_waits_can_be_stopped(tmp_path: Path, holder: BaseProcess) -> None:
+    stop = StopRequest()
+    stopping = when_awaited(tmp_path / "s", lambda: setattr(stop, "signal_number", 15))
+    with pytest.raises(Interrupted), StateFolder(tmp_path / "s").locked("pretrain", ALONE, stop):
+        pass
+    stopping.join()
+    assert holder.is_alive()
+
+
+def wait_in_rank(ranks: Ranks, folder: Path) -> bool:
+    with StateFolder(folder).locked("pretrain", ranks, StopRequest()):
+        return True
+
+
+def test_ranks_wait_together(tmp_path: Path, holder: BaseProcess) -> None:
+    killing = when_awaited(tmp_path / "s", holder.kill)
+    assert in_ranks(2, tmp_path / "ranks", wait_in_rank, tmp_path / "s") == [True, True]
+    killing.join()
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
