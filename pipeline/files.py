@@ -21,24 +21,37 @@ MOST_OF_JSON = 64 << 20
 
 
 def users_path(text: str) -> Path:
-    """A path as a user typed it in params.yaml: relative to the repository.
+    """A path as a user typed it in params.yaml: relative to the project.
 
     Symptom: a queued experiment does not find `../photos/manifest.csv`. Cause: DVC runs it in a temporary
-    copy elsewhere. Cure: what is not found from here is looked for from the repository that DVC names.
+    copy elsewhere. Cure: what is not found from here is looked for from the project that was copied.
     """
     path = Path(text)
-    from_repository = Path(os.environ.get("DVC_ROOT", ".")) / path
+    from_project = _users_project() / path
     # By os.path, which also says of a path that is too long that there is none.
-    return from_repository if not os.path.exists(path) and os.path.exists(from_repository) else path
+    return from_project if not os.path.exists(path) and os.path.exists(from_project) else path
 
 
 def state_root() -> Path:
-    """`.clinfonce/` of the repository; experiments that DVC runs in a temporary copy share it.
+    """`.clinfonce/` of the project; experiments that DVC runs in a temporary copy share it.
 
     The environment variable CLINFONCE_STATE_DIR names another place.
     """
     named = os.environ.get(STATE_VARIABLE)
-    return Path(named) if named else Path(os.environ.get("DVC_ROOT", ".")) / ".clinfonce"
+    return Path(named) if named else _users_project() / ".clinfonce"
+
+
+def _users_project() -> Path:
+    """This folder, or that of which it is DVC's temporary copy.
+
+    DVC names the root of its repository, of which the project may be a folder.
+    """
+    root = os.environ.get("DVC_ROOT")
+    if root is None:
+        return Path()
+    here = Path.cwd()
+    own_root = next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+    return Path(root) / here.relative_to(own_root)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -246,7 +246,9 @@ def test_a_failed_experiment_is_left_out_with_its_reason(
     printed = compared(monkeypatch, folder).stdout
     assert table_of(printed) == [["main", "50.0"], ["by-features", "30.0"]]
     assert "1 experiment failed" in printed
-    assert "by-guesses: cluster.method=guesses is none of its values" in " ".join(printed.split())
+    for names in ([], ["by-guesses"]):
+        printed = " ".join(compared(monkeypatch, folder, *names).stdout.split())
+        assert "by-guesses: cluster.method=guesses is none of its values" in printed
 
 
 def test_an_unknown_name_is_told(repository: Path, monkeypatch: pytest.MonkeyPatch):

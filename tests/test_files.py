@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import read_json, replaced_directory, users_path, write_atomically, write_csv, write_json
+from pipeline.files import (
+    read_json,
+    replaced_directory,
+    state_root,
+    users_path,
+    write_atomically,
+    write_csv,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
@@ -37,6 +45,23 @@ def test_a_user_s_path_is_looked_for_from_the_repository_too(
     assert users_path("absent.csv") == Path("absent.csv")
     Path("table.csv").write_text("nearer")
     assert users_path("table.csv").read_text() == "nearer"
+
+
+def test_a_project_may_be_a_folder_of_the_repository_that_dvc_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (
+        "repository/teams/one",
+        "temporary/teams/one",
+        "temporary/.dvc",
+        "repository/teams/photos",
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.delenv("CLINFONCE_STATE_DIR", raising=False)
+    monkeypatch.chdir(tmp_path / "temporary/teams/one")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
+    assert users_path("../photos").is_dir()
+    assert state_root() == tmp_path / "repository/teams/one/.clinfonce"
 
 
 def test_json_refuses_what_json_is_not(tmp_path: Path) -> None:

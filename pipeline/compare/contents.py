@@ -69,7 +69,8 @@ def _summary_of_groups(comparison: Comparison) -> str:
         return ""
     return (
         f"The {plural(len(comparison.experiments), 'experiment')} are on {len(comparison.groups)} sets of "
-        "images, and only those on the same images are compared."
+        "images, by the parameters of ingest and the hash of data/images, and only those on the same images "
+        "are compared."
     )
 
 

@@ -9,9 +9,20 @@ from pipeline.compare.experiments import FIGURES, Comparison, differing
 def csv_table(comparison: Comparison) -> tuple[list[str], list[dict[str, Any]]]:
     """Columns and rows, one an experiment; the parameters are those that differ."""
     keys = differing(comparison.experiments)
-    fixed = ["experiment", "rev", "images", "method", *FIGURES, "gap_closed", "epochs", "train_images"]
+    fixed = [
+        "experiment",
+        "rev",
+        "images",
+        "images_hash",
+        "method",
+        *FIGURES,
+        "gap_closed",
+        "epochs",
+        "train_images",
+    ]
     rows = [
-        {"experiment": e.name, "rev": e.rev, "images": e.images, "method": e.method}
+        {"experiment": e.name, "rev": e.rev, "images": e.images}
+        | {"images_hash": e.images_hash, "method": e.method}
         | dict(e.figures)
         | {"gap_closed": e.gap_closed, "epochs": e.params.get("pretrain.epochs")}
         | {"train_images": e.train_images}

@@ -1,22 +1,25 @@
 """Reads experiments from DVC. The only module here that imports it, because that takes a second."""
 
+import os
 import re
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dvc.api
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from scmrepo.exceptions import SCMError
 
 from pipeline.compare.experiments import Row
+from pipeline.compare.git import git, is_object, is_other_object, read_blob
+from pipeline.compare.refs import LISTING, experiments_in
 from pipeline.errors import UserError, fault_of_the_machine, shown
 from pipeline.safe_json import parse_json
+from pipeline.safe_paths import SafePath, UnsafePath
 from pipeline.safe_yaml import parse_yaml
 from pipeline.schema import CHOSEN, ENCODER_CONFIG, Layout
+
+Answer = TypeVar("Answer")
 
 LOCK = "dvc.lock"
 MOST_LOCK_BYTES = 1 << 20
@@ -34,13 +37,31 @@ def read_rows(names: Sequence[str], with_experiments: bool = False) -> list[Row]
         return _exp_show(
             "no experiments can be read here: run in the project's folder, a Git and DVC repository"
         )
-    everywhere = _exp_show("no experiments can be read here", num=-1)
+    baselines = _baselines(names)
+    made = _exp_show("no experiments can be read here", revs=baselines) if baselines else []
     rows: dict[str, Row] = {}
     for name in names:
-        found = [row for row in everywhere if row["Experiment"] == name]
+        found = [row for row in made if row["Experiment"] == name]
         found = found or _of_revision(name, with_experiments)
         rows |= {str(row["rev"]): row for row in found}
     return list(rows.values())
+
+
+def _baselines(names: Sequence[str]) -> list[str]:
+    """The commits from which the experiments of these names were made, or will be."""
+    made = experiments_in(git(*LISTING))
+    found = {start for name in names for start, _ in made.get(name, [])}
+    if others := {name for name in names if name not in made and not is_object(name)} - {"workspace"}:
+        found |= _asked_of_dvc("no experiments can be read here", lambda: _baselines_in_the_queue(others))
+    return sorted(found)
+
+
+def _baselines_in_the_queue(names: Collection[str]) -> set[str]:
+    with Repo() as repo:
+        queue = repo.experiments.celery_queue
+        failed = (result.entry for result in queue.iter_failed())
+        entries = [*queue.iter_queued(), *queue.iter_active(), *failed]
+    return {entry.baseline_rev for entry in entries if entry.name in names}
 
 
 def read_train_images(rows: Sequence[Row]) -> dict[str, float]:
@@ -114,46 +135,59 @@ def _of_revision(name: str, with_experiments: bool) -> list[Row]:
     if name == "workspace":
         return [row for row in _exp_show("the workspace cannot be read") if row["rev"] == "workspace"]
     why_not = f"there is no experiment, branch or commit {shown(name)}: `dvc exp list -A` names them"
-    if _is_other_object(name):
+    if is_other_object(name):
         raise UserError(why_not)
     rows = _exp_show(why_not, revs=[name])
     rows = [row for row in rows if row["rev"] != "workspace"]
     return rows if with_experiments else [row for row in rows if row["typ"] == "baseline"]
 
 
-def _is_other_object(revision: str) -> bool:
-    """Whether Git knows it and it is no commit, such as a file of one, which DVC takes for a commit."""
-    return _is_known(revision) and not _is_known(f"{revision}^{{commit}}")
-
-
-def _is_known(revision: str) -> bool:
-    # Git would take what begins with a hyphen for an option; DVC finds no such branch.
-    if revision.startswith("-"):
-        return False
-    verify = ["git", "rev-parse", "--verify", "--quiet", revision]
-    return subprocess.run(verify, capture_output=True, check=False).returncode == 0  # noqa: S603
-
-
 def _read_lock(rev: str) -> Mapping[str, Any] | None:
     """Raises `UserError` for a file that DVC did not write, such as one with the marks of a conflict."""
-    try:
-        content = dvc.api.read(LOCK, rev=None if rev == "workspace" else rev, mode="rb")
-    except (DvcException, SCMError, OSError):
+    content = _of_the_workspace(Path(LOCK)) if rev == "workspace" else read_blob(f"{rev}:./{LOCK}")
+    if not content:
         return None  # nothing was ever run there, or the experiment has no commit yet
     name = f"the {LOCK} of {rev}"
     lock = parse_yaml(content, name, MOST_LOCK_BYTES)
     stages = lock.get("stages", {}) if isinstance(lock, dict) else None
-    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+    if not isinstance(stages, dict) or not all(_is_stage(stage) for stage in stages.values()):
         raise UserError(f"{name} holds no stages: take the file that DVC wrote")
     return {"stages": stages}
 
 
-def _exp_show(why_not: str, **selection: Any) -> list[Row]:
+def _is_stage(stage: Any) -> bool:
+    return isinstance(stage, dict) and all(
+        isinstance(files, list) and all(isinstance(file, dict) and "path" in file for file in files)
+        for files in (stage.get("deps", []), stage.get("outs", []))
+    )
+
+
+def _of_the_workspace(path: Path) -> bytes:
     try:
-        rows: list[Row] = dvc.api.exp_show(**selection)
+        with SafePath(path).open_binary() as file:
+            return file.read(MOST_LOCK_BYTES + 1)
+    except UnsafePath:
+        return b""
+
+
+def _exp_show(why_not: str, **selection: Any) -> list[Row]:
+    rows = _asked_of_dvc(why_not, lambda: dvc.api.exp_show(**selection))
+    return [_of_this_folder(row) for row in rows]
+
+
+def _of_this_folder(row: Row) -> Row:
+    """With the names of files as seen from here: the repository may hold more projects than this one, and
+    then DVC puts the file before a parameter's name."""
+    here = os.path.relpath(os.getcwd(), Repo.find_root())
+    prefix = "" if here == os.curdir else f"{here}{os.sep}"
+    return {key.removeprefix(prefix): value for key, value in row.items()}
+
+
+def _asked_of_dvc(why_not: str, ask: Callable[[], Answer]) -> Answer:
+    try:
+        return ask()
     except Exception as error:
         # Of files that DVC did not write it raises whatever their parsers do.
         if isinstance(error, OSError | MemoryError) and fault_of_the_machine(error):
             raise
         raise UserError(f"{why_not} ({shown(error)})") from None
-    return rows

@@ -7,11 +7,13 @@ only where they would clash. Integers come back as floats, null as the text "Non
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.params import Params
+from pipeline.schema import Layout
 
 Row = Mapping[str, Any]
 Value = str | float | None
@@ -20,6 +22,7 @@ ACCURACIES = ("top1", "top1_low", "top1_high", "top5", "knn_top1")
 OF_CLUSTERS = ("clusters", "mutual_information_bits", "conditional_entropy_bits")
 FIGURES = (*ACCURACIES, *OF_CLUSTERS)
 FAILED, UNFINISHED = {"Failed"}, {"Queued", "Running"}
+IMAGES = str(Layout().images)
 FILES = {"params.yaml", "data/report/metrics.json"}
 _NO_VALUE = {None, "", "None", "!", "-"}
 
@@ -65,6 +68,8 @@ class Experiment:
     """Top-1 of the arms `untrained`, `instance` and `label`."""
     train_images: float | None = None
     """That the chosen arm learned from, where its report recorded it."""
+    images_hash: str | None = None
+    """DVC's of data/images, which tells whether two tables at one path were the same. None: not recorded."""
 
     @property
     def top1(self) -> float | None:
@@ -77,7 +82,8 @@ class Experiment:
 
     @property
     def images(self) -> str:
-        """Which images these are, in words; experiments that differ here are not compared."""
+        """Which images these are, in words; experiments that differ here, or in what ingest made of them, are
+        not compared."""
         source, path = self.params.get("ingest.source"), self.params.get("ingest.path")
         split = self.params.get("ingest.columns.split")
         told = [_place(path) if isinstance(path, str) else f"{source or 'images'}"]
@@ -171,7 +177,7 @@ def select(
     kept: list[Experiment] = []
     for row in rows:
         state = row.get("State")
-        experiment = _experiment(row, train_images or {})
+        experiment = _experiment(row, train_images or {}, locks.get(str(row["rev"])))
         if state in FAILED:
             failed[_name_of(row)] = (reasons or {}).get(str(row["rev"]), "")
         elif state in UNFINISHED:
@@ -184,11 +190,20 @@ def select(
             kept.append(experiment)
     kept = [e for e in kept if e.rev != "workspace" or not any(_same(e, other) for other in kept)]
     kept.sort(key=lambda experiment: (experiment.top1 is None, -(experiment.top1 or 0.0), experiment.name))
-    groups: dict[str, list[Experiment]] = {}
+    groups: dict[tuple[str, str | None], list[Experiment]] = {}
     for experiment in kept:
-        groups.setdefault(experiment.images, []).append(experiment)
-    by_size = sorted(groups.items(), key=lambda item: -len(item[1]))
+        groups.setdefault((experiment.images, experiment.images_hash), []).append(experiment)
+    by_size = sorted(_named_apart(groups).items(), key=lambda item: -len(item[1]))
     return Comparison([Group(*found) for found in by_size], failed, unfinished, stale, empty)
+
+
+def _named_apart(groups: Mapping[tuple[str, str | None], list[Experiment]]) -> dict[str, list[Experiment]]:
+    """By the words for their images; where several groups share these, with the hash of data/images, too."""
+    sharing = Counter(words for words, _ in groups)
+    return {
+        words if sharing[words] == 1 else f"{words}, data/images {(own or 'not recorded')[:12]}": experiments
+        for (words, own), experiments in groups.items()
+    }
 
 
 def differences(experiment: Experiment, keys: Sequence[str]) -> dict[str, Value]:
@@ -202,7 +217,9 @@ def differences(experiment: Experiment, keys: Sequence[str]) -> dict[str, Value]
     return {key: experiment.params.get(key) for key in keys if matters(key)}
 
 
-def _experiment(row: Row, train_images: Mapping[str, float]) -> Experiment | None:
+def _experiment(
+    row: Row, train_images: Mapping[str, float], lock: Mapping[str, Any] | None
+) -> Experiment | None:
     """None where the row has no figure of the chosen arm."""
     named = {_plain_name(key): _value(value) for key, value in row.items() if _plain_name(key)}
     method = named.get("chosen.method")
@@ -218,7 +235,16 @@ def _experiment(row: Row, train_images: Mapping[str, float]) -> Experiment | Non
         gap_closed=_number(named.get("gap_closed")),
         references={arm: _number(named.get(f"{arm}.top1")) for arm in ("untrained", "instance", "label")},
         train_images=_number(named.get("chosen.train_images")) or train_images.get(str(row["rev"])),
+        images_hash=_images_hash(lock),
     )
+
+
+def _images_hash(lock: Mapping[str, Any] | None) -> str | None:
+    for stage in (lock or {}).get("stages", {}).values():
+        for out in stage.get("outs", []):
+            if out["path"] == IMAGES and out.get("md5"):
+                return str(out["md5"])
+    return None
 
 
 def _name_of(row: Row) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.compare.refs import LISTING, experiments_in
 from pipeline.errors import UserError
 from pipeline.safe_json import NotJson, parse_json
 from pipeline.safe_yaml import parse_yaml
@@ -39,7 +40,9 @@ def made_experiments(wanted: Iterable[Planned], root: Path) -> dict[str, Made]:
             for key, value in one.changes.items():
                 set_parameter(expected, key, value)
             if _same(params, expected):
-                found[one.name] = Made(one, start[:7], *_figures(_git(root, "show", f"{ref}:{METRICS}"), one))
+                found[one.name] = Made(
+                    one, start[:7], *_figures(_git(root, "show", f"{ref}:./{METRICS}"), one)
+                )
     return found
 
 
@@ -92,28 +95,20 @@ def experiment_names(root: Path) -> set[str]:
 
 
 def uncommitted(root: Path) -> list[str]:
-    """Files under version control that were changed and would become part of an experiment."""
-    lines = _git(root, "status", "--porcelain", "--untracked-files=no").splitlines()
+    """Files of the project under version control that were changed and would become part of an experiment;
+    the repository may hold more than this project."""
+    changed = _git(root, "diff", "--name-only", "--relative", "--no-renames", "-z", "HEAD").split("\0")
     # These two are what a run leaves, and no cause of anything.
-    return [line[3:] for line in lines if line[3:] not in ("dvc.lock", METRICS)]
+    return [name for name in changed if name not in ("", "dvc.lock", METRICS)]
 
 
 def _experiment_refs(root: Path) -> dict[str, list[tuple[str, str]]]:
-    """By the experiment's name the commit it was made from, and its own."""
-    refs: dict[str, list[tuple[str, str]]] = {}
-    listing = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
-    for line in filter(None, listing.split("\n")):
-        own, name = line.split(" ", 1)
-        parts = name.split("/")
-        # refs/exps/<two digits of the commit>/<the rest of it>/<name>; others are DVC's own.
-        if len(parts) == 5 and len(parts[2]) == 2:
-            refs.setdefault(parts[4], []).append((parts[2] + parts[3], own))
-    return refs
+    return experiments_in(_git(root, *LISTING))
 
 
 def _params_of(root: Path, rev: str) -> dict[str, Any]:
     name = f"params.yaml of {rev}"
-    params = parse_yaml(_git(root, "show", f"{rev}:params.yaml"), name)
+    params = parse_yaml(_git(root, "show", f"{rev}:./params.yaml"), name)
     if not isinstance(params, dict):
         raise UserError(f"{name} holds no sections: commit a params.yaml that the stages take")
     return params

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.studies.definition import Planned
-from pipeline.studies.made import METRICS, experiment_names, made_experiments
+from pipeline.studies.made import METRICS, experiment_names, made_experiments, uncommitted
 
 GOOD: dict[str, Any] = {
     "top1": 0.5,
@@ -50,6 +50,24 @@ def test_figures_of_what_was_made(repository: Path) -> None:
     make_experiment(repository, json.dumps({"chosen": GOOD, "untrained": {"top1": None}}))
     (found,) = made_experiments([PLANNED], repository).values()
     assert (found.figures, found.untrained) == (GOOD, {"top1": None})
+
+
+def test_a_project_in_a_larger_repository(repository: Path) -> None:
+    project = repository / "team/project"
+    project.mkdir(parents=True)
+    (project / "params.yaml").write_text("seed: 0\n")
+    (project / "dvc.lock").write_text("schema: '2.0'\n")
+    (repository / "params.yaml").write_text("of: another\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "a larger one")
+    make_experiment(project, json.dumps({"chosen": GOOD}))
+    assert made_experiments([PLANNED], project)[PLANNED.name].figures == GOOD
+    assert uncommitted(project) == []
+    for changed in (repository / "params.yaml", project / "dvc.lock"):
+        changed.write_text("changed: true\n")
+    assert uncommitted(project) == []
+    (project / "params.yaml").unlink()
+    assert uncommitted(project) == ["params.yaml"]
 
 
 @pytest.mark.parametrize(

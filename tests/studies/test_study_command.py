@@ -93,6 +93,26 @@ def words_of(result: Result) -> str:
 
 
 @pytest.mark.filterwarnings("default")  # DVC's own
+def test_in_a_folder_of_a_larger_repository(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change elsewhere in it does not count."""
+    folder = tmp_path / "teams/one"
+    folder.mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml", "report.py", "studies", ".gitignore"):
+        (repository / name).rename(folder / name)
+    (folder / "studies/methods.yaml").write_text(STUDY.replace("[0, 2]", "[0]").replace("random", "instance"))
+    (tmp_path / "notes.txt").write_text("one")
+    run(tmp_path, "git", "add", "-A")
+    run(tmp_path, "git", "commit", "-qm", "moved")
+    (tmp_path / "notes.txt").write_text("two")
+    monkeypatch.chdir(folder)
+    assert "2/2 methods--chance--0: made" in words_of(study("run", "studies/methods.yaml"))
+    assert "2 of 2 experiments are there" in words_of(study("report", "studies/methods.yaml"))
+    assert (folder / ".clinfonce").exists()
+
+
+@pytest.mark.filterwarnings("default")  # DVC's own
 def test_what_is_missing_is_made_and_failures_are_named_and_tried_again(repository: Path) -> None:
     (repository / "params.yaml").write_text(PARAMS + "# edited\n")
     refused = study("run", "studies/methods.yaml")
