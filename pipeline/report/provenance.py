@@ -45,7 +45,11 @@ def _seconds_of_training(arm: Arm, layout: Layout) -> float | None:
 
 def _git(*arguments: str) -> str | None:
     try:
-        ended = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+        # Names of files may be in any encoding.
+        ended = subprocess.run(  # noqa: S603
+            ["git", *arguments],  # noqa: S607
+            capture_output=True, encoding="utf-8", errors="replace", check=False,
+        )  # fmt: skip
     except OSError:
         return None
     return ended.stdout.strip() if ended.returncode == 0 else None

@@ -1,0 +1,63 @@
+"""Sets of a few images, smaller than any batch, queue or number of prototypes, go all the way."""
+
+import math
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.clustering.run import cluster
+from pipeline.evaluation.run import evaluate
+from pipeline.ingest.run import ingest
+from pipeline.objectives.registry import OBJECTIVES
+from pipeline.params import Params
+from pipeline.ranks import ALONE
+from pipeline.report.build import build_report
+from pipeline.schema import Layout
+from pipeline.training.run import train
+from support import params_with
+
+CPU = torch.device("cpu")
+
+
+def params_of(objective: str, path: Path) -> Params:
+    """All of the objective's own settings are the defaults."""
+    return params_with(
+        ingest={"source": "manifest", "path": str(path), "image_size": 12},
+        cluster={"method": "attributes", "attributes": {"columns": ["colour"]}},
+        pretrain={"objective": objective, "epochs": 1, "precision": "float32"},
+        report={"references": []},
+    )
+
+
+@pytest.fixture(autouse=True)
+def _restored_handlers() -> Iterator[None]:
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("images", [4, 9])
+def test_every_objective_trains_on_few_images(
+    manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int
+) -> None:
+    """Of 4 images 3 are train, of 9 there are 7."""
+    monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("CLINFONCE_DEVICE", "cpu")
+    layout, path = Layout(tmp_path / "data"), manifest(images)
+    for objective in OBJECTIVES:
+        params = params_of(objective, path)
+        if not layout.images.exists():
+            ingest(params.ingest, 0, layout)
+            cluster(params.cluster, "chosen", params.pretrain.batch_size, 0, layout)
+        train(params.pretrain, "chosen", 12, 0, layout, ALONE, CPU)
+        history = (layout.encoder("chosen") / "history.csv").read_text().splitlines()
+        assert len(history) == 2, objective
+        loss = float(history[-1].split(",")[1].strip('"'))
+        assert math.isfinite(loss), objective
+    metrics = evaluate(params.evaluate, "chosen", 0, layout)
+    assert metrics["top1"] is not None
+    build_report(params, layout)
