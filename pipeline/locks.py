@@ -60,6 +60,8 @@ class Turn:
 
     def is_awaited(self) -> bool:
         """Whether another process has queued."""
+        if not self._queue.exists():
+            return False
         with open_lock(self._queue) as file:
             return not try_lock(file)
 
