@@ -48,11 +48,11 @@ def test_every_objective_trains_on_few_images(
     monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("CLINFONCE_DEVICE", "cpu")
     layout, path = Layout(tmp_path / "data"), manifest(images)
+    params = params_of("cl_infonce", path)
+    ingest(params.ingest, 0, layout)
+    cluster(params.cluster, "chosen", params.pretrain.batch_size, 0, layout)
     for objective in OBJECTIVES:
         params = params_of(objective, path)
-        if not layout.images.exists():
-            ingest(params.ingest, 0, layout)
-            cluster(params.cluster, "chosen", params.pretrain.batch_size, 0, layout)
         train(params.pretrain, "chosen", 12, 0, layout, ALONE, CPU)
         history = (layout.encoder("chosen") / "history.csv").read_text().splitlines()
         assert len(history) == 2, objective
