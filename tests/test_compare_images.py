@@ -10,13 +10,14 @@ from pipeline.compare.experiments import select
 from test_compare import row
 
 
+def lock_of(images: str | None) -> dict[str, Any]:
+    outs = [{"path": "data/images", "md5": images}] if images else []
+    return {"stages": {"ingest": {"cmd": "python stages/ingest.py", "outs": outs}}}
+
+
 def test_a_table_that_changed_at_its_path_gives_other_images(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def lock_of(images: str | None) -> dict[str, Any]:
-        outs = [{"path": "data/images", "md5": images}] if images else []
-        return {"stages": {"ingest": {"cmd": "python stages/ingest.py", "outs": outs}}}
-
     of_photos = {"ingest.path": "photos.csv"}
     rows = [
         row(name, rev, top1=top1, **of_photos)
@@ -33,3 +34,17 @@ def test_a_table_that_changed_at_its_path_gives_other_images(
     assert "are on 3 sets of images" in " ".join(capsys.readouterr().out.split())
     (same,) = select(rows[::2], {rev: lock_of(hashes[rev]) for rev in ("aaa", "ccc")}).groups
     assert same.images == "photos.csv"
+
+
+def test_images_that_differ_with_the_seed_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a made split; that the table was changed cannot be seen here."""
+    rows = [row("a", "aaa", seed=0.0), row("b", "bbb", seed=1.0), row("c", "ccc", seed=0.0)]
+    hashes = {"aaa": "1" * 32, "bbb": "2" * 32, "ccc": "1" * 32}
+    comparison = select(rows, {rev: lock_of(images) for rev, images in hashes.items()})
+    assert len(comparison.groups) == 1
+    write_comparison(comparison, tmp_path / "c.html", tmp_path / "c.md", None)
+    told = "made from 2 contents of data/images, which differ with seed: "
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert told in " ".join((tmp_path / "c.md").read_text().split())

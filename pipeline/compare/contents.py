@@ -5,8 +5,17 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from pipeline.compare.experiments import Budget, Comparison, Experiment, Group, Value, differences
+from pipeline.compare.experiments import (
+    Budget,
+    Comparison,
+    Experiment,
+    Group,
+    Value,
+    differences,
+    of_ingest,
+)
 from pipeline.compare.ranks import LEAST_POINTS, RankCorrelation, rank_correlation
+from pipeline.errors import listed
 from pipeline.report.figures import AXIS_TITLES, LINES, Picture, Statistic
 from pipeline.report.naming import spread
 from pipeline.report.svg import COLOURS, drawing, inline_svg
@@ -69,8 +78,7 @@ def _summary_of_groups(comparison: Comparison) -> str:
         return ""
     return (
         f"The {plural(len(comparison.experiments), 'experiment')} are on {len(comparison.groups)} sets of "
-        "images, by the parameters of ingest and the hash of data/images, and only those on the same images "
-        "are compared."
+        "images, and only those on the same images are compared."
     )
 
 
@@ -78,10 +86,21 @@ def _group(number: int, group: Group) -> GroupContents:
     pictures = [_scatter(statistic, group.experiments, number) for statistic in AXIS_TITLES]
     return GroupContents(
         images=group.images,
-        summary=summary(group.experiments),
+        summary=summary(group.experiments) + _contents_note(group),
         table=experiments_table(group),
         budgets=budgets_table(group),
         pictures=[picture for picture in pictures if picture is not None],
+    )
+
+
+def _contents_note(group: Group) -> str:
+    contents = {e.images_hash for e in group.experiments}
+    if len(contents) == 1:
+        return ""
+    return (
+        f" They were made from {len(contents)} contents of data/images, which differ with "
+        f"{listed(of_ingest(group.experiments))}: where that decides the split or the pictures, the test "
+        "images are not the same."
     )
 
 

@@ -7,7 +7,6 @@ only where they would clash. Integers come back as floats, null as the text "Non
 
 import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,8 +81,7 @@ class Experiment:
 
     @property
     def images(self) -> str:
-        """Which images these are, in words; experiments that differ here, or in what ingest made of them, are
-        not compared."""
+        """Which images these are, in words; experiments that differ here are not compared."""
         source, path = self.params.get("ingest.source"), self.params.get("ingest.path")
         split = self.params.get("ingest.columns.split")
         told = [_place(path) if isinstance(path, str) else f"{source or 'images'}"]
@@ -190,20 +188,34 @@ def select(
             kept.append(experiment)
     kept = [e for e in kept if e.rev != "workspace" or not any(_same(e, other) for other in kept)]
     kept.sort(key=lambda experiment: (experiment.top1 is None, -(experiment.top1 or 0.0), experiment.name))
-    groups: dict[tuple[str, str | None], list[Experiment]] = {}
+    groups: dict[str, list[Experiment]] = {}
     for experiment in kept:
-        groups.setdefault((experiment.images, experiment.images_hash), []).append(experiment)
-    by_size = sorted(_named_apart(groups).items(), key=lambda item: -len(item[1]))
+        groups.setdefault(experiment.images, []).append(experiment)
+    apart = [pair for group in groups.items() for pair in _by_content(*group)]
+    by_size = sorted(apart, key=lambda pair: -len(pair[1]))
     return Comparison([Group(*found) for found in by_size], failed, unfinished, stale, empty)
 
 
-def _named_apart(groups: Mapping[tuple[str, str | None], list[Experiment]]) -> dict[str, list[Experiment]]:
-    """By the words for their images; where several groups share these, with the hash of data/images, too."""
-    sharing = Counter(words for words, _ in groups)
-    return {
-        words if sharing[words] == 1 else f"{words}, data/images {(own or 'not recorded')[:12]}": experiments
-        for (words, own), experiments in groups.items()
-    }
+def _by_content(images: str, experiments: list[Experiment]) -> list[tuple[str, list[Experiment]]]:
+    """Apart by the hash of data/images, where ingest with the same parameters has made several: what it read
+    was changed. Hashes that differ as parameters do, such as the seed, tell nothing."""
+    made: dict[tuple[Value, ...], set[str | None]] = {}
+    keys = of_ingest(experiments)
+    for experiment in experiments:
+        choices = tuple(experiment.params.get(key) for key in keys)
+        made.setdefault(choices, set()).add(experiment.images_hash)
+    if all(len(hashes) == 1 for hashes in made.values()):
+        return [(images, experiments)]
+    apart: dict[str | None, list[Experiment]] = {}
+    for experiment in experiments:
+        apart.setdefault(experiment.images_hash, []).append(experiment)
+    return [(f"{images}, data/images {(own or 'not recorded')[:12]}", same) for own, same in apart.items()]
+
+
+def of_ingest(experiments: Sequence[Experiment]) -> list[str]:
+    """The parameters of ingest that differ, among experiments on images from one place."""
+    keys = differing(experiments)
+    return [key for key in keys if key == "seed" or (key.startswith("ingest.") and key != "ingest.path")]
 
 
 def differences(experiment: Experiment, keys: Sequence[str]) -> dict[str, Value]:
