@@ -248,6 +248,17 @@ class EncoderRecord(TypedDict):
     """The parameters of its training, where there was one."""
 
 
+class Baselines(TypedDict):
+    """What accuracy means on these labels, as fractions of the test images."""
+
+    chance_top1: float
+    """Of guessing evenly among the labels that train has."""
+    majority_top1: float
+    """Of always naming the label that most train images have."""
+    reachable_top1: float
+    """Test images whose label some train image has: no classifier exceeds it."""
+
+
 class FewerLabels(TypedDict):
     """Linear top-1 with a share of each class's train labels."""
 
@@ -263,10 +274,12 @@ class EvaluationMetrics(TypedDict):
     protocol: str
     top1: float | None
     top5: float | None
+    """Null too where there are no more than five classes: it could not be wrong."""
     knn_top1: float | None
     top1_low: float | None
     """95 % interval (Wilson)."""
     top1_high: float | None
+    baselines: Baselines | None
     classes: int
     train_images: int
     test_images: int

@@ -39,12 +39,13 @@ def main(
         params, layout = load_params(), Layout()
         if leave_out_evaluation(layout, arm):
             return
-        from pipeline.evaluation.run import evaluate  # an arm that is left out costs no time
+        # Imported here: an arm that is left out costs no time.
+        from pipeline.evaluation.run import evaluate
+        from pipeline.evaluation.wording import accuracies_in_words
 
         with timed(f"evaluate@{arm}", layout.evaluation(arm) / "metrics.json"):
             metrics = evaluate(params.evaluate, arm, params.seed, layout, engine)
-        top1, knn = metrics["top1"] or 0, metrics["knn_top1"] or 0
-        say(f"evaluate {arm}: {metrics['reason'] or f'linear top-1 {top1:.1%}, k-NN {knn:.1%}'}")
+        say(f"evaluate {arm}: {accuracies_in_words(metrics)}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def write_drawn_encoder(
     stem_stride: int = 4,
     image_size: int = 32,
     seed: int = 0,
+    pretrain: PretrainParams = PretrainParams(),  # noqa: B008 - it is frozen
     **summary: Any,
 ) -> Path:
     """The folder of an arm, by the function that training calls, with weights and batch norms drawn."""
@@ -39,7 +40,7 @@ def write_drawn_encoder(
         "arm": arm,
         "image_size": image_size,
         "seed": seed,
-        "pretrain": PretrainParams().model_dump(),
+        "pretrain": pretrain.model_dump(),
         "epochs": 1,
         "train_images": 18,
         "device": "CPU",

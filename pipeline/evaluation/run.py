@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.devices import pick_device
 from pipeline.engines.choice import EngineName
+from pipeline.evaluation.baselines import baselines
 from pipeline.evaluation.features import features_of, load_encoder, load_encoder_from_elsewhere
 from pipeline.evaluation.intervals import wilson_interval
 from pipeline.evaluation.linear import LinearProbe, labelled_mask
@@ -142,7 +143,6 @@ def _measure(
     probe = fit(torch.ones_like(classes_N, dtype=torch.bool))
     logits_MC = probe.logits(test_ND)
     predicted_M = logits_MC.argmax(dim=1)
-    top5_MK = logits_MC.topk(min(5, len(names)), dim=1).indices
     by_neighbours_M = vote_of_neighbours(train_ND, classes_N, test_ND, len(names), params.neighbours)
 
     top1, low, high = _top1(predicted_M, truth_M)
@@ -154,10 +154,11 @@ def _measure(
     return {
         "protocol": params.protocol,
         "top1": top1,
-        "top5": _share(top5_MK == truth_M[:, None]),
+        "top5": _top5(logits_MC, truth_M),
         "knn_top1": float((by_neighbours_M == truth_M).double().mean()),
         "top1_low": low,
         "top1_high": high,
+        "baselines": baselines([str(train.labels[position]) for position in train.known], truth),
         "classes": len(names),
         "train_images": len(train_ND),
         "test_images": len(test_ND),
@@ -195,7 +196,11 @@ def _top1(predicted_M: Tensor, truth_M: Tensor) -> tuple[float, float, float]:
     return correct / len(truth_M), *wilson_interval(correct, len(truth_M))
 
 
-def _share(hits_MK: Tensor) -> float:
+def _top5(logits_MC: Tensor, truth_M: Tensor) -> float | None:
+    """None where five guesses name every class."""
+    if logits_MC.shape[1] <= 5:
+        return None
+    hits_MK = logits_MC.topk(5, dim=1).indices == truth_M[:, None]
     return float(hits_MK.any(dim=1).double().mean())
 
 
@@ -207,6 +212,7 @@ def _nothing_measured(params: EvaluateParams, train: Labels, test: Labels, reaso
         "knn_top1": None,
         "top1_low": None,
         "top1_high": None,
+        "baselines": None,
         "classes": len({label for label in train.labels if label is not None}),
         "train_images": len(train.known),
         "test_images": len(test.known),

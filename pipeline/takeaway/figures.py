@@ -7,7 +7,8 @@ from pathlib import Path
 from pipeline.borders import read_json
 from pipeline.errors import UserError
 from pipeline.escaping import for_markdown
-from pipeline.schema import ClusterStatistics, EvaluationMetrics, Layout
+from pipeline.evaluation.wording import UNREACHABLE, labels_in_words
+from pipeline.schema import Baselines, ClusterStatistics, EvaluationMetrics, Layout
 
 PROTOCOLS = {
     "lbfgs": "logistic regression on frozen features, its regularisation chosen on a part of train",
@@ -55,12 +56,13 @@ def _section(metrics: EvaluationMetrics, clusters: str) -> str:
     ]
     rows += [
         (
-            f"linear top-1 with {100 * float(share):g} % of the train labels",
+            f"linear top-1 with {labels_in_words(share, few, metrics['train_images'])}",
             _percent(few["top1"]),
             f"{_percent(few['top1_low'])} to {_percent(few['top1_high'])}",
         )
         for share, few in metrics["top1_at"].items()
     ]
+    rows = [row for row in rows if row[1]] + _baselines(metrics["baselines"])
     lines = [f"| {name} | {value} | {interval} |" for name, value, interval in rows]
     how = PROTOCOLS.get(metrics["protocol"], for_markdown(metrics["protocol"]))
     return "\n".join(
@@ -77,6 +79,18 @@ def _section(metrics: EvaluationMetrics, clusters: str) -> str:
     )
 
 
+def _baselines(given: Baselines | None) -> list[tuple[str, str, str]]:
+    if given is None:
+        return []
+    rows = [
+        ("without the image: always the most frequent label", _percent(given["majority_top1"]), ""),
+        ("without the image: guessing evenly", _percent(given["chance_top1"]), ""),
+    ]
+    if given["reachable_top1"] < 1:
+        rows.append((f"the most that can be reached: {UNREACHABLE}", _percent(given["reachable_top1"]), ""))
+    return rows
+
+
 def _clusters(path: Path) -> str:
     """What is known of the clusters that it learned from."""
     try:
@@ -87,7 +101,10 @@ def _clusters(path: Path) -> str:
     text = f"Clusters by `{told['method']}`{how and f' ({how})'}: {told['clusters']:,}"
     information, entropy = told["mutual_information_bits"], told["conditional_entropy_bits"]
     if information is not None and entropy is not None:
-        text += f", with I(Z;T) = {information:.2f} and H(Z|T) = {entropy:.2f} bits of the labels T"
+        text += (
+            f", with mutual information I(Z;T) = {information:.2f} bits and conditional entropy "
+            f"H(Z|T) = {entropy:.2f} bits, Z being an image's cluster and T its label"
+        )
     return f"\n\n{text}."
 
 

@@ -10,25 +10,31 @@ from pipeline.errors import listed
 from pipeline.escaping import for_markdown
 from pipeline.schema import CHOSEN, IngestSummary
 from pipeline.training.card_code import library, network, ways_to_build
+from pipeline.training.sampler import images_per_step
 
 LONGEST_NAME = 60
 _END_OF_METADATA = "\n---\n# "
 _AFTER_USE = "\n## Training data\n"
 _NOT_MEASURED = "Not known when this card was written: training ends before anything is measured."
 
-# Everything that decides how the weights came about stands in config.json; these lines are for the eye.
-TOLD_PARAMETERS = [
-    "objective",
-    "form",
-    "sampler",
-    "batch_size",
-    "optimizer",
-    "learning_rate",
-    "weight_decay",
-    "warmup_fraction",
-    "temperature",
-    "projection_dim",
-]
+PARAMETERS = ("optimizer", "learning_rate", "weight_decay", "warmup_fraction")
+"""Of every training; what else decides how the weights came about stands in config.json."""
+PARAMETERS_OF = {
+    "cl_infonce": ("form", "temperature", "projection_dim"),
+    "dual_head": ("form", "temperature", "projection_dim"),
+    "moco": ("temperature", "projection_dim"),
+    "pcl": ("temperature", "projection_dim"),
+    "swav": ("temperature", "projection_dim"),
+    "cmc": ("temperature", "projection_dim"),
+    "byol": ("projection_dim",),
+    "simsiam": ("projection_dim",),
+    "iccl": ("projection_dim",),
+}
+"""What an objective reads beside the block of its own name."""
+FROM_CLUSTERS = ("cl_infonce", "dual_head", "cross_entropy", "moco")
+FROM_ATTRIBUTES = ("attribute_prediction", "cmc")
+"""All others learn from images alone."""
+CONTRASTIVE = ("cl_infonce", "dual_head", "moco", "pcl", "cmc")
 
 
 def model_card(
@@ -41,15 +47,15 @@ def model_card(
     and the features of one picture.
     """
     size, trained = config["image_size"], "pretrain" in config
-    how = f"pretrained by {config['pretrain']['objective']}" if trained else "not trained"
+    objective = config["pretrain"]["objective"] if trained else None
+    how = f"pretrained by {objective}" if trained else "not trained"
     return f"""---
 library_name: {library(config)}
 pipeline_tag: image-feature-extraction
 tags:
 - image-feature-extraction
 - representation-learning
-{"- contrastive-learning" if trained else "- whitened-patches"}
-- {"timm" if library(config) == "torchvision" else "pytorch"}
+{_tag(objective)}- {"timm" if library(config) == "torchvision" else "pytorch"}
 - clinfonce
 ---
 # {config["encoder"]}, {how} (arm {config["arm"]})
@@ -58,7 +64,7 @@ An image encoder: RGB images of {size} x {size} pixels in, {config["feature_dim"
 
 - **Network:** {network(config)}; {parameters / 1e6:.1f} million parameters
 - **Weights:** `encoder.safetensors`, float32, {"trained from scratch" if trained else "taken from images"}
-- **Made by:** clinfonce, which learns from clusters of auxiliary information \
+- **Made by:** clinfonce, a pipeline for contrastive learning from clusters of auxiliary information \
 ([Tsai et al. 2021](https://arxiv.org/abs/2106.02869), [2022](https://arxiv.org/abs/2202.06670))
 
 ## How to use
@@ -83,10 +89,10 @@ Compare features by their cosine, or fit a linear classifier on them.
 
 ## Preprocessing
 
-Upright by its EXIF orientation, RGB (transparency on white), the shorter side scaled down to {size} pixels
-(bicubic), the central square, values 0-1, then minus the mean and divided by the deviation of each channel
-over the train images: mean {config["mean"]}, deviation {config["deviation"]}.
-The code above does this, but for transparency.
+Upright by its EXIF orientation, 8 bits (more are scaled by 65,535 or by the image's largest value), RGB
+(transparency on white), the shorter side scaled down to {size} pixels (bicubic), the central square, values
+0-1, then minus the mean and divided by the deviation of each channel over the train images: mean
+{config["mean"]}, deviation {config["deviation"]}. The code above does this.
 {_storage(size)}
 ## Intended use and limits
 
@@ -117,23 +123,47 @@ def completed_card(card: str, figures: str, metadata: str, use: str) -> str | No
     return f"{head}{figures.rstrip()}\n"
 
 
+def _tag(objective: str | None) -> str:
+    if objective is None:
+        return "- whitened-patches\n"
+    return "- contrastive-learning\n" if objective in CONTRASTIVE else ""
+
+
 def _features_of_a_picture(config: Mapping[str, Any]) -> str:
-    return f"""import torch
+    return f"""import numpy
+import torch
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional
 
 
+def in_rgb(image):
+    if image.mode == "F" or image.mode.startswith("I"):  # more than 8 bits
+        values = numpy.asarray(image).astype(float)
+        largest = 65535 if image.mode.startswith("I;16") else max(255, numpy.nanmax(values))
+        values = (numpy.nan_to_num(values) / largest * 255).clip(0, 255).round()
+        image = Image.fromarray(values.astype(numpy.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def middle(image, width, height):
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
 def prepared(path, size={config["image_size"]}):
-    image = Image.open(path)
-    image.draft("RGB", (2 * size, 2 * size))  # a JPEG is scaled down while it is decoded
-    image = ImageOps.exif_transpose(image).convert("RGB")
+    with Image.open(path) as opened:
+        opened.draft("RGB", (2 * size, 2 * size))  # a JPEG is scaled down while it is decoded
+        image = in_rgb(ImageOps.exif_transpose(opened))
     shorter = min(image.size)
     if shorter > size:
         width, height = (round(side * size / shorter) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
     side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = functional.pil_to_tensor(image.crop((left, top, left + side, top + side)))
+    image = middle(image, min(image.width, 2 * side), min(image.height, 2 * side))  # as it is stored
+    square = functional.pil_to_tensor(middle(image, side, side))
     pixels = functional.resize(square[None] / 255, [size, size], antialias=True)
     return functional.normalize(pixels, {config["mean"]}, {config["deviation"]})
 
@@ -157,25 +187,30 @@ def _training_data(config: Mapping[str, Any], summary: IngestSummary) -> str:
         named = listed([for_markdown(name[:LONGEST_NAME]) for name in summary["attributes"]])
         lines.append(f"Beside the images stood the columns {named}.")
     if summary["images_with_hashtags"]:
-        lines.append(f"{summary['images_with_hashtags']:,} images have hashtags.")
-    lines.append(_what_labels_did(config["arm"]))
+        everything = sum(images.values())
+        lines.append(f"{summary['images_with_hashtags']:,} of the {everything:,} images have hashtags.")
+    lines.append(_learned_from(config))
     return "\n".join(lines)
 
 
-def _what_labels_did(arm: str) -> str:
-    match arm:
+def _learned_from(config: Mapping[str, Any]) -> str:
+    """What of the data reached the weights."""
+    match config["arm"]:
         case "label":
             return "The labels are what it learned from: supervision, as a ceiling for the other arms."
         case "instance":
             return "Training saw the images alone, without labels or anything else beside them."
         case "untrained":
             return "Only the images' pixels were read, no labels or anything else beside them."
-        case _:
-            assert arm == CHOSEN
-            return (
-                "Training itself reads no labels; it learned from the clusters in the project's "
-                "`data/clusters/chosen/`."
-            )
+    assert config["arm"] == CHOSEN
+    pretrain, clusters = config["pretrain"], "the clusters in the project's `data/clusters/chosen/`"
+    made = "`statistics.json` there says how they were made."
+    if pretrain["objective"] in FROM_CLUSTERS:
+        return f"It learned from {clusters}; {made} Training itself reads no labels."
+    beside = " and their attributes" if pretrain["objective"] in FROM_ATTRIBUTES else " alone"
+    if pretrain["sampler"] == "cluster":
+        return f"Training saw the images{beside}, in batches by {clusters}; {made} It reads no labels."
+    return f"Training saw the images{beside}, without labels or clusters."
 
 
 def _procedure(config: Mapping[str, Any], beside_published: str) -> str:
@@ -185,14 +220,15 @@ def _procedure(config: Mapping[str, Any], beside_published: str) -> str:
             "(after Coates and Ng, 2011). A reference that trained encoders should exceed."
         )
     pretrain = config["pretrain"]
-    told = [(name, pretrain[name]) for name in TOLD_PARAMETERS if name in pretrain]
-    if pretrain["objective"] in pretrain and isinstance(pretrain[pretrain["objective"]], dict):
-        told += list(pretrain[pretrain["objective"]].items())
-    rows = [f"| {name} | {value} |" for name, value in told]
+    objective = pretrain["objective"]
+    named = {name: pretrain[name] for name in (*PARAMETERS, *PARAMETERS_OF.get(objective, ()))}
+    named |= pretrain.get(objective, {})
+    rows = [f"| {name} | {value} |" for name, value in named.items()]
     return "\n".join(
         [
-            f"Objective `{pretrain['objective']}`, {_epochs(config['epochs'])}, seed {config['seed']}, "
-            f"{config['precision']} on {for_markdown(config['device'])}. Every parameter stands in "
+            f"Objective `{objective}`, {_epochs(config['epochs'])}, {_batches(config)}, "
+            f"seed {config['seed']}, {config['precision']} on {for_markdown(config['device'])}. "
+            "Every parameter stands in "
             "`config.json`, the loss of each epoch in `history.csv` of the project's encoder folder.",
             "",
             f"Beside the published code: {beside_published}",
@@ -202,6 +238,16 @@ def _procedure(config: Mapping[str, Any], beside_published: str) -> str:
             *rows,
         ]
     )
+
+
+def _batches(config: Mapping[str, Any]) -> str:
+    pretrain, images = config["pretrain"], config["train_images"]
+    size = images_per_step(images, pretrain["batch_size"], pretrain["sampler"])
+    if pretrain["sampler"] == "cluster":
+        return f"{size:,} images a step in pairs of one cluster"
+    if size < pretrain["batch_size"]:
+        return f"all {images:,} images in one step"
+    return f"{images // size:,} steps of {size:,} images an epoch"
 
 
 def _storage(size: int) -> str:

@@ -23,7 +23,7 @@ from pipeline.training.optimizers import build_optimizer
 from pipeline.training.params import PretrainParams
 from pipeline.training.progress import Progress
 from pipeline.training.recluster import recluster
-from pipeline.training.sampler import cluster_batches, partners, shuffled_batches
+from pipeline.training.sampler import cluster_batches, images_per_step, partners, shuffled_batches
 from pipeline.training.schedule import learning_rate_at
 from pipeline.training.signals import Interrupted, StopRequest
 from pipeline.training.state import State, StateFolder
@@ -417,6 +417,5 @@ def _sizes(params: PretrainParams, images: int, ranks: Ranks) -> tuple[int, int]
             f"pretrain.batch_size={batch_size} is more than the {images} train images: lower it, or train "
             "with one process"
         )
-    # A set that fills no batch is one batch; pairs need an even number.
-    whole = images - images % 2 if params.sampler == "cluster" else images
+    whole = images_per_step(images, batch_size, params.sampler)
     return whole, whole

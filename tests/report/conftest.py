@@ -30,6 +30,7 @@ from pipeline.sealed import sealed_writer, write_sealed
 LABELS = ["boot", "loafer", "pump", "sandal", "slipper", "sneaker"]
 TOP1 = {"chosen": 0.75, "untrained": 0.6, "instance": 0.69, "label": 0.77}
 CLUSTERS = {"chosen": 6, "instance": 240, "label": 6}
+BASELINES = {"chance_top1": 1 / 6, "majority_top1": 0.2, "reachable_top1": 1.0}
 BITS = {"chosen": (1.9, 0.6), "instance": (2.58, 5.3), "label": (2.58, 0.0)}
 
 
@@ -53,6 +54,7 @@ class FakeData:
     label_fractions: Sequence[float] = ()
     transfer_from: str | None = None
     mapped: int = 60
+    baselines: dict[str, float] = field(default_factory=lambda: dict(BASELINES))
     statistics_findings: Sequence[dict[str, str]] = ()
 
     def write(self, root: Path) -> Layout:
@@ -199,7 +201,12 @@ class FakeData:
         self._write_vicinity(folder)
         if not self.labelled:
             metrics: dict[str, Any] = dict.fromkeys(["top1", "top5", "knn_top1", "top1_low", "top1_high"])
-            metrics |= {"classes": 0, "regularisation": None, "reason": "no image has a label."}
+            metrics |= {
+                "baselines": None,
+                "classes": 0,
+                "regularisation": None,
+                "reason": "no image has a label.",
+            }
         else:
             predictions = self._predictions(arm)
             write_sealed(
@@ -213,6 +220,7 @@ class FakeData:
                 "knn_top1": 0.6,
                 "top1_low": low,
                 "top1_high": high,
+                "baselines": self.baselines,
             }
             metrics |= {"classes": len(self.labels), "regularisation": 0.1, "reason": None}
             recall = right.groupby(predictions["label"]).mean()

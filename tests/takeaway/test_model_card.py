@@ -1,18 +1,24 @@
 """The card's own lines are run, as a person would who has the folder and nothing else."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
 from PIL import Image
 
 from pipeline.evaluation.features import features_of_batch, load_encoder
+from pipeline.objectives.base import Known
+from pipeline.objectives.registry import OBJECTIVES
 from pipeline.takeaway.decoding import on_a_canvas
 from pipeline.takeaway.pictures import Picture
 from pipeline.takeaway.squares import central_square
+from pipeline.training.card import PARAMETERS_OF
+from pipeline.training.params import PretrainParams
 from support import png
 from takeaway.conftest import MakeEncoder
 
@@ -62,6 +68,38 @@ def test_its_lines_give_the_pipeline_s_features(
             names = run(block, picture_block)
             assert not names["encoder"].training
             torch.testing.assert_close(names["features"], expected, rtol=1e-5, atol=1e-5)
+
+
+def ramp(low: float, high: float, shape: tuple[int, ...]) -> np.ndarray:
+    return np.linspace(low, high, int(np.prod(shape))).reshape(shape)
+
+
+PICTURES: dict[str, tuple[str, Callable[[], Image.Image]]] = {
+    "16 bits": ("PNG", lambda: Image.fromarray(ramp(0, 65535, (40, 50)).astype(np.uint16))),
+    "12 bits in 32": ("TIFF", lambda: Image.fromarray(ramp(0, 4095, (40, 50)).astype(np.int32))),
+    "floats": ("TIFF", lambda: Image.fromarray(ramp(-3, 900, (40, 50)).astype(np.float32))),
+    "transparent": ("PNG", lambda: Image.fromarray(ramp(0, 255, (40, 50, 4)).astype(np.uint8))),
+    "gray and transparent": ("PNG", lambda: Image.fromarray(ramp(0, 255, (40, 50, 2)).astype(np.uint8))),
+    "a palette": ("GIF", lambda: Image.fromarray(ramp(0, 255, (40, 50)).astype(np.uint8)).convert("P")),
+    "inks": ("JPEG", lambda: Image.fromarray(ramp(0, 255, (40, 50, 4)).astype(np.uint8), "CMYK")),
+    "two values": ("PNG", lambda: Image.fromarray(ramp(0, 1, (40, 50)) > 0.3)),
+    "a panorama": ("PNG", lambda: Image.fromarray(ramp(0, 255, (33, 101, 3)).astype(np.uint8))),
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_its_lines_prepare_every_kind_of_picture(
+    make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    folder = make_encoder()
+    monkeypatch.chdir(folder)
+    file_format, picture = PICTURES[kind]
+    more = {"transparency": 7} if kind == "a palette" else {}
+    picture().save(folder / "picture.jpg", file_format, **more)
+    torchvision_block, _, picture_block = code_blocks(folder)
+    expected = pipelines_features(folder, folder / "picture.jpg")
+    features = run(torchvision_block, picture_block)["features"]
+    torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d", "wide_resnet50_2"])
@@ -117,7 +155,7 @@ def test_the_hub_reads_its_metadata(make_encoder: MakeEncoder) -> None:
     ]
     assert "18 of 18 train images; 6 more" in card.text
     assert "2 classes: cat, dog." in card.text
-    assert "7 images have hashtags." in card.text
+    assert "7 of the 24 images have hashtags." in card.text
 
 
 def test_strangers_strings_stay_text(make_encoder: MakeEncoder) -> None:
@@ -133,3 +171,46 @@ def test_strangers_strings_stay_text(make_encoder: MakeEncoder) -> None:
 
 def test_images_without_labels_are_told(make_encoder: MakeEncoder) -> None:
     assert "None of them has a label." in (make_encoder(labels=[]) / "README.md").read_text()
+
+
+def pretrained_by(make_encoder: MakeEncoder, objective: str, **changes: Any) -> str:
+    pretrain = PretrainParams(objective=objective, **changes)
+    return (make_encoder(pretrain=pretrain) / "README.md").read_text()
+
+
+def test_a_batch_is_no_larger_than_the_set(make_encoder: MakeEncoder) -> None:
+    assert "1 epoch, all 18 images in one step, seed 0" in pretrained_by(make_encoder, "cl_infonce")
+    text = pretrained_by(make_encoder, "cl_infonce", batch_size=4)
+    assert "1 epoch, 4 steps of 4 images an epoch, seed 0" in text
+    text = pretrained_by(make_encoder, "cl_infonce", batch_size=64, sampler="cluster")
+    assert "1 epoch, 18 images a step in pairs of one cluster, seed 0" in text
+
+
+def test_it_says_what_the_objective_learned_from(make_encoder: MakeEncoder) -> None:
+    for name, objective in OBJECTIVES.items():
+        text = pretrained_by(make_encoder, name)
+        assert ("It learned from the clusters" in text) == objective.learns_from_clusters
+        attributes = "Training saw the images and their attributes, without labels or clusters."
+        assert (attributes in text) == objective.needs_attributes
+    text = pretrained_by(make_encoder, "byol", sampler="cluster")
+    assert "saw the images alone, in batches by the clusters" in text
+
+
+def test_it_names_the_parameters_that_the_objective_reads(make_encoder: MakeEncoder) -> None:
+    class Reading:
+        """Parameters that notice what is read."""
+
+        def __init__(self, params: PretrainParams) -> None:
+            self.params, self.read = params, set[str]()
+
+        def __getattr__(self, name: str) -> Any:
+            self.read.add(name)
+            return getattr(self.params, name)
+
+    for name, objective in OBJECTIVES.items():
+        reading = Reading(PretrainParams(objective=name))
+        objective.build(8, cast(PretrainParams, reading), Known(clusters=2, attributes=2))
+        known = {"form", "temperature", "projection_dim"}
+        assert set(PARAMETERS_OF.get(name, ())) == reading.read & known, name
+        text = pretrained_by(make_encoder, name)
+        assert {parameter for parameter in known if f"| {parameter} |" in text} == reading.read & known

@@ -1,0 +1,42 @@
+"""How accuracies are worded: the same in the terminal, the report, the comparison and the model card."""
+
+from pipeline.schema import Baselines, EvaluationMetrics, FewerLabels
+
+NOTICEABLE = 0.05
+"""A share of labels that differs from the one in params.yaml by more than this share of it is told apart."""
+
+
+def accuracies_in_words(metrics: EvaluationMetrics) -> str:
+    """What the stage says of an arm."""
+    if metrics["top1"] is None:
+        return str(metrics["reason"])
+    accuracies = f"linear top-1 {_percent(metrics['top1'])}, k-NN {_percent(metrics['knn_top1'])}"
+    given = metrics["baselines"]
+    return accuracies if given is None else f"{accuracies}; {baselines_in_words(given)}"
+
+
+def baselines_in_words(given: Baselines) -> str:
+    """Without a capital and a full stop."""
+    guessing = (
+        f"guessing evenly among the labels reaches {_percent(given['chance_top1'])}, "
+        f"always naming the most frequent one {_percent(given['majority_top1'])}"
+    )
+    if given["reachable_top1"] >= 1:
+        return guessing
+    return f"{guessing}, and no classifier more than {_percent(given['reachable_top1'])}: {UNREACHABLE}"
+
+
+UNREACHABLE = "the other test images have labels that no train image has"
+
+
+def labels_in_words(fraction: str, few: FewerLabels, train_images: int) -> str:
+    """How many of the train labels were used where `evaluate.label_fractions` has `fraction`."""
+    share = few["train_images"] / train_images
+    used = f"{few['train_images']:,} of {train_images:,} train labels"
+    if abs(share - float(fraction)) <= NOTICEABLE * float(fraction):
+        return f"{100 * float(fraction):g} %: {used}"
+    return f"{100 * share:.2g} %: {used}, not {100 * float(fraction):g} %, as each class has at least one"
+
+
+def _percent(share: float | None) -> str:
+    return f"{100 * (share or 0):.1f} %"
