@@ -5,7 +5,9 @@ Letters that steer a terminal, turn the direction of writing or are not seen at 
 """
 
 import re
+import shlex
 import unicodedata
+from collections.abc import Iterable
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$]|:(?=//)|(?<=\bwww)\.)")
 """Beside its own signs those by which hosts make links of bare addresses."""
@@ -94,3 +96,18 @@ def _starts_a_formula(cell: str) -> bool:
     """Also by a full-width sign, which some spreadsheets read as the plain one."""
     first = cell[_BEFORE_A_FORMULA.match(cell).end() :][:1]  # type: ignore[union-attr]
     return unicodedata.normalize("NFKC", first)[:1] in _FORMULA_STARTS
+
+
+def for_override(key: str, values: Iterable[str]) -> str:
+    """What sets the list `key` to `values`, ready for a shell behind `dvc exp run`: `-S 'a.b=["x","y"]'`.
+
+    Any text comes through the shell, Hydra's grammar and its interpolations as it is.
+    """
+    listed = ",".join(map(_in_hydra, values))
+    return f"-S {shlex.quote(f'{key}=[{listed}]')}"
+
+
+def _in_hydra(text: str) -> str:
+    # Backslashes count only before a quote, and each stands there for half of one.
+    quoted = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), text)
+    return f'"{quoted}"'.replace("${", "\\${")

@@ -225,6 +225,8 @@ class ClusterStatistics(TypedDict):
     normalized_mutual_information: float | None
     notes: NotRequired[list[str]]
     """What the method decided by itself, one phrase each."""
+    made_of: NotRequired[dict[str, list[str]]]
+    """`columns` and `hashtags` in which all images of a cluster agree, because they make it."""
 
 
 class EncoderRecord(TypedDict):

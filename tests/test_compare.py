@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.compare.build import write_comparison
 from pipeline.compare.contents import correlation_sentence, gather, summary
-from pipeline.compare.csv_table import on_one_line
+from pipeline.compare.csv_table import csv_table, on_one_line
 from pipeline.compare.dvc_rows import reason_in
 from pipeline.compare.experiments import differences, select
 from pipeline.compare.ranks import rank_correlation
@@ -390,3 +390,30 @@ def test_the_reason_is_the_stage_s_own_sentence():
     assert reason_in("Traceback ...\nKeyError: 'a'\nERROR: failed to reproduce") == "KeyError: 'a'"
     assert reason_in("ERROR: failed to apply\n") == "ERROR: failed to apply"
     assert reason_in("") == ""
+
+
+def test_a_share_of_the_gap_is_shown_where_the_report_states_it():
+    """Four times a gap of one point is a ratio for programs, and no figure for people."""
+    close = row("close", "aaa", gap_closed=4.0)
+    stated = row("stated", "bbb", gap_closed=0.85, gap_closed_low=0.7, gap_closed_high=1.05)
+    table = gather(select([close, stated], {})).groups[0].table
+    place = [column.title for column in table.columns].index("Gap closed")
+    shown = {cells[1].text: (cells[place].text, cells[place].detail) for cells in table.rows}
+    assert shown == {"close": ("\N{EN DASH}", ""), "stated": ("85 %", "70 to 105")}
+    only_close = gather(select([close], {})).groups[0].table
+    assert "Gap closed" not in [column.title for column in only_close.columns]
+
+
+def test_chance_and_majority_stand_beside_the_accuracies():
+    known = {"baselines.chance_top1": 0.1, "baselines.majority_top1": 0.3, "baselines.reachable_top1": 0.9}
+    rows = [row("one", "aaa", **known), row("two", "bbb", **known), row("earlier", "ccc")]
+    comparison = select(rows, {})
+    note = gather(comparison).groups[0].table.note
+    assert note.startswith(
+        "Chance level 10.0 % (guessing evenly among the labels), majority share 30.0 % (always naming the "
+        "most frequent one), at most 90.0 % can be reached: "
+    )
+    assert note.count("Chance level") == 1
+    columns, lines = csv_table(comparison)
+    assert {"gap_closed_low", "chance_top1", "majority_top1", "reachable_top1"} <= set(columns)
+    assert [line["majority_top1"] for line in lines].count(0.3) == 2

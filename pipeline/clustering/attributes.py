@@ -59,7 +59,8 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
         )
     label_columns = [column for column in columns if column in known.label_columns]
     clusters = clusters_of_sets(present_of(known.of_images, joined))
-    return replace(clusters, notes=notes, label_columns=label_columns)
+    made_of = {"columns": columns}
+    return replace(clusters, notes=notes, label_columns=label_columns, made_of=made_of)
 
 
 def attribute_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
@@ -67,7 +68,8 @@ def attribute_choices(train: TrainImages, params: ClusterParams) -> Iterator[Cho
     if train.attribute_names:
         _, ranking, _ = _all_ranked(train, params.attributes)
         for top in range(1, min(len(ranking), LARGEST_CHOICE) + 1):
-            yield f"top {top}", with_section(params, "attributes", columns=[], top=top)
+            chosen = with_section(params, "attributes", columns=[], top=top)
+            yield Choice(f"top {top}", chosen, nested=True)
 
 
 def attribute_vectors(train: TrainImages) -> tuple[list[str], np.ndarray]:

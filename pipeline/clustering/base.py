@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -96,14 +96,24 @@ class Clusters:
     """Each image's hashtags, if they made the clusters: tags that name the label would leak it."""
     label_columns: Sequence[str] = ()
     """Columns that made the clusters, and determine the label."""
+    stopped_hashtags: Sequence[str] = ()
+    """Those that were taken out of `hashtags` on demand."""
+    made_of: dict[str, list[str]] = field(default_factory=dict)
+    """`columns` and `hashtags` in which all images of a cluster agree, because they make it."""
     notes: list[str] = field(default_factory=list)
 
 
 Fit = Callable[[TrainImages, ClusterParams, int], Clusters]
 """(train images, the whole section `cluster`, seed) -> clusters."""
 
-Choice = tuple[str, ClusterParams]
-"""A setting in words, and the section `cluster` that asks for it."""
+
+class Choice(NamedTuple):
+    setting: str
+    """In words."""
+    params: ClusterParams
+    """The section `cluster` that asks for it."""
+    nested: bool = False
+    """Whether its clusters refine those of the method's choice before, so that they are a path."""
 
 
 def no_choices(_train: TrainImages, _params: ClusterParams) -> Iterator[Choice]:
@@ -115,8 +125,6 @@ class Method:
     fit: Fit
     choices: Callable[[TrainImages, ClusterParams], Iterator[Choice]] = no_choices
     """All settings of this method that the data offers and that are cheap to describe: the landscape."""
-    nested: bool = False
-    """Whether each choice refines the one before, so that they are a path and not single points."""
 
 
 def clusters_of_values(values: Sequence[object | None]) -> np.ndarray:

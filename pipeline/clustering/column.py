@@ -15,11 +15,15 @@ def cluster_by_column(train: TrainImages, params: ClusterParams, _seed: int) -> 
     if not any(cell is not None for cell in cells):
         raise UserError(f"cluster.column.name={params.column.name}: the column is empty; name another")
     name = params.column.name
-    return Clusters(clusters_of_values(cells), label_columns=label_columns({name: cells}, train))
+    return Clusters(
+        clusters_of_values(cells),
+        label_columns=label_columns({name: cells}, train),
+        made_of={"columns": [name]},
+    )
 
 
 def column_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
     """Every column that has a value."""
     for name in train.attribute_names:
         if any(cell is not None for cell in train.attribute(name, "cluster.column.name")):
-            yield name, with_section(params, "column", name=name)
+            yield Choice(name, with_section(params, "column", name=name))

@@ -28,5 +28,6 @@ def describe(
         batch_size=batch_size,
         tags=tags,
         columns_determining_labels=clusters.label_columns,
+        stopped_tags=clusters.stopped_hashtags,
     )
-    return statistics | settled.counts | {"notes": clusters.notes}
+    return statistics | settled.counts | {"notes": clusters.notes, "made_of": clusters.made_of}

@@ -45,9 +45,9 @@ def cluster_at_random(train: TrainImages, params: ClusterParams, seed: int) -> C
 
 
 def instance_choices(_train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
-    yield "each image", params.model_copy(update={"method": "instance"})
+    yield Choice("each image", params.model_copy(update={"method": "instance"}))
 
 
 def label_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
     if pc.count(train.labels).as_py():
-        yield "each label", params.model_copy(update={"method": "label"})
+        yield Choice("each label", params.model_copy(update={"method": "label"}))

@@ -1,9 +1,11 @@
 """Method `hashtags`: images with the same informative hashtags, or of one topic, share a cluster."""
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from pipeline.randomness import derived_seed
 from pipeline.tables.hashtags import normalized_hashtag
 
 DEFAULT_TOP = 8
+MOST_FOR_TOPICS = 200_000
+"""Images up to which the landscape looks at topics, which take it minutes there."""
 
 
 def cluster_by_hashtags(train: TrainImages, params: ClusterParams, seed: int) -> Clusters:
@@ -28,14 +32,21 @@ def cluster_by_hashtags(train: TrainImages, params: ClusterParams, seed: int) ->
             "cluster.method=hashtags: no train image has a hashtag that counts; name their column in "
             "ingest.columns.hashtags, loosen cluster.hashtags, or choose another cluster.method"
         )
-    return MODES[params.hashtags.mode](tags, params.hashtags, seed)
+    clusters = MODES[params.hashtags.mode](train, tags, params.hashtags, seed)
+    return replace(clusters, hashtags=tags, stopped_hashtags=params.hashtags.stop)
 
 
 def hashtag_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
-    """Every number of joined hashtags."""
-    known = len(informative(counted_hashtags(train, params.hashtags)))
-    for top in range(1, min(known, LARGEST_CHOICE) + 1):
-        yield f"top {top}", with_section(params, "hashtags", mode="joint", top=top)
+    """Every number of joined hashtags; as many topics as params.yaml says, half and a quarter as many."""
+    tags = counted_hashtags(train, params.hashtags)
+    for top in range(1, min(len(informative(tags)), LARGEST_CHOICE) + 1):
+        yield Choice(f"top {top}", with_section(params, "hashtags", mode="joint", top=top), nested=True)
+    if len(tags) > MOST_FOR_TOPICS:
+        return
+    different = len({frozenset(of_image) for of_image in tags if of_image})
+    most = min(params.hashtags.clusters, different)
+    for clusters in sorted({most // 4, most // 2, most} - {0, 1}):
+        yield Choice(f"{clusters} topics", with_section(params, "hashtags", mode="topics", clusters=clusters))
 
 
 def counted_hashtags(train: TrainImages, params: HashtagsParams) -> list[list[str]]:
@@ -57,7 +68,7 @@ def _each_once(tags: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(tag for tag in tags if tag))
 
 
-def _joint(tags: list[list[str]], params: HashtagsParams, _seed: int) -> Clusters:
+def _joint(_train: TrainImages, tags: list[list[str]], params: HashtagsParams, _seed: int) -> Clusters:
     ranking = informative(tags)
     if params.top is not None and params.top > len(ranking):
         raise UserError(
@@ -66,29 +77,41 @@ def _joint(tags: list[list[str]], params: HashtagsParams, _seed: int) -> Cluster
         )
     ranking = ranking[: params.top or DEFAULT_TOP]
     notes = [f"joined {listed([f'#{tag}' for tag in ranking])}"]
-    return replace(clusters_of_sets(present_of(tags, ranking)), hashtags=tags, notes=notes)
+    return replace(clusters_of_sets(present_of(tags, ranking)), notes=notes, made_of={"hashtags": ranking})
 
 
-def _topics(tags: list[list[str]], params: HashtagsParams, seed: int) -> Clusters:
-    """TF-IDF, truncated SVD and k-means on the unit sphere: latent semantic analysis."""
+def _topics(train: TrainImages, tags: list[list[str]], params: HashtagsParams, seed: int) -> Clusters:
+    """K-means of the tags' latent semantic analysis, on the unit sphere."""
     # Imported here: scikit-learn takes a second to load, and no other clustering needs it.
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    known = [position for position, of_image in enumerate(tags) if of_image]
+    state = derived_seed(seed, "cluster", "hashtags") % 2**32
+    key = ("topics", params.components, tuple(params.stop), params.min_df, params.max_df, state)
+    if key not in train.worked_out:
+        train.worked_out[key] = _vectors([tags[position] for position in known], params.components, state)
+    labels_N = np.full(len(tags), UNKNOWN, np.int64)
+    kmeans = KMeans(min(params.clusters, len(known)), n_init=5, random_state=state)
+    with warnings.catch_warnings():
+        # Where fewer vectors differ there are fewer topics, and the statistics say how many.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = kmeans.fit(train.worked_out[key])
+    labels_N[known] = np.unique(fitted.labels_, return_inverse=True)[1]
+    return Clusters(labels_N)
+
+
+def _vectors(tags: list[list[str]], components: int, state: int) -> Any:
+    """TF-IDF and truncated SVD, of length 1; without the SVD where there is but one tag. A row an image."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
-    known = [position for position, of_image in enumerate(tags) if of_image]
-    frequencies = TfidfVectorizer(analyzer=list).fit_transform([tags[position] for position in known])
-    components = min(params.components, frequencies.shape[1] - 1)
-    state = derived_seed(seed, "cluster", "hashtags") % 2**32
-    vectors = frequencies
-    if components >= 1:
-        vectors = normalize(TruncatedSVD(components, random_state=state).fit_transform(frequencies))
-    clusters = min(params.clusters, len(known))
-    labels_N = np.full(len(tags), UNKNOWN, np.int64)
-    fitted = KMeans(clusters, n_init=5, random_state=state).fit(vectors)
-    labels_N[known] = np.unique(fitted.labels_, return_inverse=True)[1]
-    return Clusters(labels_N, hashtags=tags)
+    frequencies = TfidfVectorizer(analyzer=list).fit_transform(tags)
+    components = min(components, frequencies.shape[1] - 1)
+    if components < 1:
+        return frequencies
+    return normalize(TruncatedSVD(components, random_state=state).fit_transform(frequencies))
 
 
 MODES = {"joint": _joint, "topics": _topics}

@@ -34,7 +34,7 @@ def cluster_by_hierarchy(train: TrainImages, params: ClusterParams, _seed: int) 
 def hierarchy_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
     """Every level."""
     for level in range(1, max(map(len, _paths(train, params.hierarchy))) + 1):
-        yield f"level {level}", with_section(params, "hierarchy", level=level)
+        yield Choice(f"level {level}", with_section(params, "hierarchy", level=level), nested=True)
 
 
 def _paths(train: TrainImages, params: HierarchyParams) -> list[list[str]]:

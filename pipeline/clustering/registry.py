@@ -16,9 +16,9 @@ from pipeline.clustering.hierarchy import cluster_by_hierarchy, hierarchy_choice
 from pipeline.clustering.kmeans import cluster_by_kmeans
 
 METHODS: dict[str, Method] = {
-    "attributes": Method(cluster_by_attributes, attribute_choices, nested=True),
-    "hashtags": Method(cluster_by_hashtags, hashtag_choices, nested=True),
-    "hierarchy": Method(cluster_by_hierarchy, hierarchy_choices, nested=True),
+    "attributes": Method(cluster_by_attributes, attribute_choices),
+    "hashtags": Method(cluster_by_hashtags, hashtag_choices),
+    "hierarchy": Method(cluster_by_hierarchy, hierarchy_choices),
     "column": Method(cluster_by_column, column_choices),
     "kmeans": Method(cluster_by_kmeans),
     "random": Method(cluster_at_random),

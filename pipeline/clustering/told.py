@@ -19,7 +19,10 @@ def told(arm: str, statistics: dict[str, Any], missing: str) -> Iterator[str]:
     information = statistics["mutual_information_bits"]
     figures = "no labels to compare with"
     if information is not None:
-        figures = f"I(Z;T) {information:.2f}, H(Z|T) {statistics['conditional_entropy_bits']:.2f} bits"
+        figures = (
+            f"mutual information I(Z;T) {information:.2f} bits, "
+            f"conditional entropy H(Z|T) {statistics['conditional_entropy_bits']:.2f} bits"
+        )
     yield f"cluster {arm}: {statistics['clusters']:,} clusters by {statistics['method']}, {figures}"
     for note in statistics["notes"]:
         yield f"cluster {arm}: {note}"

@@ -49,10 +49,10 @@ def write_comparison(comparison: Comparison, html: Path, markdown: Path, csv: Pa
         print_table(group.table, console)
         for place, name, *_ in group.table.rows:
             say(f"{place.text:>3}  {name.text}: {name.detail}")
-        say(f"{group.table.note}\n")
+        say("")
         if group.budgets is not None:
             print_table(group.budgets, console)
-            say(f"{group.budgets.note}\n")
+            say("")
         for text in _captions(group):
             say(text)
         say(f"{group.summary}\n")

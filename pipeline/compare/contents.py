@@ -16,11 +16,25 @@ from pipeline.compare.experiments import (
 )
 from pipeline.compare.ranks import LEAST_POINTS, RankCorrelation, rank_correlation
 from pipeline.errors import listed
+from pipeline.evaluation.wording import baselines_in_words
 from pipeline.report.figures import AXIS_TITLES, LINES, Picture, Statistic
 from pipeline.report.naming import spread
 from pipeline.report.svg import COLOURS, drawing, inline_svg
 from pipeline.report.tables import Cell, Column, Table
-from pipeline.report.wording import NOTHING, TIMES, count, interval_text, number, percent, plural, points
+from pipeline.report.wording import (
+    CONDITIONAL_ENTROPY,
+    MINUS,
+    MUTUAL_INFORMATION,
+    NOTHING,
+    TIMES,
+    count,
+    interval_text,
+    number,
+    percent,
+    plural,
+    points,
+    sentence,
+)
 from pipeline.schema import CHOSEN
 
 BUDGET_NOTE = (
@@ -34,7 +48,8 @@ SEEDS_NOTE = (
     "evidence."
 )
 GAP_HINT = (
-    "(chosen - instance) / (label - instance) in top-1; no figure where the two references lie too close"
+    "(chosen - instance) / (label - instance) in top-1, and its 95 % interval; no figure where the report "
+    "states none, such as where the two references lie too close"
 )
 NUMBER_GAP = 0.05
 """Least distance between two numbers beside points, as a share of the axes' height."""
@@ -125,7 +140,7 @@ def summary(experiments: Sequence[Experiment]) -> str:
 
 def experiments_table(group: Group) -> Table:
     keys = group.differing()
-    has_gap = any(e.gap_closed is not None for e in group.experiments)
+    has_gap = any(e.gap_closed_interval is not None for e in group.experiments)
     gap = [Column("Gap closed", True, GAP_HINT)] if has_gap else []
     has_interval = any(e.figures["top1_low"] is not None for e in group.experiments)
     interval = [Column("95 % interval", hint="Wilson's, over the test images")] * has_interval
@@ -137,8 +152,8 @@ def experiments_table(group: Group) -> Table:
         Column("k-NN", True, "label by vote of the nearest train images"),
         *gap,
         Column("Clusters", True),
-        Column("I(Z;T)", True, "what a cluster tells of the label, in bits"),
-        Column("H(Z|T)", True, "what clusters split beyond the labels, in bits"),
+        Column("I(Z;T)", True, MUTUAL_INFORMATION),
+        Column("H(Z|T)", True, CONDITIONAL_ENTROPY),
     ]
     rows = []
     for place, e in enumerate(group.experiments, 1):
@@ -152,13 +167,19 @@ def experiments_table(group: Group) -> Table:
                 _cell(e.top1, percent(e.top1)),
                 *([Cell(interval_text(figures["top1_low"], figures["top1_high"]))] if has_interval else []),
                 _cell(figures["knn_top1"], percent(figures["knn_top1"])),
-                *([_cell(e.gap_closed, percent(e.gap_closed, 0))] if has_gap else []),
+                *([_gap_cell(e)] if has_gap else []),
                 _cell(figures["clusters"], count(figures["clusters"])),
                 _cell(figures["mutual_information_bits"], number(figures["mutual_information_bits"])),
                 _cell(figures["conditional_entropy_bits"], number(figures["conditional_entropy_bits"])),
             ]
         )
-    return Table("Experiments, best top-1 first", columns, rows, sortable=True, note=_same_budget(group))
+    return Table("Experiments, best top-1 first", columns, rows, sortable=True, note=_note(group))
+
+
+def _note(group: Group) -> str:
+    """What the accuracies mean on these labels, and what the trainings may spend."""
+    given = dict.fromkeys(baselines_in_words(e.baselines) for e in group.experiments if e.baselines)
+    return " ".join(filter(None, [*map(sentence, given), _same_budget(group)]))
 
 
 def _same_budget(group: Group) -> str:
@@ -299,6 +320,14 @@ def _reference_lines(axes: Axes, experiments: Sequence[Experiment]) -> None:
                 arm, (1, 100 * top1), xycoords=("axes fraction", "data"), xytext=(4, 0),
                 textcoords="offset points", va="center", color=COLOURS[arm], annotation_clip=False,
             )  # fmt: skip
+
+
+def _gap_cell(e: Experiment) -> Cell:
+    if e.gap_closed is None or e.gap_closed_interval is None:
+        return _cell(None, NOTHING)
+    low, high = (f"{100 * end:.0f}" for end in e.gap_closed_interval)
+    interval = f"{low} to {high}".replace("-", MINUS)
+    return Cell(percent(e.gap_closed, 0), e.gap_closed, detail=interval)
 
 
 def _cell(value: float | None, text: str) -> Cell:

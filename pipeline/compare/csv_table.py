@@ -4,27 +4,24 @@ import re
 from typing import Any
 
 from pipeline.compare.experiments import FIGURES, Comparison, differing
+from pipeline.schema import Baselines
+
+GAP = ("gap_closed", "gap_closed_low", "gap_closed_high")
+BASELINES = tuple(Baselines.__annotations__)
 
 
 def csv_table(comparison: Comparison) -> tuple[list[str], list[dict[str, Any]]]:
     """Columns and rows, one an experiment; the parameters are those that differ."""
     keys = differing(comparison.experiments)
-    fixed = [
-        "experiment",
-        "rev",
-        "images",
-        "images_hash",
-        "method",
-        *FIGURES,
-        "gap_closed",
-        "epochs",
-        "train_images",
-    ]
+    fixed = ["experiment", "rev", "images", "images_hash", "method", *FIGURES, *GAP, *BASELINES]
+    fixed += ["epochs", "train_images"]
     rows = [
         {"experiment": e.name, "rev": e.rev, "images": e.images}
         | {"images_hash": e.images_hash, "method": e.method}
         | dict(e.figures)
-        | {"gap_closed": e.gap_closed, "epochs": e.params.get("pretrain.epochs")}
+        | dict(zip(GAP, (e.gap_closed, *(e.gap_closed_interval or (None, None))), strict=True))
+        | dict(e.baselines or dict.fromkeys(BASELINES))
+        | {"epochs": e.params.get("pretrain.epochs")}
         | {"train_images": e.train_images}
         | {key: e.params.get(key) for key in keys}
         for e in comparison.experiments

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.params import Params
-from pipeline.schema import Layout
+from pipeline.schema import Baselines, Layout
 
 Row = Mapping[str, Any]
 Value = str | float | None
@@ -63,6 +63,9 @@ class Experiment:
     figures: Mapping[str, float | None]
     """`FIGURES` of the chosen arm."""
     gap_closed: float | None
+    gap_closed_interval: tuple[float, float] | None
+    """95 %; None where the report does not state the share, such as one between references that lie close."""
+    baselines: Baselines | None
     references: Mapping[str, float | None]
     """Top-1 of the arms `untrained`, `instance` and `label`."""
     train_images: float | None = None
@@ -245,6 +248,8 @@ def _experiment(
         method=str(method),
         figures=figures,
         gap_closed=_number(named.get("gap_closed")),
+        gap_closed_interval=_interval(*(_number(named.get(f"gap_closed_{end}")) for end in ("low", "high"))),
+        baselines=_baselines(named),
         references={arm: _number(named.get(f"{arm}.top1")) for arm in ("untrained", "instance", "label")},
         train_images=_number(named.get("chosen.train_images")) or train_images.get(str(row["rev"])),
         images_hash=_images_hash(lock),
@@ -257,6 +262,20 @@ def _images_hash(lock: Mapping[str, Any] | None) -> str | None:
             if out["path"] == IMAGES and out.get("md5"):
                 return str(out["md5"])
     return None
+
+
+def _interval(low: float | None, high: float | None) -> tuple[float, float] | None:
+    return None if low is None or high is None else (low, high)
+
+
+def _baselines(named: Mapping[str, Value]) -> Baselines | None:
+    """None of reports of earlier versions."""
+    chance, majority, reachable = (
+        _number(named.get(f"baselines.{kind}_top1")) for kind in ("chance", "majority", "reachable")
+    )
+    if chance is None or majority is None or reachable is None:
+        return None
+    return {"chance_top1": chance, "majority_top1": majority, "reachable_top1": reachable}
 
 
 def _name_of(row: Row) -> str:

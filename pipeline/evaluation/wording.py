@@ -18,12 +18,12 @@ def accuracies_in_words(metrics: EvaluationMetrics) -> str:
 def baselines_in_words(given: Baselines) -> str:
     """Without a capital and a full stop."""
     guessing = (
-        f"guessing evenly among the labels reaches {_percent(given['chance_top1'])}, "
-        f"always naming the most frequent one {_percent(given['majority_top1'])}"
+        f"chance level {_percent(given['chance_top1'])} (guessing evenly among the labels), "
+        f"majority share {_percent(given['majority_top1'])} (always naming the most frequent one)"
     )
     if given["reachable_top1"] >= 1:
         return guessing
-    return f"{guessing}, and no classifier more than {_percent(given['reachable_top1'])}: {UNREACHABLE}"
+    return f"{guessing}, at most {_percent(given['reachable_top1'])} can be reached: {UNREACHABLE}"
 
 
 UNREACHABLE = "the other test images have labels that no train image has"

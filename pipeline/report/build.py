@@ -8,7 +8,7 @@ from pipeline.report.contents import gather
 from pipeline.report.markdown import report_markdown
 from pipeline.report.page import render
 from pipeline.report.terminal import print_table
-from pipeline.report.verdict import gap_closed
+from pipeline.report.verdict import gap_closed, standings, stated_share
 from pipeline.schema import Layout
 
 POINTS_COLUMNS = [
@@ -40,13 +40,23 @@ def build_report(params: Params, layout: Layout = Layout()) -> None:  # noqa: B0
 
     console = terminal()
     print_table(contents.arms, console)
+    console.say("")
     console.print(contents.verdict, markup=False)
     console.say(f"\nReport: {layout.report / 'report.html'}")
 
 
 def metrics(arms: list[Arm]) -> dict[str, object]:
-    """`report/metrics.json`: the figures of each arm, and the share of the gap closed."""
+    """`report/metrics.json`: the figures of each arm, the share of the gap closed, and what guessing reaches.
+
+    `gap_closed` is the plain ratio; its interval is there only where the verdict states the share.
+    """
     top1 = {arm.name: arm.top1 for arm in arms}
     closed = gap_closed(top1["chosen"], top1.get("instance"), top1.get("label"))
+    stated = stated_share(standings(arms))
     figures = {arm.name: arm.figures() | arm.more_figures() for arm in arms}
-    return figures | {"gap_closed": closed}
+    return figures | {
+        "gap_closed": closed,
+        "gap_closed_low": None if stated is None else stated.low,
+        "gap_closed_high": None if stated is None else stated.high,
+        "baselines": arms[0].metrics["baselines"],
+    }

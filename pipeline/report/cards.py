@@ -1,7 +1,7 @@
 """Cluster cards: what the largest clusters hold, in figures and example pictures."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.borders import read_parquet
 from pipeline.report.album import Album
 from pipeline.schema import ASSIGNMENTS_SCHEMA, Layout
+from pipeline.tables.hashtags import normalized_hashtag
 
 CARDS = 12
 EXAMPLES = 8
@@ -48,14 +49,22 @@ class Card:
     examples: list[Example]
 
 
-def cluster_cards(album: Album, clusters: pd.DataFrame) -> list[Card]:
-    """The largest of `clusters` (`id`, `cluster`) of the train images, largest first."""
+def cluster_cards(album: Album, clusters: pd.DataFrame, made_of: Mapping[str, Sequence[str]]) -> list[Card]:
+    """The largest of `clusters` (`id`, `cluster`) of the train images, largest first.
+
+    The `columns` and `hashtags` that they are made of mark none of them: there all of its images agree.
+    """
+    columns, hashtags = (frozenset(made_of.get(kind, ())) for kind in ("columns", "hashtags"))
+
+    def count(some: pd.DataFrame) -> Counter[str]:
+        return _trait_counts(some, columns, hashtags)
+
     rows = album.rows.merge(clusters, on="id", how="inner")
     sizes = most_frequent(rows["cluster"]).head(CARDS)
     members = {cluster: rows[rows["cluster"] == cluster] for cluster in sizes.index}
     examples = {cluster: _examples(inside) for cluster, inside in members.items()}
     pictures = album.thumbnails([id_ for shown in examples.values() for id_ in shown["id"]], THUMBNAIL)
-    overall = _trait_counts(rows)
+    overall = count(rows)
     cards = []
     for cluster, size in sizes.items():
         labels = most_frequent(members[cluster]["label"])
@@ -67,7 +76,7 @@ def cluster_cards(album: Album, clusters: pd.DataFrame) -> list[Card]:
                 share=int(size) / len(rows),
                 label=None if labels.empty else str(labels.index[0]),
                 purity=None if labels.empty else float(labels.iloc[0] / labels.sum()),
-                traits=_marks(_trait_counts(members[cluster]), int(size), overall, len(rows)),
+                traits=_marks(count(members[cluster]), int(size), overall, len(rows)),
                 examples=[
                     Example(pictures[id_], None if pd.isna(label) else str(label))
                     for id_, label in zip(shown["id"], shown["label"], strict=True)
@@ -90,19 +99,22 @@ def most_frequent(values: pd.Series) -> pd.Series:
     return values.dropna().value_counts().sort_index().sort_values(ascending=False, kind="stable")
 
 
-def _trait_counts(rows: pd.DataFrame) -> Counter[str]:
+def _trait_counts(
+    rows: pd.DataFrame, without_columns: frozenset[str], without_hashtags: frozenset[str]
+) -> Counter[str]:
     counts: Counter[str] = Counter()
     for attributes, hashtags in zip(rows["attributes"], rows["hashtags"], strict=True):
-        counts.update(_traits(attributes, hashtags))
+        # An absent struct or list comes back from pandas as NaN.
+        if isinstance(attributes, dict):
+            counts.update(
+                f"{name}={value}"
+                for name, value in attributes.items()
+                if value is not None and name not in without_columns
+            )
+        if isinstance(hashtags, list):
+            tags = {tag for tag in hashtags if normalized_hashtag(tag) not in without_hashtags}
+            counts.update(f"#{tag}" for tag in tags)
     return counts
-
-
-def _traits(attributes: dict[str, str | None] | None, hashtags: Sequence[str] | None) -> Iterator[str]:
-    # An absent struct or list comes back from pandas as NaN.
-    if isinstance(attributes, dict):
-        yield from (f"{name}={value}" for name, value in attributes.items() if value is not None)
-    if isinstance(hashtags, list):
-        yield from {f"#{tag}" for tag in hashtags}
 
 
 def _marks(inside: Counter[str], members: int, overall: Counter[str], images: int) -> list[Trait]:

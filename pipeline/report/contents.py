@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.borders import check_ids, check_parquet, check_rows, read_json, read_parquet
 from pipeline.params import Params
-from pipeline.report import figures, sections
+from pipeline.report import figures, landscape, sections
 from pipeline.report.album import Album
 from pipeline.report.arms import MAP, NEAREST, PREDICTIONS, Arm, read_table
 from pipeline.report.cards import Card, cluster_cards, last_clusters
@@ -42,6 +42,9 @@ class Contents:
     against: list[Picture]
     """Accuracy against the statistics."""
     landscape: Picture | None
+    choices: Table | None
+    """Every clustering that could be chosen."""
+    best_choices: Table | None
     maps: Maps | None
     queries: list[Query]
     test_queries: bool
@@ -69,6 +72,9 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     trained = [arm for arm in arms if arm.trained]
     album, clusters = Album(layout.images, "train"), last_clusters(layout, CHOSEN)
     test = Album(layout.images, "test") if summary["images"].get("test") else None
+    choices = landscape.choices(
+        read_table(layout.landscape, LANDSCAPE_COLUMNS, needed=False, text=("setting",))
+    )
     _check_ids(arms, album, test, layout)
     return Contents(
         title=params.report.title,
@@ -80,7 +86,9 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         arms=sections.arms_table(arms),
         fewer_labels=sections.fewer_labels_table(arms),
         against=[picture for picture in against if picture is not None],
-        landscape=figures.landscape(read_table(layout.landscape, LANDSCAPE_COLUMNS, needed=False), chosen),
+        landscape=landscape.picture(choices, chosen),
+        choices=landscape.table(choices, chosen.method),
+        best_choices=landscape.frontier_table(choices, chosen.method),
         maps=maps(looked_at, album, clusters),
         queries=queries(looked_at, album, test),
         test_queries=test is not None,
@@ -92,7 +100,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         rejects=sections.rejects_table(read_parquet(layout.rejects).to_pandas()),
         changes=sections.changes_tables(class_changes(chosen, instance), chosen.method),
         confusions=sections.confusions_table(worst_confusions(chosen.predictions), chosen.method),
-        cards=cluster_cards(album, clusters),
+        cards=cluster_cards(album, clusters, chosen.statistics.get("made_of", {})),
         findings=findings(list(arms), summary),
         provenance=[
             run_table(layout, arms),

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.report.arms import Arm
 from pipeline.report.naming import name_line_ends, name_points, room_around
-from pipeline.report.svg import COLOURS, HEIGHT, drawing, inline_svg
+from pipeline.report.svg import COLOURS, drawing, inline_svg
 from pipeline.report.wording import number, percent
 
 MARKS = {"chosen": "o", "untrained": "D", "instance": "^", "label": "s"}
@@ -197,48 +197,6 @@ def _lines_over_epochs(
         name_line_ends(axes, ends)
         told = "; ".join(f"{label} ends at {number(value)} {unit}" for label, _, _, value in ends)
         return Picture(inline_svg(figure, name, title, told), title, caption)
-
-
-def landscape(table: pd.DataFrame, chosen: Arm) -> Picture | None:
-    """Every clustering that could be chosen, in the plane of H(Z|T) and I(Z;T).
-
-    Columns that give each image a value of its own, such as article numbers, are left out: they stand where
-    `instance` stands.
-    """
-    if "singletons" in table:
-        table = table[(table["method"] != "column") | (table["singletons"] < table["rows"])]
-    x_key, y_key = "conditional_entropy_bits", "mutual_information_bits"
-    if table.empty or table[[x_key, y_key]].isna().any(axis=None):
-        return None
-    with drawing(height=HEIGHT * 1.2) as (figure, axes):
-        ends = []
-        for method, points in table.groupby("method", sort=False):
-            colour = COLOURS["chosen" if method == chosen.method else "muted"]
-            nested = bool(points["nested"].all())
-            line = "-o" if nested else "o"
-            axes.plot(points[x_key], points[y_key], line, color=colour, linewidth=1, markersize=4)
-            # A path is named at its end; single points each by their setting, unless there is but one.
-            named = points.iloc[[-1]] if nested or len(points) == 1 else points
-            names = [str(method)] if len(named) == 1 else [f"{setting}" for setting in named["setting"]]
-            places = zip(names, named[x_key], named[y_key], strict=True)
-            ends += [(name, COLOURS["muted"], x, y) for name, x, y in places]
-        if chosen.mutual_information_bits is not None and chosen.conditional_entropy_bits is not None:
-            at = chosen.conditional_entropy_bits, chosen.mutual_information_bits
-            axes.plot(*at, MARKS["chosen"], color=COLOURS["chosen"], markersize=9)
-            ends = [end for end in ends if end[0] != chosen.method]
-            ends.append((f"{chosen.method} (chosen)", COLOURS["chosen"], *at))
-        axes.set_xlabel("H(Z|T) in bits")
-        axes.set_ylabel("I(Z;T) in bits")
-        room_around(table[x_key].to_list(), axes)
-        name_points(axes, ends)
-        title = "The landscape: every clustering one could choose"
-        told = f"{len(table)} clusterings of {table['method'].nunique()} methods"
-        caption = "Up: more information on the label. Right: more splitting beyond it. Up and left is good."
-        if table["nested"].any():
-            caption += (
-                " Along a line each point has one attribute, hashtag or level more than the one before."
-            )
-        return Picture(inline_svg(figure, "landscape", title, told), title, caption)
 
 
 def _epochs(axes: Axes) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import listed
+from pipeline.evaluation.wording import UNREACHABLE
 from pipeline.objectives.params import LOSS_CHANGES
 from pipeline.report.arms import Arm, paired
 from pipeline.report.doubt import paired_difference
@@ -28,7 +29,12 @@ class Finding:
 
 
 def findings(arms: list[Arm], summary: IngestSummary) -> list[Finding]:
-    found = [*_of_the_untrained(arms), *_of_the_images(summary), *_of_the_evaluation(arms)]
+    found = [
+        *_of_the_untrained(arms),
+        *_of_the_images(summary),
+        *_of_the_labels(arms),
+        *_of_the_evaluation(arms),
+    ]
     for arm in (arm for arm in arms if arm.trained):
         found += [*_of_the_training(arm), *_of_the_clusters(arm)]
     return found
@@ -84,6 +90,37 @@ def _of_the_images(summary: IngestSummary) -> Iterator[Finding]:
             "I(Z;T), H(Z|T) and the probe leave them out.",
             "ingest",
         )
+
+
+def _of_the_labels(arms: list[Arm]) -> Iterator[Finding]:
+    given = arms[0].metrics["baselines"]
+    if given is None:
+        return
+    if given["reachable_top1"] < 1:
+        yield Finding(
+            "unreachable_labels",
+            f"At most {percent(given['reachable_top1'])} can be reached: {UNREACHABLE}.",
+            "ingest",
+            "Mend the split, or take such test images out.",
+        )
+    always = f"{percent(given['majority_top1'])}, which always naming the most frequent label reaches"
+    if weak := [arm.name for arm in arms if not _is_above_majority(arm)]:
+        yield Finding(
+            "not_above_majority",
+            f"Not clearly above {always}: {listed(weak)}.",
+            "evaluate",
+            "Look at the classes below: an accuracy that is no better says nothing of the features.",
+        )
+
+
+def _is_above_majority(arm: Arm) -> bool:
+    """Over the same test images; of equally frequent train labels the first by name."""
+    if arm.top1 is None:
+        return True
+    in_train = dict(zip(arm.per_class["label"], arm.per_class["train_images"], strict=True))
+    majority = min(in_train, key=lambda label: (-in_train[label], label))
+    by_majority = (arm.predictions["label"] == majority).to_numpy(dtype=bool)
+    return paired_difference(arm.correct().to_numpy(), by_majority).above_zero
 
 
 def _of_the_evaluation(arms: list[Arm]) -> Iterator[Finding]:

@@ -12,13 +12,13 @@ escaped = for_markdown
 
 
 def table(shown: Table) -> str:
-    """The table under its caption in bold, with the note behind it."""
+    """The table under its caption in bold, behind it what its columns mean, and the note."""
     head = [escaped(column.title) for column in shown.columns]
     rule = ["--:" if column.numeric else "---" for column in shown.columns]
     body = [[_cell(cell) for cell in row] for row in shown.rows]
     lines = [f"| {' | '.join(row)} |" for row in [head, rule, *body]]
-    note = [f"\n{escaped(shown.note)}"] if shown.note else []
-    return "\n".join([f"**{escaped(shown.caption)}**\n", *lines, *note])
+    below = [" ".join(shown.hints), shown.note]
+    return "\n".join([f"**{escaped(shown.caption)}**\n", *lines, *(f"\n{escaped(t)}" for t in below if t)])
 
 
 def report_markdown(contents: Contents) -> str:
@@ -29,19 +29,14 @@ def report_markdown(contents: Contents) -> str:
     changes = [table(t) for t in contents.changes if not t.sortable or len(contents.changes) == 1]
     parts += _section("Classes", [*changes, *([table(contents.confusions)] if contents.confusions else [])])
     largest = clusters_table(contents.cards)
-    parts += _section("Clusters", [*([table(largest)] if largest else []), bullets(_landscape(contents))])
+    # The HTML report has all of them, and their picture.
+    shown = [contents.best_choices, largest]
+    parts += _section("Clusters", [table(t) for t in shown if t])
     refused = [table(contents.rejects)] if contents.rejects else []
     parts += _section("Images", [table(contents.images), *refused, bullets(contents.notes)])
     parts += _section("Training", [table(contents.training_table)])
     parts += _section("Provenance", [table(t) for t in contents.provenance])
     return "\n\n".join(parts) + "\n"
-
-
-def _landscape(contents: Contents) -> list[str]:
-    """Where to find in figures what is a picture in the HTML report."""
-    return ["Every clustering that could be chosen: data/clusters/chosen/landscape.csv."] * bool(
-        contents.landscape
-    )
 
 
 def _section(title: str, parts: Sequence[str]) -> list[str]:

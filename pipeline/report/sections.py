@@ -6,12 +6,16 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
+from pipeline.errors import listed
+from pipeline.evaluation.wording import baselines_in_words, labels_in_words
 from pipeline.report.arms import Arm
 from pipeline.report.cards import Card
 from pipeline.report.classes import SHOWN, ClassChange, Confusion
 from pipeline.report.tables import Cell, Column, Table, spans
 from pipeline.report.wording import (
     ARM_ROLES,
+    CONDITIONAL_ENTROPY,
+    MUTUAL_INFORMATION,
     NOTHING,
     count,
     interval_text,
@@ -20,11 +24,13 @@ from pipeline.report.wording import (
     plural,
     points,
     seconds,
+    sentence,
 )
 from pipeline.schema import CHOSEN, IngestSummary
 
 REJECTS_SHOWN = 5
 """Examples a reason."""
+COLUMNS_SHOWN = 20
 
 
 def arms_table(arms: Sequence[Arm]) -> Table:
@@ -34,12 +40,13 @@ def arms_table(arms: Sequence[Arm]) -> Table:
         [Cell(arm.method, colour=arm.name, detail=ARM_ROLES[arm.name], strong=arm.name == CHOSEN)]
         for arm in arms
     ]
+    notes = [*baseline_notes(arms), *recluster_notes(arms)]
     accuracies, scale = _accuracy_columns(arms)
     for column, cells in [*accuracies, *_cluster_columns(arms)]:
         columns.append(column)
         for row, cell in zip(rows, cells, strict=True):
             row.append(cell)
-    return Table("The arms", columns, rows, note=" ".join(recluster_notes(arms)), scale=scale)
+    return Table("The arms", columns, rows, note=" ".join(notes), scale=scale)
 
 
 def fewer_labels_table(arms: Sequence[Arm]) -> Table | None:
@@ -49,8 +56,8 @@ def fewer_labels_table(arms: Sequence[Arm]) -> Table | None:
         return None
     columns, rows = [Column("Arm")], [[Cell(arm.method, colour=arm.name)] for arm in measured]
     for fraction, first in measured[0].metrics["top1_at"].items():
-        images = plural(first["train_images"], "train image")
-        columns.append(Column(f"{100 * float(fraction):g} % of labels", True, images))
+        share, _, used = labels_in_words(fraction, first, measured[0].metrics["train_images"]).partition(": ")
+        columns.append(Column(f"{share} of labels", True, used))
         for row, arm in zip(rows, measured, strict=True):
             found = arm.metrics["top1_at"][fraction]
             row.append(
@@ -70,6 +77,7 @@ def _accuracy_columns(arms: Sequence[Arm]) -> tuple[list[tuple[Column, list[Cell
     )
     interval = Column("95 % interval", False, "Wilson's, over the test images")
     top5 = Column("Top-5", True, "the label is among the linear layer's first five")
+    top5_cells = [Cell(percent(arm.metrics["top5"])) for arm in arms]
     neighbours = Column("k-NN", True, "label by vote of the nearest train images")
     columns = [
         (linear, [Cell(percent(arm.top1), strong=True) for arm in arms]),
@@ -84,21 +92,22 @@ def _accuracy_columns(arms: Sequence[Arm]) -> tuple[list[tuple[Column, list[Cell
                 for arm, span in zip(arms, placed, strict=True)
             ],
         ),
-        (top5, [Cell(percent(arm.metrics["top5"])) for arm in arms]),
+        *([(top5, top5_cells)] if any(arm.metrics["top5"] is not None for arm in arms) else []),
         (neighbours, [Cell(percent(arm.metrics["knn_top1"])) for arm in arms]),
     ]
     return columns, (percent(start, 0), percent(end, 0))
 
 
 def _cluster_columns(arms: Sequence[Arm]) -> list[tuple[Column, list[Cell]]]:
-    columns = [(Column("Clusters", True), [Cell(count(arm.clusters)) for arm in arms])]
+    number_of = Column("Clusters", True)
+    columns = [(number_of, [Cell(count(arm.clusters)) for arm in arms])]
     if any(arm.mutual_information_bits is not None for arm in arms):
-        mutual = Column("I(Z;T)", True, "what a cluster tells of the label, in bits")
-        conditional = Column("H(Z|T)", True, "what clusters split beyond the labels, in bits")
+        mutual = Column("I(Z;T)", True, MUTUAL_INFORMATION)
+        conditional = Column("H(Z|T)", True, CONDITIONAL_ENTROPY)
         columns.append((mutual, [_bits(arm, "mutual_information") for arm in arms]))
         columns.append((conditional, [_bits(arm, "conditional_entropy") for arm in arms]))
     else:
-        entropy = Column("H(Z)", True, "how finely the clusters split the images, in bits")
+        entropy = Column("H(Z)", True, "entropy in bits: how finely the clusters split the images")
         largest = Column("Largest", True, "share of the train images in the largest cluster")
         columns.append((entropy, [Cell(number(arm.cluster_entropy_bits)) for arm in arms]))
         columns.append((largest, [Cell(percent(arm.largest_share)) for arm in arms]))
@@ -110,6 +119,12 @@ def _bits(arm: Arm, statistic: str) -> Cell:
     corrected = arm.statistics.get(f"{statistic}_corrected_bits") if arm.trajectory is None else None
     detail = f"{number(corrected)} corrected" if corrected is not None else ""
     return Cell(number(getattr(arm, f"{statistic}_bits")), detail=detail)
+
+
+def baseline_notes(arms: Sequence[Arm]) -> list[str]:
+    """What accuracy means on these labels, which are the same for all arms."""
+    given = arms[0].metrics["baselines"]
+    return [] if given is None else [sentence(baselines_in_words(given))]
 
 
 def recluster_notes(arms: Sequence[Arm]) -> list[str]:
@@ -132,12 +147,16 @@ def images_table(summary: IngestSummary) -> Table:
         ("Classes", count(len(summary["labels"]))),
         ("Without a label", unlabelled),
         ("With hashtags", f"{count(summary['images_with_hashtags'])} of {count(total)}"),
-        ("Attribute columns", ", ".join(summary["attributes"]) or NOTHING),
+        ("Attribute columns", _columns(summary["attributes"])),
         ("Levels of hierarchy", count(summary["hierarchy_depth"])),
         ("Repeated within a split", _exact_and_near(summary["duplicates"], summary["near_duplicates"])),
         ("Test images also in train", _exact_and_near(summary["leaks"], summary["near_leaks"])),
     ]
     return Table("The images", [Column("What"), Column("Found")], [[Cell(k), Cell(v)] for k, v in entries])
+
+
+def _columns(names: Sequence[str]) -> str:
+    return f"{count(len(names))}: {listed(list(names), COLUMNS_SHOWN)}" if names else NOTHING
 
 
 def _exact_and_near(exact: int, near: int | None) -> str:

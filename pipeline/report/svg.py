@@ -7,7 +7,7 @@ light, dark and print need no second picture. Text stays text: it can be read ou
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
@@ -16,6 +16,8 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from pipeline.escaping import for_html
 
 COLOURS = {
     name: f"#{index:02x}{index:02x}{index + 1:02x}"
@@ -64,8 +66,17 @@ def drawing(width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figu
         yield figure, axes
 
 
-def inline_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
-    """The figure as an `<svg>` element for a page. `name` must be unique in it; the texts are escaped."""
+def inline_svg(
+    figure: Figure,
+    name: str,
+    title: str,
+    description: str,
+    tooltips: Mapping[str, Sequence[str]] | None = None,
+) -> Markup:
+    """The figure as an `<svg>` element for a page. `name` must be unique in it; the texts are escaped.
+
+    `tooltips` by the gid of a line with markers: a text for each of them.
+    """
     buffer = io.StringIO()
     with warnings.catch_warnings():
         # The reader's own fonts draw the text, so a letter that matplotlib's font lacks is no loss.
@@ -79,9 +90,22 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> Marku
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = body.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
     body = re.sub(r"font: (\d+(?:\.\d+)?)px [^;\"]*", r"font-size: \1px", body)
+    for group, texts in (tooltips or {}).items():
+        body = _with_tooltips(body, f'id="{name}-{group}"', texts)
     for variable, stand_in in COLOURS.items():
         body = body.replace(stand_in, f"var(--{variable})")
     return Markup(  # noqa: S704 - matplotlib escapes the texts of its figures, the rest is escaped here
         f'<svg class="chart" viewBox="{head.group(1)}" role="img" aria-labelledby="{name}-t {name}-d">'
         f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(description)}</desc>{body}'
     )
+
+
+def _with_tooltips(body: str, start: str, texts: Sequence[str]) -> str:
+    """A `<title>` for each of the markers behind `start`, of which matplotlib writes one `<use>` each."""
+    before, found, after = body.partition(start)
+    assert found or not texts, "the group was drawn"
+    titles = (f"<title>{escape(for_html(text))}</title>" for text in texts)
+    with_titles = re.sub(
+        r"<use ([^>]*)/>", lambda use: f"<use {use[1]}>{next(titles)}</use>", after, count=len(texts)
+    )
+    return before + found + (with_titles if texts else after)

@@ -53,6 +53,11 @@ class Table:
     def __post_init__(self) -> None:
         assert all(len(row) == len(self.columns) for row in self.rows), "a cell for each column"
 
+    @property
+    def hints(self) -> list[str]:
+        """What the columns mean, a sentence each."""
+        return [f"{column.title}: {column.hint}." for column in self.columns if column.hint]
+
     def has_spans(self, column: int) -> bool:
         return any(row[column].span is not None for row in self.rows)
 

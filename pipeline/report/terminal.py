@@ -12,7 +12,8 @@ _COLOURS = {"chosen": "blue", "untrained": "magenta", "instance": "yellow", "lab
 
 
 def print_table(table: Table, console: SafeConsole) -> None:
-    """Prints `table`; its texts are shown as they are, never as rich's markup, and no figure is cut."""
+    """Prints `table`, what its columns mean, and its note; texts are shown as they are, never as rich's
+    markup, and no figure is cut."""
     drawn = RichTable(
         box=SIMPLE_HEAD,
         title=Text(for_terminal(table.caption)),
@@ -31,6 +32,9 @@ def print_table(table: Table, console: SafeConsole) -> None:
     for row in table.rows:
         drawn.add_row(*(Text(for_terminal(cell.text), style=_style(cell)) for cell in row))
     console.print(drawn)
+    for text in (" ".join(table.hints), table.note):
+        if text:
+            console.print(text, markup=False)
 
 
 def _style(cell: Cell) -> str:

@@ -147,12 +147,21 @@ def _gap(found: Standings) -> list[str]:
         return ["the two references lie too close together to say what share of their gap is closed"]
     if found.over_instance.below_zero:
         return ["none of the gap between the references is closed"]
-    if found.over_instance.estimate <= 0:
+    share = stated_share(found)
+    if share is None:
         return ["no share of the gap between the references is seen to close"]
-    interval = f"{points(found.closed.low, 0, signed=False)} to {points(found.closed.high, 0, signed=False)}"
-    return [
-        f"{percent(found.closed.estimate, 0)} of the gap between the two is closed (95 % interval {interval})"
-    ]
+    interval = f"{points(share.low, 0, signed=False)} to {points(share.high, 0, signed=False)}"
+    return [f"{percent(share.estimate, 0)} of the gap between the two is closed (95 % interval {interval})"]
+
+
+def stated_share(found: Standings) -> Interval | None:
+    """The share of the gap between the references that is closed, where it can be said; else None.
+
+    That needs clusters of another method than theirs, a gap that is clearly there, and a gain.
+    """
+    if found.over_instance is None or found.method in ("instance", "label"):
+        return None
+    return found.closed if found.over_instance.estimate > 0 else None
 
 
 def _measured(by_name: dict[str, Arm], name: str) -> Arm | None:

@@ -37,6 +37,23 @@ def expected_positives(cluster_sizes_K: NDArray[np.integer[Any]], batch_size: in
     return float((times * sizes) @ (sizes - 1)) / rows * others_in_batch / (rows - 1)
 
 
+def largest_pair_share(cluster_sizes_K: NDArray[np.integer[Any]], batch_size: int | None) -> float:
+    """The share of the positive pairs of views in a batch that lie in the largest cluster; 0 for no rows.
+
+    Each of B images gives two views. A view's positives are the other view of its image and both views of
+    the other images of its cluster, of which `expected_positives` counts the mean. The share is one of
+    expected numbers. Without a batch size, as if a batch held all images.
+    """
+    sizes, times = sizes_and_times(cluster_sizes_K)
+    rows = int(sizes @ times)
+    if rows == 0:
+        return 0.0
+    others_in_batch = (rows if batch_size is None else min(batch_size, rows)) - 1
+    met = others_in_batch / max(rows - 1, 1)
+    pairs = sizes * (1 + 2 * met * (sizes - 1))
+    return float(pairs[-1] / (times @ pairs))
+
+
 def objective_ceiling_bits(cluster_entropy_bits: float, batch_size: int) -> float:
     """min(H(Z), log2 n): what Cl-InfoNCE cannot exceed with n images a batch.
 

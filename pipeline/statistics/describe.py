@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from pipeline.determination import label_error_reduction
 from pipeline.randomness import numpy_generator
-from pipeline.statistics.batches import expected_positives, lonely_anchor_share, objective_ceiling_bits
+from pipeline.statistics.batches import (
+    expected_positives,
+    largest_pair_share,
+    lonely_anchor_share,
+    objective_ceiling_bits,
+)
 from pipeline.statistics.chance import independence_p_value
 from pipeline.statistics.contingency import Contingency
 from pipeline.statistics.corrected import ESTIMATOR, corrected_information, is_covered, joint_coverage
@@ -44,9 +49,9 @@ class BatchStatistics:
 
     batch_size: int | None = None
     batch_ceiling_bits: float | None = None
-    """log2 of the batch size."""
+    """log2 of the batch size, or of the rows where a batch holds all."""
     objective_ceiling_bits: float | None = None
-    """min(H(Z), log2 of the batch size)."""
+    """min(H(Z), `batch_ceiling_bits`)."""
     lonely_anchor_share: float | None = None
     """The share of anchors with no other image of their cluster in their batch."""
     expected_positives: float | None = None
@@ -102,13 +107,15 @@ def describe_clustering(
     batch_size: int | None = None,
     tags: Tags | None = None,
     columns_determining_labels: Sequence[str] = (),
+    stopped_tags: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The statistics of `clusters_N` (whole numbers from 0) against `labels`, ready for JSON.
 
     Sizes and H(Z) are over all rows. Whatever needs the labels is over the rows whose label is known
     (not null, NaN or blank), and None where there is none. `batch_size` counts images; without it what
     depends on the batch is None. `tags` holds each row's hashtags and is looked through for tags that name
-    the label. `method` decides which findings are its purpose and no finding (see `findings`).
+    the label; `stopped_tags` have been taken out of it. `method` decides which findings are its purpose and
+    no finding (see `findings`).
     """
     label_codes_N, label_values = encoded(labels)
     assert label_codes_N.shape == clusters_N.shape, "one label, known or not, for each row"
@@ -121,6 +128,7 @@ def describe_clustering(
         batch_size=batch_size,
         tags_naming_labels=naming,
         columns_determining_labels=columns_determining_labels,
+        stopped_tags=stopped_tags,
     )
 
 
@@ -133,6 +141,7 @@ def describe_counts(
     batch_size: int | None = None,
     tags_naming_labels: Sequence[str] = (),
     columns_determining_labels: Sequence[str] = (),
+    stopped_tags: Sequence[str] = (),
 ) -> dict[str, Any]:
     """As `describe_clustering`, from the table of the labelled rows and the cluster sizes over all rows."""
     of_labels = _of_labels(labelled, seed) if labelled.rows else LabelStatistics()
@@ -141,10 +150,12 @@ def describe_counts(
         "method": method,
         **asdict(_of_sizes(cluster_sizes_K)),
         "rows_unlabelled": int(cluster_sizes_K.sum()) - labelled.rows,
+        "largest_pair_share": largest_pair_share(cluster_sizes_K, batch_size),
         **asdict(of_batches),
         **asdict(of_labels),
     }
-    return statistics | {"findings": findings_of(statistics, tags_naming_labels, columns_determining_labels)}
+    findings = findings_of(statistics, tags_naming_labels, columns_determining_labels, stopped_tags)
+    return statistics | {"findings": findings}
 
 
 def _of_sizes(cluster_sizes_K: NDArray[np.int64]) -> SizeStatistics:
@@ -169,10 +180,11 @@ def _quantiles(sizes: NDArray[np.int64], times: NDArray[np.int64]) -> dict[str, 
 
 
 def _of_batches(cluster_sizes_K: NDArray[np.int64], batch_size: int) -> BatchStatistics:
+    in_batch = max(1, min(batch_size, int(cluster_sizes_K.sum())))
     return BatchStatistics(
         batch_size=batch_size,
-        batch_ceiling_bits=float(np.log2(batch_size)),
-        objective_ceiling_bits=objective_ceiling_bits(entropy_bits(cluster_sizes_K), batch_size),
+        batch_ceiling_bits=float(np.log2(in_batch)),
+        objective_ceiling_bits=objective_ceiling_bits(entropy_bits(cluster_sizes_K), in_batch),
         lonely_anchor_share=lonely_anchor_share(cluster_sizes_K, batch_size),
         expected_positives=expected_positives(cluster_sizes_K, batch_size),
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.determination import LEAST_REDUCTION
 from pipeline.errors import listed
+from pipeline.escaping import for_override
 
 MANY_SINGLETONS = "many_singletons"
 DOMINANT_CLUSTER = "dominant_cluster"
@@ -28,10 +29,13 @@ PURPOSES: dict[str, frozenset[str]] = {
 """What a method is there to be, and therefore no finding about it."""
 
 SINGLETON_SHARE = 0.2
-DOMINANT_SHARE = 0.3
+DOMINANT_EXCESS = 0.5
+"""How far the largest cluster's share of the positive pairs may lie from 1 / K, that of equal clusters, on
+the way to all pairs."""
 EQUAL_AGREEMENT = 0.99
 """Adjusted mutual information from which two partitions are one but for typing errors."""
 CHANCE_LEVEL = 0.01
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,15 @@ def findings_of(
     statistics: dict[str, Any],
     tags_naming_labels: Sequence[str] = (),
     columns_determining_labels: Sequence[str] = (),
+    stopped_tags: Sequence[str] = (),
 ) -> list[dict[str, str]]:
-    """The findings as JSON objects. `statistics` holds the keys of `statistics.json`."""
+    """The findings as JSON objects. `statistics` holds the keys of `statistics.json`, `stopped_tags` those
+    that are on the stop list already."""
     purpose = PURPOSES.get(statistics["method"], frozenset())
     found = (
         *_about_sizes(statistics),
         *_about_labels(statistics),
-        *_about_tags(list(tags_naming_labels)),
+        *_about_tags(tags_naming_labels, stopped_tags),
         *_about_columns(list(columns_determining_labels)),
     )
     return [asdict(finding) for finding in found if finding.code not in purpose]
@@ -68,19 +74,21 @@ def _about_sizes(statistics: dict[str, Any]) -> Iterator[Finding]:
             "so their only positive is their own second view, as in SimCLR.",
             "Use fewer attributes or tags, a level nearer to the root, or a larger smallest cluster size.",
         )
-    if statistics["largest_share"] > DOMINANT_SHARE:
+    clusters, pairs = statistics["clusters"], statistics["largest_pair_share"]
+    if clusters and pairs >= 1 / clusters + DOMINANT_EXCESS * (1 - 1 / clusters):
         yield Finding(
             DOMINANT_CLUSTER,
-            f"One cluster holds {_percent(statistics['largest_share'])} of the images, "
-            "so most pairs that training pulls together share that one value and nothing else.",
+            f"One of {clusters:,} clusters holds {_percent(statistics['largest_share'])} of the images and "
+            f"{_percent(pairs)} of the pairs that training pulls together, so most of these share that one "
+            "value and nothing else.",
             "Add an attribute or tag that splits it, or treat images without auxiliary information apart.",
         )
     ceiling, entropy = statistics["batch_ceiling_bits"], statistics["cluster_entropy_bits"]
-    if ceiling is not None and entropy > ceiling:
+    if ceiling is not None and entropy > ceiling + ROUNDING:
         yield Finding(
             ENTROPY_ABOVE_CEILING,
-            f"H(Z) is {entropy:.2f} bits, and a batch of {statistics['batch_size']} images can teach "
-            f"at most {ceiling:.2f}.",
+            f"The clusters' entropy H(Z) is {entropy:.2f} bits, and a batch of {statistics['batch_size']:,} "
+            f"images can teach at most {ceiling:.2f}.",
             "Raise pretrain.batch_size or choose coarser clusters.",
         )
 
@@ -114,12 +122,14 @@ def _about_labels(statistics: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _about_tags(tags: list[str]) -> Iterator[Finding]:
+def _about_tags(tags: Sequence[str], stopped: Sequence[str]) -> Iterator[Finding]:
     if tags:
+        override = for_override("cluster.hashtags.stop", [*stopped, *tags])
         yield Finding(
             TAGS_NAME_THE_LABEL,
-            f"{len(tags)} {'tag names' if len(tags) == 1 else 'tags name'} the label: {listed(tags, 5)}.",
-            "Put them on the stop list if the accuracy should show what unsupervised tags are worth.",
+            f"{len(tags):,} {'tag names' if len(tags) == 1 else 'tags name'} the label: "
+            f"{listed(list(tags), 5)}.",
+            f"To see what unsupervised tags are worth, stop them: dvc exp run {override}.",
         )
 
 

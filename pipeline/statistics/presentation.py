@@ -21,6 +21,10 @@ FEW_SEEN = (
 )
 
 WIDEST_NAME = 40
+LEGEND = (
+    "Z: clusters, K of them. T: labels. In bits: entropy H(Z), H(T), conditional entropy H(Z|T), mutual "
+    "information I(Z;T). AMI: adjusted mutual information, 0 at chance, 1 where clusters are the labels."
+)
 LEFT_OUT_FIRST = ("AMI", "H(T)", "rows", "singletons", "largest", "H(Z)", "K", "I corrected")
 """Columns that a narrow terminal goes without, in this order."""
 
@@ -45,7 +49,7 @@ def print_statistics(statistics: Sequence[dict[str, Any]], label: str, file: Tex
 
 def _table(shown: Sequence[dict[str, str]], label: str, left_out: Sequence[str]) -> Table:
     caption = (
-        "Entropies in bits. I corrected: for the bias of small samples, with 95 % interval; "
+        f"{LEGEND} I corrected: for the bias of small samples, with 95 % interval; "
         f"{WITHHELD} where the sample is too small for it."
     )
     if left_out:

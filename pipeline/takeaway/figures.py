@@ -83,8 +83,8 @@ def _baselines(given: Baselines | None) -> list[tuple[str, str, str]]:
     if given is None:
         return []
     rows = [
-        ("without the image: always the most frequent label", _percent(given["majority_top1"]), ""),
-        ("without the image: guessing evenly", _percent(given["chance_top1"]), ""),
+        ("majority share: always naming the most frequent label", _percent(given["majority_top1"]), ""),
+        ("chance level: guessing evenly among the labels", _percent(given["chance_top1"]), ""),
     ]
     if given["reachable_top1"] < 1:
         rows.append((f"the most that can be reached: {UNREACHABLE}", _percent(given["reachable_top1"]), ""))

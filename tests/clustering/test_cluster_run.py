@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -56,7 +57,7 @@ def test_the_landscape_has_a_row_for_everything_one_could_choose(layout: Layout)
     table = pd.read_csv(layout.landscape)
     assert table.groupby("method", sort=False).size().to_dict() == {
         "attributes": 5,
-        "hashtags": 5,
+        "hashtags": 7,
         "column": 2,
         "instance": 1,
         "label": 1,
@@ -75,7 +76,13 @@ def test_the_landscape_has_a_row_for_everything_one_could_choose(layout: Layout)
             "lonely_anchor_share",
         ):
             assert row[figure] == pytest.approx(statistics[figure])
+    row = table[table["setting"].str.endswith(" topics")].iloc[-1]
+    section = {"mode": "topics", "clusters": int(row["setting"].split()[0])}
+    statistics = run(layout, method="hashtags", hashtags=section)
+    assert row["mutual_information_bits"] == pytest.approx(statistics["mutual_information_bits"])
+    assert not row["nested"]
     nested = table[table["method"] == "attributes"]
+    assert nested["nested"].all()
     assert nested["mutual_information_bits"].is_monotonic_increasing
 
 
@@ -84,7 +91,7 @@ def test_small_clusters_join_others_where_these_are_comparable(layout: Layout) -
     statistics = run(layout, method="attributes", **section)
     assert statistics["images_of_small_clusters"] > 0
     assert min(statistics["size_quantiles"].values()) >= 4
-    assert len(pd.read_csv(layout.landscape)) == 14
+    assert len(pd.read_csv(layout.landscape)) == 16
 
 
 def test_a_stop_list_cures_tags_that_name_the_label(manifest: Callable[..., Path], tmp_path: Path) -> None:
@@ -101,11 +108,27 @@ def test_a_stop_list_cures_tags_that_name_the_label(manifest: Callable[..., Path
     assert "tags_name_the_label" not in codes(stop=["cat", "dog"])
 
 
+@pytest.mark.parametrize(
+    ("section", "made_of"),
+    [
+        ({"method": "attributes", "attributes": {"columns": ["size"]}}, {"columns": ["size"]}),
+        ({"method": "column", "column": {"name": "colour"}}, {"columns": ["colour"]}),
+        ({"method": "hashtags", "hashtags": {"top": 1}}, {"hashtags": ["tag0"]}),
+        ({"method": "hashtags", "hashtags": {"mode": "topics", "clusters": 2}}, {}),
+        ({"method": "instance"}, {}),
+    ],
+)
+def test_the_statistics_say_of_what_clusters_are_made(
+    layout: Layout, section: dict[str, Any], made_of: dict[str, list[str]]
+) -> None:
+    assert run(layout, **section)["made_of"] == made_of
+
+
 def test_dropped_images_are_counted_and_left_out(layout: Layout) -> None:
     statistics = run(layout, method="hashtags", missing="drop", hashtags={"top": 1, "stop": ["pet", "tag0"]})
     assert statistics["images_dropped"] == statistics["images_missing"] == 4
     assignments = read_assignments(layout.assignments("chosen"))
-    assert len(assignments.ids) == statistics["rows"] == 14
+    assert len(assignments.ids) == statistics["rows"] == 16
     assert run(layout, "instance", missing="drop")["rows"] == 18
 
 

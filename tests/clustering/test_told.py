@@ -15,7 +15,8 @@ STATISTICS: dict[str, Any] = {
 
 def test_figures_notes_counts_and_findings() -> None:
     assert list(told("chosen", STATISTICS, "instance")) == [
-        "cluster chosen: 1,200 clusters by hashtags, I(Z;T) 1.23, H(Z|T) 2.00 bits",
+        "cluster chosen: 1,200 clusters by hashtags, mutual information I(Z;T) 1.23 bits, "
+        "conditional entropy H(Z|T) 2.00 bits",
         "cluster chosen: joined #sea",
         "cluster chosen: 3 images have nothing to be clustered by: each is a cluster of its own "
         "(cluster.missing=instance)",

@@ -50,6 +50,8 @@ class FakeData:
     leaks: int = 0
     reclustered: bool = False
     landscape: bool = False
+    columns: int = 2
+    """Attribute columns in the landscape."""
     losses_rise: bool = False
     label_fractions: Sequence[float] = ()
     transfer_from: str | None = None
@@ -146,7 +148,8 @@ class FakeData:
         )
         if self.landscape and arm == "chosen":
             points = [("attributes", f"top {k}", True, 0.5 * k, 0.2 * k * k) for k in range(1, 5)]
-            points += [("column", name, False, 0.4, 0.3 * len(name)) for name in ("gender", "use")]
+            places = np.random.default_rng(0).uniform(0, [2.0, 5.0], (self.columns, 2)).round(3)
+            points += [("column", f"column number {n}", False, *place) for n, place in enumerate(places)]
             points += [
                 ("label", "each label", False, 2.58, 0.0),
                 ("instance", "each image", False, 2.58, 5.3),

@@ -195,6 +195,46 @@ def test_without_scripts_everything_is_there(browser: Browser, fake_data, tmp_pa
         assert page.locator(".legend:visible").count() == 1
 
 
+@pytest.mark.parametrize(
+    "name", ["a class whose name a merchandiser wrote at length", "of_one_long_word_" * 3]
+)
+def test_long_class_names_leave_room_for_the_bars(
+    browser: Browser, fake_data, tmp_path: Path, name: str
+) -> None:
+    layout = built(fake_data(labels=[f"{name} {number}" for number in range(6)]), tmp_path)
+    with browser.new_context(viewport={"width": 1280, "height": 900}, offline=True) as context:
+        page = context.new_page()
+        page.goto((layout.report / "report.html").resolve().as_uri())
+        bars = page.locator(".bar").all()
+        assert bars
+        right = "element => element.getBoundingClientRect().right"
+        for bar in bars:
+            region = bar.locator("xpath=ancestor::div[@role='region']")
+            assert bar.evaluate(right) <= region.evaluate(right)
+
+
+def test_the_landscape_names_few_points_and_tells_all(browser: Browser, fake_data, tmp_path: Path) -> None:
+    layout = built(fake_data(landscape=True, columns=312), tmp_path)
+    with browser.new_context(viewport={"width": 1280, "height": 900}, offline=True) as context:
+        page = context.new_page()
+        page.goto((layout.report / "report.html").resolve().as_uri())
+        chart = page.locator("svg[aria-labelledby^=landscape]")
+        frame = chart.bounding_box()
+        assert frame is not None
+        written = chart.locator("text").all()
+        assert len(written) < 40, "names and the axes' numbers"
+        for text in written:
+            box = text.bounding_box()
+            assert box is not None
+            assert frame["y"] - 2 <= box["y"]
+            assert box["y"] + box["height"] <= frame["y"] + frame["height"] + 2
+        tooltips = chart.locator("use > title").all_text_contents()
+        assert len(tooltips) == 312 + 6
+        assert any(text.startswith("column number 200: I(Z;T) ") for text in tooltips)
+        table = page.get_by_role("region", name="All 318 clusterings that could be chosen")
+        assert table.locator("tbody tr").count() == 318
+
+
 def test_it_prints_whole(visit) -> None:
     page = visit("many classes").page
     page.emulate_media(media="print")

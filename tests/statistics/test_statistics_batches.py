@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -5,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.statistics.batches import expected_positives, lonely_anchor_share, objective_ceiling_bits
+from pipeline.statistics.batches import (
+    expected_positives,
+    largest_pair_share,
+    lonely_anchor_share,
+    objective_ceiling_bits,
+)
 
 SIZES = st.lists(st.integers(1, 8), min_size=1, max_size=8)
 
@@ -48,3 +54,26 @@ def test_larger_batches_and_coarser_clusters_leave_fewer_alone() -> None:
 def test_ceiling() -> None:
     assert objective_ceiling_bits(3.0, 128) == 3.0
     assert objective_ceiling_bits(9.0, 128) == 7.0
+
+
+def test_the_largest_cluster_s_share_of_pairs_equals_counting_them_in_every_batch() -> None:
+    sizes = [1, 1, 2, 4]
+    cluster_of_row = np.repeat(np.arange(4), sizes)
+    pairs = np.zeros(4)
+    for batch in itertools.combinations(cluster_of_row, 3):
+        views = np.repeat(batch, 2)
+        for first, second in itertools.permutations(range(len(views)), 2):
+            if views[first] == views[second]:
+                pairs[views[first]] += 1
+    assert largest_pair_share(np.array(sizes), 3) == pytest.approx(pairs[3] / pairs.sum())
+    # All rows in one batch: n images give 2n (2n - 1) ordered pairs.
+    of_all = [2 * size * (2 * size - 1) for size in sizes]
+    for batch_size in (8, 100, None):
+        assert largest_pair_share(np.array(sizes), batch_size) == pytest.approx(of_all[3] / sum(of_all))
+
+
+def test_the_share_of_pairs_at_its_ends() -> None:
+    assert largest_pair_share(np.zeros(0, np.int64), 8) == 0.0
+    assert largest_pair_share(np.array([1]), 8) == 1.0
+    assert largest_pair_share(np.array([50]), None) == 1.0
+    assert largest_pair_share(np.ones(50, np.int64), 8) == pytest.approx(1 / 50)

@@ -1,10 +1,16 @@
+import shlex
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from dvc.utils.hydra import apply_overrides
 
+from pipeline.params import load_params
 from pipeline.statistics import describe_clustering
 from pipeline.statistics.findings import findings_of
+from support import REPOSITORY
 
 GENERATOR_SEED = 0
 
@@ -41,6 +47,34 @@ def test_many_singletons() -> None:
 
 def test_dominant_cluster() -> None:
     assert "dominant_cluster" in codes_of("attributes", np.where(ROWS < 300, 3, INFORMED), LABELS)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dominant"),
+    [
+        ([280, 270, 250], False),  # 35 % of three
+        ([410, 390], False),  # 51 % of two
+        ([700, 100], True),
+        ([400, *[50] * 8], True),  # half of the images, nearly nine of ten pairs
+        ([200, *[100] * 6], False),
+        ([24, *[1] * 776], False),  # a batch hardly ever holds two of the 24
+        ([500, *[1] * 300], True),
+        ([800], True),
+    ],
+)
+def test_a_cluster_dominates_by_its_pairs_and_the_number_of_clusters(
+    sizes: list[int], dominant: bool
+) -> None:
+    clusters_N = np.repeat(np.arange(len(sizes)), sizes)
+    assert ("dominant_cluster" in codes_of("attributes", clusters_N, LABELS, batch_size=32)) == dominant
+
+
+def test_a_batch_of_all_images_limits_nothing() -> None:
+    described = describe_clustering("column", ROWS, LABELS, seed=0, batch_size=4096)
+    assert (
+        described["batch_ceiling_bits"] == described["objective_ceiling_bits"] == pytest.approx(np.log2(800))
+    )
+    assert "entropy_above_ceiling" not in {finding["code"] for finding in described["findings"]}
 
 
 def test_entropy_above_ceiling() -> None:
@@ -108,3 +142,29 @@ def test_columns_that_determine_the_label_are_listed() -> None:
     (finding,) = described["findings"]
     assert finding["code"] == "columns_determine_labels"
     assert finding["sentence"].startswith("The column class_id determines the label")
+
+
+def test_all_tags_are_stopped_by_the_line_that_is_printed(tmp_path: Path) -> None:
+    """The shell and DVC read it back, with the tags that were stopped before."""
+    tags = [
+        "t-shirt",
+        "with blank",
+        "it's",
+        'a"b',
+        "back\\",
+        "x,y",
+        "[z]",
+        "null",
+        "1e3",
+        "${x}",
+        "$(y)",
+        "été",
+    ]
+    described = describe_clustering("column", INFORMED, LABELS, seed=0)
+    (finding,) = findings_of(described, tags, stopped_tags=["before"])
+    command = shlex.split(finding["cure"].partition("stop them: ")[2].removesuffix("."))
+    assert command[:4] == ["dvc", "exp", "run", "-S"]
+    params = tmp_path / "params.yaml"
+    shutil.copy(REPOSITORY / "params.yaml", params)
+    apply_overrides(params, command[4:])
+    assert load_params(params).cluster.hashtags.stop == ["before", *tags]

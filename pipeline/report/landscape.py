@@ -1,0 +1,184 @@
+"""Every clustering that could be chosen: a picture in which the best have names, and a table of all."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from pipeline.report.arms import Arm
+from pipeline.report.figures import MARKS, Picture
+from pipeline.report.naming import name_points, room_around
+from pipeline.report.svg import COLOURS, HEIGHT, drawing, inline_svg
+from pipeline.report.tables import Cell, Column, Table
+from pipeline.report.wording import (
+    ADJUSTED_MUTUAL_INFORMATION,
+    CONDITIONAL_ENTROPY,
+    MUTUAL_INFORMATION,
+    count,
+    number,
+    plural,
+)
+from pipeline.statistics.findings import EQUAL_AGREEMENT
+
+I_BITS, H_BITS, AGREEMENT = (
+    "mutual_information_bits",
+    "conditional_entropy_bits",
+    "adjusted_mutual_information",
+)
+NAMED = 6
+"""Points of the frontier whose names stand in the picture."""
+LONGEST_NAME = 28
+
+
+def choices(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `landscape.csv` that are worth a look, each with its `name` and whether it is on the
+    `frontier`; none without labels.
+
+    Columns that give each image a value of its own, such as article numbers, are left out: they stand where
+    `instance` stands.
+    """
+    if "singletons" in table:
+        table = table[(table["method"] != "column") | (table["singletons"] < table["rows"])]
+    if table.empty or table[[H_BITS, I_BITS]].isna().any(axis=None):
+        return table.iloc[:0].assign(name=[], frontier=[])
+    names = [
+        _name(method, setting) for method, setting in zip(table["method"], table["setting"], strict=True)
+    ]
+    return table.assign(name=names, frontier=on_frontier(table)).reset_index(drop=True)
+
+
+def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether no other row has as much I(Z;T) at no more H(Z|T).
+
+    The labels, what equals them, and each image alone are no choices: they neither count nor stand there.
+    """
+    is_choice = ~table["method"].isin(["label", "instance"])
+    if AGREEMENT in table:
+        is_choice &= ~(table[AGREEMENT] >= EQUAL_AGREEMENT)
+    ordered = table[is_choice].sort_values([H_BITS, I_BITS], ascending=[True, False], kind="stable")
+    best_before = ordered[I_BITS].cummax().shift(fill_value=0.0)
+    return pd.Series(table.index.isin(ordered.index[ordered[I_BITS] > best_before + 1e-9]), table.index)
+
+
+def picture(rows: pd.DataFrame, chosen: Arm) -> Picture | None:
+    """The plane of H(Z|T) and I(Z;T). Names stand at the chosen clusters, at the ends of the scale, and at
+    some of the frontier; all points have theirs where the pointer rests."""
+    if rows.empty:
+        return None
+    with drawing(height=HEIGHT * 1.2) as (figure, axes):
+        tooltips = _draw_points(axes, rows, chosen.method)
+        frontier = rows[rows["frontier"]].sort_values(H_BITS)
+        axes.plot(frontier[H_BITS], frontier[I_BITS], "--", color=COLOURS["accent"], linewidth=1)
+        ends = rows[rows["method"].isin(["label", "instance"])]
+        named = pd.concat([_spaced(frontier, NAMED), ends])
+        labels = [
+            (_shortened(name), COLOURS["muted"], x, y)
+            for name, x, y in zip(named["name"], named[H_BITS], named[I_BITS], strict=True)
+            if name != chosen.method
+        ]
+        if chosen.mutual_information_bits is not None and chosen.conditional_entropy_bits is not None:
+            at = chosen.conditional_entropy_bits, chosen.mutual_information_bits
+            axes.plot(*at, MARKS["chosen"], color=COLOURS["chosen"], markersize=9)
+            labels.append((f"{chosen.method} (chosen)", COLOURS["chosen"], *at))
+        axes.set_xlabel("H(Z|T) in bits")
+        axes.set_ylabel("I(Z;T) in bits")
+        room_around(rows[H_BITS].to_list(), axes)
+        name_points(axes, labels)
+        title = "The landscape: every clustering one could choose"
+        described = f"{len(rows)} clusterings of {rows['method'].nunique()} methods"
+        svg = inline_svg(figure, "landscape", title, described, tooltips)
+        return Picture(svg, title, _caption(rows))
+
+
+def _draw_points(axes: Axes, rows: pd.DataFrame, chosen_method: str) -> dict[str, list[str]]:
+    """Returns each group's tooltips, in the order of its points."""
+    for method, path in rows[rows["nested"].astype(bool)].groupby("method", sort=False):
+        colour = COLOURS["chosen" if method == chosen_method else "muted"]
+        axes.plot(path[H_BITS], path[I_BITS], "-", color=colour, linewidth=1)
+    tooltips = {}
+    is_chosen = rows["method"] == chosen_method
+    for group, colour, points in (
+        ("others", "muted", rows[~is_chosen]),
+        ("of-the-method", "chosen", rows[is_chosen]),
+    ):
+        axes.plot(points[H_BITS], points[I_BITS], "o", color=COLOURS[colour], markersize=4, gid=group)
+        tooltips[group] = [_tooltip(row) for row in points.to_dict("records")]
+    return tooltips
+
+
+def _caption(rows: pd.DataFrame) -> str:
+    caption = (
+        "Up: more information on the label. Right: more splitting beyond it. Dashed: no other clustering has "
+        "as much of the one at as little of the other, but for the labels. Rest on a point for its name."
+    )
+    if rows["nested"].any():
+        caption += " Along a line each point has one attribute, hashtag or level more than the one before."
+    return caption
+
+
+def table(rows: pd.DataFrame, chosen_method: str) -> Table | None:
+    """All of `rows`: those of the frontier first, then by agreement with the labels."""
+    title = f"All {plural(len(rows), 'clustering')} that could be chosen"
+    note = "Bold: on the dashed line of the picture. All figures: data/clusters/chosen/landscape.csv."
+    return _table(rows, chosen_method, title, note)
+
+
+def frontier_table(rows: pd.DataFrame, chosen_method: str) -> Table | None:
+    title = f"The best of {plural(len(rows), 'clustering')} that could be chosen"
+    note = (
+        "No other has as much I(Z;T) at as little H(Z|T), but for the labels. All of them: "
+        "data/clusters/chosen/landscape.csv."
+    )
+    return _table(rows[rows["frontier"].astype(bool)], chosen_method, title, note)
+
+
+def _table(rows: pd.DataFrame, chosen_method: str, title: str, note: str) -> Table | None:
+    if rows.empty:
+        return None
+    columns = [
+        Column("Clustering"),
+        Column("Clusters", True),
+        Column("I(Z;T)", True, MUTUAL_INFORMATION),
+        Column("H(Z|T)", True, CONDITIONAL_ENTROPY),
+        Column("AMI", True, ADJUSTED_MUTUAL_INFORMATION),
+    ]
+    by = ["frontier", AGREEMENT if AGREEMENT in rows else I_BITS]
+    ordered = rows.sort_values(by, ascending=False, kind="stable")
+    cells = [_cells(row, chosen_method) for row in ordered.to_dict("records")]
+    return Table(title, columns, cells, sortable=True, kinds="tall", note=note)
+
+
+def _cells(row: Mapping[Any, Any], chosen_method: str) -> list[Cell]:
+    colour = "chosen" if row["method"] == chosen_method else ""
+    figures = [("clusters", count), (I_BITS, number), (H_BITS, number), (AGREEMENT, number)]
+    return [
+        Cell(row["name"], strong=bool(row["frontier"]), colour=colour),
+        *(Cell(shown(row.get(key)), row.get(key)) for key, shown in figures),
+    ]
+
+
+def _spaced(frontier: pd.DataFrame, most: int) -> pd.DataFrame:
+    """So many rows at most, at even steps of I(Z;T), so that their names do not meet; both ends are kept."""
+    if len(frontier) <= most:
+        return frontier
+    information = frontier[I_BITS].to_numpy()
+    wanted = np.linspace(information[0], information[-1], most)
+    nearest = np.abs(information - wanted[:, None]).argmin(axis=1)
+    return frontier.iloc[np.unique(nearest)]
+
+
+def _name(method: Any, setting: Any) -> str:
+    if method in ("label", "instance"):
+        return str(method)
+    return str(setting) if method == "column" else f"{method}: {setting}"
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _tooltip(row: Mapping[Any, Any]) -> str:
+    bits: Sequence[str] = [f"I(Z;T) {number(row[I_BITS])}", f"H(Z|T) {number(row[H_BITS])} bits"]
+    return f"{row['name']}: {', '.join(bits)}"
