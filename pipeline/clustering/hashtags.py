@@ -17,7 +17,7 @@ from pipeline.randomness import derived_seed
 from pipeline.tables.hashtags import normalized_hashtag
 
 DEFAULT_TOP = 8
-MOST_FOR_TOPICS = 200_000
+MOST_FOR_TOPICS = 100_000
 """Images up to which the landscape looks at topics, which take it minutes there."""
 
 

@@ -35,7 +35,8 @@ def labels_in_words(fraction: str, few: FewerLabels, train_images: int) -> str:
     used = f"{few['train_images']:,} of {train_images:,} train labels"
     if abs(share - float(fraction)) <= NOTICEABLE * float(fraction):
         return f"{100 * float(fraction):g} %: {used}"
-    return f"{100 * share:.2g} %: {used}, not {100 * float(fraction):g} %, as each class has at least one"
+    asked = f"{100 * float(fraction):g} %"
+    return f"{100 * share:.2g} %: {used}, not {asked}, as each class gives whole images, at least one"
 
 
 def _percent(share: float | None) -> str:

@@ -24,6 +24,21 @@ LOSS_CHANGES = frozenset({"moco", "pcl", "iccl"})
 """Those whose loss has more candidates or other terms at the end of a training than at its beginning, so that
 it need not fall."""
 
+LEARNS_FROM: dict[Objective, Literal["clusters", "attributes", "images"]] = {
+    "cl_infonce": "clusters",
+    "dual_head": "clusters",
+    "cross_entropy": "clusters",
+    "moco": "clusters",
+    "attribute_prediction": "attributes",
+    "cmc": "attributes",
+    "pcl": "images",
+    "swav": "images",
+    "byol": "images",
+    "simsiam": "images",
+    "iccl": "images",
+}
+"""What an objective reads beside the pixels, for those who describe it."""
+
 
 class DualHeadParams(Section):
     hidden: PositiveInt = Field(default=2048, description="width of both heads' three layers")

@@ -16,7 +16,7 @@ from pipeline.report.provenance import run_table
 from pipeline.report.tables import Table
 from pipeline.report.verdict import standings, verdict
 from pipeline.report.vicinity import Maps, Query, maps, queries
-from pipeline.report.wording import clusters_phrase
+from pipeline.report.wording import chosen_phrase
 from pipeline.schema import (
     CHOSEN,
     DUPLICATES_SCHEMA,
@@ -78,12 +78,12 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     _check_ids(arms, album, test, layout)
     return Contents(
         title=params.report.title,
-        verdict=verdict(standings(list(arms)), clusters_phrase(chosen.method, params.cluster)),
+        verdict=verdict(standings(list(arms)), chosen_phrase(chosen.method, params.cluster, params.pretrain)),
         references=[arm.name for arm in arms[1:]],
         same_objective=params.pretrain == params.pretrain.of_references(),
         measured=chosen.top1 is not None,
         reclusters=any(arm.reclustered_after is not None for arm in arms),
-        arms=sections.arms_table(arms),
+        arms=sections.arms_table(arms, params.pretrain),
         fewer_labels=sections.fewer_labels_table(arms),
         against=[picture for picture in against if picture is not None],
         landscape=landscape.picture(choices, chosen),

@@ -23,17 +23,20 @@ from pipeline.report.wording import (
     percent,
     plural,
     points,
+    reads_clusters,
     seconds,
     sentence,
 )
 from pipeline.schema import CHOSEN, IngestSummary
+from pipeline.training.params import PretrainParams
+from pipeline.training.schedule import images_per_step
 
 REJECTS_SHOWN = 5
 """Examples a reason."""
 COLUMNS_SHOWN = 20
 
 
-def arms_table(arms: Sequence[Arm]) -> Table:
+def arms_table(arms: Sequence[Arm], pretrain: PretrainParams) -> Table:
     """What was measured of each arm; columns of which no arm has a figure are left out."""
     columns = [Column("Arm")]
     rows = [
@@ -41,6 +44,10 @@ def arms_table(arms: Sequence[Arm]) -> Table:
         for arm in arms
     ]
     notes = [*baseline_notes(arms), *recluster_notes(arms)]
+    if not reads_clusters(pretrain):
+        notes.append(
+            f"{pretrain.objective} reads no clusters: those of the chosen arm had no part in its training."
+        )
     accuracies, scale = _accuracy_columns(arms)
     for column, cells in [*accuracies, *_cluster_columns(arms)]:
         columns.append(column)
@@ -267,6 +274,7 @@ def training_table(arms: Sequence[Arm]) -> Table:
     columns = [
         Column("Arm"),
         Column("Epochs", True),
+        Column("Images a step", True, "a batch, or all where they fill none"),
         Column("First loss", True),
         Column("Last loss", True),
         Column("Time", True, "all epochs together"),
@@ -279,6 +287,7 @@ def training_table(arms: Sequence[Arm]) -> Table:
             [
                 Cell(arm.method, colour=arm.name),
                 Cell(count(len(losses)), len(losses)),
+                Cell(count(_images_a_step(arm))),
                 Cell(number(losses.iloc[0] if len(losses) else None)),
                 Cell(number(losses.iloc[-1] if len(losses) else None)),
                 Cell(seconds(float(arm.timing["seconds"].sum()))),
@@ -286,6 +295,13 @@ def training_table(arms: Sequence[Arm]) -> Table:
             ]
         )
     return Table("Time and loss", columns, rows)
+
+
+def _images_a_step(arm: Arm) -> int | None:
+    pretrain = arm.config.get("pretrain")
+    if pretrain is None:
+        return None
+    return images_per_step(arm.config["train_images"], pretrain["batch_size"], pretrain["sampler"])
 
 
 def parameters_table(params: BaseModel) -> Table:

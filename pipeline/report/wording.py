@@ -3,6 +3,8 @@
 import math
 
 from pipeline.clustering.params import ClusterParams
+from pipeline.objectives.params import LEARNS_FROM
+from pipeline.training.params import PretrainParams
 
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -11,7 +13,7 @@ NOTHING = "\N{EN DASH}"
 
 MUTUAL_INFORMATION = "mutual information in bits: what the cluster Z tells of the label T"
 CONDITIONAL_ENTROPY = "conditional entropy in bits: what the clusters split beyond the labels"
-ADJUSTED_MUTUAL_INFORMATION = "adjusted mutual information: 0 at chance, 1 where clusters are the labels"
+ADJUSTED_MUTUAL_INFORMATION = "adjusted mutual information, 0 at chance and 1 where clusters are the labels"
 
 ARM_ROLES = {
     "chosen": "chosen",
@@ -83,6 +85,18 @@ def clusters_phrase(method: str, cluster: ClusterParams) -> str:
         "random": "Random clusters",
     }
     return phrases.get(method, f"Clusters from {method}")
+
+
+def chosen_phrase(method: str, cluster: ClusterParams, pretrain: PretrainParams) -> str:
+    """What the chosen arm is judged for, as the subject of a sentence in the plural: its clusters, where its
+    training reads them."""
+    if reads_clusters(pretrain):
+        return clusters_phrase(method, cluster)
+    return f"Features by {pretrain.objective}, which reads no clusters,"
+
+
+def reads_clusters(pretrain: PretrainParams) -> bool:
+    return LEARNS_FROM[pretrain.objective] == "clusters" or pretrain.sampler == "cluster"
 
 
 def missing(value: float | None) -> bool:

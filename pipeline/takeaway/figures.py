@@ -1,14 +1,23 @@
 """What evaluation measured of an encoder, as a section and metadata of its model card."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from pipeline.borders import read_json
 from pipeline.errors import UserError
 from pipeline.escaping import for_markdown
 from pipeline.evaluation.wording import UNREACHABLE, labels_in_words
-from pipeline.schema import Baselines, ClusterStatistics, EvaluationMetrics, Layout
+from pipeline.objectives.params import LEARNS_FROM
+from pipeline.schema import (
+    ENCODER_CONFIG,
+    Baselines,
+    ClusterStatistics,
+    EncoderRecord,
+    EvaluationMetrics,
+    Layout,
+)
 
 PROTOCOLS = {
     "lbfgs": "logistic regression on frozen features, its regularisation chosen on a part of train",
@@ -37,7 +46,7 @@ def figures_of(arm: str, weights_sha256: str, layout: Layout) -> Figures:
         return _none(metrics["reason"])
     if metrics["weights_sha256"] != weights_sha256:
         return _none(f"{path} holds the figures of another encoder: run `dvc repro` to evaluate this one")
-    return Figures(_section(metrics, _clusters(layout.statistics(arm))), _metadata(arm, metrics), None)
+    return Figures(_section(metrics, _clusters(arm, layout)), _metadata(arm, metrics), None)
 
 
 def _none(why: str) -> Figures:
@@ -67,8 +76,8 @@ def _section(metrics: EvaluationMetrics, clusters: str) -> str:
     how = PROTOCOLS.get(metrics["protocol"], for_markdown(metrics["protocol"]))
     return "\n".join(
         [
-            f"On {metrics['test_images']:,} test images of {metrics['classes']:,} classes, with the labels "
-            f"of {metrics['train_images']:,} train images: {how}.",
+            f"On {metrics['test_images']:,} test images, with the labels of {metrics['train_images']:,} "
+            f"train images of {metrics['classes']:,} classes: {how}.",
             "",
             "| | accuracy | 95 % interval |",
             "| --- | --: | --- |",
@@ -91,11 +100,15 @@ def _baselines(given: Baselines | None) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _clusters(path: Path) -> str:
-    """What is known of the clusters that it learned from."""
+def _clusters(arm: str, layout: Layout) -> str:
+    """What is known of the clusters that it learned from; empty where it learned from none."""
     try:
-        told = read_json(path, ClusterStatistics)
+        told = read_json(layout.statistics(arm), ClusterStatistics)
+        config: Mapping[str, Any] = read_json(layout.encoder(arm) / ENCODER_CONFIG, EncoderRecord)
     except UserError:
+        return ""
+    pretrain = config.get("pretrain", {})
+    if LEARNS_FROM.get(pretrain.get("objective")) != "clusters" and pretrain.get("sampler") != "cluster":
         return ""
     how = "; ".join(for_markdown(note) for note in told.get("notes", []))
     text = f"Clusters by `{told['method']}`{how and f' ({how})'}: {told['clusters']:,}"

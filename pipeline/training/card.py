@@ -8,9 +8,10 @@ from typing import Any
 
 from pipeline.errors import listed
 from pipeline.escaping import for_markdown
+from pipeline.objectives.params import LEARNS_FROM
 from pipeline.schema import CHOSEN, IngestSummary
 from pipeline.training.card_code import library, network, ways_to_build
-from pipeline.training.sampler import images_per_step
+from pipeline.training.schedule import images_per_step
 
 LONGEST_NAME = 60
 _END_OF_METADATA = "\n---\n# "
@@ -31,9 +32,6 @@ PARAMETERS_OF = {
     "iccl": ("projection_dim",),
 }
 """What an objective reads beside the block of its own name."""
-FROM_CLUSTERS = ("cl_infonce", "dual_head", "cross_entropy", "moco")
-FROM_ATTRIBUTES = ("attribute_prediction", "cmc")
-"""All others learn from images alone."""
 CONTRASTIVE = ("cl_infonce", "dual_head", "moco", "pcl", "cmc")
 
 
@@ -205,9 +203,10 @@ def _learned_from(config: Mapping[str, Any]) -> str:
     assert config["arm"] == CHOSEN
     pretrain, clusters = config["pretrain"], "the clusters in the project's `data/clusters/chosen/`"
     made = "`statistics.json` there says how they were made."
-    if pretrain["objective"] in FROM_CLUSTERS:
+    source = LEARNS_FROM[pretrain["objective"]]
+    if source == "clusters":
         return f"It learned from {clusters}; {made} Training itself reads no labels."
-    beside = " and their attributes" if pretrain["objective"] in FROM_ATTRIBUTES else " alone"
+    beside = " and their attributes" if source == "attributes" else " alone"
     if pretrain["sampler"] == "cluster":
         return f"Training saw the images{beside}, in batches by {clusters}; {made} It reads no labels."
     return f"Training saw the images{beside}, without labels or clusters."

@@ -23,8 +23,8 @@ from pipeline.training.optimizers import build_optimizer
 from pipeline.training.params import PretrainParams
 from pipeline.training.progress import Progress
 from pipeline.training.recluster import recluster
-from pipeline.training.sampler import cluster_batches, images_per_step, partners, shuffled_batches
-from pipeline.training.schedule import learning_rate_at
+from pipeline.training.sampler import cluster_batches, partners, shuffled_batches
+from pipeline.training.schedule import images_per_step, learning_rate_at
 from pipeline.training.signals import Interrupted, StopRequest
 from pipeline.training.state import State, StateFolder
 from pipeline.training.step import Step, largest_that_fits

@@ -7,13 +7,6 @@ import torch
 from torch import Tensor
 
 
-def images_per_step(images: int, batch_size: int, sampler: str) -> int:
-    """A set of images that fills no batch is one batch; pairs need an even number."""
-    if images >= batch_size:
-        return batch_size
-    return images - images % 2 if sampler == "cluster" else images
-
-
 def shuffled_batches(order_N: Tensor, batch_size: int) -> Tensor:
     """(S, B): the order cut into batches; the images that fill none sit out."""
     steps = len(order_N) // batch_size

@@ -1,6 +1,13 @@
-"""The learning rate of each step."""
+"""The size and the learning rate of each step."""
 
 import math
+
+
+def images_per_step(images: int, batch_size: int, sampler: str) -> int:
+    """A set of images that fills no batch is one batch; pairs need an even number."""
+    if images >= batch_size:
+        return batch_size
+    return images - images % 2 if sampler == "cluster" else images
 
 
 def learning_rate_at(step: int, steps: int, peak: float, warmup_fraction: float) -> float:

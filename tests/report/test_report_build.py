@@ -125,10 +125,16 @@ def test_strangers_strings_stay_text_in_markdown(fake_data, tmp_path):
         assert told in outline.texts
 
 
+BASELINES = {"chance_top1": 1 / 6, "majority_top1": 0.2, "reachable_top1": 1.0}
+OF_ALL_ARMS = ["gap_closed", "gap_closed_low", "gap_closed_high", "baselines"]
+
+
 def test_metrics_and_points_hold_the_figures_of_the_stages(fake_data, tmp_path):
     layout = built(fake_data(), tmp_path)
     metrics = json.loads((layout.report / "metrics.json").read_text())
-    assert list(metrics) == ["chosen", "instance", "label", "gap_closed"]
+    assert list(metrics) == ["chosen", "instance", "label", *OF_ALL_ARMS]
+    assert metrics["baselines"] == BASELINES
+    assert 0 < metrics["gap_closed_low"] < metrics["gap_closed"] < metrics["gap_closed_high"]
     assert metrics["chosen"] == {
         "method": "attributes",
         "clusters": 6,
@@ -157,9 +163,10 @@ def test_fewer_labels_have_a_table_where_they_were_asked_for(fake_data, tmp_path
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert metrics["chosen"]["top1_at"] == {"0.01": 0.5, "0.1": 0.5}
     told = (layout.report / "report.md").read_text(encoding="utf-8")
-    assert "| Arm | 1 % of labels | 10 % of labels |" in told
+    assert "| Arm | 5 % of labels | 5 % of labels |" in told
+    assert "5 % of labels: 12 of 240 train labels, not 1 %, as each class gives whole images" in told
     assert "50.0 % (40.0–60.0)" in told  # noqa: RUF001 - an en dash
-    assert "12 train images" in page_of(layout)
+    assert "12 of 240 train labels" in page_of(layout)
     without = built(fake_data(), tmp_path / "without")
     assert "fewer labels" not in page_of(without)
 
@@ -190,7 +197,7 @@ def test_only_the_arms_that_are_there_are_explained(fake_data, tmp_path):
 def test_a_missing_reference_leaves_the_gap_open(fake_data, tmp_path):
     layout = built(fake_data(references=["instance"]), tmp_path)
     metrics = json.loads((layout.report / "metrics.json").read_text())
-    assert list(metrics) == ["chosen", "instance", "gap_closed"]
+    assert list(metrics) == ["chosen", "instance", *OF_ALL_ARMS]
     assert metrics["gap_closed"] is None
 
 
@@ -199,6 +206,7 @@ def test_a_gap_that_may_be_none_is_divided_by_for_programs_alone(fake_data, tmp_
     layout = built(fake_data(top1={"chosen": 0.60, "instance": 0.70, "label": 0.705}), tmp_path)
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert metrics["gap_closed"] == pytest.approx(-0.1 / 0.005)
+    assert metrics["gap_closed_low"] is metrics["gap_closed_high"] is None
     assert "too close together" in page_of(layout)
     assert "% of the gap" not in page_of(layout)
 
@@ -226,14 +234,15 @@ def test_columns_that_number_the_images_are_not_in_the_landscape(fake_data, tmp_
     table.to_csv(path, index=False)
     build_report(params_of(fake_data()), layout)
     page = page_of(layout)
-    assert "gender" in page
+    assert "column number 1" in page
     assert "article-number" not in page
 
 
 def test_the_text_holds_the_largest_clusters(fake_data, tmp_path):
     told = (built(fake_data(landscape=True), tmp_path).report / "report.md").read_text(encoding="utf-8")
     assert "| Cluster | Images | Most frequent label | More frequent here than elsewhere |" in told
-    assert "could be chosen: data/clusters/chosen/landscape.csv" in told
+    assert "| **attributes: top 1** |" in told
+    assert "All of them: data/clusters/chosen/landscape.csv" in told
     without = built(fake_data(labelled=False), tmp_path / "without")
     assert "Most frequent label" not in (without.report / "report.md").read_text(encoding="utf-8")
 
@@ -243,7 +252,7 @@ def test_parameters_stand_beside_the_encoders_only_where_they_differ(fake_data, 
     layout = data.write(tmp_path)
     for arm, objective in (("chosen", "moco"), ("instance", "cl_infonce"), ("label", "cl_infonce")):
         path = layout.encoder(arm) / "config.json"
-        trained = {"objective": objective, "epochs": 9}
+        trained = {"objective": objective, "epochs": 9, "batch_size": 128, "sampler": "shuffle"}
         path.write_text(json.dumps(json.loads(path.read_text()) | {"pretrain": trained}))
     build_report(params_of(data), layout)
     told = (layout.report / "report.md").read_text(encoding="utf-8")
@@ -315,3 +324,41 @@ def test_the_report_needs_no_learning_library():
     )
     printed = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+def test_what_accuracy_means_stands_below_the_table(fake_data, tmp_path, capsys):
+    given = {"chance_top1": 0.15, "majority_top1": 0.2, "reachable_top1": 0.9}
+    layout = built(fake_data(baselines=given), tmp_path)
+    sentence = (
+        "Chance level 15.0 % (guessing evenly among the labels), majority share 20.0 % (always naming the "
+        "most frequent one), at most 90.0 % can be reached: the other test images have labels that no train "
+        "image has."
+    )
+    for text in (
+        (layout.report / "report.md").read_text(encoding="utf-8"),
+        " ".join(page_of(layout).replace("\N{NO-BREAK SPACE}", " ").split()),
+        " ".join(capsys.readouterr().out.split()),
+    ):
+        assert sentence in text
+        assert "mutual information in bits" in text
+
+
+def test_without_a_top_5_there_is_no_column_for_it(fake_data, tmp_path):
+    data = fake_data()
+    layout = data.write(tmp_path)
+    for arm in ("chosen", "instance", "label"):
+        path = layout.evaluation(arm) / "metrics.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"top5": None}))
+    build_report(params_of(data), layout)
+    assert "Top-5" not in (layout.report / "report.md").read_text(encoding="utf-8")
+
+
+def test_an_objective_that_reads_no_clusters_is_not_judged_by_them(fake_data, tmp_path):
+    data = fake_data()
+    params = params_of(data)
+    byol = params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"objective": "byol"})})
+    layout = data.write(tmp_path)
+    build_report(byol, layout)
+    text = (layout.report / "report.md").read_text(encoding="utf-8")
+    assert "Features by byol, which reads no clusters, reach 75.0 % linear top-1" in text
+    assert "byol reads no clusters: those of the chosen arm had no part in its training." in text

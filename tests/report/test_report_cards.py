@@ -14,8 +14,8 @@ from pipeline.schema import ASSIGNMENTS_SCHEMA, Layout
 from pipeline.sealed import write_sealed
 
 
-def cluster_cards(layout: Layout, arm: str) -> list[Card]:
-    return cards.cluster_cards(Album(layout.images, "train"), last_clusters(layout, arm))
+def cluster_cards(layout: Layout, arm: str, **made_of: list[str]) -> list[Card]:
+    return cards.cluster_cards(Album(layout.images, "train"), last_clusters(layout, arm), made_of)
 
 
 def test_a_card_counts_what_the_cluster_holds(fake_data, tmp_path):
@@ -56,6 +56,20 @@ def test_marks_are_what_is_more_frequent_inside(fake_data, tmp_path):
     red, blue = cluster_cards(layout, "chosen")
     assert [(trait.text, trait.share) for trait in red.traits] == [("colour=red", 1.0)]
     assert [trait.text for trait in blue.traits] == ["#summer", "colour=blue"]
+
+
+def test_what_clusters_are_made_of_marks_none(fake_data, tmp_path):
+    layout = fake_data(hashtag="#Summer").write(tmp_path)
+    ids = pq.read_table(layout.assignments("chosen"))["id"].to_pylist()
+    red_apart = [int(id_) % 2 for id_ in ids]
+    write_sealed(pa.table({"id": ids, "cluster": red_apart}), layout.assignments("chosen"))
+
+    def marks(**made_of: list[str]) -> set[str]:
+        return {trait.text for card in cluster_cards(layout, "chosen", **made_of) for trait in card.traits}
+
+    assert marks(columns=["season"]) == {"colour=red", "colour=blue", "##Summer"}
+    assert marks(columns=["colour"]) == {"##Summer"}
+    assert marks(columns=["colour"], hashtags=["summer"]) == set()
 
 
 def test_what_one_image_alone_has_marks_no_cluster(fake_data, tmp_path):

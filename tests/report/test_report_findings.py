@@ -1,11 +1,15 @@
 import json
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.files import read_json
 from pipeline.report.arms import read_arms
 from pipeline.report.findings import findings
+from pipeline.schema import PREDICTIONS_SCHEMA
+from pipeline.sealed import write_sealed
 
 
 def found(data, tmp_path, **summary):
@@ -44,6 +48,32 @@ def test_each_fault_has_its_code(fake_data, tmp_path):
     assert told[1].sentence.startswith("4 test images nearly alike")
     assert "10.0 %" in told[4].sentence
     assert (told[8].sentence, told[8].cure, told[8].where) == ("Half are alone.", "Join them.", "chosen")
+
+
+def test_an_accuracy_that_needs_no_image_is_a_finding(fake_data, tmp_path):
+    """Of the six labels, equally frequent in train, the first is that of a third of the test images."""
+    top1 = {"chosen": 0.35, "instance": 0.32, "label": 0.77}
+    data = fake_data(test_images=4000, top1=top1)
+    layout = data.write(tmp_path)
+    for arm in ("chosen", "instance", "label"):
+        path = layout.evaluation(arm) / "predictions.parquet"
+        rows = pq.read_table(path).to_pandas()
+        right = rows["label"] == rows["predicted"]
+        rows.loc[rows.index % 6 == 3, "label"] = "boot"
+        rows["predicted"] = rows["label"].where(right, "none")
+        write_sealed(pa.Table.from_pandas(rows, PREDICTIONS_SCHEMA), path)
+    (finding,) = findings(read_arms(layout, ["instance", "label"]), read_json(layout.ingest_summary))
+    assert finding.code == "not_above_majority"
+    assert finding.sentence.endswith("always naming the most frequent label reaches: chosen, instance.")
+
+
+def test_labels_that_train_lacks_are_a_finding(fake_data, tmp_path):
+    given = {"chance_top1": 0.15, "majority_top1": 0.2, "reachable_top1": 0.9}
+    (finding,) = found(fake_data(test_images=4000, baselines=given), tmp_path)
+    assert finding.code == "unreachable_labels"
+    assert finding.sentence == (
+        "At most 90.0 % can be reached: the other test images have labels that no train image has."
+    )
 
 
 def test_trainings_below_untrained_filters_come_first(fake_data, tmp_path):

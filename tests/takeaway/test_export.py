@@ -102,7 +102,10 @@ def test_figures_of_another_encoder_are_not_shown(
     assert "None were measured." in card()
     write_json(path, metrics_with(weights))
     assert "| linear top-1 | 73.1 % | 71.0 % to 75.0 % |" in card()
-    assert "linear top-1 with 1 % of the train labels | 50.0 % |" in card()
+    assert "linear top-1 with 1 %: 89 of 8,937 train labels | 50.0 % |" in card()
+    assert "| majority share: always naming the most frequent label | 17.0 % |" in card()
+    assert "| chance level: guessing evenly among the labels | 2.2 % |" in card()
+    assert "labels that no train image has | 98.0 % |" in card()
     assert "model-index" in card()
     # Trained again since; of another project; from before evaluation said what it measured.
     for changes in ({"weights_sha256": "0" * 64}, {"weights_sha256": None}):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline.evaluation.features import features_of_batch, load_encoder
 from pipeline.objectives.base import Known
+from pipeline.objectives.params import LEARNS_FROM
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.takeaway.decoding import on_a_canvas
 from pipeline.takeaway.pictures import Picture
@@ -187,7 +188,10 @@ def test_a_batch_is_no_larger_than_the_set(make_encoder: MakeEncoder) -> None:
 
 
 def test_it_says_what_the_objective_learned_from(make_encoder: MakeEncoder) -> None:
+    assert LEARNS_FROM.keys() == OBJECTIVES.keys()
     for name, objective in OBJECTIVES.items():
+        assert (LEARNS_FROM[name] == "clusters") == objective.learns_from_clusters
+        assert (LEARNS_FROM[name] == "attributes") == objective.needs_attributes
         text = pretrained_by(make_encoder, name)
         assert ("It learned from the clusters" in text) == objective.learns_from_clusters
         attributes = "Training saw the images and their attributes, without labels or clusters."
