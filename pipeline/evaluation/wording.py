@@ -10,20 +10,29 @@ def accuracies_in_words(metrics: EvaluationMetrics) -> str:
     """What the stage says of an arm."""
     if metrics["top1"] is None:
         return str(metrics["reason"])
-    accuracies = f"linear top-1 {_percent(metrics['top1'])}, k-NN {_percent(metrics['knn_top1'])}"
+    words = f"linear top-1 {_percent(metrics['top1'])}, k-NN {_percent(metrics['knn_top1'])}"
     given = metrics["baselines"]
-    return accuracies if given is None else f"{accuracies}; {baselines_in_words(given)}"
+    if given is None:
+        return words
+    words += (
+        f" (chance level {_percent(given['chance_top1'])}, majority share {_percent(given['majority_top1'])}"
+    )
+    return f"{words}{_reachable(given)})"
 
 
 def baselines_in_words(given: Baselines) -> str:
     """Without a capital and a full stop."""
-    guessing = (
+    words = (
         f"chance level {_percent(given['chance_top1'])} (guessing evenly among the labels), "
         f"majority share {_percent(given['majority_top1'])} (always naming the most frequent one)"
+        f"{_reachable(given)}"
     )
-    if given["reachable_top1"] >= 1:
-        return guessing
-    return f"{guessing}, at most {_percent(given['reachable_top1'])} can be reached: {UNREACHABLE}"
+    return words if given["reachable_top1"] >= 1 else f"{words}: {UNREACHABLE}"
+
+
+def _reachable(given: Baselines) -> str:
+    reachable = given["reachable_top1"]
+    return "" if reachable >= 1 else f", at most {_percent(reachable)} can be reached"
 
 
 UNREACHABLE = "the other test images have labels that no train image has"

@@ -27,8 +27,8 @@ I_BITS, H_BITS, AGREEMENT = (
     "conditional_entropy_bits",
     "adjusted_mutual_information",
 )
-NAMED = 6
-"""Points of the frontier whose names stand in the picture."""
+NAMED, NAMED_OF_MANY = 12, 6
+"""Names in the picture where that is enough for all that is worth one; else names of the frontier."""
 LONGEST_NAME = 28
 
 
@@ -63,20 +63,18 @@ def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def picture(rows: pd.DataFrame, chosen: Arm) -> Picture | None:
-    """The plane of H(Z|T) and I(Z;T). Names stand at the chosen clusters, at the ends of the scale, and at
-    some of the frontier; all points have theirs where the pointer rests."""
+    """The plane of H(Z|T) and I(Z;T). Names stand at the chosen clusters and at few others; all points have
+    theirs where the pointer rests."""
     if rows.empty:
         return None
     with drawing(height=HEIGHT * 1.2) as (figure, axes):
         tooltips = _draw_points(axes, rows, chosen.method)
         frontier = rows[rows["frontier"]].sort_values(H_BITS)
         axes.plot(frontier[H_BITS], frontier[I_BITS], "--", color=COLOURS["accent"], linewidth=1)
-        ends = rows[rows["method"].isin(["label", "instance"])]
-        named = pd.concat([_spaced(frontier, NAMED), ends])
+        named = _worth_a_name(rows)
         labels = [
             (_shortened(name), COLOURS["muted"], x, y)
             for name, x, y in zip(named["name"], named[H_BITS], named[I_BITS], strict=True)
-            if name != chosen.method
         ]
         if chosen.mutual_information_bits is not None and chosen.conditional_entropy_bits is not None:
             at = chosen.conditional_entropy_bits, chosen.mutual_information_bits
@@ -157,6 +155,18 @@ def _cells(row: Mapping[Any, Any], chosen_method: str) -> list[Cell]:
         Cell(row["name"], strong=bool(row["frontier"]), colour=colour),
         *(Cell(shown(row.get(key)), row.get(key)) for key, shown in figures),
     ]
+
+
+def _worth_a_name(rows: pd.DataFrame) -> pd.DataFrame:
+    """The ends of the scale and, of few clusterings, the frontier, single points and where paths end; of
+    many some of the frontier alone."""
+    frontier, nested = rows["frontier"].astype(bool), rows["nested"].astype(bool)
+    is_last = ~rows.duplicated(["method", "nested"], keep="last")
+    few = rows[frontier | ~nested | is_last]
+    if len(few) <= NAMED:
+        return few
+    ends = rows[rows["method"].isin(["label", "instance"])]
+    return pd.concat([_spaced(rows[frontier].sort_values(H_BITS), NAMED_OF_MANY), ends])
 
 
 def _spaced(frontier: pd.DataFrame, most: int) -> pd.DataFrame:

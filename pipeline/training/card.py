@@ -95,9 +95,9 @@ Upright by its EXIF orientation, 8 bits (more are scaled by 65,535 or by the ima
 ## Intended use and limits
 
 Made for images like those it was trained on: finding similar ones, grouping them, or classifying them with
-few labels. It saw {config["train_images"]:,} images and no others, so it knows nothing beyond them and
-repeats whatever their selection favours. It sees an image at {size} pixels a side; what is finer is lost.
-It was not examined for use on people, nor for any decision about them. The licence is for whoever publishes
+few labels. It was trained on a set of {config["train_images"]:,} images and on no others, so it knows nothing
+beyond them and repeats whatever their selection favours. It sees an image at {size} pixels a side; what is
+finer is lost. It was not examined for use on people, nor for any decision about them. The licence is for whoever publishes
 it to choose, and depends on that of the images.
 
 ## Measured figures
@@ -221,7 +221,7 @@ def _procedure(config: Mapping[str, Any], beside_published: str) -> str:
     pretrain = config["pretrain"]
     objective = pretrain["objective"]
     named = {name: pretrain[name] for name in (*PARAMETERS, *PARAMETERS_OF.get(objective, ()))}
-    named |= pretrain.get(objective, {})
+    named |= {f"{objective}.{name}": value for name, value in pretrain.get(objective, {}).items()}
     rows = [f"| {name} | {value} |" for name, value in named.items()]
     return "\n".join(
         [

@@ -66,4 +66,4 @@ def test_the_stage_says_the_reason_where_nothing_was_measured() -> None:
     assert accuracies_in_words(nothing) == "No label."  # type: ignore[arg-type]
     measured = nothing | {"top1": 0.5, "knn_top1": 0.25, "baselines": baselines(["a", "b"], ["a"])}
     words = accuracies_in_words(measured)  # type: ignore[arg-type]
-    assert words.startswith("linear top-1 50.0 %, k-NN 25.0 %; chance level 50.0 % ")
+    assert words == "linear top-1 50.0 %, k-NN 25.0 % (chance level 50.0 %, majority share 100.0 %)"
