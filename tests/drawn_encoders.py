@@ -24,6 +24,7 @@ def write_drawn_encoder(
     image_size: int = 32,
     seed: int = 0,
     pretrain: PretrainParams = PretrainParams(),  # noqa: B008 - it is frozen
+    value_range: list[float] | None = None,
     **summary: Any,
 ) -> Path:
     """The folder of an arm, by the function that training calls, with weights and batch norms drawn."""
@@ -35,7 +36,7 @@ def write_drawn_encoder(
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 2)
                 torch.nn.init.uniform_(module.weight, 0.3, 0.8)
-    config = EncoderConfig(name, stem_stride, encoder.feature_dim, image_size, MEAN, DEVIATION)
+    config = EncoderConfig(name, stem_stride, encoder.feature_dim, image_size, MEAN, DEVIATION, value_range)
     provenance = {
         "arm": arm,
         "image_size": image_size,

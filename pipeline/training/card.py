@@ -10,7 +10,7 @@ from pipeline.errors import listed
 from pipeline.escaping import for_markdown
 from pipeline.objectives.params import LEARNS_FROM
 from pipeline.schema import CHOSEN, IngestSummary
-from pipeline.training.card_code import library, network, ways_to_build
+from pipeline.training.card_code import features_of_a_picture, library, network, ways_to_build
 from pipeline.training.schedule import images_per_step
 
 LONGEST_NAME = 60
@@ -72,7 +72,7 @@ An image encoder: RGB images of {size} x {size} pixels in, {config["feature_dim"
 Then the features of a picture, prepared as for training and evaluation:
 
 ```python
-{_features_of_a_picture(config)}
+{features_of_a_picture(config)}
 ```
 
 Compare features by their cosine, or fit a linear classifier on them.
@@ -87,18 +87,18 @@ Compare features by their cosine, or fit a linear classifier on them.
 
 ## Preprocessing
 
-Upright by its EXIF orientation, 8 bits (more are scaled by 65,535 or by the image's largest value), RGB
-(transparency on white), the shorter side scaled down to {size} pixels (bicubic), the central square, values
-0-1, then minus the mean and divided by the deviation of each channel over the train images: mean
-{config["mean"]}, deviation {config["deviation"]}. The code above does this.
+Upright by its EXIF orientation; values of more than 8 bits scaled {_scaling(config)}; RGB (transparency on
+white); the shorter side scaled down to {size} pixels (bicubic); the central square; values 0-1, minus the
+mean and divided by the deviation of each channel over the train images: mean {config["mean"]}, deviation
+{config["deviation"]}. The code above does this.
 {_storage(size)}
 ## Intended use and limits
 
 Made for images like those it was trained on: finding similar ones, grouping them, or classifying them with
 few labels. It was trained on a set of {config["train_images"]:,} images and on no others, so it knows nothing
 beyond them and repeats whatever their selection favours. It sees an image at {size} pixels a side; what is
-finer is lost. It was not examined for use on people, nor for any decision about them. The licence is for whoever publishes
-it to choose, and depends on that of the images.
+finer is lost. It was not examined for use on people, nor for any decision about them. The licence is for
+whoever publishes it to choose, and depends on that of the images.
 
 ## Measured figures
 
@@ -125,49 +125,6 @@ def _tag(objective: str | None) -> str:
     if objective is None:
         return "- whitened-patches\n"
     return "- contrastive-learning\n" if objective in CONTRASTIVE else ""
-
-
-def _features_of_a_picture(config: Mapping[str, Any]) -> str:
-    return f"""import numpy
-import torch
-from PIL import Image, ImageOps
-from torchvision.transforms.v2 import functional
-
-
-def in_rgb(image):
-    if image.mode == "F" or image.mode.startswith("I"):  # more than 8 bits
-        values = numpy.asarray(image).astype(float)
-        largest = 65535 if image.mode.startswith("I;16") else max(255, numpy.nanmax(values))
-        values = (numpy.nan_to_num(values) / largest * 255).clip(0, 255).round()
-        image = Image.fromarray(values.astype(numpy.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
-
-
-def middle(image, width, height):
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
-
-
-def prepared(path, size={config["image_size"]}):
-    with Image.open(path) as opened:
-        opened.draft("RGB", (2 * size, 2 * size))  # a JPEG is scaled down while it is decoded
-        image = in_rgb(ImageOps.exif_transpose(opened))
-    shorter = min(image.size)
-    if shorter > size:
-        width, height = (round(side * size / shorter) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    side = min(image.size)
-    image = middle(image, min(image.width, 2 * side), min(image.height, 2 * side))  # as it is stored
-    square = functional.pil_to_tensor(middle(image, side, side))
-    pixels = functional.resize(square[None] / 255, [size, size], antialias=True)
-    return functional.normalize(pixels, {config["mean"]}, {config["deviation"]})
-
-
-with torch.inference_mode():
-    features = encoder(prepared("picture.jpg"))  # (1, {config["feature_dim"]})"""
 
 
 def _training_data(config: Mapping[str, Any], summary: IngestSummary) -> str:
@@ -247,6 +204,11 @@ def _batches(config: Mapping[str, Any]) -> str:
     if size < pretrain["batch_size"]:
         return f"all {images:,} images in one step"
     return f"{images // size:,} steps of {size:,} images an epoch"
+
+
+def _scaling(config: Mapping[str, Any]) -> str:
+    given = config.get("value_range")
+    return "by their range" if given is None else f"from {given[0]:g} to {given[1]:g}"
 
 
 def _storage(size: int) -> str:

@@ -1,4 +1,5 @@
-"""How a model card describes an encoder's network, and the code that builds it without this project."""
+"""How a model card describes an encoder's network, and the code that builds and feeds it without this
+project."""
 
 import inspect
 from collections.abc import Mapping
@@ -103,3 +104,66 @@ def _replaced(config: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         return [], []
     convolution = f"nn.Conv2d(3, {STEM_WIDTH}, 3, {config['stem_stride']}, 1, bias=False)"
     return ["encoder.conv1", "encoder.maxpool"], [convolution, "nn.Identity()"]
+
+
+def features_of_a_picture(config: Mapping[str, Any]) -> str:
+    """Code that prepares a picture as `pipeline.ingest.images` and evaluation do, and encodes it."""
+    return f"""import numpy
+import torch
+from PIL import Image, ImageOps
+from torchvision.transforms.v2 import functional
+
+
+def in_8_bits(image):
+    values = numpy.asarray(image).astype(float)
+    no_data = [-9999, -32768]
+    if declared := getattr(image, "tag_v2", {{}}).get(42113):
+        no_data.append(float(str(declared).strip(" \\0")))
+    missing = ~(abs(values) < 1e30) | numpy.isin(values, no_data)
+{_range_of_values(config)}
+    shares = (numpy.where(missing, low, values) - low) / ((high - low) or 1)
+    return Image.fromarray((255 * shares).clip(0, 255).round().astype(numpy.uint8))
+
+
+def in_rgb(image):
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = in_8_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def middle(image, width, height):
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def prepared(path, size={config["image_size"]}):
+    with Image.open(path) as opened:
+        opened.draft("RGB", (2 * size, 2 * size))  # a JPEG is scaled down while it is decoded
+        ImageOps.exif_transpose(opened, in_place=True)
+        image = in_rgb(opened)
+    shorter = min(image.size)
+    if shorter > size:
+        width, height = (round(side * size / shorter) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    side = min(image.size)
+    image = middle(image, min(image.width, 2 * side), min(image.height, 2 * side))  # as it is stored
+    square = functional.pil_to_tensor(middle(image, side, side))
+    pixels = functional.resize(square[None] / 255, [size, size], antialias=True)
+    return functional.normalize(pixels, {config["mean"]}, {config["deviation"]})
+
+
+with torch.inference_mode():
+    features = encoder(prepared("picture.jpg"))  # (1, {config["feature_dim"]})"""
+
+
+def _range_of_values(config: Mapping[str, Any]) -> str:
+    if config.get("value_range") is not None:
+        low, high = config["value_range"]
+        return f"    low, high = {low}, {high}"
+    return """    low, high = values[~missing].min(), values[~missing].max()
+    usual = [bits for bits in (1, 255, 1023, 4095, 16383, 65535) if bits / 4 < high <= bits]
+    if low >= 0 and usual:
+        low, high = 0, usual[0]"""

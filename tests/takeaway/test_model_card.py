@@ -39,7 +39,7 @@ def run(*blocks: str) -> dict[str, Any]:
 
 def pipelines_features(folder: Path, picture: Path) -> torch.Tensor:
     trained = load_encoder(folder, CPU)
-    square = central_square(Picture("", picture), trained.image_size)
+    square = central_square(Picture("", picture), trained.image_size, trained.value_range)
     return features_of_batch(trained, *on_a_canvas([square]))
 
 
@@ -75,9 +75,17 @@ def ramp(low: float, high: float, shape: tuple[int, ...]) -> np.ndarray:
     return np.linspace(low, high, int(np.prod(shape))).reshape(shape)
 
 
+def with_gaps(values: np.ndarray) -> np.ndarray:
+    values[3, 4:9], values[5, :7], values[30:, 2] = -9999, np.nan, 77
+    return values.astype(np.float32)
+
+
 PICTURES: dict[str, tuple[str, Callable[[], Image.Image]]] = {
     "16 bits": ("PNG", lambda: Image.fromarray(ramp(0, 65535, (40, 50)).astype(np.uint16))),
     "12 bits in 32": ("TIFF", lambda: Image.fromarray(ramp(0, 4095, (40, 50)).astype(np.int32))),
+    "12 bits in 16": ("PNG", lambda: Image.fromarray(ramp(0, 3000, (40, 50)).astype(np.uint16))),
+    "shares": ("TIFF", lambda: Image.fromarray(ramp(0, 0.9, (40, 50)).astype(np.float32))),
+    "heights without data": ("TIFF", lambda: Image.fromarray(with_gaps(ramp(-3, 900, (40, 50))))),
     "floats": ("TIFF", lambda: Image.fromarray(ramp(-3, 900, (40, 50)).astype(np.float32))),
     "transparent": ("PNG", lambda: Image.fromarray(ramp(0, 255, (40, 50, 4)).astype(np.uint8))),
     "gray and transparent": ("PNG", lambda: Image.fromarray(ramp(0, 255, (40, 50, 2)).astype(np.uint8))),
@@ -88,14 +96,20 @@ PICTURES: dict[str, tuple[str, Callable[[], Image.Image]]] = {
 }
 
 
+@pytest.mark.parametrize("value_range", [None, [-100.0, 2000.0]])
 @pytest.mark.parametrize("kind", PICTURES)
 def test_its_lines_prepare_every_kind_of_picture(
-    make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch, kind: str
+    make_encoder: MakeEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    value_range: list[float] | None,
 ) -> None:
-    folder = make_encoder()
+    folder = make_encoder(value_range=value_range)
     monkeypatch.chdir(folder)
     file_format, picture = PICTURES[kind]
-    more = {"transparency": 7} if kind == "a palette" else {}
+    more: dict[str, Any] = {"transparency": 7} if kind == "a palette" else {}
+    if kind == "heights without data":
+        more = {"tiffinfo": {42113: "77"}}
     picture().save(folder / "picture.jpg", file_format, **more)
     torchvision_block, _, picture_block = code_blocks(folder)
     expected = pipelines_features(folder, folder / "picture.jpg")
