@@ -42,18 +42,20 @@ def print_statistics(statistics: Sequence[dict[str, Any]], label: str, file: Tex
     while _width(shown) > console.width and (narrower := [k for k in LEFT_OUT_FIRST if k in shown[0]]):
         left_out.append(narrower[0])
         shown = [{k: v for k, v in cells.items() if k != narrower[0]} for cells in shown]
-    console.print(_table(shown, label, left_out), "")
+    console.print(_table(shown, label))
+    console.print(LEGEND, markup=False)
+    if left_out:
+        console.print(f"Not in this width: {', '.join(left_out)}; --json has them.", markup=False)
+    console.print("")
     _print_notes(console, statistics)
     _print_findings(console, statistics)
 
 
-def _table(shown: Sequence[dict[str, str]], label: str, left_out: Sequence[str]) -> Table:
+def _table(shown: Sequence[dict[str, str]], label: str) -> Table:
     caption = (
-        f"{LEGEND} I corrected: for the bias of small samples, with 95 % interval; "
+        "I corrected: for the bias of small samples, with 95 % interval; "
         f"{WITHHELD} where the sample is too small for it."
     )
-    if left_out:
-        caption += f" Not in this width: {', '.join(left_out)}; --json has them."
     table = Table(
         title=Text(f"Clusters Z against labels T ({for_terminal(label)})"),
         caption=caption,
@@ -73,7 +75,7 @@ def _table(shown: Sequence[dict[str, str]], label: str, left_out: Sequence[str])
 
 
 def _width(shown: Sequence[dict[str, str]]) -> int:
-    table = _table(shown, "", [])
+    table = _table(shown, "")
     table.title = table.caption = None
     return terminal(width=10_000).measure(table).maximum
 

@@ -99,7 +99,7 @@ def test_the_default_is_a_table_with_findings_as_sentences(table: Path) -> None:
     result = run(table, "--label", "label", "--batch-size", 8)
     assert result.exit_code == 0
     assert "lonely anchors" in result.stdout
-    assert "colour: One cluster holds 65 % of the images" in " ".join(result.stdout.split())
+    assert "colour: One of 2 clusters holds 65 % of the images" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
@@ -124,7 +124,7 @@ def test_a_finding_of_several_columns_is_told_once(tmp_path: Path) -> None:
     rows = [f"{'a' if i % 5 else 'b'},{'c' if i % 4 else 'd'},{i % 3}" for i in range(40)]
     path.write_text("\n".join(["one,[bold]two,label", *rows]) + "\n")
     told = run(path, "--label", "label").stdout
-    assert told.count("One cluster holds") == 1
+    assert told.count("One of 2 clusters holds") == 1
     assert "(Likewise: [bold]two.)" in told
     assert told.count("[bold]two ") == 1, "in the table"
 
