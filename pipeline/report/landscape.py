@@ -158,11 +158,11 @@ def _cells(row: Mapping[Any, Any], chosen_method: str) -> list[Cell]:
 
 
 def _worth_a_name(rows: pd.DataFrame) -> pd.DataFrame:
-    """The ends of the scale and, of few clusterings, the frontier, single points and where paths end; of
-    many some of the frontier alone."""
-    frontier, nested = rows["frontier"].astype(bool), rows["nested"].astype(bool)
+    """The ends of the scale and, of few clusterings, the frontier, single columns and the last of each other
+    method; of many some of the frontier alone."""
+    frontier, is_column = rows["frontier"].astype(bool), rows["method"] == "column"
     is_last = ~rows.duplicated(["method", "nested"], keep="last")
-    few = rows[frontier | ~nested | is_last]
+    few = rows[frontier | is_column | is_last]
     if len(few) <= NAMED:
         return few
     ends = rows[rows["method"].isin(["label", "instance"])]
