@@ -22,7 +22,7 @@ PARAMETERS = ("optimizer", "learning_rate", "weight_decay", "warmup_fraction")
 """Of every training; what else decides how the weights came about stands in config.json."""
 PARAMETERS_OF = {
     "cl_infonce": ("form", "temperature", "projection_dim"),
-    "dual_head": ("form", "temperature", "projection_dim"),
+    "dual_head": ("temperature", "projection_dim"),
     "moco": ("temperature", "projection_dim"),
     "pcl": ("temperature", "projection_dim"),
     "swav": ("temperature", "projection_dim"),
