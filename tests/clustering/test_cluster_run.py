@@ -128,7 +128,7 @@ def test_dropped_images_are_counted_and_left_out(layout: Layout) -> None:
     statistics = run(layout, method="hashtags", missing="drop", hashtags={"top": 1, "stop": ["pet", "tag0"]})
     assert statistics["images_dropped"] == statistics["images_missing"] == 4
     assignments = read_assignments(layout.assignments("chosen"))
-    assert len(assignments.ids) == statistics["rows"] == 16
+    assert len(assignments.ids) == statistics["rows"] == 14
     assert run(layout, "instance", missing="drop")["rows"] == 18
 
 
