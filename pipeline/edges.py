@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pipeline.clustering.params import MOST_LEVELS
 from pipeline.errors import UserError, fault_of_the_machine, listed
 from pipeline.safe_paths import SafePath, UnsafePath
 from pipeline.tables.lines import NotARow, open_text, text_lines
-
-MOST_LEVELS = 1000
-"""WordNet has twenty. Every image keeps the whole path."""
 
 
 def paths_from_root(

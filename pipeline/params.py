@@ -15,7 +15,7 @@ from pipeline.evaluation.params import EvaluateParams
 from pipeline.ingest.params import IngestParams
 from pipeline.report.params import ReportParams
 from pipeline.safe_yaml import read_yaml
-from pipeline.section import Section
+from pipeline.section import LARGEST_INTEGER, Section
 from pipeline.training.params import PretrainParams
 
 PARAMS_FILE = Path("params.yaml")
@@ -28,7 +28,7 @@ _SHORT.maxstring = _SHORT.maxother = LONGEST_QUOTE
 class Params(Section):
     """Every choice that changes a result, and nothing else."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=LARGEST_INTEGER)
     ingest: IngestParams = IngestParams()
     cluster: ClusterParams = ClusterParams()
     pretrain: PretrainParams = PretrainParams()
@@ -78,6 +78,10 @@ def _sentence(error: ErrorDetails) -> str:
             return str(context["error"]) if isinstance(given, dict) else f"{key} {context['error']}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             return f"{key}={written} is out of range: the {error['msg'][0].lower()}{error['msg'][1:]}"
+        case "too_long":
+            return f"{key} holds {len(given):,} values, more than {context['max_length']:,}: leave some out"
+        case "too_short":
+            return f"{key} holds nothing: name at least {context['min_length']}"
         case "list_type":
             return f"{key}={written} is no list: write it as {key}=[{_bare(written)}]"
         case _:

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 LARGEST_INTEGER = 2**63 - 1
 LONGEST_TEXT = 10_000
+LONGEST_PATH = 4095
+"""Bytes, as Linux has it."""
 
 
 class Section(BaseModel):
@@ -68,8 +70,37 @@ def each_once(names: list[Named]) -> list[Named]:
     return names
 
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-NonNegativeFloat = Annotated[float, Field(ge=0.0)]
+def _is_no_longer_than_a_path(text: str) -> str:
+    if len(text.encode()) > LONGEST_PATH:
+        raise ValueError(
+            f"holds {len(text.encode()):,} bytes, and a path at most {LONGEST_PATH:,}: shorten it"
+        )
+    return text
+
+
 UniqueNames = Annotated[list[str], AfterValidator(each_once)]
+PathText = Annotated[str, AfterValidator(_is_no_longer_than_a_path)]
+
+# --- numbers ------------------------------------------------------------------------------------------------
+# Each has an upper bound, beyond what anybody has use for: what is above is a slip, and would end in a
+# traceback or never. What is too much for the data or for the machine is known where these are.
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+ImageCount = Annotated[int, Field(ge=1, le=10**9)]
+"""Ten times the images that docs/scale.md plans for."""
+ClusterCount = Annotated[int, Field(ge=2, le=10**6)]
+LARGEST_BATCH = 2**20
+"""Images a step: as many as in any published training (Zhai et al., arXiv 2303.15343)."""
+BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+Iterations = Annotated[int, Field(ge=1, le=1000)]
+"""Of what converges in tens."""
+Width = Annotated[int, Field(ge=1, le=2**16)]
+"""Of a layer: as wide as the widest published head (Caron et al., arXiv 2104.14294)."""
+LONGEST_QUEUE = 2**20
+"""Sixteen times that of MoCo's paper."""
+QueueLength = Annotated[int, Field(ge=1, le=LONGEST_QUEUE)]
+LearningRate = Annotated[float, Field(gt=0.0, le=1000.0)]
+"""A linear layer on frozen features has been trained with 30 (He et al., arXiv 1911.05722)."""
+Temperature = Annotated[float, Field(ge=0.001, le=100.0)]
+"""Of cosines: below, rounding would decide, and above, nothing."""

@@ -274,3 +274,11 @@ def test_views_are_normalised_on_the_way_as_they_are_afterwards(layout: torch.me
     on_the_way = augment.random_views(images, sizes(images), 16, AugmentParams(), 3, normalize=normalize)
     assert torch.equal(on_the_way, afterwards)
     assert on_the_way.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "views"),
+    [(32, 512, 512), (256, 512, 512), (257, 512, 256), (2048, 256, 8), (9999, 256, 1)],
+)
+def test_large_views_pass_in_fewer_at_once(size: int, most: int, views: int) -> None:
+    assert augment.views_at_once(size, most) == views

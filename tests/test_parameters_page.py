@@ -30,6 +30,11 @@ A parameter's whole name is its heading, a dot, and its name: `cluster.hashtags.
 stages that depend on what you changed. A wrong name or value is told in a sentence before anything runs.
 What depends on the machine is no parameter: see [devices](devices.md).
 
+Every number has bounds; what lies beyond is a slip. What only the images or the machine make too much is
+refused, with the figure, by the stage that would do it, before it begins: trainings of more than 100 million
+steps, weights or, on a CPU, steps that the free memory does not hold, and an `ingest.image_size` above 64
+that would enlarge half of the images more than eight times.
+
 This page is made of that file and of the models that check it, by `python tests/test_parameters_page.py`;
 a test says when it is stale.
 """
@@ -115,7 +120,8 @@ def _allowed(field: Schema) -> str:
         return ", ".join(f"`{choice}`" for choice in choices)
     match field["type"]:
         case "array":
-            return f"list: {_allowed(field['items'])}"
+            most = f"list of up to {field['maxItems']}" if "maxItems" in field else "list"
+            return f"{most}: {_allowed(field['items'])}"
         case "string":
             return "text"
         case "boolean":
@@ -131,7 +137,14 @@ def _allowed(field: Schema) -> str:
 
 def _range(field: Schema) -> str:
     words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to", "exclusiveMaximum": "below"}
-    return " " + ", ".join(f"{word} {field[bound]:g}" for bound, word in words.items() if bound in field)
+    return " " + ", ".join(
+        f"{word} {_number(field[bound])}" for bound, word in words.items() if bound in field
+    )
+
+
+def _number(bound: float) -> str:
+    """In digits, without the zeros behind a point: `100,000`, `0.5`."""
+    return f"{bound:,}".removesuffix(".0")
 
 
 def _in_a_cell(text: str) -> str:
@@ -189,10 +202,11 @@ five: x
 @pytest.mark.parametrize(
     ("field", "words"),
     [
-        ({"type": "integer", "minimum": 8, "maximum": 2048}, "whole number from 8, up to 2048"),
+        ({"type": "integer", "minimum": 8, "maximum": 2048}, "whole number from 8, up to 2,048"),
         ({"type": "number", "exclusiveMinimum": 0.0, "exclusiveMaximum": 1.0}, "number above 0, below 1"),
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "text, or `null`"),
         ({"type": "array", "items": {"enum": ["a", "b"]}}, "list: `a`, `b`"),
+        ({"type": "array", "items": {"type": "string"}, "maxItems": 20}, "list of up to 20: text"),
     ],
 )
 def test_what_a_model_takes_is_told_in_words(field: Schema, words: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fuzz.parameters import keys, numbers
 from pipeline.errors import UserError
 from pipeline.params import Params, check_params, load_params
 from support import REPOSITORY
@@ -57,6 +58,24 @@ def test_the_schema_is_frozen() -> None:
         ({"zzz": 1}, "there is no parameter zzz: here are seed, ingest"),
         ({"evaluate": {"label_fractions": [0.1, 1.0]}}, "evaluate.label_fractions=1.0 is out of range"),
         ({"evaluate": {"label_fractions": [0.1, 0.1]}}, "evaluate.label_fractions names 0.1 twice"),
+        ({"pretrain": {"epochs": 2**31}}, "pretrain.epochs=2147483648 is out of range"),
+        ({"pretrain": {"learning_rate": 1e300}}, "pretrain.learning_rate=1e+300 is out of range"),
+        ({"pretrain": {"byol": {"hidden": 2**63}}}, "pretrain.byol.hidden is out of range"),
+        ({"pretrain": {"pcl": {"clusters": []}}}, "pretrain.pcl.clusters holds nothing: name at least 1"),
+        (
+            {"pretrain": {"pcl": {"clusters": [2] * 21}}},
+            "pretrain.pcl.clusters holds 21 values, more than 20",
+        ),
+        ({"pretrain": {"stem_stride": True}}, "pretrain.stem_stride must be 1, 2, 4 or auto, and is True"),
+        ({"pretrain": {"stem_stride": 2.0}}, "pretrain.stem_stride must be 1, 2, 4 or auto, and is 2.0"),
+        (
+            {"cluster": {"hierarchy": {"edges": "ü" * 4000}}},
+            "cluster.hierarchy.edges holds 8,000 bytes, and a path at most 4,095: shorten it",
+        ),
+        (
+            {"ingest": {"synthetic": {"images": 10**7}, "image_size": 2048}},
+            "of ingest.image_size=2048 pixels are 114 TiB, and at most 1 are rendered: lower one of them",
+        ),
         ([], "must hold sections"),
     ],
 )
@@ -71,6 +90,23 @@ def test_mistakes(values: Any, sentence: str) -> None:
 def test_a_long_name_is_cut_in_its_middle(values: Any) -> None:
     with pytest.raises(UserError, match=r"there is no parameter (cluster\.)?a{97} \.\.\. b{97}: here are "):
         check_params(values)
+
+
+def test_every_number_has_bounds_and_every_value_within_is_taken() -> None:
+    def lowest_and_highest(number: dict[str, Any]) -> tuple[float, float]:
+        (low,) = (number[name] for name in ("minimum", "exclusiveMinimum") if name in number)
+        (high,) = (number[name] for name in ("maximum", "exclusiveMaximum") if name in number)
+        return low, high
+
+    found = [(key, number) for key in keys() for number in numbers(key.schema)]
+    assert len(found) > 60
+    for key, number in found:
+        low, high = lowest_and_highest(number)
+        assert low < high < 2**63, key.name
+        for beyond in (low - 1, high + 1):
+            value = [beyond] if key.schema.get("type") == "array" else beyond
+            with pytest.raises(UserError, match=f"{key.name}(=| is out of range)"):
+                check_params(key.in_sections(value))
 
 
 def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """The section `cluster` of params.yaml: one block a method that has choices."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.section import Fraction, PositiveInt, Section, UniqueNames
+from pipeline.section import ClusterCount, Fraction, ImageCount, Iterations, PathText, Section, UniqueNames
 
 Method = Literal[
     "attributes",
@@ -21,6 +21,13 @@ Method = Literal[
 ]
 
 
+MOST_LEVELS = 1000
+"""Of a tree: WordNet has twenty, and every image keeps the whole path."""
+
+JoinedValues = Annotated[int, Field(ge=1, le=10_000)]
+LabelCount = Annotated[int, Field(le=10**6)]
+
+
 class MethodSection(Section):
     """The choices of one method."""
 
@@ -32,7 +39,7 @@ class MethodSection(Section):
 
 
 class AttributesParams(MethodSection):
-    top: PositiveInt | None = Field(
+    top: JoinedValues | None = Field(
         default=None,
         description="how many `column=value` attributes, ranked by entropy, are joined; null: up to 12",
     )
@@ -47,6 +54,7 @@ class AttributesParams(MethodSection):
     bins: int = Field(
         default=4,
         ge=2,
+        le=1000,
         description="a column of numbers with more than 20 different values is cut into so many equal parts",
     )
 
@@ -55,19 +63,21 @@ class HashtagsParams(MethodSection):
     mode: Literal["joint", "topics"] = Field(
         default="joint", description="joint: which of the top tags an image has; topics: k-means of TF-IDF"
     )
-    top: PositiveInt | None = Field(
+    top: JoinedValues | None = Field(
         default=None, description="how many hashtags, ranked by entropy, are joined; null: up to 8"
     )
     stop: list[str] = Field(default_factory=list, description="hashtags that are not looked at")
-    min_df: PositiveInt = Field(default=1, description="images that a hashtag must stand on to count")
+    min_df: ImageCount = Field(default=1, description="images that a hashtag must stand on to count")
     max_df: Fraction = Field(default=1.0, description="share of the images above which a hashtag is ignored")
-    clusters: int = Field(default=50, ge=2, description="of `topics`")
-    components: PositiveInt = Field(default=50, description="of `topics`: dimensions of the truncated SVD")
+    clusters: ClusterCount = Field(default=50, description="of `topics`")
+    components: int = Field(
+        default=50, ge=1, le=1000, description="of `topics`: dimensions of the truncated SVD"
+    )
 
 
 class HierarchyParams(MethodSection):
-    level: PositiveInt = Field(default=1, description="1 is the root's column")
-    edges: str | None = Field(
+    level: int = Field(default=1, ge=1, le=MOST_LEVELS, description="1 is the root's column")
+    edges: PathText | None = Field(
         default=None,
         description="a table of child and parent; the images' last hierarchy column holds leaves",
     )
@@ -85,20 +95,20 @@ class ColumnParams(MethodSection):
 class KMeansParams(MethodSection):
     remade: ClassVar[bool] = True
 
-    clusters: int = Field(default=100, ge=2)
-    iterations: PositiveInt = 20
-    restarts: PositiveInt = Field(default=5, description="the run of lowest inertia is kept")
-    min_points: PositiveInt = Field(
+    clusters: ClusterCount = 100
+    iterations: Iterations = 20
+    restarts: int = Field(default=5, ge=1, le=100, description="the run of lowest inertia is kept")
+    min_points: ImageCount = Field(
         default=10, description="images a cluster on average; fewer clusters if need be"
     )
 
 
 class RandomParams(MethodSection):
-    clusters: int = Field(default=100, ge=2)
+    clusters: ClusterCount = 100
 
 
 class CoarsenParams(MethodSection):
-    clusters: PositiveInt = Field(default=8, description="labels left after merging pairs at random")
+    clusters: LabelCount = Field(default=8, ge=1, description="labels left after merging pairs at random")
 
 
 class SubdivideParams(MethodSection):
@@ -106,7 +116,9 @@ class SubdivideParams(MethodSection):
 
 
 class PermuteParams(MethodSection):
-    labels: int = Field(default=2, ge=0, description="labels among whose images the clusters are shuffled")
+    labels: LabelCount = Field(
+        default=2, ge=0, description="labels among whose images the clusters are shuffled"
+    )
 
 
 class ClusterParams(Section):
@@ -115,7 +127,7 @@ class ClusterParams(Section):
         default="instance",
         description="images of which nothing is known: each alone, all in one cluster, or not trained on",
     )
-    min_size: PositiveInt = Field(default=1, description="clusters of fewer images are small")
+    min_size: ImageCount = Field(default=1, description="clusters of fewer images are small")
     small: Literal["keep", "instance", "nearest"] = Field(
         default="keep",
         description="what becomes of small clusters: each image alone, or the nearest large one",

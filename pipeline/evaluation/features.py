@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline.augment import Normalizer, central_views
+from pipeline.augment import Normalizer, central_views, views_at_once
 from pipeline.borders import damaged, missing
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.registry import build_encoder
@@ -119,7 +119,8 @@ def features_of(trained: TrainedEncoder, store: PixelStore, device: torch.device
     Computed in float32: the probe reads small differences.
     """
     outputs = []
-    for canvas, sizes in zip(store.canvas_NCHW.split(BATCH), store.sizes_N2.split(BATCH), strict=True):
+    batch = views_at_once(trained.image_size, BATCH)
+    for canvas, sizes in zip(store.canvas_NCHW.split(batch), store.sizes_N2.split(batch), strict=True):
         outputs.append(features_of_batch(trained, canvas.to(device), sizes.to(device)))
     if not outputs:
         return torch.zeros(0, trained.encoder.feature_dim, device=device)

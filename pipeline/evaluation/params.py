@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from pipeline.section import PositiveFloat, PositiveInt, Section, each_once
+from pipeline.section import BatchSize, LearningRate, PathText, Section, each_once
 
 LabelFraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -12,9 +12,9 @@ LabelFraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 class SgdParams(Section):
     """The block of the protocol `sgd`."""
 
-    epochs: PositiveInt = 100
-    batch_size: PositiveInt = 128
-    learning_rate: PositiveFloat = Field(
+    epochs: int = Field(default=100, ge=1, le=10_000)
+    batch_size: BatchSize = 128
+    learning_rate: LearningRate = Field(
         default=0.3, description="at first; this times a factor from 0.001 to 3, chosen on a part of train"
     )
 
@@ -29,11 +29,13 @@ class EvaluateParams(Section):
         lt=1.0,
         description="share of train on which the regularisation or learning rate is chosen",
     )
-    neighbours: PositiveInt = 20
+    neighbours: int = Field(default=20, ge=1, le=10_000)
     label_fractions: Annotated[list[LabelFraction], AfterValidator(each_once)] = Field(
-        default=[], description="the same protocol again with only this share of each class's train labels"
+        default=[],
+        max_length=20,
+        description="the same protocol again with only this share of each class's train labels",
     )
-    transfer_from: str | None = Field(
+    transfer_from: PathText | None = Field(
         default=None,
         description="a folder with encoder.safetensors and config.json that is evaluated in place of the "
         "chosen arm's encoder; DVC does not watch it, so the stage re-runs when this parameter changes, "

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.errors import UserError
 from pipeline.evaluation.linear import LinearProbe, most_accurate, selection_masks, standardisation
 from pipeline.evaluation.params import EvaluateParams, SgdParams
 from pipeline.randomness import numpy_generator
 
 MOMENTUM = 0.9
+MOST_STEPS = 10**8
+"""At a thousand a second they take a day."""
 FACTORS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Of `evaluate.sgd.learning_rate`, from small to large; most are below 1, because standardised features call
 for smaller rates than the papers' 0.3."""
@@ -29,6 +32,7 @@ def fit_by_sgd(
 
     The loss is the mean cross-entropy, without weight decay.
     """
+    _check_steps(params.sgd, len(features_ND))
     fitted_N, held_N = selection_masks(classes_N, params.selection_fraction, seed)
     rates = [params.sgd.learning_rate * factor for factor in FACTORS]
     tried = _fit(features_ND[fitted_N], classes_N[fitted_N], class_count, params.sgd, rates, seed)
@@ -36,6 +40,16 @@ def fit_by_sgd(
     best, selection_top1 = most_accurate(tried, features_ND[held_N], classes_N[held_N])
     probe = _fit(features_ND, classes_N, class_count, params.sgd, [rates[best]], seed)[0]
     return replace(probe, selection_top1=selection_top1)
+
+
+def _check_steps(sgd: SgdParams, rows: int) -> None:
+    steps = sgd.epochs * math.ceil(rows / sgd.batch_size)
+    if steps > MOST_STEPS:
+        raise UserError(
+            f"evaluate.sgd.epochs={sgd.epochs} on {rows:,} images, with evaluate.sgd.batch_size="
+            f"{sgd.batch_size}, would be {steps:,} steps, more than {MOST_STEPS:,}: lower the epochs or "
+            "raise the batch size"
+        )
 
 
 def _fit(

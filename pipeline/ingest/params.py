@@ -1,11 +1,11 @@
 """The section `ingest` of params.yaml."""
 
 from math import inf
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.section import Fraction, PositiveInt, Section, UniqueNames
+from pipeline.section import Fraction, PathText, Section, UniqueNames
 
 # The names by which a table's columns are found when nothing else is said.
 CONVENTIONAL_COLUMNS = {"image": "image", "label": "label", "split": "split", "hashtags": "hashtags"}
@@ -25,12 +25,14 @@ class ColumnMap(Section):
 class SyntheticParams(Section):
     """The embedded data set of rendered posts."""
 
-    images: PositiveInt = 4500
+    images: int = Field(default=4500, ge=1, le=10**7)
 
 
 class ImageNetParams(Section):
-    classes: str | None = Field(default=None, description="a file of wnids, one a line; null: all folders")
-    edges: str | None = Field(
+    classes: PathText | None = Field(
+        default=None, description="a file of wnids, one a line; null: all folders"
+    )
+    edges: PathText | None = Field(
         default=None, description="a table of child and parent wnids, which gives the hierarchy"
     )
 
@@ -38,9 +40,9 @@ class ImageNetParams(Section):
 class TablesParams(Section):
     """The tables that the authors of Cl-InfoNCE released."""
 
-    images: str | None = Field(default=None, description="the images' folder; null: that of the tables")
-    train: str = "meta_data_train.csv"
-    test: str = "meta_data_val.csv"
+    images: PathText | None = Field(default=None, description="the images' folder; null: that of the tables")
+    train: PathText = "meta_data_train.csv"
+    test: PathText = "meta_data_val.csv"
 
 
 class TorchvisionParams(Section):
@@ -65,6 +67,8 @@ SourceName = Literal[
 
 SMALLEST_IMAGE_SIZE = 8
 LARGEST_IMAGE_SIZE = 2048
+MOST_RENDERED = 1 << 40
+"""Bytes of pixels."""
 
 
 def low_and_high(values: list[float]) -> list[float]:
@@ -74,9 +78,14 @@ def low_and_high(values: list[float]) -> list[float]:
     return values
 
 
+PixelValue = Annotated[float, Field(ge=-1e12, le=1e12)]
+"""Of images of any depth: those of 32 bits end at four billion."""
+LowAndHigh = Annotated[list[PixelValue], AfterValidator(low_and_high)]
+
+
 class IngestParams(Section):
     source: SourceName = "synthetic"
-    path: str | None = Field(default=None, description="the source's folder or file")
+    path: PathText | None = Field(default=None, description="the source's folder or file")
     outside_paths: bool = Field(
         default=False, description="whether paths and links may lead out of the source's folder"
     )
@@ -86,7 +95,7 @@ class IngestParams(Section):
         le=LARGEST_IMAGE_SIZE,
         description="pixels of the shorter side",
     )
-    value_range: Annotated[list[float], AfterValidator(low_and_high)] | None = Field(
+    value_range: LowAndHigh | None = Field(
         default=None,
         description="[low, high]: the values that become black and white in images of more than 8 bits; "
         "null: by the values of each",
@@ -108,3 +117,14 @@ class IngestParams(Section):
     imagenet: ImageNetParams = ImageNetParams()
     torchvision: TorchvisionParams = TorchvisionParams()
     clinfonce_tables: TablesParams = TablesParams()
+
+    @model_validator(mode="after")
+    def _what_is_rendered_has_room(self) -> Self:
+        rendered = 3 * self.synthetic.images * self.image_size**2
+        if self.source == "synthetic" and rendered > MOST_RENDERED:
+            raise ValueError(
+                f"ingest.synthetic.images={self.synthetic.images} of ingest.image_size={self.image_size} "
+                f"pixels are {rendered / 2**40:,.0f} TiB, and at most {MOST_RENDERED >> 40} are rendered: "
+                "lower one of them"
+            )
+        return self

@@ -1,5 +1,6 @@
 """Stage 1: source rows -> checked, resized, sharded Parquet, with every refusal kept."""
 
+import math
 from dataclasses import replace
 from operator import length_hint
 from pathlib import Path
@@ -34,6 +35,10 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 NO_LABEL = -1
 DROPPED = -1
 """In place of the split of an image that is taken out."""
+MOST_ENLARGED = 8.0
+"""Digits of 28 pixels for a network of 224 are enlarged so."""
+NEVER_COSTLY = 64
+"""Pixels; smaller image sizes are taken whatever the images are."""
 
 
 def ingest(
@@ -59,6 +64,7 @@ def ingest(
                 parts.append(path, len(part))
             census = taker.census()
         _check_refusals(census, params)
+        _check_image_size(census, params)
         splits_N, notes = _decide_splits(census, params)
         _check_train(splits_N, census, params)
         duplicates = _find_duplicates(census, splits_N, thumbnails)
@@ -90,6 +96,18 @@ def _check_refusals(census: Census, params: IngestParams) -> None:
             f"{refused} of {accepted + refused} inputs ({share:.1%}) were refused, more than "
             f"ingest.max_reject_fraction={params.max_reject_fraction} allows ({reasons}): "
             "mend them or raise it"
+        )
+
+
+def _check_image_size(census: Census, params: IngestParams) -> None:
+    """Training and evaluation bring every image to this size, at a cost that grows with its square."""
+    side = math.sqrt(np.median(census.pixels_N))
+    times = params.image_size / side
+    if params.image_size > NEVER_COSTLY and times > MOST_ENLARGED:
+        raise UserError(
+            f"ingest.image_size={params.image_size} would enlarge half of the images {times:,.0f} times or "
+            f"more, as they have {side:,.0f} pixels a side, and show nothing more: lower it to "
+            f"{max(NEVER_COSTLY, round(MOST_ENLARGED * side))} or less"
         )
 
 

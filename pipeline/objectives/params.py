@@ -4,7 +4,16 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from pipeline.section import (
+    LONGEST_QUEUE,
+    ClusterCount,
+    Fraction,
+    Iterations,
+    QueueLength,
+    Section,
+    Temperature,
+    Width,
+)
 
 Objective = Literal[
     "cl_infonce",
@@ -41,53 +50,48 @@ LEARNS_FROM: dict[Objective, Literal["clusters", "attributes", "images"]] = {
 
 
 class DualHeadParams(Section):
-    hidden: PositiveInt = Field(default=2048, description="width of both heads' three layers")
+    hidden: Width = Field(default=2048, description="width of both heads' three layers")
 
 
 class CmcParams(Section):
-    hidden: PositiveInt = Field(default=256, description="width of the layers that embed the attributes")
+    hidden: Width = Field(default=256, description="width of the layers that embed the attributes")
 
 
 class MocoParams(Section):
-    queue: PositiveInt = Field(
+    queue: QueueLength = Field(
         default=4096, description="earlier keys: with them alone, and its own, a view is compared"
     )
     momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 in long trainings")
 
 
 class PclParams(Section):
-    clusters: list[int] = Field(
+    clusters: list[ClusterCount] = Field(
         default=[100, 200, 400],
         min_length=1,
+        max_length=20,
         description="one k-means a number, at most half the images; the loss is their mean",
     )
-    negatives: PositiveInt = Field(
-        default=1024, description="prototypes drawn as negatives, at most all others"
+    negatives: int = Field(
+        default=1024, ge=1, le=10**6, description="prototypes drawn as negatives, at most all others"
     )
-    queue: PositiveInt = Field(default=4096, description="earlier keys of the contrastive part")
+    queue: QueueLength = Field(default=4096, description="earlier keys of the contrastive part")
     momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 in long trainings")
     warmup_fraction: Fraction = Field(default=0.1, description="share of the epochs without prototypes")
-    smoothing: PositiveFloat = Field(
-        default=10.0, description="keeps small clusters from being too concentrated"
+    smoothing: float = Field(
+        default=10.0, gt=0.0, le=1e6, description="keeps small clusters from being too concentrated"
     )
-    iterations: PositiveInt = Field(default=20, description="of k-means")
-
-    @model_validator(mode="after")
-    def _clusters_are_several(self) -> Self:
-        if min(self.clusters) < 2:
-            raise ValueError(
-                f"pretrain.pcl.clusters={self.clusters} holds a number below 2: name larger ones"
-            )
-        return self
+    iterations: Iterations = Field(default=20, description="of k-means")
 
 
 class SwavParams(Section):
-    prototypes: int = Field(default=300, ge=2, description="3,000 for ImageNet")
-    epsilon: PositiveFloat = Field(
-        default=0.05, description="entropy of the assignment; 0.03 if the loss is stuck"
+    prototypes: int = Field(default=300, ge=2, le=100_000, description="3,000 for ImageNet")
+    epsilon: float = Field(
+        default=0.05, ge=0.001, le=100.0, description="entropy of the assignment; 0.03 if the loss is stuck"
     )
-    iterations: PositiveInt = Field(default=3, description="of Sinkhorn and Knopp")
-    queue: int = Field(default=1024, ge=0, description="earlier views a side that are assigned along")
+    iterations: Iterations = Field(default=3, description="of Sinkhorn and Knopp")
+    queue: int = Field(
+        default=1024, ge=0, le=LONGEST_QUEUE, description="earlier views a side that are assigned along"
+    )
     queue_from: Fraction = Field(
         default=0.15, description="share of the training after which the queue is used"
     )
@@ -95,27 +99,23 @@ class SwavParams(Section):
 
 
 class ByolParams(Section):
-    hidden: PositiveInt = Field(
-        default=1024, description="width of projector and predictor; 4,096 for ImageNet"
-    )
+    hidden: Width = Field(default=1024, description="width of projector and predictor; 4,096 for ImageNet")
     momentum: Fraction = Field(default=0.99, description="of the target network at first; it rises to 1")
 
 
 class SimsiamParams(Section):
-    hidden: PositiveInt = Field(
+    hidden: Width = Field(
         default=32, description="width of the predictor's bottleneck: a quarter of projection_dim"
     )
 
 
 class IcclParams(Section):
-    hidden: PositiveInt = Field(
-        default=1024, description="width of projector and predictor; 4,096 for ImageNet"
-    )
+    hidden: Width = Field(default=1024, description="width of projector and predictor; 4,096 for ImageNet")
     momentum: Fraction = Field(default=0.99, description="of the target network at first; it rises to 1")
-    online_temperature: PositiveFloat = 0.1
-    target_temperature: PositiveFloat = 0.07
-    uniformity: NonNegativeFloat = Field(
-        default=1.0, description="rho, the weight of uniform use; 5 for ImageNet"
+    online_temperature: Temperature = 0.1
+    target_temperature: Temperature = 0.07
+    uniformity: float = Field(
+        default=1.0, ge=0.0, le=1000.0, description="rho, the weight of uniform use; 5 for ImageNet"
     )
     start: Fraction = Field(default=0.5, description="share of the training from which clustering takes over")
     end: Fraction = Field(default=0.6, description="share at which it has taken over")

@@ -12,14 +12,16 @@ from pipeline.augment import Normalizer
 from pipeline.clustering.attributes import attribute_vectors
 from pipeline.clustering.base import TrainImages
 from pipeline.devices import compute_dtype
-from pipeline.encoders.registry import build_encoder, resolved_stem_stride
+from pipeline.encoders.registry import build_encoder, build_plain_encoder, resolved_stem_stride
 from pipeline.errors import UserError
+from pipeline.machine import available_memory
 from pipeline.objectives.base import Known
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.randomness import derived_seed
 from pipeline.ranks import Ranks
+from pipeline.training.demand import check_memory, check_steps
 from pipeline.training.feed import Feed
-from pipeline.training.loop import Trainer
+from pipeline.training.loop import Trainer, batch_sizes
 from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
 from pipeline.training.whitened_layers import Sample, fit_first_layer
@@ -50,16 +52,28 @@ def build_trainer(
     ranks: Ranks,
     title: str,
 ) -> Trainer:
-    """`attributes_NA` only where the objective needs them: see `attributes_of`. Nothing is written."""
+    """`attributes_NA` only where the objective needs them: see `attributes_of`. Nothing is written.
+
+    Raises `UserError` for what this machine cannot train, before it is tried.
+    """
+    check_steps(params, len(feed))
     stem_stride = resolved_stem_stride(params.encoder, params.stem_stride, image_size)
-    encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))
-    fit_first_layer(encoder, Sample(feed, normalize, image_size, derived_seed(seed, "patches")))
     remade = (clustered.recluster or {}).get("clusters", 0)
     known = Known(
         clusters=max(int(clustered.clusters_N.max()) + 1, remade),
         attributes=0 if attributes_NA is None else attributes_NA.shape[1],
     )
     kind = OBJECTIVES[params.objective]
+    with torch.device("meta"):
+        # Of plain layers: quicker ones ask for a device that computes.
+        encoder = build_plain_encoder(params.encoder, stem_stride)
+        planned = Network(encoder, kind.build(encoder.feature_dim, params, known))
+    _, micro_batch = batch_sizes(params, len(feed), ranks)
+    free = available_memory() // ranks.beside
+    check_memory(params, planned, image_size, micro_batch // ranks.count, device, free)
+
+    encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))
+    fit_first_layer(encoder, Sample(feed, normalize, image_size, derived_seed(seed, "patches")))
     objective = _with_seed(
         derived_seed(seed, "objective"), lambda: kind.build(encoder.feature_dim, params, known)
     )

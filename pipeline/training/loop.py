@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.augment import Normalizer, central_views, random_views
+from pipeline.augment import Normalizer, central_views, random_views, views_at_once
 from pipeline.errors import UserError
 from pipeline.objectives.base import Batch, Moment
 from pipeline.randomness import derived_seed
@@ -81,7 +81,7 @@ class Trainer:
         self.attributes_NA = None if attributes_NA is None else attributes_NA.to(device)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-        self.batch_size, micro_batch = _sizes(params, len(feed), ranks)
+        self.batch_size, micro_batch = batch_sizes(params, len(feed), ranks)
         self.called = over_ranks(self.network, ranks, device)
         self.step = self._step_of(micro_batch)
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -330,7 +330,7 @@ class Trainer:
         target = self.network.target if of_target else None
         each = -(-len(images_N) // self.ranks.count)
         places = torch.arange(self.ranks.index * each, (self.ranks.index + 1) * each)
-        parts = places.clamp(max=len(images_N) - 1).split(EMBED_BATCH)
+        parts = places.clamp(max=len(images_N) - 1).split(views_at_once(self.image_size, EMBED_BATCH))
         features, outputs = [], []
         pixels = self.feed.batches([images_N[part] for part in parts])
         for part, (canvas, sizes) in zip(parts, pixels, strict=True):
@@ -402,7 +402,7 @@ def _load(states: StateFolder) -> tuple[State | None, list[str]]:
     return state | {"reclusterings": kept}, said
 
 
-def _sizes(params: PretrainParams, images: int, ranks: Ranks) -> tuple[int, int]:
+def batch_sizes(params: PretrainParams, images: int, ranks: Ranks) -> tuple[int, int]:
     """Images a step, over all ranks, and of these at one time. Raises `UserError` where ranks can't share."""
     batch_size, micro_batch = params.batch_size, params.micro_batch or params.batch_size
     for key, value in (("batch_size", batch_size), ("micro_batch", micro_batch)):

@@ -1,8 +1,8 @@
 """The section `pretrain` of params.yaml."""
 
-from typing import Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.objectives.params import (
     ByolParams,
@@ -15,7 +15,16 @@ from pipeline.objectives.params import (
     SimsiamParams,
     SwavParams,
 )
-from pipeline.section import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from pipeline.section import (
+    LARGEST_BATCH,
+    BatchSize,
+    Epochs,
+    Fraction,
+    LearningRate,
+    Section,
+    Temperature,
+    Width,
+)
 
 EncoderName = Literal[
     "patch_resnet",
@@ -34,6 +43,10 @@ EncoderName = Literal[
 others with weights that it downloads."""
 
 
+Sigma = Annotated[float, Field(ge=0.01, le=1000.0)]
+"""Pixels."""
+
+
 class AugmentParams(Section):
     """Random changes that make two views of one image; each is drawn anew for every image."""
 
@@ -48,10 +61,8 @@ class AugmentParams(Section):
     hue: float = Field(default=0.03, ge=0.0, le=0.5, description="of a full turn")
     grayscale_probability: Fraction = 0.05
     blur_probability: Fraction = 0.0
-    blur_sigma_min: PositiveFloat = Field(
-        default=0.1, description="pixels; the kernel is a tenth of the image wide"
-    )
-    blur_sigma_max: PositiveFloat = 2.0
+    blur_sigma_min: Sigma = Field(default=0.1, description="pixels; the kernel is a tenth of the image wide")
+    blur_sigma_max: Sigma = 2.0
     solarize_probability: Fraction = 0.0
     solarize_threshold: Fraction = Field(default=0.5, description="values from here on are inverted")
 
@@ -83,10 +94,12 @@ class PretrainParams(Section):
         description="pixels a step of the first layer; auto, for a ResNet: 1 below 48 px images, 2 below "
         "128, else 4; for patch_resnet 2 below 64 px, else 4",
     )
-    projection_dim: PositiveInt = 128
-    epochs: PositiveInt = 9
-    batch_size: int = Field(default=128, ge=2, description="images a step; each gives two views")
-    micro_batch: PositiveInt | None = Field(
+    projection_dim: Width = 128
+    epochs: Epochs = 9
+    batch_size: int = Field(
+        default=128, ge=2, le=LARGEST_BATCH, description="images a step; each gives two views"
+    )
+    micro_batch: BatchSize | None = Field(
         default=None,
         description="images that pass through the encoder at one time, where memory does not hold a batch; "
         "the loss still sees the whole batch, batch norm sees the part",
@@ -97,17 +110,20 @@ class PretrainParams(Section):
     optimizer: Literal["muon", "adamw", "sgd", "lars"] = Field(
         default="muon", description="lars is for batches above 1,024 images"
     )
-    learning_rate: PositiveFloat = 4e-3
+    learning_rate: LearningRate = 4e-3
     momentum: float = Field(
         default=0.95, ge=0.0, lt=1.0, description="of sgd and muon (Nesterov's), and of lars"
     )
-    weight_decay: NonNegativeFloat = Field(default=1e-4, description="biases and norms have none")
+    weight_decay: float = Field(default=1e-4, ge=0.0, le=100.0, description="biases and norms have none")
     warmup_fraction: float = Field(
         default=0.1, ge=0.0, lt=1.0, description="share of the steps with a rising rate"
     )
-    temperature: PositiveFloat = 0.2
+    temperature: Temperature = 0.2
     recluster_every: int = Field(
-        default=1, ge=0, description="epochs between re-clusterings, where the method re-clusters; 0: never"
+        default=1,
+        ge=0,
+        le=100_000,
+        description="epochs between re-clusterings, where the method re-clusters; 0: never",
     )
     nonfinite_rate_factor: float = Field(
         default=0.5,
@@ -128,6 +144,14 @@ class PretrainParams(Section):
     byol: ByolParams = ByolParams()
     simsiam: SimsiamParams = SimsiamParams()
     iccl: IcclParams = IcclParams()
+
+    @field_validator("stem_stride", mode="before")
+    @classmethod
+    def _is_a_whole_number(cls, stride: object) -> object:
+        # True and 2.0 equal 1 and 2, and would be taken for them in silence.
+        if isinstance(stride, bool | float):
+            raise ValueError(f"must be 1, 2, 4 or auto, and is {stride}")
+        return stride
 
     def of_references(self) -> "PretrainParams":
         """Floor and ceiling are SimCLR and SupCon, whatever they are compared with."""

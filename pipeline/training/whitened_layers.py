@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pipeline.augment import Normalizer, central_views
+from pipeline.augment import Normalizer, central_views, views_at_once
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.patches import PatchResNet, WhitenedPatches
 from pipeline.encoders.whitening import fit, fit_features
@@ -30,7 +30,8 @@ class Sample:
 
     def __iter__(self) -> Iterator[Tensor]:
         """Batches (B, 3, S, S) float32 on the feed's device."""
-        for canvas_BCHW, sizes_B2 in self._feed.batches(self._images_N.split(BATCH)):
+        batch = views_at_once(self._image_size, BATCH)
+        for canvas_BCHW, sizes_B2 in self._feed.batches(self._images_N.split(batch)):
             yield self._normalize(central_views(canvas_BCHW, sizes_B2, self._image_size))
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from pipeline.errors import UserError
 from pipeline.evaluation import sgd
 from pipeline.evaluation.linear import LinearProbe, stratified_mask
 from pipeline.evaluation.params import EvaluateParams, SgdParams
@@ -74,3 +75,10 @@ def test_the_rate_is_the_smallest_of_the_best_on_held_out_rows(monkeypatch: pyte
     assert len(set(accuracies)) > 1
     best = 0.3 * sgd.FACTORS[accuracies.index(max(accuracies))]
     assert fit_by_sgd(features, labels, 3, params, 0).learning_rate == best
+
+
+def test_steps_that_nobody_waits_for() -> None:
+    params = EvaluateParams(sgd=SgdParams(epochs=10_000, batch_size=1))
+    features_ND = torch.zeros(10_001, 1)
+    with pytest.raises(UserError, match=r"evaluate.sgd.epochs=10000 on 10,001 images, .* 100,010,000 steps"):
+        fit_by_sgd(features_ND, torch.arange(10_001) % 2, 2, params, 0)

@@ -133,6 +133,21 @@ def test_without_any_image(manifest: Callable[..., Path], tmp_path: Path) -> Non
         run(path, tmp_path)
 
 
+@pytest.mark.parametrize(("image_size", "taken"), [(64, True), (96, True), (97, False), (1000, False)])
+def test_images_are_not_enlarged_beyond_measure(
+    manifest: Callable[..., Path], tmp_path: Path, image_size: int, taken: bool
+) -> None:
+    """Of 12 pixels: eight times that is 96."""
+    if taken:
+        assert run(manifest(8), tmp_path, image_size=image_size)["images"] == {"train": 6, "test": 2}
+        return
+    with pytest.raises(
+        UserError, match=rf"image_size={image_size} would enlarge .* have 12 pixels a side, .* lower it to 96"
+    ):
+        run(manifest(8), tmp_path, image_size=image_size)
+    assert not (tmp_path / "images").exists()
+
+
 def test_duplicates_and_leaks_are_counted(manifest: Callable[..., Path], tmp_path: Path) -> None:
     path = manifest(24)
     images = path.parent / "images"

@@ -1,0 +1,106 @@
+"""What a training will take, known before anything is allocated: its steps, and the least of memory.
+
+Symptom: a training ends as `Killed`, or never. Cause: Linux promises memory that it does not have and ends
+who uses it; and a zero too many in a parameter is weeks. Cure: networks are first made without memory, on
+torch's device `meta`, where tensors have sizes alone.
+"""
+
+import torch
+from torch import Tensor
+
+from pipeline.devices import compute_dtype
+from pipeline.encoders.base import Encoder
+from pipeline.errors import UserError
+from pipeline.training.network import Network
+from pipeline.training.params import PretrainParams
+
+MOST_STEPS = 10**8
+"""At a hundred a second they take twelve days."""
+COPIES = 3
+"""Of each trained weight: itself, its gradient, its momentum."""
+TRACED_VIEWS = 2
+"""As few as batch norm takes."""
+
+
+def check_steps(params: PretrainParams, images: int) -> None:
+    """Raises `UserError` where there are more than anybody waits for."""
+    steps = params.epochs * max(1, images // params.batch_size)
+    if steps > MOST_STEPS:
+        raise UserError(
+            f"pretrain.epochs={params.epochs} on {images:,} images, with pretrain.batch_size="
+            f"{params.batch_size}, would be {steps:,} steps, more than {MOST_STEPS:,}: lower the epochs or "
+            "raise the batch size"
+        )
+
+
+def check_memory(
+    params: PretrainParams,
+    planned: Network,
+    image_size: int,
+    images_at_once: int,
+    device: torch.device,
+    free: int,
+) -> None:
+    """Raises `UserError` where `free` bytes of the host's memory do not hold the training.
+
+    `planned` is the network on the device `meta`; `images_at_once` pass through it together, two views of
+    each. On a GPU a step itself finds out how many fit.
+    """
+    of_weights = _bytes_of_weights(planned)
+    if of_weights > free:
+        weights = sum(weight.numel() for weight in planned.parameters())
+        raise UserError(
+            f"pretrain.objective={params.objective} above pretrain.encoder={params.encoder} has {weights:,} "
+            f"weights, which take {_gib(of_weights)} in training, and {_gib(free)} of memory are free: lower "
+            f"pretrain.projection_dim or the sizes in pretrain.{params.objective}"
+        )
+    if device.type != "cpu":
+        return
+    of_an_image = 2 * _bytes_of_a_view(planned.encoder, image_size, compute_dtype(params.precision, device))
+    wanted = of_weights + images_at_once * of_an_image
+    if wanted > free:
+        fitting = (free - of_weights) // of_an_image
+        cure = (
+            f"set pretrain.micro_batch to {fitting} or less"
+            if fitting
+            else "choose a smaller ingest.image_size or pretrain.encoder"
+        )
+        raise UserError(
+            f"a step of {images_at_once:,} images of {image_size} pixels through pretrain.encoder="
+            f"{params.encoder} takes at least {_gib(wanted)}, and {_gib(free)} of memory are free: {cure}"
+        )
+
+
+def _bytes_of_weights(network: Network) -> int:
+    trained = sum(_size(weight) for weight in network.parameters() if weight.requires_grad)
+    fixed = sum(_size(weight) for weight in network.parameters() if not weight.requires_grad)
+    return COPIES * trained + fixed + sum(map(_size, network.buffers()))
+
+
+def _bytes_of_a_view(encoder: Encoder, image_size: int, dtype: torch.dtype) -> int:
+    """The view, and what the encoder keeps of it for its gradient; layers that compute in float32 all the
+    same are not told apart."""
+    views_NCSS = torch.empty(TRACED_VIEWS, 3, image_size, image_size, device="meta")
+    counted = {
+        tensor.untyped_storage()._cdata for tensor in (views_NCSS, *encoder.parameters(), *encoder.buffers())
+    }
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in counted:
+            kept[storage._cdata] = tensor  # held, or its storage could be another's next
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        encoder(views_NCSS)
+    of_float32 = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    return (of_float32 * dtype.itemsize // torch.float32.itemsize + _size(views_NCSS)) // TRACED_VIEWS
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:,.1f} GiB"
