@@ -30,6 +30,7 @@ def main() -> None:
 
 
 @app.command()
+@told_in_a_sentence()
 def statistics(
     table: Annotated[Path, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file, one row an image")],
     label: Annotated[str, typer.Option(help="column of the labels T")],
@@ -52,11 +53,11 @@ def statistics(
     """
     from pipeline.statistics.command import run
 
-    with told_in_a_sentence():
-        run(table, label, cluster or [], as_json=as_json, as_csv=as_csv, batch_size=batch_size, seed=seed)
+    run(table, label, cluster or [], as_json=as_json, as_csv=as_csv, batch_size=batch_size, seed=seed)
 
 
 @app.command()
+@told_in_a_sentence()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="for machines: sections of checks")] = False,
     seconds: Annotated[
@@ -72,12 +73,12 @@ def doctor(
     """Is this machine ready, and what will a run take? Writes nothing; exit code 1 when something fails."""
     from pipeline.doctor.run import run
 
-    with told_in_a_sentence():
-        if run(as_json=as_json, seconds=seconds, minutes=minutes, images=images):
-            raise typer.Exit(1)
+    if run(as_json=as_json, seconds=seconds, minutes=minutes, images=images):
+        raise typer.Exit(1)
 
 
 @app.command()
+@told_in_a_sentence()
 def mend(
     path: Annotated[Path, typer.Argument(help="an output below data/, or a file in one, that is damaged")],
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
@@ -96,11 +97,11 @@ def mend(
             raise UserError("nobody can be asked here: add --yes if that shall go")
         return yes or typer.confirm("Remove it?")
 
-    with told_in_a_sentence():
-        mend(path, agreed, recorded=recorded)
+    mend(path, agreed, recorded=recorded)
 
 
 @app.command()
+@told_in_a_sentence()
 def compare(
     experiments: Annotated[
         list[str] | None,
@@ -119,11 +120,11 @@ def compare(
     """
     from pipeline.compare.build import compare_experiments
 
-    with told_in_a_sentence():
-        compare_experiments(experiments or [], html, markdown, csv, with_experiments=with_experiments)
+    compare_experiments(experiments or [], html, markdown, csv, with_experiments=with_experiments)
 
 
 @app.command()
+@told_in_a_sentence()
 def export(
     arm: Annotated[str, typer.Option(help="chosen, instance or label")] = "chosen",
     output: Annotated[Path, typer.Option(help="folder to write")] = Path("export"),
@@ -133,11 +134,11 @@ def export(
     from pipeline.schema import Layout
     from pipeline.takeaway.export import export
 
-    with told_in_a_sentence():
-        export(arm, output, with_onnx=onnx, layout=Layout(), console=terminal())
+    export(arm, output, with_onnx=onnx, layout=Layout(), console=terminal())
 
 
 @app.command()
+@told_in_a_sentence()
 def embed(
     source: Annotated[Path, typer.Argument(help="a folder of images, a Parquet file or a folder of them")],
     output: Annotated[Path, typer.Option("--output", "-o", help="a .parquet file")],
@@ -159,13 +160,13 @@ def embed(
     from pipeline.takeaway.encoder import encoder_folder
     from pipeline.takeaway.ranges import Request
 
-    with told_in_a_sentence():
-        folder = encoder_folder(arm, encoder, Layout())
-        request = Request(source, image_column, id_column, folder, batch_size, outside_paths)
-        embed(request, output, terminal(stderr=True), engine)
+    folder = encoder_folder(arm, encoder, Layout())
+    request = Request(source, image_column, id_column, folder, batch_size, outside_paths)
+    embed(request, output, terminal(stderr=True), engine)
 
 
 @app.command()
+@told_in_a_sentence()
 def search(
     image: Annotated[Path, typer.Argument(help="a picture")],
     vectors: Annotated[Path, typer.Option(help="what `clinfonce embed` wrote")] = Path("vectors.parquet"),
@@ -179,11 +180,11 @@ def search(
     """The images most similar to a picture: exact, by the cosine of their features."""
     from pipeline.takeaway.search import search
 
-    with told_in_a_sentence():
-        search(image, vectors, count, encoder, picture, terminal(), outside_paths=outside_paths)
+    search(image, vectors, count, encoder, picture, terminal(), outside_paths=outside_paths)
 
 
 @study_app.command(name="run")
+@told_in_a_sentence()
 def run_study(
     study: Annotated[Path, typer.Argument(help=STUDY)],
     data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
@@ -191,11 +192,11 @@ def run_study(
     """Runs the missing experiments of a study; after an interruption it goes on where it was."""
     from pipeline.studies.run import run_study
 
-    with told_in_a_sentence():
-        run_study(study, data, Path.cwd(), terminal(stderr=True))
+    run_study(study, data, Path.cwd(), terminal(stderr=True))
 
 
 @study_app.command(name="report")
+@told_in_a_sentence()
 def report_study(
     study: Annotated[Path, typer.Argument(help=STUDY)],
     data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
@@ -204,8 +205,7 @@ def report_study(
     """Writes mean and spread over the seeds of what is there, as a table and a picture."""
     from pipeline.studies.report import report_study
 
-    with told_in_a_sentence():
-        report_study(study, data, Path.cwd(), output, terminal())
+    report_study(study, data, Path.cwd(), output, terminal())
 
 
 def main_command() -> None:

@@ -74,6 +74,8 @@ _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 """As safetensors and tokenizers tell of it."""
 _SHARED_MEMORY = re.compile(r"unable to (?:open|write to|resize|allocate|mmap).*\((\d+)\)")
 """As torch tells of it, about files that have no name any more."""
+_NO_THREAD = "can't start new thread"
+"""As Python tells of a limit of processes, which counts threads, or of memory for their stacks."""
 _NO_MEMORY = (
     *("allocate memory", "not enough memory: you tried to allocate", "out of memory"),
     *("bad_alloc", "failed to map segment"),
@@ -118,6 +120,8 @@ def _number_of(error: BaseException) -> int | None:
     if isinstance(error, OSError):
         return error.errno
     pattern = {"SafetensorError": _RUST_ERROR, "RuntimeError": _SHARED_MEMORY}.get(type(error).__name__)
+    if str(error) == _NO_THREAD:
+        return errno.EAGAIN
     found = pattern.search(str(error)) if pattern is not None else None
     return int(found[1]) if found else None
 

@@ -144,6 +144,15 @@ def test_what_the_encoding_lacks_is_an_escape(tmp_path: Path, variables: dict[st
     assert b"Traceback" not in refused.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of addresses is Linux's")
+@pytest.mark.parametrize("arguments", [["embed", ".", "-o", "v.parquet"], ["search", "a.png"], ["export"]])
+def test_memory_that_does_not_hold_torch_is_told_in_a_sentence(arguments: list[str]) -> None:
+    limited = ["sh", "-c", 'ulimit -v 1500000; exec "$@"', "sh", *COMMAND, *arguments]
+    ended = subprocess.run(limited, cwd=REPOSITORY, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr.count(b"\n")) == (2, 1), ended.stderr
+    assert ended.stderr.startswith(b"error: the memory is not enough (lib")
+
+
 def test_where_nobody_reads_any_more_it_ends_in_silence(tmp_path: Path) -> None:
     command = [*COMMAND, "statistics", str(table_in(tmp_path)), "--label", "label", "--json"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

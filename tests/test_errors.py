@@ -81,6 +81,7 @@ FAULTS |= {
         lambda: _raise(ImportError("libtorch.so: failed to map segment from shared object")),
         "the memory is not enough (libtorch.so: failed",
     ),
+    "threads": (lambda: _raise(RuntimeError("can't start new thread")), "(ulimit -u)"),
 }
 CURES = {
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "where a folder is needed"),
