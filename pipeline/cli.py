@@ -1,5 +1,6 @@
 """The `clinfonce` command: what people use beside `dvc repro`, which runs the stages."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,16 @@ study_app = typer.Typer(no_args_is_help=True, help="Experiments that answer one 
 app.add_typer(study_app, name="study")
 STUDY = "a file such as studies/unsupervised.yaml"
 OUTSIDE_PATHS = "let links and paths in the data lead out of the folder that was named"
+LARGEST_BATCH, LARGEST_SEED = 2**20, 2**63 - 1
+MOST_MINUTES, MOST_IMAGES, MOST_NEIGHBOURS = 10**6, 10**9, 10**6
 STUDY_DATA = "a file such as studies/data/cifar100.yaml; without it the images of params.yaml"
+
+
+def _no_nan(value: float | None) -> float | None:
+    """Which lies between any bounds."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number")
+    return value
 
 
 @app.callback()
@@ -43,9 +53,14 @@ def statistics(
     as_json: Annotated[bool, typer.Option("--json", help="print one object a cluster column")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="print one line a cluster column")] = False,
     batch_size: Annotated[
-        int | None, typer.Option(min=2, help="images a batch; adds what a batch sees of each clustering")
+        int | None,
+        typer.Option(
+            min=2, max=LARGEST_BATCH, help="images a batch; adds what a batch sees of each clustering"
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the shuffled tables behind independence_p_value")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="of the shuffled tables behind independence_p_value")
+    ] = 0,
 ) -> None:
     """Tells what columns of a table know of its labels: I(Z;T), H(Z|T) and their kin.
 
@@ -61,13 +76,23 @@ def statistics(
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="for machines: sections of checks")] = False,
     seconds: Annotated[
-        float, typer.Option(min=0, help="how long each training is measured; 0: not at all")
+        float,
+        typer.Option(
+            min=0, max=3600, callback=_no_nan, help="how long each training is measured; 0: not at all"
+        ),
     ] = 8.0,
     minutes: Annotated[
-        float | None, typer.Option(min=1, help="propose image size, network and epochs for this time")
+        float | None,
+        typer.Option(
+            min=1,
+            max=MOST_MINUTES,
+            callback=_no_nan,
+            help="propose image size, network and epochs for this time",
+        ),
     ] = None,
     images: Annotated[
-        int | None, typer.Option(min=2, help="with --minutes, before ingest: how many train images")
+        int | None,
+        typer.Option(min=2, max=MOST_IMAGES, help="with --minutes, before ingest: how many train images"),
     ] = None,
 ) -> None:
     """Is this machine ready, and what will a run take? Writes nothing; exit code 1 when something fails."""
@@ -145,7 +170,7 @@ def embed(
     arm: Annotated[str | None, typer.Option(help="chosen, instance or label; without it chosen")] = None,
     encoder: Annotated[Path | None, typer.Option(help="a folder with an encoder, such as an export")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="images at once; without it by the memory")
+        int | None, typer.Option(min=1, max=LARGEST_BATCH, help="images at once; without it by the memory")
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="of Parquet, if it has several")] = None,
     id_column: Annotated[str | None, typer.Option(help="of Parquet; without it id, or file and row")] = None,
@@ -170,7 +195,7 @@ def embed(
 def search(
     image: Annotated[Path, typer.Argument(help="a picture")],
     vectors: Annotated[Path, typer.Option(help="what `clinfonce embed` wrote")] = Path("vectors.parquet"),
-    count: Annotated[int, typer.Option(min=1, help="neighbours")] = 10,
+    count: Annotated[int, typer.Option(min=1, max=MOST_NEIGHBOURS, help="neighbours")] = 10,
     picture: Annotated[Path | None, typer.Option(help="draw them: a .png or .html file")] = None,
     encoder: Annotated[
         Path | None, typer.Option(help="the encoder's folder, if it moved since the vectors were made")

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.console import json_text, say, terminal
 from support import REPOSITORY
 
@@ -116,6 +118,25 @@ def test_mistakes_in_the_command_line_are_one_harmless_line(arguments: list[str]
     assert said.startswith("error: ")
     assert said.count("\n") == 1
     assert is_harmless(said)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["statistics", "t.csv", "--label", "a", f"--batch-size={value}"] for value in (1, 2**21, "9" * 30)),
+        *(["statistics", "t.csv", "--label", "a", f"--seed={value}"] for value in (-1, 2**63)),
+        *(["doctor", f"--seconds={value}"] for value in ("nan", "inf", "1e300", "-1")),
+        *(["doctor", f"--minutes={value}"] for value in ("nan", "inf", "1e300", "0")),
+        *(["doctor", f"--images={value}"] for value in (1, 10**30)),
+        *(["embed", ".", "-o", "v.parquet", f"--batch-size={value}"] for value in (0, 2**21)),
+        *(["search", "a.png", f"--count={value}"] for value in (0, 10**30)),
+    ],
+    ids=" ".join,
+)
+def test_numbers_of_options_have_bounds(arguments: list[str]) -> None:
+    ended = CliRunner().invoke(app, arguments)
+    assert ended.exit_code == 2
+    assert "Invalid value" in ended.output
 
 
 def table_in(folder: Path, name: str = "table.csv") -> Path:
