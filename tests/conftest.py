@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,9 @@ os.environ["CLINFONCE_SAVING_SHARE"] = "1e9"
 
 from project import Project, make_finished
 from support import REPOSITORY, at_once, forbid_network, made_once, png
+
+if TYPE_CHECKING:
+    from stage_runs import Workshop
 
 FIRST = ("docs", "training", "engines", "doctor", "studies", "end_to_end", "test_experiments.py")
 """The longest, since a file goes to one worker, which would be alone with it at the end. Those in `docs` make
@@ -100,3 +103,18 @@ def project(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished project that a test may change."""
     shutil.copytree(finished.root, tmp_path / "project", symlinks=True)
     return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> "Workshop":
+    """A project smaller still, without DVC, in which every stage has run."""
+    # Imported here: it loads torch, which not every test needs.
+    from stage_runs import Workshop
+
+    return Workshop(made_once(tmp_path_factory, "undisturbed", "seconds.json", Workshop.made))
+
+
+@pytest.fixture
+def workshop(undisturbed: "Workshop", tmp_path: Path) -> "Workshop":
+    """A copy that a test may disturb."""
+    return undisturbed.copy(tmp_path / "workshop")
