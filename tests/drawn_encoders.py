@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
+from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import build_encoder
 from pipeline.objectives.cl_infonce import ClInfoNCE
 from pipeline.schema import Layout
-from pipeline.training.artifacts import EncoderConfig, write_artifacts
+from pipeline.training.artifacts import write_artifacts
 from pipeline.training.params import PretrainParams
 from pipeline.training.progress import Progress
 from support import write_summary
@@ -36,7 +37,15 @@ def write_drawn_encoder(
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 2)
                 torch.nn.init.uniform_(module.weight, 0.3, 0.8)
-    config = EncoderConfig(name, stem_stride, encoder.feature_dim, image_size, MEAN, DEVIATION, value_range)
+    config = EncoderConfig(
+        encoder=name,
+        stem_stride=stem_stride,
+        feature_dim=encoder.feature_dim,
+        image_size=image_size,
+        mean=MEAN,
+        deviation=DEVIATION,
+        value_range=value_range,
+    )
     provenance = {
         "arm": arm,
         "image_size": image_size,

@@ -30,6 +30,12 @@ def resolved_stem_stride(name: str, stem_stride: int | str, image_size: int) -> 
     return 1 if image_size < 48 else 2 if image_size < 128 else 4
 
 
+def check_name(name: object) -> None:
+    """Raises `ValueError` where it is none of `NAMES`."""
+    if name not in NAMES:
+        raise ValueError(f"the encoder must be one of {listed(list(NAMES))}, and is {name!r:.80}")
+
+
 def build_encoder(name: str, stem_stride: int) -> Encoder:
     """`build_plain_encoder`'s network, quicker on small images."""
     encoder = build_plain_encoder(name, stem_stride)
@@ -47,8 +53,7 @@ def build_plain_encoder(name: str, stem_stride: int) -> Encoder:
     # True and 2.0 equal such numbers, and no convolution takes them.
     if type(stem_stride) is not int or stem_stride not in STEM_STRIDES:
         raise ValueError(f"the stem's stride must be 1, 2 or 4, and is {stem_stride!r:.80}")
-    if name not in NAMES:
-        raise ValueError(f"the encoder must be one of {listed(list(NAMES))}, and is {name!r:.80}")
+    check_name(name)
     if name == PATCH_RESNET:
         return Encoder(PatchResNet(stem_stride), PATCH_RESNET_FEATURES)
     if name == UNTRAINED_ENCODER:

@@ -9,20 +9,23 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.augment import Normalizer, central_views, views_at_once
 from pipeline.borders import damaged, missing
 from pipeline.encoders.base import Encoder
+from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import build_encoder
-from pipeline.errors import UserError, fault_of_the_machine, first_line
+from pipeline.errors import UserError, fault_of_the_machine, first_line, shown
 from pipeline.files import read_json, sha256_of_file, users_path
-from pipeline.ingest.params import LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE, low_and_high
 from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, ValueRange
 from pipeline.store import PixelStore
 
 MOST_OF_WEIGHTS = 4 << 30
 """Bytes: ten times the largest network that `pretrain.encoder` takes."""
 BATCH = 256
+LARGEST_TRIED = 128
+"""Pixels a side of the pictures by which strangers' encoders are tried."""
 DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
@@ -58,7 +61,9 @@ def load_encoder_from_elsewhere(named: str, device: torch.device) -> TrainedEnco
             "name the folder of another project's encoder, such as ../other/data/encoders/chosen"
         )
     try:
-        return read_encoder(folder, device)
+        trained = read_encoder(folder, device)
+        check_features(trained, device)
+        return trained
     except EncoderUnreadable as why:
         raise UserError(
             f"the encoder in evaluate.transfer_from={named} cannot be rebuilt ({why}): "
@@ -81,24 +86,53 @@ def check_weights_size(folder: Path) -> None:
 def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
     """The encoder in `folder`, whoever left it there. Raises `EncoderUnreadable`."""
     with _reading(ENCODER_CONFIG):
-        config = read_json(folder / ENCODER_CONFIG)
-        encoder = build_encoder(config["encoder"], config["stem_stride"])
-        image_size, mean, deviation = (config[key] for key in ("image_size", "mean", "deviation"))
-        if type(image_size) is not int or not SMALLEST_IMAGE_SIZE <= image_size <= LARGEST_IMAGE_SIZE:
-            sizes = f"{SMALLEST_IMAGE_SIZE} to {LARGEST_IMAGE_SIZE}"
-            raise ValueError(f"image_size is {image_size!r:.80}, and no number from {sizes}")
-        normalize = Normalizer(mean, deviation, device)
-        # Encoders of earlier versions have none.
-        given = config.get("value_range")
-        value_range = None if given is None else ValueRange(*low_and_high(given))
+        config = EncoderConfig.checked(read_json(folder / ENCODER_CONFIG))
+        encoder = build_encoder(config.encoder, config.stem_stride)
     with _reading(ENCODER_WEIGHTS):
         check_weights_size(folder)
         # Encoders of earlier versions have no hash beside them.
-        if config.get("weights_sha256") not in (None, sha256_of_file(folder / ENCODER_WEIGHTS)):
+        if config.weights_sha256 not in (None, sha256_of_file(folder / ENCODER_WEIGHTS)):
             raise EncoderUnreadable(f"its bytes are not those that {ENCODER_CONFIG} tells of")
-        encoder.backbone.load_state_dict(load_file(folder / ENCODER_WEIGHTS))
+        weights = load_file(folder / ENCODER_WEIGHTS)
+        _check_numbers(weights)
+        encoder.backbone.load_state_dict(weights)
+    if config.feature_dim not in (None, encoder.feature_dim):
+        raise EncoderUnreadable(
+            f"{ENCODER_CONFIG}: feature_dim is {config.feature_dim}, and the network's {encoder.feature_dim}"
+        )
     on_device = encoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainedEncoder(on_device.eval(), image_size, normalize, value_range)
+    normalize = Normalizer(config.mean, config.deviation, device)
+    value_range = None if config.value_range is None else ValueRange(*config.value_range)
+    return TrainedEncoder(on_device.eval(), config.image_size, normalize, value_range)
+
+
+def _check_numbers(weights: dict[str, Tensor]) -> None:
+    """Raises `ValueError` for weights that are none."""
+    for name, weight in weights.items():
+        if not (weight.dtype == torch.float32 or name.endswith("num_batches_tracked")):
+            raise ValueError(f"{shown(name)} holds {weight.dtype}, where torch.float32 should be")
+        if not weight.isfinite().all():
+            raise ValueError(f"{shown(name)} holds numbers that are not finite")
+        if name.endswith("running_var") and (weight < 0).any():
+            raise ValueError(f"{shown(name)} holds variances below 0")
+
+
+def check_features(trained: TrainedEncoder, device: torch.device) -> None:
+    """Raises `EncoderUnreadable` where features of pictures of noise are not finite, or all the same.
+
+    For encoders of strangers; what a training made of its own images, its figures say.
+    """
+    size = min(trained.image_size, LARGEST_TRIED)
+    generator = torch.Generator().manual_seed(0)
+    fine, coarse = (torch.randint(256, (4, 3, side, side), generator=generator) for side in (size, size // 4))
+    coarse = functional.interpolate(coarse.float(), (size, size)).long()
+    canvas_8CHW = torch.cat([fine, coarse]).to(device, torch.uint8)
+    tried = TrainedEncoder(trained.encoder, size, trained.normalize)
+    features_8D = features_of_batch(tried, canvas_8CHW, torch.full((8, 2), size, device=device))
+    if not features_8D.isfinite().all():
+        raise EncoderUnreadable(f"{ENCODER_WEIGHTS}: the features that it makes are not finite")
+    if torch.allclose(features_8D, features_8D[:1], rtol=1e-6, atol=0.0):
+        raise EncoderUnreadable(f"{ENCODER_WEIGHTS}: it makes the same features of all images")
 
 
 @contextmanager

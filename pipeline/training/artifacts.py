@@ -1,6 +1,5 @@
 """What a training leaves: weights, their configuration, a model card, the history."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.encoders.base import Encoder
+from pipeline.encoders.config import EncoderConfig
 from pipeline.files import replaced_directory, sha256_of_file, write_csv, write_json, write_text
 from pipeline.schema import (
     ENCODER_CONFIG,
@@ -25,19 +25,6 @@ from pipeline.schema import (
 from pipeline.sealed import write_sealed
 from pipeline.training.card import model_card
 from pipeline.training.progress import Progress
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """All that is needed to rebuild the encoder and feed it."""
-
-    encoder: str
-    stem_stride: int
-    feature_dim: int
-    image_size: int
-    mean: list[float]
-    deviation: list[float]
-    value_range: list[float] | None = None
 
 
 def write_artifacts(
@@ -60,7 +47,7 @@ def write_artifacts(
         save_file(weights, fresh / ENCODER_WEIGHTS)
         versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
         of_weights = {"weights_sha256": sha256_of_file(fresh / ENCODER_WEIGHTS)}
-        told = vars(config) | provenance | versions | of_weights
+        told = config.model_dump() | provenance | versions | of_weights
         write_json(fresh / ENCODER_CONFIG, told)
         parameters = sum(weight.numel() for weight in encoder.parameters())
         write_text(fresh / MODEL_CARD, model_card(told, summary, parameters, beside_published))

@@ -69,7 +69,8 @@ def build_trainer(
         encoder = build_plain_encoder(params.encoder, stem_stride)
         planned = Network(encoder, kind.build(encoder.feature_dim, params, known))
     _, micro_batch = batch_sizes(params, len(feed), ranks)
-    free = available_memory() // ranks.beside
+    on_host = available_memory() // ranks.beside
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else on_host
     check_memory(params, planned, image_size, micro_batch // ranks.count, device, free)
 
     encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))

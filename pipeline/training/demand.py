@@ -41,7 +41,7 @@ def check_memory(
     device: torch.device,
     free: int,
 ) -> None:
-    """Raises `UserError` where `free` bytes of the host's memory do not hold the training.
+    """Raises `UserError` where `free` bytes of the device's memory do not hold the training.
 
     `planned` is the network on the device `meta`; `images_at_once` pass through it together, two views of
     each. On a GPU a step itself finds out how many fit.
@@ -49,10 +49,11 @@ def check_memory(
     of_weights = _bytes_of_weights(planned)
     if of_weights > free:
         weights = sum(weight.numel() for weight in planned.parameters())
+        own = f" or the sizes in pretrain.{params.objective}" if hasattr(params, params.objective) else ""
         raise UserError(
             f"pretrain.objective={params.objective} above pretrain.encoder={params.encoder} has {weights:,} "
             f"weights, which take {_gib(of_weights)} in training, and {_gib(free)} of memory are free: lower "
-            f"pretrain.projection_dim or the sizes in pretrain.{params.objective}"
+            f"pretrain.projection_dim{own}"
         )
     if device.type != "cpu":
         return

@@ -10,6 +10,7 @@ from pipeline.augment import Normalizer
 from pipeline.borders import check_ids, read_json
 from pipeline.clustering.assignments import Assignments, read_assignments
 from pipeline.devices import compute_dtype, device_name
+from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import resolved_stem_stride
 from pipeline.errors import UserError
 from pipeline.files import state_root
@@ -18,7 +19,7 @@ from pipeline.randomness import derived_seed
 from pipeline.ranks import Ranks
 from pipeline.schema import CHOSEN, IngestSummary, Layout
 from pipeline.shards import read_columns, shard_paths
-from pipeline.training.artifacts import EncoderConfig, write_artifacts
+from pipeline.training.artifacts import write_artifacts
 from pipeline.training.build import Clustered, attributes_of, build_trainer
 from pipeline.training.feed import Feed, choose_feed
 from pipeline.training.launch import joined_ranks, start_processes
@@ -139,12 +140,12 @@ def _build(
     )
     stem_stride = resolved_stem_stride(params.encoder, params.stem_stride, image_size)
     config = EncoderConfig(
-        params.encoder,
-        stem_stride,
-        trainer.network.encoder.feature_dim,
-        image_size,
-        summary["mean"],
-        summary["deviation"],
-        summary["value_range"],
+        encoder=params.encoder,
+        stem_stride=stem_stride,
+        feature_dim=trainer.network.encoder.feature_dim,
+        image_size=image_size,
+        mean=summary["mean"],
+        deviation=summary["deviation"],
+        value_range=summary["value_range"],
     )
     return trainer, config

@@ -7,11 +7,12 @@ import torch
 
 from pipeline.augment import Normalizer
 from pipeline.borders import read_json
+from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import UNTRAINED_ENCODER, build_encoder, resolved_stem_stride
 from pipeline.errors import UserError
 from pipeline.randomness import derived_seed
 from pipeline.schema import UNTRAINED, IngestSummary, Layout
-from pipeline.training.artifacts import EncoderConfig, write_artifacts
+from pipeline.training.artifacts import write_artifacts
 from pipeline.training.feeds.streamed import StreamedFeed
 from pipeline.training.progress import Progress
 from pipeline.training.whitened_layers import Sample, fit_first_layer
@@ -31,13 +32,13 @@ def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
     sample = Sample(feed, normalize, image_size, derived_seed(seed, "patches"))
     fit_first_layer(encoder, sample)
     config = EncoderConfig(
-        UNTRAINED_ENCODER,
-        stem_stride,
-        encoder.feature_dim,
-        image_size,
-        summary["mean"],
-        summary["deviation"],
-        summary["value_range"],
+        encoder=UNTRAINED_ENCODER,
+        stem_stride=stem_stride,
+        feature_dim=encoder.feature_dim,
+        image_size=image_size,
+        mean=summary["mean"],
+        deviation=summary["deviation"],
+        value_range=summary["value_range"],
     )
     provenance = {
         "arm": UNTRAINED,

@@ -216,7 +216,7 @@ def test_an_encoder_from_elsewhere_that_does_not_fit_is_told(prepare: Prepare, t
         assert f"evaluate.transfer_from={other} cannot be rebuilt (" in sentence()
         assert why in sentence()
     write_json(other / "config.json", {key: config[key] for key in config if key != "mean"})
-    assert "cannot be rebuilt (config.json: 'mean')" in sentence()
+    assert "cannot be rebuilt (config.json: mean is missing)" in sentence()
     (other / "encoder.safetensors").unlink()
     assert "holds no encoder.safetensors" in sentence()
 

@@ -1,30 +1,161 @@
 """A configuration of strangers that feeds no network is told in a line."""
 
 import json
+import math
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from pipeline.evaluation.features import EncoderUnreadable, read_encoder
+from drawn_encoders import write_drawn_encoder
+from fuzz.parameters import NO_NUMBERS, NUMBERS, OTHER_TYPES
+from pipeline.errors import UserError
+from pipeline.evaluation.features import EncoderUnreadable, load_encoder_from_elsewhere, read_encoder
+from pipeline.files import read_json, write_json
+from pipeline.schema import Layout
 from support import at_once
 
-CONFIGS: dict[str, Any] = {
-    "image_size": ["x", 0, -5, 10**9, 32.5, None, [32], True],
-    "stem_stride": [0, 3, "x", None],
-    "mean": [[0.0], None, "abc"],
+CPU = torch.device("cpu")
+COLOURS: list[Any] = [
+    *([value] * 3 for value in [*OTHER_TYPES[:-1], *NO_NUMBERS, False, -1, -1e-9, 1.5, 1e300, 10**400]),
+    *([], [0.5], [0.5] * 4, [[0.5] * 3], {"r": 0.5, "g": 0.5, "b": 0.5}, "abc", None, 0.5, True),
+]
+CONFIGS: dict[str, list[Any]] = {
+    "encoder": [*OTHER_TYPES, *NUMBERS, "vit_b_16", "RESNET18", "resnet18 ", ["resnet18"], "../resnet18"],
+    "stem_stride": [*OTHER_TYPES, *NO_NUMBERS, 0, -1, 3, 1.0, 2.0, 8, 2**63, 1e300, "auto", [4]],
+    "feature_dim": [*OTHER_TYPES[1:], *NO_NUMBERS, 0, -1, 512.0, 1e300, [512]],
+    "image_size": [*OTHER_TYPES, *NO_NUMBERS, *NUMBERS, -5, 7, 32.0, 32.5, 2049, 10**9, [32], [32, 32]],
+    "mean": COLOURS,
+    "deviation": [*COLOURS, [0.0] * 3, [0.2, 0.0, 0.2], [5e-324] * 3],
+    "value_range": [
+        *OTHER_TYPES[1:],
+        *([0, value] for value in [*NO_NUMBERS, "1", True, None, 1e300]),
+        [1, 1],
+        [2, 1],
+    ],
+    "weights_sha256": [*OTHER_TYPES[1:], "0" * 63, "0" * 64, "A" * 64, "x" * 10_000, 0],
+}
+GOOD = {"encoder": "resnet18", "stem_stride": 4, "feature_dim": 512, "image_size": 32, "mean": [0.5] * 3}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good encoder, of which each test spoils a part and puts it back."""
+    return write_drawn_encoder(Layout(tmp_path_factory.mktemp("encoder")))
+
+
+@pytest.mark.parametrize("key", CONFIGS)
+def test_a_configuration_that_feeds_no_network(tmp_path: Path, key: str) -> None:
+    (tmp_path / "encoder.safetensors").write_bytes(b"never read")
+    for value in CONFIGS[key]:
+        config = GOOD | {"deviation": [0.2] * 3, key: value}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(EncoderUnreadable) as refused:
+            read_encoder(tmp_path, CPU)
+        where = (
+            r"encoder.safetensors: its bytes"
+            if (key, value) == ("weights_sha256", "0" * 64)
+            else "config.json: "
+        )
+        assert str(refused.value).startswith(where), value
+        assert "\n" not in str(refused.value)
+        assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("whole", [*OTHER_TYPES[:-1], [[]], [GOOD]])
+def test_a_configuration_that_is_no_object(tmp_path: Path, whole: Any) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    with pytest.raises(EncoderUnreadable, match=r"^config\.json: "):
+        read_encoder(tmp_path, CPU)
+
+
+@pytest.mark.parametrize("key", [key for key in GOOD if key != "feature_dim"])
+def test_a_configuration_without_a_key(tmp_path: Path, key: str) -> None:
+    config = {name: value for name, value in (GOOD | {"deviation": [0.2] * 3}).items() if name != key}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(EncoderUnreadable, match=rf"^config\.json: {key} is missing$"):
+        read_encoder(tmp_path, CPU)
+
+
+Spoil = Callable[[dict[str, Tensor]], object]
+
+
+def each(change: Callable[[Tensor], Tensor]) -> Spoil:
+    return lambda weights: weights.update(
+        {name: change(weight) for name, weight in weights.items() if weight.is_floating_point()}
+    )
+
+
+WEIGHTS: dict[str, tuple[Spoil, str]] = {
+    "one is not a number": (lambda weights: weights["fc_"].fill_(math.nan), "fc_ holds numbers that are not"),
+    "one is infinite": (
+        lambda weights: weights["layer4.1.conv2.weight"][0, 0, 0].fill_(-math.inf),
+        "layer4.1.conv2.weight holds numbers that are not finite",
+    ),
+    "a variance is negative": (
+        lambda weights: weights["bn1.running_var"][3:4].fill_(-1e-30),
+        "bn1.running_var holds variances below 0",
+    ),
+    "half": (each(Tensor.half), "holds torch.float16, where torch.float32 should be"),
+    "double": (each(Tensor.double), "holds torch.float64, where torch.float32 should be"),
+    "bytes": (each(lambda weight: weight.to(torch.uint8)), "holds torch.uint8, where torch.float32"),
+    "complex": (each(lambda weight: weight.to(torch.complex64)), "holds torch.complex64, where"),
+    "none": (lambda weights: weights.clear(), "Error(s) in loading state_dict"),
+    "one is missing": (lambda weights: weights.pop("conv1.weight"), "Error(s) in loading state_dict"),
+    "one too many": (lambda weights: weights.update(extra=torch.zeros(1)), "Error(s) in loading state_dict"),
+    "a long name": (
+        lambda weights: weights.update({"x" * 100_000: torch.full((1,), math.nan)}),
+        "x ... x",
+    ),
+    "another shape": (
+        lambda weights: weights.update({"conv1.weight": torch.zeros(64, 3, 7, 8)}),
+        "Error(s) in loading state_dict",
+    ),
+    "zeros": (each(torch.zeros_like), "it makes the same features of all images"),
+    "blind": (
+        lambda weights: weights["conv1.weight"].zero_(),
+        "it makes the same features of all images",
+    ),
+    "too large": (each(lambda weight: weight * 1e30), "the features that it makes are not finite"),
 }
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [(key, value) for key, values in CONFIGS.items() for value in values]
-)
-def test_an_encoder_that_no_image_can_be_fed_to(tmp_path: Path, key: str, value: Any) -> None:
-    config = {"encoder": "resnet18", "stem_stride": 4, "image_size": 32, "mean": [0.5] * 3}
-    (tmp_path / "config.json").write_text(json.dumps(config | {"deviation": [0.2] * 3, key: value}))
-    with pytest.raises(EncoderUnreadable, match=r"^config\.json: "):
-        read_encoder(tmp_path, torch.device("cpu"))
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_that_are_none(folder: Path, name: str) -> None:
+    spoil, why = WEIGHTS[name]
+    good = {file: (folder / file).read_bytes() for file in ("encoder.safetensors", "config.json")}
+    weights = load_file(folder / "encoder.safetensors")
+    if name == "one is not a number":
+        weights["fc_"] = torch.zeros(1)
+    spoil(weights)
+    save_file(weights, folder / "encoder.safetensors")
+    write_json(folder / "config.json", read_json(folder / "config.json") | {"weights_sha256": None})
+    try:
+        with pytest.raises(UserError) as refused:
+            load_encoder_from_elsewhere(str(folder), CPU)
+    finally:
+        for file, content in good.items():
+            (folder / file).write_bytes(content)
+    assert "cannot be rebuilt (encoder.safetensors: " in str(refused.value)
+    assert why in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
+def test_another_width_than_the_network_s(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "other")
+    write_json(tmp_path / "other/config.json", read_json(folder / "config.json") | {"feature_dim": 511})
+    with pytest.raises(EncoderUnreadable, match=r"^config\.json: feature_dim is 511, and the network's 512$"):
+        read_encoder(tmp_path / "other", CPU)
+
+
+def test_a_good_encoder_of_a_stranger_is_taken(folder: Path) -> None:
+    assert load_encoder_from_elsewhere(str(folder), CPU).image_size == 32
 
 
 def test_files_without_an_end(tmp_path: Path) -> None:
@@ -34,14 +165,14 @@ def test_files_without_an_end(tmp_path: Path) -> None:
     with (tmp_path / "encoder.safetensors").open("wb") as file:
         file.truncate(200 << 30)
     with at_once(30), pytest.raises(EncoderUnreadable, match=r"^encoder\.safetensors: .*more than 4 GiB"):
-        read_encoder(tmp_path, torch.device("cpu"))
+        read_encoder(tmp_path, CPU)
     with (tmp_path / "config.json").open("wb") as file:
         file.truncate(20 << 30)
     with at_once(30), pytest.raises(EncoderUnreadable, match=r"^config\.json: .*more than 64 MiB"):
-        read_encoder(tmp_path, torch.device("cpu"))
+        read_encoder(tmp_path, CPU)
 
 
 def test_a_configuration_without_an_end(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(EncoderUnreadable, match="nested too deep"):
-        read_encoder(tmp_path, torch.device("cpu"))
+        read_encoder(tmp_path, CPU)

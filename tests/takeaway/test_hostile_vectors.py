@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.console import terminal
 from pipeline.errors import UserError
+from pipeline.files import read_json, write_json
 from pipeline.sealed import write_sealed
 from pipeline.takeaway import parquet
 from pipeline.takeaway.decoding import decoder
@@ -237,10 +239,27 @@ def test_more_neighbours_than_a_sheet_can_show() -> None:
     assert (result.exit_code, "--picture shows at most 1,000" in result.stderr) == (2, True)
 
 
-def test_an_encoder_that_makes_no_numbers(make_encoder: MakeEncoder, pictures: Path, tmp_path: Path) -> None:
-    encoder = make_encoder()
-    config = json.loads((encoder / "config.json").read_text())
-    (encoder / "config.json").write_text(json.dumps(config | {"deviation": [0.0] * 3}))
+def scale_weights(encoder: Path, factor: float) -> Path:
+    weights = load_file(encoder / "encoder.safetensors")
+    save_file({name: weight * factor for name, weight in weights.items()}, encoder / "encoder.safetensors")
+    write_json(encoder / "config.json", read_json(encoder / "config.json") | {"weights_sha256": None})
+    return encoder
+
+
+@pytest.mark.parametrize(("factor", "why"), [(1e30, "are not finite"), (0.0, "the same features of all")])
+def test_an_encoder_that_makes_no_features(
+    make_encoder: MakeEncoder, pictures: Path, tmp_path: Path, factor: float, why: str
+) -> None:
+    encoder = scale_weights(make_encoder(), factor)
+    with pytest.raises(UserError, match=rf"the encoder in .* is damaged \(encoder.safetensors: .*{why}"):
+        embed(Request(pictures, None, None, encoder, 4), tmp_path / "v.parquet", terminal(quiet=True))
+
+
+def test_a_picture_of_which_no_numbers_are_made(
+    make_encoder: MakeEncoder, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = scale_weights(make_encoder(), 1e30)
+    monkeypatch.setattr("pipeline.takeaway.encoder.check_features", lambda trained, device: None)
     with pytest.raises(UserError, match=f"gave no usable image .1 x {NOT_FINITE}"):
         embed(Request(pictures, None, None, encoder, 4), tmp_path / "v.parquet", terminal(quiet=True))
 
