@@ -82,12 +82,18 @@ class Key:
         return result
 
     def with_what_it_needs(self, value: Any) -> Sections:
-        together: Sections = {"ingest": {}, "cluster": {}, "pretrain": {}, "evaluate": {}}
+        together: Sections = {}
         for beginning in sorted(NEEDED, key=len):
             if f"{self.name}.".startswith(f"{beginning}."):
-                _merge(together, NEEDED[beginning])
-        _merge(together, self.in_sections(value))
-        return together
+                together = merged(together, NEEDED[beginning])
+        return merged(together, self.in_sections(value))
+
+
+def merged(values: Any, changes: Any) -> Any:
+    """`values` with `changes`; neither is touched."""
+    if not (isinstance(values, dict) and isinstance(changes, dict)):
+        return changes
+    return values | {key: merged(values.get(key), change) for key, change in changes.items()}
 
 
 def keys() -> list[Key]:
@@ -133,11 +139,3 @@ def _bounds(option: Schema) -> Iterator[float]:
     for name in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
         if name in option:
             yield from (option[name], option[name] + (step if "aximum" in name else -step))
-
-
-def _merge(values: Sections, changes: Sections) -> None:
-    for key, change in changes.items():
-        if isinstance(change, dict) and isinstance(values.get(key), dict):
-            _merge(values[key], change)
-        else:
-            values[key] = change

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fuzz.parameters import Key, keys
+from fuzz.parameters import NEEDED, Key, keys
 from pipeline.errors import UserError
 from pipeline.params import check_params
 from stage_runs import STAGES, Workshop
@@ -57,6 +57,16 @@ def test_every_value_is_taken_or_refused_in_a_sentence(name: str) -> None:
     assert len(key.values()) >= 20
     assert taken or name == "cluster.column.name"
     assert len(taken) < len(key.values())
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_the_stage_reads_it(name: str) -> None:
+    """What is set beside a parameter leaves most of its good values so."""
+    for key in KEYS.values():
+        if f"{key.name}.".startswith(f"{name}."):
+            alone = [value for value in key.values() if is_taken(key.in_sections(value))]
+            beside = [value for value in key.values() if is_taken(key.with_what_it_needs(value))]
+            assert len(beside) >= max(1, len(alone) / 2), key.name
 
 
 def to_be_run() -> list[tuple[str, Any]]:
