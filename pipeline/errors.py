@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pipeline.console import LONGEST_VALUE, MISTAKE, say_mistake
 from pipeline.escaping import shortened
@@ -44,6 +45,7 @@ def listed(names: list[str], limit: int = 12) -> str:
 # --- the machine --------------------------------------------------------------------------------------------
 
 _MEMORY = "end other programs, or take a machine with more memory"
+_NO_FOLDER = (errno.EEXIST, errno.ENOTDIR)
 _FOLDER_NEEDED = "move away what stands there, where a folder is needed"
 _CURES = {
     errno.ENOSPC: "make room on that disk",
@@ -56,8 +58,7 @@ _CURES = {
     errno.ENFILE: "end programs that hold many files open",
     errno.ENOMEM: _MEMORY,
     errno.EAGAIN: "raise the limit of processes (ulimit -u), or end other programs",
-    errno.EEXIST: _FOLDER_NEEDED,
-    errno.ENOTDIR: _FOLDER_NEEDED,
+    **dict.fromkeys(_NO_FOLDER, _FOLDER_NEEDED),
     errno.EISDIR: "move away the folder that stands there, where a file is needed",
     errno.ENOTEMPTY: "end what writes into that folder",
     errno.EBUSY: "end what uses it",
@@ -127,14 +128,22 @@ def _number_of(error: BaseException) -> int | None:
 
 
 def _place_of(error: BaseException, number: int) -> str:
-    named = getattr(error, "filename", None)
+    # Of a move that fails, what stands in the way is at its end.
+    named = getattr(error, "filename2", None) or getattr(error, "filename", None)
     if isinstance(named, str | bytes | os.PathLike):
-        return f" at {shown(os.fsdecode(named))}"
+        path = Path(os.fsdecode(named))
+        return f" at {shown(_no_folder(path) if number in _NO_FOLDER else path)}"
     if number != errno.ENOSPC:
         return ""
     # Shared memory and temporary files have no name: the full file system is looked for.
     full = [place for place in ("/dev/shm", tempfile.gettempdir(), os.curdir) if _is_full(place)]  # noqa: S108
     return f" at {os.path.abspath(full[0])}" if full else ""
+
+
+def _no_folder(path: Path) -> Path:
+    """The first on the way to `path`, it included, that is there and no folder."""
+    way = (*reversed(path.parents), path)
+    return next((place for place in way if os.path.lexists(place) and not place.is_dir()), path)
 
 
 def _is_full(place: str) -> bool:

@@ -182,11 +182,18 @@ def test_a_folder_stands_where_a_file_is_needed(tmp_path: Path, capsys: pytest.C
     assert "where a file is needed" in capsys.readouterr().err
 
 
-def test_a_file_stands_where_a_folder_comes(tmp_path: Path) -> None:
-    a_file(tmp_path / "folder")
-    with pytest.raises(NotADirectoryError) as refused, replaced_directory(tmp_path / "folder"):
-        pass
-    assert "where a folder is needed" in (fault_of_the_machine(refused.value) or "")
+@pytest.mark.parametrize("stands", ["file", "link"])
+@pytest.mark.parametrize("where", ["data", "data/evaluations", "data/evaluations/chosen"])
+def test_what_stands_where_a_folder_comes_is_named(tmp_path: Path, where: str, stands: str) -> None:
+    place = tmp_path / where
+    place.parent.mkdir(parents=True, exist_ok=True)
+    a_file(place) if stands == "file" else place.symlink_to("nowhere")
+    chosen = tmp_path / "data/evaluations/chosen"
+    with pytest.raises(OSError, match=r".") as refused, replaced_directory(chosen) as fresh:
+        a_file(fresh / "metrics.json")
+    sentence = fault_of_the_machine(refused.value) or ""
+    assert sentence.startswith(f"the machine refuses at {place} (")
+    assert "where a folder is needed" in sentence
 
 
 WRITERS: dict[str, Callable[[Path], Any]] = {
