@@ -1,6 +1,7 @@
 """The section `ingest` of params.yaml."""
 
 from math import inf
+from reprlib import repr as shortened
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -74,7 +75,7 @@ MOST_RENDERED = 1 << 40
 def low_and_high(values: list[float]) -> list[float]:
     """The values of `ingest.value_range`. Raises `ValueError` where they are no range."""
     if len(values) != 2 or not 0 < values[1] - values[0] < inf:
-        raise ValueError(f"must be a low and a higher number, such as [0, 4095], not {values}")
+        raise ValueError(f"must be a low and a higher number, such as [0, 4095], not {shortened(values)}")
     return values
 
 
