@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.harness import JsonFlag, Outcome, in_turns, times_as_fast
 from pipeline.evaluation.lbfgs import STRENGTHS, fit_by_lbfgs
-from pipeline.evaluation.linear import stratified_mask
+from pipeline.evaluation.linear import held_out_parts
 from pipeline.evaluation.params import EvaluateParams
 
 OURS, SCIKIT_LEARN = "clinfonce", "scikit-learn, LogisticRegression, warm starts"
@@ -37,7 +37,7 @@ def measure(
 
     def theirs() -> None:
         standard = ((features_ND - features_ND.mean(0)) / features_ND.std(0, correction=0)).numpy()
-        labels, held = classes_N.numpy(), stratified_mask(classes_N, HELD, 0).numpy()
+        labels, held = classes_N.numpy(), next(held_out_parts(classes_N, HELD, 0)).numpy()
 
         def path(mask: np.ndarray, strengths: tuple[float, ...]) -> list[Any]:
             model = LogisticRegression(warm_start=True)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from pipeline.devices import computes_in_bfloat16
+from pipeline.errors import UserError
+from pipeline.magnitude import power_of_two
 
 DISTANCES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Entries of the distance matrix that exist at one time: what a CPU's cache holds, what fills a GPU."""
@@ -39,18 +41,25 @@ def fit_kmeans_each(
 
     All runs advance together, so the points are read once an iteration. An empty cluster takes over the
     point that lies farthest from its centroid. With fewer points than `clusters`, each point is its own
-    cluster.
+    cluster. Raises `UserError` where a number is not finite.
     """
-    mean_D = points_ND.float().mean(dim=0)
+    if lost := int((~points_ND.isfinite()).any(dim=1).sum()):
+        raise UserError(
+            f"{lost:,} of the {len(points_ND):,} points that k-means shall group hold numbers that are not "
+            "finite: look at what made them"
+        )
+    scale = power_of_two(points_ND.float(), (0, 1))
+    centred_ND = points_ND.float() / scale
+    mean_D = centred_ND.mean(dim=0)
     # Far from the origin, |x - c|^2 by way of x c would lose its digits.
-    centred_ND = points_ND.float() - mean_D
+    centred_ND -= mean_D
     starts = []
     for count in clusters:
         for restart in range(restarts):
             # Drawn on the CPU: the same start on every device.
             order_N = torch.randperm(len(points_ND), generator=torch.Generator().manual_seed(seed + restart))
             starts.append(centred_ND[order_N[: min(count, len(points_ND))].to(points_ND.device)])
-    runs = [_shifted(run, mean_D) for run in _lockstep(centred_ND, starts, iterations)]
+    runs = [_put_back(run, mean_D, scale) for run in _lockstep(centred_ND, starts, iterations)]
     return [
         min(runs[first : first + restarts], key=lambda run: run.inertia)
         for first in range(0, len(runs), restarts)
@@ -118,8 +127,10 @@ def _means(points_ND: Tensor, labels_N: Tensor, distances_N: Tensor, clusters: i
     return torch.where(empty_K[:, None], points_ND[farthest_K[rank_K]], means_KD)
 
 
-def _shifted(run: KMeans, by_D: Tensor) -> KMeans:
-    return KMeans(run.labels_N, run.centroids_KD + by_D, run.inertia, run.iterations)
+def _put_back(run: KMeans, mean_D: Tensor, scale: Tensor) -> KMeans:
+    """A run on centred and scaled points as one on the points themselves."""
+    inertia = run.inertia * float(scale) ** 2
+    return KMeans(run.labels_N, (run.centroids_KD + mean_D) * scale, inertia, run.iterations)
 
 
 @contextmanager

@@ -268,6 +268,8 @@ class FewerLabels(TypedDict):
     top1_low: float
     top1_high: float
     train_images: int
+    selection_rows: int
+    """Train rows on which the protocol chose its number."""
 
 
 class EvaluationMetrics(TypedDict):
@@ -290,7 +292,9 @@ class EvaluationMetrics(TypedDict):
     learning_rate: float | None
     """Chosen by the protocol `sgd`."""
     selection_top1: float | None
-    """On the part of train on which the protocol chose; by it, and not by test, studies choose settings."""
+    """On the rows of train on which the protocol chose; by it, and not by test, studies choose settings."""
+    selection_rows: int | None
+    """How many these are; 0 where no class has two images, so that `selection_top1` is null."""
     top1_at: dict[str, FewerLabels]
     """By the shares of `evaluate.label_fractions`, such as "0.01"."""
     encoder: str | None

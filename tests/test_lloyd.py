@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans as Reference
 
 from pipeline import lloyd
+from pipeline.errors import UserError
 from pipeline.lloyd import fit_kmeans, fit_kmeans_each, nearest
 
 
@@ -103,3 +104,20 @@ def test_more_restarts_are_never_worse() -> None:
     data = points(300, 5)
     inertias = [fit_kmeans(data, 20, iterations=10, restarts=r, seed=0).inertia for r in (1, 3, 6)]
     assert inertias == sorted(inertias, reverse=True)
+
+
+@pytest.mark.parametrize("exponent", range(-30, 31, 6))
+def test_the_unit_of_the_points_does_not_matter(exponent: int) -> None:
+    data, unit = torch.cat([points(50, 3), points(50, 3, seed=1) + 4]), 10.0**exponent
+    plain, other = (fit_kmeans(some, 4, iterations=50, restarts=2, seed=0) for some in (data, data * unit))
+    assert torch.equal(other.labels_N, plain.labels_N)
+    assert other.inertia / unit**2 == pytest.approx(plain.inertia, rel=1e-4)
+    torch.testing.assert_close(other.centroids_KD / unit, plain.centroids_KD, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_points_that_are_not_finite_are_refused(value: float) -> None:
+    data = points(30, 3)
+    data[[4, 9], 1] = value
+    with pytest.raises(UserError, match="2 of the 30 points"):
+        fit_kmeans(data, 4, iterations=5, restarts=1, seed=0)

@@ -1,6 +1,7 @@
 """`evaluate.protocol=lbfgs`: multinomial logistic regression, fitted until it no longer changes.
 
-It chooses the strength of the regularisation. Shape letters: N images, D features, C classes.
+It chooses the strength of the regularisation. Shape letters: N images, D features,
+A principal axes, C classes.
 """
 
 from dataclasses import replace
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.evaluation.linear import LinearProbe, most_accurate, selection_masks, standardisation
+from pipeline.evaluation.linear import LinearProbe, choose, standardisation
 from pipeline.evaluation.params import EvaluateParams
 
 STRENGTHS = tuple(10.0 ** (-halves / 2) for halves in range(13))
@@ -23,17 +24,19 @@ CURVATURE = 0.2
 def fit_by_lbfgs(
     features_ND: Tensor, classes_N: Tensor, class_count: int, params: EvaluateParams, seed: int
 ) -> LinearProbe:
-    """Chooses the strength by accuracy on a stratified `selection_fraction`, then fits on all rows.
+    """Chooses the strength by accuracy on rows of train that are not fitted, then fits all rows.
 
     The loss is the mean cross-entropy plus strength / 2 times the squared weights (bias excepted).
     """
-    fitted_N, held_N = selection_masks(classes_N, params.selection_fraction, seed)
-    path = _Problem(features_ND[fitted_N], classes_N[fitted_N], class_count).path(STRENGTHS)
-    # Of equals the first: the strongest regularisation that does as well.
-    best, selection_top1 = most_accurate(path, features_ND[held_N], classes_N[held_N])
+
+    def path(some_ND: Tensor, their_classes_N: Tensor) -> list[LinearProbe]:
+        return _Problem(some_ND, their_classes_N, class_count).path(STRENGTHS)
+
+    choice = choose(len(STRENGTHS), path, features_ND, classes_N, params.selection_fraction, seed)
     # The last of the strengths before it bring the weights near, the chosen one ends the way.
-    whole = _Problem(features_ND, classes_N, class_count).path(STRENGTHS[max(best - 2, 0) : best + 1])
-    return replace(whole[-1], selection_top1=selection_top1)
+    ending = STRENGTHS[max(choice.position - 2, 0) : choice.position + 1]
+    probe = _Problem(features_ND, classes_N, class_count).path(ending)[-1]
+    return replace(probe, selection_top1=choice.top1, selection_rows=choice.rows)
 
 
 class _Problem:
@@ -48,39 +51,48 @@ class _Problem:
     def __init__(self, features_ND: Tensor, classes_N: Tensor, class_count: int) -> None:
         self.mean_D, self.deviation_D = standardisation(features_ND)
         standard_ND = (features_ND - self.mean_D) / self.deviation_D
-        covariance_DD = (standard_ND.T @ standard_ND).double() / len(standard_ND)
-        variance_D, axes_DD = torch.linalg.eigh(covariance_DD)
-        self.variance_D, self.axes_DD = variance_D.clamp(min=0).float(), axes_DD.float()
-        self.turned_ND = standard_ND @ self.axes_DD
+        self.variance_A, self.axes_DA = _principal_axes(standard_ND)
+        self.turned_NA = standard_ND @ self.axes_DA
         self.classes_N, self.class_count = classes_N, class_count
 
     def path(self, strengths: tuple[float, ...]) -> list[LinearProbe]:
-        weights_DC = self.turned_ND.new_zeros(self.turned_ND.shape[1], self.class_count)
-        bias_C = self.turned_ND.new_zeros(self.class_count)
+        weights_AC = self.turned_NA.new_zeros(self.turned_NA.shape[1], self.class_count)
+        bias_C = self.turned_NA.new_zeros(self.class_count)
         probes = []
         for strength in strengths:
-            weights_DC, bias_C = self._minimised(weights_DC, bias_C, strength)
-            turned_back_DC = self.axes_DD @ weights_DC
+            weights_AC, bias_C = self._minimised(weights_AC, bias_C, strength)
+            turned_back_DC = self.axes_DA @ weights_AC
             probes.append(
                 LinearProbe(self.mean_D, self.deviation_D, turned_back_DC, bias_C, strength=strength)
             )
         return probes
 
-    def _minimised(self, weights_DC: Tensor, bias_C: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-        scale_D = (CURVATURE * self.variance_D + strength).rsqrt()
-        scaled_ND = self.turned_ND * scale_D
-        free_DC = (weights_DC / scale_D[:, None]).requires_grad_()
+    def _minimised(self, weights_AC: Tensor, bias_C: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+        scale_A = (CURVATURE * self.variance_A + strength).rsqrt()
+        scaled_NA = self.turned_NA * scale_A
+        free_AC = (weights_AC / scale_A[:, None]).requires_grad_()
         bias_C = bias_C.clone().requires_grad_()
         optimizer = torch.optim.LBFGS(
-            [free_DC, bias_C], max_iter=ITERATIONS, tolerance_change=1e-6, line_search_fn="strong_wolfe"
+            [free_AC, bias_C], max_iter=ITERATIONS, tolerance_change=1e-6, line_search_fn="strong_wolfe"
         )
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            loss: Tensor = functional.cross_entropy(torch.addmm(bias_C, scaled_ND, free_DC), self.classes_N)
-            loss = loss + strength / 2 * (scale_D[:, None] * free_DC).square().sum()
+            loss: Tensor = functional.cross_entropy(torch.addmm(bias_C, scaled_NA, free_AC), self.classes_N)
+            loss = loss + strength / 2 * (scale_A[:, None] * free_AC).square().sum()
             loss.backward()
             return loss
 
         optimizer.step(closure)
-        return free_DC.detach() * scale_D[:, None], bias_C.detach()
+        return free_AC.detach() * scale_A[:, None], bias_C.detach()
+
+
+def _principal_axes(standard_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """The variances (A,) along the principal axes, and these (D, A); there are no more of them than rows."""
+    if len(standard_ND) < standard_ND.shape[1]:
+        # Weights beyond the rows' span would be zero in the end.
+        _, lengths_A, axes_AD = torch.linalg.svd(standard_ND.double(), full_matrices=False)
+        return (lengths_A.square() / len(standard_ND)).float(), axes_AD.T.float()
+    covariance_DD = (standard_ND.T @ standard_ND).double() / len(standard_ND)
+    variance_D, axes_DD = torch.linalg.eigh(covariance_DD)
+    return variance_D.clamp(min=0).float(), axes_DD.float()

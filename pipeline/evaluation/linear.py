@@ -1,10 +1,10 @@
 """What the protocols of `evaluate.protocol` share: a linear layer on frozen, standardised features.
 
-Each chooses one number on a part of train; test is used once, at the end, and no protocol sees it.
-Shape letters: N images, D features, C classes.
+Each chooses one number on rows of train that it does not fit; test is used once, at the end, and no protocol
+sees it. Shape letters: N images, D features, C classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,12 @@ import torch
 from torch import Tensor
 
 from pipeline.evaluation.params import EvaluateParams
+from pipeline.magnitude import power_of_two
+
+CONSTANT = 1e-6
+"""A feature whose deviation is a smaller share of its largest magnitude changes by rounding alone."""
+ENOUGH_ROWS = 500
+"""So many choose a number well; where one part of train has fewer, further parts take their turn."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,8 @@ class LinearProbe:
     """Of the regularisation."""
     learning_rate: float | None = None
     selection_top1: float | None = None
-    """With this number, on the rows that it was chosen on."""
+    """With this number, on the rows that it was chosen on; None where there are none."""
+    selection_rows: int = 0
 
     def logits(self, features_ND: Tensor) -> Tensor:
         return (features_ND - self.mean_D) / self.deviation_D @ self.weights_DC + self.bias_C
@@ -38,28 +45,72 @@ Protocol = Callable[[Tensor, Tensor, int, EvaluateParams, int], LinearProbe]
 
 def standardisation(features_ND: Tensor) -> tuple[Tensor, Tensor]:
     """Each feature's mean and deviation (D,), by which a protocol standardises the rows that it fits."""
-    deviation_D = features_ND.std(dim=0, correction=0)
+    scale_1D = power_of_two(features_ND, 0)
+    scaled_ND = features_ND / scale_1D
+    deviation_D = scaled_ND.std(dim=0, correction=0)
     # A feature that never changes says nothing, and must not be divided by its zero deviation.
-    return features_ND.mean(dim=0), torch.where(deviation_D > 1e-6, deviation_D, 1.0)
+    deviation_D = torch.where(deviation_D > CONSTANT, deviation_D, 1.0)
+    return scaled_ND.mean(dim=0) * scale_1D[0], deviation_D * scale_1D[0]
 
 
-def selection_masks(classes_N: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """The rows that are fitted while a protocol chooses its number, and those on which it chooses."""
-    held_N = stratified_mask(classes_N, fraction, seed)
-    # Where no class can spare an image, the number is chosen on the rows that are fitted.
-    return ~held_N, held_N if held_N.any() else ~held_N
+@dataclass(frozen=True)
+class Choice:
+    position: int
+    """Among the candidates."""
+    top1: float | None
+    """Of the chosen one, on the rows that chose it; None where no row could."""
+    rows: int
 
 
-def most_accurate(probes: Sequence[LinearProbe], features_ND: Tensor, classes_N: Tensor) -> tuple[int, float]:
-    """The position of the probe that names most rows rightly, the first of equals, and their share."""
-    correct = [_accuracy(probe, features_ND, classes_N) for probe in probes]
-    best = max(range(len(probes)), key=correct.__getitem__)
-    return best, correct[best]
+def choose(
+    candidates: int,
+    fit: Callable[[Tensor, Tensor], Sequence[LinearProbe]],
+    features_ND: Tensor,
+    classes_N: Tensor,
+    fraction: float,
+    seed: int,
+) -> Choice:
+    """Which of the probes that `fit` makes of some rows, from strong to weak regularisation, to prefer.
+
+    It is the one that names most of the other rows rightly: those of one part of train where they are enough,
+    else, as in cross-validation, those of one part after the other, each row once.
+    """
+    correct = np.zeros(candidates, np.int64)
+    rows = 0
+    for held_N in held_out_parts(classes_N, fraction, seed):
+        if rows >= ENOUGH_ROWS:
+            break
+        probes = fit(features_ND[~held_N], classes_N[~held_N])
+        correct += [_correct(probe, features_ND[held_N], classes_N[held_N]) for probe in probes]
+        rows += int(held_N.sum())
+    equals = np.flatnonzero(correct == correct.max())
+    # The strongest that does as well; but few rows hardly show what it costs the rare classes, which is much,
+    # while a regularisation that is too weak costs little.
+    best = int(equals[0] if rows >= ENOUGH_ROWS else equals[-1])
+    return Choice(best, float(correct[best] / rows) if rows else None, rows)
 
 
-def stratified_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:
-    """True for `fraction` of the rows of each class, rounded, but never for all of them."""
-    return _first_of_each_class(classes_N, seed, lambda rows: min(round(rows * fraction), rows - 1))
+def held_out_parts(classes_N: Tensor, fraction: float, seed: int) -> Iterator[Tensor]:
+    """Masks of disjoint parts of the rows, each with `fraction` of every class as far as that is whole.
+
+    All parts together hold every row but those that no row of the same class is left beside: a class of one
+    is always fitted. The order of a class's rows is drawn by `seed`.
+    """
+    classes = classes_N.cpu().numpy()
+    drawn = np.random.default_rng(seed).permutation(len(classes))
+    by_class = drawn[np.argsort(classes[drawn], kind="stable")]
+    parts = max(2, round(1 / fraction))
+    part_of = np.empty(len(classes), np.int64)
+    for number, rows in enumerate(np.split(by_class, np.bincount(classes).cumsum()[:-1])):
+        ends = np.round(np.arange(1, parts) * len(rows) / parts)
+        own = np.searchsorted(ends, np.arange(len(rows)), side="right")
+        # The rows of small classes are spread over the parts, lest all of them fall into the same few.
+        part_of[rows] = own if len(rows) >= parts else (own + number) % parts
+    for part in range(parts):
+        held = part_of == part
+        held &= np.isin(classes, classes[~held])
+        if held.any():
+            yield torch.from_numpy(held).to(classes_N.device)
 
 
 def labelled_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:
@@ -67,19 +118,14 @@ def labelled_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:
 
     With the same seed the rows of a smaller fraction are among those of a larger one.
     """
-    return _first_of_each_class(classes_N, seed, lambda rows: max(round(rows * fraction), 1))
-
-
-def _first_of_each_class(classes_N: Tensor, seed: int, taken_of: Callable[[int], int]) -> Tensor:
-    """True for the first `taken_of(its rows)` rows of each class, in an order drawn by `seed`."""
     classes = classes_N.cpu().numpy()
     order = np.random.default_rng(seed).permutation(len(classes))
     taken = np.zeros(len(classes), bool)
     for value in np.unique(classes):
         rows = order[classes[order] == value]
-        taken[rows[: taken_of(len(rows))]] = True
+        taken[rows[: max(round(len(rows) * fraction), 1)]] = True
     return torch.from_numpy(taken).to(classes_N.device)
 
 
-def _accuracy(probe: LinearProbe, features_ND: Tensor, classes_N: Tensor) -> float:
-    return float((probe.logits(features_ND).argmax(dim=1) == classes_N).float().mean())
+def _correct(probe: LinearProbe, features_ND: Tensor, classes_N: Tensor) -> int:
+    return int((probe.logits(features_ND).argmax(dim=1) == classes_N).sum())

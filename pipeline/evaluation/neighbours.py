@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from pipeline.magnitude import unit_rows
 
 TEMPERATURE = 0.07
 QUERIES_AT_ONCE = 1024
@@ -15,8 +16,8 @@ def vote_of_neighbours(
 
     Similarity is the cosine; a neighbour votes with exp(cosine / 0.07) (Wu et al., CVPR 2018).
     """
-    train_ND = functional.normalize(train_ND, dim=1)
-    queries_MD = functional.normalize(queries_MD, dim=1)
+    train_ND = unit_rows(train_ND)
+    queries_MD = unit_rows(queries_MD)
     neighbours = min(neighbours, len(train_ND))
     votes = []
     for chunk_QD in queries_MD.split(QUERIES_AT_ONCE):

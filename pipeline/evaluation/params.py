@@ -25,9 +25,10 @@ class EvaluateParams(Section):
     )
     selection_fraction: float = Field(
         default=0.2,
-        gt=0.0,
-        lt=1.0,
-        description="share of train on which the regularisation or learning rate is chosen",
+        ge=0.01,
+        le=0.5,
+        description="share of train on which the regularisation or learning rate is chosen, as one of a whole "
+        "number of parts; where one has fewer than 500 rows, further ones choose, too",
     )
     neighbours: int = Field(default=20, ge=1, le=10_000)
     label_fractions: Annotated[list[LabelFraction], AfterValidator(each_once)] = Field(

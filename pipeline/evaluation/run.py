@@ -165,6 +165,7 @@ def _measure(
         "regularisation": probe.strength,
         "learning_rate": probe.learning_rate,
         "selection_top1": probe.selection_top1,
+        "selection_rows": probe.selection_rows,
         "top1_at": _with_fewer_labels(params.label_fractions, seed, fit, classes_N, test_ND, truth_M),
         "encoder": params.transfer_from,
         "weights_sha256": weights_sha256,
@@ -184,9 +185,15 @@ def _with_fewer_labels(
     found: dict[str, FewerLabels] = {}
     for fraction in fractions:
         rows_N = labelled_mask(classes_N, fraction, derived_seed(seed, "evaluate", "labels"))
-        top1, low, high = _top1(fit(rows_N).logits(test_ND).argmax(dim=1), truth_M)
-        images = int(rows_N.sum())
-        found[str(fraction)] = {"top1": top1, "top1_low": low, "top1_high": high, "train_images": images}
+        probe = fit(rows_N)
+        top1, low, high = _top1(probe.logits(test_ND).argmax(dim=1), truth_M)
+        found[str(fraction)] = {
+            "top1": top1,
+            "top1_low": low,
+            "top1_high": high,
+            "train_images": int(rows_N.sum()),
+            "selection_rows": probe.selection_rows,
+        }
     return found
 
 
@@ -219,6 +226,7 @@ def _nothing_measured(params: EvaluateParams, train: Labels, test: Labels, reaso
         "regularisation": None,
         "learning_rate": None,
         "selection_top1": None,
+        "selection_rows": None,
         "top1_at": {},
         "encoder": params.transfer_from,
         "weights_sha256": None,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.errors import UserError
-from pipeline.evaluation.linear import LinearProbe, most_accurate, selection_masks, standardisation
+from pipeline.evaluation.linear import LinearProbe, choose, standardisation
 from pipeline.evaluation.params import EvaluateParams, SgdParams
 from pipeline.randomness import numpy_generator
 
@@ -28,18 +28,20 @@ for smaller rates than the papers' 0.3."""
 def fit_by_sgd(
     features_ND: Tensor, classes_N: Tensor, class_count: int, params: EvaluateParams, seed: int
 ) -> LinearProbe:
-    """Chooses the learning rate by accuracy on a stratified `selection_fraction`, then fits on all rows.
+    """Chooses the learning rate by accuracy on rows of train that are not fitted, then fits all rows.
 
-    The loss is the mean cross-entropy, without weight decay.
+    The loss is the mean cross-entropy, without weight decay. A small rate acts as a strong regularisation: it
+    stays close to no weights.
     """
     _check_steps(params.sgd, len(features_ND))
-    fitted_N, held_N = selection_masks(classes_N, params.selection_fraction, seed)
     rates = [params.sgd.learning_rate * factor for factor in FACTORS]
-    tried = _fit(features_ND[fitted_N], classes_N[fitted_N], class_count, params.sgd, rates, seed)
-    # Of equals the first: the smallest rate that does as well, which stays closest to no weights.
-    best, selection_top1 = most_accurate(tried, features_ND[held_N], classes_N[held_N])
-    probe = _fit(features_ND, classes_N, class_count, params.sgd, [rates[best]], seed)[0]
-    return replace(probe, selection_top1=selection_top1)
+
+    def tried(some_ND: Tensor, their_classes_N: Tensor) -> list[LinearProbe]:
+        return _fit(some_ND, their_classes_N, class_count, params.sgd, rates, seed)
+
+    choice = choose(len(rates), tried, features_ND, classes_N, params.selection_fraction, seed)
+    probe = _fit(features_ND, classes_N, class_count, params.sgd, [rates[choice.position]], seed)[0]
+    return replace(probe, selection_top1=choice.top1, selection_rows=choice.rows)
 
 
 def _check_steps(sgd: SgdParams, rows: int) -> None:

@@ -12,8 +12,8 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from torch import Tensor
-from torch.nn import functional
 
+from pipeline.magnitude import unit_rows
 from pipeline.randomness import derived_seed, numpy_generator
 from pipeline.schema import MAP_SCHEMA, NEAREST_SCHEMA
 from pipeline.sealed import write_sealed
@@ -67,7 +67,7 @@ def map_of(features_ND: Tensor, seed: int) -> np.ndarray:
     """(N, 2) float32 places in the plane by t-SNE on the unit sphere; none where there are too few images."""
     if len(features_ND) < FEWEST_MAPPED:
         return np.zeros((0, 2), np.float32)
-    directions_ND = functional.normalize(features_ND, dim=1).cpu().numpy()
+    directions_ND = unit_rows(features_ND).cpu().numpy()
     components = min(COMPONENTS, *directions_ND.shape)
     reduced_NC = PCA(components, svd_solver="full").fit_transform(directions_ND)
     # "exact" sums in one order; the quick method's threads would give other maps on other machines.
@@ -84,7 +84,7 @@ def map_of(features_ND: Tensor, seed: int) -> np.ndarray:
 def nearest(queries_MD: Tensor, train_ND: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Cosines and positions of the `count` nearest train images of each query, both (M, count)."""
     count = min(count, len(train_ND))
-    cosines_MN = functional.normalize(queries_MD, dim=1) @ functional.normalize(train_ND, dim=1).T
+    cosines_MN = unit_rows(queries_MD) @ unit_rows(train_ND).T
     found = cosines_MN.topk(count, dim=1)
     return found.values, found.indices
 

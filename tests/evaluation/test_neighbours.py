@@ -1,3 +1,4 @@
+import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -23,3 +24,13 @@ def test_it_is_scikit_learn_s_vote_with_our_weights(monkeypatch) -> None:  # typ
 def test_fewer_images_than_neighbours() -> None:
     train, labels = torch.eye(3), torch.tensor([0, 1, 2])
     assert vote_of_neighbours(train, labels, torch.eye(3) + 0.1, 3, 20).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("exponent", range(-30, 31, 6))
+def test_the_unit_of_the_features_does_not_matter(exponent: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    train, queries = torch.randn(200, 6, generator=generator), torch.randn(50, 6, generator=generator)
+    labels = torch.randint(0, 5, (200,), generator=generator)
+    unit = 10.0**exponent
+    votes = vote_of_neighbours(train * unit, labels, queries * unit, 5, 15)
+    assert votes.tolist() == vote_of_neighbours(train, labels, queries, 5, 15).tolist()
