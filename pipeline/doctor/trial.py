@@ -27,6 +27,7 @@ from pipeline.devices import pick_device
 from pipeline.encoders.registry import build_encoder, resolved_stem_stride
 from pipeline.errors import told_in_a_sentence
 from pipeline.evaluation.features import BATCH, TrainedEncoder, features_of
+from pipeline.evaluation.linear import standardisation
 from pipeline.evaluation.neighbours import vote_of_neighbours
 from pipeline.evaluation.registry import PROTOCOLS
 from pipeline.objectives.registry import OBJECTIVES
@@ -307,7 +308,8 @@ def _made_up_clusters(images: int) -> Clustered:
 def _made_up_classes(features_ND: Tensor, count: int) -> Tensor:
     """Classes that a linear layer can learn, so that its fit takes about as long as on labels: (N,)."""
     generator = torch.Generator().manual_seed(0)
-    standard_ND = (features_ND - features_ND.mean(dim=0)) / features_ND.std(dim=0).clamp(min=1e-6)
+    mean_D, deviation_D = standardisation(features_ND)
+    standard_ND = (features_ND - mean_D) / deviation_D
     weights_DC = torch.randn(features_ND.shape[1], count, generator=generator).to(features_ND.device)
     logits_NC = standard_ND @ weights_DC / math.sqrt(features_ND.shape[1])
     noise_NC = torch.randn(logits_NC.shape, generator=generator).to(features_ND.device)

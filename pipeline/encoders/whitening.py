@@ -20,6 +20,8 @@ CONTRAST_RIDGE = 0.01
 FEATURE_RIDGE = 1e-3
 """Added to the variances of pooled responses and features, as a share of the largest: some may be zero."""
 
+ROUNDING = 1e-12
+"""Values whose variances are no larger than this share of their squared mean differ by rounding alone."""
 FEATURE_POWER = 0.375
 """Features are divided by their variances to this power; 0.5 would whiten them entirely, which amplifies the
 weakest directions more than linear probes on few images can bear (docs/log.md)."""
@@ -86,13 +88,16 @@ def whitening(
 ) -> tuple[Tensor, Tensor]:
     """The weight (K, F) and bias (K,) of a linear layer whose outputs on `values_NF` have mean 0, no
     correlation, and variance 1 (v ** (1 - 2 `power`) where it was v): the principal components, strongest
-    last. `symmetric`: these turned back (ZCA)."""
+    last. `symmetric`: these turned back (ZCA). Values that do not differ keep their scale."""
     values_NF = values_NF.double()
     mean_F = values_NF.mean(dim=0)
     centred_NF = values_NF - mean_F
     variance_F, vectors_FF = torch.linalg.eigh(centred_NF.T @ centred_NF / len(centred_NF))
     variance_F = variance_F.clamp_min(0)
-    scale_F = (variance_F + FEATURE_RIDGE * variance_F[-1]).clamp_min(1e-12) ** -power
+    if variance_F[-1] > ROUNDING * mean_F.square().max():
+        scale_F = (variance_F + FEATURE_RIDGE * variance_F[-1]) ** -power
+    else:
+        scale_F = torch.ones_like(variance_F)
     weight_KF = (vectors_FF * scale_F).T[-directions:]
     if symmetric:
         weight_KF = vectors_FF[:, -directions:] @ weight_KF

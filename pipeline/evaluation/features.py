@@ -62,7 +62,7 @@ def load_encoder_from_elsewhere(named: str, device: torch.device) -> TrainedEnco
         )
     try:
         trained = read_encoder(folder, device)
-        check_features(trained, device)
+        check_encoder(trained, device)
         return trained
     except EncoderUnreadable as why:
         raise UserError(
@@ -117,7 +117,7 @@ def _check_numbers(weights: dict[str, Tensor]) -> None:
             raise ValueError(f"{shown(name)} holds variances below 0")
 
 
-def check_features(trained: TrainedEncoder, device: torch.device) -> None:
+def check_encoder(trained: TrainedEncoder, device: torch.device) -> None:
     """Raises `EncoderUnreadable` where features of pictures of noise are not finite, or all the same.
 
     For encoders of strangers; what a training made of its own images, its figures say.
@@ -159,6 +159,15 @@ def features_of(trained: TrainedEncoder, store: PixelStore, device: torch.device
     if not outputs:
         return torch.zeros(0, trained.encoder.feature_dim, device=device)
     return torch.cat(outputs)
+
+
+def check_features(features_ND: Tensor, encoder: str) -> None:
+    """Raises `UserError` where features are not finite. `encoder` is the subject of its sentence."""
+    if lost := int((~features_ND.isfinite()).any(dim=1).sum()):
+        raise UserError(
+            f"{encoder} gives features that are not finite, of {lost:,} of {len(features_ND):,} images: its "
+            "training went wrong, so train it anew with a lower pretrain.learning_rate, or take another"
+        )
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.evaluation.linear import LinearProbe, choose, standardisation
+from pipeline.evaluation.linear import LinearProbe, choose, standardisation, weakest_within_an_error
 from pipeline.evaluation.params import EvaluateParams
 
 STRENGTHS = tuple(10.0 ** (-halves / 2) for halves in range(13))
@@ -32,7 +32,15 @@ def fit_by_lbfgs(
     def path(some_ND: Tensor, their_classes_N: Tensor) -> list[LinearProbe]:
         return _Problem(some_ND, their_classes_N, class_count).path(STRENGTHS)
 
-    choice = choose(len(STRENGTHS), path, features_ND, classes_N, params.selection_fraction, seed)
+    choice = choose(
+        len(STRENGTHS),
+        path,
+        features_ND,
+        classes_N,
+        params.selection_fraction,
+        seed,
+        weakest_within_an_error,
+    )
     # The last of the strengths before it bring the weights near, the chosen one ends the way.
     ending = STRENGTHS[max(choice.position - 2, 0) : choice.position + 1]
     probe = _Problem(features_ND, classes_N, class_count).path(ending)[-1]

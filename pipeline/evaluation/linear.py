@@ -69,25 +69,47 @@ def choose(
     classes_N: Tensor,
     fraction: float,
     seed: int,
+    on_few_rows: Callable[[np.ndarray], int],
 ) -> Choice:
     """Which of the probes that `fit` makes of some rows, from strong to weak regularisation, to prefer.
 
     It is the one that names most of the other rows rightly: those of one part of train where they are enough,
-    else, as in cross-validation, those of one part after the other, each row once.
+    and of equals the strongest. Else those of one part after the other choose, as in cross-validation, each
+    row once; then `on_few_rows` takes the candidate by (R, K), on which rows each is right. The weakest where
+    no row can choose.
     """
-    correct = np.zeros(candidates, np.int64)
-    rows = 0
+    votes: list[np.ndarray] = []
     for held_N in held_out_parts(classes_N, fraction, seed):
-        if rows >= ENOUGH_ROWS:
+        if sum(map(len, votes)) >= ENOUGH_ROWS:
             break
         probes = fit(features_ND[~held_N], classes_N[~held_N])
-        correct += [_correct(probe, features_ND[held_N], classes_N[held_N]) for probe in probes]
-        rows += int(held_N.sum())
-    equals = np.flatnonzero(correct == correct.max())
-    # The strongest that does as well; but few rows hardly show what it costs the rare classes, which is much,
-    # while a regularisation that is too weak costs little.
-    best = int(equals[0] if rows >= ENOUGH_ROWS else equals[-1])
-    return Choice(best, float(correct[best] / rows) if rows else None, rows)
+        rights = [_right(probe, features_ND[held_N], classes_N[held_N]) for probe in probes]
+        votes.append(np.stack(rights, axis=1))
+    if not votes:
+        return Choice(candidates - 1, None, 0)
+    right_RK = np.concatenate(votes)
+    enough = len(right_RK) >= ENOUGH_ROWS
+    best = int(right_RK.sum(axis=0).argmax()) if enough else on_few_rows(right_RK)
+    return Choice(best, float(right_RK[:, best].mean()), len(right_RK))
+
+
+def weakest_within_an_error(right_RK: np.ndarray) -> int:
+    """The last candidate that is worse than the best one by at most a standard error.
+
+    Of rare classes hardly a row is among few, so that these hardly show what strong regularisation costs: it
+    names the frequent classes alone, while a regularisation that is too weak costs little. The error is that
+    of a paired difference (McNemar 1947): the root of the number of rows on which two candidates differ.
+    """
+    correct_K = right_RK.sum(axis=0)
+    best = int(correct_K.argmax())
+    differing_K = (right_RK != right_RK[:, [best]]).sum(axis=0)
+    return int(np.flatnonzero(correct_K[best] - correct_K <= np.sqrt(differing_K))[-1])
+
+
+def weakest_of_equals(right_RK: np.ndarray) -> int:
+    """The last of the candidates that are right most often."""
+    correct_K = right_RK.sum(axis=0)
+    return int(np.flatnonzero(correct_K == correct_K.max())[-1])
 
 
 def held_out_parts(classes_N: Tensor, fraction: float, seed: int) -> Iterator[Tensor]:
@@ -127,5 +149,6 @@ def labelled_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:
     return torch.from_numpy(taken).to(classes_N.device)
 
 
-def _correct(probe: LinearProbe, features_ND: Tensor, classes_N: Tensor) -> int:
-    return int((probe.logits(features_ND).argmax(dim=1) == classes_N).sum())
+def _right(probe: LinearProbe, features_ND: Tensor, classes_N: Tensor) -> np.ndarray:
+    right: np.ndarray = (probe.logits(features_ND).argmax(dim=1) == classes_N).cpu().numpy()
+    return right

@@ -27,8 +27,8 @@ class EvaluateParams(Section):
         default=0.2,
         ge=0.01,
         le=0.5,
-        description="share of train on which the regularisation or learning rate is chosen, as one of a whole "
-        "number of parts; where one has fewer than 500 rows, further ones choose, too",
+        description="share of train on which the regularisation or learning rate is chosen, as one of a "
+        "whole number of parts; where one has fewer than 500 rows, further ones choose, too",
     )
     neighbours: int = Field(default=20, ge=1, le=10_000)
     label_fractions: Annotated[list[LabelFraction], AfterValidator(each_once)] = Field(

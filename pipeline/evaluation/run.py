@@ -13,7 +13,12 @@ from torch import Tensor
 from pipeline.devices import pick_device
 from pipeline.engines.choice import EngineName
 from pipeline.evaluation.baselines import baselines
-from pipeline.evaluation.features import features_of, load_encoder, load_encoder_from_elsewhere
+from pipeline.evaluation.features import (
+    check_features,
+    features_of,
+    load_encoder,
+    load_encoder_from_elsewhere,
+)
 from pipeline.evaluation.intervals import wilson_interval
 from pipeline.evaluation.linear import LinearProbe, labelled_mask
 from pipeline.evaluation.neighbours import vote_of_neighbours
@@ -62,7 +67,8 @@ def evaluate(
     """Writes `layout.evaluation(arm)` and returns its metrics.
 
     Where labels are missing the metrics are null and `reason` says why: an encoder without labels is
-    worth keeping, and the report can still show its clusters and training.
+    worth keeping, and the report can still show its clusters and training. Raises `UserError` where features
+    are not finite.
     """
     if arm != CHOSEN:
         # The references are what the chosen arm is measured against: they keep their own encoders.
@@ -70,6 +76,8 @@ def evaluate(
     train, test = (Labels.read(layout.images, split) for split in ("train", "test"))
     reason = _why_not(train, test)
     train_ND, test_ND = _features(params, arm, layout, engine)
+    for features_ND in (train_ND, test_ND):
+        check_features(features_ND, f"the encoder in {_encoder_folder(params, arm, layout)}")
     with replaced_directory(layout.evaluation(arm)) as folder:
         write_vicinity(folder, train.ids, train_ND, test.ids, test_ND, seed)
         if reason is None:

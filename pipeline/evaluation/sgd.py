@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.errors import UserError
-from pipeline.evaluation.linear import LinearProbe, choose, standardisation
+from pipeline.evaluation.linear import LinearProbe, choose, standardisation, weakest_of_equals
 from pipeline.evaluation.params import EvaluateParams, SgdParams
 from pipeline.randomness import numpy_generator
 
@@ -39,7 +39,10 @@ def fit_by_sgd(
     def tried(some_ND: Tensor, their_classes_N: Tensor) -> list[LinearProbe]:
         return _fit(some_ND, their_classes_N, class_count, params.sgd, rates, seed)
 
-    choice = choose(len(rates), tried, features_ND, classes_N, params.selection_fraction, seed)
+    # A large rate also makes the last steps less steady, so that it is not preferred to a better one.
+    choice = choose(
+        len(rates), tried, features_ND, classes_N, params.selection_fraction, seed, weakest_of_equals
+    )
     probe = _fit(features_ND, classes_N, class_count, params.sgd, [rates[choice.position]], seed)[0]
     return replace(probe, selection_top1=choice.top1, selection_rows=choice.rows)
 

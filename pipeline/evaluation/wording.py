@@ -6,11 +6,24 @@ NOTICEABLE = 0.05
 """A share of labels that differs from the one in params.yaml by more than this share of it is told apart."""
 
 
+NUMBERS = {"lbfgs": "regularisation", "sgd": "learning rate"}
+"""What each protocol chooses."""
+
+
+def chosen_on(protocol: str, rows: int) -> str:
+    """On how many `rows` of train; a phrase, such as stands in brackets."""
+    number = NUMBERS.get(protocol, "number")
+    if not rows:
+        return f"{number} chosen on no train image, as no class has two"
+    return f"{number} chosen on {rows:,} train images that were not fitted"
+
+
 def accuracies_in_words(metrics: EvaluationMetrics) -> str:
     """What the stage says of an arm."""
     if metrics["top1"] is None:
         return str(metrics["reason"])
-    words = f"linear top-1 {_percent(metrics['top1'])}, k-NN {_percent(metrics['knn_top1'])}"
+    choice = chosen_on(metrics["protocol"], metrics["selection_rows"] or 0)
+    words = f"linear top-1 {_percent(metrics['top1'])} ({choice}), k-NN {_percent(metrics['knn_top1'])}"
     given = metrics["baselines"]
     if given is None:
         return words

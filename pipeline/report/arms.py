@@ -26,6 +26,7 @@ from pipeline.schema import (
     EvaluationMetrics,
     Layout,
 )
+from pipeline.training.collapse import Collapse, collapse
 
 MAP, NEAREST, PREDICTIONS = "map.parquet", "nearest.parquet", "predictions.parquet"
 
@@ -64,6 +65,11 @@ class Arm:
     @property
     def trained(self) -> bool:
         return self.name != UNTRAINED
+
+    @property
+    def collapse(self) -> Collapse | None:
+        """How its training ended, where that was in a collapse."""
+        return None if self.history.empty else collapse({str(k): v for k, v in self.history.iloc[-1].items()})
 
     @property
     def clusters(self) -> int | None:

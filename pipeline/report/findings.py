@@ -12,7 +12,6 @@ from pipeline.report.doubt import paired_difference
 from pipeline.report.verdict import not_above_untrained
 from pipeline.report.wording import percent, plural, sentence
 from pipeline.schema import IngestSummary
-from pipeline.training.collapse import SIGNS, collapse
 
 WIDE_INTERVAL = 0.06
 """An interval of top-1 wider than this cannot tell clusterings apart that differ by a few points."""
@@ -162,8 +161,7 @@ def _of_the_training(arm: Arm) -> Iterator[Finding]:
             arm.name,
             "Lower pretrain.learning_rate.",
         )
-    signs = {name: float(arm.history[name].iloc[-1]) for name in SIGNS if name in arm.history}
-    if len(signs) == len(SIGNS) and (found := collapse(signs)):
+    if found := arm.collapse:
         yield Finding("collapsed", f"At the end {found.what}.", arm.name, sentence(found.cure))
 
 

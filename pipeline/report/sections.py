@@ -7,7 +7,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from pipeline.errors import listed
-from pipeline.evaluation.wording import baselines_in_words, labels_in_words
+from pipeline.evaluation.wording import baselines_in_words, chosen_on, labels_in_words
 from pipeline.report.arms import Arm
 from pipeline.report.cards import Card
 from pipeline.report.classes import SHOWN, ClassChange, Confusion
@@ -43,7 +43,7 @@ def arms_table(arms: Sequence[Arm], pretrain: PretrainParams) -> Table:
         [Cell(arm.method, colour=arm.name, detail=ARM_ROLES[arm.name], strong=arm.name == CHOSEN)]
         for arm in arms
     ]
-    notes = [*baseline_notes(arms), *recluster_notes(arms)]
+    notes = [*baseline_notes(arms), *selection_notes(arms), *recluster_notes(arms)]
     if not reads_clusters(pretrain):
         notes.append(
             f"{pretrain.objective} reads no clusters: those of the chosen arm had no part in its training."
@@ -64,7 +64,8 @@ def fewer_labels_table(arms: Sequence[Arm]) -> Table | None:
     columns, rows = [Column("Arm")], [[Cell(arm.method, colour=arm.name)] for arm in measured]
     for fraction, first in measured[0].metrics["top1_at"].items():
         share, _, used = labels_in_words(fraction, first, measured[0].metrics["train_images"]).partition(": ")
-        columns.append(Column(f"{share} of labels", True, used))
+        choice = chosen_on(measured[0].metrics["protocol"], first["selection_rows"])
+        columns.append(Column(f"{share} of labels", True, f"{used}; {choice}"))
         for row, arm in zip(rows, measured, strict=True):
             found = arm.metrics["top1_at"][fraction]
             row.append(
@@ -132,6 +133,13 @@ def baseline_notes(arms: Sequence[Arm]) -> list[str]:
     """What accuracy means on these labels, which are the same for all arms."""
     given = arms[0].metrics["baselines"]
     return [] if given is None else [sentence(baselines_in_words(given))]
+
+
+def selection_notes(arms: Sequence[Arm]) -> list[str]:
+    """All arms have the same labels, so that the same train images choose."""
+    measured = [arm.metrics for arm in arms if arm.metrics["selection_rows"] is not None]
+    choices = [chosen_on(metrics["protocol"], metrics["selection_rows"] or 0) for metrics in measured[:1]]
+    return [sentence(f"the linear layers: {choice}") for choice in choices]
 
 
 def recluster_notes(arms: Sequence[Arm]) -> list[str]:

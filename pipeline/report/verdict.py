@@ -1,5 +1,5 @@
-"""The verdict: what was measured, how sure it is, and nothing else. One sentence, and before it another one
-where a training has not exceeded untrained filters."""
+"""The verdict: what was measured, how sure it is, and nothing else. One sentence, and before it others
+where a training has collapsed, or has not exceeded untrained filters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +28,8 @@ class Standings:
     over_untrained: Interval | None = None
     not_above_untrained: tuple[str, ...] = ()
     """Trained arms that are not clearly above it."""
+    collapsed: tuple[str, ...] = ()
+    """Arms whose training ended in a collapse, and how."""
     gap: Interval | None = None
     """Label minus instance."""
     closed: Interval | None = None
@@ -40,8 +42,9 @@ def standings(arms: list[Arm]) -> Standings:
     by_name = {arm.name: arm for arm in arms}
     chosen, instance, label = by_name["chosen"], _measured(by_name, "instance"), _measured(by_name, "label")
     untrained = _measured(by_name, UNTRAINED)
+    collapsed = tuple(f"{arm.name} ({arm.collapse.what})" for arm in arms if arm.collapse)
     if chosen.top1 is None:
-        return Standings(chosen.method, None, reason=chosen.metrics["reason"])
+        return Standings(chosen.method, None, collapsed=collapsed, reason=chosen.metrics["reason"])
     low, high = chosen.metrics["top1_low"], chosen.metrics["top1_high"]
     return Standings(
         method=chosen.method,
@@ -54,6 +57,7 @@ def standings(arms: list[Arm]) -> Standings:
         untrained_top1=untrained.top1 if untrained else None,
         over_untrained=_difference(chosen, untrained),
         not_above_untrained=tuple(arm.name for arm in not_above_untrained(arms)),
+        collapsed=collapsed,
         gap=_difference(label, instance),
         closed=share_closed(*_over_common_images(chosen, instance, label)) if instance and label else None,
     )
@@ -82,8 +86,12 @@ def gap_closed(top1: float | None, instance_top1: float | None, label_top1: floa
 def verdict(found: Standings, subject: str) -> str:
     """About `subject`, the chosen clusters in the plural."""
     if found.top1 is None:
-        return sentence(found.reason or "No accuracy was measured")
-    return f"{_below_untrained(found)}{_of_the_clusters(found, subject)}"
+        return f"{_collapsed(found)}{sentence(found.reason or 'No accuracy was measured')}"
+    return f"{_collapsed(found)}{_below_untrained(found)}{_of_the_clusters(found, subject)}"
+
+
+def _collapsed(found: Standings) -> str:
+    return f"Collapsed in training: {listed(list(found.collapsed))}. " if found.collapsed else ""
 
 
 def _below_untrained(found: Standings) -> str:

@@ -10,7 +10,7 @@ from pipeline.errors import UserError, listed, shown
 from pipeline.evaluation.features import (
     EncoderUnreadable,
     TrainedEncoder,
-    check_features,
+    check_encoder,
     check_weights_size,
     missing_file,
     read_encoder,
@@ -67,7 +67,7 @@ def open_encoder(folder: Path, device: torch.device) -> OpenedEncoder:
     """Raises `UserError` where the files cannot be made into an encoder."""
     try:
         trained = read_encoder(folder, device)
-        check_features(trained, device)
+        check_encoder(trained, device)
     except EncoderUnreadable as why:
         raise UserError(
             f"the encoder in {folder} is damaged ({why}): make it anew, or name another with --encoder"

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.borders import read_json
 from pipeline.errors import UserError
 from pipeline.escaping import for_markdown
-from pipeline.evaluation.wording import UNREACHABLE, labels_in_words
+from pipeline.evaluation.wording import UNREACHABLE, chosen_on, labels_in_words
 from pipeline.objectives.params import LEARNS_FROM
 from pipeline.schema import (
     ENCODER_CONFIG,
@@ -20,8 +20,8 @@ from pipeline.schema import (
 )
 
 PROTOCOLS = {
-    "lbfgs": "logistic regression on frozen features, its regularisation chosen on a part of train",
-    "sgd": "a linear layer on frozen features, trained by SGD, its rate chosen on a part of train",
+    "lbfgs": "logistic regression on frozen features",
+    "sgd": "a linear layer on frozen features, trained by SGD",
 }
 
 
@@ -73,7 +73,9 @@ def _section(metrics: EvaluationMetrics, clusters: str) -> str:
     ]
     rows = [row for row in rows if row[1]] + _baselines(metrics["baselines"])
     lines = [f"| {name} | {value} | {interval} |" for name, value, interval in rows]
-    how = PROTOCOLS.get(metrics["protocol"], for_markdown(metrics["protocol"]))
+    how = (
+        f"{PROTOCOLS[metrics['protocol']]}, {chosen_on(metrics['protocol'], metrics['selection_rows'] or 0)}"
+    )
     return "\n".join(
         [
             f"On {metrics['test_images']:,} test images, with the labels of {metrics['train_images']:,} "

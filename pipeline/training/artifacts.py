@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.config import EncoderConfig
+from pipeline.errors import UserError
 from pipeline.files import replaced_directory, sha256_of_file, write_csv, write_json, write_text
 from pipeline.schema import (
     ENCODER_CONFIG,
@@ -24,7 +25,9 @@ from pipeline.schema import (
 )
 from pipeline.sealed import write_sealed
 from pipeline.training.card import model_card
+from pipeline.training.collapse import Collapse, collapse
 from pipeline.training.progress import Progress
+from pipeline.training.soundness import is_finite
 
 
 def write_artifacts(
@@ -41,7 +44,13 @@ def write_artifacts(
     """Replaces `folder` by the finished training's outputs, all at once.
 
     `beside_published` is what the objective, if there was one, says of itself for the card.
+    Raises `UserError` where weights are not finite.
     """
+    if not is_finite(encoder):
+        raise UserError(
+            f"the encoder for {folder} has weights that are not finite, so it is not written: lower "
+            "pretrain.learning_rate, or look for images without any contrast"
+        )
     with replaced_directory(folder) as fresh:
         weights = {name: tensor.cpu().contiguous() for name, tensor in encoder.backbone.state_dict().items()}
         save_file(weights, fresh / ENCODER_WEIGHTS)
@@ -50,12 +59,17 @@ def write_artifacts(
         told = config.model_dump() | provenance | versions | of_weights
         write_json(fresh / ENCODER_CONFIG, told)
         parameters = sum(weight.numel() for weight in encoder.parameters())
-        write_text(fresh / MODEL_CARD, model_card(told, summary, parameters, beside_published))
+        card = model_card(told, summary, parameters, beside_published, _collapse(progress))
+        write_text(fresh / MODEL_CARD, card)
         write_csv(fresh / "history.csv", HISTORY_COLUMNS, progress.history)
         write_csv(fresh / "timing.csv", TIMING_COLUMNS, progress.timing)
         if reclusterings:
             write_csv(fresh / "trajectory.csv", TRAJECTORY_COLUMNS, progress.trajectory)
             write_sealed(_reclusterings_table(ids, reclusterings), fresh / "assignments.parquet")
+
+
+def _collapse(progress: Progress) -> Collapse | None:
+    return collapse(progress.history[-1]) if progress.history else None
 
 
 def _reclusterings_table(ids: list[str], reclusterings: dict[str, Tensor]) -> pa.Table:

@@ -11,6 +11,7 @@ from pipeline.escaping import for_markdown
 from pipeline.objectives.params import LEARNS_FROM
 from pipeline.schema import CHOSEN, IngestSummary
 from pipeline.training.card_code import features_of_a_picture, library, network, ways_to_build
+from pipeline.training.collapse import Collapse
 from pipeline.training.schedule import images_per_step
 
 LONGEST_NAME = 60
@@ -36,10 +37,15 @@ CONTRASTIVE = ("cl_infonce", "dual_head", "moco", "pcl", "cmc")
 
 
 def model_card(
-    config: Mapping[str, Any], summary: IngestSummary, parameters: int, beside_published: str
+    config: Mapping[str, Any],
+    summary: IngestSummary,
+    parameters: int,
+    beside_published: str,
+    collapsed: Collapse | None = None,
 ) -> str:
     """The card of an encoder of so many `parameters`. `config` is what `config.json` holds; the sentences
-    `beside_published` are those of the objective, if it was trained by one.
+    `beside_published` are those of the objective, if it was trained by one; `collapsed` is how its training
+    ended, where that was in a collapse.
 
     The blocks of code run as they stand, in the card's own folder: the encoder by each library that has it,
     and the features of one picture.
@@ -59,7 +65,7 @@ tags:
 # {config["encoder"]}, {how} (arm {config["arm"]})
 
 An image encoder: RGB images of {size} x {size} pixels in, {config["feature_dim"]} features an image out.
-
+{_warning(collapsed)}
 - **Network:** {network(config)}; {parameters / 1e6:.1f} million parameters
 - **Weights:** `encoder.safetensors`, float32, {"trained from scratch" if trained else "taken from images"}
 - **Made by:** clinfonce, a pipeline for contrastive learning from clusters of auxiliary information \
@@ -125,6 +131,12 @@ def _tag(objective: str | None) -> str:
     if objective is None:
         return "- whitened-patches\n"
     return "- contrastive-learning\n" if objective in CONTRASTIVE else ""
+
+
+def _warning(collapsed: Collapse | None) -> str:
+    if collapsed is None:
+        return ""
+    return f"\n**Do not use it: its training collapsed.** At the end {collapsed.what}.\n"
 
 
 def _training_data(config: Mapping[str, Any], summary: IngestSummary) -> str:

@@ -17,7 +17,9 @@ class Collapse:
 
 
 def collapse(signs: Mapping[str, float]) -> Collapse | None:
-    """Of `SIGNS`, as `history.csv` holds them; None where all is well."""
+    """What a row of `history.csv` says; None where all is well, or where it lacks the `SIGNS`."""
+    if not signs.keys() >= set(SIGNS):
+        return None
     uniformity, rankme = (signs[name] for name in SIGNS)
     if uniformity > COLLAPSED_UNIFORMITY:
         return Collapse(

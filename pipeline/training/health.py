@@ -1,8 +1,11 @@
 """Label-free signs of whether a representation is alive. Shape letters: N views, D dimensions."""
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from pipeline.magnitude import unit_rows
 
 SAMPLED_IMAGES = 512
 """RankMe grows with the sample, so that figures compare only at one size."""
@@ -27,13 +30,13 @@ def rankme(features_ND: Tensor) -> Tensor:
 
 def alignment(first_ND: Tensor, second_ND: Tensor) -> Tensor:
     """Mean squared distance of two views of one image, on the unit sphere (arXiv 2005.10242, section 4.1)."""
-    first_ND, second_ND = (functional.normalize(views.float(), dim=1) for views in (first_ND, second_ND))
+    first_ND, second_ND = (unit_rows(views.float()) for views in (first_ND, second_ND))
     return (first_ND - second_ND).square().sum(dim=1).mean()
 
 
 def uniformity(outputs_ND: Tensor) -> Tensor:
     """log of the mean over pairs of exp(-2 squared distance), on the unit sphere (ibid.): 0 is collapse."""
-    unit_ND = functional.normalize(outputs_ND.float(), dim=1)
+    unit_ND = unit_rows(outputs_ND.float())
     count = len(unit_ND)
     kernel_NN = torch.exp(4 * (unit_ND @ unit_ND.T - 1))
     pairs = (kernel_NN.sum() - kernel_NN.diagonal().sum()) / max(1, count * (count - 1))
@@ -41,9 +44,13 @@ def uniformity(outputs_ND: Tensor) -> Tensor:
 
 
 def signs_of_life(features: tuple[Tensor, Tensor], outputs: tuple[Tensor, Tensor]) -> dict[str, float]:
-    """`rankme` of the features of both views; `alignment` and `uniformity` of the head's outputs."""
+    """`rankme` of the features of both views; `alignment` and `uniformity` of the head's outputs.
+
+    NaN where features are not finite, of which no singular value is known.
+    """
+    both_ND = torch.cat(features)
     return {
-        "rankme": float(rankme(torch.cat(features))),
+        "rankme": float(rankme(both_ND)) if both_ND.isfinite().all() else math.nan,
         "alignment": float(alignment(*outputs)),
         "uniformity": float(uniformity(outputs[0])),
     }

@@ -26,6 +26,7 @@ from pipeline.training.recluster import recluster
 from pipeline.training.sampler import cluster_batches, partners, shuffled_batches
 from pipeline.training.schedule import images_per_step, learning_rate_at
 from pipeline.training.signals import Interrupted, StopRequest
+from pipeline.training.soundness import fault_of
 from pipeline.training.state import State, StateFolder
 from pipeline.training.step import Step, largest_that_fits
 from pipeline.training.trackers import Trackers
@@ -107,16 +108,16 @@ class Trainer:
                 self.save(states)
             watch.say(f"{self.feed.title}, {self.batch_size} images a step")
             while self.progress.epoch < self.params.epochs:
-                if not self._train_epoch(watch, states, stop):
-                    self._go_back(watch, states)
+                if fault := self._train_epoch(watch, states, stop):
+                    self._go_back(watch, states, fault)
                     trackers.begin(self.progress.history)
                     continue
                 trackers.add(self.progress.history[-1])
                 if states.due:
                     self.save(states)
 
-    def _train_epoch(self, watch: Watch, states: StateFolder, stop: StopRequest) -> bool:
-        """Whether the loss stayed finite."""
+    def _train_epoch(self, watch: Watch, states: StateFolder, stop: StopRequest) -> str | None:
+        """What went wrong in it, as a clause in the past; None: nothing."""
         epoch = self.progress.epoch
         if self.progress.step == 0:
             self.loss_sum.zero_()
@@ -133,21 +134,24 @@ class Trainer:
             save_is_due = time.monotonic() - saved_at > SAVE_EVERY_SECONDS
             asked = self.ranks.highest(stop.signal_number or (SAVE_ONLY if save_is_due else 0))
             if asked > SAVE_ONLY:
-                # A loss that is not finite leaves the state before it, to which training would go back.
-                if math.isfinite(float(self.loss_sum)):
+                # What went wrong leaves the state before it, to which training would go back.
+                if fault_of(self.network, self.loss_sum) is None:
                     self.save(states)
                 states.wait()
                 watch.say(f"stopped by signal {asked}; the same command goes on from here")
                 raise Interrupted(asked)
             if asked == SAVE_ONLY:
-                if not math.isfinite(float(self.loss_sum)):
-                    return False
+                if fault := fault_of(self.network, self.loss_sum):
+                    return fault
                 self.save(states)
                 saved_at = time.monotonic()
-        loss_of_epoch = float(self.loss_sum) / self.steps_per_epoch
-        if not math.isfinite(loss_of_epoch):
-            return False
+        # The last step has changed the weights since the last loss.
+        if fault := fault_of(self.network, self.loss_sum):
+            return fault
         signs = self._signs_of_life(epoch)
+        if not all(map(math.isfinite, signs.values())):
+            return "the features were not finite"
+        loss_of_epoch = float(self.loss_sum) / self.steps_per_epoch
         rate = self._learning_rate(self.steps_per_epoch - 1)
         self.progress.timing.append(watch.epoch(epoch, loss_of_epoch))
         self.progress.history.append(
@@ -156,21 +160,21 @@ class Trainer:
         if found := collapse(signs):
             watch.say(f"warning: after epoch {epoch + 1} {found.what}: {found.cure}")
         self.progress.epoch, self.progress.step, self.progress.order_N = epoch + 1, 0, None
-        return True
+        return None
 
-    def _go_back(self, watch: Watch, states: StateFolder) -> None:
-        """To the last state, where the loss was finite. Raises `UserError` the second time."""
+    def _go_back(self, watch: Watch, states: StateFolder, fault: str) -> None:
+        """To the last state, before `fault`. Raises `UserError` the second time."""
         epoch, rate = self.progress.epoch + 1, self.params.learning_rate * self.progress.rate_factor
         if self.progress.retried:
             raise UserError(
-                f"the loss of {self.title} is not finite in epoch {epoch}, after going back once already: "
+                f"{self.title}: {fault} in epoch {epoch}, after going back once already: "
                 f"lower pretrain.learning_rate ({self.params.learning_rate}) or raise pretrain.temperature"
             )
         self._go_to_saved(states)
         self.progress.retried = True
         self.progress.rate_factor *= self.params.nonfinite_rate_factor
         watch.say(
-            f"the loss was not finite in epoch {epoch}: back to epoch {self.progress.epoch + 1}, step "
+            f"{fault} in epoch {epoch}: back to epoch {self.progress.epoch + 1}, step "
             f"{self.progress.step + 1}, with the learning rate {rate * self.params.nonfinite_rate_factor:g}"
         )
         # So that a training killed from here on does not try a third time.

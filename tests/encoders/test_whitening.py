@@ -81,6 +81,22 @@ def test_the_strongest_directions_are_kept() -> None:
     assert weight.abs().argmax(dim=1).tolist() == [3, 1]
 
 
+@pytest.mark.parametrize("rounding", [0.0, 1e-8])
+def test_values_that_do_not_differ_keep_their_scale(rounding: float) -> None:
+    values = 1 + rounding * torch.randn(50, 4, generator=generator(), dtype=torch.float64)
+    weight, bias = whitening(values, 4, symmetric=True)
+    torch.testing.assert_close(weight, torch.eye(4, dtype=torch.float64))
+    assert float((values @ weight.T + bias).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-3, 1e12])
+def test_the_unit_of_the_values_does_not_matter(unit: float) -> None:
+    values = torch.randn(200, 4, generator=generator(), dtype=torch.float64) + 2
+    expected, found = (whitening(some, 4, symmetric=True) for some in (values, values * unit))
+    torch.testing.assert_close(found[0] * unit, expected[0])
+    torch.testing.assert_close(found[1], expected[1])
+
+
 def test_patches_are_cut_from_the_images() -> None:
     images = torch.arange(2 * 3 * 8 * 9, dtype=torch.float32).view(2, 3, 8, 9)
     patches = _patches_of(images, 6, 5, generator())

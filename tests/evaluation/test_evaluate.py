@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from pipeline.clustering.run import cluster
 from pipeline.encoders.registry import build_encoder
 from pipeline.errors import UserError
+from pipeline.evaluation import run as evaluation
 from pipeline.evaluation.features import features_of, load_encoder, load_encoder_from_elsewhere
 from pipeline.evaluation.lbfgs import STRENGTHS
 from pipeline.evaluation.linear import LinearProbe
@@ -239,6 +240,41 @@ def test_features_do_not_depend_on_the_batch(prepare: Prepare, monkeypatch: pyte
     monkeypatch.setattr("pipeline.evaluation.features.BATCH", 5)
     # Whitening by 18 images blows up the rounding of the directions in which they hardly differ.
     torch.testing.assert_close(features_of(trained, store, cpu), whole, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_encoder_whose_features_are_not_finite_is_refused(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    layout, compute = prepare(), evaluation.features_of
+
+    def broken(*given: Any) -> torch.Tensor:
+        features = compute(*given).clone()
+        features[[1, 4], 2] = value
+        return features
+
+    monkeypatch.setattr(evaluation, "features_of", broken)
+    with pytest.raises(UserError, match=r"chosen gives features that are not finite, of 2 of 18 images"):
+        evaluated(layout)
+    assert not layout.evaluation("chosen").exists()
+
+
+def test_the_same_features_for_every_image_are_measured_as_chance(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, compute = prepare(), evaluation.features_of
+    monkeypatch.setattr(evaluation, "features_of", lambda *given: torch.full_like(compute(*given), 0.3))
+    metrics = evaluated(layout)
+    majority = pq.read_table(layout.evaluation("chosen") / "predictions.parquet")["predicted"].unique()
+    assert len(majority) == 1
+    assert metrics["top1"] is not None
+
+
+def test_it_tells_on_how_many_images_the_regularisation_was_chosen(prepare: Prepare) -> None:
+    metrics = evaluated(prepare(), label_fractions=[0.01])
+    assert metrics["selection_rows"] == 18
+    assert "(regularisation chosen on 18 train images that were not fitted)" in accuracies_in_words(metrics)
+    assert metrics["top1_at"]["0.01"]["selection_rows"] == 0, "one image of each class"
 
 
 def test_a_damaged_encoder_is_told(prepare: Prepare) -> None:

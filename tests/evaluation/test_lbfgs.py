@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.evaluation import lbfgs
 from pipeline.evaluation.lbfgs import fit_by_lbfgs
-from pipeline.evaluation.linear import held_out_parts
+from pipeline.evaluation.linear import held_out_parts, weakest_within_an_error
 from pipeline.evaluation.params import EvaluateParams
 from probes import Rows, accuracy, blobs, few_of_each
 
@@ -40,24 +40,18 @@ def noisy() -> Rows:
     return torch.cat([useful, useless], dim=1), labels
 
 
-def test_the_strength_is_the_best_on_rows_that_are_not_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_strength_is_chosen_on_rows_that_are_not_fitted() -> None:
     features, labels = noisy()
-    parts, params = list(held_out_parts(labels, 0.3, seed=0)), EvaluateParams(selection_fraction=0.3)
-    accuracies = []
-    for strength in lbfgs.STRENGTHS:
-        monkeypatch.setattr(lbfgs, "STRENGTHS", (strength,))
-        right = 0.0
-        for held in parts:
-            # With one strength only, the probe is fitted on the rows that it is given.
-            probe = fit_by_lbfgs(features[~held], labels[~held], 3, params, 0)
-            right += accuracy(probe, features[held], labels[held]) * int(held.sum())
-        accuracies.append(right / len(labels))
-    monkeypatch.undo()
-    assert len(set(accuracies)) > 1
-    probe = fit_by_lbfgs(features, labels, 3, params, 0)
-    assert probe.strength is not None
-    assert accuracies[lbfgs.STRENGTHS.index(probe.strength)] == pytest.approx(max(accuracies), abs=0.01)
-    assert probe.selection_top1 == pytest.approx(max(accuracies), abs=0.01)
+    right = torch.zeros(150, len(lbfgs.STRENGTHS), dtype=torch.bool)
+    for held in held_out_parts(labels, 0.3, seed=0):
+        path = lbfgs._Problem(features[~held], labels[~held], 3).path(lbfgs.STRENGTHS)
+        for number, probe in enumerate(path):
+            right[held, number] = probe.logits(features[held]).argmax(1) == labels[held]
+    assert len(set(right.sum(dim=0).tolist())) > 1
+    expected = weakest_within_an_error(right.numpy())
+    probe = fit_by_lbfgs(features, labels, 3, EvaluateParams(selection_fraction=0.3), 0)
+    assert probe.strength == lbfgs.STRENGTHS[expected]
+    assert probe.selection_top1 == pytest.approx(float(right[:, expected].float().mean()))
     assert probe.selection_rows == 150
 
 

@@ -16,6 +16,8 @@ from pipeline.evaluation.linear import (
     held_out_parts,
     labelled_mask,
     standardisation,
+    weakest_of_equals,
+    weakest_within_an_error,
 )
 from pipeline.evaluation.params import EvaluateParams, SgdParams
 from pipeline.evaluation.registry import PROTOCOLS
@@ -132,8 +134,21 @@ def test_of_equals_few_rows_choose_the_weakest_and_many_the_strongest(
             for weights in (-torch.eye(2), torch.eye(2), torch.eye(2))
         ]
 
-    choice = choose(3, fit, features, classes, 0.5, 0)
+    choice = choose(3, fit, features, classes, 0.5, 0, weakest_of_equals)
     assert (choice.position, choice.top1, choice.rows) == (chosen, 1.0, voting)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=30))
+def test_the_weakest_within_a_standard_error_is_taken(right: list[list[bool]]) -> None:
+    correct = [sum(row[candidate] for row in right) for candidate in range(3)]
+    best = correct.index(max(correct))
+    within = [
+        candidate
+        for candidate in range(3)
+        if (correct[best] - correct[candidate]) ** 2 <= sum(row[candidate] != row[best] for row in right)
+    ]
+    assert weakest_within_an_error(np.array(right)) == within[-1]
 
 
 @settings(max_examples=50, deadline=None)

@@ -236,9 +236,10 @@ class FakeData:
                     "precision": 0.5,
                 }
             ).to_csv(folder / "per_class.csv", index=False)
-        fewer = {"top1": 0.5, "top1_low": 0.4, "top1_high": 0.6, "train_images": 12}
+        fewer = {"top1": 0.5, "top1_low": 0.4, "top1_high": 0.6, "train_images": 12, "selection_rows": 9}
         metrics["top1_at"] = {str(share): fewer for share in self.label_fractions if self.labelled}
         metrics["selection_top1"] = 0.55 if self.labelled else None
+        metrics["selection_rows"] = 120 if self.labelled else None
         metrics |= {
             "learning_rate": None,
             "weights_sha256": None,

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pipeline.clustering.params import AttributesParams, ClusterParams, ColumnParams
@@ -49,6 +50,21 @@ def test_arms_below_untrained_filters_are_named_first(fake_data, tmp_path, untra
     reached = top1(0.75, 0.69, 0.77) | {"untrained": untrained}
     text = said(fake_data(references=["untrained", "instance", "label"], top1=reached), tmp_path)
     assert text.startswith(f"Not clearly above untrained filters {named}. Clusters from attributes ")
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_training_that_collapsed_is_named_first(fake_data, tmp_path, labelled):
+    data = fake_data(labelled=labelled)
+    layout = data.write(tmp_path)
+    for arm, uniformity in (("chosen", -0.003), ("label", -0.3)):
+        history = layout.encoder(arm) / "history.csv"
+        table = pd.read_csv(history)
+        table.loc[table.index[-1], "uniformity"] = uniformity
+        table.to_csv(history, index=False)
+    text = verdict(standings(read_arms(layout, list(data.references))), "Clusters from attributes")
+    what = "all images have nearly the same embedding (uniformity -0.003; 0 is collapse)"
+    after = "Clusters from attributes reach" if labelled else "No image has a label."
+    assert text.startswith(f"Collapsed in training: chosen ({what}). {after}")
 
 
 def test_untrained_filters_alone_are_a_reference(fake_data, tmp_path):

@@ -259,7 +259,7 @@ def test_a_picture_of_which_no_numbers_are_made(
     make_encoder: MakeEncoder, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = scale_weights(make_encoder(), 1e30)
-    monkeypatch.setattr("pipeline.takeaway.encoder.check_features", lambda trained, device: None)
+    monkeypatch.setattr("pipeline.takeaway.encoder.check_encoder", lambda trained, device: None)
     with pytest.raises(UserError, match=f"gave no usable image .1 x {NOT_FINITE}"):
         embed(Request(pictures, None, None, encoder, 4), tmp_path / "v.parquet", terminal(quiet=True))
 

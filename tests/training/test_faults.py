@@ -4,6 +4,7 @@ SIGKILL is in `tests/faults`.
 """
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -175,6 +176,96 @@ def test_the_second_time_it_stops_with_a_sentence(
     with pytest.raises(UserError, match=r"not finite in epoch 3, after going back once.*lower pretrain"):
         here()
     assert not layout.encoder("chosen").exists()
+
+
+def after_the_last_step(monkeypatch: pytest.MonkeyPatch, epochs: list[int], value: float) -> None:
+    """Sets a weight to `value` after the last step of each of `epochs`, when no loss shows it any more."""
+    left, step = list(epochs), Trainer.train_step
+
+    def poisoning(trainer: Trainer, *arguments: Any) -> torch.Tensor:
+        loss = step(trainer, *arguments)
+        if trainer.progress.step == trainer.steps_per_epoch and trainer.progress.epoch in left:
+            left.remove(trainer.progress.epoch)
+            next(trainer.network.parameters()).data.fill_(value)
+        return loss
+
+    monkeypatch.setattr(Trainer, "train_step", poisoning)
+
+
+POISONS = [
+    (float("nan"), "weights were not finite"),
+    (float("inf"), "weights were not finite"),
+    (-3e17, r"weights had grown to 3e\+17"),
+]
+
+
+@pytest.mark.parametrize(("value", "fault"), POISONS)
+def test_what_the_last_step_of_an_epoch_broke_is_undone(
+    here: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    value: float,
+    fault: str,
+) -> None:
+    after_the_last_step(monkeypatch, [3], value)
+    here()
+    assert re.search(f"{fault} in epoch 4: back to epoch 4", " ".join(capsys.readouterr().err.split()))
+
+
+@pytest.mark.parametrize(("value", "fault"), POISONS)
+def test_weights_that_went_wrong_twice_are_not_handed_on(
+    layout: Layout, here: Callable[..., None], monkeypatch: pytest.MonkeyPatch, value: float, fault: str
+) -> None:
+    after_the_last_step(monkeypatch, [3, 3], value)
+    with pytest.raises(UserError, match=f"chosen: {fault} in epoch 4, after going back once.*lower pretrain"):
+        here()
+    assert not layout.encoder("chosen").exists()
+
+
+def test_a_last_layer_that_is_not_finite_is_not_handed_on(
+    layout: Layout, here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(encoder: torch.nn.Module, _sample: object) -> None:
+        next(encoder.parameters()).data.fill_(float("inf"))
+
+    monkeypatch.setattr(training, "fit_last_layer", breaking)
+    with pytest.raises(UserError, match=r"chosen has weights that are not finite.*lower pretrain"):
+        here()
+    assert not layout.encoder("chosen").exists()
+
+
+def test_features_that_are_not_finite_send_it_back(
+    here: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Finite weights may still overflow where they are multiplied."""
+    evaluated, left = Trainer._evaluated, [1]
+
+    def overflowing(trainer: Trainer, *arguments: Any, **more: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        features, outputs = evaluated(trainer, *arguments, **more)
+        if trainer.progress.epoch == 3 and trainer.progress.step and left:
+            left.pop()
+            features[2, 3] = float("inf")
+        return features, outputs
+
+    monkeypatch.setattr(Trainer, "_evaluated", overflowing)
+    here()
+    assert "the features were not finite in epoch 4: back to" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_collapse_is_told_in_the_log_and_on_the_card(
+    layout: Layout,
+    here: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        loop, "signs_of_life", lambda *_: {"rankme": 9.0, "alignment": 0.0, "uniformity": -1e-3}
+    )
+    here()
+    what = "all images have nearly the same embedding (uniformity -0.001; 0 is collapse)"
+    assert f"warning: after epoch 4 {what}" in " ".join(capsys.readouterr().err.split())
+    card = (layout.encoder("chosen") / "README.md").read_text()
+    assert f"**Do not use it: its training collapsed.** At the end {what}." in card
 
 
 def test_a_long_epoch_is_saved_within(

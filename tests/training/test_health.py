@@ -62,3 +62,24 @@ def test_a_collapse_is_told_and_a_spread_is_not() -> None:
     found = collapse(signs_of_life(line, spread))
     assert found is not None
     assert "on a line" in found.what
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-12, 1e12, 1e30])
+def test_the_signs_do_not_depend_on_the_unit(unit: float) -> None:
+    views = drawn(60, 8), drawn(60, 8, seed=1)
+    plain = signs_of_life(views, views)
+    scaled = views[0] * unit, views[1] * unit
+    assert signs_of_life(scaled, scaled) == pytest.approx(plain, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_features_that_are_not_finite_have_no_rank(value: float) -> None:
+    views, broken = (drawn(20, 4), drawn(20, 4, seed=1)), drawn(20, 4)
+    broken[3, 1] = value
+    signs = signs_of_life((broken, broken), views)
+    assert math.isnan(signs["rankme"])
+    assert collapse(signs) is None
+
+
+def test_a_row_without_signs_tells_no_collapse() -> None:
+    assert collapse({"epoch": 3, "loss": 1.0}) is None

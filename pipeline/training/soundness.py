@@ -1,0 +1,30 @@
+"""Whether what a training has come to may be saved, trained on and handed over."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LARGEST_WEIGHT = 1e6
+"""Ten thousand times what trainings end with. Beyond it weights have run away, which normalisation may hide
+from the outputs and the loss."""
+
+
+def fault_of(network: nn.Module, loss: Tensor) -> str | None:
+    """What is wrong with the weights or the loss that led to them, as a clause in the past; None: nothing.
+
+    Waits for the device. All ranks hold the same weights, so they find the same.
+    """
+    if not math.isfinite(float(loss)):
+        return "the loss was not finite"
+    if not is_finite(network):
+        return "weights were not finite"
+    largest = max(float(weight.detach().abs().max()) for weight in network.parameters())
+    if largest > LARGEST_WEIGHT:
+        return f"weights had grown to {largest:.0e}"
+    return None
+
+
+def is_finite(network: nn.Module) -> bool:
+    """Whether all weights are, and what batch norm remembers."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in (*network.parameters(), *network.buffers()))
