@@ -21,6 +21,7 @@ from pipeline.evaluation.linear import LinearProbe
 from pipeline.evaluation.registry import PROTOCOLS
 from pipeline.evaluation.run import Labels, evaluate
 from pipeline.evaluation.sgd import FACTORS
+from pipeline.evaluation.wording import accuracies_in_words
 from pipeline.files import read_json, write_json
 from pipeline.ingest.run import ingest
 from pipeline.schema import EvaluationMetrics, Layout
