@@ -16,21 +16,22 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.E
 """How network file systems without locks answer."""
 
 
-class Turn:
-    """At work that one process at a time does, which is whoever holds the file `lock`.
+class FileLock:
+    """The file `lock`, which one process at a time holds, and which knows whether others wait for it.
 
-    The lock is the kernel's: it ends with its process, however that ends.
+    The lock is the kernel's: it ends with its process, however that ends. A process that waits shares a lock
+    on a second file beside it, `waiting`.
     """
 
     def __init__(self, lock: Path) -> None:
-        self._lock, self._queue = lock, lock.with_name("waiting")
+        self._lock, self._waiters = lock, lock.with_name("waiting")
         self._held: TextIO | None = None
         self._waiting: TextIO | None = None
         self.holder = "unknown"
-        """The process that had it when `comes` was false."""
+        """The id of the process that held it when `try_acquire` last failed."""
 
-    def comes(self) -> bool:
-        """Whether it is this process's, from now on. Raises `UserError` where there can be no lock."""
+    def try_acquire(self) -> bool:
+        """Whether this process holds it from now on. Raises `UserError` where no lock can be made."""
         make_state_folder(self._lock.parent)
         with ExitStack() as opened:
             file = opened.enter_context(open_lock(self._lock))
@@ -39,38 +40,38 @@ class Turn:
                 return False
             if not _is_at(file, self._lock):
                 # Its holder removed the folder before it let go, and another may have made a new one.
-                return self.comes()
+                return self.try_acquire()
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
             self._held = file
             opened.pop_all()
-        self._leave_the_queue()
+        self._stop_waiting()
         return True
 
-    def queue(self) -> bool:
-        """Lets the holder know that somebody waits for what it does. Whether this process had not yet."""
+    def announce_waiting(self) -> bool:
+        """Shows the holder that this process waits. Returns whether it is the first call."""
         is_first = self._waiting is None
-        if self._waiting is None or not _is_at(self._waiting, self._queue):
-            self._leave_the_queue()
+        if self._waiting is None or not _is_at(self._waiting, self._waiters):
+            self._stop_waiting()
             with suppress(FileNotFoundError):  # the holder has removed the folder
-                self._waiting = open_lock(self._queue)
+                self._waiting = open_lock(self._waiters)
                 try_lock(self._waiting, fcntl.LOCK_SH)
         return is_first
 
-    def is_awaited(self) -> bool:
-        """Whether another process has queued."""
-        if not self._queue.exists():
+    def has_waiters(self) -> bool:
+        """Whether another process waits."""
+        if not self._waiters.exists():
             return False
-        with open_lock(self._queue) as file:
+        with open_lock(self._waiters) as file:
             return not try_lock(file)
 
     def close(self) -> None:
-        self._leave_the_queue()
+        self._stop_waiting()
         if self._held is not None:
             self._held.close()
 
-    def _leave_the_queue(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._waiting is not None:
             self._waiting.close()
             self._waiting = None
@@ -79,10 +80,11 @@ class Turn:
 @contextmanager
 def held_alone(lock: Path, doing: str) -> Iterator[None]:
     """Holds the file `lock`. Raises `UserError` that names the holder if another process does."""
-    with closing(Turn(lock)) as turn:
-        if not turn.comes():
+    with closing(FileLock(lock)) as file_lock:
+        if not file_lock.try_acquire():
             raise UserError(
-                f"process {turn.holder} is {doing} already (state in {lock.parent}): wait for it, or end it"
+                f"process {file_lock.holder} is {doing} already (state in {lock.parent}): "
+                "wait for it, or end it"
             )
         yield
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline import locks
 from pipeline.errors import UserError
 from pipeline.ingest.parts import parts_folder
-from pipeline.locks import Turn, held_alone
+from pipeline.locks import FileLock, held_alone
 
 NO_LOCKS = [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL]
 
@@ -47,33 +47,33 @@ def test_a_lock_whose_folder_its_holder_removed_is_made_anew(
             pass
 
 
-def test_the_holder_knows_whether_somebody_waits(tmp_path: Path) -> None:
-    first, second = Turn(tmp_path / "lock"), Turn(tmp_path / "lock")
-    assert first.comes()
-    assert not second.comes()
+def test_the_holder_sees_whether_another_process_waits(tmp_path: Path) -> None:
+    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    assert first.try_acquire()
+    assert not second.try_acquire()
     assert second.holder == str(os.getpid())
-    assert not first.is_awaited()
-    assert second.queue()
-    assert not second.queue()
-    assert first.is_awaited()
+    assert not first.has_waiters()
+    assert second.announce_waiting()
+    assert not second.announce_waiting()
+    assert first.has_waiters()
     first.close()
-    assert second.comes()
-    assert not second.is_awaited()
+    assert second.try_acquire()
+    assert not second.has_waiters()
     second.close()
 
 
-def test_who_waits_says_so_again_in_a_folder_that_was_made_anew(tmp_path: Path) -> None:
-    first, second = Turn(tmp_path / "a/lock"), Turn(tmp_path / "a/lock")
-    assert first.comes()
-    second.queue()
+def test_waiting_is_announced_again_in_a_folder_that_was_made_anew(tmp_path: Path) -> None:
+    first, second = FileLock(tmp_path / "a/lock"), FileLock(tmp_path / "a/lock")
+    assert first.try_acquire()
+    second.announce_waiting()
     shutil.rmtree(tmp_path / "a")
-    assert not second.queue()
-    third = Turn(tmp_path / "a/lock")
-    assert third.comes()
-    second.queue()
-    assert third.is_awaited()
-    for turn in (first, second, third):
-        turn.close()
+    assert not second.announce_waiting()
+    third = FileLock(tmp_path / "a/lock")
+    assert third.try_acquire()
+    second.announce_waiting()
+    assert third.has_waiters()
+    for one in (first, second, third):
+        one.close()
 
 
 @pytest.mark.parametrize("number", NO_LOCKS, ids=errno.errorcode.get)

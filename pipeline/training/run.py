@@ -95,7 +95,7 @@ def train(
             trainer.reclusterings,
             trainer.network.objective.beside_published,
         )
-        if states.is_awaited:
+        if states.has_waiters:
             trainer.save(states)
         else:
             states.discard()

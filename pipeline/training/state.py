@@ -29,7 +29,7 @@ from torch import Tensor
 from pipeline.console import say
 from pipeline.errors import UserError, shown
 from pipeline.files import sha256_of_file, write_atomically
-from pipeline.locks import Turn
+from pipeline.locks import FileLock
 from pipeline.ranks import Ranks
 from pipeline.training.signals import Interrupted, StopRequest
 
@@ -62,7 +62,7 @@ class StateFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._newest, self._before = folder / "state.pt", folder / "state-before.pt"
-        self._turn = Turn(folder / "lock")
+        self._lock = FileLock(folder / "lock")
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[float] | None = None
         self._saved_at, self._seconds = -math.inf, 0.0
@@ -77,17 +77,17 @@ class StateFolder:
         """
         try:
             # All ranks ask each other, so that none waits for longer than a message may take.
-            while not ranks.told_by_first(ranks.first and self._turn.comes()):
+            while not ranks.told_by_first(ranks.first and self._lock.try_acquire()):
                 if asked := ranks.highest(stop.signal_number or 0):
                     raise Interrupted(asked)
-                if ranks.first and self._turn.queue():
-                    holder = self._turn.holder
+                if ranks.first and self._lock.announce_waiting():
+                    holder = self._lock.holder
                     say(f"{title}: process {holder} is training this already: waiting for it", stderr=True)
                 time.sleep(WAITING_SECONDS)
             yield
         finally:
             self.wait()
-            self._turn.close()
+            self._lock.close()
 
     def load(self) -> tuple[State | None, list[str]]:
         """The last whole state on the CPU, if any, and a sentence about each file that was damaged."""
@@ -136,9 +136,9 @@ class StateFolder:
         return None if state is None else state["tensor"]
 
     @property
-    def is_awaited(self) -> bool:
+    def has_waiters(self) -> bool:
         """Whether another process waits for the end of this training."""
-        return self._turn.is_awaited()
+        return self._lock.has_waiters()
 
     def discard(self) -> None:
         self.wait()
