@@ -21,9 +21,10 @@ from pipeline.randomness import derived_seed
 from pipeline.ranks import Ranks
 from pipeline.training.demand import check_memory, check_steps
 from pipeline.training.feed import Feed
-from pipeline.training.loop import Trainer, batch_sizes
+from pipeline.training.loop import Trainer
 from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
+from pipeline.training.step import batch_sizes
 from pipeline.training.whitened_layers import Sample, fit_first_layer
 
 Built = TypeVar("Built")

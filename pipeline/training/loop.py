@@ -24,11 +24,11 @@ from pipeline.training.params import PretrainParams
 from pipeline.training.progress import Progress
 from pipeline.training.recluster import recluster
 from pipeline.training.sampler import cluster_batches, partners, shuffled_batches
-from pipeline.training.schedule import images_per_step, learning_rate_at
+from pipeline.training.schedule import learning_rate_at
 from pipeline.training.signals import Interrupted, StopRequest
 from pipeline.training.soundness import fault_of
 from pipeline.training.state import State, StateFolder
-from pipeline.training.step import Step, largest_that_fits
+from pipeline.training.step import Step, batch_sizes, largest_that_fits, out_of_memory
 from pipeline.training.trackers import Trackers
 from pipeline.training.watch import Watch
 
@@ -117,7 +117,7 @@ class Trainer:
                     self.save(states)
 
     def _train_epoch(self, watch: Watch, states: StateFolder, stop: StopRequest) -> str | None:
-        """What went wrong in it, as a clause in the past; None: nothing."""
+        """Returns what went wrong, as a clause in the past tense; None where nothing did."""
         epoch = self.progress.epoch
         if self.progress.step == 0:
             self.loss_sum.zero_()
@@ -134,7 +134,7 @@ class Trainer:
             save_is_due = time.monotonic() - saved_at > SAVE_EVERY_SECONDS
             asked = self.ranks.highest(stop.signal_number or (SAVE_ONLY if save_is_due else 0))
             if asked > SAVE_ONLY:
-                # What went wrong leaves the state before it, to which training would go back.
+                # Weights or a loss with a fault are not saved: the next run starts from the state before.
                 if fault_of(self.network, self.loss_sum) is None:
                     self.save(states)
                 states.wait()
@@ -163,7 +163,7 @@ class Trainer:
         return None
 
     def _go_back(self, watch: Watch, states: StateFolder, fault: str) -> None:
-        """To the last state, before `fault`. Raises `UserError` the second time."""
+        """To the last state, which was saved before `fault`. Raises `UserError` the second time."""
         epoch, rate = self.progress.epoch + 1, self.params.learning_rate * self.progress.rate_factor
         if self.progress.retried:
             raise UserError(
@@ -244,7 +244,7 @@ class Trainer:
                 self.batch_size,
                 self.ranks.count,
             )
-            raise self._out_of_memory(fits) from None
+            raise out_of_memory(self.batch_size, self.image_size, fits) from None
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
@@ -260,16 +260,6 @@ class Trainer:
             self.device,
             batch_size=self.batch_size,
             micro_batch=micro_batch,
-        )
-
-    def _out_of_memory(self, fits: int | None) -> UserError:
-        cure = (
-            f"set pretrain.micro_batch={fits}, which fits"
-            if fits is not None
-            else "not even one image at a time fits, so choose a smaller encoder or ingest.image_size"
-        )
-        return UserError(
-            f"the memory does not hold {self.batch_size} images of {self.image_size} pixels a step: {cure}"
         )
 
     def _learning_rate(self, step: int) -> float:
@@ -404,22 +394,3 @@ def _load(states: StateFolder) -> tuple[State | None, list[str]]:
     if any(clusters_N is None for clusters_N in kept.values()):
         return None, [*said, "the clusters of an earlier epoch are damaged: training starts anew"]
     return state | {"reclusterings": kept}, said
-
-
-def batch_sizes(params: PretrainParams, images: int, ranks: Ranks) -> tuple[int, int]:
-    """Images a step, over all ranks, and of these at one time. Raises `UserError` where ranks can't share."""
-    batch_size, micro_batch = params.batch_size, params.micro_batch or params.batch_size
-    for key, value in (("batch_size", batch_size), ("micro_batch", micro_batch)):
-        if value % ranks.count:
-            raise UserError(
-                f"pretrain.{key}={value} can't be shared evenly by {ranks.count} processes: choose a multiple"
-            )
-    if images >= batch_size:
-        return batch_size, micro_batch
-    if ranks.count > 1:
-        raise UserError(
-            f"pretrain.batch_size={batch_size} is more than the {images} train images: lower it, or train "
-            "with one process"
-        )
-    whole = images_per_step(images, batch_size, params.sampler)
-    return whole, whole

@@ -4,7 +4,7 @@ import math
 
 
 def images_per_step(images: int, batch_size: int, sampler: str) -> int:
-    """A set of images that fills no batch is one batch; pairs need an even number."""
+    """The batch size, or all images where they fill no batch: an even number where they are paired."""
     if images >= batch_size:
         return batch_size
     return images - images % 2 if sampler == "cluster" else images

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.errors import UserError
 from pipeline.objectives.base import Batch, Moment
 from pipeline.ranks import Ranks
 from pipeline.training.network import Network, frozen_statistics
+from pipeline.training.params import PretrainParams
+from pipeline.training.schedule import images_per_step
 
 Views = Callable[[Tensor, Tensor], Tensor]
 """(rows, places) -> views: rows among this rank's images, places among the global batch's 2B views, of
@@ -130,6 +133,28 @@ def _by_part(whole: Tensor, parts: int) -> Iterator[Tensor]:
         yield torch.cat(pair)
 
 
+def batch_sizes(params: PretrainParams, images: int, ranks: Ranks) -> tuple[int, int]:
+    """Images per step over all ranks, and how many of them pass through the network at one time.
+
+    Raises `UserError` where the ranks cannot share them evenly.
+    """
+    batch_size, micro_batch = params.batch_size, params.micro_batch or params.batch_size
+    for key, value in (("batch_size", batch_size), ("micro_batch", micro_batch)):
+        if value % ranks.count:
+            raise UserError(
+                f"pretrain.{key}={value} can't be shared evenly by {ranks.count} processes: choose a multiple"
+            )
+    if images >= batch_size:
+        return batch_size, micro_batch
+    if ranks.count > 1:
+        raise UserError(
+            f"pretrain.batch_size={batch_size} is more than the {images} train images: lower it, or train "
+            "with one process"
+        )
+    whole = images_per_step(images, batch_size, params.sampler)
+    return whole, whole
+
+
 def largest_that_fits(runs: Callable[[int], object], batch_size: int, ranks: int) -> int | None:
     """The largest micro-batch, a divisor of `batch_size`, for which `runs` does not run out of memory."""
     for micro_batch in sorted((m for m in range(ranks, batch_size) if batch_size % m == 0), reverse=True):
@@ -143,3 +168,13 @@ def largest_that_fits(runs: Callable[[int], object], batch_size: int, ranks: int
         else:
             return micro_batch
     return None
+
+
+def out_of_memory(images: int, image_size: int, fits: int | None) -> UserError:
+    """The error for a step that memory does not hold; `fits` is the largest micro-batch that it holds."""
+    cure = (
+        f"set pretrain.micro_batch={fits}, which fits"
+        if fits is not None
+        else "not even one image at a time fits, so choose a smaller encoder or ingest.image_size"
+    )
+    return UserError(f"the memory does not hold {images} images of {image_size} pixels a step: {cure}")
