@@ -1,4 +1,4 @@
-"""Whether clusters give the label away: how well the other rows of a row's cluster tell its label.
+"""Whether clusters determine the labels: how well a row's label is predicted from its cluster's other rows.
 
 Shape letter: C non-empty cells of the table of clusters by labels.
 """
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 Codes = NDArray[np.int64]
 
 LEAST_REDUCTION = 0.95
-LEAST_SHARE_IN_COMPANY, LEAST_ROWS = 0.5, 10
-"""Of the rows, those that share their cluster with another one: identifiers determine every label."""
+LEAST_SHARE_REPEATED, LEAST_ROWS = 0.5, 10
+"""How many rows must share their cluster with another row, as a share of all and as a number: a column of
+identifiers determines every label, and shows nothing."""
 
 
 def determines_labels(codes_N: Codes, labels_N: Codes) -> bool:
-    """Whether the values of a column do, over the rows where both codes are known (not negative)."""
+    """Whether the codes (N,) determine the labels (N,), over the rows where neither is negative (unknown)."""
     known_N = (codes_N >= 0) & (labels_N >= 0)
     labels = int(labels_N.max(initial=0)) + 1
     keys_C, counts_C = np.unique(codes_N[known_N] * labels + labels_N[known_N], return_counts=True)
@@ -23,20 +24,20 @@ def determines_labels(codes_N: Codes, labels_N: Codes) -> bool:
 
 
 def label_error_reduction(clusters_C: Codes, labels_C: Codes, counts_C: Codes) -> float | None:
-    """Goodman and Kruskal's lambda (1954) of the label, each row's label guessed from the other rows.
+    """Goodman and Kruskal's lambda (1954) of labels given clusters, each row predicted without itself.
 
-    The share of the errors of the most frequent label that go where each row is given the label which is
-    the most frequent one among the other rows of its cluster (a tie is an error). Over the rows that share
-    their cluster; None where these are few, or have one label.
+    Always predicting the most frequent label makes some errors. This is the share of them that is avoided by
+    predicting the most frequent label among the other rows of a row's cluster (a tie is an error). Only rows
+    that share their cluster count; None where these are few, or have a single label.
     """
     rows_K = np.bincount(clusters_C, weights=counts_C)
     cells = np.flatnonzero(rows_K[clusters_C] > 1)
     counts, clusters, labels = counts_C[cells], clusters_C[cells], labels_C[cells]
     rows = int(counts.sum())
-    if rows < max(LEAST_ROWS, LEAST_SHARE_IN_COMPANY * counts_C.sum()):
+    if rows < max(LEAST_ROWS, LEAST_SHARE_REPEATED * counts_C.sum()):
         return None
-    guessed_without = rows - int(np.bincount(labels, weights=counts).max())
-    if guessed_without == 0:
+    errors_without_clusters = rows - int(np.bincount(labels, weights=counts).max())
+    if errors_without_clusters == 0:
         return None
     # The two most frequent labels of each cluster, in its first two places.
     order = np.lexsort((-counts, clusters))
@@ -44,5 +45,5 @@ def label_error_reduction(clusters_C: Codes, labels_C: Codes, counts_C: Codes) -
     first = np.flatnonzero(np.diff(clusters, prepend=-1))
     is_alone = np.append(clusters, -1)[first + 1] != clusters[first]
     second = np.where(is_alone, 0, np.append(counts, 0)[first + 1])
-    right = int(counts[first][counts[first] - 1 > second].sum())
-    return 1 - (rows - right) / guessed_without
+    correct = int(counts[first][counts[first] - 1 > second].sum())
+    return 1 - (rows - correct) / errors_without_clusters

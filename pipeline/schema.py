@@ -226,7 +226,7 @@ class ClusterStatistics(TypedDict):
     notes: NotRequired[list[str]]
     """What the method decided by itself, one phrase each."""
     made_of: NotRequired[dict[str, list[str]]]
-    """`columns` and `hashtags` in which all images of a cluster agree, because they make it."""
+    """`columns` and `hashtags` that the clusters are made from: all images of a cluster agree in them."""
 
 
 class EncoderRecord(TypedDict):

@@ -35,7 +35,7 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
     else:
         known, ranking, left_out = _all_ranked(train, chosen)
     if not ranking:
-        but = f", but of {listed(left_out)}, which the label follows from" if left_out else ""
+        but = f", apart from {listed(left_out)}, which determine the label" if left_out else ""
         raise UserError(
             f"cluster.method=attributes: no attribute differs between the images{but}: name other columns, "
             "or choose another cluster.method"
@@ -54,8 +54,8 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
     notes = [f"joined {named}", *(known.notes[column] for column in columns if column in known.notes)]
     if left_out:
         notes.append(
-            f"left out {listed(left_out)}, from which the label of nearly every image follows: "
-            "cluster.attributes.label_columns=keep takes all"
+            f"left out {listed(left_out)}, which determine the label of nearly every image: set "
+            "cluster.attributes.label_columns=keep to include them"
         )
     label_columns = [column for column in columns if column in known.label_columns]
     clusters = clusters_of_sets(present_of(known.of_images, joined))
@@ -77,7 +77,7 @@ def attribute_vectors(train: TrainImages) -> tuple[list[str], np.ndarray]:
 
     (N, A) int8: 1 where it holds, 0 where the column has another value, -1 where the column has none. A
     column of yes and no is one attribute. What one image alone has is left out: a column of titles would be
-    an attribute an image. So are columns that the label follows from.
+    an attribute per image. So are columns that determine the label.
     """
     known, ranking, _ = _all_ranked(train, AttributesParams())
     counts = Counter(value for of_image in known.of_images for value in of_image)
@@ -111,7 +111,7 @@ class Known:
 
 def _all_ranked(train: TrainImages, params: AttributesParams) -> tuple[Known, list[str], list[str]]:
     """What is known of each image in all columns, the ranking of their values, and the columns that it leaves
-    out: of hundreds of columns made but once."""
+    out. Computed once and kept, as there may be hundreds of columns."""
     key = ("attributes", params.bins, params.label_columns)
     if key not in train.worked_out:
         known = known_attributes(train, train.attribute_names, params)

@@ -95,11 +95,11 @@ class Clusters:
     hashtags: list[list[str]] | None = None
     """Each image's hashtags, if they made the clusters: tags that name the label would leak it."""
     label_columns: Sequence[str] = ()
-    """Columns that made the clusters, and determine the label."""
+    """Columns that the clusters are made from, and that determine the label."""
     stopped_hashtags: Sequence[str] = ()
-    """Those that were taken out of `hashtags` on demand."""
+    """The stop list: tags that were taken out of `hashtags`."""
     made_of: dict[str, list[str]] = field(default_factory=dict)
-    """`columns` and `hashtags` in which all images of a cluster agree, because they make it."""
+    """`columns` and `hashtags` that the clusters are made from: all images of a cluster agree in them."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -109,11 +109,11 @@ Fit = Callable[[TrainImages, ClusterParams, int], Clusters]
 
 class Choice(NamedTuple):
     setting: str
-    """In words."""
+    """Its name in the landscape, such as `top 3`."""
     params: ClusterParams
-    """The section `cluster` that asks for it."""
+    """The section `cluster` with this setting."""
     nested: bool = False
-    """Whether its clusters refine those of the method's choice before, so that they are a path."""
+    """Whether its clusters refine those of the method's choice before, so that a line joins the two."""
 
 
 def no_choices(_train: TrainImages, _params: ClusterParams) -> Iterator[Choice]:

@@ -18,7 +18,7 @@ from pipeline.tables.hashtags import normalized_hashtag
 
 DEFAULT_TOP = 8
 MOST_FOR_TOPICS = 100_000
-"""Images up to which the landscape looks at topics, which take it minutes there."""
+"""Images up to which the landscape holds topics: beyond, their k-means takes minutes."""
 
 
 def cluster_by_hashtags(train: TrainImages, params: ClusterParams, seed: int) -> Clusters:
@@ -37,7 +37,7 @@ def cluster_by_hashtags(train: TrainImages, params: ClusterParams, seed: int) ->
 
 
 def hashtag_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
-    """Every number of joined hashtags; as many topics as params.yaml says, half and a quarter as many."""
+    """Every number of joined hashtags; as many topics as params.yaml has, half as many, and a quarter."""
     tags = counted_hashtags(train, params.hashtags)
     for top in range(1, min(len(informative(tags)), LARGEST_CHOICE) + 1):
         yield Choice(f"top {top}", with_section(params, "hashtags", mode="joint", top=top), nested=True)
@@ -94,7 +94,7 @@ def _topics(train: TrainImages, tags: list[list[str]], params: HashtagsParams, s
     labels_N = np.full(len(tags), UNKNOWN, np.int64)
     kmeans = KMeans(min(params.clusters, len(known)), n_init=5, random_state=state)
     with warnings.catch_warnings():
-        # Where fewer vectors differ there are fewer topics, and the statistics say how many.
+        # Where too few vectors differ there are fewer topics than wanted; the statistics say how many.
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = kmeans.fit(train.worked_out[key])
     labels_N[known] = np.unique(fitted.labels_, return_inverse=True)[1]
@@ -102,7 +102,7 @@ def _topics(train: TrainImages, tags: list[list[str]], params: HashtagsParams, s
 
 
 def _vectors(tags: list[list[str]], components: int, state: int) -> Any:
-    """TF-IDF and truncated SVD, of length 1; without the SVD where there is but one tag. A row an image."""
+    """(N, C) unit vectors, one row per image, by TF-IDF and truncated SVD; a single tag by TF-IDF alone."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize

@@ -1,4 +1,4 @@
-"""Columns that give the label away: an id of the class, its name in another language, or a finer name."""
+"""Columns that determine the label: an id of the class, its name in another language, or a finer class."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from pipeline.determination import determines_labels
 
 
 def label_columns(columns: Mapping[str, Sequence[str | None]], train: TrainImages) -> list[str]:
-    """Those of `columns`, a value of each for every train image, that determine the label."""
+    """The names of those of `columns` (by name a value per train image) that determine the label."""
     labels_N = _codes(train.labels)
     return [
         name
@@ -22,7 +22,7 @@ def label_columns(columns: Mapping[str, Sequence[str | None]], train: TrainImage
 
 
 def _codes(column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
-    """-1 where nothing is known."""
+    """(N,) codes of equal values; -1 for null."""
     coded = pa.chunked_array([column] if isinstance(column, pa.Array) else column.chunks, pa.string())
     indices = coded.combine_chunks().dictionary_encode().indices
     return np.asarray(pc.fill_null(indices, -1), np.int64)

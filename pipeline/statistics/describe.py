@@ -93,7 +93,7 @@ class LabelStatistics:
     adjusted_mutual_information: float | None = None
     normalized_mutual_information: float | None = None
     label_error_reduction: float | None = None
-    """How much better the other rows of its cluster tell a row's label than the most frequent label does."""
+    """The share of the most frequent label's errors that clusters avoid (`pipeline.determination`)."""
     purity: float | None = None
     """The share of rows that carry the most frequent label of their cluster."""
 
@@ -114,8 +114,8 @@ def describe_clustering(
     Sizes and H(Z) are over all rows. Whatever needs the labels is over the rows whose label is known
     (not null, NaN or blank), and None where there is none. `batch_size` counts images; without it what
     depends on the batch is None. `tags` holds each row's hashtags and is looked through for tags that name
-    the label; `stopped_tags` have been taken out of it. `method` decides which findings are its purpose and
-    no finding (see `findings`).
+    the label; `stopped_tags` have been taken out of it. `method` decides which findings are intended, and
+    so are left out (see `findings`).
     """
     label_codes_N, label_values = encoded(labels)
     assert label_codes_N.shape == clusters_N.shape, "one label, known or not, for each row"

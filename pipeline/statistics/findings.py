@@ -30,8 +30,8 @@ PURPOSES: dict[str, frozenset[str]] = {
 
 SINGLETON_SHARE = 0.2
 DOMINANT_EXCESS = 0.5
-"""How far the largest cluster's share of the positive pairs may lie from 1 / K, that of equal clusters, on
-the way to all pairs."""
+"""The largest cluster's share of the positive pairs is 1 / K in K clusters of one size, and 1 at most; it is
+dominant when its share has come this far from the one to the other."""
 EQUAL_AGREEMENT = 0.99
 """Adjusted mutual information from which two partitions are one but for typing errors."""
 CHANCE_LEVEL = 0.01
@@ -53,7 +53,7 @@ def findings_of(
     columns_determining_labels: Sequence[str] = (),
     stopped_tags: Sequence[str] = (),
 ) -> list[dict[str, str]]:
-    """The findings as JSON objects. `statistics` holds the keys of `statistics.json`, `stopped_tags` those
+    """The findings as JSON objects. `statistics` holds the keys of `statistics.json`, `stopped_tags` the tags
     that are on the stop list already."""
     purpose = PURPOSES.get(statistics["method"], frozenset())
     found = (
@@ -104,14 +104,12 @@ def _about_labels(statistics: dict[str, Any]) -> Iterator[Finding]:
             "so training on them is supervised training.",
             "Take the column that holds the label out of the auxiliary information.",
         )
-    elif statistics["label_error_reduction"] is not None and (
-        statistics["label_error_reduction"] >= LEAST_REDUCTION
-    ):
+    elif (statistics["label_error_reduction"] or 0.0) >= LEAST_REDUCTION:
         yield Finding(
             CLUSTERS_DETERMINE_LABELS,
-            "The other images of its cluster tell the label of nearly every image, so training on these "
-            "clusters is supervised training on finer labels.",
-            "Take the column that the label follows from out of the auxiliary information.",
+            "The label of nearly every image follows from its cluster, so training on these clusters is "
+            "supervised training on finer labels.",
+            "Take the column that determines the label out of the auxiliary information.",
         )
     elif statistics["independence_p_value"] > CHANCE_LEVEL:
         yield Finding(
@@ -135,12 +133,13 @@ def _about_tags(tags: Sequence[str], stopped: Sequence[str]) -> Iterator[Finding
 
 def _about_columns(columns: list[str]) -> Iterator[Finding]:
     if columns:
-        named, verb = ("column", "determines") if len(columns) == 1 else ("columns", "determine")
+        one = len(columns) == 1
+        named, verb, pronoun = ("column", "determines", "it") if one else ("columns", "determine", "them")
         yield Finding(
             COLUMNS_DETERMINE_LABELS,
             f"The {named} {listed(columns, 5)} {verb} the label of nearly every image, and the clusters are "
-            "made of what says so.",
-            "Take it out of the auxiliary information if the accuracy should show what unsupervised "
+            f"made from {pronoun}.",
+            f"Take {pronoun} out of the auxiliary information if the accuracy should show what unsupervised "
             "information is worth.",
         )
 
