@@ -3,23 +3,22 @@
 from pipeline.schema import Baselines, EvaluationMetrics, FewerLabels
 
 NOTICEABLE = 0.05
-"""A share of labels that differs from the one in params.yaml by more than this share of it is told apart."""
-
-
+"""A share of labels is reported beside that of params.yaml where it differs by more than this share of it."""
 NUMBERS = {"lbfgs": "regularisation", "sgd": "learning rate"}
-"""What each protocol chooses."""
+"""The hyperparameter that each protocol chooses."""
+UNREACHABLE = "the other test images have labels that no train image has"
 
 
 def chosen_on(protocol: str, rows: int) -> str:
-    """On how many `rows` of train; a phrase, such as stands in brackets."""
-    number = NUMBERS.get(protocol, "number")
+    """On how many `rows` of train the protocol chose its hyperparameter: a phrase for brackets."""
+    chosen = NUMBERS.get(protocol, "hyperparameter")
     if not rows:
-        return f"{number} chosen on no train image, as no class has two"
-    return f"{number} chosen on {rows:,} train images that were not fitted"
+        return f"{chosen} chosen on no train image, as no class has two"
+    return f"{chosen} chosen on {rows:,} train images that were not fitted"
 
 
 def accuracies_in_words(metrics: EvaluationMetrics) -> str:
-    """What the stage says of an arm."""
+    """One arm's accuracies, or why there are none, as the stage prints them."""
     if metrics["top1"] is None:
         return str(metrics["reason"])
     choice = chosen_on(metrics["protocol"], metrics["selection_rows"] or 0)
@@ -48,17 +47,14 @@ def _reachable(given: Baselines) -> str:
     return "" if reachable >= 1 else f", at most {_percent(reachable)} can be reached"
 
 
-UNREACHABLE = "the other test images have labels that no train image has"
-
-
 def labels_in_words(fraction: str, few: FewerLabels, train_images: int) -> str:
     """How many of the train labels were used where `evaluate.label_fractions` has `fraction`."""
     share = few["train_images"] / train_images
     used = f"{few['train_images']:,} of {train_images:,} train labels"
+    wanted = f"{100 * float(fraction):g} %"
     if abs(share - float(fraction)) <= NOTICEABLE * float(fraction):
-        return f"{100 * float(fraction):g} %: {used}"
-    asked = f"{100 * float(fraction):g} %"
-    return f"{100 * share:.2g} %: {used}, not {asked}, as each class gives whole images, at least one"
+        return f"{wanted}: {used}"
+    return f"{100 * share:.2g} %: {used}, not {wanted}, as each class gives whole images, at least one"
 
 
 def _percent(share: float | None) -> str:

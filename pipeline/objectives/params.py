@@ -46,7 +46,12 @@ LEARNS_FROM: dict[Objective, Literal["clusters", "attributes", "images"]] = {
     "simsiam": "images",
     "iccl": "images",
 }
-"""What an objective reads beside the pixels, for those who describe it."""
+"""What an objective reads beside the pixels, for code that describes a training without importing torch."""
+
+
+def reads_clusters(objective: str | None, sampler: str | None) -> bool:
+    """Whether a training reads clusters: in its loss, or to put its batches together."""
+    return sampler == "cluster" or (objective, "clusters") in LEARNS_FROM.items()
 
 
 class DualHeadParams(Section):
@@ -59,7 +64,7 @@ class CmcParams(Section):
 
 class MocoParams(Section):
     queue: QueueLength = Field(
-        default=4096, description="earlier keys: with them alone, and its own, a view is compared"
+        default=4096, description="earlier keys, the only candidates beside a view's own key"
     )
     momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 in long trainings")
 
@@ -69,7 +74,7 @@ class PclParams(Section):
         default=[100, 200, 400],
         min_length=1,
         max_length=20,
-        description="one k-means a number, at most half the images; the loss is their mean",
+        description="a k-means for each number, at most half the images; the loss is their mean",
     )
     negatives: int = Field(
         default=1024, ge=1, le=10**6, description="prototypes drawn as negatives, at most all others"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import listed
+from pipeline.evaluation.baselines import majority_label
 from pipeline.evaluation.wording import UNREACHABLE
 from pipeline.objectives.params import LOSS_CHANGES
 from pipeline.report.arms import Arm, paired
@@ -102,23 +103,22 @@ def _of_the_labels(arms: list[Arm]) -> Iterator[Finding]:
             "ingest",
             "Mend the split, or take such test images out.",
         )
-    always = f"{percent(given['majority_top1'])}, which always naming the most frequent label reaches"
     if weak := [arm.name for arm in arms if not _is_above_majority(arm)]:
         yield Finding(
             "not_above_majority",
-            f"Not clearly above {always}: {listed(weak)}.",
+            f"Not clearly above the majority share of {percent(given['majority_top1'])} (always naming the "
+            f"most frequent label): {listed(weak)}.",
             "evaluate",
-            "Look at the classes below: an accuracy that is no better says nothing of the features.",
+            "Look at the classes below: such an accuracy says nothing about the features.",
         )
 
 
 def _is_above_majority(arm: Arm) -> bool:
-    """Over the same test images; of equally frequent train labels the first by name."""
+    """Whether its accuracy is clearly above the majority share, over the same test images."""
     if arm.top1 is None:
         return True
     in_train = dict(zip(arm.per_class["label"], arm.per_class["train_images"], strict=True))
-    majority = min(in_train, key=lambda label: (-in_train[label], label))
-    by_majority = (arm.predictions["label"] == majority).to_numpy(dtype=bool)
+    by_majority = (arm.predictions["label"] == majority_label(in_train)).to_numpy(dtype=bool)
     return paired_difference(arm.correct().to_numpy(), by_majority).above_zero
 
 

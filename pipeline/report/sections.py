@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from pipeline.errors import listed
 from pipeline.evaluation.wording import baselines_in_words, chosen_on, labels_in_words
+from pipeline.objectives.params import reads_clusters
 from pipeline.report.arms import Arm
 from pipeline.report.cards import Card
 from pipeline.report.classes import SHOWN, ClassChange, Confusion
@@ -23,7 +24,6 @@ from pipeline.report.wording import (
     percent,
     plural,
     points,
-    reads_clusters,
     seconds,
     sentence,
 )
@@ -44,7 +44,7 @@ def arms_table(arms: Sequence[Arm], pretrain: PretrainParams) -> Table:
         for arm in arms
     ]
     notes = [*baseline_notes(arms), *selection_notes(arms), *recluster_notes(arms)]
-    if not reads_clusters(pretrain):
+    if not reads_clusters(pretrain.objective, pretrain.sampler):
         notes.append(
             f"{pretrain.objective} reads no clusters: those of the chosen arm had no part in its training."
         )

@@ -3,7 +3,7 @@
 import math
 
 from pipeline.clustering.params import ClusterParams
-from pipeline.objectives.params import LEARNS_FROM
+from pipeline.objectives.params import reads_clusters
 from pipeline.training.params import PretrainParams
 
 MINUS = "\N{MINUS SIGN}"
@@ -88,15 +88,11 @@ def clusters_phrase(method: str, cluster: ClusterParams) -> str:
 
 
 def chosen_phrase(method: str, cluster: ClusterParams, pretrain: PretrainParams) -> str:
-    """What the chosen arm is judged for, as the subject of a sentence in the plural: its clusters, where its
-    training reads them."""
-    if reads_clusters(pretrain):
+    """The subject, in the plural, of the verdict on the chosen arm: its clusters, where its training reads
+    them, else its features."""
+    if reads_clusters(pretrain.objective, pretrain.sampler):
         return clusters_phrase(method, cluster)
     return f"Features by {pretrain.objective}, which reads no clusters,"
-
-
-def reads_clusters(pretrain: PretrainParams) -> bool:
-    return LEARNS_FROM[pretrain.objective] == "clusters" or pretrain.sampler == "cluster"
 
 
 def missing(value: float | None) -> bool:

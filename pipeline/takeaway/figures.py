@@ -9,7 +9,7 @@ from pipeline.borders import read_json
 from pipeline.errors import UserError
 from pipeline.escaping import for_markdown
 from pipeline.evaluation.wording import UNREACHABLE, chosen_on, labels_in_words
-from pipeline.objectives.params import LEARNS_FROM
+from pipeline.objectives.params import reads_clusters
 from pipeline.schema import (
     ENCODER_CONFIG,
     Baselines,
@@ -73,9 +73,9 @@ def _section(metrics: EvaluationMetrics, clusters: str) -> str:
     ]
     rows = [row for row in rows if row[1]] + _baselines(metrics["baselines"])
     lines = [f"| {name} | {value} | {interval} |" for name, value, interval in rows]
-    how = (
-        f"{PROTOCOLS[metrics['protocol']]}, {chosen_on(metrics['protocol'], metrics['selection_rows'] or 0)}"
-    )
+    protocol = metrics["protocol"]
+    fitted = PROTOCOLS.get(protocol, for_markdown(protocol))
+    how = f"{fitted}, {chosen_on(protocol, metrics['selection_rows'] or 0)}"
     return "\n".join(
         [
             f"On {metrics['test_images']:,} test images, with the labels of {metrics['train_images']:,} "
@@ -103,14 +103,14 @@ def _baselines(given: Baselines | None) -> list[tuple[str, str, str]]:
 
 
 def _clusters(arm: str, layout: Layout) -> str:
-    """What is known of the clusters that it learned from; empty where it learned from none."""
+    """A paragraph on the clusters that the training read; empty where it read none."""
     try:
         told = read_json(layout.statistics(arm), ClusterStatistics)
         config: Mapping[str, Any] = read_json(layout.encoder(arm) / ENCODER_CONFIG, EncoderRecord)
     except UserError:
         return ""
     pretrain = config.get("pretrain", {})
-    if LEARNS_FROM.get(pretrain.get("objective")) != "clusters" and pretrain.get("sampler") != "cluster":
+    if not reads_clusters(pretrain.get("objective"), pretrain.get("sampler")):
         return ""
     how = "; ".join(for_markdown(note) for note in told.get("notes", []))
     text = f"Clusters by `{told['method']}`{how and f' ({how})'}: {told['clusters']:,}"

@@ -64,7 +64,7 @@ def test_an_accuracy_that_needs_no_image_is_a_finding(fake_data, tmp_path):
         write_sealed(pa.Table.from_pandas(rows, PREDICTIONS_SCHEMA), path)
     (finding,) = findings(read_arms(layout, ["instance", "label"]), read_json(layout.ingest_summary))
     assert finding.code == "not_above_majority"
-    assert finding.sentence.endswith("always naming the most frequent label reaches: chosen, instance.")
+    assert finding.sentence.endswith("(always naming the most frequent label): chosen, instance.")
 
 
 def test_labels_that_train_lacks_are_a_finding(fake_data, tmp_path):
