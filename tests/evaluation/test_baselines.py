@@ -65,5 +65,9 @@ def test_the_stage_says_the_reason_where_nothing_was_measured() -> None:
     nothing: dict[str, Any] = {"top1": None, "knn_top1": None, "baselines": None, "reason": "No label."}
     assert accuracies_in_words(nothing) == "No label."  # type: ignore[arg-type]
     measured = nothing | {"top1": 0.5, "knn_top1": 0.25, "baselines": baselines(["a", "b"], ["a"])}
+    measured |= {"protocol": "lbfgs", "selection_rows": 7}
     words = accuracies_in_words(measured)  # type: ignore[arg-type]
-    assert words == "linear top-1 50.0 %, k-NN 25.0 % (chance level 50.0 %, majority share 100.0 %)"
+    assert words == (
+        "linear top-1 50.0 % (regularisation chosen on 7 train images that were not fitted), k-NN 25.0 % "
+        "(chance level 50.0 %, majority share 100.0 %)"
+    )
