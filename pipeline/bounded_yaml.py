@@ -1,8 +1,8 @@
-"""YAML that strangers wrote and DVC reads: aliases in aliases would keep it busy for ever.
+"""Bounds the YAML of strangers that DVC reads: aliases of aliases would keep its parser busy for ever.
 
-DVC takes any file for YAML that a dvc.yaml names, by an escape or a variable if it likes, in any commit, and
-each dvc.yaml and `.dvc` file of the workspace, whether Git knows it or not. So such files are not looked for:
-they are stopped where DVC has them parsed.
+DVC parses as YAML whatever file a dvc.yaml names, also by an escape or a variable and in any commit, and
+each dvc.yaml and `.dvc` file of the workspace, tracked by Git or not. A search for such files would miss
+some, so the check is in the parser that DVC calls.
 """
 
 from collections.abc import Iterator
@@ -17,23 +17,23 @@ from pipeline.errors import UserError, first_line, shown
 from pipeline.safe_yaml import check_aliases
 
 MOST_CHARACTERS = 1 << 20
-"""Of a dvc.lock of many stages; one has a hundred thousand. The parser takes a minute for a million."""
+"""A dvc.lock of many stages has a hundred thousand. The parser takes a minute for a million."""
 MOST_WITH_ALIASES = 1 << 18
-"""A dvc.yaml with anchors has twenty thousand."""
+"""Of a file that may hold aliases. A dvc.yaml with anchors has twenty thousand."""
 FILES_REMEMBERED = 64
-"""Most commits have the same dvc.yaml."""
+"""Files whose check is cached, as most commits have the same dvc.yaml."""
 
 
 class RefusedYaml(YAMLError):
-    """As DVC takes every other fault of its parser: it names the file."""
+    """DVC handles it as any other error of its parser, and names the file."""
 
 
 @contextmanager
 def bounded_yaml() -> Iterator[None]:
-    """Within the block nothing in this process parses YAML that is too large, once its aliases are written
-    out, and whatever the parser raises is a `YAMLError`.
+    """Within the block no YAML is parsed in this process that is too large, or would be with its aliases
+    expanded, and whatever the parser raises is a `YAMLError`.
 
-    DVC shows a commit without what it could not read. So the block ends in a `UserError` if it refused any.
+    DVC leaves out of a commit what it could not read. So the block ends in a `UserError` if it refused any.
     """
     refused: list[str] = []
     parse = YAML.load
@@ -48,7 +48,7 @@ def bounded_yaml() -> Iterator[None]:
         except (YAMLError, RecursionError):
             raise
         except Exception as error:
-            # Dates of a 13th month, numbers of thousands of digits: Python's own constructors raise theirs.
+            # Python's constructors raise their own, as for a date in a 13th month or thousands of digits.
             raise YAMLError(first_line(error)) from error
 
     YAML.load = load  # type: ignore[method-assign]
@@ -62,9 +62,9 @@ def bounded_yaml() -> Iterator[None]:
 
 @lru_cache(FILES_REMEMBERED)
 def _why_not(text: str) -> str | None:
-    """Why `text` is not parsed; None: it is."""
+    """Why `text` must not be parsed; None where it may be."""
     most = MOST_WITH_ALIASES if "&" in text and "*" in text else MOST_CHARACTERS
-    # Which file it is only DVC knows.
+    # Only DVC knows the file's name.
     named = f"YAML that DVC reads here, and that begins {shown(repr(text[:60]))},"
     if len(text) > most:
         return f"{named} is larger than {most >> 10} KiB: no file of its kind is"

@@ -45,8 +45,8 @@ def fit_kmeans_each(
     """
     if lost := int((~points_ND.isfinite()).any(dim=1).sum()):
         raise UserError(
-            f"{lost:,} of the {len(points_ND):,} points that k-means shall group hold numbers that are not "
-            "finite: look at what made them"
+            f"{lost:,} of the {len(points_ND):,} points for k-means hold numbers that are not finite: "
+            "look at the features or the encoder that they come from"
         )
     scale = power_of_two(points_ND.float(), (0, 1))
     centred_ND = points_ND.float() / scale
@@ -128,7 +128,7 @@ def _means(points_ND: Tensor, labels_N: Tensor, distances_N: Tensor, clusters: i
 
 
 def _put_back(run: KMeans, mean_D: Tensor, scale: Tensor) -> KMeans:
-    """A run on centred and scaled points as one on the points themselves."""
+    """The result of a run on centred and scaled points, in the units of the original points."""
     inertia = run.inertia * float(scale) ** 2
     return KMeans(run.labels_N, (run.centroids_KD + mean_D) * scale, inertia, run.iterations)
 

@@ -1,6 +1,7 @@
-"""Numbers of any scale, brought to where their squares are float32 again.
+"""Scales numbers of any magnitude to where float32 holds their squares.
 
-Whoever squares features as they come counts those below 1e-19 as zero and those above 1e19 as infinite.
+Squared as they are, float32 numbers below 1e-19 in magnitude lose digits or become zero, and those above 1e19
+become infinite.
 """
 
 import torch
@@ -9,7 +10,7 @@ from torch.nn import functional
 
 
 def power_of_two(values: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """The largest power of two that is not above the largest magnitude along `dim`, which keeps length 1.
+    """The largest power of two that is not above the largest magnitude along `dim`, a dimension that is kept.
 
     Divided by it, magnitudes are below 2 and no digit changes, as division by powers of two is exact. It is 1
     where all are zero.
@@ -20,5 +21,5 @@ def power_of_two(values: Tensor, dim: int | tuple[int, ...]) -> Tensor:
 
 
 def unit_rows(rows_ND: Tensor) -> Tensor:
-    """Each row divided by its length, however small or large that is; a row of zeros stays one."""
+    """Each row divided by its Euclidean norm, however small or large; a row of zeros stays as it is."""
     return functional.normalize(rows_ND / power_of_two(rows_ND, 1), dim=1)

@@ -1,4 +1,4 @@
-"""No other machine is reached while DVC reads what strangers wrote.
+"""Keeps this process from the network while DVC reads files that strangers wrote.
 
 Symptom: `clinfonce compare` of someone else's branch asks an address that stands in that branch. Cause: what
 its cache lacks DVC fetches, from a remote of .dvc/config, or from where a `.dvc` file says that it was
@@ -17,27 +17,27 @@ _LOOK_UPS = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.get
 _MESSAGES = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _PROGRAMS = frozenset({"subprocess.Popen", "os.posix_spawn", "os.exec", "os.system"})
 _LOCAL_PROGRAMS = frozenset({"git"})
-"""DVC asks Git of the repository here. All others, such as `ssh`, and what a remote's configuration names to
-give a password, are refused."""
+"""DVC starts Git to read the local repository. All others, such as `ssh`, or a program that a remote's
+configuration names to supply a password, are refused."""
 
 
 class NoWayOut(RuntimeError):
-    """Something wanted to leave this machine. No `OSError`, which libraries take for a fault that passes."""
+    """An attempt to reach another machine or start a program. No `OSError`, as libraries retry those."""
 
 
 class _Depth:
-    """Of the blocks that this process is in."""
+    """How many `offline` blocks this process is in."""
 
     now = 0
 
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Within the block whatever in this process wants to reach another machine is given a `NoWayOut`.
+    """Within the block every attempt of this process to reach another machine raises `NoWayOut`.
 
-    In all threads, since libraries have one for their connections. Each of them raises what it makes of it.
+    In all threads, since libraries connect in threads of their own. A library may raise its own error for it.
     """
-    _listen()
+    _add_audit_hook()
     _Depth.now += 1
     try:
         yield
@@ -46,8 +46,8 @@ def offline() -> Iterator[None]:
 
 
 @cache
-def _listen() -> None:
-    """Once: Python has no way to take such a hook off again."""
+def _add_audit_hook() -> None:
+    """Once, as Python cannot remove an audit hook."""
     sys.addaudithook(_refuse)
 
 
@@ -55,7 +55,7 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     if not _Depth.now:
         return
     if event in _LOOK_UPS:
-        raise NoWayOut(f"no other machine is asked, such as {arguments[0]!r}")
+        raise NoWayOut(f"no other machine is looked up, such as {arguments[0]!r}")
     if event in _MESSAGES:
         connection, address = arguments[0], arguments[-1]
         if address is not None and connection.family != getattr(socket, "AF_UNIX", None):

@@ -1,4 +1,4 @@
-"""A process that ends when the one that started it does. To be imported before all that takes time."""
+"""Ends this process when its parent dies. To be imported before whatever takes time to import."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ PR_SET_PDEATHSIG = 1
 
 def end_with_dvc() -> None:
     """Symptom: DVC forwards no signals, so a killed `dvc repro` leaves its stage running, and the next
-    `dvc repro` starts another. Cure, on Linux: this process gets SIGTERM when DVC dies, or has died already.
+    `dvc repro` starts another. Cure, on Linux: this process gets SIGTERM when DVC dies, or if it has died.
     DVC must be its parent, so a stage's command in dvc.yaml starts with `exec`: a shell that is not bash
     would stay between the two.
 
@@ -21,15 +21,15 @@ def end_with_dvc() -> None:
 
 
 def end_with(parent: int, number: signal.Signals) -> None:
-    """This process gets the signal when `parent` dies, on Linux; at once where that has happened."""
+    """Has this process get the signal when `parent` dies (on Linux), or at once if it has died."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
-    # Of a parent that died before it was asked for, the kernel tells nothing.
+    # For a parent that died before that call the kernel sends no signal.
     if os.getppid() != parent or _adopted():
         os.kill(os.getpid(), number)
 
 
 def _adopted() -> bool:
-    """Whether init took this process over before its first line. Init may be the true parent, as where a
-    container runs nothing but `dvc repro`; then both are in one session."""
+    """Whether init adopted this process before its first line. Init may be the real parent, as in a container
+    that runs nothing but `dvc repro`; then both are in one session."""
     return os.getppid() == 1 and os.getsid(0) != os.getsid(1)

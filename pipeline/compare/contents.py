@@ -114,7 +114,7 @@ def _contents_note(group: Group) -> str:
         return ""
     return (
         f" They were made from {len(contents)} contents of data/images, which differ with "
-        f"{listed(of_ingest(group.experiments))}: where that decides the split or the pictures, the test "
+        f"{listed(of_ingest(group.experiments))}: where these change the split or the pixels, the test "
         "images are not the same."
     )
 
@@ -177,7 +177,7 @@ def experiments_table(group: Group) -> Table:
 
 
 def _note(group: Group) -> str:
-    """What the accuracies mean on these labels, and what the trainings may spend."""
+    """What guessing reaches on these labels, and how the budgets compare."""
     given = dict.fromkeys(baselines_in_words(e.baselines) for e in group.experiments if e.baselines)
     return " ".join(filter(None, [*map(sentence, given), _same_budget(group)]))
 

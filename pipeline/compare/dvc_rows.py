@@ -38,21 +38,21 @@ def read_rows(names: Sequence[str], with_experiments: bool = False) -> list[Row]
             "no experiments can be read here: run in the project's folder, a Git and DVC repository"
         )
     baselines = _baselines(names)
-    made = _exp_show("no experiments can be read here", revs=baselines) if baselines else []
+    shown_rows = _exp_show("no experiments can be read here", revs=baselines) if baselines else []
     rows: dict[str, Row] = {}
     for name in names:
-        found = [row for row in made if row["Experiment"] == name]
+        found = [row for row in shown_rows if row["Experiment"] == name]
         found = found or _of_revision(name, with_experiments)
         rows |= {str(row["rev"]): row for row in found}
     return list(rows.values())
 
 
 def _baselines(names: Sequence[str]) -> list[str]:
-    """The commits from which the experiments of these names were made, or will be."""
-    made = experiments_in(git(*LISTING))
-    found = {start for name in names for start, _ in made.get(name, [])}
-    if others := {name for name in names if name not in made and not is_object(name)} - {"workspace"}:
-        found |= _asked_of_dvc("no experiments can be read here", lambda: _baselines_in_the_queue(others))
+    """The commits from which the experiments of these names start, finished, failed or queued."""
+    finished = experiments_in(git(*LISTING))
+    found = {start for name in names for start, _ in finished.get(name, [])}
+    if others := {name for name in names if name not in finished and not is_object(name)} - {"workspace"}:
+        found |= _from_dvc("no experiments can be read here", lambda: _baselines_in_the_queue(others))
     return sorted(found)
 
 
@@ -171,21 +171,21 @@ def _of_the_workspace(path: Path) -> bytes:
 
 
 def _exp_show(why_not: str, **selection: Any) -> list[Row]:
-    rows = _asked_of_dvc(why_not, lambda: dvc.api.exp_show(**selection))
+    rows = _from_dvc(why_not, lambda: dvc.api.exp_show(**selection))
     return [_of_this_folder(row) for row in rows]
 
 
 def _of_this_folder(row: Row) -> Row:
-    """With the names of files as seen from here: the repository may hold more projects than this one, and
-    then DVC puts the file before a parameter's name."""
+    """The row with the paths of files relative to this folder: DVC writes them from the repository's root,
+    and the project may lie in a folder of it."""
     here = os.path.relpath(os.getcwd(), Repo.find_root())
     prefix = "" if here == os.curdir else f"{here}{os.sep}"
     return {key.removeprefix(prefix): value for key, value in row.items()}
 
 
-def _asked_of_dvc(why_not: str, ask: Callable[[], Answer]) -> Answer:
+def _from_dvc(why_not: str, read: Callable[[], Answer]) -> Answer:
     try:
-        return ask()
+        return read()
     except Exception as error:
         # Of files that DVC did not write it raises whatever their parsers do.
         if isinstance(error, OSError | MemoryError) and fault_of_the_machine(error):

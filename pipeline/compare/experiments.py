@@ -64,14 +64,14 @@ class Experiment:
     """`FIGURES` of the chosen arm."""
     gap_closed: float | None
     gap_closed_interval: tuple[float, float] | None
-    """95 %; None where the report does not state the share, such as one between references that lie close."""
+    """95 %; None where the report states no share, as where the two references lie too close together."""
     baselines: Baselines | None
     references: Mapping[str, float | None]
     """Top-1 of the arms `untrained`, `instance` and `label`."""
     train_images: float | None = None
     """That the chosen arm learned from, where its report recorded it."""
     images_hash: str | None = None
-    """DVC's of data/images, which tells whether two tables at one path were the same. None: not recorded."""
+    """DVC's hash of data/images, by which two tables at one path can be told apart. None: not recorded."""
 
     @property
     def top1(self) -> float | None:
@@ -200,14 +200,14 @@ def select(
 
 
 def _by_content(images: str, experiments: list[Experiment]) -> list[tuple[str, list[Experiment]]]:
-    """Apart by the hash of data/images, where ingest with the same parameters has made several: what it read
-    was changed. Hashes that differ as parameters do, such as the seed, tell nothing."""
-    made: dict[tuple[Value, ...], set[str | None]] = {}
+    """Split by the hash of data/images, where ingest wrote several with the same parameters, as its input
+    changed. Where hashes differ only with the parameters, such as the seed, the group stays whole."""
+    hashes_by_choices: dict[tuple[Value, ...], set[str | None]] = {}
     keys = of_ingest(experiments)
     for experiment in experiments:
         choices = tuple(experiment.params.get(key) for key in keys)
-        made.setdefault(choices, set()).add(experiment.images_hash)
-    if all(len(hashes) == 1 for hashes in made.values()):
+        hashes_by_choices.setdefault(choices, set()).add(experiment.images_hash)
+    if all(len(hashes) == 1 for hashes in hashes_by_choices.values()):
         return [(images, experiments)]
     apart: dict[str | None, list[Experiment]] = {}
     for experiment in experiments:

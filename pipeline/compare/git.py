@@ -1,27 +1,29 @@
-"""What Git knows of commits, without a word from it where it knows nothing."""
+"""Reads commits through Git; where Git refuses, the answer is empty and nothing is printed."""
 
 import subprocess
 
 
 def git(*arguments: str) -> str:
-    """Empty where Git refuses."""
-    command = ["git", "-c", "core.quotePath=false", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    """What `git` prints; empty where it fails."""
+    ended = subprocess.run(  # noqa: S603
+        ["git", *arguments],  # noqa: S607
+        capture_output=True, encoding="utf-8", errors="surrogateescape", check=False,
+    )  # fmt: skip
     return ended.stdout if ended.returncode == 0 else ""
 
 
 def is_object(revision: str) -> bool:
-    """Whether Git knows it: a branch, tag or commit, or something else."""
+    """Whether it names an object in Git: a commit, by a branch, tag or hash, or another one."""
     # Git would take what begins with a hyphen for an option; DVC finds no such branch.
     return not revision.startswith("-") and bool(git("rev-parse", "--verify", "--quiet", revision))
 
 
 def is_other_object(revision: str) -> bool:
-    """Whether Git knows it and it is no commit, such as a file of one, which DVC takes for a commit."""
+    """Whether it names an object that is no commit, such as a file, which DVC would take for a commit."""
     return is_object(revision) and not is_object(f"{revision}^{{commit}}")
 
 
 def read_blob(name: str) -> bytes:
-    """By its hash, or as `commit:./path` from here; empty where there is none."""
+    """A file's bytes, by its hash or as `commit:./path` from this folder; empty where there is none."""
     command = ["git", "cat-file", "blob", name]
     return subprocess.run(command, capture_output=True, check=False).stdout  # noqa: S603

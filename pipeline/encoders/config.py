@@ -1,4 +1,4 @@
-"""An encoder's config.json: what it takes to rebuild the network, and to feed it."""
+"""An encoder's config.json: what is needed to rebuild the network and to prepare its inputs."""
 
 from typing import Annotated, Any
 
@@ -9,15 +9,15 @@ from pipeline.ingest.params import LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE, LowA
 
 Mean = Annotated[float, Field(ge=0.0, le=1.0)]
 Deviation = Annotated[float, Field(ge=1e-4, le=1.0)]
-"""Pixels are 0 to 1. Of images that are all of one colour ingest notes a thousandth."""
+"""Of pixels from 0 to 1. For images that are all of one colour ingest records a thousandth."""
 ThreeMeans = Annotated[list[Mean], Field(min_length=3, max_length=3)]
 ThreeDeviations = Annotated[list[Deviation], Field(min_length=3, max_length=3)]
 
 
 class EncoderConfig(BaseModel):
-    """Training writes it, and whoever reads an encoder checks by it: the folder may be a stranger's.
+    """Written by training, and validated wherever an encoder is read, as its folder may be a stranger's.
 
-    The file has further keys, which tell of the training.
+    The file has further keys, which describe the training.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
@@ -30,7 +30,8 @@ class EncoderConfig(BaseModel):
     mean: ThreeMeans
     deviation: ThreeDeviations
     value_range: LowAndHigh | None = None
-    """Of images of more than 8 bits; encoders of earlier versions have none."""
+    """The values that become black and white in images of more than 8 bits; None, as with encoders of earlier
+    versions: by the values of each image."""
     weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """Encoders of earlier versions have none."""
 
@@ -42,7 +43,7 @@ class EncoderConfig(BaseModel):
 
     @classmethod
     def checked(cls, values: Any) -> "EncoderConfig":
-        """Raises `ValueError` with the first thing that is wrong, in a line."""
+        """The model of `values`. Raises `ValueError` with the first fault, in one line."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:

@@ -31,7 +31,7 @@ def resolved_stem_stride(name: str, stem_stride: int | str, image_size: int) -> 
 
 
 def check_name(name: object) -> None:
-    """Raises `ValueError` where it is none of `NAMES`."""
+    """Raises `ValueError` where `name` is none of `NAMES`."""
     if name not in NAMES:
         raise ValueError(f"the encoder must be one of {listed(list(NAMES))}, and is {name!r:.80}")
 

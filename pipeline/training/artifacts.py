@@ -43,7 +43,7 @@ def write_artifacts(
 ) -> None:
     """Replaces `folder` by the finished training's outputs, all at once.
 
-    `beside_published` is what the objective, if there was one, says of itself for the card.
+    `beside_published` is the objective's comparison with the published code, empty without an objective.
     Raises `UserError` where weights are not finite.
     """
     if not is_finite(encoder):

@@ -1,8 +1,8 @@
-"""What a training will take, known before anything is allocated: its steps, and the least of memory.
+"""A training's number of steps and a lower bound on its memory, before anything is allocated.
 
-Symptom: a training ends as `Killed`, or never. Cause: Linux promises memory that it does not have and ends
-who uses it; and a zero too many in a parameter is weeks. Cure: networks are first made without memory, on
-torch's device `meta`, where tensors have sizes alone.
+Symptom: a training ends as `Killed`, or never. Cause: Linux overcommits memory, and kills a process that uses
+more than there is; and a zero too many in a parameter makes weeks of work. Cure: the network is first built
+on torch's device `meta`, where tensors have sizes and no memory.
 """
 
 import torch
@@ -19,11 +19,11 @@ MOST_STEPS = 10**8
 COPIES = 3
 """Of each trained weight: itself, its gradient, its momentum."""
 TRACED_VIEWS = 2
-"""As few as batch norm takes."""
+"""The fewest that batch norm takes."""
 
 
 def check_steps(params: PretrainParams, images: int) -> None:
-    """Raises `UserError` where there are more than anybody waits for."""
+    """Raises `UserError` where there are more than `MOST_STEPS`."""
     steps = params.epochs * max(1, images // params.batch_size)
     if steps > MOST_STEPS:
         raise UserError(
@@ -44,7 +44,7 @@ def check_memory(
     """Raises `UserError` where `free` bytes of the device's memory do not hold the training.
 
     `planned` is the network on the device `meta`; `images_at_once` pass through it together, two views of
-    each. On a GPU a step itself finds out how many fit.
+    each. On a GPU only the weights are checked: there the step itself finds out how many images fit.
     """
     of_weights = _bytes_of_weights(planned)
     if of_weights > free:
@@ -58,8 +58,8 @@ def check_memory(
     if device.type != "cpu":
         return
     of_an_image = 2 * _bytes_of_a_view(planned.encoder, image_size, compute_dtype(params.precision, device))
-    wanted = of_weights + images_at_once * of_an_image
-    if wanted > free:
+    needed = of_weights + images_at_once * of_an_image
+    if needed > free:
         fitting = (free - of_weights) // of_an_image
         cure = (
             f"set pretrain.micro_batch to {fitting} or less"
@@ -68,7 +68,7 @@ def check_memory(
         )
         raise UserError(
             f"a step of {images_at_once:,} images of {image_size} pixels through pretrain.encoder="
-            f"{params.encoder} takes at least {_gib(wanted)}, and {_gib(free)} of memory are free: {cure}"
+            f"{params.encoder} takes at least {_gib(needed)}, and {_gib(free)} of memory are free: {cure}"
         )
 
 
@@ -79,8 +79,8 @@ def _bytes_of_weights(network: Network) -> int:
 
 
 def _bytes_of_a_view(encoder: Encoder, image_size: int, dtype: torch.dtype) -> int:
-    """The view, and what the encoder keeps of it for its gradient; layers that compute in float32 all the
-    same are not told apart."""
+    """The view, and the activations that the encoder keeps for its gradient, as if all layers computed in
+    `dtype`."""
     views_NCSS = torch.empty(TRACED_VIEWS, 3, image_size, image_size, device="meta")
     counted = {
         tensor.untyped_storage()._cdata for tensor in (views_NCSS, *encoder.parameters(), *encoder.buffers())
@@ -90,7 +90,7 @@ def _bytes_of_a_view(encoder: Encoder, image_size: int, dtype: torch.dtype) -> i
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in counted:
-            kept[storage._cdata] = tensor  # held, or its storage could be another's next
+            kept[storage._cdata] = tensor  # held, lest its storage be reused under the same id
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

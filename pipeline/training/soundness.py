@@ -1,4 +1,4 @@
-"""Whether what a training has come to may be saved, trained on and handed over."""
+"""Checks of a network's weights and loss before they are saved, trained further or handed on."""
 
 import math
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 LARGEST_WEIGHT = 1e6
-"""Ten thousand times what trainings end with. Beyond it weights have run away, which normalisation may hide
-from the outputs and the loss."""
+"""Ten thousand times the largest weights of usual trainings. Larger ones have diverged, which normalisation
+may hide from the outputs and the loss."""
 
 
 def fault_of(network: nn.Module, loss: Tensor) -> str | None:
-    """What is wrong with the weights or the loss that led to them, as a clause in the past; None: nothing.
+    """What is wrong with the loss or the weights, as a clause in the past tense; None where nothing is.
 
     Waits for the device. All ranks hold the same weights, so they find the same.
     """
@@ -26,5 +26,5 @@ def fault_of(network: nn.Module, loss: Tensor) -> str | None:
 
 
 def is_finite(network: nn.Module) -> bool:
-    """Whether all weights are, and what batch norm remembers."""
+    """Whether all weights are, and all buffers, such as batch norm's running statistics."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in (*network.parameters(), *network.buffers()))
