@@ -25,9 +25,9 @@ STUDY_DATA = "a file such as studies/data/cifar100.yaml; without it the images o
 
 
 def _no_nan(value: float | None) -> float | None:
-    """Which lies between any bounds."""
+    """Raises `BadParameter` for NaN, which passes any comparison with bounds."""
     if value is not None and math.isnan(value):
-        raise typer.BadParameter("nan is no number")
+        raise typer.BadParameter("must be a number, and is nan")
     return value
 
 
@@ -42,7 +42,7 @@ def main() -> None:
 @app.command()
 @told_in_a_sentence()
 def statistics(
-    table: Annotated[Path, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file, one row an image")],
+    table: Annotated[Path, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file, one row per image")],
     label: Annotated[str, typer.Option(help="column of the labels T")],
     cluster: Annotated[
         list[str] | None,
@@ -50,19 +50,19 @@ def statistics(
             help="column of clusters Z, may be repeated; without it each column whose values repeat"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print one object a cluster column")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="print one line a cluster column")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one object per cluster column")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print one line per cluster column")] = False,
     batch_size: Annotated[
         int | None,
         typer.Option(
-            min=2, max=LARGEST_BATCH, help="images a batch; adds what a batch sees of each clustering"
+            min=2, max=LARGEST_BATCH, help="images per batch; adds what a batch sees of each clustering"
         ),
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="of the shuffled tables behind independence_p_value")
     ] = 0,
 ) -> None:
-    """Tells what columns of a table know of its labels: I(Z;T), H(Z|T) and their kin.
+    """Measures what columns of a table tell of its labels: I(Z;T), H(Z|T) and related figures.
 
     No images and no training are needed.
     """
@@ -170,7 +170,8 @@ def embed(
     arm: Annotated[str | None, typer.Option(help="chosen, instance or label; without it chosen")] = None,
     encoder: Annotated[Path | None, typer.Option(help="a folder with an encoder, such as an export")] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, max=LARGEST_BATCH, help="images at once; without it by the memory")
+        int | None,
+        typer.Option(min=1, max=LARGEST_BATCH, help="images at once; by default as the memory allows"),
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="of Parquet, if it has several")] = None,
     id_column: Annotated[str | None, typer.Option(help="of Parquet; without it id, or file and row")] = None,

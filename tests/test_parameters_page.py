@@ -27,13 +27,13 @@ uv run dvc exp run -S cluster.method=hashtags -S cluster.hashtags.top=12
 ```
 
 A parameter's whole name is its heading, a dot, and its name: `cluster.hashtags.top`. DVC runs only the
-stages that depend on what you changed. A wrong name or value is told in a sentence before anything runs.
+stages that depend on what you changed. A wrong name or value is reported in a sentence before anything runs.
 What depends on the machine is no parameter: see [devices](devices.md).
 
-Every number has bounds; what lies beyond is a slip. What only the images or the machine make too much is
-refused, with the figure, by the stage that would do it, before it begins: trainings of more than 100 million
-steps, weights or, on a CPU, steps that the free memory does not hold, and an `ingest.image_size` above 64
-that would enlarge half of the images more than eight times.
+Every number has bounds. Values within them may still be too much for the images or the machine; the stage
+that reads them then ends with the figure before it begins its work: for trainings of more than 100 million
+steps, for weights or, on a CPU, steps that the free memory does not hold, and for an `ingest.image_size`
+above 64 that would enlarge half of the images more than eight times.
 
 This page is made of that file and of the models that check it, by `python tests/test_parameters_page.py`;
 a test says when it is stale.

@@ -31,7 +31,7 @@ class SyntheticParams(Section):
 
 class ImageNetParams(Section):
     classes: PathText | None = Field(
-        default=None, description="a file of wnids, one a line; null: all folders"
+        default=None, description="a file of wnids, one per line; null: all folders"
     )
     edges: PathText | None = Field(
         default=None, description="a table of child and parent wnids, which gives the hierarchy"

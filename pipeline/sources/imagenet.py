@@ -111,11 +111,11 @@ def _classes(root: Root, there: list[str], params: ImageNetParams) -> list[str]:
             if unsafe.reason not in (MISSING, FOLDER, SPECIAL):
                 raise
             raise UserError(
-                f"{table} (ingest.imagenet.classes) is not a file: set it to a list of wnids, one a line"
+                f"{table} (ingest.imagenet.classes) is not a file: set it to a list of wnids, one per line"
             ) from None
         if too_long := [wnid for wnid in wnids if len(wnid) > LONGEST_WNID]:
             raise UserError(
-                f"{table} (ingest.imagenet.classes) is no list of wnids, one a line: it holds "
+                f"{table} (ingest.imagenet.classes) is no list of wnids, one per line: it holds "
                 f"{listed(too_long, 1)}"
             )
     for name in there:

@@ -28,7 +28,7 @@ MOST_VALUES = 2_000_000
 @dataclass(frozen=True)
 class TableStatistics:
     columns: list[dict[str, Any]]
-    """One object a cluster column: `column` and the keys of `statistics.json`."""
+    """One object per cluster column: `column` and the keys of `statistics.json`."""
     notes: list[str]
     """What was decided without being asked, a sentence each."""
 

@@ -30,7 +30,7 @@ LEFT_OUT_FIRST = ("AMI", "H(T)", "rows", "singletons", "largest", "H(Z)", "K", "
 
 
 def print_statistics(statistics: Sequence[dict[str, Any]], label: str, file: TextIO | None = None) -> None:
-    """`statistics` holds one object a cluster column, as `statistics_of_table` gives them.
+    """`statistics` holds one object per cluster column, as `statistics_of_table` gives them.
 
     A figure is never cut: where the terminal is too narrow, whole columns are left out, and named.
     """
@@ -150,7 +150,7 @@ def _print_findings(console: SafeConsole, statistics: Sequence[dict[str, Any]]) 
 
 
 def write_statistics_csv(statistics: Sequence[dict[str, Any]], file: TextIO) -> None:
-    """One line a cluster column; findings as their codes, size quantiles as a column each."""
+    """One line per cluster column; findings as their codes, size quantiles as a column each."""
     rows = [_flat(one) for one in statistics]
     write_cells(file, list(rows[0]), rows)
 

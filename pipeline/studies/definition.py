@@ -59,7 +59,7 @@ class Study(Section):
     title: str
     question: str = Field(description="what the papers claim, and what the figures are to tell")
     picture: Literal["bars", "plane"] = Field(
-        default="bars", description="a row an experiment, or points over I(Z;T) and H(Z|T)"
+        default="bars", description="a row per experiment, or points over I(Z;T) and H(Z|T)"
     )
     seeds: list[int] = Field(min_length=1)
     base: Changes = Field(default={}, description="changes of params.yaml that all experiments share")
