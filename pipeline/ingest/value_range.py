@@ -1,4 +1,4 @@
-"""Images of more than 8 bits a channel -> 8 bits, by the range that their values are of.
+"""Images of more than 8 bits per channel -> 8 bits, scaled by the range of their values.
 
 Pillow clips such values. Cameras and scanners write 10, 12 or 14 bits into 16; measurements, such as heights
 or the Hounsfield units of computed tomography, are signed or real numbers, with a value for "no data".
@@ -17,24 +17,24 @@ from pipeline.schema import ValueRange
 
 PIXELS_AT_ONCE = 4_000_000
 USUAL_MAXIMA = (1, 255, 1023, 4095, 16383, 65535)
-"""Of values from 0 on: shares, and 8, 10, 12, 14 and 16 bits. An image is of such a range where its largest
+"""Of ranges from 0: fractions, and 8, 10, 12, 14 and 16 bits. An image has such a range where its largest
 value lies in the upper three quarters of it, so that no image becomes black."""
 NO_DATA = (-9999.0, -32768.0)
-"""What programs write where nothing was measured, beside what is not finite and `NO_DATA_FROM` and beyond."""
+"""Values that programs write where nothing was measured, beside those not finite or beyond `NO_DATA_FROM`."""
 NO_DATA_FROM = 1e30
 GDAL_NODATA = 42113
-"""The TIFF tag by which a file says what stands for no data."""
+"""The TIFF tag that holds the file's own value for no data."""
 FEWEST_UPPER_BITS = 16
 """Of colours of 16 bits Pillow reads the upper 8: with fewer values than these, hardly anything is left."""
 
 
 class Scaled(NamedTuple):
-    """How an image was scaled."""
+    """The range from which an image was scaled."""
 
     low: float
     high: float
     has_missing: bool
-    """Whether pixels hold no data: they are black."""
+    """Whether some pixels hold no data: these become black."""
 
     @property
     def is_usual(self) -> bool:
@@ -52,7 +52,7 @@ def has_more_than_8_bits(image: Image.Image) -> bool:
 
 
 def reads_upper_bits(image: ImageFile) -> bool:
-    """Whether Pillow is to read the upper half of 16 bits only. Asked before the pixels are loaded."""
+    """Whether Pillow will read only the upper half of 16 bits. To be called before the pixels are loaded."""
     return image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile.args) for tile in image.tile)
 
 
@@ -115,7 +115,7 @@ def _declared_no_data(image: Image.Image) -> list[float]:
 
 
 def scaling_notes(ways: Counter[Scaled], given: ValueRange | None) -> list[str]:
-    """What a user should know of how so many images were scaled; nothing of 16 bits that all are in use."""
+    """Notes for the user on how images were scaled; none where all use the whole range of 16 bits."""
     notes = []
     if given is not None and (images := ways.total()):
         notes.append(

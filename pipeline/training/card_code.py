@@ -12,6 +12,7 @@ from pipeline.encoders.registry import (
     UNTRAINED_FEATURES,
     UNTRAINED_FILTERS,
 )
+from pipeline.ingest.value_range import GDAL_NODATA, NO_DATA, NO_DATA_FROM, USUAL_MAXIMA
 
 STEM_WIDTH = 64
 """Channels of the first layer of every ResNet."""
@@ -107,7 +108,7 @@ def _replaced(config: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def features_of_a_picture(config: Mapping[str, Any]) -> str:
-    """Code that prepares a picture as `pipeline.ingest.images` and evaluation do, and encodes it."""
+    """Code that prepares a picture as ingest and evaluation do, and computes its features."""
     return f"""import numpy
 import torch
 from PIL import Image, ImageOps
@@ -116,10 +117,10 @@ from torchvision.transforms.v2 import functional
 
 def in_8_bits(image):
     values = numpy.asarray(image).astype(float)
-    no_data = [-9999, -32768]
-    if declared := getattr(image, "tag_v2", {{}}).get(42113):
+    no_data = {list(NO_DATA)}
+    if declared := getattr(image, "tag_v2", {{}}).get({GDAL_NODATA}):
         no_data.append(float(str(declared).strip(" \\0")))
-    missing = ~(abs(values) < 1e30) | numpy.isin(values, no_data)
+    missing = ~(abs(values) < {NO_DATA_FROM:g}) | numpy.isin(values, no_data)
 {_range_of_values(config)}
     shares = (numpy.where(missing, low, values) - low) / ((high - low) or 1)
     return Image.fromarray((255 * shares).clip(0, 255).round().astype(numpy.uint8))
@@ -163,7 +164,7 @@ def _range_of_values(config: Mapping[str, Any]) -> str:
     if config.get("value_range") is not None:
         low, high = config["value_range"]
         return f"    low, high = {low}, {high}"
-    return """    low, high = values[~missing].min(), values[~missing].max()
-    usual = [bits for bits in (1, 255, 1023, 4095, 16383, 65535) if bits / 4 < high <= bits]
+    return f"""    low, high = values[~missing].min(), values[~missing].max()
+    usual = [largest for largest in {USUAL_MAXIMA} if largest / 4 < high <= largest]
     if low >= 0 and usual:
         low, high = 0, usual[0]"""
