@@ -1,4 +1,4 @@
-"""What labels may hold that makes no classes: numbers, lists, sentences, or another one on each image."""
+"""Notes on labels that are probably no classes: numbers, lists, sentences, or one of its own per image."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.escaping import shortened
 
 FEW = 20
-"""Different labels up to which numbers with fractions may be names, such as versions."""
+"""Up to so many distinct labels, numbers with fractions may be names, such as versions."""
 SENTENCE_WORDS = 6
 MOSTLY = 0.5
 FEWEST_IMAGES = 10
@@ -19,7 +19,7 @@ _LIST = re.compile(r"[\[{(].*[\]})]|[^|;]+(?:[|;][^|;]+)+", re.DOTALL)
 
 
 def label_notes(labels: list[str], images_L: NDArray[np.integer]) -> list[str]:
-    """`labels` are the different ones, `images_L` on how many images each stands."""
+    """Notes for the user on the distinct `labels`, each of which `images_L` images have."""
     what = _not_classes(labels)
     notes = [f"the labels {what} (such as {shortened(labels[0], 60)})"] if what is not None else []
     images = int(images_L.sum())
@@ -27,13 +27,13 @@ def label_notes(labels: list[str], images_L: NDArray[np.integer]) -> list[str]:
     if images >= FEWEST_IMAGES and alone > MOSTLY * images:
         notes.append(
             f"there are {len(labels):,} different labels on {images:,} images, and {alone:,} images have one "
-            "that no other image has: no such image can be classified rightly"
+            "that no other image has: such an image cannot be classified correctly"
         )
     return notes
 
 
 def _not_classes(labels: list[str]) -> str | None:
-    """What most of them are, and what follows."""
+    """What most of them are instead, and what to do; None where they may be classes."""
     if len(labels) > FEW and all(map(_NUMBER.fullmatch, labels)) and any(map(_FRACTION.fullmatch, labels)):
         return "are numbers with fractions, each of which counts as a class: cut them into ranges"
     if _mostly(_LIST.fullmatch(label) is not None for label in labels):

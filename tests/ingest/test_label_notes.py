@@ -43,8 +43,8 @@ def test_classes_are_no_matter(labels: list[str]) -> None:
 def test_a_label_for_each_image_is_counted() -> None:
     labels = [f"image {n}" for n in range(240)]
     assert label_notes(labels, np.ones(240, np.int64)) == [
-        "there are 240 different labels on 240 images, and 240 images have one that no other image has: no "
-        "such image can be classified rightly"
+        "there are 240 different labels on 240 images, and 240 images have one that no other image has: such "
+        "an image cannot be classified correctly"
     ]
     few_alone = np.array([1] * 5 + [2] * 30)
     assert label_notes([f"{n}" for n in range(35)], few_alone) == []
