@@ -43,9 +43,9 @@ def model_card(
     beside_published: str,
     collapsed: Collapse | None = None,
 ) -> str:
-    """The card of an encoder of so many `parameters`. `config` is what `config.json` holds; the sentences
-    `beside_published` are those of the objective, if it was trained by one; `collapsed` is how its training
-    ended, where that was in a collapse.
+    """The card of an encoder of so many `parameters`. `config` holds `config.json`; `beside_published` is the
+    objective's comparison with the published code, if one trained it; `collapsed` is how its training ended,
+    if it collapsed.
 
     The blocks of code run as they stand, in the card's own folder: the encoder by each library that has it,
     and the features of one picture.
@@ -199,7 +199,7 @@ def _procedure(config: Mapping[str, Any], beside_published: str) -> str:
             "Every parameter stands in "
             "`config.json`, the loss of each epoch in `history.csv` of the project's encoder folder.",
             "",
-            f"Beside the published code: {beside_published}",
+            f"Compared with the published code: {beside_published}",
             "",
             "| parameter | value |",
             "| --- | --- |",

@@ -145,6 +145,6 @@ def test_every_weight_takes_part(name: str) -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_page_says_as_the_card_how_it_differs_from_the_published_code(name: str) -> None:
     page = (REPOSITORY / "docs" / "objectives.md").read_text(encoding="utf-8")
-    _, compared = page.split("### Beside the published code")
+    _, compared = page.split("### Compared with the published code")
     (row,) = [line for line in compared.splitlines() if line.startswith(f"| `{name}` |")]
     assert row.endswith(f"| {OBJECTIVES[name].beside_published} |")
