@@ -1,7 +1,7 @@
 """What the protocols of `evaluate.protocol` share: a linear layer on frozen, standardised features.
 
-Each chooses one number on rows of train that it does not fit; test is used once, at the end, and no protocol
-sees it. Shape letters: N images, D features, C classes.
+Each chooses one hyperparameter on train rows that are held out; test is used once, at the end, and no
+protocol sees it. Shape letters: N images, D features, C classes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +15,9 @@ from pipeline.evaluation.params import EvaluateParams
 from pipeline.magnitude import power_of_two
 
 CONSTANT = 1e-6
-"""A feature whose deviation is a smaller share of its largest magnitude changes by rounding alone."""
+"""A feature whose deviation is a smaller share of its largest magnitude differs by rounding alone."""
 ENOUGH_ROWS = 500
-"""So many choose a number well; where one part of train has fewer, further parts take their turn."""
+"""So many held-out rows choose well; where one part of train has fewer, others are held out in turn."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LinearProbe:
     """Of the regularisation."""
     learning_rate: float | None = None
     selection_top1: float | None = None
-    """With this number, on the rows that it was chosen on; None where there are none."""
+    """Accuracy with the chosen hyperparameter on the held-out rows; None where there are none."""
     selection_rows: int = 0
 
     def logits(self, features_ND: Tensor) -> Tensor:
@@ -58,8 +58,9 @@ class Choice:
     position: int
     """Among the candidates."""
     top1: float | None
-    """Of the chosen one, on the rows that chose it; None where no row could."""
+    """Its accuracy on the held-out rows; None where there are none."""
     rows: int
+    """How many were held out."""
 
 
 def choose(
@@ -71,52 +72,53 @@ def choose(
     seed: int,
     on_few_rows: Callable[[np.ndarray], int],
 ) -> Choice:
-    """Which of the probes that `fit` makes of some rows, from strong to weak regularisation, to prefer.
+    """Which of the K `candidates` to prefer: the probes that `fit` gives, from strong to weak regularisation.
 
-    It is the one that names most of the other rows rightly: those of one part of train where they are enough,
-    and of equals the strongest. Else those of one part after the other choose, as in cross-validation, each
-    row once; then `on_few_rows` takes the candidate by (R, K), on which rows each is right. The weakest where
-    no row can choose.
+    It is the one with the highest accuracy on held-out rows, of equals the strongest. One part of train is
+    held out where it has `ENOUGH_ROWS`. Otherwise the parts are held out in turn, as in cross-validation,
+    until there are so many or each row was held out once; of fewer, `on_few_rows` chooses by the matrix
+    (R, K) of which of the R rows each candidate classifies correctly. Where no row can be held out, it is the
+    weakest.
     """
-    votes: list[np.ndarray] = []
+    parts: list[np.ndarray] = []
     for held_N in held_out_parts(classes_N, fraction, seed):
-        if sum(map(len, votes)) >= ENOUGH_ROWS:
+        if sum(map(len, parts)) >= ENOUGH_ROWS:
             break
         probes = fit(features_ND[~held_N], classes_N[~held_N])
-        rights = [_right(probe, features_ND[held_N], classes_N[held_N]) for probe in probes]
-        votes.append(np.stack(rights, axis=1))
-    if not votes:
+        correct = [_correct(probe, features_ND[held_N], classes_N[held_N]) for probe in probes]
+        parts.append(np.stack(correct, axis=1))
+    if not parts:
         return Choice(candidates - 1, None, 0)
-    right_RK = np.concatenate(votes)
-    enough = len(right_RK) >= ENOUGH_ROWS
-    best = int(right_RK.sum(axis=0).argmax()) if enough else on_few_rows(right_RK)
-    return Choice(best, float(right_RK[:, best].mean()), len(right_RK))
+    correct_RK = np.concatenate(parts)
+    enough = len(correct_RK) >= ENOUGH_ROWS
+    best = int(correct_RK.sum(axis=0).argmax()) if enough else on_few_rows(correct_RK)
+    return Choice(best, float(correct_RK[:, best].mean()), len(correct_RK))
 
 
-def weakest_within_an_error(right_RK: np.ndarray) -> int:
+def weakest_within_an_error(correct_RK: np.ndarray) -> int:
     """The last candidate that is worse than the best one by at most a standard error.
 
-    Of rare classes hardly a row is among few, so that these hardly show what strong regularisation costs: it
-    names the frequent classes alone, while a regularisation that is too weak costs little. The error is that
-    of a paired difference (McNemar 1947): the root of the number of rows on which two candidates differ.
+    Few rows hold hardly any of the rare classes, so they hide the cost of a strong regularisation, which
+    predicts the frequent classes alone; one that is too weak costs little. The error is that of a paired
+    difference (McNemar 1947): the root of the number of rows on which two candidates differ.
     """
-    correct_K = right_RK.sum(axis=0)
+    correct_K = correct_RK.sum(axis=0)
     best = int(correct_K.argmax())
-    differing_K = (right_RK != right_RK[:, [best]]).sum(axis=0)
+    differing_K = (correct_RK != correct_RK[:, [best]]).sum(axis=0)
     return int(np.flatnonzero(correct_K[best] - correct_K <= np.sqrt(differing_K))[-1])
 
 
-def weakest_of_equals(right_RK: np.ndarray) -> int:
-    """The last of the candidates that are right most often."""
-    correct_K = right_RK.sum(axis=0)
+def weakest_of_equals(correct_RK: np.ndarray) -> int:
+    """The last of the candidates with the highest accuracy."""
+    correct_K = correct_RK.sum(axis=0)
     return int(np.flatnonzero(correct_K == correct_K.max())[-1])
 
 
 def held_out_parts(classes_N: Tensor, fraction: float, seed: int) -> Iterator[Tensor]:
-    """Masks of disjoint parts of the rows, each with `fraction` of every class as far as that is whole.
+    """Masks (N,) of disjoint parts of the rows, each with `fraction` of every class, rounded.
 
-    All parts together hold every row but those that no row of the same class is left beside: a class of one
-    is always fitted. The order of a class's rows is drawn by `seed`.
+    A row is held out only where another one of its class is left to fit, so the only row of a class never is.
+    All other rows are in one of the parts. The order of a class's rows is drawn by `seed`.
     """
     classes = classes_N.cpu().numpy()
     drawn = np.random.default_rng(seed).permutation(len(classes))
@@ -126,7 +128,7 @@ def held_out_parts(classes_N: Tensor, fraction: float, seed: int) -> Iterator[Te
     for number, rows in enumerate(np.split(by_class, np.bincount(classes).cumsum()[:-1])):
         ends = np.round(np.arange(1, parts) * len(rows) / parts)
         own = np.searchsorted(ends, np.arange(len(rows)), side="right")
-        # The rows of small classes are spread over the parts, lest all of them fall into the same few.
+        # Small classes start at different parts; otherwise all of their rows would be in the same few.
         part_of[rows] = own if len(rows) >= parts else (own + number) % parts
     for part in range(parts):
         held = part_of == part
@@ -149,6 +151,7 @@ def labelled_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:
     return torch.from_numpy(taken).to(classes_N.device)
 
 
-def _right(probe: LinearProbe, features_ND: Tensor, classes_N: Tensor) -> np.ndarray:
-    right: np.ndarray = (probe.logits(features_ND).argmax(dim=1) == classes_N).cpu().numpy()
-    return right
+def _correct(probe: LinearProbe, features_ND: Tensor, classes_N: Tensor) -> np.ndarray:
+    """(N,) bool."""
+    correct: np.ndarray = (probe.logits(features_ND).argmax(dim=1) == classes_N).cpu().numpy()
+    return correct
