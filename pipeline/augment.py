@@ -25,7 +25,7 @@ CROP_TRIES = 10
 LUMA = (0.2989, 0.587, 0.114)
 CACHED_PIXELS, DEVICE_PIXELS = 2**17, 2**26
 ENCODED_PIXELS = 2**25
-"""Of views that pass through an encoder together without a gradient: 512 of 256 pixels."""
+"""Of all views that pass through an encoder at one time without a gradient: 512 views of 256 pixels."""
 
 Change = Callable[[Tensor, Tensor], Tensor]
 """Of images (N, 3, S, S) by an amount (N, 1, 1, 1); it may write over the images that it gets."""
@@ -86,8 +86,10 @@ def central_views(canvas_NCHW: Tensor, sizes_N2: Tensor, size: int) -> Tensor:
 
 
 def views_at_once(size: int, most: int) -> int:
-    """How many views of `size` pixels pass through an encoder together without a gradient: a power of two,
-    if `most` is one, so that images cut into parts of so many meet the same others."""
+    """How many views of `size` pixels pass through an encoder at one time without a gradient.
+
+    It is a power of two if `most` is one, so that parts of this size divide parts of `most`.
+    """
     fitting = max(1, ENCODED_PIXELS // size**2)
     return min(most, 1 << (fitting.bit_length() - 1))
 

@@ -251,7 +251,7 @@ class EncoderRecord(TypedDict):
 
 
 class Baselines(TypedDict):
-    """What accuracy means on these labels, as fractions of the test images."""
+    """Accuracies that follow from the labels alone, as fractions of the test images."""
 
     chance_top1: float
     """Of guessing evenly among the labels that train has."""
@@ -278,7 +278,7 @@ class EvaluationMetrics(TypedDict):
     protocol: str
     top1: float | None
     top5: float | None
-    """Null too where there are no more than five classes: it could not be wrong."""
+    """Null also where there are at most five classes, of which five guesses name all."""
     knn_top1: float | None
     top1_low: float | None
     """95 % interval (Wilson)."""

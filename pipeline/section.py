@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 LARGEST_INTEGER = 2**63 - 1
 LONGEST_TEXT = 10_000
 LONGEST_PATH = 4095
-"""Bytes, as Linux has it."""
+"""Bytes: the limit of Linux."""
 
 
 class Section(BaseModel):
@@ -82,8 +82,8 @@ UniqueNames = Annotated[list[str], AfterValidator(each_once)]
 PathText = Annotated[str, AfterValidator(_is_no_longer_than_a_path)]
 
 # --- numbers ------------------------------------------------------------------------------------------------
-# Each has an upper bound, beyond what anybody has use for: what is above is a slip, and would end in a
-# traceback or never. What is too much for the data or for the machine is known where these are.
+# Each has an upper bound beyond any sensible use: a larger value is a slip, and would end in a traceback or
+# never. What is too much for the data or the machine is checked by the code that knows them.
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 ImageCount = Annotated[int, Field(ge=1, le=10**9)]
@@ -94,7 +94,7 @@ LARGEST_BATCH = 2**20
 BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Iterations = Annotated[int, Field(ge=1, le=1000)]
-"""Of what converges in tens."""
+"""Of algorithms that converge in tens of iterations."""
 Width = Annotated[int, Field(ge=1, le=2**16)]
 """Of a layer: as wide as the widest published head (Caron et al., arXiv 2104.14294)."""
 LONGEST_QUEUE = 2**20
@@ -103,4 +103,4 @@ QueueLength = Annotated[int, Field(ge=1, le=LONGEST_QUEUE)]
 LearningRate = Annotated[float, Field(gt=0.0, le=1000.0)]
 """A linear layer on frozen features has been trained with 30 (He et al., arXiv 1911.05722)."""
 Temperature = Annotated[float, Field(ge=0.001, le=100.0)]
-"""Of cosines: below, rounding would decide, and above, nothing."""
+"""For cosines: below the range rounding decides the loss, above it the loss is nearly constant."""

@@ -12,15 +12,15 @@ from pipeline.walk import some_names_in
 
 FOLDERS_REMEMBERED = 64
 MOST_NAMES = 100_000
-"""Of a folder, that are looked through."""
+"""The most names of one folder that are compared."""
 ADDRESS = re.compile(r"(?:^|/)[a-z][a-z0-9+.-]{1,20}:/", re.IGNORECASE)
 """How `https://`, `s3://` and `file:///` begin. Joined to a folder, one slash is left."""
 
 
 def why_missing(path: SafePath) -> str:
-    """The reason for a refusal of `path`, where no file is, without the path itself: reasons are counted.
+    """The reason for refusing `path`, where no file exists; without the path, as equal reasons are counted.
 
-    Looks at names in folders within the path's boundary alone.
+    Only folders within the path's boundary are read.
     """
     if ADDRESS.search(str(path)):
         return "an address, not the path of a file: download the images and name their files"
@@ -29,7 +29,7 @@ def why_missing(path: SafePath) -> str:
 
 
 def _difference_of_similar(path: SafePath) -> str | None:
-    """How the name of a file that exists differs from `path`."""
+    """How the name of a similar file that exists differs from `path`; None where there is none."""
     written = str(path)
     differences = []
     if written.endswith(("'", '"')):
@@ -45,7 +45,7 @@ def _difference_of_similar(path: SafePath) -> str | None:
 
 
 def _found(path: SafePath) -> tuple[bool, list[str]]:
-    """Whether the file exists, and how its name differs: in capitals, or in its form of Unicode."""
+    """Whether such a file exists, and how its name differs: in capitals, or in its Unicode form."""
     existing = path
     missing: list[str] = []
     while not existing.is_there() and existing.name:
@@ -67,7 +67,7 @@ def _found(path: SafePath) -> tuple[bool, list[str]]:
 
 @lru_cache(FOLDERS_REMEMBERED)
 def _names(folder: SafePath, _changed: int) -> dict[str, str]:
-    """The names in a folder, by what those have in common that look alike."""
+    """The names in a folder, by their form without differences of capitals and Unicode forms."""
     return {_folded(name): name for name in some_names_in(folder, MOST_NAMES)}
 
 

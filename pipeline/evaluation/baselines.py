@@ -1,4 +1,4 @@
-"""What accuracy means on given labels: what guessing reaches, and the most that any classifier can."""
+"""Accuracies to compare with: what guessing reaches on given labels, and the most that is possible."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -25,7 +25,7 @@ MOST_OF_WEIGHTS = 4 << 30
 """Bytes: ten times the largest network that `pretrain.encoder` takes."""
 BATCH = 256
 LARGEST_TRIED = 128
-"""Pixels a side of the pictures by which strangers' encoders are tried."""
+"""Pixels per side of the noise on which encoders from elsewhere are tried."""
 DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
@@ -35,7 +35,7 @@ class TrainedEncoder:
     image_size: int
     normalize: Normalizer
     value_range: ValueRange | None = None
-    """By which images of more than 8 bits are to be scaled."""
+    """The values that become black and white in images of more than 8 bits; None: by the values of each."""
 
 
 class EncoderUnreadable(Exception):
@@ -107,7 +107,7 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
 
 
 def _check_numbers(weights: dict[str, Tensor]) -> None:
-    """Raises `ValueError` for weights that are none."""
+    """Raises `ValueError` for weights that are not finite float32 numbers, and for negative variances."""
     for name, weight in weights.items():
         if not (weight.dtype == torch.float32 or name.endswith("num_batches_tracked")):
             raise ValueError(f"{shown(name)} holds {weight.dtype}, where torch.float32 should be")
@@ -120,7 +120,7 @@ def _check_numbers(weights: dict[str, Tensor]) -> None:
 def check_encoder(trained: TrainedEncoder, device: torch.device) -> None:
     """Raises `EncoderUnreadable` where features of pictures of noise are not finite, or all the same.
 
-    For encoders of strangers; what a training made of its own images, its figures say.
+    For encoders from elsewhere; of this project's own the report says whether they collapsed.
     """
     size = min(trained.image_size, LARGEST_TRIED)
     generator = torch.Generator().manual_seed(0)

@@ -52,7 +52,8 @@ class Card:
 def cluster_cards(album: Album, clusters: pd.DataFrame, made_of: Mapping[str, Sequence[str]]) -> list[Card]:
     """The largest of `clusters` (`id`, `cluster`) of the train images, largest first.
 
-    The `columns` and `hashtags` that they are made of mark none of them: there all of its images agree.
+    The `columns` and `hashtags` in `made_of` are left out of the traits, as all images of a cluster agree in
+    them.
     """
     columns, hashtags = (frozenset(made_of.get(kind, ())) for kind in ("columns", "hashtags"))
 

@@ -1,4 +1,4 @@
-"""Every clustering that could be chosen: a picture in which the best have names, and a table of all."""
+"""Every clustering that could be chosen: a picture that names the best of them, and a table of all."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,13 +28,13 @@ I_BITS, H_BITS, AGREEMENT = (
     "adjusted_mutual_information",
 )
 NAMED, NAMED_OF_MANY = 12, 6
-"""Names in the picture where that is enough for all that is worth one; else names of the frontier."""
+"""The most names in the picture, and how many of the frontier are named where there would be more."""
 LONGEST_NAME = 28
 
 
 def choices(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `landscape.csv` that are worth a look, each with its `name` and whether it is on the
-    `frontier`; none without labels.
+    """The rows of `landscape.csv` to show, with their `name`, and whether they are on the `frontier`.
+    Empty without labels.
 
     Columns that give each image a value of its own, such as article numbers, are left out: they stand where
     `instance` stands.
@@ -50,9 +50,9 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Whether no other row has as much I(Z;T) at no more H(Z|T).
+    """For each row whether no other has as much I(Z;T) at no more H(Z|T) (the Pareto frontier).
 
-    The labels, what equals them, and each image alone are no choices: they neither count nor stand there.
+    The labels, clusters that equal them, and each image alone are no choices: they are ignored.
     """
     is_choice = ~table["method"].isin(["label", "instance"])
     if AGREEMENT in table:
@@ -63,8 +63,8 @@ def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def picture(rows: pd.DataFrame, chosen: Arm) -> Picture | None:
-    """The plane of H(Z|T) and I(Z;T). Names stand at the chosen clusters and at few others; all points have
-    theirs where the pointer rests."""
+    """The plane of H(Z|T) and I(Z;T). A few points are named, the chosen clusters among them; all have
+    tooltips."""
     if rows.empty:
         return None
     with drawing(height=HEIGHT * 1.2) as (figure, axes):

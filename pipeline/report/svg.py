@@ -75,7 +75,7 @@ def inline_svg(
 ) -> Markup:
     """The figure as an `<svg>` element for a page. `name` must be unique in it; the texts are escaped.
 
-    `tooltips` by the gid of a line with markers: a text for each of them.
+    `tooltips` holds, by the gid of a line with markers, a text for each marker.
     """
     buffer = io.StringIO()
     with warnings.catch_warnings():

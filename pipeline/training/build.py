@@ -66,7 +66,7 @@ def build_trainer(
     )
     kind = OBJECTIVES[params.objective]
     with torch.device("meta"):
-        # Of plain layers: quicker ones ask for a device that computes.
+        # Of plain layers: the faster ones need a device that computes.
         encoder = build_plain_encoder(params.encoder, stem_stride)
         planned = Network(encoder, kind.build(encoder.feature_dim, params, known))
     _, micro_batch = batch_sizes(params, len(feed), ranks)

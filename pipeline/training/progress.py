@@ -13,8 +13,8 @@ class Progress:
     step: int = 0
     """Steps done in this epoch."""
     order_N: Tensor | None = None
-    """In which this epoch shows the N train images, int64 on the CPU; None between epochs. Feeds differ in
-    it, and a training may go on with another feed: each image is still shown once."""
+    """The order in which this epoch shows the N train images, int64 on the CPU; None between epochs. Feeds
+    differ in it, so it is saved: a training that resumes with another feed still shows each image once."""
     rate_factor: float = 1.0
     retried: bool = False
     """Whether a loss that was not finite has sent training back already."""

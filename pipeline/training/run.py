@@ -72,7 +72,7 @@ def train(
         )
         trainer, config = _build(params, title, image_size, seed, layout, device, ranks, feed, assignments)
         trainer.run(states, stop, trackers)
-        # A copy: who waits for this training takes it as it ended.
+        # A copy, as a process that waits resumes from the network as training left it.
         encoder = copy.deepcopy(trainer.network.encoder)
         sample = Sample(feed, trainer.normalize, image_size, derived_seed(seed, "features"))
         fit_last_layer(encoder, sample)

@@ -37,7 +37,7 @@ State = dict[str, Any]
 SHARE_VARIABLE = "CLINFONCE_SAVING_SHARE"
 """Share of the time that saving may take, the copy and the writing thread together."""
 WAITING_SECONDS = 1.0
-"""Between two looks whether another process has ended."""
+"""Between two attempts to get the lock."""
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
@@ -70,10 +70,10 @@ class StateFolder:
 
     @contextmanager
     def locked(self, title: str, ranks: Ranks, stop: StopRequest) -> Iterator[None]:
-        """The first rank holds the folder, for all. Where another process does, such as that of an experiment
-        with the same training, all wait for it, which a line says.
+        """Within the block the first rank holds the folder, for all. Where another process holds it, such as
+        that of an experiment with the same training, a line says so and all ranks wait for it.
 
-        Raises `Interrupted` if `stop` was asked for meanwhile.
+        Raises `Interrupted` if a signal arrives meanwhile.
         """
         try:
             # All ranks ask each other, so that none waits for longer than a message may take.
