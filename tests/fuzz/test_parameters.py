@@ -30,15 +30,15 @@ RUN = {
     "evaluate.neighbours": [10_000],
     "evaluate.selection_fraction": [5e-324],
 }
-"""What is always run: limits that once ended in a traceback, or might."""
+"""Values that are run by every test run: limits that once ended in a traceback, or might."""
 AS_LONG_AS_IT_SAYS = {"pretrain.epochs", "ingest.synthetic.images"}
-"""A large number is hours of work, which was asked for."""
+"""Parameters whose large values are hours of work, as intended."""
 LISTS_ALL = ["ingest.path", "/"]
 KEYS = {key.name: key for key in keys()}
 
 
 def is_taken(sections: dict[str, Any]) -> bool:
-    """If not, in a sentence that is one."""
+    """Whether `sections` are valid; if not, they are refused in one sentence."""
     try:
         check_params(sections)
     except UserError as error:
@@ -60,8 +60,7 @@ def test_every_value_is_taken_or_refused_in_a_sentence(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_the_stage_reads_it(name: str) -> None:
-    """What is set beside a parameter leaves most of its good values so."""
+def test_most_values_stay_valid_beside_what_their_parameter_needs(name: str) -> None:
     for key in KEYS.values():
         if f"{key.name}.".startswith(f"{name}."):
             alone = [value for value in key.values() if is_taken(key.in_sections(value))]
@@ -101,7 +100,7 @@ def with_a_source(undisturbed: Workshop, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize(
     ("name", "value"), to_be_run(), ids=lambda value: repr(value)[:40].encode("ascii", "replace").decode()
 )
-def test_the_stage_that_reads_it(with_a_source: Workshop, tmp_path: Path, name: str, value: Any) -> None:
+def test_the_stage_succeeds_or_ends_in_one_sentence(with_a_source: Workshop, tmp_path: Path, name: str, value: Any) -> None:
     key: Key = KEYS[name]
     section = name.partition(".")[0]
     for stage in STAGES if section == "seed" else [section]:
