@@ -100,7 +100,9 @@ def with_a_source(undisturbed: Workshop, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize(
     ("name", "value"), to_be_run(), ids=lambda value: repr(value)[:40].encode("ascii", "replace").decode()
 )
-def test_the_stage_succeeds_or_ends_in_one_sentence(with_a_source: Workshop, tmp_path: Path, name: str, value: Any) -> None:
+def test_the_stage_succeeds_or_ends_in_one_sentence(
+    with_a_source: Workshop, tmp_path: Path, name: str, value: Any
+) -> None:
     key: Key = KEYS[name]
     section = name.partition(".")[0]
     for stage in STAGES if section == "seed" else [section]:

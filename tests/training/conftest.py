@@ -1,12 +1,22 @@
-"""Accidents that several tests share."""
+"""Signal handlers are restored after each test, and an accident that several tests share."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 
 from pipeline.training.loop import Trainer
+
+
+@pytest.fixture(autouse=True)
+def _restored_handlers() -> Iterator[None]:
+    """A training in this process sets its own."""
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,6 @@ def layout(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.Mo
     section = {"method": "kmeans", "kmeans": {"clusters": 3, "min_points": 1}}
     cluster(params_with(cluster=section).cluster, "chosen", 16, 0, made)
     return made
-
-
-@pytest.fixture(autouse=True)
-def _restored_handlers() -> Iterator[None]:
-    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
-    yield
-    for number, handler in before:
-        signal.signal(number, handler)
 
 
 def train(layout: Layout, objective: str, **changes: Any) -> bytes:

@@ -61,14 +61,6 @@ def pretrain(data: Layout) -> Pretrain:
     return run
 
 
-@pytest.fixture(autouse=True)
-def _restored_handlers() -> Any:
-    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
-    yield
-    for number, handler in before:
-        signal.signal(number, handler)
-
-
 def outputs(layout: Layout) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in layout.encoder("chosen").iterdir() if p.name != "timing.csv"}
 

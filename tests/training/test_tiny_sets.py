@@ -1,8 +1,7 @@
 """Sets of a few images, smaller than any batch, queue or number of prototypes, go all the way."""
 
 import math
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,14 +29,6 @@ def params_of(objective: str, path: Path) -> Params:
         pretrain={"objective": objective, "epochs": 1, "precision": "float32"},
         report={"references": []},
     )
-
-
-@pytest.fixture(autouse=True)
-def _restored_handlers() -> Iterator[None]:
-    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
-    yield
-    for number, handler in before:
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("images", [4, 9])
