@@ -13,7 +13,7 @@ import pyarrow.types as types
 
 from pipeline.errors import UserError, listed
 from pipeline.isolation.parquet import Damaged, NotParquet, Outline, outlines, records
-from pipeline.safe_json import NotJson, parse_json
+from pipeline.safe_json import NotJson, RepeatedKey, parse_json
 from pipeline.safe_paths import SafePath
 from pipeline.tables.cells import NotOneValue, text
 from pipeline.tables.delimited import check_names, csv_records, read_head
@@ -180,6 +180,8 @@ def _parsed(written: str) -> Any:
 def _of_json(value: Any) -> Record | NotARow:
     if isinstance(value, NotARow):
         return value
+    if isinstance(value, RepeatedKey):
+        return NotARow(value.reason)
     return _of_text(value) if isinstance(value, dict) else NotARow(NOT_A_ROW)
 
 

@@ -120,3 +120,14 @@ def test_a_label_of_several_values_is_refused(tmp_path: Path, label: Any) -> Non
     assert [row.reason for row in source.rows() if isinstance(row, Refusal)] == [
         f"the label is {what}, and must be one text or number"
     ] * 3
+
+
+def test_an_object_with_a_key_twice_is_no_row(tmp_path: Path) -> None:
+    """Python takes the last value, others the first, and nobody says so."""
+    twice = '{"image": "c.png", "label": "x", "label": "y"}'
+    nested = '{"image": "d.png", "label": "z", "box": {"w": 1, "w": 2}}'
+    refused = NotARow("the key 'label' stands more than once in the object")
+    lines = [*map(json.dumps, RECORDS), twice, nested]
+    for name, content in {"m.jsonl": "\n".join(lines), "m.json": f"[{', '.join(lines)}]"}.items():
+        rows = [record for _, record in opened(tmp_path, name, content).rows(["image", "label"])]
+        assert rows == [*RECORDS, refused, {"image": "d.png", "label": "z"}]
