@@ -15,16 +15,18 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from pipeline.errors import UserError, listed
+from pipeline.escaping import shortened
 from pipeline.ingest.params import IngestParams
-from pipeline.safe_json import NotJson, parse_json
+from pipeline.safe_json import LONGEST_KEY, NotJson, RepeatedKey, parse_json
 from pipeline.safe_paths import SafePath
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.columns import Columns, Table, resolve_columns, row_of
 from pipeline.sources.layout import named_files
 from pipeline.sources.splits import by_split
+from pipeline.tables.cells import NotOneValue, text
 from pipeline.tables.reading import Record, is_unicode, names_in
 from pipeline.walk import PassedOver, is_hidden
 
@@ -43,6 +45,10 @@ MOST_GLOBAL_FIELDS = 1000
 """What is said of all members that follow is copied for each of them."""
 MOST_ENDINGS = 100
 """Of a sample, that a refusal may show."""
+APART = (
+    "the files of the key stand apart in the shard: pack those of each key one after the other, as tar "
+    "--sort=name does"
+)
 MOST_DIGITS = re.compile(rb"\d{256}")
 """tarfile looks for a number from every digit on; Python 3.11.10 and later do not."""
 DAMAGES = (
@@ -82,10 +88,16 @@ class WebDatasetSource:
     the shards' or folders' names, or else by its field."""
 
     def __init__(
-        self, folder: Path, shards: dict[SafePath, Split | None], columns: Columns, notes: list[str]
+        self,
+        folder: Path,
+        shards: dict[SafePath, Split | None],
+        apart: dict[SafePath, set[str]],
+        columns: Columns,
+        notes: list[str],
     ):
         self._folder = folder
         self._shards = shards
+        self._apart = apart
         self._columns = columns
         self._notes = notes
         self.attribute_names = columns.attributes
@@ -103,7 +115,10 @@ class WebDatasetSource:
         named = named_files(params, ".tar", ".tar files", WHAT)
         shards, notes = by_split(named.files, named.folder)
         passed_over = PassedOver()
-        samples = chain.from_iterable(_samples(shard, passed_over, IMAGES) for shard in shards)
+        apart: dict[SafePath, set[str]] = {shard: set() for shard in shards}
+        samples = chain.from_iterable(
+            _noting_apart(_samples(shard, passed_over, IMAGES), apart[shard]) for shard in shards
+        )
         records = (
             sample.record for sample in samples if isinstance(sample, Sample) and is_unicode(sample.record)
         )
@@ -119,15 +134,21 @@ class WebDatasetSource:
         columns, its_notes = resolve_columns(params.columns, present, table, provided, left_out, no_values)
         if "split" in provided:
             columns = replace(columns, split=None)
-        return cls(named.folder, shards, columns, named.notes + notes + passed_over.notes() + its_notes)
+        notes = named.notes + notes + passed_over.notes() + its_notes
+        return cls(named.folder, shards, apart, columns, notes)
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         self._columns.notices.clear()
         for shard, split in self._shards.items():
             place = str(shard.path.relative_to(self._folder))
+            refused: set[str] = set()
             for sample in _samples(shard, PassedOver()):
                 if isinstance(sample, Refusal):
                     yield replace(sample, where=f"{place}: {sample.where}" if sample.where else place)
+                elif sample.key in self._apart[shard]:
+                    if sample.key not in refused:
+                        yield Refusal(f"{place}/{sample.key}", APART)
+                    refused.add(sample.key)
                 else:
                     yield self._row(f"{place}/{sample.key}", sample, split)
 
@@ -141,6 +162,19 @@ class WebDatasetSource:
             return Refusal(where, "the fields are not UTF-8 text")
         row = row_of(sample.record, self._columns, where, where, image)
         return row if isinstance(row, Refusal) or split is None else replace(row, split=split)
+
+
+def _noting_apart(samples: Iterator[Sample | Refusal], apart: set[str]) -> Iterator[Sample | Refusal]:
+    """The samples of a shard; adds to `apart` the keys whose files do not all stand one after the other."""
+    has_image: dict[str, bool] = {}
+    for sample in samples:
+        if isinstance(sample, Sample):
+            has = any(ending.rpartition(".")[2] in IMAGES for ending in sample.endings)
+            # Two whole samples of one key are two samples.
+            if sample.key in has_image and not (has and has_image[sample.key]):
+                apart.add(sample.key)
+            has_image[sample.key] = has
+        yield sample
 
 
 def _samples(
@@ -259,7 +293,7 @@ def _add(sample: Sample, ending: str, file: BinaryIO, member: tarfile.TarInfo, b
     elif kind == "json":
         _add_fields(sample, name, content)
     else:
-        sample.record[name or kind] = content.decode("utf-8", "surrogateescape").strip()
+        _add_field(sample, name or kind, content.decode("utf-8", "surrogateescape").strip())
 
 
 def _add_fields(sample: Sample, name: str, content: bytes) -> None:
@@ -271,9 +305,29 @@ def _add_fields(sample: Sample, name: str, content: bytes) -> None:
     except NotJson as error:
         sample.wrong.append(f"the JSON can't be read: {error}")
         return
-    if isinstance(fields, dict):
-        sample.record |= fields
+    if isinstance(fields, RepeatedKey):
+        sample.wrong.append(fields.reason)
+    elif isinstance(fields, dict):
+        for key, value in fields.items():
+            _add_field(sample, key, value)
     elif name:
-        sample.record[name] = fields
+        _add_field(sample, name, fields)
     else:
         sample.wrong.append("the JSON is no object")
+
+
+def _add_field(sample: Sample, name: str, value: Any) -> None:
+    """Several files under a key may hold a field, and must agree in it where it is known."""
+    before = sample.record.setdefault(name, value)
+    if before is None:
+        sample.record[name] = value
+    elif value is not None and not _are_equal(before, value):
+        sample.wrong.append(f"the files under the key differ in the field {shortened(name, LONGEST_KEY)!r}")
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Also where one is a number and the other its text."""
+    try:
+        return bool(one == other or text(one) == text(other))
+    except NotOneValue:
+        return False

@@ -303,3 +303,47 @@ def test_hidden_members_are_counted_and_nothing_else(tmp_path: Path) -> None:
     (note,) = [note for note in got.summary["notes"] if "hidden" in note]
     assert note.startswith("8 hidden files")
     assert note.endswith("0.tar: ./a/._0.jpg")
+
+
+def test_files_of_a_key_that_stand_apart_are_no_samples(tmp_path: Path) -> None:
+    """As tar packs them in the order of a disk: images without their labels would be left."""
+    members = samples(range(6))
+    images = [member for member in members if member[0].endswith(".jpg")]
+    apart = packed([*images[:4], *(member for member in members if member not in images[:4])])
+    write(tmp_path / "shards", {"0.tar": apart, "1.tar": packed(samples(range(6, 30)))})
+    got = made(tmp_path, max_reject_fraction=0.5)
+    assert set(got.refused) == {f"0.tar/{n:09d}" for n in range(4)}
+    assert {reason[:40] for reason in got.refused.values()} == {"the files of the key stand apart in the "}
+    assert len(got.train) + len(got.test) == 26
+    assert got.row("000000004")["label"] == "shoe"
+
+
+def test_whole_samples_of_one_key_are_no_files_apart(tmp_path: Path) -> None:
+    members = samples(range(20))
+    write(tmp_path / "shards", {"0.tar": packed([*members, *sample(0)])})
+    got = made(tmp_path, max_reject_fraction=0.5)
+    assert got.refused == {"0.tar/000000000": "an earlier row has the same image"}
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"json": b'{"kind": "hat", "kind": "bag"}'}, "the key 'kind' stands more than once in the object"),
+        (
+            {"json": b'{"kind": "hat"}', "kind.txt": b"bag"},
+            "the files under the key differ in the field 'kind'",
+        ),
+        ({"json": b'{"kind": 3}', "kind.cls": b"3"}, None),
+        ({"json": b'{"kind": null}', "kind.cls": b"3"}, None),
+        ({"kind.cls": b"3", "json": b'{"kind": null}'}, None),
+    ],
+)
+def test_two_values_of_a_field_are_no_value(
+    tmp_path: Path, files: dict[str, bytes], reason: str | None
+) -> None:
+    odd = [("x.jpg", jpeg(99)), *((f"x.{ending}", content) for ending, content in files.items())]
+    write(tmp_path / "shards", {"0.tar": packed([*samples(range(20)), *odd])})
+    got = made(tmp_path, max_reject_fraction=0.5)
+    assert got.refused.get("0.tar/x") == reason
+    if reason is None:
+        assert got.row("0.tar/x")["label"] == "3"
