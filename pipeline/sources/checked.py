@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator
 from pipeline.console import LONGEST_SENTENCE
 from pipeline.escaping import shortened
 from pipeline.sources.base import Refusal, SourceRow
+from pipeline.tables.lines import NOT_UTF_8
 
 LONGEST_REASON = 500
+NAME_NOT_UTF_8 = "the name of the file is not UTF-8: rename it"
 LONGEST_TEXT = 1 << 17
 """Characters: thousands of rows are in memory at once."""
 
@@ -25,7 +27,8 @@ def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal
         if max(map(len, texts)) > LONGEST_TEXT:
             yield _refusal(row.where or row.path, f"a text of more than {LONGEST_TEXT:,} characters")
         elif not all(map(_is_unicode, texts)):
-            yield _refusal(row.where or row.path, "the line is not UTF-8 text")
+            is_name = not row.where and not _is_unicode(row.path)
+            yield _refusal(row.where or row.path, NAME_NOT_UTF_8 if is_name else NOT_UTF_8)
         elif row.id in seen:
             yield _refusal(row.where or row.path, "an earlier row has the same image")
         else:

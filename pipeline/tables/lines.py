@@ -11,6 +11,7 @@ LONGEST_LINE = 1 << 23
 MOST_LINES = 1000
 """Of one row."""
 NOT_A_ROW = "the line is not a row of the table"
+NOT_UTF_8 = "the line is not UTF-8 text"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pipeline.safe_json import NotJson, RepeatedKey, parse_json
 from pipeline.safe_paths import SafePath
 from pipeline.tables.cells import NotOneValue, text
 from pipeline.tables.delimited import check_names, csv_records, read_head
-from pipeline.tables.lines import NOT_A_ROW, NotARow, open_text, text_lines
+from pipeline.tables.lines import NOT_A_ROW, NOT_UTF_8, NotARow, open_text, text_lines
 
 Record: TypeAlias = dict[str, Any]
 Numbered: TypeAlias = Iterator[tuple[str, Record | NotARow]]
@@ -99,7 +99,7 @@ def _open_delimited(path: SafePath, named: str, usual: str) -> TableFile:
 def _of_text(record: Record | NotARow) -> Record | NotARow:
     if isinstance(record, NotARow) or is_unicode(record):
         return record
-    return NotARow("the line is not UTF-8 text")
+    return NotARow(NOT_UTF_8)
 
 
 def _open_json(path: SafePath, named: str) -> TableFile:
@@ -114,7 +114,16 @@ def _open_json(path: SafePath, named: str) -> TableFile:
         _check_is_not_over_lines(path, named)
     # Keys may appear late, so that all rows are read for them.
     names, no_values = names_in(record for _, record in rows(None) if isinstance(record, dict))
+    if not names:
+        _check_is_empty(rows(None), named)
     return TableFile(names, rows, no_values)
+
+
+def _check_is_empty(rows: Numbered, named: str) -> None:
+    """Says why rows that are there can't be read, where none can."""
+    for where, record in rows:
+        if isinstance(record, NotARow):
+            raise UserError(f"{named} holds no row that can be read: {record.reason}, in {where}")
 
 
 def _array(path: SafePath, named: str) -> list[Any] | None:
@@ -174,6 +183,9 @@ def _parsed(written: str) -> Any:
     try:
         return parse_json(written)
     except NotJson as error:
+        # UTF-16 holds bytes that are none of UTF-8, or zeros.
+        if "\0" in written or not is_unicode({"": written}):
+            return NotARow(NOT_UTF_8)
         return NotARow(f"{NOT_A_ROW}: {error}")
 
 

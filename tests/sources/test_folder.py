@@ -77,7 +77,7 @@ def test_hostile_entries(tmp_path: Path) -> None:
         "train/cat/pipe.jpg": "a pipe, socket or device, not a file",
         "train/cat/broken.jpg": "the file does not exist",
         "train/dog/link": f"a link leads out of the source's folder, {ALLOWED_BY}",
-        "train/dog/caf\\udce9.jpg": "the line is not UTF-8 text",
+        "train/dog/caf\\udce9.jpg": "the name of the file is not UTF-8: rename it",
     }
     assert len(made.train) == 8
 

@@ -24,7 +24,7 @@ def test_ids_stand_once_and_text_is_text() -> None:
         rows[0],
         Refusal("m.csv line 3", "an earlier row has the same image"),
         Refusal("b.jpg", "the line is not UTF-8 text"),
-        Refusal("c\\udce9.jpg", "the line is not UTF-8 text"),
+        Refusal("c\\udce9.jpg", "the name of the file is not UTF-8: rename it"),
         Refusal("d.jpg", "the line is not UTF-8 text"),
         Refusal("\\udce9", "it"),
         rows[6],

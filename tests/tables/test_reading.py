@@ -131,3 +131,15 @@ def test_an_object_with_a_key_twice_is_no_row(tmp_path: Path) -> None:
     for name, content in {"m.jsonl": "\n".join(lines), "m.json": f"[{', '.join(lines)}]"}.items():
         rows = [record for _, record in opened(tmp_path, name, content).rows(["image", "label"])]
         assert rows == [*RECORDS, refused, {"image": "d.png", "label": "z"}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_lines_of_which_none_can_be_read_are_no_empty_table(tmp_path: Path, encoding: str) -> None:
+    """Of a spreadsheet or a shell that writes UTF-16."""
+    path = tmp_path / "m.jsonl"
+    path.write_bytes("\n".join(map(json.dumps, RECORDS)).encode(encoding))
+    with pytest.raises(UserError, match=r"no row that can be read: .* not UTF-8 text, in m\.jsonl line 1"):
+        open_table_file(SafePath(path), "the table")
+    with pytest.raises(UserError, match="can be read: the line is not a row of the table: Expecting"):
+        opened(tmp_path, "m.jsonl", "image,label\na.png,x\n")
+    assert opened(tmp_path, "m.jsonl", "\n").columns == []
