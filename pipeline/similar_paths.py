@@ -13,6 +13,7 @@ from pipeline.walk import some_names_in
 FOLDERS_REMEMBERED = 64
 MOST_NAMES = 100_000
 """The most names of one folder that are compared."""
+ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 ADDRESS = re.compile(r"(?:^|/)[a-z][a-z0-9+.-]{1,20}:/", re.IGNORECASE)
 """How `https://`, `s3://` and `file:///` begin. Joined to a folder, one slash is left."""
 
@@ -45,7 +46,8 @@ def _difference_of_similar(path: SafePath) -> str | None:
 
 
 def _found(path: SafePath) -> tuple[bool, list[str]]:
-    """Whether such a file exists, and how its name differs: in capitals, or in its Unicode form."""
+    """Whether such a file exists, and how its name differs: in capitals, in its Unicode form, or in its
+    ending."""
     existing = path
     missing: list[str] = []
     while not existing.is_there() and existing.name:
@@ -55,7 +57,11 @@ def _found(path: SafePath) -> tuple[bool, list[str]]:
     for name in reversed(missing):
         status = existing.status()
         names = _names(existing, status.st_mtime_ns) if status is not None else {}
-        if (other := names.get(_folded(name))) is None:
+        other = names.get(_folded(name))
+        if other is None and name == path.name and status is not None:
+            other, name = _with_another_ending(existing, status.st_mtime_ns, name)
+            differing |= dict.fromkeys([f"with the ending {Path(other).suffix}"] if other else [])
+        if other is None:
             return False, []
         if _composed(other) != _composed(name):
             differing["in other capitals"] = None
@@ -69,6 +75,22 @@ def _found(path: SafePath) -> tuple[bool, list[str]]:
 def _names(folder: SafePath, _changed: int) -> dict[str, str]:
     """The names in a folder, by their form without differences of capitals and Unicode forms."""
     return {_folded(name): name for name in some_names_in(folder, MOST_NAMES)}
+
+
+def _with_another_ending(folder: SafePath, changed: int, name: str) -> tuple[str | None, str]:
+    """The image that is called `name` but for its ending, which `name` may lack; and `name` with that."""
+    stems = _stems(folder, changed)
+    for stem in (name, Path(name).stem):
+        if (other := stems.get(_folded(stem))) is not None:
+            return other, stem + Path(other).suffix
+    return None, name
+
+
+@lru_cache(FOLDERS_REMEMBERED)
+def _stems(folder: SafePath, changed: int) -> dict[str, str]:
+    """The names of images in a folder, by what is before their endings."""
+    names = _names(folder, changed).values()
+    return {_folded(Path(name).stem): name for name in names if Path(name).suffix.lower() in ENDINGS}
 
 
 def _folded(name: str) -> str:

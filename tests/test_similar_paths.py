@@ -12,7 +12,7 @@ COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Müller.png") for form in (
 
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
-    for name in ("images/Up/A.JPG", f"images/{DECOMPOSED}", "images/straße.png"):
+    for name in ("images/Up/A.JPG", f"images/{DECOMPOSED}", "images/straße.png", "images/Up/notes.txt"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -31,13 +31,29 @@ def root(tmp_path: Path) -> Root:
         (f"images/{COMPOSED}", "in another form of Unicode (NFC or NFD)"),
         (f"images/{COMPOSED.upper()}", "in other capitals"),
         ("images/STRASSE.png", "in other capitals"),
+        ("images/Up/A", "with the ending .JPG"),
+        ("images/Up/A.png", "with the ending .JPG"),
+        ("images/up/a", "in other capitals and with the ending .JPG"),
+        ("images/STRASSE", "with the ending .png and in other capitals"),
+        ("images\\Up\\A", "with / in place of \\ and with the ending .JPG"),
     ],
 )
 def test_a_file_that_is_written_in_another_way_is_found(root: Root, member: str, difference: str) -> None:
     assert why_missing(root.at(member)) == f"the file does not exist, but one {difference} does"
 
 
-@pytest.mark.parametrize("member", ["images/up/b.jpg", "images\\none.png", "pictures/Up/A.JPG", "'", "x'/y"])
+@pytest.mark.parametrize(
+    "member",
+    [
+        "images/up/b.jpg",
+        "images/Up/notes",
+        "images/Up.jpg",
+        "images\\none.png",
+        "pictures/Up/A.JPG",
+        "'",
+        "x'/y",
+    ],
+)
 def test_nothing_is_guessed(root: Root, member: str) -> None:
     assert why_missing(root.at(member)) == MISSING
 
