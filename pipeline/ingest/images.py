@@ -73,6 +73,12 @@ OTHER_SIGNATURES = {
     "FITS": rb"SIMPLE  =",
     "PCX": rb"\x0a[\x00-\x05]\x01[\x01\x02\x04\x08]",
 }
+IN_PLACE_OF_IMAGES = {
+    "a pointer of Git LFS, not the image: fetch it by git lfs pull": rb"version https://git-lfs\.github\.com/",
+    "a page of HTML, not an image: download it again": rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype )?html\b",
+    "a message of XML, not an image: download it again": rb"\s*(?:<\?xml[^>]*>\s*)?<error>",
+}
+"""What a clone or a download leaves under an image's name."""
 
 
 class ImageRefused(ValueError):
@@ -198,6 +204,9 @@ def _reason(error: Exception, data: bytes) -> str:
         for name, signature in OTHER_SIGNATURES.items():
             if re.match(signature, start, re.DOTALL):
                 return f"the format {name}, which is not read: convert it to JPEG or PNG"
+        for what, beginning in IN_PLACE_OF_IMAGES.items():
+            if re.match(beginning, start, re.DOTALL | re.IGNORECASE):
+                return what
         return "not an image" if data else "an empty file, not an image"
     if isinstance(error, Image.DecompressionBombError):
         return _too_many_pixels()

@@ -194,8 +194,11 @@ DAMAGED = "damaged|truncated"
 FILES: dict[str, Case] = {
     "empty.jpg": of(b"", "an empty file"),
     "text.jpg": of(b"GIF or not, this is text", "not an image"),
+    "pointer.jpg": of(b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+    "denied.jpg": of(b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "a message of XML"),
+    "page.jpg": of(b"\n<!-- cached --><HTML lang='en'><body>Not found", "a page of HTML"),
     "zeros.jpg": of(bytes(5000), "not an image"),
-    "html.png": of(b"<!doctype html><script>alert(1)</script>", "not an image"),
+    "html.png": of(b"<!doctype html><script>alert(1)</script>", "a page of HTML"),
     "png-called.jpg": of(png(1, 40, 30), TAKEN),
     "jpeg-called.png": of(JPEG, TAKEN),
     "jpeg-called.txt": of(JPEG, TAKEN),
