@@ -276,7 +276,8 @@ FILES: dict[str, Case] = {
     "odd-bits.bmp": of(bmp(16, 16, bits=7), f"{DAMAGED}|rare"),
     "float.tif": of(lambda: encoded(Image.fromarray(np.full((20, 20), 0.5, np.float32)), "TIFF"), TAKEN),
     "not-a-number.tif": of(
-        lambda: encoded(Image.fromarray(np.full((20, 20), np.nan, np.float32)), "TIFF"), TAKEN
+        lambda: encoded(Image.fromarray(np.full((20, 20), np.nan, np.float32)), "TIFF"),
+        "no pixel holds a value",
     ),
     "four-inks.tif": of(lambda: encoded(picture(mode="CMYK"), "TIFF"), TAKEN),
     "16-bits-a-colour.tif": of(samples_16, TAKEN),
