@@ -1,6 +1,8 @@
-"""Notes on labels that are probably no classes: numbers, lists, sentences, or one of its own per image."""
+"""Notes on labels that are probably no classes, or not well kept apart: numbers, lists, sentences, two
+spellings of one, one of its own per image, or several for equal images."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,6 +15,8 @@ FEW = 20
 SENTENCE_WORDS = 6
 MOSTLY = 0.5
 FEWEST_IMAGES = 10
+_VARIES = re.compile(r"[\s_-]+")
+_ZEROS = re.compile(r"(?<=\d)\.0+$")
 _NUMBER = re.compile(r"[+-]?\d*[.,]?\d+(?:[eE][+-]?\d+)?")
 _FRACTION = re.compile(r"[+-]?\d*[.,]\d+(?:[eE][+-]?\d+)?")
 _LIST = re.compile(r"[\[{(].*[\]})]|[^|;]+(?:[|;][^|;]+)+", re.DOTALL)
@@ -29,7 +33,38 @@ def label_notes(labels: list[str], images_L: NDArray[np.integer]) -> list[str]:
             f"there are {len(labels):,} different labels on {images:,} images, and {alone:,} images have one "
             "that no other image has: such an image cannot be classified correctly"
         )
-    return notes
+    return notes + _spelling_notes(labels)
+
+
+def contradiction_notes(contents_N2: NDArray[np.uint64], labels_N: NDArray[np.integer]) -> list[str]:
+    """How many labelled images are equal to others with another label, and what that leaves to be reached."""
+    _, contents_N = np.unique(contents_N2, axis=0, return_inverse=True)
+    pairs_P2, images_P = np.unique(np.stack([contents_N.ravel(), labels_N], 1), axis=0, return_counts=True)
+    _, first_C, labels_C = np.unique(pairs_P2[:, 0], return_index=True, return_counts=True)
+    if not (labels_C > 1).any():
+        return []
+    several_C = np.add.reduceat(images_P, first_C)[labels_C > 1]
+    best = int(np.maximum.reduceat(images_P, first_C).sum())
+    return [
+        f"{several_C.sum():,} labelled images are exact copies of {len(several_C):,}, whose labels differ: "
+        f"at most {best / len(labels_N):.1%} of the labelled images can be classified rightly, as only one "
+        "label per image is supported"
+    ]
+
+
+def _spelling_notes(labels: list[str]) -> list[str]:
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        if not (len(label) == 1 and label.isalpha()):  # `a` and `A` may be classes of letters
+            spellings[_VARIES.sub(" ", _ZEROS.sub("", label.casefold()))].append(label)
+    alike = [names for names in spellings.values() if len(names) > 1]
+    if not alike:
+        return []
+    such = " and ".join(repr(shortened(name, 60)) for name in alike[0][:2])
+    return [
+        f"{sum(map(len, alike)):,} labels differ from others in capitals, blanks, _, - or .0 alone (such as "
+        f"{such}), and each counts as a class: write those alike that are one"
+    ]
 
 
 def _not_classes(labels: list[str]) -> str | None:

@@ -14,7 +14,7 @@ from pipeline.errors import UserError, listed
 from pipeline.files import replaced_directory, write_json
 from pipeline.ingest.census import Census, CensusTaker, channel_statistics
 from pipeline.ingest.duplicates import MOST_COMPARED, TRAIN, Duplicates, find_duplicates
-from pipeline.ingest.label_notes import label_notes
+from pipeline.ingest.label_notes import contradiction_notes, label_notes
 from pipeline.ingest.looks import THUMBNAIL_BYTES
 from pipeline.ingest.params import IngestParams
 from pipeline.ingest.parts import SPLIT_CODES, Parts, Task, parts_folder, read_part
@@ -218,9 +218,13 @@ def _check_train(splits_N: NDArray[np.int8], census: Census, params: IngestParam
 
 
 def _label_notes(census: Census, kept_N: NDArray[np.bool_]) -> list[str]:
-    labelled = census.labels_N[kept_N & (census.labels_N >= 0)]
-    present, images = np.unique(labelled, return_counts=True)
-    return label_notes([census.labels[label] for label in present], images)
+    labelled_N = kept_N & (census.labels_N >= 0)
+    labels_L = census.labels_N[labelled_N]
+    present, images = np.unique(labels_L, return_counts=True)
+    return [
+        *label_notes([census.labels[label] for label in present], images),
+        *contradiction_notes(census.contents_N2[labelled_N], labels_L),
+    ]
 
 
 def _test_notes(census: Census, in_split: dict[str, NDArray[np.bool_]]) -> list[str]:

@@ -1,7 +1,11 @@
+from collections import Counter, defaultdict
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.ingest.label_notes import label_notes
+from pipeline.ingest.label_notes import contradiction_notes, label_notes
 
 
 def notes_of(labels: list[str], images: int = 30) -> list[str]:
@@ -33,6 +37,8 @@ def test_what_makes_no_classes_is_named(labels: list[str], beginning: str) -> No
         ["1.0", "1.5", "2.0"],
         ["Shirts, long", "Shirts, short", "(other)"],
         ["yes", "no", "a label that is a sentence among many"],
+        ["A", "a", "B", "b"],
+        ["v1.0", "v1.01", "C", "C#", "C++"],
         [],
     ],
 )
@@ -49,3 +55,42 @@ def test_a_label_for_each_image_is_counted() -> None:
     few_alone = np.array([1] * 5 + [2] * 30)
     assert label_notes([f"{n}" for n in range(35)], few_alone) == []
     assert label_notes(["a", "b"], np.ones(2, np.int64)) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "count", "first"),
+    [
+        (["Cat", "cat", "dog"], 2, "'Cat' and 'cat'"),
+        (["T-Shirt", "Bag", "t shirt", "t_shirt"], 3, "'T-Shirt' and 't shirt'"),
+        (["1", "1.0", "2", "2.0", "2.5"], 4, "'1' and '1.0'"),
+    ],
+)
+def test_two_spellings_of_a_label_are_named(labels: list[str], count: int, first: str) -> None:
+    (note,) = notes_of(labels)
+    assert note.startswith(f"{count} labels differ from others in capitals, blanks, _, - or .0 alone")
+    assert f"(such as {first})" in note
+
+
+def test_one_image_with_several_labels_is_counted() -> None:
+    """As of pictures with several captions or persons: a row for each."""
+    contents_N2 = np.repeat(np.array([[7, 1], [7, 2], [9, 1]], np.uint64), [5, 4, 1], axis=0)
+    (note,) = contradiction_notes(contents_N2, np.array([0, 0, 0, 1, 2, 4, 4, 4, 4, 5]))
+    assert note.startswith(
+        "5 labelled images are exact copies of 1, whose labels differ: at most 80.0% of the"
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=30))
+def test_what_can_be_reached_is_the_most_frequent_label_of_each_image(rows: list[tuple[int, int]]) -> None:
+    contents_N2 = np.array([(content % 2, content // 2) for content, _ in rows], np.uint64).reshape(-1, 2)
+    notes = contradiction_notes(contents_N2, np.array([label for _, label in rows], np.int32))
+    of_content: dict[int, Counter[int]] = defaultdict(Counter)
+    for content, label in rows:
+        of_content[content][label] += 1
+    several = [labels for labels in of_content.values() if len(labels) > 1]
+    assert bool(notes) == bool(several)
+    if notes:
+        best = sum(max(labels.values()) for labels in of_content.values())
+        copies = sum(map(Counter.total, several))
+        assert notes[0].startswith(f"{copies} labelled images are exact copies of {len(several)}, ")
+        assert f"at most {best / len(rows):.1%} of the labelled images" in notes[0]

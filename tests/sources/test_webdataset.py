@@ -347,3 +347,18 @@ def test_two_values_of_a_field_are_no_value(
     assert got.refused.get("0.tar/x") == reason
     if reason is None:
         assert got.row("0.tar/x")["label"] == "3"
+
+
+def test_a_picture_downloaded_once_for_each_of_its_captions_is_counted(tmp_path: Path) -> None:
+    """As tables of captions name a picture in several rows, each of another kind."""
+    members = [
+        (f"{n:03d}.{ending}", content)
+        for n in range(30)
+        for ending, content in (("jpg", jpeg(n // 3)), ("json", json.dumps({"kind": n % 3}).encode()))
+    ]
+    write(tmp_path / "shards", {"0.tar": packed(members)})
+    got = made(tmp_path, columns={"hashtags": None})
+    assert (
+        "30 labelled images are exact copies of 10, whose labels differ: at most 33.3% of the labelled "
+        "images can be classified rightly, as only one label per image is supported"
+    ) in got.summary["notes"]
