@@ -20,6 +20,7 @@ METHOD = "column"
 MOST_UNNAMED = 2000
 """Columns that are taken without being named; the statistics of each take some milliseconds."""
 SPLIT = "split"
+IMAGE = "image"
 """A column of this name is no cluster unless it is named."""
 MOST_VALUES = 2_000_000
 """Different ones in a column. More are no clusters, and a few kilobytes of Parquet can hold any number."""
@@ -63,7 +64,8 @@ def statistics_of_table(
     """The statistics of the columns `clusters` of the table at `path` against its column `label`.
 
     Without `clusters` every other column is taken whose values repeat: a column with a value of its own in
-    each row (an id, a path) or with none is left out and named in a note. One pass over the file.
+    each row (an id, a path) or with none is left out and named in a note, and so is one called `image`, of
+    which ingest takes each value once. One pass over the file.
     Raises `UserError` for a file or column that is not there, is empty or cannot be read.
     """
     table = open_table(path)
@@ -76,16 +78,19 @@ def statistics_of_table(
         raise UserError(f"{path} has {len(chosen):,} columns beside {label}: name some with --cluster")
     tallies, left_out = tally_columns(table, label, chosen, droppable=not clusters)
     _check_filled(table, label, tallies)
-    kept = {name: tally for name, tally in tallies.items() if clusters or _repeats(tally)}
+    repeating = {name for name, tally in tallies.items() if _repeats(tally)}
+    images = {name for name in tallies if name.casefold() == IMAGE}
+    kept = {name: tallies[name] for name in tallies if clusters or name in repeating - images}
     for name, tally in kept.items():
         if tally.cluster_sizes_K.size == 0:
             raise UserError(f"column {shown(name)} of {path} is empty: choose a cluster column with values")
     if not kept:
         raise UserError(f"{path} has no column whose values repeat: name one with --cluster")
-    unrepeated = [name for name in tallies if name not in kept]
+    unrepeated = [name for name in tallies if name not in repeating and name not in kept]
+    image_notes = [_repeated_images(tallies[name]) for name in sorted(images & repeating)]
     return TableStatistics(
         [{"column": name, **_described(tally, seed, batch_size)} for name, tally in kept.items()],
-        table.notes + _notes(unrepeated, left_out) + _row_notes(table, tallies),
+        table.notes + image_notes + _notes(unrepeated, left_out) + _row_notes(table, tallies),
     )
 
 
@@ -154,6 +159,13 @@ def _check_filled(table: Table, label: str, tallies: dict[str, Tally]) -> None:
 
 def _repeats(tally: Tally) -> bool:
     return 0 < len(tally.clusters) < tally.rows - tally.rows_without_cluster
+
+
+def _repeated_images(tally: Tally) -> str:
+    repeated = tally.rows - tally.rows_without_cluster - len(tally.clusters)
+    return (
+        f"{repeated:,} rows name an image that an earlier row names: they count here, and ingest refuses them"
+    )
 
 
 def _described(tally: Tally, seed: int, batch_size: int | None) -> dict[str, Any]:

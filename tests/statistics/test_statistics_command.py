@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.statistics import describe_clustering
+from pipeline.statistics.command import statistics_of_table
 from pipeline.statistics.presentation import print_statistics
 
 SHARED_DATA = Path(
@@ -274,3 +275,17 @@ def test_a_long_name_is_quoted_in_part(tmp_path: Path) -> None:
         result = run(tmp_path / "m.csv", *named)
         assert result.exit_code == 2
         assert 200 < len(result.stderr) < 200 + len(str(tmp_path)) + 200
+
+
+def test_rows_that_name_an_image_again_are_counted(tmp_path: Path) -> None:
+    """As tables of captions do: ingest takes each image once."""
+    path = tmp_path / "m.csv"
+    rows = [f"{n // 5}.png,{'xy'[n % 2]},{'abc'[n % 3]}\n" for n in range(50)]
+    path.write_text("image,label,colour\n" + "".join(rows))
+    found = statistics_of_table(path, "label", [], seed=0)
+    assert [column["column"] for column in found.columns] == ["colour"]
+    assert found.notes == [
+        "40 rows name an image that an earlier row names: they count here, and ingest refuses them"
+    ]
+    named = statistics_of_table(path, "label", ["image"], seed=0)
+    assert [column["column"] for column in named.columns] == ["image"]
