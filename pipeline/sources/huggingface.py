@@ -29,6 +29,7 @@ from pipeline.sources.columns import NO_VALUES, Columns, Table, resolve_columns,
 from pipeline.sources.inside import source_root
 from pipeline.sources.layout import named_files
 from pipeline.sources.splits import by_split
+from pipeline.tables.cells import are_equal
 from pipeline.tables.delimited import check_names
 from pipeline.tables.reading import Record, is_binary, is_unicode, no_values
 
@@ -111,7 +112,7 @@ class HuggingFaceSource:
                 if isinstance(record, Refusal):
                     yield replace(record, where=where)
                 else:
-                    yield self._row(where, f"{place}#{number}", in_path | record, names, split)
+                    yield self._row(where, f"{place}#{number}", record, in_path, names, split)
 
     def _records(self, path: SafePath) -> Iterator[Record | Refusal]:
         """Every row; of what is damaged a refusal in place of each."""
@@ -126,7 +127,13 @@ class HuggingFaceSource:
         return [name for name in schema.names if name in used]
 
     def _row(
-        self, where: str, id: str, record: Record, names: dict[str, list[str]], split: Split | None
+        self,
+        where: str,
+        id: str,
+        record: Record,
+        in_path: dict[str, str | None],
+        names: dict[str, list[str]],
+        split: Split | None,
     ) -> SourceRow | Refusal:
         image = record.pop(self._columns.image, None)
         if not isinstance(image, dict):
@@ -135,6 +142,11 @@ class HuggingFaceSource:
             record |= {name: _named(record[name], names[name]) for name in names.keys() & record.keys()}
         except NotAClass as not_a_class:
             return Refusal(where, str(not_a_class))
+        for name, value in in_path.items():
+            cell = record.get(name)
+            if None not in (cell, value) and not are_equal(cell, value):
+                return Refusal(where, f"its folder and its row differ in the column {name!r}")
+            record[name] = value if cell is None else cell
         if not is_unicode(record):
             return Refusal(where, "the row is not UTF-8 text")
         encoded, path = image.get("bytes"), image.get("path")

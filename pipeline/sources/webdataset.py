@@ -26,7 +26,7 @@ from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.columns import Columns, Table, resolve_columns, row_of
 from pipeline.sources.layout import named_files
 from pipeline.sources.splits import by_split
-from pipeline.tables.cells import NotOneValue, text
+from pipeline.tables.cells import are_equal
 from pipeline.tables.reading import Record, is_unicode, names_in
 from pipeline.walk import PassedOver, is_hidden
 
@@ -321,13 +321,5 @@ def _add_field(sample: Sample, name: str, value: Any) -> None:
     before = sample.record.setdefault(name, value)
     if before is None:
         sample.record[name] = value
-    elif value is not None and not _are_equal(before, value):
+    elif value is not None and not are_equal(before, value):
         sample.wrong.append(f"the files under the key differ in the field {shortened(name, LONGEST_KEY)!r}")
-
-
-def _are_equal(one: Any, other: Any) -> bool:
-    """Also where one is a number and the other its text."""
-    try:
-        return bool(one == other or text(one) == text(other))
-    except NotOneValue:
-        return False

@@ -89,3 +89,11 @@ def _decoded(cell: bytes) -> str:
     if _CONTROLS.search(decoded):
         raise NotOneValue("bytes that are not UTF-8 text")
     return decoded
+
+
+def are_equal(one: Any, other: Any) -> bool:
+    """Whether two cells are one value, also where one is a number and the other its text."""
+    try:
+        return bool(one == other or text(one) == text(other))
+    except NotOneValue:
+        return False

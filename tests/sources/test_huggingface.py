@@ -212,6 +212,19 @@ def test_folders_as_hive_names_them_are_columns(tmp_path: Path) -> None:
     assert kinds == {"cat": 4, "dog small": 4, None: 4}
 
 
+def test_a_row_that_contradicts_its_folder_is_refused(tmp_path: Path) -> None:
+    for year, number in ((2019, 0), (2020, 4)):
+        folder = tmp_path / f"sets/year={year}"
+        folder.mkdir(parents=True)
+        rows = {"image": [jpeg(number + n) for n in range(4)], "label": ["x", "y"] * 2}
+        pq.write_table(pa.table(rows | {"year": [2019, None, 2019, 2019]}), folder / "part-0.parquet")
+    made = journey(tmp_path, "huggingface", tmp_path / "sets", max_reject_fraction=0.5)
+    where = [f"year=2020/part-0.parquet row {n}" for n in (0, 2, 3)]
+    assert made.refused == dict.fromkeys(where, "its folder and its row differ in the column 'year'")
+    years = Counter(row["attributes"]["year"] for row in made.train + made.test)
+    assert years == {"2019": 4, "2020": 1}
+
+
 def test_a_split_as_hive_names_it(tmp_path: Path) -> None:
     for split, number in (("train", 0), ("test", 4)):
         folder = tmp_path / f"sets/split={split}"
