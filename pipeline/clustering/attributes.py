@@ -57,10 +57,9 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
             f"left out {listed(left_out)}, which determine the label of nearly every image: set "
             "cluster.attributes.label_columns=keep to include them"
         )
-    label_columns = [column for column in columns if column in known.label_columns]
     clusters = clusters_of_sets(present_of(known.of_images, joined))
-    made_of = {"columns": columns}
-    return replace(clusters, notes=notes, label_columns=label_columns, made_of=made_of)
+    determining = label_columns({column: known.cells[column] for column in columns}, train)
+    return replace(clusters, notes=notes, label_columns=determining, made_of={"columns": columns})
 
 
 def attribute_choices(train: TrainImages, params: ClusterParams) -> Iterator[Choice]:
@@ -77,11 +76,11 @@ def attribute_vectors(train: TrainImages) -> tuple[list[str], np.ndarray]:
 
     (N, A) int8: 1 where it holds, 0 where the column has another value, -1 where the column has none. A
     column of yes and no is one attribute. What one image alone has is left out: a column of titles would be
-    an attribute per image. So are columns that determine the label.
+    an attribute per image. Labels are not read.
     """
-    known, ranking, _ = _all_ranked(train, AttributesParams())
+    known = known_attributes(train, train.attribute_names, AttributesParams())
     counts = Counter(value for of_image in known.of_images for value in of_image)
-    names = [name for name in ranking if counts[name] > 1]
+    names = [name for name in ranked_values(known) if counts[name] > 1]
     place_of = {name: place for place, name in enumerate(names)}
     places_of: dict[str, list[int]] = {}
     for name, place in place_of.items():
@@ -105,8 +104,8 @@ class Known:
     """Those that say no, in columns of yes and no."""
     notes: dict[str, str]
     """By column what was made of its cells."""
-    label_columns: frozenset[str]
-    """Those that determine the label."""
+    cells: dict[str, list[str | None]]
+    """By column, one per image."""
 
 
 def _all_ranked(train: TrainImages, params: AttributesParams) -> tuple[Known, list[str], list[str]]:
@@ -115,7 +114,7 @@ def _all_ranked(train: TrainImages, params: AttributesParams) -> tuple[Known, li
     key = ("attributes", params.bins, params.label_columns)
     if key not in train.worked_out:
         known = known_attributes(train, train.attribute_names, params)
-        left_out = sorted(known.label_columns) if params.label_columns == "leave_out" else []
+        left_out = label_columns(known.cells, train) if params.label_columns == "leave_out" else []
         ranking = [value for value in ranked_values(known) if known.column_of[value] not in left_out]
         train.worked_out[key] = known, ranking, left_out
     made: tuple[Known, list[str], list[str]] = train.worked_out[key]
@@ -150,9 +149,7 @@ def known_attributes(train: TrainImages, names: list[str], params: AttributesPar
         column_of={text: name for name in names for text in texts[name].values()},
         negations={texts[name][column.no] for name, column in columns.items() if column.no is not None},
         notes={name: column.note for name, column in columns.items() if column.note is not None},
-        label_columns=frozenset(
-            label_columns({name: column.cells for name, column in columns.items()}, train)
-        ),
+        cells={name: column.cells for name, column in columns.items()},
     )
 
 

@@ -102,10 +102,12 @@ def inline_svg(
 
 def _with_tooltips(body: str, start: str, texts: Sequence[str]) -> str:
     """A `<title>` for each of the markers behind `start`, of which matplotlib writes one `<use>` each."""
+    if not texts:
+        return body
     before, found, after = body.partition(start)
-    assert found or not texts, "the group was drawn"
+    assert found, "the group was drawn"
     titles = (f"<title>{escape(for_html(text))}</title>" for text in texts)
     with_titles = re.sub(
         r"<use ([^>]*)/>", lambda use: f"<use {use[1]}>{next(titles)}</use>", after, count=len(texts)
     )
-    return before + found + (with_titles if texts else after)
+    return before + found + with_titles

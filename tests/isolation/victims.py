@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.isolation import limits
 from pipeline.isolation.limits import limited
+from pipeline.schema import ValueRange
 from pipeline.sources.base import Refusal
 from pipeline.takeaway.pictures import Picture
 from pipeline.takeaway.squares import Decoded, squares, whole
@@ -82,9 +83,11 @@ def refused(item: Any, reason: str) -> str:
 # --- in place of what stages and commands call --------------------------------------------------------------
 
 
-def squares_or_die(pictures: Sequence[Picture | Refusal], size: int) -> list[Decoded | Refusal]:
+def squares_or_die(
+    pictures: Sequence[Picture | Refusal], size: int, value_range: ValueRange | None
+) -> list[Decoded | Refusal]:
     _die_of_killers(pictures)
-    return squares(pictures, size)
+    return squares(pictures, size, value_range)
 
 
 def whole_or_die(pictures: Sequence[Picture | Refusal], size: int) -> list[NDArray[np.uint8] | None]:

@@ -52,7 +52,7 @@ def test_the_official_layout(tmp_path: Path, images: str) -> None:
     assert (boot["label"], boot["hierarchy"]) == ("Knee High", ["Boots", "Knee High"])
     assert boot["attributes"] == {"Gender.Men": "no", "Gender.Women": "yes", "Material.Suede": "yes"}
     assert made.row("100603-33")["attributes"]["Material.Suede"] is None
-    statistics = made.cluster("attributes", top=2)
+    statistics = made.cluster("attributes", top=2, label_columns="keep")
     assert statistics["notes"] == ["joined Gender.Men=yes, Material.Suede=yes"]
     assert statistics["mutual_information_bits"] == pytest.approx(statistics["label_entropy_bits"])
     assert made.cluster("hierarchy", level=1)["clusters"] == 2

@@ -23,9 +23,9 @@ from pipeline.ranks import Ranks
 from pipeline.schema import Layout
 from pipeline.training import build
 from pipeline.training import run as training
-from pipeline.training.loop import _sizes
 from pipeline.training.network import Network
 from pipeline.training.params import PretrainParams
+from pipeline.training.step import batch_sizes
 from processes import in_ranks
 from support import TINY_PRETRAIN, params_with
 
@@ -91,11 +91,11 @@ def test_two_processes_train_as_one(layout: Layout, tmp_path: Path) -> None:
 def test_what_ranks_cannot_share_is_refused() -> None:
     params = PretrainParams(batch_size=9)
     with pytest.raises(UserError, match=r"pretrain.batch_size=9 can't be shared evenly by 2 processes"):
-        _sizes(params, 100, Ranks(0, 2))
+        batch_sizes(params, 100, Ranks(0, 2))
     with pytest.raises(UserError, match="is more than the 20 train images"):
-        _sizes(PretrainParams(batch_size=32), 20, Ranks(1, 2))
-    assert _sizes(PretrainParams(batch_size=32), 21, Ranks()) == (21, 21)
-    assert _sizes(PretrainParams(batch_size=32, sampler="cluster"), 21, Ranks()) == (20, 20)
+        batch_sizes(PretrainParams(batch_size=32), 20, Ranks(1, 2))
+    assert batch_sizes(PretrainParams(batch_size=32), 21, Ranks()) == (21, 21)
+    assert batch_sizes(PretrainParams(batch_size=32, sampler="cluster"), 21, Ranks()) == (20, 20)
 
 
 LAUNCHED = """
