@@ -56,7 +56,7 @@ def write_drawn_encoder(
         "device": "CPU",
         "precision": "float32",
     }
-    told = write_summary(layout.images, 18, 6, **summary)
+    ingested = write_summary(layout.images, 18, 6, **summary)
     beside = ClInfoNCE.beside_published
-    write_artifacts(layout.encoder(arm), encoder, config, provenance, told, Progress(), [], {}, beside)
+    write_artifacts(layout.encoder(arm), encoder, config, provenance, ingested, Progress(), [], {}, beside)
     return layout.encoder(arm)

@@ -32,8 +32,8 @@ TOO_LARGE = "is too large where its aliases are written out"
 @pytest.mark.parametrize("kind", ["safe", "rt"])
 @pytest.mark.parametrize("content", KINDS)
 def test_nothing_is_parsed_that_has_no_end(content: str, kind: str) -> None:
-    told = pytest.raises(UserError, match=f"begins 'a0: &a0 .*{TOO_LARGE}")
-    with told, bounded_yaml(), pytest.raises(YAMLError):
+    refusal = pytest.raises(UserError, match=f"begins 'a0: &a0 .*{TOO_LARGE}")
+    with refusal, bounded_yaml(), pytest.raises(YAMLError):
         YAML(typ=kind).load(content)
     assert YAML(typ="safe").load("a: &x 1\nb: *x") == {"a": 1, "b": 1}
 

@@ -66,8 +66,8 @@ def run_the_queue(project: Project) -> None:
             command, cwd=project.root, env=project.environment, stdout=nowhere, stderr=nowhere, check=True
         )
     deadline = time.monotonic() + 150
-    while "Success" not in (told := project.run("dvc", "queue", "status").stdout):
-        assert time.monotonic() < deadline, told
+    while "Success" not in (status := project.run("dvc", "queue", "status").stdout):
+        assert time.monotonic() < deadline, status
         time.sleep(1)
 
 

@@ -45,6 +45,6 @@ def test_images_that_differ_with_the_seed_are_told(
     comparison = select(rows, {rev: lock_of(images) for rev, images in hashes.items()})
     assert len(comparison.groups) == 1
     write_comparison(comparison, tmp_path / "c.html", tmp_path / "c.md", None)
-    told = "made from 2 contents of data/images, which differ with seed: "
-    assert told in " ".join(capsys.readouterr().out.split())
-    assert told in " ".join((tmp_path / "c.md").read_text().split())
+    sentence = "made from 2 contents of data/images, which differ with seed: "
+    assert sentence in " ".join(capsys.readouterr().out.split())
+    assert sentence in " ".join((tmp_path / "c.md").read_text().split())

@@ -58,7 +58,9 @@ def cluster_by_attributes(train: TrainImages, params: ClusterParams, _seed: int)
             "cluster.attributes.label_columns=keep to include them"
         )
     clusters = clusters_of_sets(present_of(known.of_images, joined))
-    determining = label_columns({column: known.cells[column] for column in columns}, train)
+    # Of an automatic choice such columns are left out already.
+    may_determine = columns if chosen.columns or chosen.label_columns == "keep" else []
+    determining = label_columns({column: known.cells[column] for column in may_determine}, train)
     return replace(clusters, notes=notes, label_columns=determining, made_of={"columns": columns})
 
 

@@ -71,7 +71,7 @@ class Experiment:
     train_images: float | None = None
     """That the chosen arm learned from, where its report recorded it."""
     images_hash: str | None = None
-    """DVC's hash of data/images, by which two tables at one path can be told apart. None: not recorded."""
+    """DVC's hash of data/images, which differs where the tables at one path do. None: not recorded."""
 
     @property
     def top1(self) -> float | None:

@@ -122,7 +122,7 @@ class IngestParams(Section):
     @model_validator(mode="after")
     def _what_is_rendered_has_room(self) -> Self:
         rendered = 3 * self.synthetic.images * self.image_size**2
-        if self.source == "synthetic" and rendered > MOST_RENDERED:
+        if rendered > MOST_RENDERED:
             raise ValueError(
                 f"ingest.synthetic.images={self.synthetic.images} of ingest.image_size={self.image_size} "
                 f"pixels are {rendered / 2**40:,.0f} TiB, and at most {MOST_RENDERED >> 40} are rendered: "

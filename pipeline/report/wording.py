@@ -11,7 +11,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 NOTHING = "\N{EN DASH}"
 """Stands where there is no figure."""
 
-MUTUAL_INFORMATION = "mutual information in bits: what the cluster Z tells of the label T"
+MUTUAL_INFORMATION = "mutual information in bits: the information that the cluster Z holds about the label T"
 CONDITIONAL_ENTROPY = "conditional entropy in bits: what the clusters split beyond the labels"
 ADJUSTED_MUTUAL_INFORMATION = "adjusted mutual information, 0 at chance and 1 where clusters are the labels"
 

@@ -33,7 +33,7 @@ def split_word(name: str) -> str | None:
 
 
 def split_of_cell(cell: str) -> SplitWord | None:
-    """The same of a cell, which says nothing else: `is_train=False` tells none."""
+    """The same of a cell, which says nothing else: `is_train=False` names none."""
     words = [word for word in _words(cell) if word not in BESIDE]
     return WORDS.get(words[0]) if len(words) == 1 else None
 

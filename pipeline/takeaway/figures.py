@@ -105,16 +105,16 @@ def _baselines(given: Baselines | None) -> list[tuple[str, str, str]]:
 def _clusters(arm: str, layout: Layout) -> str:
     """A paragraph on the clusters that the training read; empty where it read none."""
     try:
-        told = read_json(layout.statistics(arm), ClusterStatistics)
+        statistics = read_json(layout.statistics(arm), ClusterStatistics)
         config: Mapping[str, Any] = read_json(layout.encoder(arm) / ENCODER_CONFIG, EncoderRecord)
     except UserError:
         return ""
     pretrain = config.get("pretrain", {})
     if not reads_clusters(pretrain.get("objective"), pretrain.get("sampler")):
         return ""
-    how = "; ".join(for_markdown(note) for note in told.get("notes", []))
-    text = f"Clusters by `{told['method']}`{how and f' ({how})'}: {told['clusters']:,}"
-    information, entropy = told["mutual_information_bits"], told["conditional_entropy_bits"]
+    how = "; ".join(for_markdown(note) for note in statistics.get("notes", []))
+    text = f"Clusters by `{statistics['method']}`{how and f' ({how})'}: {statistics['clusters']:,}"
+    information, entropy = statistics["mutual_information_bits"], statistics["conditional_entropy_bits"]
     if information is not None and entropy is not None:
         text += (
             f", with mutual information I(Z;T) = {information:.2f} bits and conditional entropy "

@@ -56,10 +56,10 @@ def write_artifacts(
         save_file(weights, fresh / ENCODER_WEIGHTS)
         versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
         of_weights = {"weights_sha256": sha256_of_file(fresh / ENCODER_WEIGHTS)}
-        told = config.model_dump() | provenance | versions | of_weights
-        write_json(fresh / ENCODER_CONFIG, told)
+        record = config.model_dump() | provenance | versions | of_weights
+        write_json(fresh / ENCODER_CONFIG, record)
         parameters = sum(weight.numel() for weight in encoder.parameters())
-        card = model_card(told, summary, parameters, beside_published, _collapse(progress))
+        card = model_card(record, summary, parameters, beside_published, _collapse(progress))
         write_text(fresh / MODEL_CARD, card)
         write_csv(fresh / "history.csv", HISTORY_COLUMNS, progress.history)
         write_csv(fresh / "timing.csv", TIMING_COLUMNS, progress.timing)

@@ -79,8 +79,8 @@ def test_cmc_does_not_compare_attributes_with_attributes() -> None:
 
 def test_cmc_tells_what_does_not_hold_from_what_is_not_known() -> None:
     objective = seeded(CMC, FEATURES, DIM, 1, 8, TEMPERATURE)
-    told = torch.tensor([[1], [0], [-1]], dtype=torch.int8)
-    of_attributes = objective.project(features()[:3], told)[:, DIM:]
+    attributes = torch.tensor([[1], [0], [-1]], dtype=torch.int8)
+    of_attributes = objective.project(features()[:3], attributes)[:, DIM:]
     expected = objective.attribute_projector(torch.tensor([[1.0], [-1.0], [0.0]], dtype=torch.float64))
     assert torch.equal(of_attributes, expected)
 

@@ -111,8 +111,8 @@ def test_strangers_strings_stay_text(fake_data, tmp_path):
     outline = Outline(page_of(layout))
     texts = [text.strip() for text in outline.texts]
     assert not [attrs for attrs in outline.named("img") if attrs.get("src") == "x"]
-    for told in (XSS, "</script>", "a|b", "$x$"):
-        assert told in texts
+    for text in (XSS, "</script>", "a|b", "$x$"):
+        assert text in texts
     assert any(text.startswith(f"#{XSS}") for text in texts), "the hashtag of a card"
 
 
@@ -121,8 +121,8 @@ def test_strangers_strings_stay_text_in_markdown(fake_data, tmp_path):
     markdown = (layout.report / "report.md").read_text(encoding="utf-8")
     outline = Outline(MarkdownIt("gfm-like", {"linkify": False}).render(markdown))
     assert outline.named("img") == outline.named("script") == []
-    for told in (XSS, "</script>", "a|b", "$x$", "</script>|"):
-        assert told in outline.texts
+    for text in (XSS, "</script>", "a|b", "$x$", "</script>|"):
+        assert text in outline.texts
 
 
 BASELINES = {"chance_top1": 1 / 6, "majority_top1": 0.2, "reachable_top1": 1.0}
@@ -152,20 +152,20 @@ def test_metrics_and_points_hold_the_figures_of_the_stages(fake_data, tmp_path):
     with (layout.report / "points.csv").open() as file:
         points = list(csv.DictReader(file))
     for row in points:
-        told = metrics[row.pop("arm")]
+        text = metrics[row.pop("arm")]
         # Intervals, what chooses settings, and the budget: no points of a picture.
-        del told["top1_low"], told["top1_high"], told["selection_top1"], told["train_images"]
-        assert {key: str(value) for key, value in told.items()} == row
+        del text["top1_low"], text["top1_high"], text["selection_top1"], text["train_images"]
+        assert {key: str(value) for key, value in text.items()} == row
 
 
 def test_fewer_labels_have_a_table_where_they_were_asked_for(fake_data, tmp_path):
     layout = built(fake_data(label_fractions=[0.01, 0.1]), tmp_path / "with")
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert metrics["chosen"]["top1_at"] == {"0.01": 0.5, "0.1": 0.5}
-    told = (layout.report / "report.md").read_text(encoding="utf-8")
-    assert "| Arm | 5 % of labels | 5 % of labels |" in told
-    assert "5 % of labels: 12 of 240 train labels, not 1 %, as each class gives whole images" in told
-    assert "50.0 % (40.0–60.0)" in told  # noqa: RUF001 - an en dash
+    text = (layout.report / "report.md").read_text(encoding="utf-8")
+    assert "| Arm | 5 % of labels | 5 % of labels |" in text
+    assert "5 % of labels: 12 of 240 train labels, not 1 %, as each class gives whole images" in text
+    assert "50.0 % (40.0–60.0)" in text  # noqa: RUF001 - an en dash
     assert "12 of 240 train labels" in page_of(layout)
     without = built(fake_data(), tmp_path / "without")
     assert "fewer labels" not in page_of(without)
@@ -239,10 +239,10 @@ def test_columns_that_number_the_images_are_not_in_the_landscape(fake_data, tmp_
 
 
 def test_the_text_holds_the_largest_clusters(fake_data, tmp_path):
-    told = (built(fake_data(landscape=True), tmp_path).report / "report.md").read_text(encoding="utf-8")
-    assert "| Cluster | Images | Most frequent label | More frequent here than elsewhere |" in told
-    assert "| **attributes: top 1** |" in told
-    assert "All of them: data/clusters/chosen/landscape.csv" in told
+    text = (built(fake_data(landscape=True), tmp_path).report / "report.md").read_text(encoding="utf-8")
+    assert "| Cluster | Images | Most frequent label | More frequent here than elsewhere |" in text
+    assert "| **attributes: top 1** |" in text
+    assert "All of them: data/clusters/chosen/landscape.csv" in text
     without = built(fake_data(labelled=False), tmp_path / "without")
     assert "Most frequent label" not in (without.report / "report.md").read_text(encoding="utf-8")
 
@@ -255,8 +255,8 @@ def test_parameters_stand_beside_the_encoders_only_where_they_differ(fake_data, 
         trained = {"objective": objective, "epochs": 9, "batch_size": 128, "sampler": "shuffle"}
         path.write_text(json.dumps(json.loads(path.read_text()) | {"pretrain": trained}))
     build_report(params_of(data), layout)
-    told = (layout.report / "report.md").read_text(encoding="utf-8")
-    encoders = told.partition("**Encoders**")[2].partition("**Parameters**")[0]
+    text = (layout.report / "report.md").read_text(encoding="utf-8")
+    encoders = text.partition("**Encoders**")[2].partition("**Parameters**")[0]
     assert "| pretrain.objective | moco | cl\\_infonce | cl\\_infonce |" in encoders
     assert "pretrain.epochs" not in encoders
 
@@ -319,10 +319,10 @@ def test_a_stage_that_has_not_run_is_named(fake_data, tmp_path, missing: str):
 
 
 def test_the_report_needs_no_learning_library():
-    told = (
+    text = (
         "import sys, pipeline.report.build; print(sorted({'torch', 'sklearn', 'scipy'} & set(sys.modules)))"
     )
-    printed = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
 
 

@@ -110,8 +110,8 @@ def test_a_loss_that_changes_in_training_need_not_fall(fake_data, tmp_path, obje
     """A queue that fills makes it rise."""
     layout = fake_data(test_images=4000, references=[], losses_rise=True).write(tmp_path)
     config = layout.encoder("chosen") / "config.json"
-    told = read_json(config) | {"pretrain": {"objective": objective}}
-    config.write_text(json.dumps(told), encoding="utf-8")
+    changed = read_json(config) | {"pretrain": {"objective": objective}}
+    config.write_text(json.dumps(changed), encoding="utf-8")
     found = findings(read_arms(layout, []), read_json(layout.ingest_summary))
     assert [finding.code for finding in found] == codes
 

@@ -124,10 +124,10 @@ def test_a_finding_of_several_columns_is_told_once(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     rows = [f"{'a' if i % 5 else 'b'},{'c' if i % 4 else 'd'},{i % 3}" for i in range(40)]
     path.write_text("\n".join(["one,[bold]two,label", *rows]) + "\n")
-    told = run(path, "--label", "label").stdout
-    assert told.count("One of 2 clusters holds") == 1
-    assert "(Likewise: [bold]two.)" in told
-    assert told.count("[bold]two ") == 1, "in the table"
+    printed = run(path, "--label", "label").stdout
+    assert printed.count("One of 2 clusters holds") == 1
+    assert "(Likewise: [bold]two.)" in printed
+    assert printed.count("[bold]two ") == 1, "in the table"
 
 
 def test_columns_separated_by_semicolons(table: Path, tmp_path: Path) -> None:
@@ -162,9 +162,9 @@ def test_the_format_of_the_file_does_not_matter(table: Path, tmp_path: Path) -> 
 
 
 def test_the_terminal_tells_on_how_many_rows_the_figures_rest(table: Path) -> None:
-    told = " ".join(run(table, "--label", "label").stdout.split())
-    assert "I(Z;T), H(Z|T), H(T) and AMI are over 24 to 30 labelled rows." in told
-    assert "colour: 10 rows have no label and count only for the sizes and H(Z)." in told
+    printed = " ".join(run(table, "--label", "label").stdout.split())
+    assert "I(Z;T), H(Z|T), H(T) and AMI are over 24 to 30 labelled rows." in printed
+    assert "colour: 10 rows have no label and count only for the sizes and H(Z)." in printed
 
 
 @pytest.mark.parametrize(
@@ -180,13 +180,13 @@ def test_what_a_sample_is_too_small_for_is_withheld(
 ) -> None:
     path = tmp_path / "t.csv"
     path.write_text("\n".join(["label,colour", *(f"{i % 3},{i * 7 % values}" for i in range(rows))]) + "\n")
-    told = run(path, "--label", "label").stdout
+    printed = run(path, "--label", "label").stdout
     (one,) = objects(path, "--label", "label")
-    figures = next(line for line in told.splitlines() if line.startswith("colour "))
+    figures = next(line for line in printed.splitlines() if line.startswith("colour "))
     assert figures.split().count("\N{EN DASH}") == (reason is not None)
-    assert ("no corrected I(Z;T)" in told) == (reason is not None)
+    assert ("no corrected I(Z;T)" in printed) == (reason is not None)
     if reason is not None:
-        assert f"colour: no corrected I(Z;T), as {reason}" in " ".join(told.split())
+        assert f"colour: no corrected I(Z;T), as {reason}" in " ".join(printed.split())
     assert (one["mutual_information_corrected_bits"] is None) == (reason is not None)
 
 
