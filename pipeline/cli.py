@@ -62,7 +62,7 @@ def statistics(
         int, typer.Option(min=0, max=LARGEST_SEED, help="of the shuffled tables behind independence_p_value")
     ] = 0,
 ) -> None:
-    """Measures the information that columns of a table hold about its labels: I(Z;T), H(Z|T) and related figures.
+    """Measures what columns of a table say about its labels: I(Z;T), H(Z|T) and related figures.
 
     No images and no training are needed.
     """
