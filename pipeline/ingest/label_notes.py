@@ -15,6 +15,8 @@ FEW = 20
 SENTENCE_WORDS = 6
 MOSTLY = 0.5
 FEWEST_IMAGES = 10
+NEARLY_ALL = 0.9995
+"""A share from which on it is 100.0 %."""
 _VARIES = re.compile(r"[\s_-]+")
 _ZEROS = re.compile(r"(?<=\d)\.0+$")
 _NUMBER = re.compile(r"[+-]?\d*[.,]?\d+(?:[eE][+-]?\d+)?")
@@ -44,11 +46,15 @@ def contradiction_notes(contents_N2: NDArray[np.uint64], labels_N: NDArray[np.in
     if not (labels_C > 1).any():
         return []
     several_C = np.add.reduceat(images_P, first_C)[labels_C > 1]
-    best = int(np.maximum.reduceat(images_P, first_C).sum())
+    reachable = int(np.maximum.reduceat(images_P, first_C).sum()) / len(labels_N)
+    limit = (
+        f"at most {reachable:.1%} of the labelled images can be classified rightly, as "
+        if reachable < NEARLY_ALL
+        else ""
+    )
     return [
         f"{several_C.sum():,} labelled images are exact copies of {len(several_C):,}, whose labels differ: "
-        f"at most {best / len(labels_N):.1%} of the labelled images can be classified rightly, as only one "
-        "label per image is supported"
+        f"{limit}only one label per image is supported"
     ]
 
 

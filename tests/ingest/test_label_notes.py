@@ -94,3 +94,11 @@ def test_what_can_be_reached_is_the_most_frequent_label_of_each_image(rows: list
         copies = sum(map(Counter.total, several))
         assert notes[0].startswith(f"{copies} labelled images are exact copies of {len(several)}, ")
         assert f"at most {best / len(rows):.1%} of the labelled images" in notes[0]
+
+
+def test_a_limit_that_rounds_to_all_images_is_not_stated() -> None:
+    contents_N2 = np.stack([np.arange(8000, dtype=np.uint64) // 2, np.zeros(8000, np.uint64)], axis=1)
+    (note,) = contradiction_notes(contents_N2, np.array([0, 1, *[2] * 7998]))
+    assert note == (
+        "2 labelled images are exact copies of 1, whose labels differ: only one label per image is supported"
+    )
