@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
 from pipeline.augment import Normalizer, random_views
-from pipeline.training.params import AugmentParams
+from pipeline.config.pretrain import AugmentParams
 
 SEED = 7
 OURS = "clinfonce"
@@ -67,8 +67,8 @@ def _compare_at_32(images_NCHW: Tensor, rounds: int, outcome: Outcome) -> None:
 def _compare_at_224(images_NCHW: Tensor, rounds: int, outcome: Outcome) -> None:
     pils = [to_pil_image(image) for image in images_NCHW]
     two_views = SimCLRTransform(input_size=224)
-    mean, deviation = IMAGENET_NORMALIZE["mean"], IMAGENET_NORMALIZE["std"]
-    normalize = Normalizer(mean, deviation, images_NCHW.device)
+    mean, std = IMAGENET_NORMALIZE["mean"], IMAGENET_NORMALIZE["std"]
+    normalize = Normalizer(mean, std, images_NCHW.device)
 
     def ours() -> None:
         for seed in (SEED, SEED + 1):

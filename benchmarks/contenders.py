@@ -20,16 +20,16 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from pipeline.augment import Normalizer
+from pipeline.config.pretrain import PretrainParams
+from pipeline.dataset.pixels import PixelStore
 from pipeline.encoders.registry import build_encoder, resolved_stem_stride
 from pipeline.objectives.base import Batch
 from pipeline.objectives.cl_infonce import ClInfoNCE
-from pipeline.ranks import ALONE
-from pipeline.store import PixelStore
-from pipeline.training.feeds.memory import ResidentFeed
-from pipeline.training.loop import Trainer
-from pipeline.training.memory import kept_memory
+from pipeline.training.context import Clustered, TrainingContext
+from pipeline.training.loaders.in_memory import InMemoryLoader
+from pipeline.training.malloc import limited_arenas
 from pipeline.training.network import Network
-from pipeline.training.params import PretrainParams
+from pipeline.training.trainer import Trainer
 
 TEMPERATURE, HEAD_DIM = 0.2, 128
 MEAN, DEVIATION = [0.5] * 3, [0.25] * 3
@@ -71,40 +71,41 @@ def decoded(encoded: Sequence[bytes]) -> PixelStore:
 
 
 class Ours:
-    """`pipeline.training.loop` as the stage runs it, without its states on disk."""
+    """`pipeline.training.trainer` as the stage runs it, without its states on disk."""
 
     def __init__(self, setting: Setting, store: PixelStore, dtype: torch.dtype) -> None:
+        precision = str(dtype).removeprefix("torch.")
         params = PretrainParams.model_validate(
-            {"batch_size": setting.batch, "epochs": 1000, "optimizer": "sgd", "learning_rate": 0.03}
+            {
+                "batch_size": setting.batch,
+                "precision": precision,
+                "epochs": 1000,
+                "optimizer": "sgd",
+                "learning_rate": 0.03,
+            }
             | {"temperature": TEMPERATURE, "augment": {"crop_scale_min": 0.08}}
         )
         encoder = build_encoder(setting.arch, setting.stride)
         self.trainer = Trainer(
             Network(encoder, ClInfoNCE(encoder.feature_dim, HEAD_DIM, TEMPERATURE)),
-            ResidentFeed(store, setting.device),
-            torch.arange(len(store)),
+            InMemoryLoader(store, setting.device),
+            Clustered(torch.arange(len(store))),
             None,
             Normalizer(MEAN, DEVIATION, setting.device),
             params,
-            image_size=setting.size,
-            recluster_settings=None,
-            seed=0,
-            dtype=dtype,
-            device=setting.device,
-            ranks=ALONE,
-            title="benchmark",
+            TrainingContext("chosen", 0, setting.size, setting.device),
         )
         self.trainer.network.train()
 
     def run(self, steps: int) -> None:
-        with kept_memory():
+        with limited_arenas():
             for pixels, batch in self._batches(steps):
                 self.trainer.train_step(pixels, batch)
 
     def run_in_place(self, steps: int) -> None:
         """The same steps on one batch that is there already: what the device alone can do."""
         pixels, batch = next(self._batches(1))
-        with kept_memory():
+        with limited_arenas():
             for _ in range(steps):
                 self.trainer.train_step(pixels, batch)
 
@@ -112,11 +113,11 @@ class Ours:
         epoch = 0
         while steps > 0:
             plan = self.trainer.plan(epoch)
-            wanted = plan.wanted[:steps]
-            for pixels, batch in zip(self.trainer.feed.batches(wanted), plan.batches, strict=False):
+            requested = plan.requested[:steps]
+            for pixels, batch in zip(self.trainer.loader.batches(requested), plan.batches, strict=False):
                 self.trainer.progress.step = 0
                 yield pixels, batch
-            steps -= len(wanted)
+            steps -= len(requested)
             epoch += 1
 
 

@@ -28,18 +28,18 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.contenders import HEAD_DIM, TEMPERATURE, Ours, Setting, decoded, encoded_images, plain
 from benchmarks.harness import append_result, in_turns, machine, markdown
 from pipeline.augment import random_views
-from pipeline.clustering.params import ClusterParams
 from pipeline.clustering.run import cluster
-from pipeline.devices import compute_dtype, device_name, pick_device
-from pipeline.evaluation.params import EvaluateParams
+from pipeline.config.cluster import ClusterParams
+from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.params import Params
+from pipeline.config.pretrain import PretrainParams
 from pipeline.evaluation.run import evaluate
 from pipeline.ingest.run import ingest
 from pipeline.objectives.cl_infonce import cl_infonce_loss
-from pipeline.params import Params
-from pipeline.ranks import ALONE
-from pipeline.schema import Layout
+from pipeline.runtime.device import compute_dtype, device_name, pick_device
+from pipeline.storage.schema import Layout
+from pipeline.training.context import TrainingContext
 from pipeline.training.network import COMPILE_VARIABLE
-from pipeline.training.params import PretrainParams
 from pipeline.training.run import train
 from pipeline.training.untrained import write_untrained
 
@@ -73,7 +73,7 @@ def measure(
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["CLINFONCE_STATE_DIR"] = str(Path(scratch) / "states")
         for name, part in _parts(device, images, Path(scratch), epochs):
-            if only and not any(name.startswith(wanted) for wanted in only):
+            if only and not any(name.startswith(requested) for requested in only):
                 continue
             if time.monotonic() > end:
                 results.append({"part": name, "outcome": "left out: no time"})
@@ -113,7 +113,7 @@ def _parts(
                 f"step of {arch} at {size}, {named}",
                 partial(_step, arch, size, batch, device, compiled, real),
             )
-    yield "two processes by gloo", partial(_pytest, "tests/training/test_ranks_training.py")
+    yield "two processes by gloo", partial(_pytest, "tests/training/test_distributed_training.py")
     if images is not None:
         yield "accuracy of untrained filters", partial(_untrained, images, scratch)
         for arm in ARMS:
@@ -147,7 +147,7 @@ def _speed(setting: Setting, real: bool) -> Result:
     encoded = encoded_images(4 * batch, 256 if size == 224 else size)
     ours = Ours(setting, decoded(encoded), dtype)
     plan = ours.trainer.plan(0)
-    canvas, sizes = next(ours.trainer.feed.batches(plan.wanted[:1]))
+    canvas, sizes = next(ours.trainer.loader.batches(plan.requested[:1]))
     both = torch.cat([canvas, canvas]), torch.cat([sizes, sizes])
     outputs = torch.randn(2 * batch, HEAD_DIM, device=device, requires_grad=True)
     clusters = torch.arange(batch, device=device).repeat(2)
@@ -221,8 +221,8 @@ def host_waits(run: Callable[[], object]) -> int:
 KILLED = """
 import sys
 from pathlib import Path
-from pipeline.schema import Layout
-from pipeline.training.params import PretrainParams
+from pipeline.storage.schema import Layout
+from pipeline.config.pretrain import PretrainParams
 from pipeline.training.run import pretrain
 params = PretrainParams(epochs=5, batch_size=64)
 pretrain(params, "instance", 32, 0, Layout(Path(sys.argv[1])))
@@ -269,7 +269,7 @@ def _accuracy(arm: str, images: Path, scratch: Path, device: torch.device, epoch
     cluster(ClusterParams.model_validate(clusters), "chosen", 512, 0, layout)
     params = PretrainParams.model_validate(PAPERS | {"epochs": epochs, "objective": objective})
     began = time.monotonic()
-    train(params, "chosen", 32, 0, layout, ALONE, device)
+    train(params, TrainingContext("chosen", 0, 32, device), layout)
     return {"training, s": time.monotonic() - began} | _accuracies(layout, "chosen")
 
 

@@ -41,8 +41,8 @@ class Outcome:
         goals = [asdict(goal) | {"met": goal.met} for goal in self.goals]
         met = all(goal.met for goal in self.goals)
         if as_json:
-            told = {"benchmark": self.benchmark, "machine": machine(), "tables": self.tables}
-            print(json.dumps(told | {"goals": goals, "met": met}, indent=2))
+            output = {"benchmark": self.benchmark, "machine": machine(), "tables": self.tables}
+            print(json.dumps(output | {"goals": goals, "met": met}, indent=2))
         else:
             print(f"{self.benchmark} on {machine()}\n")
             for title, rows in self.tables.items():

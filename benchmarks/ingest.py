@@ -22,19 +22,20 @@ from ruamel.yaml import YAML
 
 from benchmarks.contenders import encoded_images
 from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
-from pipeline.engines.workers import WORKERS_VARIABLE
-from pipeline.files import STATE_VARIABLE
+from pipeline.config.ingest import IngestParams
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.executors.workers import WORKERS_VARIABLE
 from pipeline.ingest.duplicates import find_duplicates
-from pipeline.ingest.images import prepare_image
-from pipeline.ingest.looks import THUMBNAIL_BYTES
-from pipeline.ingest.params import IngestParams
+from pipeline.ingest.perceptual_hash import THUMBNAIL_BYTES
+from pipeline.ingest.prepare import prepare_image
 from pipeline.ingest.run import ingest
-from pipeline.schema import Layout
-from pipeline.training.feeds.streamed import StreamedFeed
+from pipeline.storage.files import STATE_VARIABLE
+from pipeline.storage.schema import Layout
+from pipeline.training.loaders.streamed import StreamedLoader
 
 REPOSITORY = Path(__file__).parents[1]
 TWO, ONE = "the stage with two workers", "the stage with one worker"
-KEPT, LOOKED_AT, AGAIN = "kept", "kept, with near duplicates", "Pillow: open, save as JPEG 95"
+KEPT, INSPECTED, AGAIN = "kept", "kept, with near duplicates", "Pillow: open, save as JPEG 95"
 RESIZED, BY_PILLOW = "clinfonce, one image after the other", "Pillow: open, resize, save"
 READ_PX = 32
 
@@ -61,8 +62,8 @@ def measure(
         files = _write_source(folder, images, source_size)
         _passing(outcome, files[: images // 4], source_size, rounds)
         _resizing(outcome, files[: images // 4], size, rounds)
-        for wanted, rows in ((source_size, kept_rows), (size, resized_rows)):
-            _two_workers(outcome, files, folder, wanted, rows, stage_rounds)
+        for requested, rows in ((source_size, kept_rows), (size, resized_rows)):
+            _two_workers(outcome, files, folder, requested, rows, stage_rounds)
         _one_for_all(outcome, files, folder, size)
         _reading_back(outcome, folder, rounds)
     _searching(outcome, hashes)
@@ -117,7 +118,7 @@ def _passing(outcome: Outcome, files: Sequence[Path], size: int, rounds: int) ->
 
     runs: dict[str, Callable[[], object]] = {
         KEPT: lambda: [prepare_image(file, size) for file in files],
-        LOOKED_AT: lambda: [prepare_image(file, size, look=True) for file in files],
+        INSPECTED: lambda: [prepare_image(file, size, look=True) for file in files],
         AGAIN: pillow,
     }
     seconds = in_turns(runs, rounds)
@@ -173,12 +174,12 @@ def _reading_back(outcome: Outcome, folder: Path, rounds: int) -> None:
     rows = 20_000
     params = IngestParams.model_validate({"image_size": READ_PX, "synthetic": {"images": rows}})
     ingest(params, 0, Layout(folder / "small"))
-    feed = StreamedFeed(folder / "small" / "images", "train", None, torch.device("cpu"))
+    loader = StreamedLoader(ImageSplit(folder / "small" / "images", "train"), None, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
-    order = feed.shuffled(generator)
+    order = loader.shuffled(generator)
 
     def read() -> None:
-        for _ in feed.batches(order.split(256)):
+        for _ in loader.batches(order.split(256)):
             pass
 
     what = "streamed in a shuffled order, decoded"

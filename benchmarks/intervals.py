@@ -128,7 +128,7 @@ def _held(name: str, joint_KL: Joint, rows: int, samples: int) -> dict[str, Any]
 def _of_sample(table: Contingency, truth: tuple[float, float]) -> dict[str, float]:
     corrected = corrected_information(table)
     mutual, conditional = corrected.mutual_information, corrected.conditional_entropy
-    plain, deviation = _not_extrapolated(table)
+    plain, std = _not_extrapolated(table)
     return {
         "coverage": joint_coverage(table),
         "covered": is_covered(table),
@@ -136,7 +136,7 @@ def _of_sample(table: Contingency, truth: tuple[float, float]) -> dict[str, floa
         "conditional held": _holds(conditional.interval, truth[1]),
         "width": mutual.interval.high - mutual.interval.low,
         "error": abs(mutual.bits - truth[0]),
-        "plain held": _holds(Interval(plain - 1.96 * deviation, plain + 1.96 * deviation), truth[0]),
+        "plain held": _holds(Interval(plain - 1.96 * std, plain + 1.96 * std), truth[0]),
         "plain error": abs(max(0.0, plain) - truth[0]),
         "plug-in error": abs(Information(table).mutual_information_bits - truth[0]),
     }

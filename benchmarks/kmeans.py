@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
-from pipeline.lloyd import KMeans, fit_kmeans
+from pipeline.kmeans import KMeans, fit_kmeans
 
 SEED = 7
 OURS, FAISS = "clinfonce", "faiss-cpu"
@@ -42,7 +42,7 @@ def _compare(
     fitted: dict[str, tuple[int, float]] = {}
 
     def ours() -> None:
-        run: KMeans = fit_kmeans(points_ND, clusters, iterations=iterations, restarts=1, seed=SEED)
+        run: KMeans = fit_kmeans(points_ND, clusters, max_iter=iterations, n_init=1, seed=SEED)
         fitted[OURS] = run.iterations, run.inertia
 
     def theirs() -> None:

@@ -13,7 +13,7 @@ import typer
 
 from benchmarks.contenders import Ours, Peer, Setting, decoded, encoded_images, lightlys, plain
 from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
-from pipeline.devices import compute_dtype
+from pipeline.runtime.device import compute_dtype
 
 OURS, OURS_EQUAL, IN_PLACE = "clinfonce", "clinfonce, as the peers", "clinfonce, batch in place"
 CPU = torch.device("cpu")

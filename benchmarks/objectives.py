@@ -19,16 +19,17 @@ from torch.nn import functional
 from benchmarks.contenders import decoded, encoded_images
 from benchmarks.harness import JsonFlag, Outcome, in_turns, times_as_fast
 from pipeline.augment import Normalizer
-from pipeline.devices import compute_dtype, pick_device
+from pipeline.config.pretrain import PretrainParams
 from pipeline.encoders.registry import build_encoder
-from pipeline.objectives.base import Known
+from pipeline.objectives.base import DataInfo
 from pipeline.objectives.registry import OBJECTIVES
-from pipeline.ranks import ALONE
-from pipeline.training.feeds.memory import ResidentFeed
-from pipeline.training.loop import Trainer
-from pipeline.training.memory import kept_memory
+from pipeline.runtime.device import pick_device
+from pipeline.runtime.distributed import ALONE
+from pipeline.training.context import Clustered, TrainingContext
+from pipeline.training.loaders.in_memory import InMemoryLoader
+from pipeline.training.malloc import limited_arenas
 from pipeline.training.network import Network
-from pipeline.training.params import PretrainParams
+from pipeline.training.trainer import Trainer
 
 PLAIN = "cl_infonce"
 CLUSTERS, ATTRIBUTES, ATTRIBUTE_VALUES = 100, 50, 2
@@ -75,21 +76,15 @@ def trainer_of(name: str, images: int, batch: int) -> Trainer:
     generator = torch.Generator().manual_seed(0)
     attributes = torch.randint(0, ATTRIBUTE_VALUES, (images, ATTRIBUTES), generator=generator).to(torch.int8)
     encoder = build_encoder("resnet18", 4)
-    known = Known(CLUSTERS, ATTRIBUTES)
+    known = DataInfo(CLUSTERS, ATTRIBUTES)
     trainer = Trainer(
         Network(encoder, kind.build(encoder.feature_dim, params, known)),
-        ResidentFeed(decoded(encoded_images(images, 32)), device),
-        torch.arange(images) % CLUSTERS,
+        InMemoryLoader(decoded(encoded_images(images, 32)), device),
+        Clustered(torch.arange(images) % CLUSTERS),
         attributes if kind.needs_attributes else None,
         Normalizer([0.5] * 3, [0.25] * 3, device),
         params,
-        image_size=32,
-        recluster_settings=None,
-        seed=0,
-        dtype=compute_dtype("auto", device),
-        device=device,
-        ranks=ALONE,
-        title=name,
+        TrainingContext("chosen", 0, 32, device),
     )
     # Late in training, where queues and prototypes are in use; what an epoch prepares is made once.
     trainer.progress.epoch = params.epochs // 2
@@ -103,8 +98,8 @@ def trainer_of(name: str, images: int, batch: int) -> Trainer:
 
 def run_steps(trainer: Trainer, steps: int) -> None:
     plan = trainer.plan(trainer.progress.epoch)
-    with kept_memory():
-        for pixels, batch in zip(trainer.feed.batches(plan.wanted[:steps]), plan.batches, strict=False):
+    with limited_arenas():
+        for pixels, batch in zip(trainer.loader.batches(plan.requested[:steps]), plan.batches, strict=False):
             trainer.progress.step = 0
             trainer.train_step(pixels, batch)
 
@@ -118,9 +113,9 @@ def _peak_megabytes() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     # What getrusage tells has the parent's peak in it.
-    told = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert told is not None, "Linux tells"
-    return int(told[1]) * 1024 / 1e6
+    output = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert output is not None, "Linux tells"
+    return int(output[1]) * 1024 / 1e6
 
 
 def _peak_in_a_process(name: str, images: int, batch: int, steps: int) -> float:

@@ -12,9 +12,9 @@ import typer
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.harness import JsonFlag, Outcome, in_turns, times_as_fast
+from pipeline.config.evaluate import EvaluateParams
 from pipeline.evaluation.lbfgs import STRENGTHS, fit_by_lbfgs
-from pipeline.evaluation.linear import held_out_parts
-from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.linear_probe import held_out_parts
 
 OURS, SCIKIT_LEARN = "clinfonce", "scikit-learn, LogisticRegression, warm starts"
 HELD = 0.2

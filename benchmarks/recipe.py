@@ -21,18 +21,18 @@ import torch
 import typer
 
 from benchmarks.harness import append_result, markdown, read_results
-from pipeline.borders import read_json
-from pipeline.clustering.assignments import read_assignments, write_assignments
 from pipeline.clustering.run import cluster
-from pipeline.evaluation.params import EvaluateParams
+from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.params import Params, check_params
+from pipeline.config.pretrain import PretrainParams
+from pipeline.dataset.assignments import read_assignments, write_assignments
+from pipeline.dataset.dataset import ImageSplit
 from pipeline.evaluation.run import evaluate
-from pipeline.files import write_json
-from pipeline.ingest.shards import write_shard
-from pipeline.params import Params, check_params
-from pipeline.ranks import ALONE
-from pipeline.schema import CHOSEN, UNTRAINED, IngestSummary, Layout, TrainedArm, images_schema
-from pipeline.shards import read_columns
-from pipeline.training.params import PretrainParams
+from pipeline.ingest.shard_writer import write_shard
+from pipeline.storage.files import write_json
+from pipeline.storage.schema import CHOSEN, UNTRAINED, IngestSummary, Layout, TrainedArm, images_schema
+from pipeline.storage.validation import read_json
+from pipeline.training.context import TrainingContext
 from pipeline.training.run import train
 from pipeline.training.untrained import write_untrained
 
@@ -83,7 +83,7 @@ def search(
         layouts = {}
         for name, folder in (named.split("=", 1) for named in data):
             layouts[name] = Layout(Path(scratch) / name)
-            write_part(Layout(Path(folder)), layouts[name], train_images, held_out)
+            write_chunk(Layout(Path(folder)), layouts[name], train_images, held_out)
         for name, layout in layouts.items():
             write_untrained(Params().ingest.image_size, SEED, layout)
             row = {"change": UNTRAINED, "data": name, "arm": UNTRAINED}
@@ -97,11 +97,11 @@ def search(
     print(markdown(table(read_results(results))))
 
 
-def write_part(source: Layout, part: Layout, train_images: int, held_out: int) -> None:
+def write_chunk(source: Layout, part: Layout, train_images: int, held_out: int) -> None:
     """`held_out` train images of `source` as the test images of `part`, others to train on."""
     summary = read_json(source.ingest_summary, IngestSummary)
     schema = images_schema(summary["attributes"])
-    table = read_columns(source.images, "train", schema.names)
+    table = ImageSplit(source.images, "train").columns(schema.names)
     order = np.random.default_rng(1234).permutation(len(table))
     rows = {"test": order[:held_out], "train": order[held_out:][:train_images]}
     part.images.mkdir(parents=True)
@@ -112,7 +112,7 @@ def write_part(source: Layout, part: Layout, train_images: int, held_out: int) -
     write_json(part.ingest_summary, summary | {"images": counts})
     assignments = read_assignments(source.assignments(CHOSEN))
     cluster_of = dict(zip(assignments.ids, assignments.clusters_N, strict=True))
-    ids = read_columns(part.images, "train", ["id"]).column("id").to_pylist()
+    ids = ImageSplit(part.images, "train").columns(["id"]).column("id").to_pylist()
     part.clusters(CHOSEN).mkdir(parents=True)
     clusters_N = np.array([cluster_of[image] for image in ids])
     write_assignments(part.assignments(CHOSEN), pa.array(ids), clusters_N, assignments.recluster)
@@ -127,7 +127,7 @@ def record(results: Path, row: dict[str, Any], layout: Layout, pretrain: Pretrai
     began = time.process_time()
     if pretrain is not None:
         size = Params().ingest.image_size
-        train(pretrain, row["arm"], size, SEED, layout, ALONE, torch.device("cpu"))
+        train(pretrain, TrainingContext(row["arm"], SEED, size, torch.device("cpu")), layout)
     seconds = time.process_time() - began
     metrics = evaluate(EvaluateParams(), row["arm"], SEED, layout)
     measured = {"seconds": seconds, "top1": metrics["top1"], "knn": metrics["knn_top1"]}
@@ -141,8 +141,8 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     for row in rows:
         by_change.setdefault(row["change"], []).append(row)
     return [
-        {"change": changed, "mean": _mean(its), **{name: _cell(its, name) for name in names}}
-        for changed, its in by_change.items()
+        {"change": changed, "mean": _mean(own), **{name: _cell(own, name) for name in names}}
+        for changed, own in by_change.items()
     ]
 
 

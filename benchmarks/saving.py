@@ -15,11 +15,11 @@ import typer
 
 from benchmarks.contenders import Ours, Setting, decoded, encoded_images
 from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
-from pipeline.devices import compute_dtype, pick_device
-from pipeline.store import PixelStore
-from pipeline.training.memory import kept_memory
-from pipeline.training.signals import StopRequest
-from pipeline.training.state import SHARE_VARIABLE, StateFolder
+from pipeline.dataset.pixels import PixelStore
+from pipeline.runtime.device import compute_dtype, pick_device
+from pipeline.training.checkpoint import SHARE_VARIABLE, StateFolder
+from pipeline.training.malloc import limited_arenas
+from pipeline.training.shutdown import StopRequest
 from pipeline.training.trackers import Trackers
 
 SHARES = {"no epoch": "1e-9", "as the share of 0.02 allows": "0.02", "every epoch": "1e9"}
@@ -53,7 +53,7 @@ def _train(store: PixelStore, epochs: int, share: str) -> None:
         tempfile.TemporaryDirectory() as folder,
         patch.dict(os.environ, {SHARE_VARIABLE: share}),
         torch.random.fork_rng(),
-        kept_memory(),
+        limited_arenas(),
     ):
         states = StateFolder(Path(folder))
         trainer.run(states, StopRequest(), Trackers([], Path(folder)))

@@ -74,8 +74,8 @@ def _write_shards(folder: Path, images: int) -> None:
                 buffer = io.BytesIO()
                 Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(buffer, "PNG")
                 tags = [f"tag{tag}" for tag in sorted(set(generator.zipf(1.5, 6).clip(max=5000).tolist()))]
-                told = {"label": f"label{generator.integers(100)}", "hashtags": tags}
-                for ending, content in (("png", buffer.getvalue()), ("json", json.dumps(told).encode())):
+                output = {"label": f"label{generator.integers(100)}", "hashtags": tags}
+                for ending, content in (("png", buffer.getvalue()), ("json", json.dumps(output).encode())):
                     member = tarfile.TarInfo(f"{number:09d}.{ending}")
                     member.size = len(content)
                     shard.addfile(member, io.BytesIO(content))

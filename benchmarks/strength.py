@@ -21,20 +21,20 @@ from matplotlib.ticker import ScalarFormatter
 
 from benchmarks.harness import append_result, machine, markdown, read_results
 from pipeline.augment import Normalizer
-from pipeline.borders import read_json
 from pipeline.clustering.run import cluster
+from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.params import Params, load_params
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.pixels import load_pixels
 from pipeline.encoders.base import Encoder
 from pipeline.evaluation.features import TrainedEncoder, features_of
+from pipeline.evaluation.knn import knn_predict
 from pipeline.evaluation.lbfgs import fit_by_lbfgs
-from pipeline.evaluation.neighbours import vote_of_neighbours
-from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.run import evaluate
-from pipeline.params import Params, load_params
-from pipeline.randomness import derived_seed
-from pipeline.ranks import ALONE
-from pipeline.schema import IngestSummary, Layout
-from pipeline.shards import read_columns
-from pipeline.store import load_pixels
+from pipeline.runtime.seeding import derived_seed
+from pipeline.storage.schema import IngestSummary, Layout
+from pipeline.storage.validation import read_json
+from pipeline.training.context import TrainingContext
 from pipeline.training.run import train
 from pipeline.training.untrained import write_untrained
 
@@ -98,7 +98,7 @@ def _runs(
     def trained(recipe: str, arm: str, count: int) -> Result:
         pretrain = params.pretrain.model_validate(RECIPES[recipe] | {"epochs": count})
         began = time.process_time()
-        train(pretrain, arm, params.ingest.image_size, seed, layout, ALONE, CPU)
+        train(pretrain, TrainingContext(arm, seed, params.ingest.image_size, CPU), layout)
         return time.process_time() - began, *_evaluated(layout, arm, seed)
 
     yield {"recipe": UNTRAINED_FILTERS, "arm": "untrained", "epochs": 0}, untrained
@@ -129,7 +129,7 @@ def _lightly(layout: Layout, size: int, epochs: int) -> Result:
 
     from benchmarks.contenders import TwoViews
 
-    images = read_columns(layout.images, "train", ["image"]).column("image").to_pylist()
+    images = ImageSplit(layout.images, "train").columns(["image"]).column("image").to_pylist()
     backbone = torchvision.models.resnet18()
     backbone.fc = torch.nn.Identity()
     network = torch.nn.Sequential(backbone, SimCLRProjectionHead(512, 2048, 2048))
@@ -145,8 +145,8 @@ def _lightly(layout: Layout, size: int, epochs: int) -> Result:
             loss(network(first), network(second)).backward()
             optimizer.step()
     seconds = time.process_time() - began
-    mean, deviation = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of its transform
-    trained = TrainedEncoder(Encoder(backbone.eval(), 512), size, Normalizer(mean, deviation, CPU))
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # of its transform
+    trained = TrainedEncoder(Encoder(backbone.eval(), 512), size, Normalizer(mean, std, CPU))
     return seconds, *_probed(trained, layout)
 
 
@@ -157,13 +157,13 @@ def _probed(trained: TrainedEncoder, layout: Layout) -> tuple[float, float]:
     number_of = {name: number for number, name in enumerate(names)}
     features, labels = {}, {}
     for split in ("train", "test"):
-        features[split] = features_of(trained, load_pixels(layout.images, split), CPU)
-        told = read_columns(layout.images, split, ["label"]).column("label").to_pylist()
-        labels[split] = torch.tensor([number_of[label] for label in told])
+        features[split] = features_of(trained, load_pixels(ImageSplit(layout.images, split)), CPU)
+        output = ImageSplit(layout.images, split).columns(["label"]).column("label").to_pylist()
+        labels[split] = torch.tensor([number_of[label] for label in output])
     data = features["train"], labels["train"]
     probe = fit_by_lbfgs(*data, len(names), params, derived_seed(0, "evaluate", "selection"))
     linear = probe.logits(features["test"]).argmax(dim=1)
-    nearest = vote_of_neighbours(*data, features["test"], len(names), params.neighbours)
+    nearest = knn_predict(*data, features["test"], len(names), params.neighbours)
     top1, knn = (float((found == labels["test"]).double().mean()) for found in (linear, nearest))
     return top1, knn
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.training.params import AugmentParams
+from pipeline.config.pretrain import AugmentParams
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 CROP_TRIES = 10
@@ -34,9 +34,9 @@ Change = Callable[[Tensor, Tensor], Tensor]
 class Normalizer:
     """Pixels 0-1 -> zero mean and unit deviation a channel, over the train images."""
 
-    def __init__(self, mean: Sequence[float], deviation: Sequence[float], device: torch.device) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
         self._mean_C11 = torch.tensor(mean, device=device).view(3, 1, 1)
-        self._deviation_C11 = torch.tensor(deviation, device=device).view(3, 1, 1)
+        self._deviation_C11 = torch.tensor(std, device=device).view(3, 1, 1)
 
     def __call__(self, images_NCSS: Tensor) -> Tensor:
         normal_NCSS = torch.empty_like(images_NCSS, memory_format=torch.channels_last)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pipeline.console import run as run_app
-from pipeline.console import terminal
-from pipeline.engines.choice import ENGINE_VARIABLE, EngineName
-from pipeline.errors import UserError, told_in_a_sentence
+from pipeline.executors.select import EXECUTOR_VARIABLE, ExecutorName
+from pipeline.runtime.console import run as run_app
+from pipeline.runtime.console import terminal
+from pipeline.runtime.errors import UserError, exit_on_user_error
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 @app.command()
-@told_in_a_sentence()
+@exit_on_user_error()
 def statistics(
     table: Annotated[Path, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file, one row per image")],
     label: Annotated[str, typer.Option(help="column of the labels T")],
@@ -72,7 +72,7 @@ def statistics(
 
 
 @app.command()
-@told_in_a_sentence()
+@exit_on_user_error()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="for machines: sections of checks")] = False,
     seconds: Annotated[
@@ -103,8 +103,8 @@ def doctor(
 
 
 @app.command()
-@told_in_a_sentence()
-def mend(
+@exit_on_user_error()
+def repair(
     path: Annotated[Path, typer.Argument(help="an output below data/, or a file in one, that is damaged")],
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
     recorded: Annotated[
@@ -115,18 +115,18 @@ def mend(
 
     `dvc repro` then brings it back or makes it again. What is as DVC recorded it stays.
     """
-    from pipeline.mending import mend
+    from pipeline.doctor.repair import repair
 
     def agreed() -> bool:
         if not (yes or sys.stdin.isatty()):
             raise UserError("nobody can be asked here: add --yes if that shall go")
         return yes or typer.confirm("Remove it?")
 
-    mend(path, agreed, recorded=recorded)
+    repair(path, agreed, recorded=recorded)
 
 
 @app.command()
-@told_in_a_sentence()
+@exit_on_user_error()
 def compare(
     experiments: Annotated[
         list[str] | None,
@@ -143,27 +143,27 @@ def compare(
 
     Nothing is run; the figures are those that DVC keeps. A budget is epochs times train images.
     """
-    from pipeline.compare.build import compare_experiments
+    from pipeline.experiments.compare import compare_experiments
 
     compare_experiments(experiments or [], html, markdown, csv, with_experiments=with_experiments)
 
 
 @app.command()
-@told_in_a_sentence()
+@exit_on_user_error()
 def export(
     arm: Annotated[str, typer.Option(help="chosen, instance or label")] = "chosen",
     output: Annotated[Path, typer.Option(help="folder to write")] = Path("export"),
     onnx: Annotated[bool, typer.Option("--onnx", help="also encoder.onnx, checked against torch")] = False,
 ) -> None:
     """A folder to take away or upload: weights, configuration, model card with the measured figures."""
-    from pipeline.schema import Layout
-    from pipeline.takeaway.export import export
+    from pipeline.inference.export import export
+    from pipeline.storage.schema import Layout
 
     export(arm, output, with_onnx=onnx, layout=Layout(), console=terminal())
 
 
 @app.command()
-@told_in_a_sentence()
+@exit_on_user_error()
 def embed(
     source: Annotated[Path, typer.Argument(help="a folder of images, a Parquet file or a folder of them")],
     output: Annotated[Path, typer.Option("--output", "-o", help="a .parquet file")],
@@ -175,24 +175,24 @@ def embed(
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="of Parquet, if it has several")] = None,
     id_column: Annotated[str | None, typer.Option(help="of Parquet; without it id, or file and row")] = None,
-    outside_paths: Annotated[bool, typer.Option("--outside-paths", help=OUTSIDE_PATHS)] = False,
-    engine: Annotated[
-        EngineName, typer.Option(envvar=ENGINE_VARIABLE, help="this machine, or a Ray cluster")
-    ] = EngineName.LOCAL,
+    allow_outside_paths: Annotated[bool, typer.Option(help=OUTSIDE_PATHS)] = False,
+    executor: Annotated[
+        ExecutorName, typer.Option(envvar=EXECUTOR_VARIABLE, help="this machine, or a Ray cluster")
+    ] = ExecutorName.LOCAL,
 ) -> None:
     """The features of any images as one Parquet file; a killed run goes on where it was."""
-    from pipeline.schema import Layout
-    from pipeline.takeaway.embed import embed
-    from pipeline.takeaway.encoder import encoder_folder
-    from pipeline.takeaway.ranges import Request
+    from pipeline.inference.embed import embed
+    from pipeline.inference.embedder import Request
+    from pipeline.inference.open_encoder import encoder_folder
+    from pipeline.storage.schema import Layout
 
     folder = encoder_folder(arm, encoder, Layout())
-    request = Request(source, image_column, id_column, folder, batch_size, outside_paths)
-    embed(request, output, terminal(stderr=True), engine)
+    request = Request(source, image_column, id_column, folder, batch_size, allow_outside_paths)
+    embed(request, output, terminal(stderr=True), executor)
 
 
 @app.command()
-@told_in_a_sentence()
+@exit_on_user_error()
 def search(
     image: Annotated[Path, typer.Argument(help="a picture")],
     vectors: Annotated[Path, typer.Option(help="what `clinfonce embed` wrote")] = Path("vectors.parquet"),
@@ -201,35 +201,35 @@ def search(
     encoder: Annotated[
         Path | None, typer.Option(help="the encoder's folder, if it moved since the vectors were made")
     ] = None,
-    outside_paths: Annotated[bool, typer.Option("--outside-paths", help=OUTSIDE_PATHS)] = False,
+    allow_outside_paths: Annotated[bool, typer.Option(help=OUTSIDE_PATHS)] = False,
 ) -> None:
     """The images most similar to a picture: exact, by the cosine of their features."""
-    from pipeline.takeaway.search import search
+    from pipeline.inference.search import search
 
-    search(image, vectors, count, encoder, picture, terminal(), outside_paths=outside_paths)
+    search(image, vectors, count, encoder, picture, terminal(), allow_outside_paths=allow_outside_paths)
 
 
 @study_app.command(name="run")
-@told_in_a_sentence()
+@exit_on_user_error()
 def run_study(
     study: Annotated[Path, typer.Argument(help=STUDY)],
     data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
 ) -> None:
     """Runs the missing experiments of a study; after an interruption it goes on where it was."""
-    from pipeline.studies.run import run_study
+    from pipeline.experiments.run_study import run_study
 
     run_study(study, data, Path.cwd(), terminal(stderr=True))
 
 
 @study_app.command(name="report")
-@told_in_a_sentence()
+@exit_on_user_error()
 def report_study(
     study: Annotated[Path, typer.Argument(help=STUDY)],
     data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
     output: Annotated[Path, typer.Option(help="folder of the table and the picture")] = Path("docs/studies"),
 ) -> None:
     """Writes mean and spread over the seeds of what is there, as a table and a picture."""
-    from pipeline.studies.report import report_study
+    from pipeline.experiments.report_study import report_study
 
     report_study(study, data, Path.cwd(), output, terminal())
 

@@ -6,7 +6,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 
     # Python puts stages/ first on the path; its checkout's modules count, whatever is installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from pipeline.parent import end_with_dvc
+    from pipeline.runtime.parent import end_with_dvc
 
     end_with_dvc()
 
@@ -14,12 +14,12 @@ from typing import Annotated
 
 import typer
 
-from pipeline.console import run, say
-from pipeline.errors import told_in_a_sentence
-from pipeline.params import load_params
-from pipeline.references import leave_out_clusters
-from pipeline.schema import CHOSEN, Layout, TrainedArm
-from pipeline.times import timed
+from pipeline.config.params import load_params
+from pipeline.runtime.console import echo, run
+from pipeline.runtime.errors import exit_on_user_error
+from pipeline.storage.placeholders import leave_out_clusters
+from pipeline.storage.schema import CHOSEN, Layout, TrainedArm
+from pipeline.storage.timings import timed
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,21 +27,21 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(arm: Annotated[TrainedArm, typer.Argument(help="whose images are clustered")]) -> None:
     """Clusters the train images: the arm `chosen` by cluster.method, a reference by its own name."""
-    with told_in_a_sentence():
+    with exit_on_user_error():
         params = load_params()
         layout = Layout()
         if arm not in (CHOSEN, *params.report.references):
             leave_out_clusters(layout, arm)
-            say(f"cluster {arm}: not in report.references, left out")
+            echo(f"cluster {arm}: not in report.references, left out")
             return
         # Imported here: an arm that is left out costs no time.
+        from pipeline.clustering.console import messages
         from pipeline.clustering.run import cluster, section_of
-        from pipeline.clustering.told import told
 
         with timed(f"cluster@{arm}", layout.statistics(arm)):
             statistics = cluster(params.cluster, arm, params.pretrain.batch_size, params.seed, layout)
-        for line in told(arm, statistics, section_of(arm, params.cluster).missing):
-            say(line)
+        for line in messages(arm, statistics, section_of(arm, params.cluster).missing):
+            echo(line)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 
     # Python puts stages/ first on the path; its checkout's modules count, whatever is installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from pipeline.parent import end_with_dvc
+    from pipeline.runtime.parent import end_with_dvc
 
     end_with_dvc()
 
@@ -14,35 +14,35 @@ from typing import Annotated
 
 import typer
 
-from pipeline.console import run, say
-from pipeline.engines.choice import ENGINE_VARIABLE, EngineName
-from pipeline.errors import told_in_a_sentence
+from pipeline.config.params import load_params
+from pipeline.executors.select import EXECUTOR_VARIABLE, ExecutorName
 from pipeline.ingest.run import ingest
-from pipeline.params import load_params
-from pipeline.schema import Layout
-from pipeline.times import timed
+from pipeline.runtime.console import echo, run
+from pipeline.runtime.errors import exit_on_user_error
+from pipeline.storage.schema import Layout
+from pipeline.storage.timings import timed
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(
-    engine: Annotated[
-        EngineName, typer.Option(envvar=ENGINE_VARIABLE, help="who prepares the images")
-    ] = EngineName.LOCAL,
+    executor: Annotated[
+        ExecutorName, typer.Option(envvar=EXECUTOR_VARIABLE, help="who prepares the images")
+    ] = ExecutorName.LOCAL,
 ) -> None:
     """Reads ingest.source as params.yaml says; every refused input goes to rejects.parquet."""
-    with told_in_a_sentence():
+    with exit_on_user_error():
         params = load_params()
         layout = Layout()
         with timed("ingest", layout.ingest_summary):
-            summary = ingest(params.ingest, params.seed, layout, engine)
+            summary = ingest(params.ingest, params.seed, layout, executor)
         counts = summary["images"]
         images = f"{counts['train']:,} train and {counts['test']:,} test images"
         where = f" (listed in {layout.rejects})" if summary["rejected"] else ""
-        say(f"ingest: {images}, {summary['rejected']:,} refused{where}")
+        echo(f"ingest: {images}, {summary['rejected']:,} refused{where}")
         for note in summary["notes"]:
-            say(f"ingest: note: {note}")
+            echo(f"ingest: note: {note}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 
     # Python puts stages/ first on the path; its checkout's modules count, whatever is installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from pipeline.parent import end_with_dvc
+    from pipeline.runtime.parent import end_with_dvc
 
     end_with_dvc()
 
@@ -14,12 +14,12 @@ from typing import Annotated
 
 import typer
 
-from pipeline.console import run
-from pipeline.errors import told_in_a_sentence
-from pipeline.machine import let_idle_threads_sleep
-from pipeline.params import load_params
-from pipeline.references import leave_out_encoder
-from pipeline.schema import Layout, TrainedArm
+from pipeline.config.params import load_params
+from pipeline.runtime.console import run
+from pipeline.runtime.errors import exit_on_user_error
+from pipeline.runtime.resources import let_idle_threads_sleep
+from pipeline.storage.placeholders import leave_out_encoder
+from pipeline.storage.schema import Layout, TrainedArm
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -28,7 +28,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(arm: Annotated[TrainedArm, typer.Argument(help="whose encoder is trained")]) -> None:
     """Pretrains the arm's encoder; killed and started again, it goes on where it was."""
     let_idle_threads_sleep()
-    with told_in_a_sentence():
+    with exit_on_user_error():
         params = load_params()
         if leave_out_encoder(Layout(), arm):
             return

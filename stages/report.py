@@ -6,16 +6,16 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 
     # Python puts stages/ first on the path; its checkout's modules count, whatever is installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from pipeline.parent import end_with_dvc
+    from pipeline.runtime.parent import end_with_dvc
 
     end_with_dvc()
 
 import typer
 
-from pipeline.console import run
-from pipeline.errors import told_in_a_sentence
-from pipeline.params import load_params
-from pipeline.report.build import build_report
+from pipeline.config.params import load_params
+from pipeline.report.run import build_report
+from pipeline.runtime.console import run
+from pipeline.runtime.errors import exit_on_user_error
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main() -> None:
     """Writes what all arms reached to data/report: a page, a text, and figures for DVC."""
-    with told_in_a_sentence():
+    with exit_on_user_error():
         build_report(load_params())
 
 

@@ -6,18 +6,18 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 
     # Python puts stages/ first on the path; its checkout's modules count, whatever is installed.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from pipeline.parent import end_with_dvc
+    from pipeline.runtime.parent import end_with_dvc
 
     end_with_dvc()
 
 import typer
 
-from pipeline.console import run, say
-from pipeline.errors import told_in_a_sentence
-from pipeline.params import load_params
-from pipeline.references import leave_out_untrained
-from pipeline.schema import UNTRAINED, Layout
-from pipeline.times import timed
+from pipeline.config.params import load_params
+from pipeline.runtime.console import echo, run
+from pipeline.runtime.errors import exit_on_user_error
+from pipeline.storage.placeholders import leave_out_untrained
+from pipeline.storage.schema import UNTRAINED, Layout
+from pipeline.storage.timings import timed
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main() -> None:
     """Takes filters from the train images; what a training reaches is compared with them."""
-    with told_in_a_sentence():
+    with exit_on_user_error():
         params, layout = load_params(), Layout()
         if leave_out_untrained(layout, params.report.references):
             return
@@ -33,7 +33,7 @@ def main() -> None:
 
         with timed(UNTRAINED, layout.encoder(UNTRAINED) / "config.json"):
             write_untrained(params.ingest.image_size, params.seed, layout)
-        say("untrained: filters taken from the train images")
+        echo("untrained: filters taken from the train images")
 
 
 if __name__ == "__main__":

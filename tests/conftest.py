@@ -16,12 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["CLINFONCE_SAVING_SHARE"] = "1e9"
 
 from project import Project, make_finished
-from support import REPOSITORY, at_once, forbid_network, made_once, png
+from support import REPOSITORY, at_once, build_once, forbid_network, png
 
 if TYPE_CHECKING:
     from stage_runs import Workshop
 
-FIRST = ("docs", "training", "engines", "doctor", "studies", "end_to_end", "test_experiments.py")
+FIRST = ("docs", "training", "executors", "doctor", "experiments", "end_to_end")
 """The longest, since a file goes to one worker, which would be alone with it at the end. Those in `docs` make
 the finished project, for which those of `end_to_end` would wait."""
 
@@ -95,7 +95,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
         folder.mkdir()
         make_finished(folder / "project")
 
-    return Project(made_once(tmp_path_factory, "finished", "output.txt", make) / "project")
+    return Project(build_once(tmp_path_factory, "finished", "output.txt", make) / "project")
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> "Workshop":
     # Imported here: it loads torch, which not every test needs.
     from stage_runs import Workshop
 
-    return Workshop(made_once(tmp_path_factory, "undisturbed", "seconds.json", Workshop.made))
+    return Workshop(build_once(tmp_path_factory, "undisturbed", "seconds.json", Workshop.create))
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
+from pipeline.config.pretrain import PretrainParams
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import build_encoder
 from pipeline.objectives.cl_infonce import ClInfoNCE
-from pipeline.schema import Layout
-from pipeline.training.artifacts import write_artifacts
-from pipeline.training.params import PretrainParams
+from pipeline.storage.schema import Layout
+from pipeline.training.outputs import write_artifacts
 from pipeline.training.progress import Progress
 from support import write_summary
 
@@ -43,7 +43,7 @@ def write_drawn_encoder(
         feature_dim=encoder.feature_dim,
         image_size=image_size,
         mean=MEAN,
-        deviation=DEVIATION,
+        std=DEVIATION,
         value_range=value_range,
     )
     provenance = {

@@ -9,12 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import UserError
-from pipeline.ingest.params import IngestParams
-from pipeline.schema import REJECTS_SCHEMA, images_schema
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow
-from pipeline.sources.checked import checked
+from pipeline.sources.reading.row_checks import checked
 from pipeline.sources.registry import open_source
+from pipeline.storage.schema import REJECTS_SCHEMA, images_schema
 from pipeline.tables.delimited import LONGEST_CELL
 
 MOST_SECONDS = 10

@@ -24,9 +24,9 @@ class Operations(TorchDispatchMode):
         self.names.add(func.overloadpacket.__name__)
         if func.overloadpacket.__name__ in INDEXING and any(map(_is_mask, args[1])):
             self.names.add("nonzero")  # which the operation calls where no Python looks
-        for made in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(made, Tensor):
-                self.largest = max(self.largest, made.numel())
+        for built in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(built, Tensor):
+                self.largest = max(self.largest, built.numel())
         return result
 
 

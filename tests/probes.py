@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.evaluation.linear import LinearProbe
+from pipeline.evaluation.linear_probe import LinearProbe
 
 Rows = tuple[Tensor, Tensor]
 """Features (N, D) and classes (N,)."""

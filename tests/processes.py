@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pipeline.ranks import Ranks
+from pipeline.runtime.distributed import Ranks
 
 STAGES = ["ingest", "cluster", "pretrain", "evaluate", "report"]
 
@@ -21,7 +21,7 @@ _context.set_forkserver_preload(
         *(f"stages.{stage}" for stage in STAGES),
         # These stages import what they run when they know that they run it.
         *(f"pipeline.{room}.run" for room in ("clustering", "training", "evaluation")),
-        "pipeline.takeaway.embed",
+        "pipeline.inference.embed",
         "torch._dynamo",  # by the first step of every optimizer
     ]
 )

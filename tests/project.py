@@ -14,7 +14,7 @@ from support import REPOSITORY
 COPIED = ["pipeline", "stages", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore"]
 TINY: dict[str, dict[str, Any]] = {
     "ingest": {"image_size": 16, "synthetic": {"images": 320}},
-    "cluster": {"kmeans": {"clusters": 8, "iterations": 5, "restarts": 1}},
+    "cluster": {"kmeans": {"clusters": 8, "max_iter": 5, "n_init": 1}},
     "pretrain": {"epochs": 4, "batch_size": 64, "precision": "float32"},
 }
 

@@ -21,7 +21,7 @@ STRENGTH_VARIABLE = "CLINFONCE_FAULTS"
 """How many accidents happen to each stage; 20 take an hour."""
 SMALL: dict[str, Any] = {
     "ingest": {"image_size": 16, "synthetic": {"images": 120}},
-    "cluster": {"method": "kmeans", "kmeans": {"clusters": 8, "iterations": 5, "restarts": 1}},
+    "cluster": {"method": "kmeans", "kmeans": {"clusters": 8, "max_iter": 5, "n_init": 1}},
     "pretrain": {"epochs": 3, "batch_size": 32, "precision": "float32"},
     "report": {"references": []},
 }
@@ -49,7 +49,7 @@ class Workshop:
         self.root = root
 
     @classmethod
-    def made(cls, root: Path) -> "Workshop":
+    def create(cls, root: Path) -> "Workshop":
         """All stages have run in it."""
         root.mkdir()
         shutil.copy(REPOSITORY / "params.yaml", root)
@@ -140,7 +140,7 @@ def _run(root: Path, stage: str) -> None:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
     # Many parts, so that a killed run has some to go on from.
-    importlib.import_module("pipeline.ingest.parts").ROWS_A_PART = 16
+    importlib.import_module("pipeline.ingest.chunks").ROWS_PER_CHUNK = 16
     main = importlib.import_module(f"stages.{stage}").main
     if stage in ("ingest", "report"):
         main()

@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.files import write_json
-from pipeline.params import Params, check_params
-from pipeline.safe_paths import LEADS_OUT, Boundary, Root
-from pipeline.schema import INGEST_SUMMARY, IngestSummary
-from pipeline.sealed import seal
+from pipeline.config.params import Params, check_params
+from pipeline.storage.checksums import checksum
+from pipeline.storage.files import write_json
+from pipeline.storage.schema import INGEST_SUMMARY, IngestSummary
+from pipeline.untrusted.safe_paths import LEADS_OUT, Boundary, Root
 
 LOCAL = ("127.0.0.1", "::1", "localhost", "")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -78,7 +78,7 @@ def blank_out_all_but(kept: set[str], shard: Path) -> None:
                 start = column.dictionary_page_offset or column.data_page_offset
                 content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
     shard.write_bytes(content)
-    seal(shard)
+    checksum(shard)
 
 
 def write_summary(images: Path, train: int = 0, test: int = 0, **changes: Any) -> IngestSummary:
@@ -97,7 +97,7 @@ def write_summary(images: Path, train: int = 0, test: int = 0, **changes: Any) -
         "near_duplicates": 0,
         "near_leaks": 0,
         "mean": [0.5, 0.45, 0.4],
-        "deviation": [0.25, 0.26, 0.27],
+        "std": [0.25, 0.26, 0.27],
         "value_range": None,
         "bytes": 1,
         "notes": [],
@@ -107,20 +107,20 @@ def write_summary(images: Path, train: int = 0, test: int = 0, **changes: Any) -
     return summary
 
 
-def made_once(
+def build_once(
     temporary: pytest.TempPathFactory, name: str, done: str, make: Callable[[Path], object]
 ) -> Path:
     """A folder that `make` fills, ending with the file `done`: by the first worker that asks; others wait."""
     base = temporary.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     folder.mkdir(exist_ok=True)
-    made = folder / "made"
+    result = folder / "made"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (made / done).exists():
-            shutil.rmtree(made, ignore_errors=True)
-            make(made)
-    return made
+        if not (result / done).exists():
+            shutil.rmtree(result, ignore_errors=True)
+            make(result)
+    return result
 
 
 ALLOWED_BY = "which an option would allow"

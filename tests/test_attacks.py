@@ -12,20 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.compare.experiments import _value
-from pipeline.devices import pick_device
 from pipeline.encoders.registry import build_encoder
-from pipeline.engines.base import Job
-from pipeline.engines.choice import EngineName, opened_engine
-from pipeline.errors import UserError, fault_of_the_machine
-from pipeline.ingest.images import MAX_BYTES, ImageRefused, pixels_to_store, prepare_image, stored_pixels
-from pipeline.safe_paths import Boundary, Root, SafePath, UnsafePath
+from pipeline.executors.base import Job
+from pipeline.executors.select import ExecutorName, open_executor
+from pipeline.experiments.experiment import _value
+from pipeline.experiments.report_study import _code
+from pipeline.inference.chunks import Chunks
+from pipeline.inference.images.open import open_pictures
+from pipeline.ingest.prepare import MAX_BYTES, ImageRefused, pixels_to_store, prepare_image, stored_pixels
+from pipeline.runtime.device import pick_device
+from pipeline.runtime.errors import UserError, system_error_message
 from pipeline.sources.base import Refusal
 from pipeline.sources.registry import open_source
-from pipeline.studies.report import _code
-from pipeline.takeaway.opening import open_pictures
-from pipeline.takeaway.parts import Parts
 from pipeline.training.launch import joined_ranks
+from pipeline.untrusted.safe_paths import Boundary, Root, SafePath, UnsafePath
 from support import params_with, png
 
 
@@ -145,7 +145,7 @@ def test_a_table_of_images_that_is_swapped_is_none(tmp_path: Path, images: pa.Ar
         assert isinstance(picture, Refusal) or isinstance(picture.image, SafePath)
 
 
-def test_rows_that_vanish_while_they_are_embedded_are_told(tmp_path: Path) -> None:
+def test_rows_that_vanish_while_they_are_embedded_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "train.parquet"
     pq.write_table(pa.table({"image": [png(0), png(1)]}), path)
     pictures = open_pictures(path)
@@ -157,7 +157,7 @@ def test_rows_that_vanish_while_they_are_embedded_are_told(tmp_path: Path) -> No
 def test_unfinished_vectors_are_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "v.parquet.parts").symlink_to(tmp_path)
     with pytest.raises(UserError, match=r"v.parquet.parts is a link"):
-        Parts(tmp_path / "v.parquet", "0", 1, pa.schema([]))
+        Chunks(tmp_path / "v.parquet", "0", 1, pa.schema([]))
 
 
 @pytest.mark.parametrize("stride", [True, 2.0])
@@ -190,7 +190,7 @@ def test_a_launcher_that_says_no_meeting_place(
 def test_an_address_of_no_ray_cluster(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(UserError, match="no Ray cluster answers") as raised, opened_engine(EngineName.RAY):
+    with pytest.raises(UserError, match="no Ray cluster answers") as raised, open_executor(ExecutorName.RAY):
         pass
     assert len(str(raised.value)) < 700
 
@@ -199,7 +199,7 @@ def test_a_fault_of_a_node_s_machine_is_told_as_one(tmp_path: Path, monkeypatch:
     pytest.importorskip("ray", reason="Ray is not installed")
     from ray.exceptions import RayTaskError
 
-    from pipeline.engines.on_ray import _Pending
+    from pipeline.executors.ray_cluster import _Pending
 
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/made")  # noqa: S108
     raised_there = RayTaskError("made", "a traceback", full).as_instanceof_cause()
@@ -210,6 +210,6 @@ def test_a_fault_of_a_node_s_machine_is_told_as_one(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("ray.get", refuse)
     with pytest.raises(RayTaskError) as raised:
         _Pending(Job(print, (), tmp_path / "made"), None).wait()
-    sentence = fault_of_the_machine(raised.value)
+    sentence = system_error_message(raised.value)
     assert sentence is not None
     assert sentence.startswith("the machine refuses at /tmp/made")

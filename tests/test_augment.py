@@ -13,7 +13,7 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as reference
 
 from pipeline import augment
-from pipeline.training.params import AugmentParams
+from pipeline.config.pretrain import AugmentParams
 
 NOTHING = {
     "crop_scale_min": 1.0,
@@ -260,8 +260,8 @@ def test_central_views_are_central_squares() -> None:
 
 def test_the_normalizer_gives_zero_mean_and_unit_deviation() -> None:
     images = unit(canvas(4, 16, 16))
-    mean, deviation = images.mean(dim=(0, 2, 3)), images.std(dim=(0, 2, 3), correction=0)
-    normal = augment.Normalizer(mean.tolist(), deviation.tolist(), torch.device("cpu"))(images)
+    mean, std = images.mean(dim=(0, 2, 3)), images.std(dim=(0, 2, 3), correction=0)
+    normal = augment.Normalizer(mean.tolist(), std.tolist(), torch.device("cpu"))(images)
     torch.testing.assert_close(normal.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(normal.std(dim=(0, 2, 3), correction=0), torch.ones(3), atol=1e-5, rtol=0)
 

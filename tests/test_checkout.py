@@ -53,7 +53,7 @@ def test_so_do_the_processes_that_they_start(beside_another: Project) -> None:
 
 
 def change_the_report(project: Project) -> None:
-    code = project.root / "pipeline/report/build.py"
+    code = project.root / "pipeline/report/run.py"
     assert code.read_text().count(WRITES) == 1
     code.write_text(code.read_text().replace(WRITES, f"{WRITES} | {{'changed': 1}}"))
 
@@ -76,8 +76,10 @@ def test_an_experiment_runs_the_code_that_it_records(project: Project) -> None:
     project.run("dvc", "exp", "run", "--queue", "-n", "changed")
     project.run("git", "checkout", "-q", "pipeline")
     run_the_queue(project)
-    (made,) = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps/**/changed").stdout.split()
-    assert json.loads(project.run("git", "show", f"{made}:data/report/metrics.json").stdout)["changed"] == 1
+    (result,) = project.run(
+        "git", "for-each-ref", "--format=%(refname)", "refs/exps/**/changed"
+    ).stdout.split()
+    assert json.loads(project.run("git", "show", f"{result}:data/report/metrics.json").stdout)["changed"] == 1
     assert "changed" not in json.loads((project.root / "data/report/metrics.json").read_text())
     # What DVC remembers of the changed code is what that code made.
     change_the_report(project)

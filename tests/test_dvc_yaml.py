@@ -1,24 +1,23 @@
-"""dvc.yaml lists for each stage exactly the modules that its entry point imports.
-
-`python tests/test_dvc_yaml.py` brings the lists up to date.
-"""
+"""dvc.yaml names, for each stage, the folders and files of the code that its entry point imports."""
 
 import re
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, get_args
 
 import grimp
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.evaluation.params import EvaluateParams
-from pipeline.objectives.params import MocoParams, Objective
-from pipeline.report.params import Reference
-from pipeline.schema import CHOSEN, UNTRAINED, ArmName, TrainedArm
-from pipeline.training.params import PretrainParams
+from pipeline.config.evaluate import EvaluateParams
+from pipeline.config.objectives import MocoParams, Objective
+from pipeline.config.pretrain import PretrainParams
+from pipeline.config.report import Reference
+from pipeline.storage.schema import CHOSEN, UNTRAINED, ArmName, TrainedArm
 from support import REPOSITORY
 
 STAGES = ["ingest", "cluster", "untrained", "pretrain", "evaluate", "report"]
+CONFIG = PurePath("pipeline/config")
+"""No dependency: DVC compares the values of params.yaml."""
 
 
 @pytest.fixture(scope="module")
@@ -32,25 +31,67 @@ def stages() -> dict[str, Any]:
     return declared
 
 
-def file_of(module: str) -> str:
-    path = Path(*module.split("."))
-    package = path / "__init__.py"
-    return str(package if (REPOSITORY / package).exists() else path.with_suffix(".py"))
-
-
-def import_closure(graph: grimp.ImportGraph, stage: str) -> set[str]:
-    """Files that `stages/<stage>.py` imports, directly or not, and the packages run on the way."""
-    modules = graph.find_upstream_modules(f"stages.{stage}")
-    packages = {".".join(m.split(".")[:depth]) for m in modules for depth in range(1, m.count(".") + 1)}
-    return {f"stages/{stage}.py", *(file_of(module) for module in modules | packages)}
+def imported_files(graph: grimp.ImportGraph, stage: str) -> set[PurePath]:
+    """Modules that `stages/<stage>.py` imports, directly or not."""
+    modules = graph.find_upstream_modules(f"stages.{stage}") | {f"stages.{stage}"}
+    paths = [PurePath(*module.split(".")) for module in modules]
+    return {path.with_suffix(".py") for path in paths if not (REPOSITORY / path).is_dir()}
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_modules_are_the_import_closure(graph: grimp.ImportGraph, stages: dict[str, Any], stage: str) -> None:
-    declared = stages[stage].get("do", stages[stage])["deps"]
+def test_dependencies_cover_the_imports_and_no_more(
+    graph: grimp.ImportGraph, stages: dict[str, Any], stage: str
+) -> None:
+    declared = [PurePath(path) for path in stages[stage].get("do", stages[stage])["deps"]]
+    code = [path for path in declared if path.parts[0] != "data"]
     assert len(declared) == len(set(declared))
-    modules = {dependency for dependency in declared if dependency.endswith(".py")}
-    assert modules == import_closure(graph, stage)
+    imported = {path for path in imported_files(graph, stage) if not path.is_relative_to(CONFIG)}
+    assert [path for path in imported if not any(path.is_relative_to(folder) for folder in code)] == []
+    assert [path for path in code if not any(file.is_relative_to(path) for file in imported)] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "changed"),
+    [
+        ("pipeline/report/verdict.py", {"report"}),
+        ("pipeline/presentation/tables.py", {"report"}),
+        ("pipeline/evaluation/knn.py", {"evaluate", "evaluate-reference"}),
+        ("pipeline/clustering/methods/kmeans.py", {"cluster", "cluster-reference"}),
+        ("pipeline/objectives/moco.py", {"pretrain", "pretrain-reference"}),
+        ("pipeline/training/loaders/streamed.py", {"untrained", "pretrain", "pretrain-reference"}),
+        ("pipeline/config/report.py", set()),
+        ("pipeline/experiments/compare.py", set()),
+    ],
+)
+def test_stages_that_a_changed_file_runs_again(stages: dict[str, Any], file: str, changed: set[str]) -> None:
+    """And those that depend on their outputs."""
+    bodies = {name: stage.get("do", stage) for name, stage in stages.items()}
+    assert (REPOSITORY / file).is_file()
+    assert changed == {
+        name
+        for name, body in bodies.items()
+        if any(PurePath(file).is_relative_to(dependency) for dependency in body["deps"])
+    }
+
+
+def test_each_artifact_is_an_output(stages: dict[str, Any]) -> None:
+    artifacts = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["artifacts"]
+    outputs = [
+        output.replace("${item}", item)
+        for stage in stages.values()
+        for item in stage.get("foreach", [""])
+        for output in stage.get("do", stage).get("outs", [])
+    ]
+    assert {artifact["path"] for artifact in artifacts.values()} == {
+        output for output in outputs if output.startswith("data/encoders/")
+    }
+    assert all(artifact["type"] == "model" for artifact in artifacts.values())
+
+
+def test_packages_hold_no_code() -> None:
+    """Else the code of a package would run in a stage that depends on single files of it."""
+    for path in (REPOSITORY / "pipeline").rglob("__init__.py"):
+        assert re.fullmatch(r'"""[^"]*"""\n', path.read_text()), path
 
 
 @pytest.mark.parametrize("stage", ["cluster", "pretrain", "evaluate"])
@@ -94,25 +135,3 @@ def test_only_arms_named_here_become_part_of_commands_and_paths(stages: dict[str
 def test_entry_points_hold_no_logic() -> None:
     for stage in STAGES:
         assert len((REPOSITORY / "stages" / f"{stage}.py").read_text().splitlines()) < 55
-
-
-def rewrite_lists() -> None:
-    graph = grimp.build_graph("pipeline", "stages", cache_dir=None)
-    path = REPOSITORY / "dvc.yaml"
-    kept: list[str] = []
-    stage, listed = "", False
-    for line in path.read_text().splitlines():
-        if command := re.search(r"stages/(\w+)\.py", line) if "cmd:" in line else None:
-            stage, listed = command.group(1), False
-        module = re.fullmatch(r"( +- )\S+\.py", line)
-        if module is None:
-            kept.append(line)
-        elif not listed:
-            files = sorted(import_closure(graph, stage), key=lambda file: (file.startswith("pipeline"), file))
-            kept += [module.group(1) + file for file in files]
-            listed = True
-    path.write_text("\n".join(kept) + "\n")
-
-
-if __name__ == "__main__":
-    rewrite_lists()

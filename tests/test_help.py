@@ -68,10 +68,10 @@ def test_help_fits_a_terminal_of_80_columns(words: list[str]) -> None:
     command: Any = typer.main.get_command(app)
     for word in words:
         command = command.commands[word]
-    told = " ".join(shown.stdout.replace("│", " ").split())
+    output = " ".join(shown.stdout.replace("│", " ").split())
     for option in command.params:
         for word in str(getattr(option, "help", "")).split():
-            assert word in told
+            assert word in output
 
 
 def test_help_starts_without_torch() -> None:

@@ -17,15 +17,15 @@ import pytest
 import torch
 
 from drawn_encoders import write_drawn_encoder
-from pipeline.errors import UserError, told_in_a_sentence
+from pipeline.config.params import load_params
 from pipeline.evaluation.features import EncoderUnreadable, read_encoder
-from pipeline.files import read_json, write_csv, write_json
 from pipeline.ingest.run import ingest
-from pipeline.params import load_params
 from pipeline.report.arms import read_table
-from pipeline.schema import Layout
-from pipeline.statistics.presentation import write_statistics_csv
-from pipeline.training.state import _read
+from pipeline.runtime.errors import UserError, exit_on_user_error
+from pipeline.statistics.console import write_statistics_csv
+from pipeline.storage.files import read_json, write_csv, write_json
+from pipeline.storage.schema import Layout
+from pipeline.training.checkpoint import _read
 from support import REPOSITORY, params_with
 
 SOURCES = sorted(path for folder in ("pipeline", "stages") for path in (REPOSITORY / folder).rglob("*.py"))
@@ -62,7 +62,7 @@ def test_no_code_is_run_that_data_hold(path: Path) -> None:
 def test_weights_are_safetensors(tmp_path: Path) -> None:
     """Only a training's state, which ends with it, is torch's own format."""
     saving = {path.name for path in SOURCES for name, _ in calls(path) if name == "torch.save"}
-    assert saving == {"state.py"}
+    assert saving == {"checkpoint.py"}
 
 
 class Harmful:
@@ -158,14 +158,14 @@ def test_encoder_folders_name_only_networks_that_need_no_download(
 
 def test_sentences_do_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
-        with told_in_a_sentence():
+        with exit_on_user_error():
             raise UserError("refused: \x1b]0;title\x07 and \u202egpj.exe\nerror: done")
 
     with pytest.raises(SystemExit):
         fail()
-    told = capsys.readouterr().err
-    assert told.removesuffix("\n").isprintable()
-    assert r"\x1b" in told
+    output = capsys.readouterr().err
+    assert output.removesuffix("\n").isprintable()
+    assert r"\x1b" in output
 
 
 def is_formula(cell: str) -> bool:

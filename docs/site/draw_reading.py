@@ -65,8 +65,8 @@ def columns(
     rows = rows[rows["split"] == "train"]
     frequent = list(rows[label].value_counts().index[: len(COLOURS)])
     figure = _figure(7.6, 6.6)
-    wanted = cluster or ["subCategory", "usage", "gender", "baseColour"]
-    for axes, column in zip(figure.subplots(2, 2).flat, wanted, strict=True):
+    requested = cluster or ["subCategory", "usage", "gender", "baseColour"]
+    for axes, column in zip(figure.subplots(2, 2).flat, requested, strict=True):
         known = rows.dropna(subset=[column, label])
         _draw_bars(axes, known[column], known[label], frequent)
         _title(axes, column, pd.factorize(known[column])[0], pd.factorize(known[label])[0])
@@ -111,8 +111,8 @@ def _draw_bars(axes: Axes, clusters: pd.Series, labels: pd.Series, frequent: Seq
 
 
 def _title(axes: Axes, title: str, clusters_N: np.ndarray, labels_N: np.ndarray) -> None:
-    told = Information(Contingency.of_codes(clusters_N, labels_N))
-    figures = f"I(Z;T) {told.mutual_information_bits:.2f}, H(Z|T) {told.conditional_entropy_bits:.2f}"
+    output = Information(Contingency.of_codes(clusters_N, labels_N))
+    figures = f"I(Z;T) {output.mutual_information_bits:.2f}, H(Z|T) {output.conditional_entropy_bits:.2f}"
     axes.set_title(f"{title}\n", fontsize=10, fontweight="bold", color=INK, loc="left")
     axes.text(0, 1.03, figures, transform=axes.transAxes, fontsize=10, color=INK)
 

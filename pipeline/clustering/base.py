@@ -2,84 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import islice
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline.clustering.params import ClusterParams
-from pipeline.errors import UserError, listed
-from pipeline.shards import read_columns
+from pipeline.config.cluster import MethodSection
+from pipeline.dataset.dataset import ImageSplit
 
 UNKNOWN = -1
 """Stands for a cluster where nothing is known of the image."""
-
-
-class TrainImages:
-    """What ingest knows of the train images, beside their pixels; those lie in the folder `images`."""
-
-    def __init__(self, images: Path) -> None:
-        self.images = images
-        self.worked_out: dict[object, Any] = {}
-        """What a method made of all images and needs for each of its choices: the landscape asks for many."""
-        self.ids = self._column("id")
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def _column(self, name: str) -> pa.ChunkedArray:
-        """Read when it is asked for: who does not ask for labels never has them."""
-        return read_columns(self.images, "train", [name]).column(name)
-
-    @cached_property
-    def labels(self) -> pa.ChunkedArray:
-        """Strings; null is unknown."""
-        return self._column("label")
-
-    @cached_property
-    def hashtags(self) -> list[list[str]]:
-        return lists_of(self._column("hashtags"))
-
-    @cached_property
-    def hierarchy(self) -> list[list[str]]:
-        """Root to leaf, a list an image."""
-        return lists_of(self._column("hierarchy"))
-
-    @cached_property
-    def attribute_names(self) -> list[str]:
-        kind = self._attributes.type
-        return [field.name for field in kind] if pa.types.is_struct(kind) else []
-
-    def attribute(self, name: str, parameter: str) -> list[str | None]:
-        """The column `name`. Raises `UserError` that names `parameter` if there is none."""
-        names = self.attribute_names
-        if name not in names:
-            there = f"its columns are {listed(names)}" if names else "it has none"
-            raise UserError(f"{parameter}: the data has no attribute column {name!r}; {there}")
-        values: list[str | None] = self._attributes.field(name).to_pylist()
-        return values
-
-    @cached_property
-    def _attributes(self) -> pa.StructArray:
-        return self._column("attributes").combine_chunks()
-
-
-def lists_of(column: pa.ChunkedArray) -> list[list[str]]:
-    """A column of lists of strings; null is an empty list. Each distinct string is one object, however often
-    it occurs: a million images share a few thousand hashtags."""
-    found: list[list[str]] = []
-    same: dict[str, str] = {}
-    for chunk in column.chunks:
-        coded = pc.list_flatten(chunk).dictionary_encode()
-        names = [same.setdefault(name, name) for name in coded.dictionary.to_pylist()]
-        strings = iter([names[code] for code in coded.indices.to_numpy(zero_copy_only=False)])
-        lengths = pc.fill_null(pc.list_value_length(chunk), 0).to_pylist()
-        found += [list(islice(strings, length)) for length in lengths]
-    return found
 
 
 @dataclass(frozen=True)
@@ -103,27 +34,28 @@ class Clusters:
     notes: list[str] = field(default_factory=list)
 
 
-Fit = Callable[[TrainImages, ClusterParams, int], Clusters]
-"""(train images, the whole section `cluster`, seed) -> clusters."""
+Params = TypeVar("Params", bound=MethodSection)
+"""A method's own block of the section `cluster`."""
 
 
-class Choice(NamedTuple):
+class Choice(NamedTuple, Generic[Params]):
     setting: str
     """Its name in the landscape, such as `top 3`."""
-    params: ClusterParams
-    """The section `cluster` with this setting."""
+    params: Params
+    """The method's block with this setting."""
     nested: bool = False
     """Whether its clusters refine those of the method's choice before, so that a line joins the two."""
 
 
-def no_choices(_train: TrainImages, _params: ClusterParams) -> Iterator[Choice]:
+def no_choices(_train: ImageSplit, _params: Params) -> Iterator[Choice[Params]]:
     yield from ()
 
 
 @dataclass(frozen=True)
-class Method:
-    fit: Fit
-    choices: Callable[[TrainImages, ClusterParams], Iterator[Choice]] = no_choices
+class Method(Generic[Params]):
+    fit: Callable[[ImageSplit, Params, int], Clusters]
+    """(train images, the method's block of parameters, seed) -> clusters."""
+    choices: Callable[[ImageSplit, Params], Iterator[Choice[Params]]] = no_choices
     """All settings of this method that the data offers and that are cheap to describe: the landscape."""
 
 
@@ -137,11 +69,5 @@ def clusters_of_values(values: Sequence[object | None]) -> np.ndarray:
 
 def clusters_of_sets(sets: Sequence[frozenset[str] | None]) -> Clusters:
     """Images with the same set share a cluster, and clusters whose sets differ in little are near."""
-    in_common = list(dict.fromkeys(its for its in sets if its is not None))
+    in_common = list(dict.fromkeys(members for members in sets if members is not None))
     return Clusters(clusters_of_values(sets), in_common)
-
-
-def with_section(params: ClusterParams, method: str, **changes: object) -> ClusterParams:
-    """`params` with another method and with `changes` in that method's own section."""
-    section = getattr(params, method).model_copy(update=changes)
-    return params.model_copy(update={"method": method, method: section})

@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from pipeline.clustering.base import TrainImages
 from pipeline.clustering.describe import describe
-from pipeline.clustering.params import ClusterParams
-from pipeline.clustering.policies import settle
+from pipeline.clustering.postprocess import apply_policies
 from pipeline.clustering.registry import METHODS
+from pipeline.config.cluster import ClusterParams
+from pipeline.dataset.dataset import ImageSplit
 
-NOT_A_FIGURE = ("findings", "size_quantiles", "notes", "made_of")
+NOT_A_METRIC = ("findings", "size_quantiles", "notes", "made_of")
 
 
 def landscape(
-    train: TrainImages, params: ClusterParams, batch_size: int, seed: int
+    train: ImageSplit, params: ClusterParams, batch_size: int, seed: int
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Column names and a row for each method and setting: each k, level, column, number of tags or topics,
     label, instance.
@@ -21,12 +21,14 @@ def landscape(
     """
     rows = []
     for name, method in METHODS.items():
-        for setting, choice, nested in method.choices(train, params):
-            clusters = method.fit(train, choice, seed)
-            if clusters.in_common is None:
-                # Nothing says which of these clusters are near, so small ones can't join others.
-                choice = choice.model_copy(update={"small": "keep"})
-            statistics = describe(name, train, clusters, settle(clusters, choice), batch_size, seed)
-            figures = {key: value for key, value in statistics.items() if key not in NOT_A_FIGURE}
+        for setting, block, nested in method.choices(train, params.block(name)):
+            clusters = method.fit(train, block, seed)
+            # Where nothing says which clusters are near, small ones can't join others.
+            policies = (
+                params if clusters.in_common is not None else params.model_copy(update={"small": "keep"})
+            )
+            postprocessed = apply_policies(clusters, policies)
+            statistics = describe(name, train, clusters, postprocessed, batch_size, seed)
+            figures = {key: value for key, value in statistics.items() if key not in NOT_A_METRIC}
             rows.append({"method": name, "setting": setting, "nested": nested} | figures)
     return list(dict.fromkeys(key for row in rows for key in row)), rows

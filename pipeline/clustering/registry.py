@@ -1,21 +1,23 @@
 """The clusterings by the names that `cluster.method` takes. A new one is one file and one line here."""
 
-from pipeline.clustering.attributes import attribute_choices, cluster_by_attributes
+from typing import Any
+
 from pipeline.clustering.base import Method
-from pipeline.clustering.column import cluster_by_column, column_choices
-from pipeline.clustering.controlled import coarsen_labels, permute_labels, subdivide_labels
-from pipeline.clustering.ends import (
+from pipeline.clustering.methods.attributes import attribute_choices, cluster_by_attributes
+from pipeline.clustering.methods.column import cluster_by_column, column_choices
+from pipeline.clustering.methods.controlled import coarsen_labels, permute_labels, subdivide_labels
+from pipeline.clustering.methods.hashtags import cluster_by_hashtags, hashtag_choices
+from pipeline.clustering.methods.hierarchy import cluster_by_hierarchy, hierarchy_choices
+from pipeline.clustering.methods.kmeans import cluster_by_kmeans
+from pipeline.clustering.methods.references import (
     cluster_at_random,
     cluster_by_instance,
     cluster_by_label,
     instance_choices,
     label_choices,
 )
-from pipeline.clustering.hashtags import cluster_by_hashtags, hashtag_choices
-from pipeline.clustering.hierarchy import cluster_by_hierarchy, hierarchy_choices
-from pipeline.clustering.kmeans import cluster_by_kmeans
 
-METHODS: dict[str, Method] = {
+METHODS: dict[str, Method[Any]] = {
     "attributes": Method(cluster_by_attributes, attribute_choices),
     "hashtags": Method(cluster_by_hashtags, hashtag_choices),
     "hierarchy": Method(cluster_by_hierarchy, hierarchy_choices),

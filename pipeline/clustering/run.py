@@ -4,15 +4,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.clustering.assignments import write_assignments
-from pipeline.clustering.base import UNKNOWN, TrainImages
+from pipeline.clustering.base import UNKNOWN
 from pipeline.clustering.describe import describe
 from pipeline.clustering.landscape import landscape
-from pipeline.clustering.params import ClusterParams
-from pipeline.clustering.policies import settle
+from pipeline.clustering.postprocess import apply_policies
 from pipeline.clustering.registry import METHODS
-from pipeline.files import write_csv, write_json
-from pipeline.schema import CHOSEN, Layout
+from pipeline.config.cluster import ClusterParams
+from pipeline.dataset.assignments import write_assignments
+from pipeline.dataset.dataset import ImageDataset
+from pipeline.storage.files import write_csv, write_json
+from pipeline.storage.schema import CHOSEN, Layout
 
 
 def cluster(params: ClusterParams, arm: str, batch_size: int, seed: int, layout: Layout) -> dict[str, Any]:
@@ -20,13 +21,13 @@ def cluster(params: ClusterParams, arm: str, batch_size: int, seed: int, layout:
     `landscape.csv`; returns the statistics.
     """
     section = section_of(arm, params)
-    train = TrainImages(layout.images)
-    clusters = METHODS[section.method].fit(train, section, seed)
-    settled = settle(clusters, section)
-    statistics = describe(section.method, train, clusters, settled, batch_size, seed)
-    kept_N = settled.labels_N != UNKNOWN
+    train = ImageDataset(layout.images).train
+    clusters = METHODS[section.method].fit(train, section.chosen, seed)
+    postprocessed = apply_policies(clusters, section)
+    statistics = describe(section.method, train, clusters, postprocessed, batch_size, seed)
+    kept_N = postprocessed.labels_N != UNKNOWN
     ids = train.ids.filter(pa.array(kept_N))
-    write_assignments(layout.assignments(arm), ids, settled.labels_N[kept_N], clusters.recluster)
+    write_assignments(layout.assignments(arm), ids, postprocessed.labels_N[kept_N], clusters.recluster)
     write_json(layout.statistics(arm), statistics)
     if arm == CHOSEN:
         columns, rows = landscape(train, params, batch_size, seed)

@@ -10,21 +10,21 @@ from pathlib import Path
 
 from PIL import Image, features
 
-from pipeline.borders import open_parquet
-from pipeline.doctor.checks import Check, Situation, duration, fail, ok, warn
+from pipeline.config.ingest import IngestParams
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.pixels import decode_center
+from pipeline.doctor.base import Check, Situation, duration, fail, ok, warn
 from pipeline.doctor.sample import reasons
-from pipeline.errors import UserError
-from pipeline.ingest.images import FORMATS as INGESTED
-from pipeline.ingest.params import IngestParams
-from pipeline.ingest.parts import refused
-from pipeline.isolation.pool import Call, Pool
-from pipeline.machine import usable_cores
-from pipeline.report.wording import plural
-from pipeline.safe_paths import SafePath
-from pipeline.shards import shard_paths
+from pipeline.ingest.chunks import refused
+from pipeline.ingest.prepare import FORMATS as INGESTED
+from pipeline.presentation.formatting import plural
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.resources import usable_cores
 from pipeline.sources.base import SourceRow
 from pipeline.sources.registry import open_source
-from pipeline.store import decode_middle, read_outline
+from pipeline.storage.validation import open_parquet
+from pipeline.untrusted.isolation.pool import Call, Pool
+from pipeline.untrusted.safe_paths import SafePath
 
 FORMATS = {
     "jpg": "JPEG",
@@ -35,7 +35,7 @@ FORMATS = {
 """By Pillow's name of the library that reads them; BMP, GIF and others need none."""
 NEEDED = ("jpg", "zlib")
 """What ingest writes."""
-LOOKED_AT = 2_000
+INSPECTED = 2_000
 """Rows of the source whose files' endings are counted."""
 DECODED = 512
 SECONDS = 3.0
@@ -48,10 +48,10 @@ def look(situation: Situation) -> list[Check]:
 
 
 def _formats() -> Check:
-    there = {name: title for name, title in FORMATS.items() if features.check(name)}
-    found = f"Pillow reads {', '.join([*there.values(), 'BMP', 'GIF'])}"
-    missing = [title for name, title in FORMATS.items() if name not in there]
-    if any(name not in there for name in NEEDED):
+    readable = {name: title for name, title in FORMATS.items() if features.check(name)}
+    found = f"Pillow reads {', '.join([*readable.values(), 'BMP', 'GIF'])}"
+    missing = [title for name, title in FORMATS.items() if name not in readable]
+    if any(name not in readable for name in NEEDED):
         return fail("formats", f"{found}, not {', '.join(missing)}", "install Pillow's own wheel: `uv sync`.")
     return ok("formats", f"{found}, not {', '.join(missing)}" if missing else found)
 
@@ -64,13 +64,13 @@ def _source(situation: Situation) -> list[Check]:
     if situation.params is None:
         return []
     try:
-        source_rows = _rows(situation.params.ingest, situation.params.seed, LOOKED_AT)
+        source_rows = _rows(situation.params.ingest, situation.params.seed, INSPECTED)
         rows = list(islice(source_rows, 1))
         if rows and not isinstance(rows[0].image, SafePath):
             return []
         rows += source_rows
     except UserError as error:
-        return [fail("source", str(error), "mend it, or no stage can begin.")]
+        return [fail("source", str(error), "fix it, or no stage can begin.")]
     readable = {ending for ending, name in Image.registered_extensions().items() if name in INGESTED}
     endings = Counter(Path(row.path).suffix.lower() for row in rows if isinstance(row.image, SafePath))
     unread = {ending: count for ending, count in endings.items() if ending and ending not in readable}
@@ -103,13 +103,13 @@ def _rate(situation: Situation) -> Check:
     """Of the images as ingest left them; before ingest of the source's."""
     what = "decoding"
     if situation.ingested:
-        outline = read_outline(situation.layout.images, "train")
+        outline = ImageSplit(situation.layout.images, "train").shape
         encoded = _encoded(situation.layout.images)
         sizes_N2 = outline.sizes_N2[: len(encoded)]
         with ThreadPoolExecutor(_at_once()) as threads:
             rate = _measured(
                 len(encoded),
-                lambda some: list(threads.map(decode_middle, encoded[some], sizes_N2[some])),
+                lambda some: list(threads.map(decode_center, encoded[some], sizes_N2[some])),
             )
         all_of_train = duration(len(outline.ids) / rate)
         found = f"{rate:,.0f} ingested images a second by {plural(_at_once(), 'thread')}"
@@ -119,7 +119,7 @@ def _rate(situation: Situation) -> Check:
     try:
         rows = list(_rows(situation.params.ingest, situation.params.seed, DECODED))
     except UserError as error:
-        return fail(what, str(error), "mend it, or no stage can begin.")
+        return fail(what, str(error), "fix it, or no stage can begin.")
     size, why = situation.params.ingest.image_size, Counter[str]()
     with closing(Pool(_at_once())) as pool:
 
@@ -145,7 +145,7 @@ def _rows(params: IngestParams, seed: int, count: int) -> Iterator[SourceRow]:
 
 
 def _encoded(images: Path) -> list[bytes]:
-    with open_parquet(shard_paths(images, "train")[0]) as file:
+    with open_parquet(ImageSplit(images, "train").shards[0]) as file:
         batch = next(file.iter_batches(DECODED, columns=["image"]))
     found: list[bytes] = batch.column("image").field("bytes").to_pylist()
     return found

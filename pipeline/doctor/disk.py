@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from dvc.config import Config, ConfigError
 
-from pipeline.doctor.checks import Check, Situation, fail, ok, size, warn
+from pipeline.doctor.base import Check, Situation, fail, ok, size, warn
 from pipeline.encoders.registry import build_encoder, resolved_stem_stride
-from pipeline.files import state_root
+from pipeline.storage.files import state_root
 
 SPARE_BYTES = 500 * 10**6
 """Beside what is known to be written: reports, tables, DVC's own files."""

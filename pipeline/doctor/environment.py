@@ -6,24 +6,24 @@ from collections.abc import Callable
 
 import torch
 
-from pipeline.devices import DEVICE_VARIABLE, pick_device
-from pipeline.doctor.checks import Check, Situation, fail, ok, warn
-from pipeline.engines.choice import ENGINE_VARIABLE, engine_named_by_environment
-from pipeline.engines.workers import WORKERS_VARIABLE, worker_count
-from pipeline.errors import UserError
-from pipeline.files import STATE_VARIABLE
-from pipeline.training.feed import FEED_VARIABLE, feed_kind
-from pipeline.training.launch import PROCESSES_VARIABLE, wanted_processes
+from pipeline.doctor.base import Check, Situation, fail, ok, warn
+from pipeline.executors.select import EXECUTOR_VARIABLE, engine_named_by_environment
+from pipeline.executors.workers import WORKERS_VARIABLE, worker_count
+from pipeline.runtime.device import DEVICE_VARIABLE, pick_device
+from pipeline.runtime.errors import UserError
+from pipeline.storage.files import STATE_VARIABLE
+from pipeline.training.checkpoint import SHARE_VARIABLE, saving_share
+from pipeline.training.launch import PROCESSES_VARIABLE, requested_processes
+from pipeline.training.loaders.select import LOADER_VARIABLE, loader_kind
 from pipeline.training.network import COMPILE_VARIABLE
-from pipeline.training.state import SHARE_VARIABLE, saving_share
 from pipeline.training.trackers import TRACKERS_VARIABLE, tracker_names
 
 PREFIX = "CLINFONCE_"
 KNOWN = (
     COMPILE_VARIABLE,
     DEVICE_VARIABLE,
-    ENGINE_VARIABLE,
-    FEED_VARIABLE,
+    EXECUTOR_VARIABLE,
+    LOADER_VARIABLE,
     PROCESSES_VARIABLE,
     SHARE_VARIABLE,
     STATE_VARIABLE,
@@ -34,10 +34,10 @@ KNOWN = (
 
 READERS: dict[str, Callable[[], object]] = {
     DEVICE_VARIABLE: pick_device,
-    ENGINE_VARIABLE: engine_named_by_environment,
+    EXECUTOR_VARIABLE: engine_named_by_environment,
     # No bytes at all: only a value that is none of its kinds is refused.
-    FEED_VARIABLE: lambda: feed_kind(0, torch.device("cpu")),
-    PROCESSES_VARIABLE: wanted_processes,
+    LOADER_VARIABLE: lambda: loader_kind(0, torch.device("cpu")),
+    PROCESSES_VARIABLE: requested_processes,
     SHARE_VARIABLE: saving_share,
     TRACKERS_VARIABLE: tracker_names,
     WORKERS_VARIABLE: worker_count,

@@ -4,12 +4,12 @@ import os
 
 import torch
 
-from pipeline.devices import DEVICE_VARIABLE, computes_in_bfloat16, device_name, pick_device
-from pipeline.doctor.checks import Check, Situation, fail, ok, size, warn
-from pipeline.errors import UserError
-from pipeline.machine import usable_cores
-from pipeline.report.wording import plural
-from pipeline.training.launch import wanted_processes
+from pipeline.doctor.base import Check, Situation, fail, ok, size, warn
+from pipeline.presentation.formatting import plural
+from pipeline.runtime.device import DEVICE_VARIABLE, computes_in_bfloat16, device_name, pick_device
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.resources import usable_cores
+from pipeline.training.launch import requested_processes
 
 BUSY_SHARE = 0.5
 """Of the cores: above it what is measured, and what is trained, waits for other programs."""
@@ -35,7 +35,7 @@ def _gpus() -> list[Check]:
 
 def _training(situation: Situation) -> list[Check]:
     try:
-        device, processes = pick_device(), wanted_processes()
+        device, processes = pick_device(), requested_processes()
     except UserError as error:
         return [fail("training runs on", str(error), "change that variable, or unset it.")]
     named = f" ({DEVICE_VARIABLE})" if os.environ.get(DEVICE_VARIABLE) else ""
@@ -83,8 +83,8 @@ def _bfloat16(situation: Situation) -> Check:
     except UserError as error:
         return fail(what, str(error), "change that variable, or unset it.")
     has = computes_in_bfloat16(device)
-    asked = situation.params.pretrain.precision if situation.params is not None else "auto"
-    if asked == "bfloat16" and not has:
+    precision = situation.params.pretrain.precision if situation.params is not None else "auto"
+    if precision == "bfloat16" and not has:
         cure = (
             "leave pretrain.precision at auto: without instructions for it bfloat16 is slower than float32."
         )

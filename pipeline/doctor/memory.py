@@ -2,12 +2,12 @@
 
 import torch
 
-from pipeline.devices import pick_device
-from pipeline.doctor.checks import Check, Situation, fail, ok, size, warn
-from pipeline.errors import UserError
-from pipeline.machine import available_memory, total_memory
-from pipeline.store import Outline, read_outline
-from pipeline.training.feed import FEED_VARIABLE, feed_kind
+from pipeline.dataset.dataset import ImageDataset, SplitShape
+from pipeline.doctor.base import Check, Situation, fail, ok, size, warn
+from pipeline.runtime.device import pick_device
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.resources import available_memory, total_memory
+from pipeline.training.loaders.select import LOADER_VARIABLE, loader_kind
 
 LEAST_BYTES = 2 * 10**9
 """What a training takes beside its pixels, roughly: torch itself, weights, and a batch's activations."""
@@ -34,32 +34,33 @@ def _pixels(situation: Situation, free: int) -> list[Check]:
         return [
             ok("pixels", f"no images yet; {size(1000 * 3 * side**2)} for 1,000 of {side} x {side} pixels")
         ]
-    train, test = (read_outline(situation.layout.images, split) for split in ("train", "test"))
-    return [_feed(train, free), _evaluation(max(train, test, key=_bytes), free)]
+    dataset = ImageDataset(situation.layout.images)
+    train, test = dataset.train.shape, dataset.test.shape
+    return [_loader(train, free), _evaluation(max(train, test, key=_bytes), free)]
 
 
-def _feed(train: Outline, free: int) -> Check:
+def _loader(train: SplitShape, free: int) -> Check:
     what = "train pixels"
     found = f"{size(_bytes(train))} decoded, {len(train.ids):,} images on a canvas of "
     found += f"{train.height} x {train.width}"
     try:
         device = pick_device()
-        kind = feed_kind(_bytes(train), device)
+        kind = loader_kind(_bytes(train), device)
     except UserError as error:
         return fail(what, f"{found}; {error}", "change that variable, or unset it.")
-    told = {
+    descriptions = {
         "resident": f"resident on the {'GPU' if device.type == 'cuda' else 'CPU'}",
         "sharded": "shared out among the processes",
         "host": "in host memory",
         "streamed": "streamed, as half of the free memory does not hold them",
     }[kind]
     if kind in ("resident", "host") and _bytes(train) > _room(kind, device, free):
-        cure = f"unset {FEED_VARIABLE}: it asks for more memory than is free."
-        return fail(what, f"{found}; {told}", cure)
+        cure = f"unset {LOADER_VARIABLE}: it asks for more memory than is free."
+        return fail(what, f"{found}; {descriptions}", cure)
     if kind == "streamed":
         cure = "give it more memory, or lower ingest.image_size: every epoch decodes all images anew."
-        return warn(what, f"{found}; {told}", cure)
-    return ok(what, f"{found}; {told}")
+        return warn(what, f"{found}; {descriptions}", cure)
+    return ok(what, f"{found}; {descriptions}")
 
 
 def _room(kind: str, device: torch.device, free: int) -> int:
@@ -67,7 +68,7 @@ def _room(kind: str, device: torch.device, free: int) -> int:
     return min(free, int(torch.cuda.mem_get_info(device)[0])) if on_gpu else free
 
 
-def _evaluation(larger: Outline, free: int) -> Check:
+def _evaluation(larger: SplitShape, free: int) -> Check:
     """Evaluation decodes a split at a time, all of it, whatever feed training takes."""
     found = f"{size(_bytes(larger))} of pixels at a time"
     if _bytes(larger) > free:
@@ -76,5 +77,5 @@ def _evaluation(larger: Outline, free: int) -> Check:
     return ok("evaluation", found)
 
 
-def _bytes(outline: Outline) -> int:
+def _bytes(outline: SplitShape) -> int:
     return len(outline.ids) * outline.image_bytes

@@ -10,9 +10,9 @@ from operator import length_hint
 
 import torch
 
-from pipeline.devices import pick_device
-from pipeline.doctor.checks import Check, Situation, duration, ok, warn
-from pipeline.doctor.cost import (
+from pipeline.config.params import Params
+from pipeline.doctor.base import Check, Situation, duration, ok, warn
+from pipeline.doctor.estimate import (
     Counts,
     TrialFailed,
     estimated,
@@ -21,13 +21,13 @@ from pipeline.doctor.cost import (
     run_trial,
     trials_of,
 )
-from pipeline.doctor.trial import Trial
+from pipeline.doctor.trial_run import Trial
 from pipeline.encoders.registry import PATCH_RESNET
-from pipeline.errors import UserError
-from pipeline.params import Params
-from pipeline.schema import CHOSEN
+from pipeline.runtime.device import pick_device
+from pipeline.runtime.errors import UserError
 from pipeline.sources.registry import open_source
-from pipeline.training.feed import feed_kind
+from pipeline.storage.schema import CHOSEN
+from pipeline.training.loaders.select import loader_kind
 
 LEAST_EPOCHS, LEAST_STEPS = 10, 300
 """Below either, smaller images are taken."""
@@ -141,13 +141,14 @@ def planned(setting: Setting, situation: Situation, counts: Counts, device: torc
     params = setting.applied_to(situation.params)
     # Other sizes than the ingested one are measured on random pixels.
     as_ingested = situation.ingested and setting.image_size == situation.params.ingest.image_size
-    feed = counts.feed if as_ingested else None
-    asked = replace(situation, params=params)
+    loader = counts.loader if as_ingested else None
+    candidate = replace(situation, params=params)
     trials = {
-        what: (run_trial(what, asked, replace(counts, feed=feed)), arms) for what, arms in trials_of(params)
+        what: (run_trial(what, candidate, replace(counts, loader=loader)), arms)
+        for what, arms in trials_of(params)
     }
-    kept = feed_kind(counts.train * trials[CHOSEN][0].image_bytes, device)
-    counts = replace(counts, feed="resident" if kept == "sharded" else kept)
+    kept = loader_kind(counts.train * trials[CHOSEN][0].image_bytes, device)
+    counts = replace(counts, loader="resident" if kept == "sharded" else kept)
     budget = 60 * situation.minutes * (1 - SPARE)
     one, two = (_seconds(trials, _with_epochs(params, epochs), counts) for epochs in (1, 2))
     epochs = min(MOST_EPOCHS, max(1, 1 + math.floor((budget - one) / max(two - one, 1e-9))))

@@ -8,21 +8,21 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.console import SafeConsole, say_json, terminal
-from pipeline.doctor.checks import Check, Section, Situation, Status, fail
-from pipeline.errors import UserError
-from pipeline.escaping import for_terminal
-from pipeline.params import load_params
+from pipeline.config.params import load_params
+from pipeline.doctor.base import Check, Section, Situation, Status, fail
+from pipeline.runtime.console import SafeConsole, print_json, terminal
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.sanitize import for_terminal
 
 PARTS = {
-    "versions": "Versions",
+    "packages": "Versions",
     "environment": "Environment",
     "hardware": "Devices",
     "decoding": "Decoding",
     "memory": "Memory",
     "disk": "Disk",
-    "stages": "Pipeline",
-    "cost": "What a run takes",
+    "stage_state": "Pipeline",
+    "estimate": "What a run takes",
 }
 """Modules beside this one, in the order in which they report, by their titles."""
 PLAN = {"plan": "What the time allows"}
@@ -42,9 +42,9 @@ def run(*, as_json: bool, seconds: float, minutes: float | None = None, images: 
                 print_section(sections[-1], console)
     counts = {name: sum(c.status == name for s in sections for c in s.checks) for name in COLOURS}
     if as_json:
-        say_json({**counts, "sections": [asdict(section) for section in sections]})
+        print_json({**counts, "sections": [asdict(section) for section in sections]})
     else:
-        console.print(f"{counts['fail']} to mend, {counts['warn']} to know, {counts['ok']} fine.")
+        console.print(f"{counts['fail']} to fix, {counts['warn']} to know, {counts['ok']} fine.")
     return counts["fail"]
 
 
@@ -60,7 +60,7 @@ def _checks(module: str, situation: Situation) -> Iterator[Check]:
     try:
         yield from importlib.import_module(f"pipeline.doctor.{module}").look(situation)
     except UserError as error:
-        yield fail(module, str(error), "mend it, and ask again.")
+        yield fail(module, str(error), "fix it, and ask again.")
     except Exception as error:
         first_line = str(error).partition("\n")[0]
         found = f"could not be looked at: {type(error).__name__}: {first_line}"
@@ -81,9 +81,9 @@ def print_section(section: Section, console: SafeConsole) -> None:
     drawn.add_column(min_width=22, overflow="fold")
     drawn.add_column(overflow="fold", ratio=1)
     for check in section.checks:
-        told = Text(for_terminal(check.found))
+        text = Text(for_terminal(check.found))
         if check.cure:
-            told.append(f"\n→ {check.cure}", style="italic")
-        drawn.add_row(Text(check.status, style=COLOURS[check.status]), Text(check.what), told)
+            text.append(f"\n→ {check.cure}", style="italic")
+        drawn.add_row(Text(check.status, style=COLOURS[check.status]), Text(check.what), text)
     console.print(drawn)
     console.print()

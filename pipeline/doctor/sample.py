@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from pipeline.ingest.images import ImageRefused, prepare_image
-from pipeline.isolation.limits import limited
+from pipeline.ingest.prepare import ImageRefused, prepare_image
 from pipeline.sources.base import Refusal, SourceRow
+from pipeline.untrusted.isolation.limits import limited
 
 
 def reasons(rows: Sequence[SourceRow | Refusal], size: int) -> list[str | None]:

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from pipeline.config.ingest import LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE, LowAndHigh
 from pipeline.encoders.registry import check_name
-from pipeline.ingest.params import LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE, LowAndHigh
 
 Mean = Annotated[float, Field(ge=0.0, le=1.0)]
 Deviation = Annotated[float, Field(ge=1e-4, le=1.0)]
@@ -28,7 +28,7 @@ class EncoderConfig(BaseModel):
     """None: that of the network."""
     image_size: Annotated[int, Field(ge=SMALLEST_IMAGE_SIZE, le=LARGEST_IMAGE_SIZE)]
     mean: ThreeMeans
-    deviation: ThreeDeviations
+    std: ThreeDeviations
     value_range: LowAndHigh | None = None
     """The values that become black and white in images of more than 8 bits; None, as with encoders of earlier
     versions: by the values of each image."""

@@ -4,11 +4,11 @@ from typing import get_args
 
 from torchvision.models import ResNet
 
+from pipeline.config.pretrain import EncoderName
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.patches import PatchResNet, WhitenedPatches
 from pipeline.encoders.resnet import build_resnet, serve_small_maps
-from pipeline.errors import listed
-from pipeline.training.params import EncoderName
+from pipeline.runtime.errors import listed
 
 PATCH_RESNET = "patch_resnet"
 UNTRAINED_ENCODER = "whitened_patches"

@@ -67,7 +67,7 @@ def serve_small_maps(backbone: nn.Module) -> None:
         for name, child in parent.named_children():
             if type(child) is nn.Conv2d and child.kernel_size != (1, 1) and child.groups == 1:
                 # On no device, so that the global generator draws nothing for weights that are given.
-                made = SmallMapConv2d(
+                result = SmallMapConv2d(
                     child.in_channels,
                     child.out_channels,
                     cast(tuple[int, int], child.kernel_size),
@@ -76,5 +76,5 @@ def serve_small_maps(backbone: nn.Module) -> None:
                     bias=False,
                     device="meta",
                 )
-                made.weight = child.weight
-                setattr(parent, name, made)
+                result.weight = child.weight
+                setattr(parent, name, result)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pipeline.schema import Baselines
+from pipeline.storage.schema import Baselines
 
 
 def baselines(train_labels: Sequence[str], test_labels: Sequence[str]) -> Baselines:

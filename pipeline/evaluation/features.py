@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.augment import Normalizer, central_views, views_at_once
-from pipeline.borders import damaged, missing
+from pipeline.dataset.pixels import PixelStore
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import build_encoder
-from pipeline.errors import UserError, fault_of_the_machine, first_line, shown
-from pipeline.files import read_json, sha256_of_file, users_path
-from pipeline.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, ValueRange
-from pipeline.store import PixelStore
+from pipeline.runtime.errors import UserError, first_line, shown, system_error_message
+from pipeline.storage.files import read_json, resolve_user_path, sha256_of_file
+from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, ValueRange
+from pipeline.storage.validation import damaged, missing
 
 MOST_OF_WEIGHTS = 4 << 30
 """Bytes: ten times the largest network that `pretrain.encoder` takes."""
@@ -54,7 +54,7 @@ def load_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
 
 def load_encoder_from_elsewhere(named: str, device: torch.device) -> TrainedEncoder:
     """The encoder in `evaluate.transfer_from`. Raises `UserError` if there is none that can be rebuilt."""
-    folder = users_path(named)
+    folder = resolve_user_path(named)
     if missing := missing_file(folder):
         raise UserError(
             f"evaluate.transfer_from={named} holds no {missing.name}: "
@@ -101,7 +101,7 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
             f"{ENCODER_CONFIG}: feature_dim is {config.feature_dim}, and the network's {encoder.feature_dim}"
         )
     on_device = encoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    normalize = Normalizer(config.mean, config.deviation, device)
+    normalize = Normalizer(config.mean, config.std, device)
     value_range = None if config.value_range is None else ValueRange(*config.value_range)
     return TrainedEncoder(on_device.eval(), config.image_size, normalize, value_range)
 
@@ -141,7 +141,7 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except (*DAMAGE, EncoderUnreadable) as error:
-        if fault_of_the_machine(error):
+        if system_error_message(error):
             raise
         raise EncoderUnreadable(f"{name}: {first_line(error)}") from None
 

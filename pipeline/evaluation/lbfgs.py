@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.evaluation.linear import LinearProbe, choose, standardisation, weakest_within_an_error
-from pipeline.evaluation.params import EvaluateParams
+from pipeline.config.evaluate import EvaluateParams
+from pipeline.evaluation.linear_probe import LinearProbe, choose, standardisation, weakest_within_an_error
 
 STRENGTHS = tuple(10.0 ** (-halves / 2) for halves in range(13))
 """Tried from strong to weak: each starts where the one before ended."""
@@ -57,8 +57,8 @@ class _Problem:
     """
 
     def __init__(self, features_ND: Tensor, classes_N: Tensor, class_count: int) -> None:
-        self.mean_D, self.deviation_D = standardisation(features_ND)
-        standard_ND = (features_ND - self.mean_D) / self.deviation_D
+        self.mean_D, self.std_D = standardisation(features_ND)
+        standard_ND = (features_ND - self.mean_D) / self.std_D
         self.variance_A, self.axes_DA = _principal_axes(standard_ND)
         self.turned_NA = standard_ND @ self.axes_DA
         self.classes_N, self.class_count = classes_N, class_count
@@ -70,9 +70,7 @@ class _Problem:
         for strength in strengths:
             weights_AC, bias_C = self._minimised(weights_AC, bias_C, strength)
             turned_back_DC = self.axes_DA @ weights_AC
-            probes.append(
-                LinearProbe(self.mean_D, self.deviation_D, turned_back_DC, bias_C, strength=strength)
-            )
+            probes.append(LinearProbe(self.mean_D, self.std_D, turned_back_DC, bias_C, strength=strength))
         return probes
 
     def _minimised(self, weights_AC: Tensor, bias_C: Tensor, strength: float) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """The protocols by the names that `evaluate.protocol` takes. A new one is one file and one line here."""
 
 from pipeline.evaluation.lbfgs import fit_by_lbfgs
-from pipeline.evaluation.linear import Protocol
+from pipeline.evaluation.linear_probe import Protocol
 from pipeline.evaluation.sgd import fit_by_sgd
 
 PROTOCOLS: dict[str, Protocol] = {

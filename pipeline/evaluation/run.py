@@ -10,26 +10,35 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from pipeline.devices import pick_device
-from pipeline.engines.choice import EngineName
+from pipeline.config.evaluate import EvaluateParams
+from pipeline.dataset.dataset import ImageDataset, ImageSplit
+from pipeline.dataset.pixels import load_pixels
 from pipeline.evaluation.baselines import baselines
+from pipeline.evaluation.embedding_map import write_vicinity
 from pipeline.evaluation.features import (
     check_features,
     features_of,
     load_encoder,
     load_encoder_from_elsewhere,
 )
-from pipeline.evaluation.intervals import wilson_interval
-from pipeline.evaluation.linear import LinearProbe, labelled_mask
-from pipeline.evaluation.neighbours import vote_of_neighbours
-from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.knn import knn_predict
+from pipeline.evaluation.linear_probe import LinearProbe, labelled_mask
+from pipeline.evaluation.parallel_features import features_by_executor
 from pipeline.evaluation.registry import PROTOCOLS
-from pipeline.evaluation.spread import features_by_engine
 from pipeline.evaluation.trajectory import trajectory_with_information
-from pipeline.evaluation.vicinity import write_vicinity
-from pipeline.files import replaced_directory, sha256_of_file, users_path, write_csv, write_json
-from pipeline.randomness import derived_seed
-from pipeline.schema import (
+from pipeline.executors.select import ExecutorName
+from pipeline.runtime.device import pick_device
+from pipeline.runtime.seeding import derived_seed
+from pipeline.statistics.accuracy_intervals import wilson_interval
+from pipeline.storage.checksums import write_checksummed
+from pipeline.storage.files import (
+    replaced_directory,
+    resolve_user_path,
+    sha256_of_file,
+    write_csv,
+    write_json,
+)
+from pipeline.storage.schema import (
     CHOSEN,
     ENCODER_WEIGHTS,
     INFORMED_TRAJECTORY_COLUMNS,
@@ -39,9 +48,6 @@ from pipeline.schema import (
     FewerLabels,
     Layout,
 )
-from pipeline.sealed import write_sealed
-from pipeline.shards import read_columns
-from pipeline.store import load_pixels
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,8 @@ class Labels:
     labels: list[str | None]
 
     @classmethod
-    def read(cls, images: Path, split: str) -> "Labels":
-        table = read_columns(images, split, ["id", "label"])
-        return cls(table.column("id").to_pylist(), table.column("label").to_pylist())
+    def of(cls, split: ImageSplit) -> "Labels":
+        return cls(split.ids.to_pylist(), split.labels.to_pylist())
 
     @property
     def known(self) -> list[int]:
@@ -62,7 +67,7 @@ class Labels:
 
 
 def evaluate(
-    params: EvaluateParams, arm: str, seed: int, layout: Layout, engine: EngineName = EngineName.LOCAL
+    params: EvaluateParams, arm: str, seed: int, layout: Layout, executor: ExecutorName = ExecutorName.LOCAL
 ) -> EvaluationMetrics:
     """Writes `layout.evaluation(arm)` and returns its metrics.
 
@@ -73,9 +78,10 @@ def evaluate(
     if arm != CHOSEN:
         # The references are what the chosen arm is measured against: they keep their own encoders.
         params = params.model_copy(update={"transfer_from": None})
-    train, test = (Labels.read(layout.images, split) for split in ("train", "test"))
+    dataset = ImageDataset(layout.images)
+    train, test = Labels.of(dataset.train), Labels.of(dataset.test)
     reason = _why_not(train, test)
-    train_ND, test_ND = _features(params, arm, layout, engine)
+    train_ND, test_ND = _features(params, arm, dataset, layout, executor)
     for features_ND in (train_ND, test_ND):
         check_features(features_ND, f"the encoder in {_encoder_folder(params, arm, layout)}")
     with replaced_directory(layout.evaluation(arm)) as folder:
@@ -106,22 +112,23 @@ def _why_not(train: Labels, test: Labels) -> str | None:
 
 
 def _encoder_folder(params: EvaluateParams, arm: str, layout: Layout) -> Path:
-    return layout.encoder(arm) if params.transfer_from is None else users_path(params.transfer_from)
+    return layout.encoder(arm) if params.transfer_from is None else resolve_user_path(params.transfer_from)
 
 
-def _features(params: EvaluateParams, arm: str, layout: Layout, engine: EngineName) -> tuple[Tensor, Tensor]:
+def _features(
+    params: EvaluateParams, arm: str, dataset: ImageDataset, layout: Layout, executor: ExecutorName
+) -> tuple[Tensor, Tensor]:
     """Of all train and of all test images, in their order."""
     device = pick_device()
     if params.transfer_from is None:
         trained = load_encoder(layout.encoder(arm), device)
     else:
         trained = load_encoder_from_elsewhere(params.transfer_from, device)
-    if engine is not EngineName.LOCAL:
+    if executor is not ExecutorName.LOCAL:
         folder = _encoder_folder(params, arm, layout)
-        train_ND, test_ND = features_by_engine(folder, layout.images, ["train", "test"], engine)
-        return train_ND, test_ND
+        return features_by_executor(folder, dataset, executor)
     train_ND, test_ND = (
-        features_of(trained, load_pixels(layout.images, split), device) for split in ("train", "test")
+        features_of(trained, load_pixels(split), device) for split in (dataset.train, dataset.test)
     )
     return train_ND, test_ND
 
@@ -151,7 +158,7 @@ def _measure(
     probe = fit(torch.ones_like(classes_N, dtype=torch.bool))
     logits_MC = probe.logits(test_ND)
     predicted_M = logits_MC.argmax(dim=1)
-    by_neighbours_M = vote_of_neighbours(train_ND, classes_N, test_ND, len(names), params.neighbours)
+    by_neighbours_M = knn_predict(train_ND, classes_N, test_ND, len(names), params.neighbours)
 
     top1, low, high = _top1(predicted_M, truth_M)
     truth = [str(test.labels[position]) for position in test.known]
@@ -244,19 +251,19 @@ def _nothing_measured(params: EvaluateParams, train: Labels, test: Labels, reaso
 
 def _write_predictions(folder: Path, ids: list[str], truth: list[str], predictions: list[str]) -> None:
     columns = {"id": ids, "label": truth, "predicted": predictions}
-    write_sealed(pa.table(columns, schema=PREDICTIONS_SCHEMA), folder / "predictions.parquet")
+    write_checksummed(pa.table(columns, schema=PREDICTIONS_SCHEMA), folder / "predictions.parquet")
 
 
 def _per_class(truth: list[str], predictions: list[str], train_counts: Counter[str]) -> list[dict[str, Any]]:
     hits = Counter(label for label, predicted in zip(truth, predictions, strict=True) if label == predicted)
-    in_test, told = Counter(truth), Counter(predictions)
+    in_test, predicted = Counter(truth), Counter(predictions)
     return [
         {
             "label": label,
             "train_images": train_counts[label],
             "test_images": in_test[label],
             "recall": hits[label] / in_test[label] if in_test[label] else None,
-            "precision": hits[label] / told[label] if told[label] else None,
+            "precision": hits[label] / predicted[label] if predicted[label] else None,
         }
         for label in sorted(in_test | train_counts)
     ]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.errors import UserError
-from pipeline.evaluation.linear import LinearProbe, choose, standardisation, weakest_of_equals
-from pipeline.evaluation.params import EvaluateParams, SgdParams
-from pipeline.randomness import numpy_generator
+from pipeline.config.evaluate import EvaluateParams, SgdParams
+from pipeline.evaluation.linear_probe import LinearProbe, choose, standardisation, weakest_of_equals
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.seeding import numpy_generator
 
 MOMENTUM = 0.9
 MOST_STEPS = 10**8
@@ -61,9 +61,9 @@ def _fit(
     features_ND: Tensor, classes_N: Tensor, class_count: int, sgd: SgdParams, rates: list[float], seed: int
 ) -> list[LinearProbe]:
     """A probe for each of `rates`. All see the same batches, so that a step is one matrix product for all."""
-    mean_D, deviation_D = standardisation(features_ND)
+    mean_D, std_D = standardisation(features_ND)
     # The bias is the weight of a feature that is always 1.
-    inputs_ND = functional.pad((features_ND - mean_D) / deviation_D, (0, 1), value=1.0)
+    inputs_ND = functional.pad((features_ND - mean_D) / std_D, (0, 1), value=1.0)
     device = inputs_ND.device
     rates_R1 = torch.tensor(rates, device=device)[:, None]
     numbers_C = torch.arange(class_count, device=device)
@@ -85,6 +85,6 @@ def _fit(
             weights_DRC.addcmul_(momentum_DRC, rates_R1, value=-cosine)
             step += 1
     return [
-        LinearProbe(mean_D, deviation_D, weights_DC[:-1], weights_DC[-1], learning_rate=rate)
+        LinearProbe(mean_D, std_D, weights_DC[:-1], weights_DC[-1], learning_rate=rate)
         for weights_DC, rate in zip(weights_DRC.unbind(dim=1), rates, strict=True)
     ]

@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.borders import check_csv, damaged, read_parquet, reading
-from pipeline.schema import TRAJECTORY_COLUMNS
-from pipeline.statistics import Contingency, Information, encoded
+from pipeline.statistics.contingency import Contingency
+from pipeline.statistics.information import Information
+from pipeline.statistics.values import encoded
+from pipeline.storage.schema import TRAJECTORY_COLUMNS
+from pipeline.storage.validation import check_csv, damaged, read_parquet, reading
 
 
 def trajectory_with_information(encoder: Path, labels: Sequence[str | None]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """How accuracies are worded: the same in the terminal, the report, the comparison and the model card."""
 
-from pipeline.schema import Baselines, EvaluationMetrics, FewerLabels
+from pipeline.storage.schema import Baselines, EvaluationMetrics, FewerLabels
 
 NOTICEABLE = 0.05
 """A share of labels is reported beside that of params.yaml where it differs by more than this share of it."""
@@ -51,10 +51,10 @@ def labels_in_words(fraction: str, few: FewerLabels, train_images: int) -> str:
     """How many of the train labels were used where `evaluate.label_fractions` has `fraction`."""
     share = few["train_images"] / train_images
     used = f"{few['train_images']:,} of {train_images:,} train labels"
-    wanted = f"{100 * float(fraction):g} %"
+    requested = f"{100 * float(fraction):g} %"
     if abs(share - float(fraction)) <= NOTICEABLE * float(fraction):
-        return f"{wanted}: {used}"
-    return f"{100 * share:.2g} %: {used}, not {wanted}, as each class gives whole images, at least one"
+        return f"{requested}: {used}"
+    return f"{100 * share:.2g} %: {used}, not {requested}, as each class gives whole images, at least one"
 
 
 def _percent(share: float | None) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.ingest.looks import THUMBNAIL, THUMBNAIL_BYTES
-from pipeline.schema import DUPLICATES_SCHEMA
+from pipeline.ingest.perceptual_hash import THUMBNAIL, THUMBNAIL_BYTES
+from pipeline.storage.schema import DUPLICATES_SCHEMA
 
 MAX_DISTANCE = 4
 MAX_DIFFERENCE = 2.5
@@ -51,7 +51,7 @@ class Duplicates:
     other_N: NDArray[np.int64]
     splits_N: NDArray[np.int8]
     searched_near: bool
-    crowded: int
+    truncated_buckets: int
     """Images that have more look-alikes than were compared."""
 
     def count(self, *, near: bool, leaks: bool) -> int:
@@ -110,17 +110,17 @@ def find_duplicates(
     """
     assert len(contents_N2) < 1 << INDEX_BITS
     own_N, other_N, first_N = _exact(contents_N2, splits_N)
-    crowded = 0
+    truncated_buckets = 0
     if hashes_N is not None and thumbnails_NB is not None:
         # An exact repetition has the near duplicates of the first of its kind and split.
         search = _NearSearch(
             hashes_N, thumbnails_NB, splits_N, np.flatnonzero(first_N == np.arange(len(first_N)))
         )
         search.run()
-        crowded = search.crowded
+        truncated_buckets = search.truncated_buckets
         own_N = np.minimum(own_N, search.own_N)
         other_N = np.minimum(other_N, search.other_N[first_N])
-    return Duplicates(own_N, other_N, splits_N, hashes_N is not None, crowded)
+    return Duplicates(own_N, other_N, splits_N, hashes_N is not None, truncated_buckets)
 
 
 def _exact(
@@ -172,7 +172,7 @@ class _NearSearch:
         self.masks = [np.uint64((1 << stop) - (1 << start)) for start, stop in pairwise(edges)]
 
     @property
-    def crowded(self) -> int:
+    def truncated_buckets(self) -> int:
         return int(np.count_nonzero(self._crowded))
 
     def run(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.escaping import shortened
+from pipeline.runtime.sanitize import shortened
 
 FEW = 20
 """Up to so many distinct labels, numbers with fractions may be names, such as versions."""

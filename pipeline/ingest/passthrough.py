@@ -2,7 +2,7 @@
 
 A file that is taken apart here and put together again decodes to the same pixels, and libjpeg finds nothing
 in it to stop at: each condition under which it gives up (ITU-T T.81; jdmarker.c, jdinput.c, jdhuff.c and
-jdphuff.c of libjpeg-turbo) is checked first. Whatever is unusual goes the way of `pipeline.ingest.images`,
+jdphuff.c of libjpeg-turbo) is checked first. Whatever is unusual goes the way of `pipeline.ingest.prepare`,
 which decodes it and has a reason where it can't.
 """
 
@@ -23,7 +23,7 @@ LOSSLESS_UP_TO = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class PassedThrough:
     """An image file whose pixels are those of the original."""
 
     encoded: bytes
@@ -31,7 +31,7 @@ class Kept:
     height: int
 
 
-class Unusual(ValueError):
+class Unsupported(ValueError):
     """Not for this road."""
 
 
@@ -52,7 +52,7 @@ WINDOW = 1 << 17
 """Bytes that are looked through at once for the end of entropy-coded data."""
 
 
-def kept_jpeg(data: bytes, size: int) -> Kept | None:
+def kept_jpeg(data: bytes, size: int) -> PassedThrough | None:
     """The JPEG without metadata and without what follows its end; None where it must be decoded.
 
     It is kept where its shorter side is at most `size` pixels and more than `LOSSLESS_UP_TO`, with 8 bits,
@@ -63,9 +63,9 @@ def kept_jpeg(data: bytes, size: int) -> Kept | None:
     try:
         reader = _JpegReader(data, size)
         encoded = reader.read()
-    except (Unusual, IndexError):
+    except (Unsupported, IndexError):
         return None
-    return Kept(encoded, reader.width, reader.height)
+    return PassedThrough(encoded, reader.width, reader.height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class _JpegReader:
         kept = [SOI]
         while True:
             if data[position] != 0xFF:
-                raise Unusual("no marker")
+                raise Unsupported("no marker")
             marker = data[position + 1]
             if marker == END:
                 kept.append(EOI)
@@ -105,22 +105,22 @@ class _JpegReader:
             start = position + 4
             stop = position + 2 + (data[position + 2] << 8 | data[position + 3])
             if stop < start or stop > len(data):
-                raise Unusual("a wrong length")
+                raise Unsupported("a wrong length")
             if marker == SCAN:
                 self._scan(data[start:stop])
                 end = self._end_of_data(stop)
                 if end <= stop:
-                    raise Unusual("no data, or no end of it")
+                    raise Unsupported("no data, or no end of it")
                 stop = end
                 kept.append(data[position:stop])
             elif (segment := self._segment(marker, data[start:stop])) is not None:
                 kept.append(b"\xff%c%b%b" % (marker, (len(segment) + 2).to_bytes(2, "big"), segment))
             position = stop
         if not self.components or self.seen != self.components.keys():
-            raise Unusual("components without a scan")
+            raise Unsupported("components without a scan")
         encoded = b"".join(kept)
         if len(encoded) > 65536 + 6 * self.width * self.height:
-            raise Unusual("more bytes than such an image can need")
+            raise Unsupported("more bytes than such an image can need")
         return encoded
 
     def _end_of_data(self, start: int) -> int:
@@ -152,7 +152,7 @@ class _JpegReader:
             self._frame(content, FRAMES[marker])
         elif marker == RESTARTS:
             if len(content) != 2:
-                raise Unusual("a wrong length")
+                raise Unsupported("a wrong length")
             self.restarts = content != b"\0\0"
         elif marker == JFIF and content.startswith(b"JFIF\0"):
             self._once(marker, len(content) >= 14)
@@ -164,57 +164,57 @@ class _JpegReader:
             if content.startswith(b"Exif"):
                 self._once(marker, _is_upright(content))
             if b"Orientation" in content:
-                raise Unusual("an orientation in XMP")
+                raise Unsupported("an orientation in XMP")
             return None
         elif JFIF <= marker <= 0xEF or marker == COMMENT:
             return None
         else:
-            raise Unusual("another marker")
+            raise Unsupported("another marker")
         return content
 
     def _once(self, marker: int, sound: bool) -> None:
         if marker in self.kept_once or not sound:
-            raise Unusual("twice, or damaged")
+            raise Unsupported("twice, or damaged")
         self.kept_once.add(marker)
 
     def _frame(self, content: bytes, progressive: bool) -> None:
         if self.components:
-            raise Unusual("another frame")
+            raise Unsupported("another frame")
         self.width, self.height, self.components = _frame(content)
         self.progressive = progressive
         if not fits(self.width, self.height, self.size) or min(self.width, self.height) <= LOSSLESS_UP_TO:
-            raise Unusual("another size")
+            raise Unsupported("another size")
 
     def _scan(self, content: bytes) -> None:
         self.scans += 1
         count = content[0]
         if self.scans > MAX_SCANS or not 1 <= count <= 3 or len(content) != 4 + 2 * count:
-            raise Unusual("a scan")
+            raise Unsupported("a scan")
         first, last, approximation = content[1 + 2 * count :]
         high, low = approximation >> 4, approximation & 15
         if self.progressive:
             of_means = first == 0
             sound = last == 0 if of_means else first <= last < 64 and count == 1
             if not sound or low > 13 or (high and low != high - 1):
-                raise Unusual("a progression")
+                raise Unsupported("a progression")
         elif (first, last, approximation) != (0, 63, 0):
-            raise Unusual("a scan that is not sequential")
+            raise Unsupported("a scan that is not sequential")
         identities = content[1 : 1 + 2 * count : 2]
         if len(set(identities)) != count or not set(identities) <= self.components.keys():
-            raise Unusual("another component")
+            raise Unsupported("another component")
         blocks = 0
         for identity, tables in zip(identities, content[2 : 2 + 2 * count : 2], strict=True):
             component = self.components[identity]
             blocks += component.horizontal * component.vertical
             if component.quantization not in self.quantizations:
-                raise Unusual("no quantization table")
+                raise Unsupported("no quantization table")
             means, details = tables >> 4, 0x10 | tables & 15
             if (first == 0 and not high and means not in self.codes) or (last and details not in self.codes):
-                raise Unusual("no Huffman table")
+                raise Unsupported("no Huffman table")
             if first == 0 and not high:
                 self.seen.add(identity)
         if count > 1 and blocks > 10:
-            raise Unusual("too many blocks in a unit")
+            raise Unsupported("too many blocks in a unit")
 
 
 @lru_cache(256)
@@ -222,7 +222,7 @@ def _frame(content: bytes) -> tuple[int, int, dict[int, _Component]]:
     """Width, height and components by their identity, which nobody may change."""
     bits, height, width, count = struct.unpack_from(">BHHB", content.ljust(6, b"\0"))
     if bits != 8 or count != 3 or len(content) != 15:
-        raise Unusual("another frame")
+        raise Unsupported("another frame")
     components = {
         identity: _Component(sampling >> 4, sampling & 15, quantization)
         for identity, sampling, quantization in zip(*(content[6 + i :: 3] for i in range(3)), strict=True)
@@ -231,32 +231,32 @@ def _frame(content: bytes) -> tuple[int, int, dict[int, _Component]]:
     tallest = max(c.vertical for c in components.values())
     for c in components.values():
         if not (1 <= c.horizontal <= 4 and 1 <= c.vertical <= 4):
-            raise Unusual("sampling factors")
+            raise Unsupported("sampling factors")
         if widest % c.horizontal or tallest % c.vertical:
-            raise Unusual("fractional sampling")
+            raise Unsupported("fractional sampling")
     if len(components) != 3:
-        raise Unusual("a component twice")
+        raise Unsupported("a component twice")
     return width, height, components
 
 
 @lru_cache(256)
 def _huffman_tables(content: bytes) -> frozenset[int]:
-    """Which tables a DHT segment brings. Raises `Unusual` for codes that no decoder takes."""
+    """Which tables a DHT segment brings. Raises `Unsupported` for codes that no decoder takes."""
     found, position = set(), 0
     while position < len(content):
         table, counts = content[position], content[position + 1 : position + 17]
         symbols = content[position + 17 : position + 17 + sum(counts)]
         position += 17 + sum(counts)
         if table & 0xEF > 3 or len(counts) != 16 or not symbols or position > len(content):
-            raise Unusual("a Huffman table")
+            raise Unsupported("a Huffman table")
         if table < 0x10 and max(symbols) > 15:
-            raise Unusual("differences of more than 15 bits")
+            raise Unsupported("differences of more than 15 bits")
         code = 0
         for bits, count in enumerate(counts, start=1):
             code += count
             # No code may consist of ones alone.
             if count and code >= 1 << bits:
-                raise Unusual("a code that does not fit")
+                raise Unsupported("a code that does not fit")
             code <<= 1
         found.add(table)
     return frozenset(found)
@@ -267,7 +267,7 @@ def _quantization_tables(content: bytes) -> frozenset[int]:
     """Which tables of 8 bits a DQT segment brings."""
     numbers = content[::65]
     if not content or len(content) % 65 or max(numbers) > 3:
-        raise Unusual("a quantization table")
+        raise Unsupported("a quantization table")
     return frozenset(numbers)
 
 
@@ -303,7 +303,7 @@ CHANGING_CHUNKS = {b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf"}
 ORIENTING_TEXTS = (b"XML:com.adobe.xmp", b"Raw profile type")
 
 
-def kept_png(data: bytes, size: int) -> Kept | None:
+def kept_png(data: bytes, size: int) -> PassedThrough | None:
     """The PNG with nothing but its header and its pixels; None where it must be decoded.
 
     It is kept where its shorter side is at most `size` and `LOSSLESS_UP_TO` pixels, with 8-bit red, green and
@@ -314,11 +314,11 @@ def kept_png(data: bytes, size: int) -> Kept | None:
         return None
     try:
         return _kept_png(data, size)
-    except (Unusual, struct.error):
+    except (Unsupported, struct.error):
         return None
 
 
-def _kept_png(data: bytes, size: int) -> Kept:
+def _kept_png(data: bytes, size: int) -> PassedThrough:
     kept: list[bytes] = [PNG_SIGNATURE]
     position, width, height, packed, closed = 8, 0, 0, 0, False
     while True:
@@ -326,17 +326,17 @@ def _kept_png(data: bytes, size: int) -> Kept:
         content = data[position + 8 : position + 8 + length]
         (checksum,) = struct.unpack_from(">I", data, position + 8 + length)
         if zlib.crc32(content, zlib.crc32(kind)) != checksum:
-            raise Unusual("a checksum")
+            raise Unsupported("a checksum")
         whole = data[position : position + 12 + length]
         position += 12 + length
         if (kind == b"IHDR") != (not width):
-            raise Unusual("the header is not where it must be")
+            raise Unsupported("the header is not where it must be")
         if kind == b"IHDR":
             width, height = _png_size(content, size)
             kept.append(whole)
         elif kind == b"IDAT":
             if closed:
-                raise Unusual("pixels in two places")
+                raise Unsupported("pixels in two places")
             kept.append(whole)
             packed += length
         elif kind == b"IEND":
@@ -345,18 +345,18 @@ def _kept_png(data: bytes, size: int) -> Kept:
         else:
             closed = packed > 0
             if kind in CHANGING_CHUNKS or content.startswith(ORIENTING_TEXTS):
-                raise Unusual("more than pixels")
+                raise Unsupported("more than pixels")
             if kind[:1].isupper() and kind != b"PLTE":
-                raise Unusual("an unknown chunk that may not be left out")
+                raise Unsupported("an unknown chunk that may not be left out")
     if not packed or packed > 65536 + 6 * width * height:
-        raise Unusual("fewer or more bytes than the pixels need")
-    return Kept(b"".join(kept), width, height)
+        raise Unsupported("fewer or more bytes than the pixels need")
+    return PassedThrough(b"".join(kept), width, height)
 
 
 def _png_size(header: bytes, size: int) -> tuple[int, int]:
     width, height, bits, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", header)
     if (bits, colour, compression, filtering) != (8, 2, 0, 0) or interlace > 1:
-        raise Unusual("another format")
+        raise Unsupported("another format")
     if not fits(width, height, size) or min(width, height) > LOSSLESS_UP_TO:
-        raise Unusual("another size")
+        raise Unsupported("another size")
     return width, height

@@ -9,26 +9,26 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.engines.choice import EngineName
-from pipeline.errors import UserError, listed
-from pipeline.files import replaced_directory, write_json
-from pipeline.ingest.census import Census, CensusTaker, channel_statistics
+from pipeline.config.ingest import IngestParams
+from pipeline.dataset.value_range import scaling_notes
+from pipeline.executors.select import ExecutorName
+from pipeline.ingest.chunks import SPLIT_CODES, Chunks, Task, chunk_folder, read_chunk
 from pipeline.ingest.duplicates import MOST_COMPARED, TRAIN, Duplicates, find_duplicates
+from pipeline.ingest.index import ImageIndex, IndexBuilder, channel_statistics
 from pipeline.ingest.label_notes import contradiction_notes, label_notes
-from pipeline.ingest.looks import THUMBNAIL_BYTES
-from pipeline.ingest.params import IngestParams
-from pipeline.ingest.parts import SPLIT_CODES, Parts, Task, parts_folder, read_part
-from pipeline.ingest.shards import write_shards
-from pipeline.ingest.splits import split_by_content
-from pipeline.ingest.value_range import scaling_notes
-from pipeline.ingest.workers import prepared_parts
-from pipeline.progress import counted
-from pipeline.schema import REJECTS_SCHEMA, IngestSummary, Layout, ValueRange, images_schema
-from pipeline.sealed import write_sealed
+from pipeline.ingest.parallel import prepared_chunks
+from pipeline.ingest.perceptual_hash import THUMBNAIL_BYTES
+from pipeline.ingest.shard_writer import write_shards
+from pipeline.ingest.split import split_by_content
+from pipeline.runtime.errors import UserError, listed
+from pipeline.runtime.progress import counted
 from pipeline.sources.base import Refusal, Source, Split
-from pipeline.sources.checked import checked
+from pipeline.sources.reading.row_checks import checked
+from pipeline.sources.reading.split_names import meaning_of_validation
 from pipeline.sources.registry import open_source
-from pipeline.sources.splits import meaning_of_validation
+from pipeline.storage.checksums import write_checksummed
+from pipeline.storage.files import replaced_directory, write_json
+from pipeline.storage.schema import REJECTS_SCHEMA, IngestSummary, Layout, ValueRange, images_schema
 from pipeline.tables.refused import Refused
 
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -42,9 +42,9 @@ NEVER_COSTLY = 64
 
 
 def ingest(
-    params: IngestParams, seed: int, layout: Layout, engine: EngineName = EngineName.LOCAL
+    params: IngestParams, seed: int, layout: Layout, executor: ExecutorName = ExecutorName.LOCAL
 ) -> IngestSummary:
-    """Fills `layout.images`, with the same bytes on every engine.
+    """Fills `layout.images`, with the same bytes on every executor.
 
     Raises `UserError` for a source that can't be read or refuses too much.
     """
@@ -53,37 +53,37 @@ def ingest(
     value_range = None if params.value_range is None else ValueRange(*params.value_range)
     task = Task(schema, params.image_size, params.near_duplicates, value_range)
     choices = f"{params.source} {params.path} {params.image_size} {params.near_duplicates} {seed}"
-    with parts_folder(choices) as state, replaced_directory(layout.images) as folder:
+    with chunk_folder(choices) as state, replaced_directory(layout.images) as folder:
         thumbnails = state / "thumbnails.bin"
-        parts = Parts()
-        with CensusTaker(thumbnails if params.near_duplicates else None) as taker:
+        parts = Chunks()
+        with IndexBuilder(thumbnails if params.near_duplicates else None) as taker:
             rows = counted(checked(source.rows()), "ingest", length_hint(source) or None)
-            for path in prepared_parts(rows, task, state, engine):
-                part = read_part(path)
+            for path in prepared_chunks(rows, task, state, executor):
+                part = read_chunk(path)
                 taker.add(part)
                 parts.append(path, len(part))
-            census = taker.census()
-        _check_refusals(census, params)
-        _check_image_size(census, params)
-        splits_N, notes = _decide_splits(census, params)
-        _check_train(splits_N, census, params)
-        duplicates = _find_duplicates(census, splits_N, thumbnails)
+            index = taker.index()
+        _check_refusals(index, params)
+        _check_image_size(index, params)
+        splits_N, notes = _decide_splits(index, params)
+        _check_train(splits_N, index, params)
+        duplicates = _find_duplicates(index, splits_N, thumbnails)
         if params.leaks == "drop_train":
-            census, splits_N = _without_leaks(census, splits_N, duplicates, parts)
-        write_shards(parts, _in_split(splits_N), census.sizes_N, schema, folder)
-        rejects = [{"where": refusal.where, "reason": refusal.reason} for refusal in census.refusals]
-        write_sealed(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)
+            index, splits_N = _without_leaks(index, splits_N, duplicates, parts)
+        write_shards(parts, _in_split(splits_N), index.sizes_N, schema, folder)
+        rejects = [{"where": refusal.where, "reason": refusal.reason} for refusal in index.refusals]
+        write_checksummed(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)
         duplicates = duplicates.without(splits_N == DROPPED)
-        write_sealed(duplicates.table(_ids(parts)), folder / layout.duplicates.name)
-        notes = [*source.notes, *notes, *scaling_notes(census.scaled, value_range)]
-        summary = _summarise(census, splits_N, duplicates, parts, params, source, notes)
+        write_checksummed(duplicates.table(_ids(parts)), folder / layout.duplicates.name)
+        notes = [*source.notes, *notes, *scaling_notes(index.scaled, value_range)]
+        summary = _summarise(index, splits_N, duplicates, parts, params, source, notes)
         write_json(folder / layout.ingest_summary.name, summary)
     return summary
 
 
-def _check_refusals(census: Census, params: IngestParams) -> None:
-    refusals = census.refusals
-    accepted, refused = len(census), len(refusals)
+def _check_refusals(index: ImageIndex, params: IngestParams) -> None:
+    refusals = index.refusals
+    accepted, refused = len(index), len(refusals)
     reasons = Refused((refusal.reason, refusal.where) for refusal in refusals).in_words()
     if not accepted:
         raise UserError(
@@ -95,13 +95,13 @@ def _check_refusals(census: Census, params: IngestParams) -> None:
         raise UserError(
             f"{refused} of {accepted + refused} inputs ({share:.1%}) were refused, more than "
             f"ingest.max_reject_fraction={params.max_reject_fraction} allows ({reasons}): "
-            "mend them or raise it"
+            "fix them or raise it"
         )
 
 
-def _check_image_size(census: Census, params: IngestParams) -> None:
+def _check_image_size(index: ImageIndex, params: IngestParams) -> None:
     """Training and evaluation bring every image to this size, at a cost that grows with its square."""
-    side = math.sqrt(np.median(census.pixels_N))
+    side = math.sqrt(np.median(index.pixels_N))
     times = params.image_size / side
     if params.image_size > NEVER_COSTLY and times > MOST_ENLARGED:
         raise UserError(
@@ -111,14 +111,14 @@ def _check_image_size(census: Census, params: IngestParams) -> None:
         )
 
 
-def _decide_splits(census: Census, params: IngestParams) -> tuple[NDArray[np.int8], list[str]]:
+def _decide_splits(index: ImageIndex, params: IngestParams) -> tuple[NDArray[np.int8], list[str]]:
     """With notes on what was decided."""
-    named = census.splits_N >= 0
+    named = index.splits_N >= 0
     if named.any():
         assert named.all(), "a source names every split or none"
-        return _with_validation(census.splits_N)
-    contents = [content.tobytes() for content in census.contents_N2]
-    labels = [census.label(row) for row in range(len(census))]
+        return _with_validation(index.splits_N)
+    contents = [content.tobytes() for content in index.contents_N2]
+    labels = [index.label(row) for row in range(len(index))]
     splits = split_by_content(contents, labels, params.test_fraction)
     return np.array([SPLIT_CODES[split] for split in splits], np.int8), []
 
@@ -133,105 +133,105 @@ def _with_validation(splits_N: NDArray[np.int8]) -> tuple[NDArray[np.int8], list
     return np.where(validation_N, np.int8(SPLIT_CODES[meaning]), splits_N), [note]
 
 
-def _find_duplicates(census: Census, splits_N: NDArray[np.int8], thumbnails: Path) -> Duplicates:
-    if census.hashes_N is None:
-        return find_duplicates(census.contents_N2, splits_N)
+def _find_duplicates(index: ImageIndex, splits_N: NDArray[np.int8], thumbnails: Path) -> Duplicates:
+    if index.hashes_N is None:
+        return find_duplicates(index.contents_N2, splits_N)
     looks_NB = np.memmap(thumbnails, np.uint8, "r").reshape(-1, THUMBNAIL_BYTES)
-    return find_duplicates(census.contents_N2, splits_N, census.hashes_N, looks_NB)
+    return find_duplicates(index.contents_N2, splits_N, index.hashes_N, looks_NB)
 
 
 def _without_leaks(
-    census: Census, splits_N: NDArray[np.int8], duplicates: Duplicates, parts: Parts
-) -> tuple[Census, NDArray[np.int8]]:
+    index: ImageIndex, splits_N: NDArray[np.int8], duplicates: Duplicates, parts: Chunks
+) -> tuple[ImageIndex, NDArray[np.int8]]:
     """Takes the train images that are also in test out, each with a refusal that names the test image."""
     leaking = duplicates.leaking_train()
     if len(leaking) == np.count_nonzero(splits_N == TRAIN) > 0:
         raise UserError(
-            "every train image is also in test, and ingest.leaks=drop_train would take all out: mend the "
+            "every train image is also in test, and ingest.leaks=drop_train would take all out: fix the "
             "split, or set ingest.leaks=keep"
         )
     ids = _ids(parts)
-    told = []
+    removed = []
     for row in leaking.tolist():
         of, kind = duplicates.of(row)
         what = "an exact" if kind == "exact" else "a near"
         reason = f"{what} duplicate of the test image {ids[of].as_py()} (ingest.leaks=drop_train)"
-        told.append(Refusal(ids[row].as_py(), reason))
+        removed.append(Refusal(ids[row].as_py(), reason))
     splits_N = splits_N.copy()
     splits_N[leaking] = DROPPED
-    return replace(census, refusals=census.refusals + told), splits_N
+    return replace(index, refusals=index.refusals + removed), splits_N
 
 
 def _in_split(splits_N: NDArray[np.int8]) -> dict[str, NDArray[np.bool_]]:
     return {split: splits_N == SPLIT_CODES[split] for split in SPLITS}
 
 
-def _ids(parts: Parts) -> pa.ChunkedArray:
+def _ids(parts: Chunks) -> pa.ChunkedArray:
     return pa.chunked_array(
         [chunk for _, part in parts.all() for chunk in part.column("id").chunks], pa.string()
     )
 
 
 def _summarise(
-    census: Census,
+    index: ImageIndex,
     splits_N: NDArray[np.int8],
     duplicates: Duplicates,
-    parts: Parts,
+    parts: Chunks,
     params: IngestParams,
     source: Source,
     notes: list[str],
 ) -> IngestSummary:
     in_split = _in_split(splits_N)
-    mean, deviation = channel_statistics(census, in_split["train"], parts)
+    mean, std = channel_statistics(index, in_split["train"], parts)
     kept_N = splits_N != DROPPED
     return {
         "source": params.source,
         "images": {split: int(np.count_nonzero(chosen)) for split, chosen in in_split.items()},
-        "rejected": len(census.refusals),
-        "labels": [census.labels[place] for place in np.unique(census.labels_N[kept_N]) if place >= 0],
+        "rejected": len(index.refusals),
+        "labels": [index.labels[place] for place in np.unique(index.labels_N[kept_N]) if place >= 0],
         "unlabelled": {
-            split: int(np.count_nonzero(census.labels_N[chosen] < 0)) for split, chosen in in_split.items()
+            split: int(np.count_nonzero(index.labels_N[chosen] < 0)) for split, chosen in in_split.items()
         },
         "attributes": source.attribute_names,
-        "hierarchy_depth": census.hierarchy_depth,
-        "images_with_hashtags": census.images_with_hashtags,
+        "hierarchy_depth": index.hierarchy_depth,
+        "images_with_hashtags": index.images_with_hashtags,
         "duplicates": duplicates.count(near=False, leaks=False),
         "leaks": duplicates.count(near=False, leaks=True),
         "near_duplicates": duplicates.count(near=True, leaks=False) if params.near_duplicates else None,
         "near_leaks": duplicates.count(near=True, leaks=True) if params.near_duplicates else None,
         "mean": mean,
-        "deviation": deviation,
-        "bytes": int(census.sizes_N[kept_N].sum(dtype=np.int64)),
+        "std": std,
+        "bytes": int(index.sizes_N[kept_N].sum(dtype=np.int64)),
         "value_range": params.value_range,
-        "notes": [*notes, *_label_notes(census, kept_N), *_test_notes(census, in_split), *_notes(duplicates)],
+        "notes": [*notes, *_label_notes(index, kept_N), *_test_notes(index, in_split), *_notes(duplicates)],
     }
 
 
-def _check_train(splits_N: NDArray[np.int8], census: Census, params: IngestParams) -> None:
+def _check_train(splits_N: NDArray[np.int8], index: ImageIndex, params: IngestParams) -> None:
     if (splits_N == TRAIN).any():
         return
-    refused = f", and {len(census.refusals)} inputs were refused" if census.refusals else ""
+    refused = f", and {len(index.refusals)} inputs were refused" if index.refusals else ""
     raise UserError(
-        f"ingest.source={params.source} (ingest.path={params.path}) gave {len(census)} test images and no "
+        f"ingest.source={params.source} (ingest.path={params.path}) gave {len(index)} test images and no "
         f"train image{refused}: name the train images, or none as of a split"
     )
 
 
-def _label_notes(census: Census, kept_N: NDArray[np.bool_]) -> list[str]:
-    labelled_N = kept_N & (census.labels_N >= 0)
-    labels_L = census.labels_N[labelled_N]
+def _label_notes(index: ImageIndex, kept_N: NDArray[np.bool_]) -> list[str]:
+    labelled_N = kept_N & (index.labels_N >= 0)
+    labels_L = index.labels_N[labelled_N]
     present, images = np.unique(labels_L, return_counts=True)
     return [
-        *label_notes([census.labels[label] for label in present], images),
-        *contradiction_notes(census.contents_N2[labelled_N], labels_L),
+        *label_notes([index.labels[label] for label in present], images),
+        *contradiction_notes(index.contents_N2[labelled_N], labels_L),
     ]
 
 
-def _test_notes(census: Census, in_split: dict[str, NDArray[np.bool_]]) -> list[str]:
+def _test_notes(index: ImageIndex, in_split: dict[str, NDArray[np.bool_]]) -> list[str]:
     """What keeps the test images from measuring anything, or much, is known before any training."""
     if not in_split["test"].any():
         return ["there is no test image: evaluation will have nothing to measure on"]
-    train, test = (np.setdiff1d(census.labels_N[in_split[split]], [NO_LABEL]) for split in SPLITS)
+    train, test = (np.setdiff1d(index.labels_N[in_split[split]], [NO_LABEL]) for split in SPLITS)
     if not len(train):
         return []  # the source's notes say so
     if not len(test):
@@ -240,10 +240,10 @@ def _test_notes(census: Census, in_split: dict[str, NDArray[np.bool_]]) -> list[
     if len(test) == 1:
         notes.append("all test images have one label: an encoder that knows nothing would reach 100 %")
     if unseen := np.setdiff1d(test, train).tolist():
-        labels_N = census.labels_N[in_split["test"]]
+        labels_N = index.labels_N[in_split["test"]]
         images = int(np.isin(labels_N, unseen).sum())
         reachable = 1 - images / np.count_nonzero(labels_N >= 0)
-        names = listed([census.labels[label] for label in unseen], 6)
+        names = listed([index.labels[label] for label in unseen], 6)
         notes.append(
             f"{images:,} test images have one of {len(unseen):,} labels that no train image has ({names}): "
             f"at most {reachable:.1%} can be reached"
@@ -252,9 +252,9 @@ def _test_notes(census: Census, in_split: dict[str, NDArray[np.bool_]]) -> list[
 
 
 def _notes(duplicates: Duplicates) -> list[str]:
-    if not duplicates.crowded:
+    if not duplicates.truncated_buckets:
         return []
     return [
-        f"{duplicates.crowded:,} images have more than {MOST_COMPARED:,} images of a similar outline: they "
-        "were not compared with all of them for near duplicates"
+        f"{duplicates.truncated_buckets:,} images have more than {MOST_COMPARED:,} of similar outline: "
+        "they were not compared with all of them for near duplicates"
     ]

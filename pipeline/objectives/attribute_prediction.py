@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.objectives.base import Batch, Known, Objective, at_least_float, sum_over_ranks
-from pipeline.ranks import Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import Batch, DataInfo, Objective, at_least_float, sum_over_ranks
+from pipeline.runtime.distributed import Ranks
 
 
 class AttributePrediction(Objective):
@@ -27,7 +27,7 @@ class AttributePrediction(Objective):
         self.projector = nn.Linear(feature_dim, attributes)
 
     @classmethod
-    def build(cls, feature_dim: int, _params: PretrainParams, known: Known) -> Self:
+    def build(cls, feature_dim: int, _params: PretrainParams, known: DataInfo) -> Self:
         return cls(feature_dim, known.attributes)
 
     def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:
@@ -49,4 +49,4 @@ class AttributePrediction(Objective):
                 logits_NA, attributes_NA.clamp(min=0).to(logits_NA.dtype), known_NA, reduction="none"
             )
             # Ranks may know different numbers of attributes, so their means must not be averaged.
-            return sum_over_ranks(losses_NA.sum() / ranks.summed(known_NA.sum()).clamp(min=1), ranks)
+            return sum_over_ranks(losses_NA.sum() / ranks.all_reduce_sum(known_NA.sum()).clamp(min=1), ranks)

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.ranks import Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.config.pretrain import PretrainParams
+from pipeline.runtime.distributed import Ranks
 
 
 @dataclass(frozen=True)
-class Known:
+class DataInfo:
     """What is known of the data before training."""
 
     clusters: int
@@ -49,7 +49,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepInfo:
     """How far training is."""
 
     step: int
@@ -84,10 +84,10 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def build(cls, feature_dim: int, params: PretrainParams, known: Known) -> Self:
+    def build(cls, feature_dim: int, params: PretrainParams, known: DataInfo) -> Self:
         """By what params.yaml says and the data are; weights from torch's global generator."""
 
-    def target_momentum(self, moment: Moment) -> float | None:
+    def target_momentum(self, step_info: StepInfo) -> float | None:
         """How much the target network keeps of itself before a step; None: there is no target network."""
         return None
 
@@ -110,7 +110,7 @@ class Objective(nn.Module, ABC):
     def begin_epoch(self, epoch: int, embed: Embed, ranks: Ranks, seed: int) -> None:
         """Before the first step of `epoch`, counted from 0."""
 
-    def begin_step(self, moment: Moment) -> None:
+    def begin_step(self, step_info: StepInfo) -> None:
         """Before the views of a step pass."""
 
     def end_step(self, targets_NT: Tensor | None, batch: Batch, ranks: Ranks) -> None:
@@ -129,12 +129,12 @@ def normalised(vectors: Tensor) -> Tensor:
 
 def mean_over_ranks(values: Tensor, ranks: Ranks) -> Tensor:
     """The mean of all ranks' `values`, of one shape, with the gradient by this rank's own."""
-    return sum_over_ranks(values.sum() / (values.numel() * ranks.count), ranks)
+    return sum_over_ranks(values.sum() / (values.numel() * ranks.world_size), ranks)
 
 
 def sum_over_ranks(own: Tensor, ranks: Ranks) -> Tensor:
     """The sum of what each rank has, the same on each to the bit, with the gradient by this rank's own."""
-    return ranks.summed(own) + (own - own.detach())
+    return ranks.all_reduce_sum(own) + (own - own.detach())
 
 
 def linear_head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

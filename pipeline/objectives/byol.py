@@ -9,9 +9,17 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from pipeline.objectives.base import Batch, Known, Moment, Objective, mean_over_ranks, normalised, normed_head
-from pipeline.ranks import ALONE, Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import (
+    Batch,
+    DataInfo,
+    Objective,
+    StepInfo,
+    mean_over_ranks,
+    normalised,
+    normed_head,
+)
+from pipeline.runtime.distributed import ALONE, Ranks
 
 
 def byol_loss(predictions_ND: Tensor, targets_ND: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
@@ -73,12 +81,12 @@ class BYOL(Siamese):
         self.momentum = momentum
 
     @classmethod
-    def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
+    def build(cls, feature_dim: int, params: PretrainParams, _known: DataInfo) -> Self:
         return cls(feature_dim, params.projection_dim, params.byol.hidden, params.byol.momentum)
 
-    def target_momentum(self, moment: Moment) -> float:
+    def target_momentum(self, step_info: StepInfo) -> float:
         """From `momentum` to 1 along a cosine (section 3.3 of the paper)."""
-        return 1 - (1 - self.momentum) * (math.cos(math.pi * moment.share) + 1) / 2
+        return 1 - (1 - self.momentum) * (math.cos(math.pi * step_info.share) + 1) / 2
 
     def loss(self, outputs_ND: Tensor, targets_NT: Tensor | None, _batch: Batch, ranks: Ranks) -> Tensor:
         assert targets_NT is not None

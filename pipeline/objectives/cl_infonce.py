@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from pipeline.objectives.base import Batch, Known, Objective, linear_head, normalised
-from pipeline.ranks import ALONE, Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import Batch, DataInfo, Objective, linear_head, normalised
+from pipeline.runtime.distributed import ALONE, Ranks
 
 Form = Literal["out", "in", "across", "pair"]
 
@@ -88,7 +88,7 @@ class ClInfoNCE(Objective):
         self.projector = linear_head(feature_dim, feature_dim, projection_dim)
 
     @classmethod
-    def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
+    def build(cls, feature_dim: int, params: PretrainParams, _known: DataInfo) -> Self:
         return cls(feature_dim, params.projection_dim, params.temperature, form=params.form)
 
     def loss(self, outputs_ND: Tensor, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
@@ -103,11 +103,11 @@ class _Loss(Function):
 
     @staticmethod
     def forward(context: Any, own_MD: Tensor, clusters_M: Tensor, form: Form, ranks: Ranks) -> Tensor:
-        wanted: bool = context.needs_input_grad[0]
+        requested: bool = context.needs_input_grad[0]
         if form in ("across", "pair"):
-            loss, gradient_MD = _two_sided_loss(own_MD, clusters_M, form, ranks, wanted)
+            loss, gradient_MD = _two_sided_loss(own_MD, clusters_M, form, ranks, requested)
         else:
-            loss, gradient_MD = _cluster_loss(own_MD, clusters_M, form, ranks, wanted)
+            loss, gradient_MD = _cluster_loss(own_MD, clusters_M, form, ranks, requested)
         context.save_for_backward(gradient_MD)
         return loss
 
@@ -125,7 +125,7 @@ def _cluster_loss(
 
     An anchor's loss is log sum_a exp s_a less the mean of s_p (`out`) or log mean_p exp s_p (`in`).
     """
-    all_ND, clusters_N = ranks.gathered(own_MD), ranks.gathered(clusters_M).contiguous()
+    all_ND, clusters_N = ranks.all_gather(own_MD), ranks.all_gather(clusters_M).contiguous()
     own = ranks.share(len(all_ND))
     first_N, positives_N = _places(clusters_N)
     counted_N = positives_N > 0
@@ -144,12 +144,12 @@ def _cluster_loss(
     else:
         log_positive_M = log_sums[1] - divisor_M.log()
     losses_M = torch.where(counted_N[own], log_sums[0] - log_positive_M, 0.0)
-    loss = ranks.summed(losses_M.sum()) / anchors
+    loss = ranks.all_reduce_sum(losses_M.sum()) / anchors
     if not gradient_wanted:
         return loss, None
 
     # An infinite log-sum takes an anchor that does not count out of its softmax.
-    log_sums = [ranks.gathered(log_sum_M).where(counted_N, torch.inf) for log_sum_M in log_sums]
+    log_sums = [ranks.all_gather(log_sum_M).where(counted_N, torch.inf) for log_sum_M in log_sums]
     pull_ND, weight_N = logits.weighted_sums(log_sums, offsets_ND)
     pull_MD, weight_M = pull_ND[own], weight_N[own]
     if form == "out":
@@ -223,7 +223,7 @@ def _two_sided_loss(
     positives there. A row of logits is one softmax, so that whole rows need one pass where tiles would need
     two.
     """
-    halves = ranks.gathered(own_MD).unflatten(0, (ranks.count, 2, len(own_MD) // 2))
+    halves = ranks.all_gather(own_MD).unflatten(0, (ranks.world_size, 2, len(own_MD) // 2))
     sides_2PD = halves.transpose(0, 1).flatten(1, 2)
     pairs = sides_2PD.shape[1]
     own = ranks.share(pairs)
@@ -233,7 +233,7 @@ def _two_sided_loss(
     if form == "pair":
         directions, positive_2PD = [(0, 1)], offsets_2PD
     else:
-        clusters_P = ranks.gathered(clusters_M[: len(own_MD) // 2])
+        clusters_P = ranks.all_gather(clusters_M[: len(own_MD) // 2])
         directions, positive_2PD = [(0, 1), (1, 0)], _cluster_means(offsets_2PD, clusters_P)
 
     total = sides_2PD.new_zeros(())
@@ -256,10 +256,10 @@ def _two_sided_loss(
                 weight_2P[candidates] += shares_RP.sum(dim=0)
                 weight_2P[candidates, rows] -= 1
     terms = len(directions) * pairs
-    loss = ranks.summed(total) / terms
+    loss = ranks.all_reduce_sum(total) / terms
     if not gradient_wanted:
         return loss, None
-    pull_2QD, weight_2Q = ranks.summed(pull_2PD)[:, own], ranks.summed(weight_2P)[:, own]
+    pull_2QD, weight_2Q = ranks.all_reduce_sum(pull_2PD)[:, own], ranks.all_reduce_sum(weight_2P)[:, own]
     pull_2QD -= len(directions) * positive_2PD.flip(0)[:, own]
     return loss, (pull_2QD + weight_2Q[:, :, None] * means_21D.flip(0)).flatten(0, 1) / terms
 

@@ -5,10 +5,10 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from pipeline.objectives.base import Batch, Known, Objective, linear_head
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import Batch, DataInfo, Objective, linear_head
 from pipeline.objectives.cl_infonce import cl_infonce_loss
-from pipeline.ranks import Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.runtime.distributed import Ranks
 
 
 class CMC(Objective):
@@ -36,7 +36,7 @@ class CMC(Objective):
         self.attribute_projector = linear_head(attributes, hidden, projection_dim)
 
     @classmethod
-    def build(cls, feature_dim: int, params: PretrainParams, known: Known) -> Self:
+    def build(cls, feature_dim: int, params: PretrainParams, known: DataInfo) -> Self:
         return cls(
             feature_dim, params.projection_dim, known.attributes, params.cmc.hidden, params.temperature
         )

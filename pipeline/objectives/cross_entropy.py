@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.objectives.base import Batch, Known, Objective, at_least_float, mean_over_ranks
-from pipeline.ranks import Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import Batch, DataInfo, Objective, at_least_float, mean_over_ranks
+from pipeline.runtime.distributed import Ranks
 
 
 class CrossEntropy(Objective):
@@ -24,7 +24,7 @@ class CrossEntropy(Objective):
         self.projector = nn.Linear(feature_dim, clusters)
 
     @classmethod
-    def build(cls, feature_dim: int, _params: PretrainParams, known: Known) -> Self:
+    def build(cls, feature_dim: int, _params: PretrainParams, known: DataInfo) -> Self:
         return cls(feature_dim, known.clusters)
 
     def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:

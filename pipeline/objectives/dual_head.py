@@ -5,10 +5,10 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from pipeline.objectives.base import Batch, Known, Objective, normed_head
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import Batch, DataInfo, Objective, normed_head
 from pipeline.objectives.cl_infonce import cl_infonce_loss
-from pipeline.ranks import Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.runtime.distributed import Ranks
 
 
 class DualHead(Objective):
@@ -32,7 +32,7 @@ class DualHead(Objective):
         self.cluster_projector = normed_head(feature_dim, hidden, projection_dim, layers=3)
 
     @classmethod
-    def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
+    def build(cls, feature_dim: int, params: PretrainParams, _known: DataInfo) -> Self:
         return cls(feature_dim, params.projection_dim, params.dual_head.hidden, params.temperature)
 
     def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:

@@ -10,11 +10,11 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from pipeline.objectives.base import Batch, Known, Moment, mean_over_ranks, normalised
+from pipeline.config.objectives import IcclParams
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import Batch, DataInfo, StepInfo, mean_over_ranks, normalised
 from pipeline.objectives.byol import BYOL, byol_loss, of_other_views
-from pipeline.objectives.params import IcclParams
-from pipeline.ranks import ALONE, Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.runtime.distributed import ALONE, Ranks
 
 
 def clustering_loss(
@@ -49,9 +49,9 @@ def uniformity_loss(log_n_ND: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
     """
     own_1D = log_n_ND.logsumexp(dim=0, keepdim=True)
     # The sums stay logarithms, as a cluster that no view is near would be log 0 at a low temperature.
-    others_RD = ranks.gathered(own_1D)
-    sums_RD = torch.cat([others_RD[: ranks.index], own_1D, others_RD[ranks.index + 1 :]])
-    log_mean_D = sums_RD.logsumexp(dim=0) - math.log(len(log_n_ND) * ranks.count)
+    others_RD = ranks.all_gather(own_1D)
+    sums_RD = torch.cat([others_RD[: ranks.rank], own_1D, others_RD[ranks.rank + 1 :]])
+    log_mean_D = sums_RD.logsumexp(dim=0) - math.log(len(log_n_ND) * ranks.world_size)
     return -log_mean_D.mean() - math.log(len(log_mean_D))
 
 
@@ -79,15 +79,15 @@ class ICCL(BYOL):
     def __init__(self, feature_dim: int, projection_dim: int, params: IcclParams) -> None:
         super().__init__(feature_dim, projection_dim, params.hidden, params.momentum)
         self.params = params
-        self.begin_step(Moment(0, 1))
+        self.begin_step(StepInfo(0, 1))
 
     @classmethod
-    def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
+    def build(cls, feature_dim: int, params: PretrainParams, _known: DataInfo) -> Self:
         return cls(feature_dim, params.projection_dim, params.iccl)
 
-    def begin_step(self, moment: Moment) -> None:
+    def begin_step(self, step_info: StepInfo) -> None:
         constant = self.params.constant
-        scheduled = scheduled_weight(moment.share, self.params.start, self.params.end)
+        scheduled = scheduled_weight(step_info.share, self.params.start, self.params.end)
         self.clustering_weight = scheduled if constant is None else constant
 
     def loss(self, outputs_ND: Tensor, targets_NT: Tensor | None, _batch: Batch, ranks: Ranks) -> Tensor:

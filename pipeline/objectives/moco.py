@@ -11,11 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.objectives.base import Batch, Known, Moment, Objective, linear_head, mean_over_ranks, normalised
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import (
+    Batch,
+    DataInfo,
+    Objective,
+    StepInfo,
+    linear_head,
+    mean_over_ranks,
+    normalised,
+)
 from pipeline.objectives.byol import of_other_views
 from pipeline.objectives.queue import Queue
-from pipeline.ranks import Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.runtime.distributed import Ranks
 
 
 class MoCo(Objective):
@@ -43,7 +51,7 @@ class MoCo(Objective):
         self.queue = Queue(queue, projection_dim)
 
     @classmethod
-    def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
+    def build(cls, feature_dim: int, params: PretrainParams, _known: DataInfo) -> Self:
         return cls(
             feature_dim,
             params.projection_dim,
@@ -52,7 +60,7 @@ class MoCo(Objective):
             momentum=params.moco.momentum,
         )
 
-    def target_momentum(self, _moment: Moment) -> float | None:
+    def target_momentum(self, _step_info: StepInfo) -> float | None:
         """Equation 2's m."""
         return self.momentum
 
@@ -67,8 +75,10 @@ class MoCo(Objective):
     def end_step(self, targets_NT: Tensor | None, batch: Batch, ranks: Ranks) -> None:
         assert targets_NT is not None
         # In the order of one process: all images' first views, then all second ones.
-        keys_2GD = ranks.gathered(normalised(targets_NT)).unflatten(0, (ranks.count, 2, -1)).transpose(0, 1)
-        self.queue.put(keys_2GD.flatten(0, 2), ranks.gathered(self._ids_B(batch)).repeat(2))
+        keys_2GD = (
+            ranks.all_gather(normalised(targets_NT)).unflatten(0, (ranks.world_size, 2, -1)).transpose(0, 1)
+        )
+        self.queue.put(keys_2GD.flatten(0, 2), ranks.all_gather(self._ids_B(batch)).repeat(2))
 
     def _ids_B(self, batch: Batch) -> Tensor:
         """Views and keys of one id belong together."""

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.lloyd import KMeans, fit_kmeans_each
-from pipeline.objectives.base import Batch, Embed, Known, Moment
+from pipeline.config.objectives import PclParams
+from pipeline.config.pretrain import PretrainParams
+from pipeline.kmeans import KMeans, fit_kmeans_each
+from pipeline.objectives.base import Batch, DataInfo, Embed, StepInfo
 from pipeline.objectives.moco import MoCo
-from pipeline.objectives.params import PclParams
-from pipeline.randomness import derived_seed
-from pipeline.ranks import Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.runtime.distributed import Ranks
+from pipeline.runtime.seeding import derived_seed
 
 LOWEST_SHARE = 0.01
 """Of the mean concentration: images that lie on one point have none, by which no logit could be divided."""
@@ -60,7 +60,7 @@ class PCL(MoCo):
         """Prototypes of each clustering; empty while there is none."""
 
     @classmethod
-    def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
+    def build(cls, feature_dim: int, params: PretrainParams, _known: DataInfo) -> Self:
         return cls(feature_dim, params.projection_dim, params.temperature, params.pcl, epochs=params.epochs)
 
     def begin_epoch(self, epoch: int, embed: Embed, ranks: Ranks, seed: int) -> None:
@@ -70,20 +70,20 @@ class PCL(MoCo):
             return
         embeddings_ID = embed()
         # One rank's for all: sums on a GPU differ in their last digits from run to run.
-        if ranks.first:
+        if ranks.is_main:
             self._cluster(embeddings_ID)
-        self._sizes = ranks.told_by_first(self._sizes)
-        if not ranks.first:
+        self._sizes = ranks.broadcast_object(self._sizes)
+        if not ranks.is_main:
             prototypes, (images, dim) = sum(self._sizes), embeddings_ID.shape
             self._prototypes_SD = embeddings_ID.new_empty(prototypes, dim)
             self._phi_S = embeddings_ID.new_empty(prototypes)
             self._owns_MI = embeddings_ID.new_empty(len(self._sizes), images, dtype=torch.int64)
-        self._prototypes_SD = ranks.from_first(self._prototypes_SD)
-        self._phi_S = ranks.from_first(self._phi_S)
-        self._owns_MI = ranks.from_first(self._owns_MI)
+        self._prototypes_SD = ranks.broadcast(self._prototypes_SD)
+        self._phi_S = ranks.broadcast(self._phi_S)
+        self._owns_MI = ranks.broadcast(self._owns_MI)
 
-    def begin_step(self, moment: Moment) -> None:
-        self._step = moment.step
+    def begin_step(self, step_info: StepInfo) -> None:
+        self._step = step_info.step
 
     def get_extra_state(self) -> dict[str, Any]:
         return {
@@ -127,7 +127,7 @@ class PCL(MoCo):
         most = max(1, len(embeddings_ID) // 2)
         counts = list(dict.fromkeys(min(count, most) for count in self.params.clusters))
         fitted = fit_kmeans_each(
-            embeddings_ID, counts, iterations=self.params.iterations, restarts=1, seed=self._seed
+            embeddings_ID, counts, max_iter=self.params.max_iter, n_init=1, seed=self._seed
         )
         smoothing, temperature = self.params.smoothing, self.temperature
         self._sizes = [len(each.centroids_KD) for each in fitted]

@@ -8,10 +8,10 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from pipeline.objectives.base import Batch, Known, mean_over_ranks, normalised, normed_head
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import Batch, DataInfo, mean_over_ranks, normalised, normed_head
 from pipeline.objectives.byol import Siamese, of_other_views
-from pipeline.ranks import ALONE, Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.runtime.distributed import ALONE, Ranks
 
 
 def simsiam_loss(predictions_ND: Tensor, projections_ND: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
@@ -48,7 +48,7 @@ class SimSiam(Siamese):
         super().__init__(projector, normed_head(projection_dim, hidden, projection_dim))
 
     @classmethod
-    def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
+    def build(cls, feature_dim: int, params: PretrainParams, _known: DataInfo) -> Self:
         return cls(feature_dim, params.projection_dim, params.simsiam.hidden)
 
     def loss(self, outputs_ND: Tensor, _targets: Tensor | None, _batch: Batch, ranks: Ranks) -> Tensor:

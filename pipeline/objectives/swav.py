@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.config.objectives import SwavParams
+from pipeline.config.pretrain import PretrainParams
 from pipeline.objectives.base import (
     Batch,
-    Known,
-    Moment,
+    DataInfo,
     Objective,
+    StepInfo,
     at_least_float,
     mean_over_ranks,
     normalised,
     normed_head,
 )
-from pipeline.objectives.params import SwavParams
 from pipeline.objectives.queue import Queue
-from pipeline.ranks import Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.runtime.distributed import Ranks
 
 
 class SwAV(Objective):
@@ -49,7 +49,7 @@ class SwAV(Objective):
         """What goes into the queue once the step ends."""
 
     @classmethod
-    def build(cls, feature_dim: int, params: PretrainParams, _known: Known) -> Self:
+    def build(cls, feature_dim: int, params: PretrainParams, _known: DataInfo) -> Self:
         return cls(feature_dim, params.projection_dim, params.temperature, params.swav)
 
     def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:
@@ -76,14 +76,14 @@ class SwAV(Objective):
             codes_NK = self._swapped_codes(self.embeddings_of(outputs_ND), ranks)
             return mean_over_ranks(-(codes_NK * log_p_NK).sum(dim=1), ranks)
 
-    def begin_step(self, moment: Moment) -> None:
-        self._frozen = moment.share < self.params.frozen_fraction
-        self._queue_due = moment.share >= self.params.queue_from
+    def begin_step(self, step_info: StepInfo) -> None:
+        self._frozen = step_info.share < self.params.frozen_fraction
+        self._queue_due = step_info.share >= self.params.queue_from
 
     def end_step(self, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> None:
         seen_GP, self._seen_GP = self._seen_GP, None
         if seen_GP is not None:
-            self.queue.put(seen_GP, ranks.gathered(batch.images_B))
+            self.queue.put(seen_GP, ranks.all_gather(batch.images_B))
 
     def _directions_KD(self) -> Tensor:
         """Prototypes of length 1. The published code makes them so in place, before each step.
@@ -102,7 +102,7 @@ class SwAV(Objective):
 
         Each rank computes the codes of all: what ranks tell each other is embeddings, shorter than scores.
         """
-        pairs_GP = ranks.gathered(torch.cat(z_ND.chunk(2), dim=1))
+        pairs_GP = ranks.all_gather(torch.cat(z_ND.chunk(2), dim=1))
         assigned_MP = pairs_GP
         if self.queue.length:
             self._seen_GP = pairs_GP

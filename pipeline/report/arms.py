@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.borders import check_csv, check_rows, read_json, read_parquet, reading
-from pipeline.escaping import from_spreadsheet
-from pipeline.schema import (
+from pipeline.runtime.sanitize import from_spreadsheet
+from pipeline.storage.schema import (
     CHOSEN,
     HISTORY_COLUMNS,
     INFORMED_TRAJECTORY_COLUMNS,
@@ -26,6 +25,7 @@ from pipeline.schema import (
     EvaluationMetrics,
     Layout,
 )
+from pipeline.storage.validation import check_csv, check_rows, read_json, read_parquet, reading
 from pipeline.training.collapse import Collapse, collapse
 
 MAP, NEAREST, PREDICTIONS = "map.parquet", "nearest.parquet", "predictions.parquet"

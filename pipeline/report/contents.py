@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.borders import check_ids, check_parquet, check_rows, read_json, read_parquet
-from pipeline.params import Params
+from pipeline.config.params import Params
+from pipeline.dataset.dataset import ImageDataset
+from pipeline.presentation.tables import Table
 from pipeline.report import figures, landscape, sections
-from pipeline.report.album import Album
+from pipeline.report.arm_names import chosen_phrase
 from pipeline.report.arms import MAP, NEAREST, PREDICTIONS, Arm, read_table
-from pipeline.report.cards import Card, cluster_cards, last_clusters
-from pipeline.report.classes import class_changes, worst_confusions
-from pipeline.report.figures import Picture
+from pipeline.report.cluster_cards import Card, cluster_cards, last_clusters
+from pipeline.report.embedding_map import Maps, Query, maps, queries
+from pipeline.report.figures import Figure
 from pipeline.report.findings import Finding, findings
+from pipeline.report.per_class import class_changes, worst_confusions
 from pipeline.report.provenance import run_table
-from pipeline.report.tables import Table
+from pipeline.report.thumbnails import Thumbnails
 from pipeline.report.verdict import standings, verdict
-from pipeline.report.vicinity import Maps, Query, maps, queries
-from pipeline.report.wording import chosen_phrase
-from pipeline.schema import (
+from pipeline.storage.schema import (
     CHOSEN,
     DUPLICATES_SCHEMA,
     LANDSCAPE_COLUMNS,
@@ -25,6 +25,7 @@ from pipeline.schema import (
     IngestSummary,
     Layout,
 )
+from pipeline.storage.validation import check_ids, check_parquet, check_rows, read_parquet
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class Contents:
     reclusters: bool
     arms: Table
     fewer_labels: Table | None
-    against: list[Picture]
+    against: list[Figure]
     """Accuracy against the statistics."""
-    landscape: Picture | None
+    landscape: Figure | None
     choices: Table | None
     """Every clustering that could be chosen."""
     best_choices: Table | None
@@ -49,7 +50,7 @@ class Contents:
     queries: list[Query]
     test_queries: bool
     """Whether they are test images."""
-    training: list[Picture]
+    training: list[Figure]
     training_table: Table
     images: Table
     notes: list[str]
@@ -65,13 +66,14 @@ class Contents:
 def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     chosen = arms[0]
     instance = next((arm for arm in arms if arm.name == "instance"), None)
-    summary = _read_summary(layout)
+    dataset = ImageDataset(layout.images)
+    summary = _checked_summary(dataset, layout)
     against = [figures.accuracy_against(statistic, arms) for statistic in figures.AXIS_TITLES]
     # The label arm is a ceiling of accuracy and would only repeat the labels' colours here.
     looked_at = [arm for arm in arms if arm.name != "label"]
     trained = [arm for arm in arms if arm.trained]
-    album, clusters = Album(layout.images, "train"), last_clusters(layout, CHOSEN)
-    test = Album(layout.images, "test") if summary["images"].get("test") else None
+    album, clusters = Thumbnails(dataset.train), last_clusters(layout, CHOSEN)
+    test = Thumbnails(dataset.test) if summary["images"].get("test") else None
     choices = landscape.choices(
         read_table(layout.landscape, LANDSCAPE_COLUMNS, needed=False, text=("setting",))
     )
@@ -110,15 +112,15 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     )
 
 
-def _read_summary(layout: Layout) -> IngestSummary:
-    summary = read_json(layout.ingest_summary, IngestSummary)
+def _checked_summary(dataset: ImageDataset, layout: Layout) -> IngestSummary:
+    summary = dataset.summary
     rejected = check_parquet(layout.rejects, REJECTS_SCHEMA)
     check_rows(layout.rejects, rejected, summary["rejected"], layout.ingest_summary)
     check_parquet(layout.duplicates, DUPLICATES_SCHEMA)
     return summary
 
 
-def _check_ids(arms: Sequence[Arm], train: Album, test: Album | None, layout: Layout) -> None:
+def _check_ids(arms: Sequence[Arm], train: Thumbnails, test: Thumbnails | None, layout: Layout) -> None:
     """What the arms tell of images, against the images."""
     of_train = set(train.rows["id"])
     of_test = set(test.rows["id"]) if test is not None else of_train

@@ -9,10 +9,10 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.presentation.formatting import number, percent
+from pipeline.presentation.label_placement import name_line_ends, name_points, room_around
+from pipeline.presentation.themed_svg import COLOURS, drawing, inline_svg
 from pipeline.report.arms import Arm
-from pipeline.report.naming import name_line_ends, name_points, room_around
-from pipeline.report.svg import COLOURS, drawing, inline_svg
-from pipeline.report.wording import number, percent
 
 MARKS = {"chosen": "o", "untrained": "D", "instance": "^", "label": "s"}
 LINES = {"chosen": "-", "untrained": "-.", "instance": "--", "label": ":"}
@@ -25,7 +25,7 @@ AXIS_TITLES: dict[Statistic, str] = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class Figure:
     svg: Markup
     title: str
     caption: str
@@ -35,7 +35,7 @@ def arm_title(arm: Arm) -> str:
     return {"instance": "self-supervision", "label": "labels"}.get(arm.name, arm.method)
 
 
-def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Picture | None:
+def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Figure | None:
     """Linear top-1 against a statistic of the clusters, a point an arm; None for less than two arms."""
     placed = [
         (arm, x, y)
@@ -55,10 +55,10 @@ def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Picture | Non
         axes.set_ylabel("linear top-1 in %")
         room_around([x for _, x, _ in placed], axes)
         name_points(axes, [(arm_title(arm), COLOURS[arm.name], x, 100 * y) for arm, x, y in placed])
-        told = "; ".join(f"{arm_title(arm)}: {number(x)} bits, {percent(y)}" for arm, x, y in placed)
+        alt_text = "; ".join(f"{arm_title(arm)}: {number(x)} bits, {percent(y)}" for arm, x, y in placed)
         name = statistic.removesuffix("_bits").replace("_", "-")
         title = f"Linear top-1 against {AXIS_TITLES[statistic].removesuffix(' in bits')}"
-        return Picture(inline_svg(figure, name, title, told), title, _ACCURACY_CAPTIONS[statistic])
+        return Figure(inline_svg(figure, name, title, alt_text), title, _ACCURACY_CAPTIONS[statistic])
 
 
 def draw_untrained(axes: Axes, top1: float | None) -> None:
@@ -81,7 +81,7 @@ _ACCURACY_CAPTIONS: dict[Statistic, str] = {
 }
 
 
-def training_curves(arms: Sequence[Arm]) -> list[Picture]:
+def training_curves(arms: Sequence[Arm]) -> list[Figure]:
     """The loss, and what the features were like after each epoch where the training measured it."""
     return [picture for curve in _CURVES if (picture := _over_epochs(curve, arms)) is not None]
 
@@ -127,32 +127,32 @@ _CURVES = [
 ]
 
 
-def _over_epochs(curve: _Curve, arms: Sequence[Arm]) -> Picture | None:
+def _over_epochs(curve: _Curve, arms: Sequence[Arm]) -> Figure | None:
     """A line an arm; None where no arm has the figure."""
     drawn = [(arm, _known(arm.history, curve.column)) for arm in arms]
     drawn = [(arm, known) for arm, known in drawn if not known.empty]
     if not drawn:
         return None
     with drawing() as (figure, axes):
-        ends, told = [], []
+        ends, alt_text = [], []
         for arm, known in drawn:
             epochs, values = known["epoch"].to_list(), known[curve.column].to_list()
             axes.plot(epochs, values, LINES[arm.name], color=COLOURS[arm.name])
             axes.plot(epochs[-1:], values[-1:], MARKS[arm.name], color=COLOURS[arm.name], markersize=6)
             ends.append((arm_title(arm), COLOURS[arm.name], epochs[-1], values[-1]))
-            told.append(f"{arm_title(arm)}: {number(values[0])} to {number(values[-1])}")
+            alt_text.append(f"{arm_title(arm)}: {number(values[0])} to {number(values[-1])}")
         _epochs(axes)
         axes.set_ylabel(curve.axis)
         name_line_ends(axes, ends)
-        svg = inline_svg(figure, curve.column, curve.title, "; ".join(told))
-        return Picture(svg, curve.title, curve.caption)
+        svg = inline_svg(figure, curve.column, curve.title, "; ".join(alt_text))
+        return Figure(svg, curve.title, curve.caption)
 
 
 def _known(history: pd.DataFrame, column: str) -> pd.DataFrame:
     return history[history[column].notna()] if column in history else history.iloc[:0]
 
 
-def trajectory(arm: Arm) -> list[Picture]:
+def trajectory(arm: Arm) -> list[Figure]:
     """How the clusters of an arm changed while it was re-clustered."""
     table = arm.trajectory
     if table is None or len(table) < 2:
@@ -180,7 +180,7 @@ def _lines_over_epochs(
     unit: str,
     caption: str,
     factor: float = 1,
-) -> Picture:
+) -> Figure:
     """One line a column of `table`, named at its end."""
     with drawing() as (figure, axes):
         ends = []
@@ -195,8 +195,8 @@ def _lines_over_epochs(
         axes.set_ylabel(unit)
         axes.set_ylim(bottom=0)
         name_line_ends(axes, ends)
-        told = "; ".join(f"{label} ends at {number(value)} {unit}" for label, _, _, value in ends)
-        return Picture(inline_svg(figure, name, title, told), title, caption)
+        alt_text = "; ".join(f"{label} ends at {number(value)} {unit}" for label, _, _, value in ends)
+        return Figure(inline_svg(figure, name, title, alt_text), title, caption)
 
 
 def _epochs(axes: Axes) -> None:

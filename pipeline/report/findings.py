@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import listed
+from pipeline.config.objectives import LOSS_CHANGES
 from pipeline.evaluation.baselines import majority_label
 from pipeline.evaluation.wording import UNREACHABLE
-from pipeline.objectives.params import LOSS_CHANGES
+from pipeline.presentation.formatting import percent, plural, sentence
 from pipeline.report.arms import Arm, paired
-from pipeline.report.doubt import paired_difference
 from pipeline.report.verdict import not_above_untrained
-from pipeline.report.wording import percent, plural, sentence
-from pipeline.schema import IngestSummary
+from pipeline.runtime.errors import listed
+from pipeline.statistics.comparison_intervals import paired_difference
+from pipeline.storage.schema import IngestSummary
 
 WIDE_INTERVAL = 0.06
 """An interval of top-1 wider than this cannot tell clusterings apart that differ by a few points."""

@@ -7,12 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from pipeline.report.arms import Arm
-from pipeline.report.figures import MARKS, Picture
-from pipeline.report.naming import name_points, room_around
-from pipeline.report.svg import COLOURS, HEIGHT, drawing, inline_svg
-from pipeline.report.tables import Cell, Column, Table
-from pipeline.report.wording import (
+from pipeline.presentation.formatting import (
     ADJUSTED_MUTUAL_INFORMATION,
     CONDITIONAL_ENTROPY,
     MUTUAL_INFORMATION,
@@ -20,6 +15,11 @@ from pipeline.report.wording import (
     number,
     plural,
 )
+from pipeline.presentation.label_placement import name_points, room_around
+from pipeline.presentation.tables import Cell, Column, Table
+from pipeline.presentation.themed_svg import COLOURS, HEIGHT, drawing, inline_svg
+from pipeline.report.arms import Arm
+from pipeline.report.figures import MARKS, Figure
 from pipeline.statistics.findings import EQUAL_AGREEMENT
 
 I_BITS, H_BITS, AGREEMENT = (
@@ -62,7 +62,7 @@ def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
     return pd.Series(table.index.isin(ordered.index[ordered[I_BITS] > best_before + 1e-9]), table.index)
 
 
-def picture(rows: pd.DataFrame, chosen: Arm) -> Picture | None:
+def picture(rows: pd.DataFrame, chosen: Arm) -> Figure | None:
     """The plane of H(Z|T) and I(Z;T). A few points are named, the chosen clusters among them; all have
     tooltips."""
     if rows.empty:
@@ -87,7 +87,7 @@ def picture(rows: pd.DataFrame, chosen: Arm) -> Picture | None:
         title = "The landscape: every clustering one could choose"
         described = f"{len(rows)} clusterings of {rows['method'].nunique()} methods"
         svg = inline_svg(figure, "landscape", title, described, tooltips)
-        return Picture(svg, title, _caption(rows))
+        return Figure(svg, title, _caption(rows))
 
 
 def _draw_points(axes: Axes, rows: pd.DataFrame, chosen_method: str) -> dict[str, list[str]]:
@@ -174,8 +174,8 @@ def _spaced(frontier: pd.DataFrame, most: int) -> pd.DataFrame:
     if len(frontier) <= most:
         return frontier
     information = frontier[I_BITS].to_numpy()
-    wanted = np.linspace(information[0], information[-1], most)
-    nearest = np.abs(information - wanted[:, None]).argmin(axis=1)
+    requested = np.linspace(information[0], information[-1], most)
+    nearest = np.abs(information - requested[:, None]).argmin(axis=1)
     return frontier.iloc[np.unique(nearest)]
 
 

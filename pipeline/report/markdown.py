@@ -1,30 +1,17 @@
-"""Tables and texts as GitHub-flavoured Markdown in which strangers' strings stay text."""
+"""The report as GitHub-flavoured Markdown."""
 
 from collections.abc import Sequence
 
-from pipeline.escaping import for_markdown
+from pipeline.presentation.markdown import bullets, escaped, table
 from pipeline.report.contents import Contents
 from pipeline.report.findings import Finding
 from pipeline.report.sections import clusters_table
-from pipeline.report.tables import Cell, Table
-
-escaped = for_markdown
-
-
-def table(shown: Table) -> str:
-    """The table under its caption in bold, behind it what its columns mean, and the note."""
-    head = [escaped(column.title) for column in shown.columns]
-    rule = ["--:" if column.numeric else "---" for column in shown.columns]
-    body = [[_cell(cell) for cell in row] for row in shown.rows]
-    lines = [f"| {' | '.join(row)} |" for row in [head, rule, *body]]
-    below = [" ".join(shown.hints), shown.note]
-    return "\n".join([f"**{escaped(shown.caption)}**\n", *lines, *(f"\n{escaped(t)}" for t in below if t)])
 
 
 def report_markdown(contents: Contents) -> str:
     parts = [f"# {escaped(contents.title)}", escaped(contents.verdict), table(contents.arms)]
     parts += [table(contents.fewer_labels)] if contents.fewer_labels else []
-    parts += _section("Findings", [bullets([_told(finding) for finding in contents.findings])])
+    parts += _section("Findings", [bullets([_text(finding) for finding in contents.findings])])
     # Where there are many classes, the HTML report has them all; here the largest changes are enough.
     changes = [table(t) for t in contents.changes if not t.sortable or len(contents.changes) == 1]
     parts += _section("Classes", [*changes, *([table(contents.confusions)] if contents.confusions else [])])
@@ -44,15 +31,5 @@ def _section(title: str, parts: Sequence[str]) -> list[str]:
     return [f"## {title}", *kept] if kept else []
 
 
-def _told(finding: Finding) -> str:
+def _text(finding: Finding) -> str:
     return " ".join(filter(None, [finding.sentence, finding.cure, f"({finding.where}: {finding.code})"]))
-
-
-def bullets(texts: Sequence[str]) -> str:
-    return "\n".join(f"- {escaped(text)}" for text in texts)
-
-
-def _cell(cell: Cell) -> str:
-    text = escaped(cell.text)
-    marked = f"**{text}**" if cell.strong and text else text
-    return f"{marked} ({escaped(cell.detail)})" if cell.detail else marked

@@ -3,11 +3,11 @@
 import subprocess
 from collections.abc import Sequence
 
+from pipeline.presentation.formatting import NOTHING, seconds
+from pipeline.presentation.tables import Cell, Column, Table
 from pipeline.report.arms import Arm
-from pipeline.report.tables import Cell, Column, Table
-from pipeline.report.wording import NOTHING, seconds
-from pipeline.schema import ENCODER_CONFIG, Layout
-from pipeline.times import seconds_of
+from pipeline.storage.schema import ENCODER_CONFIG, Layout
+from pipeline.storage.timings import seconds_of
 
 
 def commit() -> str | None:
@@ -27,8 +27,10 @@ def run_table(layout: Layout, arms: Sequence[Arm]) -> Table:
             "pretrain": _seconds_of_training(arm, layout),
             "evaluate": seconds_of(f"evaluate@{arm.name}", layout.evaluation(arm.name) / "metrics.json"),
         }
-        told = ", ".join(f"{stage} {seconds(taken)}" for stage, taken in stages.items() if taken is not None)
-        entries.append((f"Time of {arm.method}", told))
+        durations = ", ".join(
+            f"{stage} {seconds(taken)}" for stage, taken in stages.items() if taken is not None
+        )
+        entries.append((f"Time of {arm.method}", durations))
     return Table(
         "The run",
         [Column("What"), Column("Found")],

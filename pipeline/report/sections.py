@@ -6,15 +6,10 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from pipeline.errors import listed
+from pipeline.config.objectives import reads_clusters
+from pipeline.config.pretrain import PretrainParams
 from pipeline.evaluation.wording import baselines_in_words, chosen_on, labels_in_words
-from pipeline.objectives.params import reads_clusters
-from pipeline.report.arms import Arm
-from pipeline.report.cards import Card
-from pipeline.report.classes import SHOWN, ClassChange, Confusion
-from pipeline.report.tables import Cell, Column, Table, spans
-from pipeline.report.wording import (
-    ARM_ROLES,
+from pipeline.presentation.formatting import (
     CONDITIONAL_ENTROPY,
     MUTUAL_INFORMATION,
     NOTHING,
@@ -27,8 +22,13 @@ from pipeline.report.wording import (
     seconds,
     sentence,
 )
-from pipeline.schema import CHOSEN, IngestSummary
-from pipeline.training.params import PretrainParams
+from pipeline.presentation.tables import Cell, Column, Table, spans
+from pipeline.report.arm_names import ARM_ROLES
+from pipeline.report.arms import Arm
+from pipeline.report.cluster_cards import Card
+from pipeline.report.per_class import SHOWN, ClassChange, Confusion
+from pipeline.runtime.errors import listed
+from pipeline.storage.schema import CHOSEN, IngestSummary
 from pipeline.training.schedule import images_per_step
 
 REJECTS_SHOWN = 5

@@ -4,11 +4,11 @@ where a training has collapsed, or has not exceeded untrained filters."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import listed
+from pipeline.presentation.formatting import percent, points, sentence
 from pipeline.report.arms import Arm, paired
-from pipeline.report.doubt import Correct, Interval, paired_difference, share_closed
-from pipeline.report.wording import percent, points, sentence
-from pipeline.schema import UNTRAINED
+from pipeline.runtime.errors import listed
+from pipeline.statistics.comparison_intervals import Correct, Interval, paired_difference, share_closed
+from pipeline.storage.schema import UNTRAINED
 
 LUCK = "one seed, so luck in training is not in these intervals"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from pipeline.safe_paths import SafePath
+from pipeline.untrusted.safe_paths import SafePath
 
 Split = Literal["train", "test"]
 SplitWord = Literal["train", "test", "validation"]

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Self
 
-from pipeline.errors import UserError, listed
-from pipeline.files import users_path
-from pipeline.ingest.params import IngestParams
-from pipeline.safe_paths import Root, SafePath, UnsafePath
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.inside import source_root
-from pipeline.sources.layout import first_there, named_folder
+from pipeline.sources.reading.expected_files import first_there, named_folder
+from pipeline.sources.reading.source_root import source_root
+from pipeline.storage.files import resolve_user_path
 from pipeline.tables.delimited import Head, csv_records, read_head
 from pipeline.tables.lines import NOT_A_ROW, NotARow, open_text
+from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
 
 WHAT = "the folder that holds the tables"
 NUMBER, CLASS, PATH = "", "class", "path"
@@ -46,7 +46,7 @@ class ClInfoNceTablesSource:
         }
         if choice.images is None:
             return cls(folder, tables)
-        images = SafePath(users_path(choice.images))
+        images = SafePath(resolve_user_path(choice.images))
         if not images.is_folder():
             raise UserError(f"{images} (ingest.clinfonce_tables.images) is not a folder: name the images'")
         return cls(source_root(images.path, params), tables)

@@ -20,14 +20,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
-from pipeline.ingest.params import IngestParams
-from pipeline.safe_paths import Boundary, Root, SafePath, UnsafePath
-from pipeline.schema import NO, YES
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.inside import ALLOWED_BY
-from pipeline.sources.layout import first_there, named_folder, numbered_lines, pairs
+from pipeline.sources.reading.expected_files import first_there, named_folder, numbered_lines, pairs
+from pipeline.sources.reading.source_root import ALLOWED_BY
+from pipeline.storage.schema import NO, YES
 from pipeline.tables.lines import NotARow, open_text, text_lines
+from pipeline.untrusted.safe_paths import Boundary, Root, SafePath, UnsafePath
 
 HOME = "CUB_200_2011"
 WHAT = f"the folder that holds {HOME}"
@@ -51,7 +51,7 @@ class Cub200Source:
         self.attribute_names = list(self._attributes.values())
         self.notes: list[str] = []
         if len(set(self.attribute_names)) < len(self.attribute_names):
-            raise UserError(f"{tables['attributes']} names an attribute twice: mend it")
+            raise UserError(f"{tables['attributes']} names an attribute twice: fix it")
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Self
 
-from pipeline.errors import UserError, listed
-from pipeline.ingest.params import IngestParams
-from pipeline.safe_paths import Root
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.folders import files_below, folders_in
-from pipeline.sources.layout import ENTRIES_SHOWN, named_folder
-from pipeline.sources.splits import WORDS, Splits, split_word, splits_of
-from pipeline.walk import Walk, names_in
+from pipeline.sources.reading.class_folders import files_below, folders_in
+from pipeline.sources.reading.expected_files import ENTRIES_SHOWN, named_folder
+from pipeline.sources.reading.split_names import WORDS, Splits, split_word, splits_of
+from pipeline.untrusted.safe_paths import Root
+from pipeline.untrusted.walk import Walk, names_in
 
 WHAT = "the folder that holds train/<class> and test/<class>, or <class>"
 

@@ -19,19 +19,19 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from pipeline.errors import UserError, listed
-from pipeline.ingest.params import IngestParams
-from pipeline.isolation.parquet import Damaged, NotParquet, Outline, outlines, records
-from pipeline.safe_json import parse_json
-from pipeline.safe_paths import Root, SafePath, UnsafePath
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError, listed
+from pipeline.runtime.json_text import parse_json
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.columns import NO_VALUES, Columns, Table, resolve_columns, row_of
-from pipeline.sources.inside import source_root
-from pipeline.sources.layout import named_files
-from pipeline.sources.splits import by_split
+from pipeline.sources.reading.columns import NO_VALUES, Columns, TableDescription, resolve_columns, row_of
+from pipeline.sources.reading.expected_files import named_files
+from pipeline.sources.reading.source_root import source_root
+from pipeline.sources.reading.split_names import by_split
 from pipeline.tables.cells import are_equal
 from pipeline.tables.delimited import check_names
 from pipeline.tables.reading import Record, is_binary, is_unicode, no_values
+from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, ParquetHeader, parquet_headers, records
+from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
 
 WHAT = "a Parquet file, or a folder that holds some"
 ROWS_A_BATCH = 64
@@ -53,7 +53,7 @@ class HuggingFaceSource:
         self,
         root: Root,
         files: dict[SafePath, Split | None],
-        outline_of: dict[SafePath, Outline],
+        outline_of: dict[SafePath, ParquetHeader],
         columns: Columns,
         notes: list[str],
     ) -> None:
@@ -86,7 +86,7 @@ class HuggingFaceSource:
         check_names(present, str(first))
         no_text = no_values(first, schema, but=[params.columns.image])
         provided = ("split",) if None not in files.values() else ()
-        table = Table("the Parquet files have", f"the Parquet files of {named.path}")
+        table = TableDescription("the Parquet files have", f"the Parquet files of {named.path}")
         columns, its_notes = resolve_columns(params.columns, present, table, provided, no_text)
         if provided:
             columns = replace(columns, split=None)
@@ -171,12 +171,12 @@ def _in_path(file: Path, folder: Path) -> dict[str, str | None]:
     return {unquote(name): None if value == HIVE_NULL else unquote(value) for name, _, value in parts if name}
 
 
-def _outlines(files: list[SafePath]) -> dict[SafePath, Outline]:
+def _outlines(files: list[SafePath]) -> dict[SafePath, ParquetHeader]:
     try:
-        return dict(zip(files, outlines(files), strict=True))
+        return dict(zip(files, parquet_headers(files), strict=True))
     except NotParquet as error:
         raise UserError(
-            f"{error.path} can't be read as Parquet: {error}: mend it or download it again"
+            f"{error.path} can't be read as Parquet: {error}: fix it or download it again"
         ) from None
 
 

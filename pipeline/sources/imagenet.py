@@ -11,16 +11,16 @@ table of child and parent wnids, which makes WordNet's tree the hierarchy.
 from collections.abc import Iterator
 from typing import Self
 
-from pipeline.edges import paths_from_root
-from pipeline.errors import UserError, listed
-from pipeline.files import users_path
-from pipeline.ingest.params import ImageNetParams, IngestParams
-from pipeline.safe_paths import FOLDER, MISSING, SPECIAL, Root, SafePath, UnsafePath
+from pipeline.config.ingest import ImageNetParams, IngestParams
+from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.base import Refusal, SourceRow
-from pipeline.sources.folders import files_below, folders_in
-from pipeline.sources.layout import entries, first_there, named_folder, numbered_lines, pairs
-from pipeline.sources.splits import Splits, splits_of
-from pipeline.walk import Walk
+from pipeline.sources.reading.class_folders import files_below, folders_in
+from pipeline.sources.reading.expected_files import entries, first_there, named_folder, numbered_lines, pairs
+from pipeline.sources.reading.split_names import Splits, splits_of
+from pipeline.storage.files import resolve_user_path
+from pipeline.tables.edge_list import paths_from_root
+from pipeline.untrusted.safe_paths import FOLDER, MISSING, SPECIAL, Root, SafePath, UnsafePath
+from pipeline.untrusted.walk import Walk
 
 WHAT = "the folder that holds train/<wnid> and val/<wnid>"
 NAMES = ("LOC_synset_mapping.txt", "words.txt")
@@ -46,7 +46,9 @@ class ImageNetSource:
         self._walk = Walk(root)
         if params.edges is not None:
             # WordNet gives many words several parents: a tree is what is left with the first of them.
-            self._paths = paths_from_root(users_path(params.edges), wnids, "first", "ingest.imagenet.edges")
+            self._paths = paths_from_root(
+                resolve_user_path(params.edges), wnids, "first", "ingest.imagenet.edges"
+            )
             self._notes.append("where ingest.imagenet.edges gives a class several parents the first counts")
 
     @property
@@ -57,9 +59,9 @@ class ImageNetSource:
     def open(cls, params: IngestParams, _seed: int) -> Self:
         root = named_folder(params, WHAT)
         first_there(root, ["train"], params)
-        there = [name for name in SPLIT_FOLDERS if root.has_folder(name)]
-        splits, notes = splits_of(there)
-        wnids = _classes(root, there, params.imagenet)
+        split_folders = [name for name in SPLIT_FOLDERS if root.has_folder(name)]
+        splits, notes = splits_of(split_folders)
+        wnids = _classes(root, split_folders, params.imagenet)
         source = cls(root, wnids, splits, params.imagenet)
         source._notes += notes
         return source
@@ -94,17 +96,17 @@ def _names_in(root: Root) -> dict[str, str]:
     return pairs(table) if table else {}
 
 
-def _classes(root: Root, there: list[str], params: ImageNetParams) -> list[str]:
+def _classes(root: Root, split_folders: list[str], params: ImageNetParams) -> list[str]:
     """The wnids to take, each of which has its folders. Raises `UserError` for one that has none."""
     if params.classes is None:
-        wnids = sorted({wnid for name in there for wnid in folders_in(root.below(name))})
+        wnids = sorted({wnid for name in split_folders for wnid in folders_in(root.below(name))})
         if not wnids:
             raise UserError(
                 f"ingest.source=imagenet expects a folder for each class in {root.at('train')}, which holds "
                 f"{entries(root.below('train'))}"
             )
     else:
-        table = SafePath(users_path(params.classes))
+        table = SafePath(resolve_user_path(params.classes))
         try:
             wnids = list(dict.fromkeys(line.split()[0] for _, line in numbered_lines(table)))
         except UnsafePath as unsafe:
@@ -118,7 +120,7 @@ def _classes(root: Root, there: list[str], params: ImageNetParams) -> list[str]:
                 f"{table} (ingest.imagenet.classes) is no list of wnids, one per line: it holds "
                 f"{listed(too_long, 1)}"
             )
-    for name in there:
+    for name in split_folders:
         there_too = set(folders_in(root.below(name)))
         if missing := [wnid for wnid in wnids if wnid not in there_too]:
             raise UserError(

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Self
 
-from pipeline.errors import UserError
-from pipeline.ingest.params import IngestParams
-from pipeline.safe_paths import FOLDER, MISSING, Root, SafePath, UnsafePath
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow
-from pipeline.sources.columns import Columns, Table, path_in, resolve_columns, row_of
-from pipeline.sources.inside import source_root
-from pipeline.sources.layout import named_path
+from pipeline.sources.reading.columns import Columns, TableDescription, path_in, resolve_columns, row_of
+from pipeline.sources.reading.expected_files import named_path
+from pipeline.sources.reading.source_root import source_root
 from pipeline.tables import reading
 from pipeline.tables.lines import NotARow
 from pipeline.tables.reading import Record
+from pipeline.untrusted.safe_paths import FOLDER, MISSING, Root, SafePath, UnsafePath
 
 
 class ManifestSource:
@@ -43,7 +43,7 @@ class ManifestSource:
         table = reading.open_table_file(manifest, named)
         if not table.columns:
             raise UserError(f"{named} holds no row: give it a header and rows")
-        where = Table("the manifest has", f"the manifest {manifest}")
+        where = TableDescription("the manifest has", f"the manifest {manifest}")
         columns, notes = resolve_columns(params.columns, table.columns, where, no_values=table.no_values)
         root = source_root(manifest.path.parent, params)
         return cls(manifest, root, table, columns, table.notes + notes)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from pipeline.errors import UserError
-from pipeline.ingest.params import IngestParams
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Source
 from pipeline.sources.clinfonce_tables import ClInfoNceTablesSource
 from pipeline.sources.cub200 import Cub200Source
@@ -11,7 +11,7 @@ from pipeline.sources.folder import FolderSource
 from pipeline.sources.huggingface import HuggingFaceSource
 from pipeline.sources.imagenet import ImageNetSource
 from pipeline.sources.manifest import ManifestSource
-from pipeline.sources.synthetic import SyntheticSource
+from pipeline.sources.synthetic.source import SyntheticSource
 from pipeline.sources.torchvision import TorchvisionSource
 from pipeline.sources.ut_zappos50k import UtZappos50kSource
 from pipeline.sources.webdataset import WebDatasetSource

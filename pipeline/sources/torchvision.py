@@ -12,14 +12,14 @@ from typing import Any, Self
 
 from PIL import Image
 
-from pipeline.errors import UserError, first_line
-from pipeline.ingest.params import IngestParams, TorchvisionParams
-from pipeline.safe_paths import Root, SafePath, UnsafePath
-from pipeline.schema import NO, YES
+from pipeline.config.ingest import IngestParams, TorchvisionParams
+from pipeline.runtime.errors import UserError, first_line
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.inside import source_root
-from pipeline.sources.layout import named_path
-from pipeline.walk import Skipped, Walk
+from pipeline.sources.reading.expected_files import named_path
+from pipeline.sources.reading.source_root import source_root
+from pipeline.storage.schema import NO, YES
+from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
+from pipeline.untrusted.walk import Skipped, Walk
 
 WHAT = "the folder in which torchvision keeps its data"
 SUPERCLASS = "superclass"

@@ -12,16 +12,16 @@ import os
 from collections.abc import Iterator
 from typing import Self
 
-from pipeline.errors import UserError, listed
-from pipeline.ingest.params import IngestParams
-from pipeline.safe_paths import Root, SafePath
-from pipeline.schema import NO, YES
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.base import Refusal, SourceRow
-from pipeline.sources.folders import files_below
-from pipeline.sources.layout import first_there, named_folder
+from pipeline.sources.reading.class_folders import files_below
+from pipeline.sources.reading.expected_files import first_there, named_folder
+from pipeline.storage.schema import NO, YES
 from pipeline.tables.delimited import Head, csv_records, read_head
 from pipeline.tables.lines import NotARow, open_text
-from pipeline.walk import Walk
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.walk import Walk
 
 WHAT = "the folder that holds ut-zap50k-data and ut-zap50k-images"
 IMAGES_AT = ["ut-zap50k-images-square", "ut-zap50k-images"]

@@ -17,18 +17,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from pipeline.errors import UserError, listed
-from pipeline.escaping import shortened
-from pipeline.ingest.params import IngestParams
-from pipeline.safe_json import LONGEST_KEY, NotJson, RepeatedKey, parse_json
-from pipeline.safe_paths import SafePath
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError, listed
+from pipeline.runtime.json_text import LONGEST_KEY, NotJson, RepeatedKey, parse_json
+from pipeline.runtime.sanitize import shortened
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.columns import Columns, Table, resolve_columns, row_of
-from pipeline.sources.layout import named_files
-from pipeline.sources.splits import by_split
+from pipeline.sources.reading.columns import Columns, TableDescription, resolve_columns, row_of
+from pipeline.sources.reading.expected_files import named_files
+from pipeline.sources.reading.split_names import by_split
 from pipeline.tables.cells import are_equal
 from pipeline.tables.reading import Record, is_unicode, names_in
-from pipeline.walk import PassedOver, is_hidden
+from pipeline.untrusted.safe_paths import SafePath
+from pipeline.untrusted.walk import PassedOver, is_hidden
 
 WHAT = "a .tar file, or a folder that holds some"
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm"})
@@ -128,7 +128,7 @@ class WebDatasetSource:
                 f"{next(iter(shards))}: make them again or download them again"
             )
         provided = ("image", "split") if None not in shards.values() else ("image",)
-        table = Table("the shards have", f"the shards of {named.path}")
+        table = TableDescription("the shards have", f"the shards of {named.path}")
         present, no_values = names_in(chain([first], records))
         left_out = BOOKKEEPING | TEXTS
         columns, its_notes = resolve_columns(params.columns, present, table, provided, left_out, no_values)

@@ -12,13 +12,13 @@ decides nothing is known.
 from collections.abc import Iterator
 from typing import Any, Self
 
-from pipeline.errors import UserError
-from pipeline.ingest.params import IngestParams
-from pipeline.safe_json import NotJson, parse_json
-from pipeline.safe_paths import Root, SafePath, UnsafePath
-from pipeline.schema import NO, YES
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.json_text import NotJson, parse_json
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.layout import first_there, named_folder
+from pipeline.sources.reading.expected_files import first_there, named_folder
+from pipeline.storage.schema import NO, YES
+from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
 
 WHAT = "the folder that holds wider_attribute_trainval.json and Image"
 TABLES: dict[Split, str] = {"train": "wider_attribute_trainval.json", "test": "wider_attribute_test.json"}

@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.console import say, say_json, standard_output
-from pipeline.errors import UserError, fault_of_the_machine, first_line, listed, shown
+from pipeline.runtime.console import echo, print_json, standard_output
+from pipeline.runtime.errors import UserError, first_line, listed, shown, system_error_message
+from pipeline.statistics.console import print_statistics, write_statistics_csv
 from pipeline.statistics.contingency import Codes
 from pipeline.statistics.describe import describe_counts
-from pipeline.statistics.presentation import print_statistics, write_statistics_csv
-from pipeline.statistics.tables import Table, open_table
-from pipeline.statistics.tally import Coder, Tally
+from pipeline.statistics.streaming import Coder, Tally
+from pipeline.statistics.tables import ColumnTable, open_table
 from pipeline.tables.cells import NotOneValue, noted
 
 METHOD = "column"
@@ -49,13 +49,13 @@ def run(
         raise UserError("--json and --csv are two forms of one answer: give one of them")
     result = statistics_of_table(path, label, clusters, seed=seed, batch_size=batch_size)
     if as_json:
-        say_json(result.columns)
+        print_json(result.columns)
     elif as_csv:
         write_statistics_csv(result.columns, standard_output())
     else:
         print_statistics(result.columns, label)
     for note in result.notes:
-        say(f"note: {note}", stderr=True)
+        echo(f"note: {note}", stderr=True)
 
 
 def statistics_of_table(
@@ -95,7 +95,7 @@ def statistics_of_table(
 
 
 def tally_columns(
-    table: Table, label: str, clusters: Sequence[str], *, droppable: bool = False
+    table: ColumnTable, label: str, clusters: Sequence[str], *, droppable: bool = False
 ) -> tuple[dict[str, Tally], dict[str, str]]:
     """Counts each of `clusters` against `label`, all in one pass over the table.
 
@@ -125,7 +125,7 @@ class NoClusters(ValueError):
     """A column whose values are no clusters or labels; the message is what it holds."""
 
 
-def _is_no_clusters(table: Table, name: str, why: NoClusters) -> UserError:
+def _is_no_clusters(table: ColumnTable, name: str, why: NoClusters) -> UserError:
     return UserError(
         f"column {shown(name)} of {table.path} holds {why}, which are no clusters or labels: leave it out"
     )
@@ -137,7 +137,7 @@ def _codes(batch: pa.RecordBatch, name: str, coder: Coder) -> Codes:
     except NotOneValue as what:
         raise NoClusters(str(what)) from None
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        if fault_of_the_machine(error):
+        if system_error_message(error):
             raise
         kind = shown(batch.column(name).type)
         raise NoClusters(f"values of {kind} that can't be compared ({first_line(error)})") from None
@@ -146,7 +146,7 @@ def _codes(batch: pa.RecordBatch, name: str, coder: Coder) -> Codes:
     return codes_N
 
 
-def _check_filled(table: Table, label: str, tallies: dict[str, Tally]) -> None:
+def _check_filled(table: ColumnTable, label: str, tallies: dict[str, Tally]) -> None:
     if not tallies:
         raise UserError(f"{table.path} has no column beside {label} whose values could be clusters")
     any_tally = next(iter(tallies.values()))
@@ -190,7 +190,7 @@ def _notes(unrepeated: list[str], left_out: dict[str, str]) -> list[str]:
     return notes
 
 
-def _row_notes(table: Table, tallies: dict[str, Tally]) -> list[str]:
+def _row_notes(table: ColumnTable, tallies: dict[str, Tally]) -> list[str]:
     """On rows that were refused, and cells that count as others."""
     tally = next(iter(tallies.values()))
     notices = sum((each.clusters.notices for each in tallies.values()), tally.labels.notices.copy())

@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.determination import label_error_reduction
-from pipeline.randomness import numpy_generator
-from pipeline.statistics.batches import (
+from pipeline.dataset.label_determination import label_error_reduction
+from pipeline.runtime.seeding import numpy_generator
+from pipeline.statistics.batch_statistics import (
+    anchors_without_positives,
     expected_positives,
     largest_pair_share,
-    lonely_anchor_share,
     objective_ceiling_bits,
 )
-from pipeline.statistics.chance import independence_p_value
 from pipeline.statistics.contingency import Contingency
 from pipeline.statistics.corrected import ESTIMATOR, corrected_information, is_covered, joint_coverage
 from pipeline.statistics.entropy import entropy_bits, sizes_and_times
+from pipeline.statistics.expected_information import independence_p_value
 from pipeline.statistics.findings import findings_of
 from pipeline.statistics.information import Information
-from pipeline.statistics.tags import Tags, tags_that_name_labels
+from pipeline.statistics.label_leakage import Tags, tags_that_name_labels
 from pipeline.statistics.values import Column, encoded
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -52,7 +52,7 @@ class BatchStatistics:
     """log2 of the batch size, or of the rows where a batch holds all."""
     objective_ceiling_bits: float | None = None
     """min(H(Z), `batch_ceiling_bits`)."""
-    lonely_anchor_share: float | None = None
+    anchors_without_positives: float | None = None
     """The share of anchors with no other image of their cluster in their batch."""
     expected_positives: float | None = None
     """Other images of its cluster that an anchor meets in its batch, on average."""
@@ -93,7 +93,7 @@ class LabelStatistics:
     adjusted_mutual_information: float | None = None
     normalized_mutual_information: float | None = None
     label_error_reduction: float | None = None
-    """The share of the most frequent label's errors that clusters avoid (`pipeline.determination`)."""
+    """Share of the most frequent label's errors avoided (`pipeline.dataset.label_determination`)."""
     purity: float | None = None
     """The share of rows that carry the most frequent label of their cluster."""
 
@@ -185,7 +185,7 @@ def _of_batches(cluster_sizes_K: NDArray[np.int64], batch_size: int) -> BatchSta
         batch_size=batch_size,
         batch_ceiling_bits=float(np.log2(in_batch)),
         objective_ceiling_bits=objective_ceiling_bits(entropy_bits(cluster_sizes_K), in_batch),
-        lonely_anchor_share=lonely_anchor_share(cluster_sizes_K, batch_size),
+        anchors_without_positives=anchors_without_positives(cluster_sizes_K, batch_size),
         expected_positives=expected_positives(cluster_sizes_K, batch_size),
     )
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.determination import LEAST_REDUCTION
-from pipeline.errors import listed
-from pipeline.escaping import for_override
+from pipeline.dataset.label_determination import LEAST_REDUCTION
+from pipeline.runtime.errors import listed
+from pipeline.runtime.sanitize import for_override
 
 MANY_SINGLETONS = "many_singletons"
 DOMINANT_CLUSTER = "dominant_cluster"
@@ -122,7 +122,7 @@ def _about_labels(statistics: dict[str, Any]) -> Iterator[Finding]:
 
 def _about_tags(tags: Sequence[str], stopped: Sequence[str]) -> Iterator[Finding]:
     if tags:
-        override = for_override("cluster.hashtags.stop", [*stopped, *tags])
+        override = for_override("cluster.hashtags.stop_words", [*stopped, *tags])
         yield Finding(
             TAGS_NAME_THE_LABEL,
             f"{len(tags):,} {'tag names' if len(tags) == 1 else 'tags name'} the label: "

@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from pipeline.statistics.chance import expected_mutual_information_bits
 from pipeline.statistics.contingency import Contingency
 from pipeline.statistics.entropy import entropy_bits
+from pipeline.statistics.expected_information import expected_mutual_information_bits
 
 _ROUNDING = 1e-12
 """Bits below which a difference of entropies is rounding."""

@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import UserError, fault_of_the_machine, first_line, listed, shown
-from pipeline.isolation import parquet
-from pipeline.safe_paths import FOLDER, SafePath, UnsafePath
+from pipeline.runtime.errors import UserError, first_line, listed, shown, system_error_message
 from pipeline.tables import reading
 from pipeline.tables.cells import NotOneValue, text
 from pipeline.tables.lines import NotARow
 from pipeline.tables.refused import Refused
+from pipeline.untrusted.isolation import parquet
+from pipeline.untrusted.safe_paths import FOLDER, SafePath, UnsafePath
 
 _BATCH_ROWS = 1 << 16
 _BATCH_CELLS = 1 << 20
@@ -24,7 +24,7 @@ Batches = Iterator[pa.RecordBatch]
 
 
 @dataclass(frozen=True)
-class Table:
+class ColumnTable:
     """A file of which any columns can be read in batches."""
 
     path: Path
@@ -41,11 +41,11 @@ class Table:
         columns = set(self.columns)
         for name in names:
             if name not in columns:
-                there = listed(self.columns) or "none with a name"
-                raise UserError(f"{self.path} has no column {shown(name)}: it has {there}")
+                available = listed(self.columns) or "none with a name"
+                raise UserError(f"{self.path} has no column {shown(name)}: it has {available}")
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path) -> ColumnTable:
     """Raises `UserError` if `path` is missing, empty or not a table."""
     try:
         with SafePath(path).open_binary() as file:
@@ -56,29 +56,29 @@ def open_table(path: Path) -> Table:
         raise
     if is_empty:
         raise UserError(f"{path} is empty: give a file with columns and rows")
-    with _told_as_broken(path):
+    with _broken_table_error(path):
         table = reading.open_table_file(SafePath(path), str(path))
     refused = Refused()
 
     def read(columns: Sequence[str]) -> Batches:
-        with _told_as_broken(path):
+        with _broken_table_error(path):
             if reading.ending_of(SafePath(path)) == ".parquet":
                 yield from _parquet_batches(path, columns, refused)
             else:
                 yield from _text_batches(table.rows(columns), columns, refused)
 
     columns = [name for name in table.columns if name and name not in table.no_values]
-    return Table(path, columns, read, table.notes, refused)
+    return ColumnTable(path, columns, read, table.notes, refused)
 
 
 @contextmanager
-def _told_as_broken(path: Path) -> Iterator[None]:
+def _broken_table_error(path: Path) -> Iterator[None]:
     try:
         yield
     except UserError:
         raise
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
-        if fault_of_the_machine(error):
+        if system_error_message(error):
             raise
         reason = first_line(error)
         raise UserError(f"{path} cannot be read as a {path.suffix} table: {reason}") from None

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import TextIO
 
-from pipeline.errors import UserError, shown
-from pipeline.safe_paths import SafePath
+from pipeline.runtime.errors import UserError, shown
 from pipeline.tables import lines as limits
 from pipeline.tables.cells import folded
 from pipeline.tables.lines import NOT_A_ROW, Lines, LineTooLong, NotARow, open_text, text_lines
+from pipeline.untrusted.safe_paths import SafePath
 
 _MARKS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"[^"]*"')

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.safe_json import NotJson, parse_json
+from pipeline.runtime.json_text import NotJson, parse_json
 from pipeline.tables.cells import Notices, NotOneValue, folded, normalized, text
 
 NAMES = ("text", "name", "tag")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
-from pipeline.safe_paths import SafePath
+from pipeline.untrusted.safe_paths import SafePath
 
 LONGEST_LINE = 1 << 23
 """Characters: a hundred thousand columns of eighty each. As JSON they take fifty times as many bytes."""

@@ -11,13 +11,13 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.types as types
 
-from pipeline.errors import UserError, listed
-from pipeline.isolation.parquet import Damaged, NotParquet, Outline, outlines, records
-from pipeline.safe_json import NotJson, RepeatedKey, parse_json
-from pipeline.safe_paths import SafePath
+from pipeline.runtime.errors import UserError, listed
+from pipeline.runtime.json_text import NotJson, RepeatedKey, parse_json
 from pipeline.tables.cells import NotOneValue, text
 from pipeline.tables.delimited import check_names, csv_records, read_head
 from pipeline.tables.lines import NOT_A_ROW, NOT_UTF_8, NotARow, open_text, text_lines
+from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, ParquetHeader, parquet_headers, records
+from pipeline.untrusted.safe_paths import SafePath
 
 Record: TypeAlias = dict[str, Any]
 Numbered: TypeAlias = Iterator[tuple[str, Record | NotARow]]
@@ -217,9 +217,9 @@ def _of_parquet(record: Record | Damaged) -> Iterable[Record | NotARow]:
     return (record,)
 
 
-def _outline(path: SafePath, named: str) -> Outline:
+def _outline(path: SafePath, named: str) -> ParquetHeader:
     try:
-        return outlines([path])[0]
+        return parquet_headers([path])[0]
     except NotParquet as error:
         raise UserError(f"{named} is not a Parquet file: {error}") from None
 

@@ -1,9 +1,9 @@
-"""When a representation counts as collapsed, by its signs of life. Without torch, for the report asks too."""
+"""When a representation counts as collapsed, by its metrics. Without torch, since the report needs it too."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SIGNS = ("uniformity", "rankme")
+METRICS = ("uniformity", "rankme")
 COLLAPSED_RANKME = 2.0
 COLLAPSED_UNIFORMITY = -0.05
 
@@ -17,10 +17,10 @@ class Collapse:
 
 
 def collapse(signs: Mapping[str, float]) -> Collapse | None:
-    """What a row of `history.csv` says; None where all is well, or where it lacks the `SIGNS`."""
-    if not signs.keys() >= set(SIGNS):
+    """What a row of `history.csv` says; None where all is well, or where it lacks the `METRICS`."""
+    if not signs.keys() >= set(METRICS):
         return None
-    uniformity, rankme = (signs[name] for name in SIGNS)
+    uniformity, rankme = (signs[name] for name in METRICS)
     if uniformity > COLLAPSED_UNIFORMITY:
         return Collapse(
             f"all images have nearly the same embedding (uniformity {uniformity:.3f}; 0 is collapse)",

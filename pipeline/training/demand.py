@@ -8,11 +8,11 @@ on torch's device `meta`, where tensors have sizes and no memory.
 import torch
 from torch import Tensor
 
-from pipeline.devices import compute_dtype
+from pipeline.config.pretrain import PretrainParams
 from pipeline.encoders.base import Encoder
-from pipeline.errors import UserError
+from pipeline.runtime.device import compute_dtype
+from pipeline.runtime.errors import UserError
 from pipeline.training.network import Network
-from pipeline.training.params import PretrainParams
 
 MOST_STEPS = 10**8
 """At a hundred a second they take twelve days."""

@@ -11,10 +11,10 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from pipeline.devices import DEVICE_VARIABLE, pick_device
-from pipeline.errors import UserError, shown
-from pipeline.machine import whole_number
-from pipeline.ranks import ALONE, Ranks
+from pipeline.runtime.device import DEVICE_VARIABLE, pick_device
+from pipeline.runtime.distributed import ALONE, Ranks
+from pipeline.runtime.errors import UserError, shown
+from pipeline.runtime.resources import whole_number
 
 PROCESSES_VARIABLE = "CLINFONCE_PROCESSES"
 """Processes to start on this machine; unset: one a GPU."""
@@ -31,7 +31,7 @@ def start_processes() -> None:
     """
     if _launched():
         return
-    processes = wanted_processes()
+    processes = requested_processes()
     if processes > 1:
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         os.execv(sys.executable, [sys.executable, *torchrun, *sys.argv])  # noqa: S606 - our own command line
@@ -45,12 +45,16 @@ def joined_ranks() -> Iterator[tuple[Ranks, torch.device]]:
         yield ALONE, pick_device()
         return
     count = _number("WORLD_SIZE")
-    ranks = Ranks(_number("RANK", below=count), count, beside=_number("LOCAL_WORLD_SIZE", "1", at_least=1))
+    ranks = Ranks(
+        _number("RANK", below=count), count, local_world_size=_number("LOCAL_WORLD_SIZE", "1", at_least=1)
+    )
     device = _device_of(_number("LOCAL_RANK", "0"))
     _check_meeting_place()
     backend = "nccl" if device.type == "cuda" else "gloo"
     # The first ranks to arrive wait for those that still decode images.
-    dist.init_process_group(backend, rank=ranks.index, world_size=ranks.count, timeout=timedelta(minutes=30))
+    dist.init_process_group(
+        backend, rank=ranks.rank, world_size=ranks.world_size, timeout=timedelta(minutes=30)
+    )
     if backend == "nccl":
         control = dist.new_group(backend="gloo")
         assert isinstance(control, dist.ProcessGroup), "every rank is a member"
@@ -88,7 +92,7 @@ def _check_meeting_place() -> None:
     _number("MASTER_PORT", at_least=1, below=2**16)
 
 
-def wanted_processes() -> int:
+def requested_processes() -> int:
     named = os.environ.get(PROCESSES_VARIABLE)
     if named is None:
         return 1 if os.environ.get(DEVICE_VARIABLE) else torch.cuda.device_count()

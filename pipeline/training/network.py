@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.encoders.base import Encoder
-from pipeline.objectives.base import Moment, Objective
-from pipeline.ranks import Ranks
-from pipeline.training.batchnorm import synchronised
+from pipeline.objectives.base import Objective, StepInfo
+from pipeline.runtime.distributed import Ranks
+from pipeline.training.sync_batchnorm import synchronised
 
 COMPILE_VARIABLE = "CLINFONCE_COMPILE"
 """0 keeps torch.compile out of a training on CUDA; 1 asks for it on a CPU."""
@@ -26,7 +26,7 @@ class Network(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.objective = objective
-        has_target = objective.target_momentum(Moment(0, 1)) is not None
+        has_target = objective.target_momentum(StepInfo(0, 1)) is not None
         self.target = Target(encoder, objective.projector) if has_target else None
 
     def forward(self, images_NCSS: Tensor, attributes_NA: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -34,9 +34,9 @@ class Network(nn.Module):
         features_NF = self.encoder(images_NCSS)
         return features_NF.detach(), self.objective.project(features_NF, attributes_NA)
 
-    def begin_step(self, moment: Moment) -> None:
-        self.objective.begin_step(moment)
-        momentum = self.objective.target_momentum(moment)
+    def begin_step(self, step_info: StepInfo) -> None:
+        self.objective.begin_step(step_info)
+        momentum = self.objective.target_momentum(step_info)
         if self.target is not None and momentum is not None:
             self.target.follow(self.encoder, self.objective.projector, momentum)
 
@@ -67,7 +67,7 @@ def over_ranks(network: Network, ranks: Ranks, device: torch.device) -> nn.Modul
     called: nn.Module = synchronised(network, ranks, device)
     if os.environ.get(COMPILE_VARIABLE, "1" if device.type == "cuda" else "0") == "1":
         called = cast(nn.Module, torch.compile(called))
-    if ranks.count > 1:
+    if ranks.world_size > 1:
         # Buffers are the same everywhere: batch norm sees all ranks, and so does what fills a queue.
         ids = [device] if device.type == "cuda" else None
         called = DistributedDataParallel(called, device_ids=ids, broadcast_buffers=False)

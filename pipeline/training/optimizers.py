@@ -7,7 +7,7 @@ import torch
 from torch.nn import Parameter
 from torch.optim import SGD, AdamW, Optimizer
 
-from pipeline.training.params import PretrainParams
+from pipeline.config.pretrain import PretrainParams
 
 Groups = list[dict[str, Any]]
 

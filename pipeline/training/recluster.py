@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.lloyd import fit_kmeans
+from pipeline.kmeans import fit_kmeans
 
 
 def recluster(
@@ -15,7 +15,7 @@ def recluster(
 
     `embeddings_ND` lie on any device, clusters before and after on the CPU.
 
-    `settings` are k-means' `clusters`, `iterations` and `restarts`; labels play no part.
+    `settings` are k-means' `clusters`, `max_iter` and `n_init`; labels play no part.
     """
     fitted = fit_kmeans(embeddings_ND, seed=seed, **settings)
     clusters_N = named_after(previous_N, fitted.labels_N.cpu())

@@ -2,33 +2,34 @@
 
 import copy
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from pipeline.augment import Normalizer
-from pipeline.borders import check_ids, read_json
-from pipeline.clustering.assignments import Assignments, read_assignments
-from pipeline.devices import compute_dtype, device_name
+from pipeline.config.pretrain import PretrainParams
+from pipeline.dataset.assignments import Assignments, read_assignments
+from pipeline.dataset.dataset import ImageDataset, ImageSplit
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import resolved_stem_stride
-from pipeline.errors import UserError
-from pipeline.files import state_root
 from pipeline.objectives.registry import OBJECTIVES
-from pipeline.randomness import derived_seed
-from pipeline.ranks import Ranks
-from pipeline.schema import CHOSEN, IngestSummary, Layout
-from pipeline.shards import read_columns, shard_paths
-from pipeline.training.artifacts import write_artifacts
-from pipeline.training.build import Clustered, attributes_of, build_trainer
-from pipeline.training.feed import Feed, choose_feed
+from pipeline.runtime.device import compute_dtype, device_name
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.seeding import derived_seed
+from pipeline.storage.files import state_root
+from pipeline.storage.schema import CHOSEN, IngestSummary, Layout
+from pipeline.storage.validation import check_ids
+from pipeline.training.checkpoint import StateFolder, fingerprint
+from pipeline.training.context import Clustered, TrainingContext
 from pipeline.training.launch import joined_ranks, start_processes
-from pipeline.training.loop import Trainer
-from pipeline.training.memory import kept_memory
-from pipeline.training.params import PretrainParams
-from pipeline.training.signals import StopRequest
-from pipeline.training.state import StateFolder, fingerprint
+from pipeline.training.loaders.select import Loader, select_loader
+from pipeline.training.malloc import limited_arenas
+from pipeline.training.outputs import write_artifacts
+from pipeline.training.setup import attributes_of, build_trainer
+from pipeline.training.shutdown import StopRequest
 from pipeline.training.trackers import Trackers, tracker_names
+from pipeline.training.trainer import Trainer
 from pipeline.training.whitened_layers import Sample, fit_last_layer
 
 
@@ -40,58 +41,56 @@ def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layou
     """
     start_processes()
     with joined_ranks() as (ranks, device):
-        train(params, arm, image_size, seed, layout, ranks, device)
+        train(params, TrainingContext(arm, seed, image_size, device, ranks), layout)
 
 
-def train(
-    params: PretrainParams,
-    arm: str,
-    image_size: int,
-    seed: int,
-    layout: Layout,
-    ranks: Ranks,
-    device: torch.device,
-) -> None:
+def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> None:
     """This rank's part in it; the first one writes."""
+    arm, ranks = context.arm, context.ranks
     if arm != CHOSEN:
         params = params.of_references()
     stop = StopRequest()
     stop.listen()
     assignments = read_assignments(layout.assignments(arm))
-    choices = {"arm": arm, "image_size": image_size, "seed": seed, "pretrain": params.model_dump()}
-    inputs = [*shard_paths(layout.images, "train"), layout.assignments(arm)]
-    title, name = f"pretrain {arm}", f"{arm}-{fingerprint(choices, inputs)}"
+    dataset = ImageDataset(layout.images)
+    choices = {
+        "arm": arm,
+        "image_size": context.image_size,
+        "seed": context.seed,
+        "pretrain": params.model_dump(),
+    }
+    name = f"{arm}-{fingerprint(choices, [*dataset.train.shards, layout.assignments(arm)])}"
     states = StateFolder(state_root() / name)
     with ExitStack() as open_things:
-        open_things.enter_context(states.locked(title, ranks, stop))
-        open_things.enter_context(kept_memory())
-        trackers = Trackers(tracker_names() if ranks.first else [], state_root() / "live" / name)
+        open_things.enter_context(states.locked(context.title, ranks, stop))
+        open_things.enter_context(limited_arenas())
+        trackers = Trackers(tracker_names() if ranks.is_main else [], state_root() / "live" / name)
         open_things.callback(trackers.close)
-        feed = choose_feed(
-            layout.images, "train", assigned_positions(assignments, arm, layout), device, ranks=ranks
-        )
-        trainer, config = _build(params, title, image_size, seed, layout, device, ranks, feed, assignments)
+        positions = assigned_positions(assignments, layout.assignments(arm), dataset.train)
+        loader = select_loader(dataset.train, positions, context.device, ranks=ranks)
+        trainer = _build(params, context, dataset, loader, assignments)
         trainer.run(states, stop, trackers)
         # A copy, as a process that waits resumes from the network as training left it.
         encoder = copy.deepcopy(trainer.network.encoder)
-        sample = Sample(feed, trainer.normalize, image_size, derived_seed(seed, "features"))
+        seed = derived_seed(context.seed, "features")
+        sample = Sample(loader, trainer.normalize, context.image_size, seed)
         fit_last_layer(encoder, sample)
-        if not ranks.first:
+        if not ranks.is_main:
             return
         provenance = choices | {
             "epochs": params.epochs,
-            "train_images": len(feed),
-            "device": device_name(device),
-            "precision": str(compute_dtype(params.precision, device)).removeprefix("torch."),
+            "train_images": len(loader),
+            "device": device_name(context.device),
+            "precision": str(compute_dtype(params.precision, context.device)).removeprefix("torch."),
         }
         write_artifacts(
             layout.encoder(arm),
             encoder,
-            config,
+            _encoder_config(params, context, encoder.feature_dim, dataset.summary),
             provenance,
-            read_json(layout.ingest_summary, IngestSummary),
+            dataset.summary,
             trainer.progress,
-            feed.ids,
+            loader.ids,
             trainer.reclusterings,
             trainer.network.objective.beside_published,
         )
@@ -101,51 +100,48 @@ def train(
             states.discard()
 
 
-def assigned_positions(assignments: Assignments, arm: str, layout: Layout) -> list[int] | None:
-    """Where the images that have a cluster stand; `cluster.missing=drop` leaves some without. None: all."""
-    ids = read_columns(layout.images, "train", ["id"]).column("id").to_pylist()
+def assigned_positions(assignments: Assignments, path: Path, train: ImageSplit) -> list[int] | None:
+    """Where the images that have a cluster stand; `cluster.missing=drop` leaves some without. None: all.
+
+    `path` is the file of the assignments, for a message.
+    """
+    ids = train.ids.to_pylist()
     if assignments.ids == ids:
         return None
     position_of = {image: position for position, image in enumerate(ids)}
-    check_ids(layout.assignments(arm), assignments.ids, position_of, layout.images)
+    check_ids(path, assignments.ids, position_of, train.folder)
     return [position_of[image] for image in assignments.ids]
 
 
 def _build(
     params: PretrainParams,
-    title: str,
-    image_size: int,
-    seed: int,
-    layout: Layout,
-    device: torch.device,
-    ranks: Ranks,
-    feed: Feed,
+    context: TrainingContext,
+    dataset: ImageDataset,
+    loader: Loader,
     assignments: Assignments,
-) -> tuple[Trainer, EncoderConfig]:
-    if len(feed) < 2:
-        raise UserError(f"pretraining needs at least 2 train images, and {layout.images} has {len(feed)}")
-    summary = read_json(layout.ingest_summary, IngestSummary)
-    kind = OBJECTIVES[params.objective]
-    trainer = build_trainer(
+) -> Trainer:
+    if len(loader) < 2:
+        raise UserError(f"pretraining needs at least 2 train images, and {dataset.folder} has {len(loader)}")
+    needs_attributes = OBJECTIVES[params.objective].needs_attributes
+    return build_trainer(
         params,
-        feed,
+        loader,
         Clustered(torch.from_numpy(np.array(assignments.clusters_N)), assignments.recluster),
-        attributes_of(params, layout.images, feed.ids) if kind.needs_attributes else None,
-        Normalizer(summary["mean"], summary["deviation"], device),
-        image_size=image_size,
-        seed=seed,
-        device=device,
-        ranks=ranks,
-        title=title,
+        attributes_of(params, dataset.train, loader.ids) if needs_attributes else None,
+        Normalizer(dataset.summary["mean"], dataset.summary["std"], context.device),
+        context,
     )
-    stem_stride = resolved_stem_stride(params.encoder, params.stem_stride, image_size)
-    config = EncoderConfig(
+
+
+def _encoder_config(
+    params: PretrainParams, context: TrainingContext, feature_dim: int, summary: IngestSummary
+) -> EncoderConfig:
+    return EncoderConfig(
         encoder=params.encoder,
-        stem_stride=stem_stride,
-        feature_dim=trainer.network.encoder.feature_dim,
-        image_size=image_size,
+        stem_stride=resolved_stem_stride(params.encoder, params.stem_stride, context.image_size),
+        feature_dim=feature_dim,
+        image_size=context.image_size,
         mean=summary["mean"],
-        deviation=summary["deviation"],
+        std=summary["std"],
         value_range=summary["value_range"],
     )
-    return trainer, config

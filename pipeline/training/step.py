@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.errors import UserError
-from pipeline.objectives.base import Batch, Moment
-from pipeline.ranks import Ranks
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import Batch, StepInfo
+from pipeline.runtime.distributed import Ranks
+from pipeline.runtime.errors import UserError
 from pipeline.training.network import Network, frozen_statistics
-from pipeline.training.params import PretrainParams
 from pipeline.training.schedule import images_per_step
 
 Views = Callable[[Tensor, Tensor], Tensor]
@@ -51,12 +51,12 @@ class Step:
             places = torch.cat([part, part + batch_size])
             self._parts.append((torch.cat([rows, rows + own]).to(device), places.to(device)))
 
-    def run(self, views: Views, batch: Batch, moment: Moment) -> Tensor:
+    def run(self, views: Views, batch: Batch, step_info: StepInfo) -> Tensor:
         """The global batch's loss, the same on every rank; its gradient is left in the parameters' `grad`.
 
         `batch` tells of this rank's images, in the order of `places_B`.
         """
-        self._network.begin_step(moment)
+        self._network.begin_step(step_info)
         if len(self._parts) == 1:
             loss, targets = self._in_one(views(*self._parts[0]), batch)
         else:
@@ -71,7 +71,7 @@ class Step:
         loss = self._objective.loss(outputs, targets, batch, self._ranks)
         # The ranks' gradients are averaged, and each holds what flows through its own views alone: their
         # sum is the gradient of the loss, hence the factor.
-        (loss * self._ranks.count).backward()
+        (loss * self._ranks.world_size).backward()
         return loss, targets
 
     def _in_parts(self, views: Views, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -91,7 +91,7 @@ class Step:
         known = [part for part in part_targets if part is not None]
         targets = _first_then_second(known) if known else None
         loss = self._objective.loss(leaf, targets, batch, self._ranks)
-        (gradient,) = torch.autograd.grad(loss * self._ranks.count, leaf)
+        (gradient,) = torch.autograd.grad(loss * self._ranks.world_size, leaf)
         gradients = _by_part(gradient, len(self._parts))
         for part, part_gradient in zip(self._parts, gradients, strict=True):
             with nullcontext() if part is self._parts[-1] else self._unsynchronised():
@@ -140,13 +140,14 @@ def batch_sizes(params: PretrainParams, images: int, ranks: Ranks) -> tuple[int,
     """
     batch_size, micro_batch = params.batch_size, params.micro_batch or params.batch_size
     for key, value in (("batch_size", batch_size), ("micro_batch", micro_batch)):
-        if value % ranks.count:
+        if value % ranks.world_size:
             raise UserError(
-                f"pretrain.{key}={value} can't be shared evenly by {ranks.count} processes: choose a multiple"
+                f"pretrain.{key}={value} can't be shared evenly by {ranks.world_size} processes: "
+                "choose a multiple"
             )
     if images >= batch_size:
         return batch_size, micro_batch
-    if ranks.count > 1:
+    if ranks.world_size > 1:
         raise UserError(
             f"pretrain.batch_size={batch_size} is more than the {images} train images: lower it, or train "
             "with one process"

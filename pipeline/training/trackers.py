@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.errors import UserError, shown
+from pipeline.runtime.errors import UserError, shown
 
 TRACKERS_VARIABLE = "CLINFONCE_TRACKERS"
 """Names of trackers with commas between them; unset: none."""

@@ -6,14 +6,14 @@ What a training reaches is worth little where it does not exceed this.
 import torch
 
 from pipeline.augment import Normalizer
-from pipeline.borders import read_json
+from pipeline.dataset.dataset import ImageDataset
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import UNTRAINED_ENCODER, build_encoder, resolved_stem_stride
-from pipeline.errors import UserError
-from pipeline.randomness import derived_seed
-from pipeline.schema import UNTRAINED, IngestSummary, Layout
-from pipeline.training.artifacts import write_artifacts
-from pipeline.training.feeds.streamed import StreamedFeed
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.seeding import derived_seed
+from pipeline.storage.schema import UNTRAINED, Layout
+from pipeline.training.loaders.streamed import StreamedLoader
+from pipeline.training.outputs import write_artifacts
 from pipeline.training.progress import Progress
 from pipeline.training.whitened_layers import Sample, fit_first_layer
 
@@ -22,14 +22,15 @@ def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
     """Writes `layout.encoder("untrained")`. Raises `UserError` where there are no two train images."""
     # Streamed, as only a sample is looked at; on the CPU, as all of its work is done there.
     device = torch.device("cpu")
-    feed = StreamedFeed(layout.images, "train", None, device)
-    if len(feed) < 2:
-        raise UserError(f"the filters need at least 2 train images, and {layout.images} has {len(feed)}")
-    summary = read_json(layout.ingest_summary, IngestSummary)
+    dataset = ImageDataset(layout.images)
+    loader = StreamedLoader(dataset.train, None, device)
+    if len(loader) < 2:
+        raise UserError(f"the filters need at least 2 train images, and {layout.images} has {len(loader)}")
+    summary = dataset.summary
     stem_stride = resolved_stem_stride(UNTRAINED_ENCODER, "auto", image_size)
     encoder = build_encoder(UNTRAINED_ENCODER, stem_stride)
-    normalize = Normalizer(summary["mean"], summary["deviation"], device)
-    sample = Sample(feed, normalize, image_size, derived_seed(seed, "patches"))
+    normalize = Normalizer(summary["mean"], summary["std"], device)
+    sample = Sample(loader, normalize, image_size, derived_seed(seed, "patches"))
     fit_first_layer(encoder, sample)
     config = EncoderConfig(
         encoder=UNTRAINED_ENCODER,
@@ -37,7 +38,7 @@ def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
         feature_dim=encoder.feature_dim,
         image_size=image_size,
         mean=summary["mean"],
-        deviation=summary["deviation"],
+        std=summary["std"],
         value_range=summary["value_range"],
     )
     provenance = {

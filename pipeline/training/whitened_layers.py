@@ -1,6 +1,6 @@
 """Weights that an encoder takes from the train images themselves, before and after training.
 
-All ranks compute the same from a sample of the feed's images.
+All ranks compute the same from a sample of the loader's images.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from pipeline.augment import Normalizer, central_views, views_at_once
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.patches import PatchResNet, WhitenedPatches
 from pipeline.encoders.whitening import fit, fit_features
-from pipeline.training.feed import Feed
+from pipeline.training.loaders.select import Loader
 
 SAMPLED_IMAGES = 10_000
 BATCH = 256
@@ -21,17 +21,17 @@ BATCH = 256
 class Sample:
     """Normalised central views of train images that `seed` chooses."""
 
-    def __init__(self, feed: Feed, normalize: Normalizer, image_size: int, seed: int) -> None:
-        self._feed, self._normalize, self._image_size, self.seed = feed, normalize, image_size, seed
-        self._images_N = feed.shuffled(torch.Generator().manual_seed(seed))[:SAMPLED_IMAGES]
+    def __init__(self, loader: Loader, normalize: Normalizer, image_size: int, seed: int) -> None:
+        self._loader, self._normalize, self._image_size, self.seed = loader, normalize, image_size, seed
+        self._images_N = loader.shuffled(torch.Generator().manual_seed(seed))[:SAMPLED_IMAGES]
 
     def __len__(self) -> int:
         return len(self._images_N)
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Batches (B, 3, S, S) float32 on the feed's device."""
+        """Batches (B, 3, S, S) float32 on the loader's device."""
         batch = views_at_once(self._image_size, BATCH)
-        for canvas_BCHW, sizes_B2 in self._feed.batches(self._images_N.split(batch)):
+        for canvas_BCHW, sizes_B2 in self._loader.batches(self._images_N.split(batch)):
             yield self._normalize(central_views(canvas_BCHW, sizes_B2, self._image_size))
 
 

@@ -8,13 +8,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.clustering.assignments import read_assignments
 from pipeline.clustering.run import cluster
-from pipeline.errors import UserError
-from pipeline.files import read_json
+from pipeline.dataset.assignments import read_assignments
 from pipeline.ingest.run import ingest
-from pipeline.schema import Layout
-from pipeline.sources.population import population_information
+from pipeline.runtime.errors import UserError
+from pipeline.sources.synthetic.population import population_information
+from pipeline.storage.files import read_json
+from pipeline.storage.schema import Layout
 from support import params_with
 
 
@@ -45,8 +45,8 @@ def test_references_go_by_their_own_method_whatever_is_chosen(layout: Layout) ->
 
 
 def test_the_recipe_for_remaking_clusters_travels_with_them(layout: Layout) -> None:
-    run(layout, method="kmeans", kmeans={"clusters": 4, "restarts": 2, "min_points": 1})
-    recipe = {"clusters": 4, "iterations": 20, "restarts": 2}
+    run(layout, method="kmeans", kmeans={"clusters": 4, "n_init": 2, "min_points": 1})
+    recipe = {"clusters": 4, "max_iter": 20, "n_init": 2}
     assert read_assignments(layout.assignments("chosen")).recluster == recipe
     run(layout, method="instance")
     assert read_assignments(layout.assignments("chosen")).recluster is None
@@ -73,7 +73,7 @@ def test_the_landscape_has_a_row_for_everything_one_could_choose(layout: Layout)
             "clusters",
             "mutual_information_bits",
             "conditional_entropy_bits",
-            "lonely_anchor_share",
+            "anchors_without_positives",
         ):
             assert row[figure] == pytest.approx(statistics[figure])
     row = table[table["setting"].str.endswith(" topics")].iloc[-1]
@@ -105,7 +105,7 @@ def test_a_stop_list_cures_tags_that_name_the_label(manifest: Callable[..., Path
         return [finding["code"] for finding in findings]  # type: ignore[attr-defined]
 
     assert "tags_name_the_label" in codes()
-    assert "tags_name_the_label" not in codes(stop=["cat", "dog"])
+    assert "tags_name_the_label" not in codes(stop_words=["cat", "dog"])
 
 
 @pytest.mark.parametrize(
@@ -125,18 +125,20 @@ def test_the_statistics_say_of_what_clusters_are_made(
 
 
 def test_dropped_images_are_counted_and_left_out(layout: Layout) -> None:
-    statistics = run(layout, method="hashtags", missing="drop", hashtags={"top": 1, "stop": ["pet", "tag0"]})
+    statistics = run(
+        layout, method="hashtags", missing="drop", hashtags={"top": 1, "stop_words": ["pet", "tag0"]}
+    )
     assert statistics["images_dropped"] == statistics["images_missing"] == 4
     assignments = read_assignments(layout.assignments("chosen"))
     assert len(assignments.ids) == statistics["rows"] == 14
     assert run(layout, "instance", missing="drop")["rows"] == 18
 
 
-def test_damaged_assignments_are_told(layout: Layout) -> None:
+def test_damaged_assignments_are_reported(layout: Layout) -> None:
     run(layout, method="instance")
     path = layout.assignments("chosen")
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"assignments\.parquet is damaged .*: run `clinfonce mend .*quet`"):
+    with pytest.raises(UserError, match=r"assignments\.parquet is damaged .*: run `clinfonce repair .*quet`"):
         read_assignments(path)
     path.unlink()
     with pytest.raises(UserError, match="is missing: run `dvc repro`"):

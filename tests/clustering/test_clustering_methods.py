@@ -10,14 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clustering.attributes import attribute_vectors
-from pipeline.clustering.base import UNKNOWN, Clusters, TrainImages, clusters_of_sets, lists_of
-from pipeline.clustering.hashtags import normalized_hashtag
-from pipeline.clustering.joint import binary_entropy_bits, informative, present_of, ranked_by_entropy
+from pipeline.clustering.base import UNKNOWN, Clusters, clusters_of_sets
+from pipeline.clustering.methods.hashtags import normalized_hashtag
 from pipeline.clustering.registry import METHODS
-from pipeline.errors import UserError
+from pipeline.dataset.attributes import (
+    attribute_vectors,
+    binary_entropy_bits,
+    informative,
+    present_of,
+    ranked_by_entropy,
+)
+from pipeline.dataset.dataset import ImageSplit, lists_of
 from pipeline.ingest.run import ingest
-from pipeline.schema import Layout
+from pipeline.runtime.errors import UserError
+from pipeline.storage.schema import Layout
 from support import params_with
 
 Fit = Callable[..., Clusters]
@@ -37,7 +43,7 @@ def fit(manifest: Callable[..., Path], tmp_path: Path) -> Fit:
             section["columns"] = {"hierarchy": ["top_level", "leaf"]}  # type: ignore[assignment]
         ingest(params_with(ingest=section).ingest, 0, Layout(tmp_path))
         checked = params_with(cluster={"method": method} | (params or {})).cluster
-        return METHODS[method].fit(TrainImages(tmp_path / "images"), checked, 0)
+        return METHODS[method].fit(ImageSplit(tmp_path / "images", "train"), checked.chosen, 0)
 
     return run
 
@@ -146,7 +152,7 @@ def test_of_yes_and_no_only_yes_counts(fit: Fit, yes: str, no: str) -> None:
 def test_binary_attributes_as_vectors(fit: Fit, tmp_path: Path) -> None:
     tail = ["yes" if n % 3 else "" if n % 2 else "no" for n in range(24)]
     fit("instance", tail=tail, colour=["red"] * 24, size=["small"] * 24)
-    names, vectors_NA = attribute_vectors(TrainImages(tmp_path / "images"))
+    names, vectors_NA = attribute_vectors(ImageSplit(tmp_path / "images", "train"))
     assert names == ["tail=yes"]
     assert vectors_NA[:, 0].tolist() == [{"yes": 1, "no": 0, "": -1}[cell] for cell in tail]
 
@@ -158,7 +164,7 @@ def test_names_of_columns_may_hold_an_equals_sign(fit: Fit, tmp_path: Path) -> N
     clusters = fit("attributes", {"attributes": {"top": 4}}, **columns, **own)
     assert clusters.notes == ["joined size=s=1, size=s=2, 'city=a'=1, 'city=b'=1"]
     assert same_partition(clusters.labels_N, [(n % 3, n % 2) for n in range(24)])
-    names, vectors_NA = attribute_vectors(TrainImages(tmp_path / "images"))
+    names, vectors_NA = attribute_vectors(ImageSplit(tmp_path / "images", "train"))
     assert names == ["size=s=1", "size=s=2", "'city=a'=1", "'city=b'=1", "'city=c'=1"]
     assert vectors_NA[:2].tolist() == [[1, 0, 1, 0, 0], [0, 1, 0, 1, 0]]
 
@@ -206,7 +212,7 @@ def test_hashtags_that_do_not_count(fit: Fit) -> None:
     tags = [
         ["spam;sea", "spam;sun", "spam;sea;once", "spam"][n % 4] + (";single" * (n == 0)) for n in range(24)
     ]
-    section = {"stop": ["#SUN"], "min_df": 2, "max_df": 0.9, "top": 2}
+    section = {"stop_words": ["#SUN"], "min_df": 2, "max_df": 0.9, "top": 2}
     clusters = fit("hashtags", {"hashtags": section}, hashtags=tags)
     # spam stands everywhere, sun is stopped, single stands once: half of the images have no tag left.
     assert clusters.notes == ["joined #sea, #once"]
@@ -281,7 +287,7 @@ def test_mistakes(
 
 def test_kmeans_tells_pretraining_how_to_remake_it(fit: Fit) -> None:
     clusters = fit("kmeans", {"kmeans": {"clusters": 9}})
-    assert clusters.recluster == {"clusters": 2, "iterations": 20, "restarts": 5}
+    assert clusters.recluster == {"clusters": 2, "max_iter": 20, "n_init": 5}
     assert clusters.notes == ["2 clusters instead of 9, to have 10 images each"]
     assert fit("instance").recluster is None
 

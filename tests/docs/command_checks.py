@@ -22,8 +22,8 @@ import typer
 from ruamel.yaml import YAML
 from shell_in_markdown import Command
 
-from pipeline.errors import UserError
-from pipeline.params import check_params, load_params
+from pipeline.config.params import check_params, load_params
+from pipeline.runtime.errors import UserError
 from support import REPOSITORY
 
 FOLDERS = ("benchmarks", "docs", "pipeline", "stages", "studies", "tests")
@@ -38,8 +38,8 @@ NOT_OURS = {
     "git commit": "git's own",
     "git init": "git's own",
     "pip install uv": "the one thing that is not installed by uv",
-    "ray get-auth-token": "Ray's own; tests/engines/test_on_ray.py gives a token by itself",
-    "ray start": "Ray's own; tests/engines/test_on_ray.py starts a cluster with more of its options",
+    "ray get-auth-token": "Ray's own; tests/executors/test_ray_cluster.py gives a token by itself",
+    "ray start": "Ray's own; tests/executors/test_ray_cluster.py starts a cluster with more of its options",
     "tensorboard --logdir": "an extra's own command, which is not looked into",
 }
 """Commands that are let through, by how they begin, and why nothing can be asked of them."""
@@ -132,7 +132,7 @@ class Reader:
 
         name, values = _parsed(typer.main.get_command(app), words)
         if name == "study run" or name == "study report":
-            from pipeline.studies.definition import read_study
+            from pipeline.experiments.study import read_study
 
             try:
                 data = values["data"] and REPOSITORY / values["data"]
@@ -259,8 +259,8 @@ def _parsed(command: Any, words: list[str]) -> tuple[str, dict[str, Any]]:
     except Exception as error:  # typer brings its own click, so there are two families of errors
         if type(error).__name__ == "Exit":  # after --help
             return " ".join(names), {}
-        told = error.format_message() if hasattr(error, "format_message") else repr(error)
-        raise WouldFail(f"{' '.join(words)}: {told}") from error
+        output = error.format_message() if hasattr(error, "format_message") else repr(error)
+        raise WouldFail(f"{' '.join(words)}: {output}") from error
     return " ".join(names), context.params
 
 

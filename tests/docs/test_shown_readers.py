@@ -10,7 +10,7 @@ import pytest
 from shell_in_markdown import commands, snippets
 
 from pipeline.ingest.run import ingest
-from pipeline.schema import Layout
+from pipeline.storage.schema import Layout
 from support import REPOSITORY, params_with
 
 SEEN = {"datasets": "(12, 12) cat", "duckdb": "cat", "polars": '"#Pet"'}

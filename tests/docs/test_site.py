@@ -169,7 +169,7 @@ def test_where_links_lead(hook: ModuleType, link: str, here: str, path: str | No
         ("docs/recipes/cub200.yaml", "repository/docs/recipes/cub200.yaml.md"),
         ("README.md", "index.md"),
         ("benchmarks/README.md", "benchmarks/README.md"),
-        ("pipeline/schema.py", "repository/pipeline/schema.py.md"),
+        ("pipeline/storage/schema.py", "repository/pipeline/storage/schema.py.md"),
     ],
 )
 def test_places_in_the_site(hook: ModuleType, path: str, place: str) -> None:

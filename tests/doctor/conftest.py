@@ -11,10 +11,10 @@ import pytest
 from small_project import run_trial_here, tiny, write_params
 
 from pipeline.clustering.run import cluster
-from pipeline.doctor import cost
-from pipeline.doctor.checks import Situation
+from pipeline.doctor import estimate as cost
+from pipeline.doctor.base import Situation
 from pipeline.ingest.run import ingest
-from pipeline.schema import Layout
+from pipeline.storage.schema import Layout
 from processes import started
 
 

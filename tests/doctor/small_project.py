@@ -8,9 +8,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline.doctor import trial
-from pipeline.doctor.checks import Check
-from pipeline.params import Params
+from pipeline.config.params import Params
+from pipeline.doctor import trial_run as trial
+from pipeline.doctor.base import Check
 from support import TINY_PRETRAIN, params_with
 
 

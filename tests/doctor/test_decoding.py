@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from small_project import one, tiny
 
+from pipeline.config.params import Params
 from pipeline.doctor import decoding
-from pipeline.doctor.checks import Situation
-from pipeline.params import Params
+from pipeline.doctor.base import Situation
 from support import at_once, params_with
 
 
@@ -35,7 +35,7 @@ def test_rendered_images_are_measured_too(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "told", "cure"),
+    ("column", "output", "cure"),
     [
         ([f"images/{n:03d}.heic" for n in range(24)], "24 end in .heic", "convert these files"),
         (
@@ -50,11 +50,11 @@ def test_rendered_images_are_measured_too(folder: Path) -> None:
         ),
     ],
 )
-def test_files_that_cannot_be_read_are_told(
-    folder: Path, manifest: Callable[..., Path], column: list[str], told: str, cure: str
+def test_files_that_cannot_be_read_are_reported(
+    folder: Path, manifest: Callable[..., Path], column: list[str], output: str, cure: str
 ) -> None:
     found = one(decoding.look(Situation(tiny(manifest(image=column)))), "source")
-    assert (found.status, told in found.found, cure in found.cure) == ("warn", True, True)
+    assert (found.status, output in found.found, cure in found.cure) == ("warn", True, True)
 
 
 def test_a_manifest_that_is_not_there_fails(folder: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_pillow_without_jpeg_fails(folder: Path, monkeypatch: pytest.MonkeyPat
     assert found.found.endswith("not JPEG")
 
 
-def test_a_pipe_in_the_source_is_told(folder: Path, tmp_path: Path) -> None:
+def test_a_pipe_in_the_source_is_reported(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "manifest.csv"
     os.mkfifo(path)
     params = params_with(ingest={"source": "manifest", "path": str(path)})

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.doctor import run as command
-from pipeline.doctor.checks import Situation
-from pipeline.schema import Layout
+from pipeline.doctor.base import Situation
+from pipeline.storage.schema import Layout
 from support import blank_out_all_but
 
 
@@ -27,12 +27,12 @@ def test_it_measures_and_leaves_everything_as_it_was(ingested: Situation) -> Non
     before = files_below(Path())
     ended = CliRunner().invoke(app, ["doctor", "--json", "--seconds", "0.05"])
     assert files_below(Path()) == before
-    told = json.loads(ended.stdout)
-    checks = [check for section in told["sections"] for check in section["checks"]]
+    output = json.loads(ended.stdout)
+    checks = [check for section in output["sections"] for check in section["checks"]]
     assert not [check for check in checks if check["status"] == "fail"]
     assert ended.exit_code == 0
-    assert [section["title"] for section in told["sections"]] == list(command.PARTS.values())
-    cost = told["sections"][-1]["checks"]
+    assert [section["title"] for section in output["sections"]] == list(command.PARTS.values())
+    cost = output["sections"][-1]["checks"]
     assert "images/s" in cost[1]["found"]
     assert all(check["cure"] for check in checks if check["status"] != "ok")
 

@@ -6,7 +6,7 @@ import pytest
 from small_project import one
 
 from pipeline.doctor import environment
-from pipeline.doctor.checks import Situation
+from pipeline.doctor.base import Situation
 from support import REPOSITORY
 
 NOBODY = Situation(None)

@@ -8,13 +8,13 @@ import pytest
 from small_project import one
 
 from pipeline.doctor import disk, hardware, memory
-from pipeline.doctor.checks import Situation, duration, size
+from pipeline.doctor.base import Situation, duration, size
 from support import params_with
 
 Usage = namedtuple("Usage", "total used free")
 
 
-def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_threads_than_cores_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "usable_cores", lambda: 1.5)
     monkeypatch.setattr(hardware.torch, "get_num_threads", lambda: 8)
     found = one(hardware.look(Situation(None)), "CPU cores")
@@ -22,7 +22,7 @@ def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert "OMP_NUM_THREADS=1:" in found.cure
 
 
-def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_machine_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware.os, "cpu_count", lambda: 4)
     monkeypatch.setattr(hardware.os, "getloadavg", lambda: (3.0, 0.0, 0.0))
     assert one(hardware.look(Situation(None)), "load").status == "warn"
@@ -36,14 +36,14 @@ def test_a_batch_that_processes_cannot_share_fails(monkeypatch: pytest.MonkeyPat
     assert one(checks, "pretrain.batch_size").status == "fail"
 
 
-def test_bfloat16_without_instructions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_without_instructions_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLINFONCE_DEVICE", "cpu")
     monkeypatch.setattr(hardware, "computes_in_bfloat16", lambda _device: False)
-    asked, left = (
+    requested, left = (
         one(hardware.look(Situation(params_with(pretrain={"precision": precision}))), "bfloat16")
         for precision in ("bfloat16", "auto")
     )
-    assert (asked.status, left.status) == ("warn", "ok")
+    assert (requested.status, left.status) == ("warn", "ok")
 
 
 def test_a_device_that_is_not_there_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_pixels_against_the_free_memory(
 ) -> None:
     """18 train images of 12 x 12 pixels: 7,776 bytes, and half of the free memory must hold them."""
     monkeypatch.setattr(memory, "available_memory", lambda: free)
-    monkeypatch.setattr("pipeline.training.feed.available_memory", lambda: free)
+    monkeypatch.setattr("pipeline.training.loaders.select.available_memory", lambda: free)
     checks = memory.look(ingested)
     assert one(checks, "train pixels").found.startswith("7.8 kB decoded, 18 images on a canvas of 12 x 12")
     assert (one(checks, "train pixels").status, one(checks, "evaluation").status) == (pixels, evaluation)
@@ -69,7 +69,7 @@ def test_a_feed_that_the_memory_does_not_hold_fails(
     ingested: Situation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 5_000)
-    monkeypatch.setenv("CLINFONCE_FEED", "resident")
+    monkeypatch.setenv("CLINFONCE_LOADER", "resident")
     assert one(memory.look(ingested), "train pixels").status == "fail"
 
 
@@ -105,14 +105,14 @@ def test_before_params_yaml_is_there(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(8.14, "8.1 s"), (75.4, "75 s"), (725, "12 min 5 s"), (12_000, "3 h 20 min")]
+    ("seconds", "output"), [(8.14, "8.1 s"), (75.4, "75 s"), (725, "12 min 5 s"), (12_000, "3 h 20 min")]
 )
-def test_durations(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
+def test_durations(seconds: float, output: str) -> None:
+    assert duration(seconds) == output
 
 
 @pytest.mark.parametrize(
-    ("count", "told"), [(12, "12 B"), (7776, "7.8 kB"), (134e6, "134 MB"), (2.5e13, "25.0 TB")]
+    ("count", "output"), [(12, "12 B"), (7776, "7.8 kB"), (134e6, "134 MB"), (2.5e13, "25.0 TB")]
 )
-def test_sizes(count: float, told: str) -> None:
-    assert size(count) == told
+def test_sizes(count: float, output: str) -> None:
+    assert size(count) == output

@@ -12,13 +12,14 @@ from small_project import one
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.doctor import cost, plan
-from pipeline.doctor.checks import Situation
-from pipeline.doctor.cost import Counts
+from pipeline.config.params import Params, check_params, load_params
+from pipeline.doctor import estimate as cost
+from pipeline.doctor import plan
+from pipeline.doctor.base import Situation
+from pipeline.doctor.estimate import Counts
 from pipeline.doctor.plan import Plan, Setting
-from pipeline.doctor.trial import Request, Trial
-from pipeline.errors import UserError
-from pipeline.params import Params, check_params, load_params
+from pipeline.doctor.trial_run import Request, Trial
+from pipeline.runtime.errors import UserError
 from support import params_with
 
 CPU = torch.device("cpu")
@@ -63,13 +64,13 @@ def plans(monkeypatch: pytest.MonkeyPatch, found: dict[int, Plan]) -> None:
     monkeypatch.setattr(plan, "planned", planned)
 
 
-def made(setting: Setting, epochs: int, *, seconds: float = 500, fits: bool = True) -> Plan:
+def result(setting: Setting, epochs: int, *, seconds: float = 500, fits: bool = True) -> Plan:
     return Plan(setting, epochs, 100 * epochs, seconds, fits)
 
 
 def test_the_largest_images_for_which_enough_epochs_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     small, medium, large = plan.ON_A_CPU
-    plans(monkeypatch, {32: made(small, 100), 64: made(medium, 25), 128: made(large, 3, seconds=700)})
+    plans(monkeypatch, {32: result(small, 100), 64: result(medium, 25), 128: result(large, 3, seconds=700)})
     checks = list(plan.look(situation(10)))
     assert [check.status for check in checks] == ["ok", "ok", "warn", "ok"]
     assert checks[-1].what == "for 10 minutes"
@@ -78,7 +79,7 @@ def test_the_largest_images_for_which_enough_epochs_are_left(monkeypatch: pytest
 
 def test_what_the_memory_does_not_hold_is_not_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
     small, medium, large = plan.ON_A_CPU
-    found = {32: made(small, 100), 64: made(medium, 50, fits=False), 128: made(large, 20, fits=False)}
+    found = {32: result(small, 100), 64: result(medium, 50, fits=False), 128: result(large, 20, fits=False)}
     plans(monkeypatch, found)
     checks = list(plan.look(situation(10)))
     assert [check.status for check in checks] == ["ok", "warn", "warn", "ok"]
@@ -86,7 +87,7 @@ def test_what_the_memory_does_not_hold_is_not_proposed(monkeypatch: pytest.Monke
 
 
 def test_too_little_time_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    plans(monkeypatch, {32: made(plan.ON_A_CPU[0], 1, seconds=4000)})
+    plans(monkeypatch, {32: result(plan.ON_A_CPU[0], 1, seconds=4000)})
     first, last = plan.look(situation(10))
     assert (first.status, last.status) == ("warn", "warn")
     assert first.found == "one epoch takes 66 min 40 s in all"
@@ -97,7 +98,7 @@ def test_too_little_time_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_proposed_is_valid(setting: Setting) -> None:
     """As parameters, and as the steps of a trial."""
     before = situation(10)
-    lines = plan.settings(made(setting, 7), before)
+    lines = plan.settings(result(setting, 7), before)
     assert before.params is not None
     values = before.params.model_dump(mode="json")
     for name, value in lines.items():
@@ -130,10 +131,10 @@ def test_images_are_counted_where_the_source_can(folder: Path) -> None:
 @pytest.mark.usefixtures("soon")
 def test_a_project_with_images(ingested: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own size is tried on its own images, another one on random pixels."""
-    feeds: list[str | None] = []
+    loaders: list[str | None] = []
 
     def noted(request: Request) -> Iterator[str]:
-        feeds.append(request.feed)
+        loaders.append(request.loader)
         return json_of(request)
 
     json_of = cost.asdict
@@ -146,15 +147,15 @@ def test_a_project_with_images(ingested: Situation, monkeypatch: pytest.MonkeyPa
         "20 px, resnet18",
         "for 600 minutes",
     ]
-    assert set(feeds[:2]) == {"resident"}
-    assert set(feeds[2:]) == {None}
+    assert set(loaders[:2]) == {"resident"}
+    assert set(loaders[2:]) == {None}
     assert load_params() == ingested.params
 
 
 def test_a_setting_that_fails_leaves_the_others(ingested: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
-    def trial(_what: str, asked: Situation, _counts: Counts) -> Trial:
-        assert asked.params is not None
-        if asked.params.ingest.image_size == 32:
+    def trial(_what: str, requested: Situation, _counts: Counts) -> Trial:
+        assert requested.params is not None
+        if requested.params.ingest.image_size == 32:
             raise cost.TrialFailed("ended by signal 9")
         return EVALUATION if _what == cost.EVALUATION else TRAINING
 

@@ -12,22 +12,23 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.clustering.run import cluster
+from pipeline.config.pretrain import PretrainParams
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.pixels import load_pixels
 from pipeline.encoders.registry import build_encoder
-from pipeline.errors import UserError
 from pipeline.evaluation import run as evaluation
 from pipeline.evaluation.features import features_of, load_encoder, load_encoder_from_elsewhere
 from pipeline.evaluation.lbfgs import STRENGTHS
-from pipeline.evaluation.linear import LinearProbe
+from pipeline.evaluation.linear_probe import LinearProbe
 from pipeline.evaluation.registry import PROTOCOLS
 from pipeline.evaluation.run import Labels, evaluate
 from pipeline.evaluation.sgd import FACTORS
 from pipeline.evaluation.wording import accuracies_in_words
-from pipeline.files import read_json, write_json
 from pipeline.ingest.run import ingest
-from pipeline.schema import EvaluationMetrics, Layout
-from pipeline.store import load_pixels
+from pipeline.runtime.errors import UserError
+from pipeline.storage.files import read_json, write_json
+from pipeline.storage.schema import EvaluationMetrics, Layout
 from pipeline.training import run as training
-from pipeline.training.params import PretrainParams
 from support import TINY_PRETRAIN, params_with
 
 Prepare = Callable[..., Layout]
@@ -67,11 +68,11 @@ def test_the_figures_are_those_of_the_predictions(prepare: Prepare) -> None:
     per_class = pd.read_csv(folder / "per_class.csv").set_index("label")
     for label in ("cat", "dog"):
         rows = predictions[predictions["label"] == label]
-        told = predictions[predictions["predicted"] == label]
+        output = predictions[predictions["predicted"] == label]
         if len(rows):
             assert per_class.loc[label, "recall"] == (rows["predicted"] == label).mean()
-        if len(told):
-            assert per_class.loc[label, "precision"] == (told["label"] == label).mean()
+        if len(output):
+            assert per_class.loc[label, "precision"] == (output["label"] == label).mean()
     assert evaluated(layout) == metrics
 
 
@@ -118,22 +119,22 @@ def test_without_test_images(prepare: Prepare) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_protocol_sees_test(prepare: Prepare, monkeypatch: pytest.MonkeyPatch, protocol: str) -> None:
-    layout, fit, read = prepare(), PROTOCOLS[protocol], Labels.read
+    layout, fit, read = prepare(), PROTOCOLS[protocol], Labels.of
     probes: list[LinearProbe] = []
 
     def kept(*given: Any) -> LinearProbe:
         probes.append(fit(*given))
         return probes[-1]
 
-    def with_other_test_labels(images: Path, split: str) -> Labels:
-        rows = read(images, split)
+    def with_other_test_labels(split: ImageSplit) -> Labels:
+        rows = read(split)
         swapped = [{"cat": "dog", "dog": "cat"}[str(label)] for label in rows.labels]
-        return rows if split == "train" else Labels(rows.ids, [*swapped])
+        return rows if split.name == "train" else Labels(rows.ids, [*swapped])
 
     monkeypatch.setitem(PROTOCOLS, protocol, kept)
     choices = {"protocol": protocol, "label_fractions": [0.3]}
     before = evaluated(layout, **choices)
-    monkeypatch.setattr(Labels, "read", with_other_test_labels)
+    monkeypatch.setattr(Labels, "of", with_other_test_labels)
     after = evaluated(layout, **choices)
     assert before["top1"] + after["top1"] == pytest.approx(1)
     for one, other in zip(probes[:2], probes[2:], strict=True):
@@ -189,7 +190,7 @@ def test_an_encoder_of_another_size_and_network_is_evaluated_as_it_was_trained(
         "stem_stride": 2,
         "image_size": 20,
         "mean": [0.4] * 3,
-        "deviation": [0.3] * 3,
+        "std": [0.3] * 3,
     }
     write_json(other / "config.json", config)
     assert load_encoder_from_elsewhere(str(other), torch.device("cpu")).image_size == 20
@@ -197,7 +198,7 @@ def test_an_encoder_of_another_size_and_network_is_evaluated_as_it_was_trained(
     assert metrics["top1"] is not None
 
 
-def test_an_encoder_from_elsewhere_that_does_not_fit_is_told(prepare: Prepare, tmp_path: Path) -> None:
+def test_an_encoder_from_elsewhere_that_does_not_fit_is_reported(prepare: Prepare, tmp_path: Path) -> None:
     layout, other = prepare(), tmp_path / "other"
 
     def sentence() -> str:
@@ -236,7 +237,10 @@ def test_remade_clusters_meet_the_labels_here(prepare: Prepare) -> None:
 
 def test_features_do_not_depend_on_the_batch(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     layout, cpu = prepare(), torch.device("cpu")
-    trained, store = load_encoder(layout.encoder("chosen"), cpu), load_pixels(layout.images, "train")
+    trained, store = (
+        load_encoder(layout.encoder("chosen"), cpu),
+        load_pixels(ImageSplit(layout.images, "train")),
+    )
     whole = features_of(trained, store, cpu)
     monkeypatch.setattr("pipeline.evaluation.features.BATCH", 5)
     # Whitening by 18 images blows up the rounding of the directions in which they hardly differ.
@@ -278,12 +282,12 @@ def test_it_tells_on_how_many_images_the_regularisation_was_chosen(prepare: Prep
     assert metrics["top1_at"]["0.01"]["selection_rows"] == 0, "one image of each class"
 
 
-def test_a_damaged_encoder_is_told(prepare: Prepare) -> None:
+def test_a_damaged_encoder_is_reported(prepare: Prepare) -> None:
     layout = prepare()
     weights = layout.encoder("chosen") / "encoder.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(
-        UserError, match=r"chosen is damaged \(encoder\.safetensors: .* `clinfonce mend .*chosen`"
+        UserError, match=r"chosen is damaged \(encoder\.safetensors: .* `clinfonce repair .*chosen`"
     ):
         evaluated(layout)
     weights.unlink()

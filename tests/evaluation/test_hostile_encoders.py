@@ -14,10 +14,10 @@ from torch import Tensor
 
 from drawn_encoders import write_drawn_encoder
 from fuzz.parameters import NO_NUMBERS, NUMBERS, OTHER_TYPES
-from pipeline.errors import UserError
 from pipeline.evaluation.features import EncoderUnreadable, load_encoder_from_elsewhere, read_encoder
-from pipeline.files import read_json, write_json
-from pipeline.schema import Layout
+from pipeline.runtime.errors import UserError
+from pipeline.storage.files import read_json, write_json
+from pipeline.storage.schema import Layout
 from support import at_once
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ CONFIGS: dict[str, list[Any]] = {
     "feature_dim": [*OTHER_TYPES[1:], *NO_NUMBERS, 0, -1, 512.0, 1e300, [512]],
     "image_size": [*OTHER_TYPES, *NO_NUMBERS, *NUMBERS, -5, 7, 32.0, 32.5, 2049, 10**9, [32], [32, 32]],
     "mean": COLOURS,
-    "deviation": [*COLOURS, [0.0] * 3, [0.2, 0.0, 0.2], [5e-324] * 3],
+    "std": [*COLOURS, [0.0] * 3, [0.2, 0.0, 0.2], [5e-324] * 3],
     "value_range": [
         *OTHER_TYPES[1:],
         *([0, value] for value in [*NO_NUMBERS, "1", True, None, 1e300]),
@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_configuration_that_feeds_no_network(tmp_path: Path, key: str) -> None:
     (tmp_path / "encoder.safetensors").write_bytes(b"never read")
     for value in CONFIGS[key]:
-        config = GOOD | {"deviation": [0.2] * 3, key: value}
+        config = GOOD | {"std": [0.2] * 3, key: value}
         (tmp_path / "config.json").write_text(json.dumps(config))
         with pytest.raises(EncoderUnreadable) as refused:
             read_encoder(tmp_path, CPU)
@@ -76,7 +76,7 @@ def test_a_configuration_that_is_no_object(tmp_path: Path, whole: Any) -> None:
 
 @pytest.mark.parametrize("key", [key for key in GOOD if key != "feature_dim"])
 def test_a_configuration_without_a_key(tmp_path: Path, key: str) -> None:
-    config = {name: value for name, value in (GOOD | {"deviation": [0.2] * 3}).items() if name != key}
+    config = {name: value for name, value in (GOOD | {"std": [0.2] * 3}).items() if name != key}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(EncoderUnreadable, match=rf"^config\.json: {key} is missing$"):
         read_encoder(tmp_path, CPU)
@@ -161,7 +161,7 @@ def test_a_good_encoder_of_a_stranger_is_taken(folder: Path) -> None:
 def test_files_without_an_end(tmp_path: Path) -> None:
     """Sparse ones take no room on the disk."""
     config = {"encoder": "resnet18", "stem_stride": 4, "image_size": 32, "mean": [0.5] * 3}
-    (tmp_path / "config.json").write_text(json.dumps(config | {"deviation": [0.2] * 3}))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"std": [0.2] * 3}))
     with (tmp_path / "encoder.safetensors").open("wb") as file:
         file.truncate(200 << 30)
     with at_once(30), pytest.raises(EncoderUnreadable, match=r"^encoder\.safetensors: .*more than 4 GiB"):

@@ -13,10 +13,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from pipeline.config.evaluate import EvaluateParams
 from pipeline.evaluation import lbfgs
 from pipeline.evaluation.lbfgs import fit_by_lbfgs
-from pipeline.evaluation.linear import held_out_parts, weakest_within_an_error
-from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.linear_probe import held_out_parts, weakest_within_an_error
 from probes import Rows, accuracy, blobs, few_of_each
 
 
@@ -84,7 +84,7 @@ def test_it_is_as_accurate_as_scikit_learn_on_few_rows_of_a_real_catalogue(
     table = pd.read_csv(folder / "manifest.csv").sample(frac=1, random_state=0)
     splits = {split: table[table["split"] == split] for split in ("train", "test")}
     some = splits["train"].head(250).groupby("label").filter(lambda group: len(group) >= 5)
-    asked = splits["test"][splits["test"]["label"].isin(some["label"])].head(1000)
+    requested = splits["test"][splits["test"]["label"].isin(some["label"])].head(1000)
     numbers = {label: number for number, label in enumerate(sorted(set(some["label"])))}
 
     def read(part: pd.DataFrame) -> Rows:
@@ -92,7 +92,7 @@ def test_it_is_as_accurate_as_scikit_learn_on_few_rows_of_a_real_catalogue(
         features = np.stack([np.asarray(thumbnail, np.float32).ravel() for thumbnail in thumbnails])
         return torch.from_numpy(features), torch.tensor([numbers[label] for label in part["label"]])
 
-    train, test = read(some), read(asked)
+    train, test = read(some), read(requested)
     expected = their_cross_validated(*train).score(*(tensor.numpy() for tensor in test))
     assert expected > 0.4
     assert accuracy(fit_by_lbfgs(*train, len(numbers), EvaluateParams(), 0), *test) >= expected - 0.04

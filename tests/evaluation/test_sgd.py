@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from pipeline.errors import UserError
+from pipeline.config.evaluate import EvaluateParams, SgdParams
 from pipeline.evaluation import sgd
-from pipeline.evaluation.linear import held_out_parts, weakest_of_equals
-from pipeline.evaluation.params import EvaluateParams, SgdParams
+from pipeline.evaluation.linear_probe import held_out_parts, weakest_of_equals
 from pipeline.evaluation.sgd import fit_by_sgd
-from pipeline.randomness import numpy_generator
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.seeding import numpy_generator
 from probes import accuracy, blobs
 
 

@@ -15,23 +15,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.borders import check_csv, damaged, open_parquet, read_json, read_parquet
-from pipeline.clustering.assignments import read_assignments, write_assignments
-from pipeline.errors import UserError
-from pipeline.ingest.shards import write_shard
-from pipeline.schema import ASSIGNMENTS_SCHEMA, IngestSummary, images_schema
-from pipeline.sealed import is_unbroken, write_sealed
-from pipeline.shards import read_columns, shard_paths
+from pipeline.dataset.assignments import read_assignments, write_assignments
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.ingest.shard_writer import write_shard
+from pipeline.runtime.errors import UserError
+from pipeline.storage.checksums import is_unbroken, write_checksummed
+from pipeline.storage.schema import ASSIGNMENTS_SCHEMA, IngestSummary, images_schema
+from pipeline.storage.validation import check_csv, damaged, open_parquet, read_json, read_parquet
 from project import Project
 from stage_runs import Workshop, strength
 from support import png, write_summary
 
 BYTES = 400
 """So many bytes of a file are changed, each alone."""
-CURE = "run `clinfonce mend {path}` and then `dvc repro`"
+CURE = "run `clinfonce repair {path}` and then `dvc repro`"
 
 
-def told(path: Path, why: str) -> str:
+def shards(images: Path, split: str) -> list[Path]:
+    return ImageSplit(images, split).shards
+
+
+def damage(path: Path, why: str) -> str:
     return f"{re.escape(str(path))} is damaged \\({why}.*\\): {re.escape(CURE.format(path=path))}"
 
 
@@ -63,9 +67,9 @@ def images(tmp_path: Path) -> Path:
 
 def read_all(images: Path) -> pa.Table:
     """By both ways by which stages read: columns, and row groups of images."""
-    table = read_columns(images, "train", images_schema([]).names)
+    table = ImageSplit(images, "train").columns(images_schema([]).names)
     stored = []
-    for path in shard_paths(images, "train"):
+    for path in ImageSplit(images, "train").shards:
         with open_parquet(path) as file:
             for group in range(file.num_row_groups):
                 stored += file.read_row_group(group, columns=["image"]).column("image").to_pylist()
@@ -86,7 +90,7 @@ def with_one_byte_changed(path: Path, lot: random.Random, read: Callable[[], obj
         try:
             assert read() == expected, f"byte {place} of {len(whole)}"
         except UserError as error:
-            found += "clinfonce mend" in str(error)
+            found += "clinfonce repair" in str(error)
     path.write_bytes(whole)
     assert read() == expected
     return found
@@ -114,7 +118,7 @@ def test_a_changed_byte_of_the_clusters_is_found(tmp_path: Path) -> None:
 
 def test_other_readers_take_sealed_files_for_ordinary_ones(tmp_path: Path) -> None:
     table = pa.table({"id": ["a", "b"], "cluster": [0, 1]}, schema=ASSIGNMENTS_SCHEMA)
-    write_sealed(table, tmp_path / "sealed.parquet")
+    write_checksummed(table, tmp_path / "sealed.parquet")
     assert is_unbroken(tmp_path / "sealed.parquet")
     assert pq.read_table(tmp_path / "sealed.parquet", page_checksum_verification=True).equals(table)
     pq.write_table(table, tmp_path / "unsealed.parquet")
@@ -122,44 +126,44 @@ def test_other_readers_take_sealed_files_for_ordinary_ones(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kept", [0, 3, 8, 500, -1, -9])
-def test_a_cut_table_is_told(images: Path, kept: int) -> None:
+def test_a_cut_table_is_reported(images: Path, kept: int) -> None:
     path = images / "train-00000-of-00002.parquet"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(UserError, match=told(path, "its bytes are not" if kept else "it is empty")):
-        shard_paths(images, "train")
+    with pytest.raises(UserError, match=damage(path, "its bytes are not" if kept else "it is empty")):
+        shards(images, "train")
 
 
-def test_a_lost_shard_is_told(images: Path) -> None:
+def test_a_lost_shard_is_reported(images: Path) -> None:
     (images / "train-00000-of-00002.parquet").unlink()
-    with pytest.raises(UserError, match=told(images, "it lacks train-00000-of-00002.parquet")):
-        shard_paths(images, "train")
+    with pytest.raises(UserError, match=damage(images, "it lacks train-00000-of-00002.parquet")):
+        shards(images, "train")
 
 
-def test_a_shard_of_another_run_is_told(images: Path) -> None:
+def test_a_shard_of_another_run_is_reported(images: Path) -> None:
     (images / "test-00000-of-00003.parquet").write_bytes(b"")
-    with pytest.raises(UserError, match=told(images, ".*test-00000-of-00003.parquet belongs to other")):
-        shard_paths(images, "test")
+    with pytest.raises(UserError, match=damage(images, ".*test-00000-of-00003.parquet belongs to other")):
+        shards(images, "test")
 
 
-def test_a_number_of_images_that_differs_is_told(images: Path) -> None:
+def test_a_number_of_images_that_differs_is_reported(images: Path) -> None:
     write_summary(images, 41, 10, attributes=["colour"])
-    with pytest.raises(UserError, match=told(images, "its train shards hold 40 images, .* counts 41")):
-        shard_paths(images, "train")
+    with pytest.raises(UserError, match=damage(images, "its train shards hold 40 images, .* counts 41")):
+        shards(images, "train")
 
 
-def test_another_schema_is_told(images: Path) -> None:
+def test_another_schema_is_reported(images: Path) -> None:
     path = images / "test-00000-of-00001.parquet"
     table = pq.read_table(path)
-    write_sealed(table.drop_columns(["label"]), path)
-    with pytest.raises(UserError, match=told(path, "it has no column label")):
-        shard_paths(images, "test")
+    write_checksummed(table.drop_columns(["label"]), path)
+    with pytest.raises(UserError, match=damage(path, "it has no column label")):
+        shards(images, "test")
     wide = table.set_column(6, "width", table.column("width").cast(pa.int64()))
-    write_sealed(wide, path)
-    with pytest.raises(UserError, match=told(path, "its column width holds int64 and not int32")):
-        shard_paths(images, "test")
+    write_checksummed(wide, path)
+    with pytest.raises(UserError, match=damage(path, "its column width holds int64 and not int32")):
+        shards(images, "test")
 
 
-def test_a_damaged_summary_is_told(images: Path) -> None:
+def test_a_damaged_summary_is_reported(images: Path) -> None:
     path = images / "summary.json"
     text = path.read_text()
     for content, why in [
@@ -170,17 +174,17 @@ def test_a_damaged_summary_is_told(images: Path) -> None:
         (json.dumps({key: value for key, value in json.loads(text).items() if key != "images"}), "images: "),
     ]:
         path.write_text(content)
-        with pytest.raises(UserError, match=told(path, why)):
-            shard_paths(images, "train")
+        with pytest.raises(UserError, match=damage(path, why)):
+            shards(images, "train")
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match=told(path, "'utf-8' codec")):
+    with pytest.raises(UserError, match=damage(path, "'utf-8' codec")):
         read_json(path, IngestSummary)
     path.unlink()
     with pytest.raises(UserError, match=r"summary\.json is missing: run `dvc repro`"):
-        shard_paths(images, "train")
+        shards(images, "train")
 
 
-def test_a_cut_list_is_told(tmp_path: Path) -> None:
+def test_a_cut_list_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     whole = "epoch,loss\n1,0.5\n2,0.4\n"
     for content, why in [
@@ -190,7 +194,7 @@ def test_a_cut_list_is_told(tmp_path: Path) -> None:
         ("epoch,loss\n1\n", "line 2 has 1 of 2 cells"),
     ]:
         path.write_text(content)
-        with pytest.raises(UserError, match=told(path, why)):
+        with pytest.raises(UserError, match=damage(path, why)):
             check_csv(path, ["epoch", "loss"])
     path.write_text(whole)
     assert check_csv(path, ["epoch", "loss"]) == 2
@@ -200,10 +204,10 @@ def test_a_fault_of_the_machine_is_no_damage(images: Path, monkeypatch: pytest.M
     def refuse(_path: Path) -> bool:
         raise PermissionError(13, "Permission denied", "summary")
 
-    monkeypatch.setattr("pipeline.borders.is_unbroken", refuse)
+    monkeypatch.setattr("pipeline.storage.validation.is_unbroken", refuse)
     with pytest.raises(PermissionError):
         read_parquet(images / "test-00000-of-00001.parquet", columns=["id"])
-    assert "clinfonce mend x" in str(damaged(Path("x"), "why"))
+    assert "clinfonce repair x" in str(damaged(Path("x"), "why"))
 
 
 READERS = {
@@ -232,7 +236,7 @@ def test_a_stage_with_a_changed_byte_ends_in_a_sentence_or_in_the_same_bytes(
             ended = workshop.run(stage)
             assert ended in (0, 2), workshop.said
             if ended == 2:
-                assert "clinfonce mend data/" in workshop.said
+                assert "clinfonce repair data/" in workshop.said
                 assert "Traceback" not in workshop.said
                 assert not workshop.outputs(stage)
                 workshop.bring_back(stage, undisturbed)
@@ -269,9 +273,9 @@ def test_what_the_sentence_says_mends_it(project: Project, name: str) -> None:
     assert refused.returncode == 2, refused.stdout + refused.stderr
     (sentence,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
     first, then = re.findall("`(.*?)`", sentence)
-    asked = project.run(*shlex.split(first), check=False)
-    assert asked.returncode == 2
-    assert "add --yes" in asked.stderr
+    requested = project.run(*shlex.split(first), check=False)
+    assert requested.returncode == 2
+    assert "add --yes" in requested.stderr
     assert path.exists()
     project.run(*shlex.split(first), "--yes")
     project.run(*shlex.split(then))

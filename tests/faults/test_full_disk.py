@@ -95,7 +95,7 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(
             path.mkdir()
 
 
-def test_a_read_only_disk_is_told(workshop: Workshop, small_disk: Path) -> None:
+def test_a_read_only_disk_is_reported(workshop: Workshop, small_disk: Path) -> None:
     move_onto(small_disk, workshop, "cluster")
     resize(small_disk, f"{SIZE},ro")
     assert workshop.run("cluster") == 2, workshop.said
@@ -104,5 +104,5 @@ def test_a_read_only_disk_is_told(workshop: Workshop, small_disk: Path) -> None:
 
 
 def half_written(disk: Path) -> list[Path]:
-    """But for what marks where the preparing of a part resumes: `pipeline.ingest.parts`."""
+    """But for what marks where the preparing of a part resumes: `pipeline.ingest.chunks`."""
     return [path for path in disk.rglob("*.tmp") if ".from-" not in path.name]

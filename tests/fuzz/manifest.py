@@ -12,10 +12,10 @@ with atheris.instrument_imports(include=["pipeline.sources"]):
 
 import pyarrow as pa
 
-from pipeline.errors import UserError
-from pipeline.ingest.params import IngestParams
-from pipeline.schema import REJECTS_SCHEMA, images_schema
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError
 from pipeline.sources.base import SourceRow
+from pipeline.storage.schema import REJECTS_SCHEMA, images_schema
 
 SUFFIXES = [".csv", ".tsv", ".jsonl"]
 """Parquet is read by a process apart, which would be started for each input: other tests damage it."""

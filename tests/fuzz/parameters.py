@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.params import Params
+from pipeline.config.params import Params
 
 Schema = dict[str, Any]
 Sections = dict[str, Any]

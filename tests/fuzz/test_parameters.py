@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from fuzz.parameters import NEEDED, Key, keys
-from pipeline.errors import UserError
-from pipeline.params import check_params
+from pipeline.config.params import check_params
+from pipeline.runtime.errors import UserError
 from stage_runs import STAGES, Workshop
 from support import png
 
@@ -23,7 +23,7 @@ MOST_SECONDS, MOST_BYTES = 120, 6 << 30
 """Of the processor, and of memory, for a stage on so few images."""
 RUN = {
     "cluster.hierarchy.edges": ["x" * 4000],
-    "cluster.kmeans.restarts": [100],
+    "cluster.kmeans.n_init": [100],
     "pretrain.temperature": [0.001],
     "pretrain.projection_dim": [1],
     "pretrain.dual_head.hidden": [2**16],

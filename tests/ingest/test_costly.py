@@ -11,19 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 from costly import COSTLY
 
-from pipeline.ingest.params import IngestParams
+from pipeline.config.ingest import IngestParams
 from pipeline.ingest.run import ingest
-from pipeline.isolation.limits import CPU_SECONDS, TOO_LARGE, TOO_SLOW
-from pipeline.schema import Layout
+from pipeline.storage.schema import Layout
+from pipeline.untrusted.isolation.limits import CPU_SECONDS, TOO_LARGE, TOO_SLOW
 from support import REPOSITORY, png
 
 ORDINARY = 6
 SCRIPT = """
 import sys
 from pathlib import Path
-from pipeline.ingest.params import IngestParams
+from pipeline.config.ingest import IngestParams
 from pipeline.ingest.run import ingest
-from pipeline.schema import Layout
+from pipeline.storage.schema import Layout
 
 params = {"source": "manifest", "path": sys.argv[1], "max_reject_fraction": 0.9}
 ingest(IngestParams.model_validate(params), 0, Layout(Path(sys.argv[2])))

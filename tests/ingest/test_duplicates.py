@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance
 
-from pipeline.errors import UserError
+from pipeline.dataset.dataset import ImageSplit
 from pipeline.ingest.duplicates import INDEX_BITS, MAX_DISTANCE, NONE, find_duplicates, look_alike
-from pipeline.ingest.images import prepare_image
-from pipeline.ingest.looks import perceptual_hashes, thumbnails
+from pipeline.ingest.perceptual_hash import perceptual_hashes, thumbnails
+from pipeline.ingest.prepare import prepare_image
 from pipeline.ingest.run import ingest
-from pipeline.schema import IngestSummary, Layout
-from pipeline.shards import read_columns
+from pipeline.runtime.errors import UserError
+from pipeline.storage.schema import IngestSummary, Layout
 from support import params_with
 
 
@@ -49,8 +49,10 @@ def looks_of(*images: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def are_near(a: bytes, b: bytes) -> bool:
-    hashes, thumbs = looks_of(a, b)
-    found = find_duplicates(np.arange(4, dtype=np.uint64).reshape(2, 2), np.zeros(2, np.int8), hashes, thumbs)
+    hashes, thumbnail_bytes = looks_of(a, b)
+    found = find_duplicates(
+        np.arange(4, dtype=np.uint64).reshape(2, 2), np.zeros(2, np.int8), hashes, thumbnail_bytes
+    )
     return bool(found.own_N[1] != NONE)
 
 
@@ -84,14 +86,17 @@ def test_flat_images_match_by_their_gray() -> None:
 
 
 def brute_force(
-    contents: np.ndarray, splits: np.ndarray, hashes: np.ndarray, thumbs: np.ndarray
+    contents: np.ndarray, splits: np.ndarray, hashes: np.ndarray, thumbnail_bytes: np.ndarray
 ) -> tuple[list[int], list[int]]:
     own, other = [NONE] * len(splits), [NONE] * len(splits)
     for a, b in combinations(range(len(splits)), 2):
         distance = 0
         if (contents[a] != contents[b]).any():
             bits = int(hashes[a] ^ hashes[b]).bit_count()
-            if bits > MAX_DISTANCE or not look_alike(thumbs[a : a + 1], thumbs[b : b + 1])[0]:
+            if (
+                bits > MAX_DISTANCE
+                or not look_alike(thumbnail_bytes[a : a + 1], thumbnail_bytes[b : b + 1])[0]
+            ):
                 continue
             distance = bits + 1
         if splits[a] == splits[b]:
@@ -114,11 +119,11 @@ def test_the_bands_miss_no_pair(seed: int, count: int) -> None:
     contents = np.repeat(generator.integers(0, count, (count, 1), dtype=np.uint64), 2, axis=1)
     # What has the same content has the same hash.
     hashes = hashes[contents[:, 0].astype(int)]
-    thumbs = np.repeat(generator.integers(0, 3, (count, 1)) * 100, 256, axis=1).astype(np.uint8)
-    thumbs = thumbs[contents[:, 0].astype(int)]
+    thumbnail_bytes = np.repeat(generator.integers(0, 3, (count, 1)) * 100, 256, axis=1).astype(np.uint8)
+    thumbnail_bytes = thumbnail_bytes[contents[:, 0].astype(int)]
     splits = generator.integers(0, 2, count).astype(np.int8)
-    found = find_duplicates(contents, splits, hashes, thumbs)
-    own, other = brute_force(contents, splits, hashes, thumbs)
+    found = find_duplicates(contents, splits, hashes, thumbnail_bytes)
+    own, other = brute_force(contents, splits, hashes, thumbnail_bytes)
     # A repeated image has the near matches of the first of its kind, whose name may come later than its own.
     assert (found.own_N >> INDEX_BITS == np.array(own) >> INDEX_BITS).all()
     assert (found.other_N == np.array(other)).all()
@@ -190,7 +195,7 @@ def test_leaking_train_images_are_taken_out_and_told(source: Path, tmp_path: Pat
     summary = run(source, tmp_path, leaks="drop_train")
     assert summary["images"] == {"train": 8, "test": 10}
     assert (summary["leaks"], summary["near_leaks"], summary["rejected"]) == (0, 0, 2)
-    train = read_columns(tmp_path / "images", "train", ["id"])["id"].to_pylist()
+    train = ImageSplit(tmp_path / "images", "train").columns(["id"])["id"].to_pylist()
     assert not {"03.jpg", "04.jpg"} & set(train)
     assert pq.read_table(tmp_path / "images/rejects.parquet").to_pylist() == [
         {

@@ -21,13 +21,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.errors import UserError
-from pipeline.ingest.images import FORMATS, ImageRefused, prepare_image
-from pipeline.ingest.params import IngestParams
+from pipeline.config.ingest import IngestParams
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.ingest.prepare import FORMATS, ImageRefused, prepare_image
 from pipeline.ingest.run import ingest
-from pipeline.schema import Layout
-from pipeline.shards import read_columns
+from pipeline.runtime.errors import UserError
 from pipeline.sources.registry import open_source
+from pipeline.storage.schema import Layout
 from support import REPOSITORY, params_with, png
 
 CASES = FILES | PLACES
@@ -190,7 +190,9 @@ def test_every_row_is_in_the_images_or_among_the_refusals(tmp_path: Path) -> Non
     rejects = pq.read_table(tmp_path / "images/rejects.parquet").to_pylist()
     assert sum(summary["images"].values()) + len(rejects) == len(ROWS)
     stored = [
-        i for s in ("train", "test") for i in read_columns(tmp_path / "images", s, ["id"])["id"].to_pylist()
+        i
+        for s in ("train", "test")
+        for i in ImageSplit(tmp_path / "images", s).columns(["id"])["id"].to_pylist()
     ]
     assert sorted(stored) == sorted(taken)
     for reject, reason in zip(rejects, [reason for _, reason in ROWS if reason is not None], strict=True):
@@ -220,7 +222,7 @@ def test_a_damaged_table_is_told_in_a_sentence(
 
 
 @pytest.mark.skipif(
-    "outside_paths" not in IngestParams.model_fields, reason="paths are let out by every source"
+    "allow_outside_paths" not in IngestParams.model_fields, reason="paths are let out by every source"
 )
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     source = tmp_path / "source"

@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.errors import UserError
-from pipeline.ingest import census
-from pipeline.ingest import images as images_module
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.ingest import index as index
+from pipeline.ingest import prepare as images_module
 from pipeline.ingest import run as run_module
-from pipeline.ingest.parts import Row, Task, prepare_part
+from pipeline.ingest.chunks import Row, Task, prepare_chunk
+from pipeline.ingest.parallel import prepared_chunks
 from pipeline.ingest.run import ingest
-from pipeline.ingest.workers import prepared_parts
-from pipeline.schema import IngestSummary, Layout
-from pipeline.shards import read_columns, shard_paths
+from pipeline.runtime.errors import UserError
+from pipeline.storage.schema import IngestSummary, Layout
 from support import params_with
 
 
@@ -35,8 +35,8 @@ def test_shards_hold_what_the_manifest_says(manifest: Callable[..., Path], tmp_p
     summary = run(path, tmp_path)
     assert summary["images"] == {"train": 18, "test": 6}
     assert (summary["labels"], summary["attributes"]) == (["cat", "dog"], ["colour", "size"])
-    table = read_columns(
-        tmp_path / "images", "test", ["id", "image", "label", "hashtags", "attributes", "width"]
+    table = ImageSplit(tmp_path / "images", "test").columns(
+        ["id", "image", "label", "hashtags", "attributes", "width"]
     )
     row = table.to_pylist()[0]
     assert row["id"] == row["image"]["path"] == "images/003.png"
@@ -55,30 +55,30 @@ def test_mean_and_deviation_are_those_of_the_train_pixels(
     train = [n for n in range(24) if n % 4 != 3]
     pixels = np.stack([np.asarray(Image.open(path.parent / f"images/{n:03d}.png")) for n in train]) / 255
     np.testing.assert_allclose(summary["mean"], pixels.mean(axis=(0, 1, 2)), atol=1e-6)
-    np.testing.assert_allclose(summary["deviation"], pixels.std(axis=(0, 1, 2)), atol=1e-6)
+    np.testing.assert_allclose(summary["std"], pixels.std(axis=(0, 1, 2)), atol=1e-6)
 
 
 def prepare_with_half_in_the_sample(rows: Sequence[Row], task: Task, path: Path) -> None:
     images_module.SAMPLED = 2
-    prepare_part(rows, task, path)
+    prepare_chunk(rows, task, path)
 
 
 def test_kept_files_count_by_some_of_them_in_whichever_order_they_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = partial(prepared_parts, prepare=prepare_with_half_in_the_sample)
-    monkeypatch.setattr(run_module, "prepared_parts", prepare)
+    prepare = partial(prepared_chunks, prepare=prepare_with_half_in_the_sample)
+    monkeypatch.setattr(run_module, "prepared_chunks", prepare)
     generator = np.random.default_rng(0)
     for number in range(40):
         colours = generator.integers(0, 256, (4, 4, 3), np.uint8)
         Image.fromarray(colours).resize((80, 80)).save(tmp_path / f"{number}.jpg", quality=95)
 
     def figures(name: str, order: Iterable[int], enough: int) -> np.ndarray:
-        monkeypatch.setattr(census, "ENOUGH", enough)
+        monkeypatch.setattr(index, "ENOUGH", enough)
         rows = "".join(f"{number}.jpg,{'test' if number == 0 else 'train'}\n" for number in order)
         (tmp_path / f"{name}.csv").write_text("image,split\n" + rows)
         summary = run(tmp_path / f"{name}.csv", tmp_path / name, image_size=128)
-        return np.array([summary["mean"], summary["deviation"]])
+        return np.array([summary["mean"], summary["std"]])
 
     of_all = figures("all", range(40), 1000)
     pixels = np.stack([np.asarray(Image.open(tmp_path / f"{n}.jpg")) for n in range(1, 40)]) / 255
@@ -92,7 +92,7 @@ def test_kept_files_count_by_some_of_them_in_whichever_order_they_come(
 def test_row_groups_are_small_and_images_not_compressed_again(tmp_path: Path) -> None:
     params = params_with(ingest={"image_size": 16, "synthetic": {"images": 500}})
     ingest(params.ingest, 0, Layout(tmp_path))
-    (path,) = shard_paths(tmp_path / "images", "train")
+    (path,) = ImageSplit(tmp_path / "images", "train").shards
     metadata = pq.ParquetFile(path).metadata
     sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
     assert all(64 <= size <= 256 for size in sizes)
@@ -181,7 +181,7 @@ def test_a_source_without_attributes(manifest: Callable[..., Path], tmp_path: Pa
     summary = run(path, tmp_path)
     assert summary["attributes"] == []
     assert json.loads((tmp_path / "images/summary.json").read_text()) == summary
-    assert read_columns(tmp_path / "images", "train", ["attributes"]).column(0).null_count == 6
+    assert ImageSplit(tmp_path / "images", "train").columns(["attributes"]).column(0).null_count == 6
 
 
 def test_a_data_set_without_train_images_ends(manifest: Callable[..., Path], tmp_path: Path) -> None:

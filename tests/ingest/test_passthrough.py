@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.pixels import decode_center
 from pipeline.ingest import passthrough
-from pipeline.ingest.images import ImageRefused, prepare_image
 from pipeline.ingest.passthrough import kept_jpeg, kept_png
+from pipeline.ingest.prepare import ImageRefused, prepare_image
 from pipeline.ingest.run import ingest
-from pipeline.schema import Layout
-from pipeline.shards import read_columns
-from pipeline.sources.synthetic import SyntheticSource
-from pipeline.store import decode_middle
+from pipeline.sources.synthetic.source import SyntheticSource
+from pipeline.storage.schema import Layout
 from support import params_with, png
 
 SECRET = b"51.5074 N, 0.1278 W"
@@ -139,7 +139,7 @@ def test_damaged_jpegs_are_refused_or_decode(encoded: bytes, data: st.DataObject
     kept = kept_jpeg(bytes(damaged), SIZE)
     if kept is not None:
         # Raises where the decoder stops.
-        decode_middle(kept.encoded, np.array([kept.height, kept.width]))
+        decode_center(kept.encoded, np.array([kept.height, kept.width]))
     with suppress(ImageRefused):
         prepare_image(bytes(damaged), SIZE, look=True)
 
@@ -292,7 +292,7 @@ def test_damaged_png_are_refused_or_decode(seed: int, data: st.DataObject) -> No
     del damaged[data.draw(st.integers(len(damaged) // 2, len(damaged))) :]
     with suppress(ImageRefused):
         prepared = prepare_image(bytes(damaged), 64)
-        decode_middle(prepared.encoded, np.array([prepared.height, prepared.width]))
+        decode_center(prepared.encoded, np.array([prepared.height, prepared.width]))
 
 
 def test_the_synthetic_source_is_what_it_was(tmp_path: Any) -> None:
@@ -309,8 +309,10 @@ def test_the_synthetic_source_is_what_it_was(tmp_path: Any) -> None:
     assert summary["images"] == {"train": 160, "test": 40}
     digest = hashlib.sha256()
     for split in ("train", "test"):
-        digest.update("".join(read_columns(tmp_path / "images", split, ["id"])["id"].to_pylist()).encode())
-    assert (digest.hexdigest()[:16], summary["mean"], summary["deviation"]) == GOLDEN
+        digest.update(
+            "".join(ImageSplit(tmp_path / "images", split).columns(["id"])["id"].to_pylist()).encode()
+        )
+    assert (digest.hexdigest()[:16], summary["mean"], summary["std"]) == GOLDEN
     assert (summary["duplicates"], summary["leaks"]) == (0, 0)
     assert (summary["near_duplicates"], summary["near_leaks"]) == (0, 0)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.ingest import shards
+from pipeline.ingest import shard_writer as shards
 from pipeline.ingest.run import ingest
-from pipeline.schema import Layout
+from pipeline.storage.schema import Layout
 from support import params_with
 
 ROWS = 24
@@ -58,20 +58,20 @@ def test_hugging_face_datasets(data: Path, tmp_path: Path, monkeypatch: pytest.M
 def test_duckdb(data: Path) -> None:
     duckdb = pytest.importorskip("duckdb", reason="the dependency group `readers` is not installed")
 
-    def asked(question: str) -> list[tuple[object, ...]]:
+    def requested(question: str) -> list[tuple[object, ...]]:
         answer: list[tuple[object, ...]] = duckdb.execute(question, [f"{data}/*-of-*.parquet"]).fetchall()
         return answer
 
-    counted = asked("SELECT label, count(*) FROM read_parquet(?) GROUP BY label")
+    counted = requested("SELECT label, count(*) FROM read_parquet(?) GROUP BY label")
     assert dict(counted) == Counter(OF_LABELS[number % 4] or None for number in range(ROWS))
-    red = asked(
+    red = requested(
         "SELECT count(*) FROM read_parquet(?) "
         "WHERE attributes.colour = 'red' AND list_contains(hashtags, 'tag0')"
     )
     assert red == [(sum(number % 15 == 0 for number in range(ROWS)),)]
-    of_families = asked("SELECT hierarchy[2], count(*) FROM read_parquet(?) GROUP BY 1")
+    of_families = requested("SELECT hierarchy[2], count(*) FROM read_parquet(?) GROUP BY 1")
     assert dict(of_families) == {"feline": ROWS // 2, "canine": ROWS // 2}
-    assert asked("SELECT DISTINCT image.bytes[1:4] FROM read_parquet(?)") == [(b"\x89PNG",)]
+    assert requested("SELECT DISTINCT image.bytes[1:4] FROM read_parquet(?)") == [(b"\x89PNG",)]
 
 
 def test_polars(data: Path) -> None:

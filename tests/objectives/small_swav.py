@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.objectives.params import SwavParams
+from pipeline.config.objectives import SwavParams
 from pipeline.objectives.swav import SwAV
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from pipeline.objectives.base import Batch, Objective
 from pipeline.objectives.cmc import CMC
 from pipeline.objectives.cross_entropy import CrossEntropy
 from pipeline.objectives.dual_head import DualHead
-from pipeline.ranks import ALONE
+from pipeline.runtime.distributed import ALONE
 
 IMAGES, FEATURES, DIM, CLUSTERS, ATTRIBUTES = 5, 6, 4, 3, 7
 TEMPERATURE = 0.3

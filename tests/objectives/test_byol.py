@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from operations import Operations
+from pipeline.config.pretrain import PretrainParams
 from pipeline.encoders.base import Encoder
-from pipeline.objectives.base import Batch, Known, Moment
+from pipeline.objectives.base import Batch, DataInfo, StepInfo
 from pipeline.objectives.byol import BYOL, byol_loss
-from pipeline.ranks import ALONE, Ranks
+from pipeline.runtime.distributed import ALONE, Ranks
 from pipeline.training.network import Network
-from pipeline.training.params import PretrainParams
 from processes import in_ranks
 
 IMAGES, DIM = 6, 5
@@ -150,17 +150,17 @@ def test_it_is_built_as_params_say() -> None:
     params = PretrainParams.model_validate(
         {"projection_dim": 3, "byol": {"hidden": 6, "momentum": 0.5}, "objective": "byol"}
     )
-    byol = BYOL.build(4, params, Known(clusters=2, attributes=0))
+    byol = BYOL.build(4, params, DataInfo(clusters=2, attributes=0))
     widths = [tuple(layer.weight.shape) for layer in byol.modules() if isinstance(layer, nn.Linear)]
     assert widths == [(6, 4), (3, 6), (6, 3), (3, 6)]
-    assert byol.target_momentum(Moment(0, 10)) == 0.5
+    assert byol.target_momentum(StepInfo(0, 10)) == 0.5
 
 
 @pytest.mark.parametrize(
     ("step", "expected"), [(0, 0.9), (25, 0.95 - 0.05 * math.sqrt(0.5)), (50, 0.95), (100, 1.0)]
 )
 def test_the_momentum_rises_to_one(step: int, expected: float) -> None:
-    assert objective().target_momentum(Moment(step, 100)) == pytest.approx(expected, rel=1e-12)
+    assert objective().target_momentum(StepInfo(step, 100)) == pytest.approx(expected, rel=1e-12)
 
 
 def changed_network(momentum: float) -> tuple[Network, list[Tensor]]:
@@ -182,7 +182,7 @@ def target_and_followed(network: Network) -> tuple[list[Tensor], list[Tensor]]:
 
 def test_a_target_without_momentum_is_a_copy() -> None:
     network, before = changed_network(0.0)
-    network.begin_step(Moment(0, 10))
+    network.begin_step(StepInfo(0, 10))
     targets, followed = target_and_followed(network)
     assert all(map(torch.equal, targets, followed))
     assert not any(map(torch.equal, targets, before))
@@ -190,13 +190,13 @@ def test_a_target_without_momentum_is_a_copy() -> None:
 
 def test_a_target_that_keeps_all_stays() -> None:
     network, before = changed_network(1.0)
-    network.begin_step(Moment(0, 10))
+    network.begin_step(StepInfo(0, 10))
     assert all(map(torch.equal, target_and_followed(network)[0], before))
 
 
 def test_a_target_follows_by_what_it_does_not_keep() -> None:
     network, before = changed_network(0.8)
-    network.begin_step(Moment(5, 10))
+    network.begin_step(StepInfo(5, 10))
     targets, followed = target_and_followed(network)
     for target, old, new in zip(targets, before, followed, strict=True):
         torch.testing.assert_close(target, 0.9 * old + 0.1 * new)
@@ -206,7 +206,7 @@ def test_a_target_follows_by_what_it_does_not_keep() -> None:
 def test_the_target_has_no_predictor_and_projects_to_as_many_dimensions() -> None:
     network, _ = changed_network(0.0)
     assert network.target is not None
-    network.begin_step(Moment(0, 10))
+    network.begin_step(StepInfo(0, 10))
     images = rows(2 * IMAGES, 0, 3).float()
     _, outputs = network(images)
     _, targets = network.target(images)

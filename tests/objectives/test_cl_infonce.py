@@ -16,7 +16,7 @@ from torch.nn import functional
 from operations import Operations
 from pipeline.objectives.base import Batch
 from pipeline.objectives.cl_infonce import TILE_SIDE, ClInfoNCE, Form, cl_infonce_loss
-from pipeline.ranks import ALONE
+from pipeline.runtime.distributed import ALONE
 
 FORMS: list[Form] = ["out", "in", "across", "pair"]
 TWO_SIDED = ("across", "pair")

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.objectives.base import Batch, Known, Moment, Objective
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import Batch, DataInfo, Objective, StepInfo
 from pipeline.objectives.registry import OBJECTIVES
-from pipeline.ranks import ALONE, Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.runtime.distributed import ALONE, Ranks
 from processes import in_ranks
 from support import REPOSITORY
 
 IMAGES, BATCH, STEPS = 24, 8, 5
 FEATURES = 6
-KNOWN = Known(clusters=3, attributes=4)
+KNOWN = DataInfo(clusters=3, attributes=4)
 SMALL: dict[str, Any] = {
     "projection_dim": 4,
     "epochs": 2,
@@ -71,10 +71,10 @@ def some_steps(ranks: Ranks, name: str) -> Any:
     objective.train()
     objective.begin_epoch(0, lambda: embeddings, ranks, 3)
     for step in range(STEPS):
-        moment, batch = Moment(step, STEPS), batch_of(step, own)
-        objective.begin_step(moment)
+        step_info, batch = StepInfo(step, STEPS), batch_of(step, own)
+        objective.begin_step(step_info)
         outputs = rows_of(width, step, own).requires_grad_()
-        has_target = objective.target_momentum(moment) is not None
+        has_target = objective.target_momentum(step_info) is not None
         targets = rows_of(4, 20 + step, own) if has_target else None
         loss = objective.loss(outputs, targets, batch, ranks)
         (gradient,) = torch.autograd.grad(loss, outputs)
@@ -111,13 +111,13 @@ def test_what_is_saved_goes_on_as_what_was_not_interrupted(name: str) -> None:
         for objective in (first, second):
             if objective is second and step < 2:
                 continue
-            objective.begin_step(Moment(step, STEPS))
+            objective.begin_step(StepInfo(step, STEPS))
             features = rows_of(FEATURES, step, own)
             known = batch_of(step, own)
             assert known.attributes_BA is not None
             outputs = objective.project(features, torch.cat([known.attributes_BA, known.attributes_BA]))
             targets = None
-            if objective.target_momentum(Moment(step, STEPS)) is not None:
+            if objective.target_momentum(StepInfo(step, STEPS)) is not None:
                 targets = rows_of(4, 20 + step, own)
             losses.append(objective.loss(outputs, targets, known, ALONE).detach())
             with torch.no_grad():
@@ -132,11 +132,11 @@ def test_every_weight_takes_part(name: str) -> None:
     objective, own = built(name), slice(0, BATCH)
     embeddings = functional.normalize(torch.randn(IMAGES, 4, generator=seeded(2)), dim=1)
     objective.begin_epoch(0, lambda: embeddings, ALONE, 3)
-    objective.begin_step(Moment(STEPS - 1, STEPS))
+    objective.begin_step(StepInfo(STEPS - 1, STEPS))
     known = batch_of(0, own)
     assert known.attributes_BA is not None
     outputs = objective.project(rows_of(FEATURES, 0, own), torch.cat([known.attributes_BA] * 2))
-    has_target = objective.target_momentum(Moment(0, 1)) is not None
+    has_target = objective.target_momentum(StepInfo(0, 1)) is not None
     objective.loss(outputs, rows_of(4, 1, own) if has_target else None, known, ALONE).backward()
     for weight_name, weight in objective.named_parameters():
         assert weight.grad is not None, weight_name

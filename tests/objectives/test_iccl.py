@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pipeline.config.objectives import IcclParams
+from pipeline.config.pretrain import PretrainParams
 from pipeline.encoders.base import Encoder
-from pipeline.objectives.base import Batch, Known, Moment
+from pipeline.objectives.base import Batch, DataInfo, StepInfo
 from pipeline.objectives.byol import BYOL, byol_loss
 from pipeline.objectives.iccl import ICCL, clustering_loss, scheduled_weight, uniformity_loss
-from pipeline.objectives.params import IcclParams
-from pipeline.ranks import ALONE, Ranks
+from pipeline.runtime.distributed import ALONE, Ranks
 from pipeline.training.network import Network, over_ranks
-from pipeline.training.params import PretrainParams
 from pipeline.training.step import Step
 from processes import in_ranks
 
@@ -152,7 +152,7 @@ def objective(**changes: object) -> ICCL:
 @pytest.mark.parametrize("constant", [None, 0.3, 1.0])
 def test_the_loss_is_the_mixture_of_its_moment(step: int, constant: float | None) -> None:
     iccl = objective(constant=constant)
-    iccl.begin_step(Moment(step, 100))
+    iccl.begin_step(StepInfo(step, 100))
     features, targets = rows(2 * IMAGES, 0, 4), rows(2 * IMAGES, 1)
     outputs = iccl.project(features)
     predictions = iccl.predictor(iccl.projector(features)).detach()
@@ -171,11 +171,11 @@ def test_without_clustering_it_is_byol(step: int) -> None:
     byol.load_state_dict(iccl.state_dict())
     found = []
     for one in (iccl, byol):
-        one.begin_step(Moment(step, 100))
+        one.begin_step(StepInfo(step, 100))
         outputs = one.project(rows(2 * IMAGES, 0, 4))
         loss = one.loss(outputs, rows(2 * IMAGES, 1), batch(IMAGES), ALONE)
         found.append((loss, *torch.autograd.grad(loss, list(one.parameters()))))
-        assert one.target_momentum(Moment(step, 100)) == byol.target_momentum(Moment(step, 100))
+        assert one.target_momentum(StepInfo(step, 100)) == byol.target_momentum(StepInfo(step, 100))
     assert all(map(torch.equal, *found))
 
 
@@ -197,10 +197,10 @@ def test_it_is_built_as_params_say() -> None:
     params = PretrainParams.model_validate(
         {"projection_dim": 3, "iccl": {"hidden": 6, "momentum": 0.5, "constant": 0.2}, "objective": "iccl"}
     )
-    iccl = ICCL.build(4, params, Known(clusters=2, attributes=0))
+    iccl = ICCL.build(4, params, DataInfo(clusters=2, attributes=0))
     widths = [tuple(layer.weight.shape) for layer in iccl.modules() if isinstance(layer, nn.Linear)]
     assert widths == [(6, 4), (3, 6), (6, 3), (3, 6)]
-    assert iccl.target_momentum(Moment(0, 10)) == 0.5
+    assert iccl.target_momentum(StepInfo(0, 10)) == 0.5
     assert iccl.clustering_weight == 0.2
     assert not iccl.learns_from_clusters
 
@@ -241,8 +241,8 @@ def step_of_rank(ranks: Ranks) -> tuple[Tensor, dict[str, Tensor]]:
     pixels = rows(2 * IMAGES, 0, 4)
     called = over_ranks(network, ranks, CPU)
     step = Step(called, network, ranks, nullcontext(), CPU, batch_size=IMAGES, micro_batch=IMAGES)
-    own = batch(IMAGES // ranks.count)
-    loss = step.run(lambda _, places: pixels[places], own, Moment(0, 1))
+    own = batch(IMAGES // ranks.world_size)
+    loss = step.run(lambda _, places: pixels[places], own, StepInfo(0, 1))
     return loss, {name: weight.grad for name, weight in network.named_parameters() if weight.grad is not None}
 
 

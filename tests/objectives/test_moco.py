@@ -11,10 +11,10 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional
 
-from pipeline.objectives.base import Batch, Known, Moment
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import Batch, DataInfo, StepInfo
 from pipeline.objectives.moco import MoCo, contrast
-from pipeline.ranks import ALONE, Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.runtime.distributed import ALONE, Ranks
 from processes import in_ranks
 
 FEATURES, DIM, TEMPERATURE = 6, 4, 0.3
@@ -75,8 +75,10 @@ def test_the_gradient_is_that_of_finite_differences_and_keys_have_none() -> None
 
 def test_the_target_network_follows_as_slowly_as_the_parameters_say() -> None:
     params = PretrainParams()
-    built = MoCo.build(FEATURES, params, Known(clusters=3, attributes=0))
-    assert built.target_momentum(Moment(0, 9)) == built.target_momentum(Moment(8, 9)) == params.moco.momentum
+    built = MoCo.build(FEATURES, params, DataInfo(clusters=3, attributes=0))
+    assert (
+        built.target_momentum(StepInfo(0, 9)) == built.target_momentum(StepInfo(8, 9)) == params.moco.momentum
+    )
     assert built.queue.length == params.moco.queue
     assert built.project(torch.zeros(2, FEATURES)).shape == (2, params.projection_dim)
 

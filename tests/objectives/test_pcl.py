@@ -15,14 +15,14 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
-from pipeline.lloyd import KMeans, fit_kmeans_each
-from pipeline.objectives.base import Batch, Known, Moment
+from pipeline.config.objectives import PclParams
+from pipeline.config.pretrain import PretrainParams
+from pipeline.kmeans import KMeans, fit_kmeans_each
+from pipeline.objectives.base import Batch, DataInfo, StepInfo
 from pipeline.objectives.moco import MoCo
-from pipeline.objectives.params import PclParams
 from pipeline.objectives.pcl import PCL, concentrations, drawn, proto_nce
-from pipeline.randomness import derived_seed
-from pipeline.ranks import ALONE, Ranks
-from pipeline.training.params import PretrainParams
+from pipeline.runtime.distributed import ALONE, Ranks
+from pipeline.runtime.seeding import derived_seed
 from processes import in_ranks
 
 FEATURES, DIM, TEMPERATURE, EPOCHS, SEED = 6, 4, 0.3, 10, 77
@@ -50,7 +50,7 @@ def never() -> NoReturn:
 def begun(objective: PCL, *, step: int = 5) -> PCL:
     """In the midst of an epoch after the warm-up, with keys in the queue."""
     objective.begin_epoch(4, embed, ALONE, SEED)
-    objective.begin_step(Moment(step, 100))
+    objective.begin_step(StepInfo(step, 100))
     objective.queue.put(functional.normalize(noise(7, DIM, seed=8), dim=1), torch.arange(7) + 10)
     return objective
 
@@ -190,7 +190,7 @@ def test_an_images_own_prototype_is_never_a_negative(negatives: int, seed: int) 
     """
     objective = pcl(PclParams(clusters=[12], negatives=negatives, queue=20))
     objective.begin_epoch(4, embed, ALONE, seed)
-    objective.begin_step(Moment(seed, 100))
+    objective.begin_step(StepInfo(seed, 100))
     objective._phi_S.fill_(1e-4)
     _, targets = outputs_and_targets()
     outputs = objective._prototypes_SD[objective._owns_MI[0][batch().images_B]].repeat(2, 1).double()
@@ -203,7 +203,7 @@ def test_the_loss_is_infonce_and_the_mean_over_clusterings_of_proto_nce(negative
     """Of both views, among some of the other prototypes or all of them."""
     objective = begun(pcl(PARAMS.model_copy(update={"negatives": negatives})), step=5)
     outputs, targets = outputs_and_targets()
-    fitted = fit_kmeans_each(embed(), [5, 12], iterations=PARAMS.iterations, restarts=1, seed=SEED)
+    fitted = fit_kmeans_each(embed(), [5, 12], max_iter=PARAMS.max_iter, n_init=1, seed=SEED)
     generator = torch.Generator().manual_seed(derived_seed(SEED, "negatives", 5))
     of_clusterings = []
     for each in fitted:
@@ -265,13 +265,13 @@ def test_clusters_are_at_most_half_as_many_as_images(images: int, expected: list
 
 def test_it_is_built_by_the_parameters() -> None:
     params = PretrainParams()
-    built = PCL.build(FEATURES, params, Known(clusters=3, attributes=0))
-    assert built.target_momentum(Moment(0, 9)) == params.pcl.momentum
+    built = PCL.build(FEATURES, params, DataInfo(clusters=3, attributes=0))
+    assert built.target_momentum(StepInfo(0, 9)) == params.pcl.momentum
     assert (built.queue.length, built.epochs, built.params) == (params.pcl.queue, params.epochs, params.pcl)
 
 
 def next_loss(objective: PCL, step: int) -> float:
-    objective.begin_step(Moment(step, 100))
+    objective.begin_step(StepInfo(step, 100))
     return float(objective.loss(*outputs_and_targets(), batch(), ALONE))
 
 
@@ -321,7 +321,7 @@ def test_the_host_reads_no_value() -> None:
         known = Batch(torch.arange(4), torch.arange(4))
         for step in range(3):
             outputs, targets = torch.empty(8, DIM, requires_grad=True), torch.empty(8, DIM)
-            objective.begin_step(Moment(step, 100))
+            objective.begin_step(StepInfo(step, 100))
             objective.loss(outputs, targets, known, ALONE).backward()
             objective.end_step(targets, known, ALONE)
             assert outputs.grad is not None
@@ -336,9 +336,9 @@ def steps(ranks: Ranks) -> Steps:
     Each rank sees its embeddings a little differently.
     """
     objective, own, found = pcl(), ranks.share(IMAGES), []
-    objective.begin_epoch(4, lambda: embed() + 0.3 * ranks.index * embed().flip(0), ranks, SEED)
+    objective.begin_epoch(4, lambda: embed() + 0.3 * ranks.rank * embed().flip(0), ranks, SEED)
     for step in range(STEPS):
-        objective.begin_step(Moment(step, 100))
+        objective.begin_step(StepInfo(step, 100))
         outputs, targets = (noise(2, IMAGES, DIM, seed=10 * step + side)[:, own] for side in range(2))
         leaf = outputs.flatten(0, 1).requires_grad_()
         images = (batch().images_B + step).remainder(TRAIN_IMAGES)[own]

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.config.objectives import IcclParams, PclParams, SwavParams
 from pipeline.objectives.attribute_prediction import AttributePrediction
-from pipeline.objectives.base import Batch, Moment, Objective
+from pipeline.objectives.base import Batch, Objective, StepInfo
 from pipeline.objectives.byol import BYOL
 from pipeline.objectives.cl_infonce import ClInfoNCE, Form
 from pipeline.objectives.cmc import CMC
@@ -21,11 +22,10 @@ from pipeline.objectives.cross_entropy import CrossEntropy
 from pipeline.objectives.dual_head import DualHead
 from pipeline.objectives.iccl import ICCL
 from pipeline.objectives.moco import MoCo
-from pipeline.objectives.params import IcclParams, PclParams, SwavParams
 from pipeline.objectives.pcl import PCL
 from pipeline.objectives.simsiam import SimSiam
 from pipeline.objectives.swav import SwAV
-from pipeline.ranks import ALONE
+from pipeline.runtime.distributed import ALONE
 
 FEATURES, DIM, HIDDEN, CLUSTERS, ATTRIBUTES, QUEUE = 5, 4, 3, 3, 6, 7
 TRAIN_IMAGES, TEMPERATURE = 30, 0.3
@@ -57,8 +57,10 @@ def agree(
 ) -> None:
     loss = objective.loss(outputs, targets, batch, ALONE)
     torch.testing.assert_close(loss, expected, rtol=1e-13, atol=1e-13)
-    found, wanted = (torch.autograd.grad(value, outputs, retain_graph=True)[0] for value in (loss, expected))
-    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-14)
+    found, requested = (
+        torch.autograd.grad(value, outputs, retain_graph=True)[0] for value in (loss, expected)
+    )
+    torch.testing.assert_close(found, requested, rtol=1e-12, atol=1e-14)
 
 
 def mean(values: list[Tensor]) -> Tensor:
@@ -203,7 +205,7 @@ def test_swav(queue: int, count: int, seed: int) -> None:
     """Equations 1 to 5 of arXiv 2006.09882, halved as in the published code."""
     params = SwavParams(prototypes=5, epsilon=0.1, queue=queue, queue_from=0.0, frozen_fraction=0.0)
     objective = SwAV(FEATURES, DIM, TEMPERATURE, params).double()
-    objective.begin_step(Moment(1, 2))
+    objective.begin_step(StepInfo(1, 2))
     prototypes = unit(objective.prototypes_KD.detach())
     earlier = unit(noise(queue, 2, DIM, seed=seed + 1))
     objective.queue.put(earlier.flatten(1), torch.arange(queue))
@@ -253,7 +255,7 @@ def test_simsiam(count: int, seed: int) -> None:
 def test_iccl(epoch: int, weight: float, count: int, seed: int) -> None:
     """Total loss of arXiv 2301.03041 over its 300 epochs: s (rho L_u + L_ce) + (1 - s) L_sim."""
     objective = ICCL(FEATURES, DIM, IcclParams(hidden=HIDDEN, uniformity=5.0))
-    objective.begin_step(Moment(epoch, 300))
+    objective.begin_step(StepInfo(epoch, 300))
     outputs = noise(2 * count, 2 * DIM, seed=seed).requires_grad_()
     targets = noise(2 * count, DIM, seed=seed + 1)
     n = (unit(outputs[:, :DIM]) / 0.1).softmax(dim=1)

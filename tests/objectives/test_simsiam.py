@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pipeline.config.pretrain import PretrainParams
 from pipeline.encoders.base import Encoder
-from pipeline.objectives.base import Batch, Known, Moment
+from pipeline.objectives.base import Batch, DataInfo, StepInfo
 from pipeline.objectives.simsiam import SimSiam, simsiam_loss
-from pipeline.ranks import ALONE, Ranks
+from pipeline.runtime.distributed import ALONE, Ranks
 from pipeline.training.network import Network, over_ranks
-from pipeline.training.params import PretrainParams
 from pipeline.training.step import Step
 from processes import in_ranks
 
@@ -105,7 +105,7 @@ def test_the_objective_predicts_from_projections_and_compares_with_them() -> Non
     torch.testing.assert_close(simsiam.embeddings_of(outputs), projections)
     loss = simsiam.loss(outputs, None, batch(IMAGES), ALONE)
     torch.testing.assert_close(loss, reference(simsiam.predictor(projections), projections))
-    assert simsiam.target_momentum(Moment(0, 1)) is None
+    assert simsiam.target_momentum(StepInfo(0, 1)) is None
     assert not simsiam.learns_from_clusters
 
 
@@ -126,7 +126,7 @@ def test_it_is_built_as_params_say() -> None:
     params = PretrainParams.model_validate(
         {"projection_dim": 6, "simsiam": {"hidden": 2}, "objective": "simsiam"}
     )
-    simsiam = SimSiam.build(4, params, Known(clusters=2, attributes=0))
+    simsiam = SimSiam.build(4, params, DataInfo(clusters=2, attributes=0))
     widths = [tuple(layer.weight.shape) for layer in simsiam.modules() if isinstance(layer, nn.Linear)]
     assert widths == [(4, 4), (4, 4), (6, 4), (2, 6), (6, 2)]
 
@@ -138,8 +138,8 @@ def step_of_rank(ranks: Ranks) -> tuple[Tensor, dict[str, Tensor]]:
     pixels = rows(2 * IMAGES, 0, 4)
     called = over_ranks(network, ranks, CPU)
     step = Step(called, network, ranks, nullcontext(), CPU, batch_size=IMAGES, micro_batch=IMAGES)
-    own = batch(IMAGES // ranks.count)
-    loss = step.run(lambda _, places: pixels[places], own, Moment(0, 1))
+    own = batch(IMAGES // ranks.world_size)
+    loss = step.run(lambda _, places: pixels[places], own, StepInfo(0, 1))
     return loss, {name: weight.grad for name, weight in network.named_parameters() if weight.grad is not None}
 
 

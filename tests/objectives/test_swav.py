@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from operations import Operations
-from pipeline.objectives.base import Batch, Known, Moment
-from pipeline.objectives.params import SwavParams
+from pipeline.config.objectives import SwavParams
+from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.base import Batch, DataInfo, StepInfo
 from pipeline.objectives.swav import SwAV, sinkhorn_codes
-from pipeline.ranks import ALONE
-from pipeline.training.params import PretrainParams
+from pipeline.runtime.distributed import ALONE
 
-START = Moment(0, 1)
+START = StepInfo(0, 1)
 Rows = list[list[float]]
 
 
@@ -25,9 +25,9 @@ def batch_of(images: int, first: int = 0) -> Batch:
     return Batch(torch.arange(first, first + images), torch.zeros(images, dtype=torch.int64))
 
 
-def one_step(swav: SwAV, features_NF: Tensor, moment: Moment = START) -> tuple[Tensor, Tensor]:
+def one_step(swav: SwAV, features_NF: Tensor, step_info: StepInfo = START) -> tuple[Tensor, Tensor]:
     """The loss and the outputs; gradients are left in the parameters."""
-    swav.begin_step(moment)
+    swav.begin_step(step_info)
     outputs_ND = swav.project(features_NF)
     batch = batch_of(len(features_NF) // 2)
     loss = swav.loss(outputs_ND, None, batch, ALONE)
@@ -157,7 +157,7 @@ def test_the_queue_is_used_once_it_is_full_and_due(length: int, queue_from: floa
         with torch.no_grad():
             swav.prototypes_KD.add_(changing, alpha=0.3)
         prototypes = swav.prototypes_KD.tolist()
-        loss, outputs_ND = one_step(swav, random(2 * images, FEATURES, seed=step), Moment(step, steps))
+        loss, outputs_ND = one_step(swav, random(2 * images, FEATURES, seed=step), StepInfo(step, steps))
         sides = [half.tolist() for half in swav.embeddings_of(outputs_ND).chunk(2)]
         used.append(step / steps >= queue_from and len(earlier[0]) >= length)
         queues = [rows[-length:] if used[-1] else [] for rows in earlier]
@@ -256,7 +256,7 @@ def test_frozen_prototypes_stay_while_the_rest_learns() -> None:
     for step in range(4):
         before = {name: weight.detach().clone() for name, weight in swav.named_parameters()}
         optimizer.zero_grad()
-        one_step(swav, random(16, FEATURES), Moment(step, 4))
+        one_step(swav, random(16, FEATURES), StepInfo(step, 4))
         gradients = {name: weight.grad for name, weight in swav.named_parameters()}
         optimizer.step()
         frozen = gradients["prototypes_KD"]
@@ -295,7 +295,7 @@ def test_it_learns_without_collapse() -> None:
     for step in range(80):
         optimizer.zero_grad()
         views_NF = images.repeat(2, 1) + 0.05 * random(28, FEATURES, seed=step)
-        loss, outputs_ND = one_step(swav, views_NF, Moment(step, 80))
+        loss, outputs_ND = one_step(swav, views_NF, StepInfo(step, 80))
         losses.append(float(loss))
         optimizer.step()
     nearest_2B = outputs_ND[:, DIM:].argmax(dim=1).view(2, -1)
@@ -323,10 +323,10 @@ def test_it_is_built_by_its_params() -> None:
     params = PretrainParams(
         objective="swav", projection_dim=5, temperature=0.1, swav=SwavParams(prototypes=11, queue=3)
     )
-    swav = SwAV.build(8, params, Known(clusters=1, attributes=0))
+    swav = SwAV.build(8, params, DataInfo(clusters=1, attributes=0))
     assert not swav.learns_from_clusters
     assert not swav.needs_attributes
-    assert swav.target_momentum(Moment(0, 1)) is None
+    assert swav.target_momentum(StepInfo(0, 1)) is None
     assert swav.temperature == 0.1
     assert swav.project(torch.randn(4, 8)).shape == (4, 5 + 11)
     torch.testing.assert_close(swav.prototypes_KD.norm(dim=1), torch.ones(11))
@@ -339,7 +339,7 @@ def test_low_precision_is_left_after_the_projector() -> None:
     for step in range(3):
         with torch.autocast("cpu", torch.bfloat16):
             assert swav.projector(features_NF).dtype == torch.bfloat16
-            swav.begin_step(Moment(step, 3))
+            swav.begin_step(StepInfo(step, 3))
             outputs_ND = swav.project(features_NF)
             inside = swav.loss(outputs_ND, None, batch_of(4), ALONE)
         assert outputs_ND.dtype == inside.dtype == torch.float32
@@ -356,7 +356,7 @@ def test_nothing_waits_for_the_device() -> None:
     swav = objective(queue=4, frozen_fraction=0.3)
     with Operations() as seen:
         for step in range(4):
-            one_step(swav, random(8, FEATURES), Moment(step, 4))
+            one_step(swav, random(8, FEATURES), StepInfo(step, 4))
     assert {"mm", "_log_softmax", "index_copy_"} <= seen.names
     waiting = {"_local_scalar_dense", "nonzero", "_unique2", "unique_dim", "masked_select", "equal"}
     assert not waiting & seen.names
@@ -368,7 +368,7 @@ def test_a_gpu_gives_the_same_without_waiting() -> None:
     params = {"queue": 6, "frozen_fraction": 0.3}
     on_cpu, on_gpu = objective(**params), objective(**params).cuda()
     features = [random(8, FEATURES, seed=step) for step in range(4)]
-    expected = [one_step(on_cpu, rows, Moment(step, 4))[0] for step, rows in enumerate(features)]
+    expected = [one_step(on_cpu, rows, StepInfo(step, 4))[0] for step, rows in enumerate(features)]
     moved, batch = [rows.cuda() for rows in features], batch_of(4)
     batch = Batch(batch.images_B.cuda(), batch.clusters_B.cuda())
     found = []
@@ -376,7 +376,7 @@ def test_a_gpu_gives_the_same_without_waiting() -> None:
     torch.cuda.set_sync_debug_mode("error")
     try:
         for step, rows in enumerate(moved):
-            on_gpu.begin_step(Moment(step, 4))
+            on_gpu.begin_step(StepInfo(step, 4))
             loss = on_gpu.loss(on_gpu.project(rows), None, batch, ALONE)
             loss.backward()
             on_gpu.end_step(None, batch, ALONE)

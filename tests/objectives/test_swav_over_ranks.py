@@ -9,8 +9,8 @@ from small_swav import CPU, FEATURES, objective, random
 from torch import Tensor, nn
 
 from pipeline.encoders.base import Encoder
-from pipeline.objectives.base import Batch, Moment
-from pipeline.ranks import ALONE, Ranks
+from pipeline.objectives.base import Batch, StepInfo
+from pipeline.runtime.distributed import ALONE, Ranks
 from pipeline.training.network import Network, over_ranks
 from pipeline.training.step import Step
 from processes import in_ranks
@@ -47,7 +47,7 @@ def trained(ranks: Ranks, case: Case) -> dict[str, Any]:
 
         batch = Batch(images_B, torch.zeros_like(images_B))
         optimizer.zero_grad()
-        losses.append(step.run(views, batch, Moment(number, STEPS)))
+        losses.append(step.run(views, batch, StepInfo(number, STEPS)))
         gradients.append({name: weight.grad for name, weight in network.named_parameters()})
         gradients[-1] = {name: None if g is None else g.clone() for name, g in gradients[-1].items()}
         optimizer.step()

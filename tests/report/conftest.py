@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipeline.schema import (
+from pipeline.storage.checksums import checksummed_writer, write_checksummed
+from pipeline.storage.schema import (
     ASSIGNMENTS_SCHEMA,
     DUPLICATES_SCHEMA,
     MAP_SCHEMA,
@@ -25,7 +26,6 @@ from pipeline.schema import (
     Layout,
     images_schema,
 )
-from pipeline.sealed import sealed_writer, write_sealed
 
 LABELS = ["boot", "loafer", "pump", "sandal", "slipper", "sneaker"]
 TOP1 = {"chosen": 0.75, "untrained": 0.6, "instance": 0.69, "label": 0.77}
@@ -81,13 +81,17 @@ class FakeData:
         half = len(train) // 2
         for number, part in enumerate([train[:half], train[half:]]):
             table = pa.Table.from_pylist(part, schema=schema)
-            with sealed_writer(layout.images / f"train-{number:05d}-of-00002.parquet", schema) as writer:
+            with checksummed_writer(layout.images / f"train-{number:05d}-of-00002.parquet", schema) as writer:
                 writer.write_table(table, row_group_size=64)
         test = [self._image_row(f"t{index:04d}", index) for index in range(self.test_images)]
-        write_sealed(pa.Table.from_pylist(test, schema=schema), layout.images / "test-00000-of-00001.parquet")
+        write_checksummed(
+            pa.Table.from_pylist(test, schema=schema), layout.images / "test-00000-of-00001.parquet"
+        )
         where, reasons = zip(*self.rejects, strict=True) if self.rejects else ((), ())
-        write_sealed(pa.table({"where": where, "reason": reasons}, schema=REJECTS_SCHEMA), layout.rejects)
-        write_sealed(DUPLICATES_SCHEMA.empty_table(), layout.duplicates)
+        write_checksummed(
+            pa.table({"where": where, "reason": reasons}, schema=REJECTS_SCHEMA), layout.rejects
+        )
+        write_checksummed(DUPLICATES_SCHEMA.empty_table(), layout.duplicates)
         unlabelled = {"train": 0, "test": 0}
         if not self.labelled:
             unlabelled = {"train": self.train_images, "test": self.test_images}
@@ -105,7 +109,7 @@ class FakeData:
             "near_duplicates": 0,
             "near_leaks": 0,
             "mean": [0.5, 0.5, 0.5],
-            "deviation": [0.2, 0.2, 0.2],
+            "std": [0.2, 0.2, 0.2],
             "value_range": None,
             "bytes": 1234,
             "notes": ["no split column: a fifth became test"],
@@ -143,7 +147,7 @@ class FakeData:
         layout.statistics(arm).write_text(json.dumps(statistics), encoding="utf-8")
         ids = [f"{index:04d}" for index in range(self.train_images)]
         clusters = [min(index % 9, CLUSTERS[arm] - 1) for index in range(self.train_images)]
-        write_sealed(
+        write_checksummed(
             pa.table({"id": ids, "cluster": clusters}, schema=ASSIGNMENTS_SCHEMA), layout.assignments(arm)
         )
         if self.landscape and arm == "chosen":
@@ -176,7 +180,7 @@ class FakeData:
             "feature_dim": 512,
             "image_size": 16,
             "mean": [0.5, 0.5, 0.5],
-            "deviation": [0.2, 0.2, 0.2],
+            "std": [0.2, 0.2, 0.2],
             "value_range": None,
             "weights_sha256": "0" * 64,
             "epochs": len(epochs),
@@ -190,14 +194,14 @@ class FakeData:
     def _write_vicinity(self, folder: Path) -> None:
         """Images on a line; the first test images are the queries, train images near 100 the neighbours."""
         placed = [{"id": f"{n:04d}", "x": float(n), "y": 0.5 * n} for n in range(self.mapped)]
-        write_sealed(pa.Table.from_pylist(placed, schema=MAP_SCHEMA), folder / "map.parquet")
+        write_checksummed(pa.Table.from_pylist(placed, schema=MAP_SCHEMA), folder / "map.parquet")
         kind = "t" if self.test_images else ""
         near = [
             {"query": f"{kind}{query:04d}", "rank": rank, "id": f"{100 + rank:04d}", "cosine": 1 - 0.1 * rank}
             for query in range(3)
             for rank in range(1, 5)
         ]
-        write_sealed(pa.Table.from_pylist(near, schema=NEAREST_SCHEMA), folder / "nearest.parquet")
+        write_checksummed(pa.Table.from_pylist(near, schema=NEAREST_SCHEMA), folder / "nearest.parquet")
 
     def _write_evaluation(self, layout: Layout, arm: str) -> None:
         folder = layout.evaluation(arm)
@@ -212,7 +216,7 @@ class FakeData:
             }
         else:
             predictions = self._predictions(arm)
-            write_sealed(
+            write_checksummed(
                 pa.Table.from_pandas(predictions, PREDICTIONS_SCHEMA), folder / "predictions.parquet"
             )
             right = predictions["label"] == predictions["predicted"]

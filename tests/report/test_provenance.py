@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.report.arms import read_arms
 from pipeline.report.provenance import commit, run_table
-from pipeline.times import timed
+from pipeline.storage.timings import timed
 
 
 def git(*arguments: str) -> str:
@@ -39,12 +39,12 @@ def test_times_of_the_stages_as_far_as_they_are_known(
 ) -> None:
     monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
     ticks = iter([0.0, 7.0])
-    monkeypatch.setattr("pipeline.times.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("pipeline.storage.timings.time.monotonic", lambda: next(ticks))
     layout = fake_data(references=["instance"]).write(tmp_path / "data")
     with timed("evaluate@chosen", layout.evaluation("chosen") / "metrics.json"):
         pass
-    told = {row[0].text: row[1].text for row in run_table(layout, read_arms(layout, ["instance"])).rows}
+    output = {row[0].text: row[1].text for row in run_table(layout, read_arms(layout, ["instance"])).rows}
     # Eight epochs of 12.5 s.
-    assert told["Time of attributes"] == "pretrain 2 min, evaluate 7.0 s"
-    assert told["Time of instance"] == "pretrain 2 min"
-    assert told["Time of ingest"] == "–"  # noqa: RUF001 - an en dash
+    assert output["Time of attributes"] == "pretrain 2 min, evaluate 7.0 s"
+    assert output["Time of instance"] == "pretrain 2 min"
+    assert output["Time of ingest"] == "–"  # noqa: RUF001 - an en dash

@@ -5,17 +5,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.files import read_json
 from pipeline.report.arms import read_arms
 from pipeline.report.findings import findings
-from pipeline.schema import PREDICTIONS_SCHEMA
-from pipeline.sealed import write_sealed
+from pipeline.storage.checksums import write_checksummed
+from pipeline.storage.files import read_json
+from pipeline.storage.schema import PREDICTIONS_SCHEMA
 
 
 def found(data, tmp_path, **summary):
     layout = data.write(tmp_path)
-    told = read_json(layout.ingest_summary) | summary
-    return findings(read_arms(layout, list(data.references)), told)
+    output = read_json(layout.ingest_summary) | summary
+    return findings(read_arms(layout, list(data.references)), output)
 
 
 def test_sound_data_has_no_finding(fake_data, tmp_path):
@@ -30,8 +30,8 @@ def test_each_fault_has_its_code(fake_data, tmp_path):
         statistics_findings=[{"code": "many_singletons", "sentence": "half are alone", "cure": "Join them."}],
     )
     duplicates = {"leaks": 3, "near_leaks": 4, "duplicates": 2, "near_duplicates": 1}
-    told = found(data, tmp_path, **duplicates, unlabelled={"train": 24, "test": 0})
-    assert [finding.code for finding in told] == [
+    output = found(data, tmp_path, **duplicates, unlabelled={"train": 24, "test": 0})
+    assert [finding.code for finding in output] == [
         "leaked_test_images",
         "nearly_leaked_test_images",
         "duplicate_images",
@@ -44,10 +44,14 @@ def test_each_fault_has_its_code(fake_data, tmp_path):
         "loss_did_not_fall",
         "loss_did_not_fall",
     ]
-    assert told[0].sentence.startswith("3 test images")
-    assert told[1].sentence.startswith("4 test images nearly alike")
-    assert "10.0 %" in told[4].sentence
-    assert (told[8].sentence, told[8].cure, told[8].where) == ("Half are alone.", "Join them.", "chosen")
+    assert output[0].sentence.startswith("3 test images")
+    assert output[1].sentence.startswith("4 test images nearly alike")
+    assert "10.0 %" in output[4].sentence
+    assert (output[8].sentence, output[8].cure, output[8].where) == (
+        "Half are alone.",
+        "Join them.",
+        "chosen",
+    )
 
 
 def test_an_accuracy_that_needs_no_image_is_a_finding(fake_data, tmp_path):
@@ -61,7 +65,7 @@ def test_an_accuracy_that_needs_no_image_is_a_finding(fake_data, tmp_path):
         right = rows["label"] == rows["predicted"]
         rows.loc[rows.index % 6 == 3, "label"] = "boot"
         rows["predicted"] = rows["label"].where(right, "none")
-        write_sealed(pa.Table.from_pandas(rows, PREDICTIONS_SCHEMA), path)
+        write_checksummed(pa.Table.from_pandas(rows, PREDICTIONS_SCHEMA), path)
     (finding,) = findings(read_arms(layout, ["instance", "label"]), read_json(layout.ingest_summary))
     assert finding.code == "not_above_majority"
     assert finding.sentence.endswith("(always naming the most frequent label): chosen, instance.")
@@ -90,10 +94,10 @@ def test_trainings_below_untrained_filters_come_first(fake_data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("uniformity", "rankme", "told"),
+    ("uniformity", "rankme", "output"),
     [(-0.02, 80.0, "uniformity -0.020; 0 is collapse"), (-2.0, 1.1, "RankMe 1.10"), (-2.0, 80.0, None)],
 )
-def test_a_collapse_at_the_end_of_the_training(fake_data, tmp_path, uniformity, rankme, told):
+def test_a_collapse_at_the_end_of_the_training(fake_data, tmp_path, uniformity, rankme, output):
     data = fake_data(test_images=4000, references=[])
     layout = data.write(tmp_path)
     history = layout.encoder("chosen") / "history.csv"
@@ -101,8 +105,8 @@ def test_a_collapse_at_the_end_of_the_training(fake_data, tmp_path, uniformity, 
     table.loc[table.index[-1], ["uniformity", "rankme"]] = uniformity, rankme
     table.to_csv(history, index=False)
     found = findings(read_arms(layout, []), read_json(layout.ingest_summary))
-    assert [finding.code for finding in found] == ["collapsed"] * (told is not None)
-    assert all(told in finding.sentence and "pretrain.learning_rate" in finding.cure for finding in found)
+    assert [finding.code for finding in found] == ["collapsed"] * (output is not None)
+    assert all(output in finding.sentence and "pretrain.learning_rate" in finding.cure for finding in found)
 
 
 @pytest.mark.parametrize(("objective", "codes"), [("byol", ["loss_did_not_fall"]), ("moco", [])])
@@ -116,9 +120,9 @@ def test_a_loss_that_changes_in_training_need_not_fall(fake_data, tmp_path, obje
     assert [finding.code for finding in found] == codes
 
 
-def test_an_encoder_from_elsewhere_is_told(fake_data, tmp_path):
-    (told,) = found(fake_data(test_images=4000, transfer_from="../other/encoder"), tmp_path)
-    assert (told.code, "../other/encoder" in told.sentence) == ("encoder_from_elsewhere", True)
+def test_an_encoder_from_elsewhere_is_reported(fake_data, tmp_path):
+    (output,) = found(fake_data(test_images=4000, transfer_from="../other/encoder"), tmp_path)
+    assert (output.code, "../other/encoder" in output.sentence) == ("encoder_from_elsewhere", True)
 
 
 def test_nothing_is_said_of_labels_where_there_are_none(fake_data, tmp_path):

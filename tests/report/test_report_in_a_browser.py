@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
-from test_report_build import VARIANTS, XSS, built
+from test_report_run import VARIANTS, XSS, built
 
 CHROMIUM = os.environ.get("CLINFONCE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -85,8 +85,8 @@ def test_no_request_leaves_the_page_and_nothing_fails(visit, variant: str) -> No
 def test_axe_finds_nothing_and_nothing_overflows(visit, width: int, scheme: str) -> None:
     visited = visit(width=width, scheme=scheme)
     found = Axe().run(visited.page).response["violations"]
-    told = [(violation["id"], violation["nodes"][0]["html"]) for violation in found]
-    assert told == []
+    output = [(violation["id"], violation["nodes"][0]["html"]) for violation in found]
+    assert output == []
     wide = visited.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= width, "the page scrolls downwards alone"
 

@@ -3,8 +3,8 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from pipeline.report.markdown import escaped, table
-from pipeline.report.tables import Cell, Column, Table
+from pipeline.presentation.markdown import escaped, table
+from pipeline.presentation.tables import Cell, Column, Table
 
 STRANGE = [
     "<img src=x onerror=alert(1)>", "</script>", "a|b", "**bold**", "_x_", "[a](javascript:b)", "`code`",

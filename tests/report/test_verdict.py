@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.clustering.params import AttributesParams, ClusterParams, ColumnParams
+from pipeline.config.cluster import AttributesParams, ClusterParams, ColumnParams
+from pipeline.report.arm_names import clusters_phrase
 from pipeline.report.arms import read_arms
 from pipeline.report.verdict import LUCK, Standings, gap_closed, standings, verdict
-from pipeline.report.wording import clusters_phrase
 
 
 def said(data, tmp_path: Path) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.sources.posts import Post, draw_posts
+from pipeline.sources.synthetic.posts import Post, draw_posts
 
 POSTS = 40_000
 

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pipeline.clustering.run import cluster
+from pipeline.dataset.dataset import ImageSplit
 from pipeline.ingest.run import ingest
-from pipeline.schema import IngestSummary, Layout
-from pipeline.shards import read_columns
+from pipeline.storage.schema import IngestSummary, Layout
 from support import params_with
 
 COLUMNS = ["id", "image", "label", "hashtags", "attributes", "hierarchy", "width", "height"]
@@ -59,9 +59,9 @@ class Journey:
 
 def journey(root: Path, source: str, path: Path | None, **section: Any) -> Journey:
     """Ingests into `root`."""
-    wanted = {"source": source, "path": str(path) if path else None, "max_reject_fraction": 0.9} | section
-    summary = ingest(params_with(ingest=wanted).ingest, 0, Layout(root))
-    train, test = (read_columns(root / "images", s, COLUMNS).to_pylist() for s in ("train", "test"))
+    requested = {"source": source, "path": str(path) if path else None, "max_reject_fraction": 0.9} | section
+    summary = ingest(params_with(ingest=requested).ingest, 0, Layout(root))
+    train, test = (ImageSplit(root / "images", s).columns(COLUMNS).to_pylist() for s in ("train", "test"))
     rejects = pq.read_table(root / "images/rejects.parquet").to_pylist()
     refused = {reject["where"]: reject["reason"] for reject in rejects}
     assert len(refused) == summary["rejected"]

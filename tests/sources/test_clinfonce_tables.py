@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from journey import journey, jpeg, write
 
-from pipeline.clustering.base import TrainImages, with_section
-from pipeline.clustering.column import cluster_by_column
 from pipeline.clustering.describe import describe
-from pipeline.clustering.params import ClusterParams
-from pipeline.clustering.policies import settle
-from pipeline.errors import UserError
+from pipeline.clustering.methods.column import cluster_by_column
+from pipeline.clustering.postprocess import apply_policies
+from pipeline.config.cluster import ClusterParams, ColumnParams
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.runtime.errors import UserError
 
 TRAIN = """,label_gran_1,label_gran_2,class,path
 0,0,0,0,train/a/0.jpg
@@ -35,15 +35,15 @@ def tables(folder: Path, train: str = TRAIN) -> Path:
 
 
 def test_cluster_columns_are_attributes_of_the_train_images(tmp_path: Path) -> None:
-    made = journey(tmp_path, "clinfonce_tables", tables(tmp_path / "wider"))
-    assert (len(made.train), len(made.test), made.refused) == (4, 2, {})
-    assert made.summary["notes"] == [
+    result = journey(tmp_path, "clinfonce_tables", tables(tmp_path / "wider"))
+    assert (len(result.train), len(result.test), result.refused) == (4, 2, {})
+    assert result.summary["notes"] == [
         f"the row of meta_data_{name}.csv that counts its values is no image" for name in ("train", "val")
     ]
-    row = made.row("val/b/2.jpg")
+    row = result.row("val/b/2.jpg")
     assert (row["label"], row["attributes"]) == ("1", {"label_gran_1": "1", "label_gran_2": "2"})
-    assert made.row("test/a/4.jpg")["attributes"] == {"label_gran_1": None, "label_gran_2": None}
-    statistics = made.cluster("column", name="label_gran_2")
+    assert result.row("test/a/4.jpg")["attributes"] == {"label_gran_1": None, "label_gran_2": None}
+    statistics = result.cluster("column", name="label_gran_2")
     assert statistics["clusters"] == 3
     assert statistics["mutual_information_bits"] == pytest.approx(1.0)
     assert statistics["conditional_entropy_bits"] == pytest.approx(0.5)
@@ -55,18 +55,18 @@ def test_images_may_lie_elsewhere_and_tables_have_other_names(tmp_path: Path) ->
     for name in ("train", "val"):
         (folder / f"meta_data_{name}.csv").rename(tmp_path / f"released/bestk_{name}.csv")
     choice = {"images": str(folder), "train": "bestk_train.csv", "test": "bestk_val.csv"}
-    made = journey(tmp_path, "clinfonce_tables", tmp_path / "released", clinfonce_tables=choice)
-    assert (len(made.train), len(made.test)) == (4, 2)
+    result = journey(tmp_path, "clinfonce_tables", tmp_path / "released", clinfonce_tables=choice)
+    assert (len(result.train), len(result.test)) == (4, 2)
 
 
 def test_rows_that_are_refused(tmp_path: Path) -> None:
     hostile = (
         TRAIN + "5,0,0,0,../secret.jpg\n6,0,0,0,/etc/passwd\n7,0,0\n8,0,0,0,train/a/0.jpg\n9,0,0,0,x.jpg,1\n"
     )
-    made = journey(tmp_path, "clinfonce_tables", tables(tmp_path / "wider", hostile))
-    assert made.refused == {
-        "meta_data_train.csv line 7": "the path holds .., which ingest.outside_paths=true would allow",
-        "meta_data_train.csv line 8": "the path is absolute, which ingest.outside_paths=true would allow",
+    result = journey(tmp_path, "clinfonce_tables", tables(tmp_path / "wider", hostile))
+    assert result.refused == {
+        "meta_data_train.csv line 7": "the path holds .., which needs ingest.allow_outside_paths=true",
+        "meta_data_train.csv line 8": "the path is absolute, which needs ingest.allow_outside_paths=true",
         "meta_data_train.csv line 9": "the line is not a row of the table: 3 cells under 5 columns",
         "meta_data_train.csv line 10": "an earlier row has the same image",
         "meta_data_train.csv line 11": "the line is not a row of the table: 6 cells under 5 columns",
@@ -101,14 +101,14 @@ def test_the_released_tables_give_the_figures_of_their_authors(shared_data: Path
             place.parent.mkdir(parents=True, exist_ok=True)
             os.link(picture, place)
     choice = {"images": str(tmp_path / "pictures")}
-    made = journey(tmp_path, "clinfonce_tables", released, image_size=8, clinfonce_tables=choice)
-    assert (len(made.train), len(made.test), made.refused) == (6871, 6918, {})
+    result = journey(tmp_path, "clinfonce_tables", released, image_size=8, clinfonce_tables=choice)
+    assert (len(result.train), len(result.test), result.refused) == (6871, 6918, {})
     with (released / "meta_data_train_stats_.csv").open(newline="") as file:
         published = {row[""]: row for row in csv.DictReader(file)}
-    train = TrainImages(made.layout.images)
+    train = ImageSplit(result.layout.images, "train")
     for column in ("label_gran_3", "label_gran_14"):
-        clusters = cluster_by_column(train, with_section(ClusterParams(), "column", name=column), 0)
-        statistics = describe("column", train, clusters, settle(clusters, ClusterParams()), 16, 0)
+        clusters = cluster_by_column(train, ColumnParams(name=column), 0)
+        statistics = describe("column", train, clusters, apply_policies(clusters, ClusterParams()), 16, 0)
         information, conditional = (float(published[column][key]) for key in ("I(Y;T)", "H(Y|T)"))
         assert statistics["mutual_information_bits"] == pytest.approx(information, abs=1e-6)
         assert statistics["conditional_entropy_bits"] == pytest.approx(conditional, abs=1e-6)
@@ -116,7 +116,7 @@ def test_the_released_tables_give_the_figures_of_their_authors(shared_data: Path
 
 def test_a_table_that_counts_its_values_again_and_again_is_noted_once(tmp_path: Path) -> None:
     folder = tables(tmp_path / "wider", TRAIN + "-1,2,3,2,4\n" * 2)
-    made = journey(tmp_path, "clinfonce_tables", folder, max_reject_fraction=0.5)
-    assert len(made.summary["notes"]) == 2
-    assert made.refused["4"] == "the file does not exist"
-    assert len(made.refused) == 2
+    result = journey(tmp_path, "clinfonce_tables", folder, max_reject_fraction=0.5)
+    assert len(result.summary["notes"]) == 2
+    assert result.refused["4"] == "the file does not exist"
+    assert len(result.refused) == 2

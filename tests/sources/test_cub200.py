@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from journey import journey, jpeg, write
 
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
 from pipeline.sources.base import SourceRow
 from pipeline.sources.registry import open_source
 from pipeline.tables.lines import LONGEST_LINE
@@ -54,31 +54,31 @@ def birds(folder: Path, *, attributes_at: str = "attributes.txt", inner: str = "
 )
 def test_the_official_layout(tmp_path: Path, attributes_at: str, inner: str, below: str) -> None:
     folder = birds(tmp_path / "cub", attributes_at=attributes_at, inner=inner)
-    made = journey(tmp_path, "cub200", folder / below)
-    assert (len(made.train), len(made.test), made.refused) == (9, 3, {})
-    assert made.summary["labels"] == CLASSES
-    assert made.summary["attributes"] == ATTRIBUTES
-    row = made.row("_0003_21.jpg")
+    result = journey(tmp_path, "cub200", folder / below)
+    assert (len(result.train), len(result.test), result.refused) == (9, 3, {})
+    assert result.summary["labels"] == CLASSES
+    assert result.summary["attributes"] == ATTRIBUTES
+    row = result.row("_0003_21.jpg")
     assert row["id"] == row["image"]["path"] == "002.Laysan_Albatross/Laysan_Albatross_0003_21.jpg"
     assert (row["label"], row["width"], row["height"]) == ("002.Laysan_Albatross", 20, 16)
     assert row["attributes"] == dict(zip(ATTRIBUTES, ["yes", "yes", "no"], strict=True))
-    assert made.row("_0004_28.jpg") in made.test
+    assert result.row("_0004_28.jpg") in result.test
 
 
 def test_what_was_not_visible_is_not_known(tmp_path: Path) -> None:
-    made = journey(tmp_path, "cub200", birds(tmp_path / "cub"))
-    cells = [made.row(f"_{n:04d}_{n * 7}.jpg")["attributes"][ATTRIBUTES[0]] for n in range(1, 6)]
+    result = journey(tmp_path, "cub200", birds(tmp_path / "cub"))
+    cells = [result.row(f"_{n:04d}_{n * 7}.jpg")["attributes"][ATTRIBUTES[0]] for n in range(1, 6)]
     assert cells == [None, None, "yes", "no", "yes"]
 
 
 def test_clusters_join_the_binary_attributes_of_highest_entropy(tmp_path: Path) -> None:
-    made = journey(tmp_path, "cub200", birds(tmp_path / "cub"))
-    statistics = made.cluster("attributes", top=2)
+    result = journey(tmp_path, "cub200", birds(tmp_path / "cub"))
+    statistics = result.cluster("attributes", top=2)
     # Of 9 train birds 5 have the second attribute, and 5 of the 6 odd ones are known to have the first.
     assert statistics["notes"] == [f"joined {ATTRIBUTES[0]}=yes, {ATTRIBUTES[1]}=yes"]
     assert statistics["clusters"] == 4
     with pytest.raises(UserError, match="more than the 2 values that differ"):
-        made.cluster("attributes", top=3)
+        result.cluster("attributes", top=3)
 
 
 def test_published_lines_with_more_columns_are_read(tmp_path: Path) -> None:
@@ -89,9 +89,9 @@ def test_published_lines_with_more_columns_are_read(tmp_path: Path) -> None:
     lines[1] = "1 2 x 4 8.2"
     lines[2] = "99 3 1 4 8.2"
     table.write_text("\n".join(lines))
-    made = journey(tmp_path, "cub200", folder)
-    assert made.row("_0001_7.jpg")["attributes"] == dict(zip(ATTRIBUTES, ["yes", None, None], strict=True))
-    assert made.summary["notes"] == [
+    result = journey(tmp_path, "cub200", folder)
+    assert result.row("_0001_7.jpg")["attributes"] == dict(zip(ATTRIBUTES, ["yes", None, None], strict=True))
+    assert result.summary["notes"] == [
         "2 lines of image_attribute_labels.txt say nothing of a known image and attribute, the first of them "
         "line 2: what they were about stays unknown",
         "all test images have one label: an encoder that knows nothing would reach 100 %",
@@ -149,16 +149,16 @@ def test_images_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     with (home / "train_test_split.txt").open("a") as file:
         file.write("13 1\n14 1\n15 0\n16 1\n18 1\n")
     (folder / "secret.jpg").write_bytes(jpeg(99))
-    made = journey(tmp_path, "cub200", folder)
-    assert made.refused == {
-        "images.txt line 13": "the path holds .., which ingest.outside_paths=true would allow",
-        "images.txt line 14": "the path is absolute, which ingest.outside_paths=true would allow",
+    result = journey(tmp_path, "cub200", folder)
+    assert result.refused == {
+        "images.txt line 13": "the path holds .., which needs ingest.allow_outside_paths=true",
+        "images.txt line 14": "the path is absolute, which needs ingest.allow_outside_paths=true",
         "a/none.jpg": "the file does not exist",
         "images.txt line 16": "the line is not an image's number and name",
         "images.txt line 17": "train_test_split.txt does not say train (1) or test (0) of it",
         "images.txt line 18": "the line is not UTF-8 text",
     }
-    assert len(made.train) + len(made.test) == IMAGES
+    assert len(result.train) + len(result.test) == IMAGES
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_images_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         ("../attributes.txt", "expects attributes/attributes.txt or attributes.txt or ../attributes.txt in"),
     ],
 )
-def test_what_is_missing_is_told(tmp_path: Path, removed: str, sentence: str) -> None:
+def test_what_is_missing_is_reported(tmp_path: Path, removed: str, sentence: str) -> None:
     folder = birds(tmp_path / "cub")
     (folder / "CUB_200_2011" / removed).unlink()
     with pytest.raises(UserError, match=sentence):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from journey import journey, jpeg, write
 
-from pipeline.errors import UserError
-from pipeline.sources.inside import ALLOWED_BY
+from pipeline.runtime.errors import UserError
+from pipeline.sources.reading.source_root import ALLOWED_BY
 
 
 def classes(folder: Path, *places: str, each: int = 4) -> Path:
@@ -34,14 +34,14 @@ def classes(folder: Path, *places: str, each: int = 4) -> Path:
     ],
 )
 def test_layouts(tmp_path: Path, places: tuple[str], sizes: tuple[int, int], notes: list[str]) -> None:
-    made = journey(tmp_path, "folder", classes(tmp_path / "pets", *places), test_fraction=0.25)
-    assert (len(made.train), len(made.test)) == sizes
-    assert (made.summary["labels"], made.summary["notes"]) == (["cat", "dog"], notes)
-    assert made.row("000.jpg")["id"] == f"{places[0]}cat/000.jpg"
-    assert made.cluster("label")["clusters"] == 2
+    result = journey(tmp_path, "folder", classes(tmp_path / "pets", *places), test_fraction=0.25)
+    assert (len(result.train), len(result.test)) == sizes
+    assert (result.summary["labels"], result.summary["notes"]) == (["cat", "dog"], notes)
+    assert result.row("000.jpg")["id"] == f"{places[0]}cat/000.jpg"
+    assert result.cluster("label")["clusters"] == 2
 
 
-def test_what_lies_beside_the_splits_is_told(tmp_path: Path) -> None:
+def test_what_lies_beside_the_splits_is_reported(tmp_path: Path) -> None:
     folder = write(classes(tmp_path / "pets", "train/", "test/"), {"README.md": "x", "masks/1.png": "x"})
     assert journey(tmp_path, "folder", folder).summary["notes"] == [
         "not looked at beside test, train: README.md, masks"
@@ -55,14 +55,14 @@ def test_a_class_called_train(tmp_path: Path) -> None:
 
 def test_images_without_a_class_have_no_label(tmp_path: Path) -> None:
     folder = write(classes(tmp_path / "pets", ""), {"new.jpg": jpeg(50), "cat/kittens/k.jpg": jpeg(51)})
-    made = journey(tmp_path, "folder", folder)
-    assert (made.row("new.jpg")["label"], made.row("k.jpg")["label"]) == (None, "cat")
+    result = journey(tmp_path, "folder", folder)
+    assert (result.row("new.jpg")["label"], result.row("k.jpg")["label"]) == (None, "cat")
 
 
 def test_a_folder_of_images_alone_says_that_it_tells_no_label(tmp_path: Path) -> None:
-    made = journey(tmp_path, "folder", classes(tmp_path / "pets", "") / "cat")
-    assert made.summary["notes"][1] == "there is no folder of a class: the images have no label"
-    assert made.summary["labels"] == []
+    result = journey(tmp_path, "folder", classes(tmp_path / "pets", "") / "cat")
+    assert result.summary["notes"][1] == "there is no folder of a class: the images have no label"
+    assert result.summary["labels"] == []
 
 
 def test_hostile_entries(tmp_path: Path) -> None:
@@ -72,14 +72,14 @@ def test_hostile_entries(tmp_path: Path) -> None:
     (folder / "train/cat/broken.jpg").symlink_to("nowhere.jpg")
     (folder / "train/dog/link").symlink_to(tmp_path / "private")
     (folder / os.fsdecode(b"train/dog/caf\xe9.jpg")).write_bytes(jpeg(61))
-    made = journey(tmp_path, "folder", folder)
-    assert made.refused == {
+    result = journey(tmp_path, "folder", folder)
+    assert result.refused == {
         "train/cat/pipe.jpg": "a pipe, socket or device, not a file",
         "train/cat/broken.jpg": "the file does not exist",
         "train/dog/link": f"a link leads out of the source's folder, {ALLOWED_BY}",
         "train/dog/caf\\udce9.jpg": "the name of the file is not UTF-8: rename it",
     }
-    assert len(made.train) == 8
+    assert len(result.train) == 8
 
 
 def test_a_split_that_is_a_link_out_is_refused_whole(tmp_path: Path) -> None:
@@ -89,10 +89,10 @@ def test_a_split_that_is_a_link_out_is_refused_whole(tmp_path: Path) -> None:
         (tmp_path / "pets" / name).symlink_to(tmp_path / "disk" / name)
     with pytest.raises(
         UserError,
-        match=r"pets/(train|test) can't be read \(a link leads .*ingest.outside_paths=true would allow\): ",
+        match=r"pets/(train|test) can't be read \(a link leads .*allow_outside_paths=true\): ",
     ):
         journey(tmp_path, "folder", tmp_path / "pets")
-    assert len(journey(tmp_path, "folder", tmp_path / "pets", outside_paths=True).train) == 8
+    assert len(journey(tmp_path, "folder", tmp_path / "pets", allow_outside_paths=True).train) == 8
 
 
 def test_paths_that_are_none(tmp_path: Path) -> None:
@@ -114,11 +114,11 @@ def test_what_systems_leave_is_no_class_and_no_refusal(tmp_path: Path) -> None:
             write(tmp_path / "pets", {f"{label}/{name}": jpeg(number)})
     for folder in (".ipynb_checkpoints", "@eaDir", "__MACOSX/cat", "lost+found", ".Trash-1000"):
         write(tmp_path / "pets", {f"{folder}/x.jpg": jpeg(50)})
-    made = journey(tmp_path, "folder", tmp_path / "pets")
-    assert made.refused == {}
-    assert made.summary["labels"] == ["cat", "dog"]
-    assert len(made.train + made.test) == 10
-    assert any("hidden files and folders, or such of systems" in note for note in made.summary["notes"])
+    result = journey(tmp_path, "folder", tmp_path / "pets")
+    assert result.refused == {}
+    assert result.summary["labels"] == ["cat", "dog"]
+    assert len(result.train + result.test) == 10
+    assert any("hidden files and folders, or such of systems" in note for note in result.summary["notes"])
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_splits_in_any_letters(tmp_path: Path, names: tuple[str, str]) -> None:
     for split, offset in zip(names, (0, 10), strict=True):
         files = {f"{split}/{label}/{n}.jpg": jpeg(offset + n) for n, label in enumerate(["a", "b"] * 2)}
         write(tmp_path / "pets", files)
-    made = journey(tmp_path, "folder", tmp_path / "pets")
-    assert (len(made.train), len(made.test)) == (4, 4)
-    assert made.summary["labels"] == ["a", "b"]
+    result = journey(tmp_path, "folder", tmp_path / "pets")
+    assert (len(result.train), len(result.test)) == (4, 4)
+    assert result.summary["labels"] == ["a", "b"]
 
 
 def test_folders_that_are_called_as_splits_are_no_classes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from journey import journey, jpeg
 
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
 
 KINDS = ["tops", "shoes", "bags"]
 
@@ -58,25 +58,25 @@ def stored(path: Path, count: int, first: int = 0, **more: tuple[Any, list[Any]]
 def test_the_layouts_of_the_hub(tmp_path: Path, train: str, test: str) -> None:
     stored(tmp_path / "shop" / train, 12)
     stored(tmp_path / "shop" / test, 6, first=12)
-    made = journey(tmp_path, "huggingface", tmp_path / "shop", columns={"hashtags": "tags"})
-    assert (len(made.train), len(made.test), made.refused) == (12, 6, {})
-    assert made.summary["labels"] == sorted(KINDS)
-    assert made.summary["attributes"] == ["colour"]
-    assert made.summary["notes"] == ["columns of lists, objects and bytes are no attributes: box"]
-    row = made.row(f"{train}#2")
+    result = journey(tmp_path, "huggingface", tmp_path / "shop", columns={"hashtags": "tags"})
+    assert (len(result.train), len(result.test), result.refused) == (12, 6, {})
+    assert result.summary["labels"] == sorted(KINDS)
+    assert result.summary["attributes"] == ["colour"]
+    assert result.summary["notes"] == ["columns of lists, objects and bytes are no attributes: box"]
+    row = result.row(f"{train}#2")
     assert (row["label"], row["hashtags"], row["attributes"]) == ("bags", ["new", "sale"], {"colour": "blue"})
     assert row["image"]["path"] == "002.jpg"
-    assert made.cluster("hashtags", top=2)["clusters"] == 3 + 3  # those without a tag stay alone
-    assert made.cluster("attributes", columns=["colour"])["mutual_information_bits"] > 1
+    assert result.cluster("hashtags", top=2)["clusters"] == 3 + 3  # those without a tag stay alone
+    assert result.cluster("attributes", columns=["colour"])["mutual_information_bits"] > 1
 
 
 def test_one_file_and_a_binary_column(tmp_path: Path) -> None:
     table = pa.table({"img": pa.array([jpeg(n) for n in range(8)], pa.binary()), "kind": ["a", "b"] * 4})
     pq.write_table(table, tmp_path / "all.parquet")
     columns = {"image": "img", "label": "kind"}
-    made = journey(tmp_path, "huggingface", tmp_path / "all.parquet", columns=columns, test_fraction=0.25)
-    assert (len(made.train), len(made.test), made.summary["labels"]) == (6, 2, ["a", "b"])
-    assert made.row("#7")["image"]["path"] == "all.parquet#7"
+    result = journey(tmp_path, "huggingface", tmp_path / "all.parquet", columns=columns, test_fraction=0.25)
+    assert (len(result.train), len(result.test), result.summary["labels"]) == (6, 2, ["a", "b"])
+    assert result.row("#7")["image"]["path"] == "all.parquet#7"
 
 
 def test_what_ingest_wrote_can_be_ingested(tmp_path: Path) -> None:
@@ -106,15 +106,15 @@ def test_rows_that_are_refused(tmp_path: Path) -> None:
     ]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     pq.write_table(pa.table({"image": pa.array(images, kind)}), tmp_path / "shop/a.parquet")
-    made = journey(tmp_path, "huggingface", tmp_path / "shop", test_fraction=0.5)
-    assert made.refused == {
-        "a.parquet row 1": "the path holds .., which ingest.outside_paths=true would allow",
-        "a.parquet row 2": "the path is absolute, which ingest.outside_paths=true would allow",
+    result = journey(tmp_path, "huggingface", tmp_path / "shop", test_fraction=0.5)
+    assert result.refused == {
+        "a.parquet row 1": "the path holds .., which needs ingest.allow_outside_paths=true",
+        "a.parquet row 2": "the path is absolute, which needs ingest.allow_outside_paths=true",
         "a.parquet row 4": "the row has no image",
         "a.parquet row 5": "the row has no image",
         "x": "not an image",
     }
-    assert {row["id"] for row in made.train + made.test} == {"a.parquet#0", "a.parquet#3"}
+    assert {row["id"] for row in result.train + result.test} == {"a.parquet#0", "a.parquet#3"}
 
 
 def test_classes_that_are_unknown_or_beyond_the_names(tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_classes_that_are_unknown_or_beyond_the_names(tmp_path: Path) -> None:
     names = schema.metadata[b"huggingface"].replace(b'["0", "1", "2"]', b'["zero", "one"]')
     table = pq.read_table(tmp_path / "shop/all.parquet").replace_schema_metadata({"huggingface": names})
     pq.write_table(table, tmp_path / "shop/all.parquet")
-    made = journey(tmp_path, "huggingface", tmp_path / "shop")
-    assert made.refused == {"all.parquet row 3": "the class 2 is none of the 2 that the metadata name"}
-    labels = {row["id"][-1]: row["label"] for row in made.train + made.test}
+    result = journey(tmp_path, "huggingface", tmp_path / "shop")
+    assert result.refused == {"all.parquet row 3": "the class 2 is none of the 2 that the metadata name"}
+    labels = {row["id"][-1]: row["label"] for row in result.train + result.test}
     assert labels == {"0": None, "1": "zero", "2": "one", "4": "one", "5": "zero"}
 
 
@@ -141,10 +141,10 @@ def test_of_a_damaged_row_group_every_row_is_refused(tmp_path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[start : start + 64] = bytes(64)
     path.write_bytes(damaged)
-    made = journey(tmp_path, "huggingface", tmp_path / "shop")
-    assert (len(made.train), len(made.test)) == (13, 8)
-    assert list(made.refused) == [f"train-0.parquet row {n}" for n in range(3, 6)]
-    assert all(reason.startswith("this part of the file is damaged: ") for reason in made.refused.values())
+    result = journey(tmp_path, "huggingface", tmp_path / "shop")
+    assert (len(result.train), len(result.test)) == (13, 8)
+    assert list(result.refused) == [f"train-0.parquet row {n}" for n in range(3, 6)]
+    assert all(reason.startswith("this part of the file is damaged: ") for reason in result.refused.values())
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         journey(tmp_path, "huggingface", shop, columns={"image": "colour"})
     (shop / "train-1.parquet").write_bytes((shop / "train-0.parquet").read_bytes()[:500])
     with pytest.raises(
-        UserError, match=r"train-1.parquet can't be read as Parquet: .*: mend it or download it"
+        UserError, match=r"train-1.parquet can't be read as Parquet: .*: fix it or download it"
     ):
         journey(tmp_path, "huggingface", shop)
     pq.write_table(pa.table({"image": [b"x"]}), shop / "train-1.parquet")
@@ -206,9 +206,9 @@ def test_folders_as_hive_names_them_are_columns(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         images = [jpeg(number + n) for n in range(4)]
         pq.write_table(pa.table({"image": images, "label": ["x", "y"] * 2}), folder / "part-0.parquet")
-    made = journey(tmp_path, "huggingface", tmp_path / "sets")
-    assert made.summary["attributes"] == ["kind"]
-    kinds = Counter(row["attributes"]["kind"] for row in made.train + made.test)
+    result = journey(tmp_path, "huggingface", tmp_path / "sets")
+    assert result.summary["attributes"] == ["kind"]
+    kinds = Counter(row["attributes"]["kind"] for row in result.train + result.test)
     assert kinds == {"cat": 4, "dog small": 4, None: 4}
 
 
@@ -218,10 +218,10 @@ def test_a_row_that_contradicts_its_folder_is_refused(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         rows = {"image": [jpeg(number + n) for n in range(4)], "label": ["x", "y"] * 2}
         pq.write_table(pa.table(rows | {"year": [2019, None, 2019, 2019]}), folder / "part-0.parquet")
-    made = journey(tmp_path, "huggingface", tmp_path / "sets", max_reject_fraction=0.5)
+    result = journey(tmp_path, "huggingface", tmp_path / "sets", max_reject_fraction=0.5)
     where = [f"year=2020/part-0.parquet row {n}" for n in (0, 2, 3)]
-    assert made.refused == dict.fromkeys(where, "its folder and its row differ in the column 'year'")
-    years = Counter(row["attributes"]["year"] for row in made.train + made.test)
+    assert result.refused == dict.fromkeys(where, "its folder and its row differ in the column 'year'")
+    years = Counter(row["attributes"]["year"] for row in result.train + result.test)
     assert years == {"2019": 4, "2020": 1}
 
 
@@ -231,6 +231,6 @@ def test_a_split_as_hive_names_it(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         images = [jpeg(number + n) for n in range(4)]
         pq.write_table(pa.table({"image": images, "label": ["x", "y"] * 2}), folder / "part-0.parquet")
-    made = journey(tmp_path, "huggingface", tmp_path / "sets")
-    assert (len(made.train), len(made.test)) == (4, 4)
-    assert made.summary["attributes"] == []
+    result = journey(tmp_path, "huggingface", tmp_path / "sets")
+    assert (len(result.train), len(result.test)) == (4, 4)
+    assert result.summary["attributes"] == []

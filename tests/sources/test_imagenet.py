@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from journey import journey, jpeg, write
 
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
 
 TENCH, GOLDFISH, CRANE_BIRD, CRANE = "n01440764", "n01443537", "n02012849", "n03126707"
 WNIDS = [TENCH, GOLDFISH, CRANE_BIRD, CRANE]
@@ -33,30 +33,30 @@ def pictures(folder: Path, wnids: list[str] = WNIDS, names: str = "LOC_synset_ma
 
 
 def test_the_official_layout(tmp_path: Path) -> None:
-    made = journey(tmp_path, "imagenet", pictures(tmp_path / "imagenet"))
-    assert (len(made.train), len(made.test), made.refused) == (16, 4, {})
+    result = journey(tmp_path, "imagenet", pictures(tmp_path / "imagenet"))
+    assert (len(result.train), len(result.test), result.refused) == (16, 4, {})
     # The bird and the machine are both called crane.
-    assert made.summary["labels"] == [
+    assert result.summary["labels"] == [
         f"{TENCH} tench", f"{GOLDFISH} goldfish", f"{CRANE_BIRD} crane", f"{CRANE} crane",
     ]  # fmt: skip
-    row = made.row(f"{TENCH}_2.JPEG")
+    row = result.row(f"{TENCH}_2.JPEG")
     assert row["id"] == f"train/{TENCH}/{TENCH}_2.JPEG"
     assert (row["hierarchy"], row["attributes"]) == ([], None)
-    assert made.summary["notes"] == ["val is taken as test images, since there are no test images"]
+    assert result.summary["notes"] == ["val is taken as test images, since there are no test images"]
 
 
 def test_a_list_of_classes_and_wordnet_s_edges(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "imagenet", names="words.txt")
     write(folder, {"hundred.txt": f"{GOLDFISH}\n{CRANE_BIRD} crane\n\n{CRANE}\n", "edges.csv": EDGES})
     choice = {"classes": str(folder / "hundred.txt"), "edges": str(folder / "edges.csv")}
-    made = journey(tmp_path, "imagenet", folder, imagenet=choice)
-    assert (len(made.train), len(made.test)) == (12, 3)
+    result = journey(tmp_path, "imagenet", folder, imagenet=choice)
+    assert (len(result.train), len(result.test)) == (12, 3)
     hierarchy = ["n00015388", "n02512053", f"{GOLDFISH} goldfish"]
-    assert made.row(f"{GOLDFISH}_0.JPEG")["hierarchy"] == hierarchy
-    assert made.summary["notes"][0].startswith("where ingest.imagenet.edges gives a class several parents")
-    level = made.cluster("hierarchy", level=1)
+    assert result.row(f"{GOLDFISH}_0.JPEG")["hierarchy"] == hierarchy
+    assert result.summary["notes"][0].startswith("where ingest.imagenet.edges gives a class several parents")
+    level = result.cluster("hierarchy", level=1)
     assert (level["clusters"], level["conditional_entropy_bits"]) == (2, pytest.approx(0.0))
-    assert made.cluster("hierarchy", level=2)["clusters"] == 3
+    assert result.cluster("hierarchy", level=2)["clusters"] == 3
 
 
 def test_other_files_and_links_out_are_refused(tmp_path: Path) -> None:
@@ -66,18 +66,18 @@ def test_other_files_and_links_out_are_refused(tmp_path: Path) -> None:
     (folder / f"train/{CRANE}/link.JPEG").symlink_to(tmp_path / "elsewhere/secret.JPEG")
     (folder / f"train/{CRANE}/folder").symlink_to(tmp_path / "elsewhere")
     (folder / f"train/{CRANE}/circle").symlink_to(folder / "train" / CRANE)
-    reason = "a link leads out of the source's folder, which ingest.outside_paths=true would allow"
-    made = journey(tmp_path / "strict", "imagenet", folder)
-    assert made.refused == {
+    reason = "a link leads out of the source's folder, which needs ingest.allow_outside_paths=true"
+    result = journey(tmp_path / "strict", "imagenet", folder)
+    assert result.refused == {
         f"train/{CRANE}/circle": "a link that goes in a circle",
         f"train/{CRANE}/folder": reason,
         f"train/{CRANE}/link.JPEG": reason,
     }
-    assert made.summary["notes"][-1].endswith(f"passed over, the first of them train/{TENCH}/Thumbs.db")
-    assert made.row("more/extra.JPEG")["label"] == f"{TENCH} tench"
-    allowed = journey(tmp_path / "lenient", "imagenet", folder, outside_paths=True)
+    assert result.summary["notes"][-1].endswith(f"passed over, the first of them train/{TENCH}/Thumbs.db")
+    assert result.row("more/extra.JPEG")["label"] == f"{TENCH} tench"
+    allowed = journey(tmp_path / "lenient", "imagenet", folder, allow_outside_paths=True)
     assert set(allowed.refused) == {f"train/{CRANE}/circle"}
-    assert len(allowed.train) == len(made.train) + 2
+    assert len(allowed.train) == len(result.train) + 2
 
 
 def test_layouts_that_are_none(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_layouts_that_are_none(tmp_path: Path) -> None:
         journey(tmp_path, "imagenet", folder)
 
 
-def test_validation_images_that_are_not_sorted_are_told(tmp_path: Path) -> None:
+def test_validation_images_that_are_not_sorted_are_reported(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "imagenet")
     for path in sorted((folder / "val").glob("*/*")):
         path.rename(folder / "val" / path.name)

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import UserError
-from pipeline.ingest.params import IngestParams
-from pipeline.safe_paths import Boundary, SafePath
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow
-from pipeline.sources.checked import checked
-from pipeline.sources.inside import ALLOWED_BY
 from pipeline.sources.manifest import ManifestSource
+from pipeline.sources.reading.row_checks import checked
+from pipeline.sources.reading.source_root import ALLOWED_BY
 from pipeline.tables.hashtags import hashtags_of
+from pipeline.untrusted.safe_paths import Boundary, SafePath
 from support import png
 
 RECORDS: list[dict[str, Any]] = [
@@ -159,7 +159,7 @@ def test_a_header_that_is_not_utf_8_names_the_cure(tmp_path: Path, encoding: str
         open_manifest(path)
 
 
-def test_two_columns_of_one_name_are_told(tmp_path: Path) -> None:
+def test_two_columns_of_one_name_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("image,kind,kind\na.png,x,y\n")
     with pytest.raises(UserError, match="has several columns 'kind': rename them"):
@@ -239,8 +239,8 @@ def test_paths_out_of_the_folder_are_refused_unless_allowed(tmp_path: Path, outs
     path.write_text("image\n" + outside.format(absolute=tmp_path / "secret.png") + "\n")
     (refused,) = open_manifest(path).rows()
     assert isinstance(refused, Refusal)
-    assert refused.reason.endswith(", which ingest.outside_paths=true would allow")
-    params = {"source": "manifest", "path": str(path), "outside_paths": True}
+    assert refused.reason.endswith(", which needs ingest.allow_outside_paths=true")
+    params = {"source": "manifest", "path": str(path), "allow_outside_paths": True}
     (row,) = ManifestSource.open(IngestParams.model_validate(params), 0).rows()
     assert isinstance(row, SourceRow)
 

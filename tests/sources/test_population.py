@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from deviation import allowed_deviation
 
-from pipeline.errors import UserError
-from pipeline.sources import tagging
-from pipeline.sources.population import (
+from pipeline.runtime.errors import UserError
+from pipeline.sources.synthetic import hashtags as tagging
+from pipeline.sources.synthetic.population import (
     ATTRIBUTE_NAMES,
     ATTRIBUTES,
     LABELS,
@@ -23,7 +23,7 @@ from pipeline.sources.population import (
     recorded_table,
     recording_channel,
 )
-from pipeline.sources.posts import Post, draw_posts
+from pipeline.sources.synthetic.posts import Post, draw_posts
 
 INFORMATIVE = ["size", "count", "texture", "shape"]
 

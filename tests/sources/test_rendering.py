@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from pipeline.sources import rendering
-from pipeline.sources.population import ATTRIBUTES
-from pipeline.sources.posts import draw_posts
-from pipeline.sources.rendering import BACKGROUNDS, COUNTS, HUES, SHAPES, SIZES, TEXTURES, render
+from pipeline.sources.synthetic import rendering
+from pipeline.sources.synthetic.population import ATTRIBUTES
+from pipeline.sources.synthetic.posts import draw_posts
+from pipeline.sources.synthetic.rendering import BACKGROUNDS, COUNTS, HUES, SHAPES, SIZES, TEXTURES, render
 
 LOOK = {
     "size": "large", "count": "two", "texture": "plain",

@@ -19,12 +19,12 @@ import test_webdataset
 import test_wider_attribute
 from journey import jpeg, write
 
-from pipeline.errors import UserError
-from pipeline.ingest.images import ImageRefused, read_image_file
-from pipeline.params import check_params
-from pipeline.safe_paths import SafePath
+from pipeline.config.params import check_params
+from pipeline.ingest.prepare import ImageRefused, read_image_file
+from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal
 from pipeline.sources.registry import open_source
+from pipeline.untrusted.safe_paths import SafePath
 from support import NO_FILES
 
 pytestmark = pytest.mark.usefixtures("without_waiting")
@@ -154,7 +154,11 @@ def outcome(layout: Layout, folder: Path, *, outside: bool = False) -> tuple[int
         section: {key: str(folder / value) for key, value in values.items()}
         for section, values in layout.more.items()
     }
-    section = {"source": layout.source, "path": str(folder / layout.path), "outside_paths": outside} | more
+    section = {
+        "source": layout.source,
+        "path": str(folder / layout.path),
+        "allow_outside_paths": outside,
+    } | more
     read, said = 0, []
     try:
         for row in open_source(check_params({"ingest": section}).ingest, 0).rows():
@@ -224,7 +228,7 @@ def test_what_leads_out_is_read_only_if_it_may(
     (folder / role).symlink_to(secret)
     read, said = outcome(layout, folder)
     assert read < whole
-    assert any("a link leads out" in sentence and "outside_paths=true" in sentence for sentence in said)
+    assert any("a link leads out" in sentence and "allow_outside_paths=true" in sentence for sentence in said)
     assert outcome(layout, folder, outside=True) == (whole, [])
 
 

@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 from PIL import Image
 
-from pipeline.ingest.params import IngestParams, SyntheticParams
+from pipeline.config.ingest import IngestParams, SyntheticParams
 from pipeline.sources.base import Source, SourceRow
-from pipeline.sources.population import ATTRIBUTE_NAMES, LABELS
-from pipeline.sources.posts import draw_posts
-from pipeline.sources.synthetic import SyntheticSource
+from pipeline.sources.synthetic.population import ATTRIBUTE_NAMES, LABELS
+from pipeline.sources.synthetic.posts import draw_posts
+from pipeline.sources.synthetic.source import SyntheticSource
 
 
 def source(images: int = 40, size: int = 32, seed: int = 0) -> SyntheticSource:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from journey import journey, jpeg, write
 
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
 
 HEADER = "CID,Category,SubCategory,HeelHeight,Insole,Closure,Gender,Material,ToeStyle"
 BINARY = ["Category.Shoes", "SubCategory.Knee.High", "Gender.Men", "Gender.Women", "Material.Suede"]
@@ -42,33 +42,33 @@ def shoes(folder: Path, *, binary: bool = True, images: str = "ut-zap50k-images-
 
 @pytest.mark.parametrize("images", ["ut-zap50k-images-square", "ut-zap50k-images"])
 def test_the_official_layout(tmp_path: Path, images: str) -> None:
-    made = journey(tmp_path, "ut_zappos50k", shoes(tmp_path / "zap", images=images), test_fraction=0.25)
-    assert (len(made.train), len(made.test), made.refused) == (18, 6, {})
-    assert made.summary["labels"] == ["Knee High", "Oxfords"]
+    result = journey(tmp_path, "ut_zappos50k", shoes(tmp_path / "zap", images=images), test_fraction=0.25)
+    assert (len(result.train), len(result.test), result.refused) == (18, 6, {})
+    assert result.summary["labels"] == ["Knee High", "Oxfords"]
     # What tells the label is no attribute: of the published 151 columns 126 are left.
-    assert made.summary["attributes"] == ["Gender.Men", "Gender.Women", "Material.Suede"]
-    boot = made.row("100602-22")
+    assert result.summary["attributes"] == ["Gender.Men", "Gender.Women", "Material.Suede"]
+    boot = result.row("100602-22")
     assert boot["image"]["path"] == "Boots/Knee High/L.B. Evans/100602.22.jpg"
     assert (boot["label"], boot["hierarchy"]) == ("Knee High", ["Boots", "Knee High"])
     assert boot["attributes"] == {"Gender.Men": "no", "Gender.Women": "yes", "Material.Suede": "yes"}
-    assert made.row("100603-33")["attributes"]["Material.Suede"] is None
-    statistics = made.cluster("attributes", top=2, label_columns="keep")
+    assert result.row("100603-33")["attributes"]["Material.Suede"] is None
+    statistics = result.cluster("attributes", top=2, label_columns="keep")
     assert statistics["notes"] == ["joined Gender.Men=yes, Material.Suede=yes"]
     assert statistics["mutual_information_bits"] == pytest.approx(statistics["label_entropy_bits"])
-    assert made.cluster("hierarchy", level=1)["clusters"] == 2
+    assert result.cluster("hierarchy", level=1)["clusters"] == 2
 
 
 def test_without_the_binary_table_the_columns_are_taken_whole(tmp_path: Path) -> None:
-    made = journey(tmp_path, "ut_zappos50k", shoes(tmp_path / "zap", binary=False))
-    assert made.summary["attributes"] == HEADER.split(",")[3:]
-    assert made.row("100601-11")["attributes"] == dict.fromkeys(HEADER.split(",")[3:]) | {
+    result = journey(tmp_path, "ut_zappos50k", shoes(tmp_path / "zap", binary=False))
+    assert result.summary["attributes"] == HEADER.split(",")[3:]
+    assert result.row("100601-11")["attributes"] == dict.fromkeys(HEADER.split(",")[3:]) | {
         "Insole": "Leather",
         "Gender": "Men;Women",
     }
-    assert made.summary["notes"][0].endswith(
+    assert result.summary["notes"][0].endswith(
         "ut-zap50k-data holds no meta-data-bin.csv: no attribute is binary"
     )
-    assert made.cluster("column", name="Gender")["clusters"] == 2
+    assert result.cluster("column", name="Gender")["clusters"] == 2
 
 
 def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
@@ -80,17 +80,17 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     (images / "Shoes/link").symlink_to(folder / "secret")
     with (folder / "ut-zap50k-data/meta-data.csv").open("a") as file:
         file.write("\n../../secret-1,Shoes,Oxfords,,,,,,\n100602-22,Shoes,Oxfords,,,,,,")
-    made = journey(tmp_path, "ut_zappos50k", folder)
+    result = journey(tmp_path, "ut_zappos50k", folder)
     below = "below ut-zap50k-images-square"
-    assert made.refused == {
-        "Shoes/link": "a link leads out of the source's folder, which ingest.outside_paths=true would allow",
+    assert result.refused == {
+        "Shoes/link": "a link leads out of the source's folder, which needs ingest.allow_outside_paths=true",
         "meta-data.csv line 2": f"no file of its name (100600.0.jpg) {below}",
         "meta-data.csv line 3": f"2 files of its name (100601.11.jpg) {below}",
         "meta-data.csv line 26": f"no file of its name (../../secret.1.jpg) {below}",
         "meta-data.csv line 27": f"no file of its name (100602.22.jpg) {below}",
         "Shoes/9.9.jpg": "meta-data.csv has no row for the image",
     }
-    assert len(made.train) + len(made.test) == SHOES - 2
+    assert len(result.train) + len(result.test) == SHOES - 2
 
 
 def test_layouts_that_are_none(tmp_path: Path) -> None:

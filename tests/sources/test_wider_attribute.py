@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from journey import journey, jpeg, write
 
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
 from pipeline.sources import wider_attribute
 from pipeline.sources.base import Source
 from pipeline.sources.registry import open_source
@@ -52,20 +52,20 @@ def source_of(folder: Path) -> Source:
 
 @pytest.mark.parametrize("place", ["", "wider_attribute_annotation/"])
 def test_the_official_layout(tmp_path: Path, place: str) -> None:
-    made = journey(tmp_path, "wider_attribute", photographs(tmp_path / "wider", TRAINVAL, place))
-    assert (len(made.train), len(made.test), made.refused) == (12, 4, {})
-    assert made.summary["labels"] == ["Cheering", "Parade"]
-    assert made.summary["attributes"] == ATTRIBUTES
-    assert made.row("_Parade_marchingband_1_4.jpg")["id"].startswith("val/")
+    result = journey(tmp_path, "wider_attribute", photographs(tmp_path / "wider", TRAINVAL, place))
+    assert (len(result.train), len(result.test), result.refused) == (12, 4, {})
+    assert result.summary["labels"] == ["Cheering", "Parade"]
+    assert result.summary["attributes"] == ATTRIBUTES
+    assert result.row("_Parade_marchingband_1_4.jpg")["id"].startswith("val/")
 
 
 def test_the_rule_from_persons_to_images(tmp_path: Path) -> None:
     """Any person has it: yes; some lack it and none has it: no; nobody says: not known."""
-    made = journey(tmp_path, "wider_attribute", photographs(tmp_path / "wider", TRAINVAL))
-    told = made.row("_Cheering_5_1.jpg")["attributes"]
-    assert [told[name] for name in ATTRIBUTES[:4]] == ["yes", "no", "no", None]
-    assert made.row("_marchingband_1_2.jpg")["attributes"]["sunglass"] == "yes"
-    statistics = made.cluster("attributes", top=1, label_columns="keep")
+    result = journey(tmp_path, "wider_attribute", photographs(tmp_path / "wider", TRAINVAL))
+    output = result.row("_Cheering_5_1.jpg")["attributes"]
+    assert [output[name] for name in ATTRIBUTES[:4]] == ["yes", "no", "no", None]
+    assert result.row("_marchingband_1_2.jpg")["attributes"]["sunglass"] == "yes"
+    statistics = result.cluster("attributes", top=1, label_columns="keep")
     assert statistics["notes"] == ["joined sunglass=yes"]
     assert statistics["conditional_entropy_bits"] == pytest.approx(0.0)
 
@@ -84,11 +84,11 @@ def test_entries_that_are_refused(tmp_path: Path) -> None:
     ]
     folder = photographs(tmp_path / "wider", [*TRAINVAL, *hostile])
     (folder / "secret.jpg").write_bytes(jpeg(3))
-    made = journey(tmp_path, "wider_attribute", folder)
+    result = journey(tmp_path, "wider_attribute", folder)
     where, none = "wider_attribute_trainval.json image", "not an entry with file_name, scene_id and targets"
-    assert made.refused == {
-        f"{where} 13": "the path holds .., which ingest.outside_paths=true would allow",
-        f"{where} 14": "the path is absolute, which ingest.outside_paths=true would allow",
+    assert result.refused == {
+        f"{where} 13": "the path holds .., which needs ingest.allow_outside_paths=true",
+        f"{where} 14": "the path is absolute, which needs ingest.allow_outside_paths=true",
         "train/absent.jpg": "the file does not exist",
         f"{where} 16": f"{none} as published",
         f"{where} 17": f"{none} as published",
@@ -97,7 +97,7 @@ def test_entries_that_are_refused(tmp_path: Path) -> None:
         f"{where} 20": "the path is not UTF-8 text",
         f"{where} 21": "an earlier row has the same image",
     }
-    assert len(made.train) == 12
+    assert len(result.train) == 12
 
 
 def test_a_table_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:

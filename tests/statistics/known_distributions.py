@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources.population import ATTRIBUTE_NAMES, joint_table
+from pipeline.sources.synthetic.population import ATTRIBUTE_NAMES, joint_table
 
 Joint = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.statistics import describe_clustering
+from pipeline.statistics.describe import describe_clustering
 
 FIXED_KEYS = {
     "method",

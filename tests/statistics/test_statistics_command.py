@@ -16,9 +16,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.statistics import describe_clustering
 from pipeline.statistics.command import statistics_of_table
-from pipeline.statistics.presentation import print_statistics
+from pipeline.statistics.console import print_statistics
+from pipeline.statistics.describe import describe_clustering
 
 SHARED_DATA = Path(
     os.environ.get("CLINFONCE_SHARED_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")
@@ -99,7 +99,7 @@ def test_a_column_named_by_hand_is_taken_whatever_it_holds(table: Path) -> None:
 def test_the_default_is_a_table_with_findings_as_sentences(table: Path) -> None:
     result = run(table, "--label", "label", "--batch-size", 8)
     assert result.exit_code == 0
-    assert "lonely anchors" in result.stdout
+    assert "anchors without positives" in result.stdout
     assert "colour: One of 2 clusters holds 65 % of the images" in " ".join(result.stdout.split())
 
 

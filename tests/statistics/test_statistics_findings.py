@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from pipeline.params import load_params
-from pipeline.statistics import describe_clustering
+from pipeline.config.params import load_params
+from pipeline.statistics.describe import describe_clustering
 from pipeline.statistics.findings import findings_of
 from support import REPOSITORY
 
@@ -167,4 +167,4 @@ def test_all_tags_are_stopped_by_the_line_that_is_printed(tmp_path: Path) -> Non
     params = tmp_path / "params.yaml"
     shutil.copy(REPOSITORY / "params.yaml", params)
     apply_overrides(params, command[4:])
-    assert load_params(params).cluster.hashtags.stop == ["before", *tags]
+    assert load_params(params).cluster.hashtags.stop_words == ["before", *tags]

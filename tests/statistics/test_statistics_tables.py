@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
 from pipeline.statistics import tables
 from pipeline.statistics.tables import open_table
 from support import NO_FILES, at_once

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import UserError
-from pipeline.safe_paths import SafePath
+from pipeline.runtime.errors import UserError
 from pipeline.tables.delimited import CsvRows, Head, csv_records, read_head
 from pipeline.tables.lines import NotARow, open_text
+from pipeline.untrusted.safe_paths import SafePath
 from support import at_once
 
 ROWS = [("a.png", "c0", "train"), ("b.png", "c1", "test"), ("c.png", "c0", "train")]

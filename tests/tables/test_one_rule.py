@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import UserError
-from pipeline.ingest.params import IngestParams
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal
 from pipeline.sources.manifest import ManifestSource
 from pipeline.statistics.command import tally_columns

@@ -8,15 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import UserError
-from pipeline.ingest.params import IngestParams
-from pipeline.safe_paths import SafePath
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.manifest import ManifestSource
 from pipeline.statistics.command import statistics_of_table
 from pipeline.tables import reading
 from pipeline.tables.lines import NotARow
 from pipeline.tables.reading import open_table_file
+from pipeline.untrusted.safe_paths import SafePath
 
 RECORDS = [{"image": "a.png", "label": "x"}, {"image": "b.png", "label": "y"}]
 FORMS = {

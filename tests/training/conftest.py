@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.training.loop import Trainer
+from pipeline.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.config.pretrain import PretrainParams
 from pipeline.encoders.registry import build_encoder, build_plain_encoder
-from pipeline.errors import UserError
-from pipeline.objectives.base import Known
+from pipeline.objectives.base import DataInfo
 from pipeline.objectives.registry import OBJECTIVES
+from pipeline.runtime.errors import UserError
 from pipeline.training.demand import MOST_STEPS, check_memory, check_steps
 from pipeline.training.network import Network
-from pipeline.training.params import PretrainParams
 
 CPU = torch.device("cpu")
 
@@ -18,7 +18,9 @@ CPU = torch.device("cpu")
 def planned(params: PretrainParams, stem_stride: int = 4) -> Network:
     with torch.device("meta"):
         encoder = build_plain_encoder(params.encoder, stem_stride)
-        return Network(encoder, OBJECTIVES[params.objective].build(encoder.feature_dim, params, Known(9, 7)))
+        return Network(
+            encoder, OBJECTIVES[params.objective].build(encoder.feature_dim, params, DataInfo(9, 7))
+        )
 
 
 @pytest.mark.parametrize(

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from pipeline.clustering.run import cluster
-from pipeline.errors import UserError
+from pipeline.config.pretrain import PretrainParams
 from pipeline.ingest.run import ingest
 from pipeline.objectives.base import Batch
-from pipeline.schema import Layout
-from pipeline.training import loop
+from pipeline.runtime.errors import UserError
+from pipeline.storage.schema import Layout
 from pipeline.training import run as training
-from pipeline.training.loop import Trainer
-from pipeline.training.params import PretrainParams
-from pipeline.training.signals import Interrupted
-from pipeline.training.state import StateFolder
+from pipeline.training import trainer as loop
+from pipeline.training.checkpoint import StateFolder
+from pipeline.training.shutdown import Interrupted
+from pipeline.training.trainer import Trainer
 from support import TINY_PRETRAIN, params_with
 
 PARAMS = TINY_PRETRAIN | {"batch_size": 4, "epochs": 4, "recluster_every": 2}
@@ -34,11 +34,11 @@ PARAMS = TINY_PRETRAIN | {"batch_size": 4, "epochs": 4, "recluster_every": 2}
 @pytest.fixture
 def layout(manifest: Callable[..., Path], tmp_path: Path) -> Layout:
     """24 noise images of 12 pixels, 18 of them train, in clusters that are remade after two epochs."""
-    made = Layout(tmp_path)
-    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, made)
+    result = Layout(tmp_path)
+    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, result)
     section = {"method": "kmeans", "kmeans": {"clusters": 3, "min_points": 1}}
-    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, made)
-    return made
+    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, result)
+    return result
 
 
 def train(layout: Layout, states: Path, **changes: Any) -> None:
@@ -256,7 +256,7 @@ def test_a_collapse_is_told_in_the_log_and_on_the_card(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(
-        loop, "signs_of_life", lambda *_: {"rankme": 9.0, "alignment": 0.0, "uniformity": -1e-3}
+        loop, "representation_metrics", lambda *_: {"rankme": 9.0, "alignment": 0.0, "uniformity": -1e-3}
     )
     here()
     what = "all images have nearly the same embedding (uniformity -0.001; 0 is collapse)"
@@ -314,17 +314,17 @@ def test_with_another_feed_an_epoch_goes_on_in_its_order(
     monkeypatch.setattr(Trainer, "train_step", noting)
     choices = {"sampler": sampler, "epochs": 3, "recluster_every": 0}
     undisturbed = {}
-    for feed in (before, after):
-        monkeypatch.setenv("CLINFONCE_FEED", feed)
+    for loader in (before, after):
+        monkeypatch.setenv("CLINFONCE_LOADER", loader)
         here(**choices)
-        undisturbed[feed] = orders()
+        undisturbed[loader] = orders()
     assert undisturbed[before][1] != undisturbed[after][1]
 
-    monkeypatch.setenv("CLINFONCE_FEED", before)
+    monkeypatch.setenv("CLINFONCE_LOADER", before)
     monkeypatch.setattr(Trainer, "train_step", stopping)
     with pytest.raises(Interrupted):
         here(**choices)
-    monkeypatch.setenv("CLINFONCE_FEED", after)
+    monkeypatch.setenv("CLINFONCE_LOADER", after)
     monkeypatch.setattr(Trainer, "train_step", noting)
     capsys.readouterr()
     here(**choices)
@@ -339,10 +339,10 @@ def test_a_full_memory_is_told_with_what_fits(
 ) -> None:
     network = loop.Network.forward
 
-    def small(self: loop.Network, images: torch.Tensor, *told: Any) -> Any:
+    def small(self: loop.Network, images: torch.Tensor, *output: Any) -> Any:
         if self.training and len(images) > 4:
             raise torch.OutOfMemoryError
-        return network(self, images, *told)
+        return network(self, images, *output)
 
     monkeypatch.setattr(loop.Network, "forward", small)
     with pytest.raises(UserError, match=r"hold 4 images of 12 pixels a step: set pretrain.micro_batch=2"):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.errors import UserError
-from pipeline.ranks import ALONE
+from pipeline.runtime.distributed import ALONE
+from pipeline.runtime.errors import UserError
 from pipeline.training import launch
 
 VARIABLES = ["WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_STEP_NUM_TASKS"]

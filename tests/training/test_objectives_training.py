@@ -11,15 +11,15 @@ import torch
 
 from operations import WAITS, Operations
 from pipeline.clustering.run import cluster
-from pipeline.errors import UserError
+from pipeline.config.pretrain import PretrainParams
 from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
-from pipeline.schema import Layout
-from pipeline.training import build
+from pipeline.runtime.errors import UserError
+from pipeline.storage.schema import Layout
 from pipeline.training import run as training
-from pipeline.training.loop import Trainer
-from pipeline.training.params import PretrainParams
-from pipeline.training.signals import Interrupted
+from pipeline.training import setup as build
+from pipeline.training.shutdown import Interrupted
+from pipeline.training.trainer import Trainer
 from support import TINY_PRETRAIN, params_with
 
 SMALL: dict[str, Any] = {
@@ -39,11 +39,11 @@ SMALL: dict[str, Any] = {
 def layout(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """16 train images of 12 pixels, in clusters by k-means, which are remade."""
     monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
-    made = Layout(tmp_path)
-    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(21))}).ingest, 0, made)
+    result = Layout(tmp_path)
+    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(21))}).ingest, 0, result)
     section = {"method": "kmeans", "kmeans": {"clusters": 3, "min_points": 1}}
-    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, made)
-    return made
+    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, result)
+    return result
 
 
 def train(layout: Layout, objective: str, **changes: Any) -> bytes:
@@ -100,20 +100,20 @@ def test_missing_attributes_are_told_before_anything_is_trained(
 
 
 def test_only_who_needs_attributes_reads_them(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    requested: list[str] = []
     real = build.attribute_vectors
 
     def spy(images: Any) -> Any:
-        asked.append("attributes")
+        requested.append("attributes")
         # Labels are not so much as read.
         monkeypatch.setattr(type(images), "labels", property(lambda _self: pytest.fail("reads labels")))
         return real(images)
 
     monkeypatch.setattr(build, "attribute_vectors", spy)
     train(layout, "cl_infonce", epochs=1)
-    assert not asked
+    assert not requested
     train(layout, "cmc", epochs=1)
-    assert asked
+    assert requested
 
 
 def test_references_are_cl_infonce_s(layout: Layout) -> None:

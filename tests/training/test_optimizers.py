@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import Parameter
 
+from pipeline.config.pretrain import PretrainParams
 from pipeline.training.optimizers import build_optimizer
-from pipeline.training.params import PretrainParams
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 1e-6])

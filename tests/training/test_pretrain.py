@@ -20,20 +20,20 @@ from safetensors.torch import load_file
 from operations import WAITS, Operations
 from pipeline import augment as augment_module
 from pipeline.clustering.run import cluster
+from pipeline.config.pretrain import PretrainParams
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.pixels import load_pixels
 from pipeline.encoders.whitening import FEATURE_POWER, FEATURE_RIDGE
-from pipeline.errors import UserError
 from pipeline.evaluation.features import features_of, load_encoder
-from pipeline.files import read_json
 from pipeline.ingest.run import ingest
 from pipeline.objectives.cl_infonce import ClInfoNCE
-from pipeline.schema import Layout
-from pipeline.sealed import write_sealed
-from pipeline.shards import shard_paths
-from pipeline.store import load_pixels
+from pipeline.runtime.errors import UserError
+from pipeline.storage.checksums import write_checksummed
+from pipeline.storage.files import read_json
+from pipeline.storage.schema import Layout
 from pipeline.training import run as training
-from pipeline.training.loop import Trainer
-from pipeline.training.params import PretrainParams
-from pipeline.training.signals import Interrupted
+from pipeline.training.shutdown import Interrupted
+from pipeline.training.trainer import Trainer
 from processes import started
 from support import TINY_PRETRAIN, params_with
 
@@ -157,13 +157,13 @@ def test_an_error_in_an_epoch_goes_back_to_the_last_state(
 def test_labels_hashtags_and_attributes_are_invisible(pretrain: Pretrain, data: Layout) -> None:
     """All that is known of the images but their pixels is replaced: the encoder must not change."""
     before = pretrain()
-    for path in shard_paths(data.images, "train"):
+    for path in ImageSplit(data.images, "train").shards:
         table = pq.read_table(path)
         for name in ("label", "hashtags", "attributes", "hierarchy"):
             position = table.schema.get_field_index(name)
             other = pa.array(table.column(name).to_pylist()[::-1], table.schema.field(name).type)
             table = table.set_column(position, table.schema.field(name), other)
-        write_sealed(table, path)
+        write_checksummed(table, path)
     assert pretrain() == before
 
 
@@ -227,24 +227,24 @@ def test_kmeans_clusters_are_remade_between_epochs(
 def test_clusters_of_other_images_are_refused(pretrain: Pretrain, data: Layout) -> None:
     path = data.assignments("chosen")
     table = pq.read_table(path)
-    write_sealed(table.set_column(0, "id", pa.array([f"other {n}" for n in range(len(table))])), path)
+    write_checksummed(table.set_column(0, "id", pa.array([f"other {n}" for n in range(len(table))])), path)
     with pytest.raises(UserError, match=r"assignments\.parquet is damaged \(it names images that .* lacks"):
         pretrain()
 
 
 def test_images_without_a_cluster_are_not_trained_on(pretrain: Pretrain, data: Layout) -> None:
     path = data.assignments("chosen")
-    write_sealed(pq.read_table(path).slice(6), path)
+    write_checksummed(pq.read_table(path).slice(6), path)
     before = pretrain()
     assert read_json(data.encoder("chosen") / "config.json")["train_images"] == 12
     # What the images that have no cluster show does not matter.
-    (shard,) = shard_paths(data.images, "train")
+    (shard,) = ImageSplit(data.images, "train").shards
     table = pq.read_table(shard)
     images = table.column("image").to_pylist()
     images[:6] = images[5::-1]
     position = table.schema.get_field_index("image")
     images_column = pa.array(images, table.schema.field("image").type)
-    write_sealed(table.set_column(position, table.schema.field("image"), images_column), shard)
+    write_checksummed(table.set_column(position, table.schema.field("image"), images_column), shard)
     assert pretrain() == before
 
 
@@ -275,7 +275,7 @@ def test_the_features_of_the_train_images_are_whitened_in_good_part(pretrain: Pr
     pretrain()
     device = torch.device("cpu")
     features_ND = features_of(
-        load_encoder(data.encoder("chosen"), device), load_pixels(data.images, "train"), device
+        load_encoder(data.encoder("chosen"), device), load_pixels(ImageSplit(data.images, "train")), device
     )
     assert float(features_ND.mean(dim=0).abs().max()) < 1e-2
     # 18 images have at most 17 directions; what the last layer is given is turned back by its inverse.

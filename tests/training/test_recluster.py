@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from pipeline.training.recluster import moved_share, named_after, recluster
 
-SETTINGS = {"clusters": 3, "iterations": 10, "restarts": 3}
+SETTINGS = {"clusters": 3, "max_iter": 10, "n_init": 3}
 
 
 def test_well_separated_groups_are_found_and_described() -> None:

@@ -12,10 +12,10 @@ SOUND = torch.tensor(1.0)
 
 
 def network(weight: float = 1.0, remembered: float = 1.0) -> nn.Module:
-    made = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    made[0].weight.data[1, 1] = weight
-    made[1].running_var[2] = remembered
-    return made
+    result = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    result[0].weight.data[1, 1] = weight
+    result[1].running_var[2] = remembered
+    return result
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.encoders.base import Encoder
-from pipeline.objectives.base import Batch, Moment
+from pipeline.objectives.base import Batch, StepInfo
 from pipeline.objectives.cl_infonce import ClInfoNCE
-from pipeline.ranks import ALONE
+from pipeline.runtime.distributed import ALONE
 from pipeline.training.network import Network, frozen_statistics
 from pipeline.training.step import Step, largest_that_fits
 
@@ -36,7 +36,7 @@ def views(rows: Tensor, places: Tensor) -> Tensor:
 def gradients(net: Network, micro_batch: int) -> tuple[float, dict[str, Tensor]]:
     step = Step(net, net, ALONE, nullcontext(), CPU, batch_size=IMAGES, micro_batch=micro_batch)
     batch = Batch(torch.arange(IMAGES), torch.tensor([0, 0, 0, 1, 1, 2, 3, 4, 4, 4, 4, 5]))
-    loss = step.run(views, batch, Moment(0, 1))
+    loss = step.run(views, batch, StepInfo(0, 1))
     return float(loss), {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
 
 

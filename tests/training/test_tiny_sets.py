@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from pipeline.clustering.run import cluster
+from pipeline.config.params import Params
 from pipeline.evaluation.run import evaluate
 from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
-from pipeline.params import Params
-from pipeline.ranks import ALONE
-from pipeline.report.build import build_report
-from pipeline.schema import Layout
+from pipeline.report.run import build_report
+from pipeline.storage.schema import Layout
+from pipeline.training.context import TrainingContext
 from pipeline.training.run import train
 from support import params_with
 
@@ -44,7 +44,7 @@ def test_every_objective_trains_on_few_images(
     cluster(params.cluster, "chosen", params.pretrain.batch_size, 0, layout)
     for objective in OBJECTIVES:
         params = params_of(objective, path)
-        train(params.pretrain, "chosen", 12, 0, layout, ALONE, CPU)
+        train(params.pretrain, TrainingContext("chosen", 0, 12, CPU), layout)
         history = (layout.encoder("chosen") / "history.csv").read_text().splitlines()
         assert len(history) == 2, objective
         loss = float(history[-1].split(",")[1].strip('"'))

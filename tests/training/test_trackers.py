@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.errors import UserError
+from pipeline.runtime.errors import UserError
 from pipeline.training import trackers as trackers_module
 from pipeline.training.trackers import TRACKERS, Trackers, tracker_names
 
@@ -71,7 +71,7 @@ def test_the_environment_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
         tracker_names()
 
 
-def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def missing(_folder: Path) -> trackers_module.Tracker:
         raise ModuleNotFoundError("No module named 'tensorboard'")
 

@@ -13,10 +13,10 @@ import pytest
 
 from hosts import Host, two_hosts
 from pipeline.clustering.run import cluster
+from pipeline.config.pretrain import PretrainParams
 from pipeline.ingest.run import ingest
-from pipeline.schema import Layout
+from pipeline.storage.schema import Layout
 from pipeline.training import run as training
-from pipeline.training.params import PretrainParams
 from processes import started
 from support import TINY_PRETRAIN, params_with
 
@@ -25,8 +25,8 @@ PARAMS["optimizer"] = "sgd"
 TRAIN = """
 import json, sys
 from pathlib import Path
-from pipeline.schema import Layout
-from pipeline.training.params import PretrainParams
+from pipeline.storage.schema import Layout
+from pipeline.config.pretrain import PretrainParams
 from pipeline.training.run import pretrain
 pretrain(PretrainParams.model_validate(json.loads(sys.argv[2])), "chosen", 12, 0, Layout(Path(sys.argv[1])))
 """

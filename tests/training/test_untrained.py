@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.errors import UserError
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.pixels import load_pixels
 from pipeline.evaluation.features import features_of, load_encoder
-from pipeline.files import read_json
 from pipeline.ingest.run import ingest
-from pipeline.schema import Layout
-from pipeline.shards import shard_paths
-from pipeline.store import load_pixels
+from pipeline.runtime.errors import UserError
+from pipeline.storage.files import read_json
+from pipeline.storage.schema import Layout
 from pipeline.training import whitened_layers
 from pipeline.training.untrained import write_untrained
 from support import blank_out_all_but, params_with
@@ -36,7 +36,7 @@ def test_it_is_an_encoder_like_any_other(data: Layout) -> None:
     config = read_json(data.encoder("untrained") / "config.json")
     assert (config["encoder"], config["epochs"], config["train_images"]) == ("whitened_patches", 0, 18)
     features = features_of(
-        load_encoder(data.encoder("untrained"), CPU), load_pixels(data.images, "test"), CPU
+        load_encoder(data.encoder("untrained"), CPU), load_pixels(ImageSplit(data.images, "test")), CPU
     )
     assert features.shape == (6, config["feature_dim"])
     assert float(features.std()) > 0
@@ -46,7 +46,7 @@ def test_it_is_an_encoder_like_any_other(data: Layout) -> None:
 def test_it_follows_from_the_seed_and_the_pixels_alone(data: Layout) -> None:
     write_untrained(12, 0, data)
     first = weights(data)
-    for shard in shard_paths(data.images, "train"):
+    for shard in ImageSplit(data.images, "train").shards:
         blank_out_all_but({"id", "image", "width", "height"}, shard)
     write_untrained(12, 0, data)
     assert weights(data) == first

@@ -1,0 +1,30 @@
+"""Method `column`: an attribute column taken as it is."""
+
+from collections.abc import Iterator
+
+from pipeline.clustering.base import Choice, Clusters, clusters_of_values
+from pipeline.config.cluster import ColumnParams
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.label_columns import label_columns
+from pipeline.runtime.errors import UserError
+
+
+def cluster_by_column(train: ImageSplit, params: ColumnParams, _seed: int) -> Clusters:
+    """Each value of `cluster.column.name` is a cluster; an image without a value is unknown."""
+    assert params.name is not None, "the parameters' own check asks for a name"
+    cells = train.attribute(params.name, "cluster.column.name")
+    if not any(cell is not None for cell in cells):
+        raise UserError(f"cluster.column.name={params.name}: the column is empty; name another")
+    name = params.name
+    return Clusters(
+        clusters_of_values(cells),
+        label_columns=label_columns({name: cells}, train),
+        made_of={"columns": [name]},
+    )
+
+
+def column_choices(train: ImageSplit, params: ColumnParams) -> Iterator[Choice[ColumnParams]]:
+    """Every column that has a value."""
+    for name in train.attribute_names:
+        if any(cell is not None for cell in train.attribute(name, "cluster.column.name")):
+            yield Choice(name, params.model_copy(update={"name": name}))

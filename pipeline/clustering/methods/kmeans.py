@@ -1,0 +1,37 @@
+"""Method `kmeans`: clusters of the images' looks, remade during pretraining from its own features.
+
+The EM scheme of Tsai et al. (arXiv 2202.06670, section 3): embed all images, run k-means, train on the
+clusters, and again. Before there is an encoder, the first clusters come from small, decorrelated pixels.
+"""
+
+from pipeline.clustering.base import Clusters
+from pipeline.config.cluster import KMeansParams
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.seeding import derived_seed
+
+
+def cluster_by_kmeans(train: ImageSplit, params: KMeansParams, seed: int) -> Clusters:
+    if params.clusters > len(train):
+        raise UserError(
+            f"cluster.kmeans.clusters={params.clusters} is more than the {len(train)} train images: lower it"
+        )
+    # Imported here: torch takes seconds to load, and no other clustering needs it.
+    from pipeline.clustering.methods.pixel_features import pixel_features
+    from pipeline.kmeans import fit_kmeans
+
+    count = min(params.clusters, max(2, len(train) // params.min_points))
+    notes = []
+    if count < params.clusters:
+        notes.append(
+            f"{count} clusters instead of {params.clusters}, to have {params.min_points} images each"
+        )
+    fitted = fit_kmeans(
+        pixel_features(train),
+        count,
+        max_iter=params.max_iter,
+        n_init=params.n_init,
+        seed=derived_seed(seed, "cluster", "kmeans"),
+    )
+    recluster = {"clusters": count, "max_iter": params.max_iter, "n_init": params.n_init}
+    return Clusters(fitted.labels_N.numpy(), recluster=recluster, notes=notes)

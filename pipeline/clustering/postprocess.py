@@ -1,0 +1,80 @@
+"""What becomes of images of which nothing is known, and of clusters that are too small."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.clustering.base import UNKNOWN, Clusters
+from pipeline.config.cluster import ClusterParams
+from pipeline.runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Postprocessed:
+    """A clustering after the policies."""
+
+    labels_N: np.ndarray
+    """int64, contiguous from 0; `UNKNOWN` for images that are not trained on."""
+    counts: dict[str, int]
+    """Images that each policy touched, under the names that `statistics.json` uses."""
+
+
+def apply_policies(clusters: Clusters, params: ClusterParams) -> Postprocessed:
+    """Applies `cluster.min_size`, `cluster.small` and `cluster.missing`, in this order."""
+    labels_N = clusters.labels_N.copy()
+    missing_N = labels_N == UNKNOWN
+    sizes_K = np.bincount(labels_N[~missing_N])
+    small_K = sizes_K < params.min_size
+    small_N = ~missing_N & np.append(small_K, False)[labels_N]
+    if params.small == "nearest" and small_N.any():
+        labels_N = _nearest_large(clusters, sizes_K, small_K)[labels_N]
+        labels_N[missing_N] = UNKNOWN
+    if params.small == "instance":
+        labels_N = _alone(labels_N, small_N)
+    if params.missing == "instance":
+        labels_N = _alone(labels_N, missing_N)
+    elif params.missing == "own":
+        labels_N[missing_N] = labels_N.max(initial=-1) + 1
+    dropped = int(np.count_nonzero(labels_N == UNKNOWN))
+    if dropped == len(labels_N):
+        raise UserError("cluster.missing=drop leaves no image: set it to instance or own")
+    counts = {
+        "images_missing": int(missing_N.sum()),
+        "images_dropped": dropped,
+        "images_of_small_clusters": int(small_N.sum()),
+    }
+    return Postprocessed(_contiguous(labels_N), counts)
+
+
+def _alone(labels_N: np.ndarray, chosen_N: np.ndarray) -> np.ndarray:
+    """Gives each chosen image a cluster of its own."""
+    first = labels_N.max(initial=-1) + 1
+    labels_N = labels_N.copy()
+    labels_N[chosen_N] = first + np.arange(np.count_nonzero(chosen_N))
+    return labels_N
+
+
+def _nearest_large(clusters: Clusters, sizes_K: np.ndarray, small_K: np.ndarray) -> np.ndarray:
+    """For each cluster the one that takes its images: (K,) int64.
+
+    Near is who differs in the fewest values; of equals the largest cluster, then the first.
+    """
+    if clusters.in_common is None:
+        raise UserError(
+            "cluster.small=nearest needs clusters made of attributes, hashtags or a hierarchy: set it to "
+            "keep or instance"
+        )
+    takers_K = np.arange(len(sizes_K))
+    large = np.flatnonzero(~small_K)
+    for small in np.flatnonzero(small_K) if len(large) else ():
+        own = clusters.in_common[small]
+        differences = np.array([len(own ^ clusters.in_common[other]) for other in large])
+        takers_K[small] = large[np.lexsort((-sizes_K[large], differences))[0]]
+    return takers_K
+
+
+def _contiguous(labels_N: np.ndarray) -> np.ndarray:
+    known_N = labels_N != UNKNOWN
+    renumbered_N = np.full(len(labels_N), UNKNOWN, np.int64)
+    renumbered_N[known_N] = np.unique(labels_N[known_N], return_inverse=True)[1]
+    return renumbered_N

@@ -1,0 +1,138 @@
+"""The blocks of `pretrain` that belong to one objective each."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.config.base import (
+    LONGEST_QUEUE,
+    ClusterCount,
+    Fraction,
+    Iterations,
+    QueueLength,
+    Section,
+    Temperature,
+    Width,
+)
+
+Objective = Literal[
+    "cl_infonce",
+    "dual_head",
+    "cross_entropy",
+    "attribute_prediction",
+    "cmc",
+    "moco",
+    "pcl",
+    "swav",
+    "byol",
+    "simsiam",
+    "iccl",
+]
+
+LOSS_CHANGES = frozenset({"moco", "pcl", "iccl"})
+"""Those whose loss has more candidates or other terms at the end of a training than at its beginning, so that
+it need not fall."""
+
+LEARNS_FROM: dict[Objective, Literal["clusters", "attributes", "images"]] = {
+    "cl_infonce": "clusters",
+    "dual_head": "clusters",
+    "cross_entropy": "clusters",
+    "moco": "clusters",
+    "attribute_prediction": "attributes",
+    "cmc": "attributes",
+    "pcl": "images",
+    "swav": "images",
+    "byol": "images",
+    "simsiam": "images",
+    "iccl": "images",
+}
+"""What an objective reads beside the pixels, for code that describes a training without importing torch."""
+
+
+def reads_clusters(objective: str | None, sampler: str | None) -> bool:
+    """Whether a training reads clusters: in its loss, or to put its batches together."""
+    return sampler == "cluster" or (objective, "clusters") in LEARNS_FROM.items()
+
+
+class DualHeadParams(Section):
+    hidden: Width = Field(default=2048, description="width of both heads' three layers")
+
+
+class CmcParams(Section):
+    hidden: Width = Field(default=256, description="width of the layers that embed the attributes")
+
+
+class MocoParams(Section):
+    queue: QueueLength = Field(
+        default=4096, description="earlier keys, the only candidates beside a view's own key"
+    )
+    momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 in long trainings")
+
+
+class PclParams(Section):
+    clusters: list[ClusterCount] = Field(
+        default=[100, 200, 400],
+        min_length=1,
+        max_length=20,
+        description="a k-means for each number, at most half the images; the loss is their mean",
+    )
+    negatives: int = Field(
+        default=1024, ge=1, le=10**6, description="prototypes drawn as negatives, at most all others"
+    )
+    queue: QueueLength = Field(default=4096, description="earlier keys of the contrastive part")
+    momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 in long trainings")
+    warmup_fraction: Fraction = Field(default=0.1, description="share of the epochs without prototypes")
+    smoothing: float = Field(
+        default=10.0, gt=0.0, le=1e6, description="keeps small clusters from being too concentrated"
+    )
+    max_iter: Iterations = Field(default=20, description="of k-means")
+
+
+class SwavParams(Section):
+    prototypes: int = Field(default=300, ge=2, le=100_000, description="3,000 for ImageNet")
+    epsilon: float = Field(
+        default=0.05, ge=0.001, le=100.0, description="entropy of the assignment; 0.03 if the loss is stuck"
+    )
+    iterations: Iterations = Field(default=3, description="of Sinkhorn and Knopp")
+    queue: int = Field(
+        default=1024, ge=0, le=LONGEST_QUEUE, description="earlier views a side that are assigned along"
+    )
+    queue_from: Fraction = Field(
+        default=0.15, description="share of the training after which the queue is used"
+    )
+    frozen_fraction: Fraction = Field(default=0.05, description="share of the training with fixed prototypes")
+
+
+class ByolParams(Section):
+    hidden: Width = Field(default=1024, description="width of projector and predictor; 4,096 for ImageNet")
+    momentum: Fraction = Field(default=0.99, description="of the target network at first; it rises to 1")
+
+
+class SimsiamParams(Section):
+    hidden: Width = Field(
+        default=32, description="width of the predictor's bottleneck: a quarter of projection_dim"
+    )
+
+
+class IcclParams(Section):
+    hidden: Width = Field(default=1024, description="width of projector and predictor; 4,096 for ImageNet")
+    momentum: Fraction = Field(default=0.99, description="of the target network at first; it rises to 1")
+    online_temperature: Temperature = 0.1
+    target_temperature: Temperature = 0.07
+    uniformity: float = Field(
+        default=1.0, ge=0.0, le=1000.0, description="rho, the weight of uniform use; 5 for ImageNet"
+    )
+    start: Fraction = Field(default=0.5, description="share of the training from which clustering takes over")
+    end: Fraction = Field(default=0.6, description="share at which it has taken over")
+    constant: Fraction | None = Field(
+        default=None,
+        description="one weight of clustering for the whole training instead; 0 is similarity alone",
+    )
+
+    @model_validator(mode="after")
+    def _it_starts_before_it_ends(self) -> Self:
+        if self.start > self.end:
+            raise ValueError(
+                f"pretrain.iccl.start={self.start} is after pretrain.iccl.end={self.end}: swap them"
+            )
+        return self

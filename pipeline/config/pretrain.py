@@ -1,0 +1,193 @@
+"""The section `pretrain` of params.yaml."""
+
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config.base import (
+    LARGEST_BATCH,
+    BatchSize,
+    Epochs,
+    Fraction,
+    LearningRate,
+    Section,
+    Temperature,
+    Width,
+)
+from pipeline.config.objectives import (
+    ByolParams,
+    CmcParams,
+    DualHeadParams,
+    IcclParams,
+    MocoParams,
+    Objective,
+    PclParams,
+    SimsiamParams,
+    SwavParams,
+)
+
+EncoderName = Literal[
+    "patch_resnet",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+]
+"""Also the only names that an encoder's folder may hold, beside that of the untrained one: torchvision builds
+others with weights that it downloads."""
+
+
+Sigma = Annotated[float, Field(ge=0.01, le=1000.0)]
+"""Pixels."""
+
+
+class AugmentParams(Section):
+    """Random changes that make two views of one image; each is drawn anew for every image."""
+
+    crop_scale_min: float = Field(
+        default=0.7, gt=0.0, le=1.0, description="smallest crop, as a share of the area; 0.4 in the papers"
+    )
+    flip_probability: Fraction = 0.5
+    jitter_probability: Fraction = 0.8
+    brightness: Fraction = 0.2
+    contrast: Fraction = 0.2
+    saturation: Fraction = 0.2
+    hue: float = Field(default=0.03, ge=0.0, le=0.5, description="of a full turn")
+    grayscale_probability: Fraction = 0.05
+    blur_probability: Fraction = 0.0
+    blur_sigma_min: Sigma = Field(default=0.1, description="pixels; the kernel is a tenth of the image wide")
+    blur_sigma_max: Sigma = 2.0
+    solarize_probability: Fraction = 0.0
+    solarize_threshold: Fraction = Field(default=0.5, description="values from here on are inverted")
+
+    @model_validator(mode="after")
+    def _blur_s_sigmas_are_a_range(self) -> Self:
+        if self.blur_sigma_min > self.blur_sigma_max:
+            raise ValueError(
+                f"pretrain.augment.blur_sigma_min={self.blur_sigma_min} is above "
+                f"pretrain.augment.blur_sigma_max={self.blur_sigma_max}: swap them, or make them equal"
+            )
+        return self
+
+
+class PretrainParams(Section):
+    objective: Objective = Field(
+        default="cl_infonce", description="of the chosen arm; the references are always Cl-InfoNCE's"
+    )
+    form: Literal["out", "in", "pair"] = Field(
+        default="out",
+        description="mean over positives outside or inside the logarithm (SupCon's L_out, L_in); pair: the "
+        "second view is one of another image of the cluster, and clusters play no other part",
+    )
+    encoder: EncoderName = Field(
+        default="patch_resnet",
+        description="a small network on whitened patches, or a ResNet by its torchvision name",
+    )
+    stem_stride: Literal[1, 2, 4, "auto"] = Field(
+        default="auto",
+        description="pixels a step of the first layer; auto, for a ResNet: 1 below 48 px images, 2 below "
+        "128, else 4; for patch_resnet 2 below 64 px, else 4",
+    )
+    projection_dim: Width = 128
+    epochs: Epochs = 9
+    batch_size: int = Field(
+        default=128, ge=2, le=LARGEST_BATCH, description="images a step; each gives two views"
+    )
+    micro_batch: BatchSize | None = Field(
+        default=None,
+        description="images that pass through the encoder at one time, where memory does not hold a batch; "
+        "the loss still sees the whole batch, batch norm sees the part",
+    )
+    sampler: Literal["shuffle", "cluster"] = Field(
+        default="shuffle", description="cluster: each image meets another of its cluster in its batch"
+    )
+    optimizer: Literal["muon", "adamw", "sgd", "lars"] = Field(
+        default="muon", description="lars is for batches above 1,024 images"
+    )
+    learning_rate: LearningRate = 4e-3
+    momentum: float = Field(
+        default=0.95, ge=0.0, lt=1.0, description="of sgd and muon (Nesterov's), and of lars"
+    )
+    weight_decay: float = Field(default=1e-4, ge=0.0, le=100.0, description="biases and norms have none")
+    warmup_fraction: float = Field(
+        default=0.1, ge=0.0, lt=1.0, description="share of the steps with a rising rate"
+    )
+    temperature: Temperature = 0.2
+    recluster_every: int = Field(
+        default=1,
+        ge=0,
+        le=100_000,
+        description="epochs between re-clusterings, where the method re-clusters; 0: never",
+    )
+    nonfinite_rate_factor: float = Field(
+        default=0.5,
+        gt=0.0,
+        le=1.0,
+        description="after a loss that is not finite, training goes back one state, once, with the learning "
+        "rate times this; 1: the same rate, which helps only against a fault of the machine",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="auto: bfloat16 where the device computes in it"
+    )
+    augment: AugmentParams = AugmentParams()
+    dual_head: DualHeadParams = DualHeadParams()
+    cmc: CmcParams = CmcParams()
+    moco: MocoParams = MocoParams()
+    pcl: PclParams = PclParams()
+    swav: SwavParams = SwavParams()
+    byol: ByolParams = ByolParams()
+    simsiam: SimsiamParams = SimsiamParams()
+    iccl: IcclParams = IcclParams()
+
+    @field_validator("stem_stride", mode="before")
+    @classmethod
+    def _is_a_whole_number(cls, stride: object) -> object:
+        # True and 2.0 equal 1 and 2, and would be taken for them in silence.
+        if isinstance(stride, bool | float):
+            raise ValueError(f"must be 1, 2, 4 or auto, and is {stride}")
+        return stride
+
+    def of_references(self) -> "PretrainParams":
+        """Floor and ceiling are SimCLR and SupCon, whatever they are compared with."""
+        return PretrainParams.model_validate(self.model_dump(exclude={"objective", *get_args(Objective)}))
+
+    @model_validator(mode="after")
+    def _forms_belong_to_cl_infonce(self) -> Self:
+        if self.form == "pair" and self.objective != "cl_infonce":
+            raise ValueError(
+                f"pretrain.form=pair shows two images of a cluster as views of one, which "
+                f"pretrain.objective={self.objective} does not know: leave the form at out"
+            )
+        if self.form == "in" and self.objective != "cl_infonce":
+            raise ValueError(
+                f"pretrain.form=in has no effect on pretrain.objective={self.objective}: leave it at out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _momentum_belongs_to_sgd(self) -> Self:
+        if self.optimizer == "adamw" and "momentum" in self.model_fields_set and self.momentum != 0.95:
+            raise ValueError(
+                "pretrain.momentum has no effect with pretrain.optimizer=adamw: leave it at 0.95 or use sgd"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_batch_can_be_divided(self) -> Self:
+        if self.micro_batch is not None and self.batch_size % self.micro_batch:
+            raise ValueError(
+                f"pretrain.micro_batch={self.micro_batch} does not divide "
+                f"pretrain.batch_size={self.batch_size}: choose a divisor"
+            )
+        if self.sampler == "cluster" and self.batch_size % 2:
+            raise ValueError(
+                f"pretrain.sampler=cluster fills batches with pairs, and pretrain.batch_size="
+                f"{self.batch_size} is odd: choose an even one"
+            )
+        return self

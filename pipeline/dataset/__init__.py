@@ -1,0 +1,1 @@
+"""What ingest wrote, as the later stages read it."""

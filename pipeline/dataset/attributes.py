@@ -1,0 +1,143 @@
+"""Attribute columns as `column=value`: what is known of each image, and which values tell most.
+
+The scheme of Tsai et al. 2021 (arXiv 2106.02869): binary attributes ranked by entropy.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.config.cluster import AttributesParams
+from pipeline.dataset.attribute_types import read_column
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.label_columns import label_columns
+
+LARGEST_CHOICE = 32
+"""Joined values up to which the landscape looks: beyond, hardly two images agree in all of them."""
+
+
+def binary_entropy_bits(probability: float) -> float:
+    """The entropy of a yes-or-no attribute that holds for a share `probability` of the images."""
+    if probability <= 0.0 or probability >= 1.0:
+        return 0.0
+    other = 1.0 - probability
+    return float(-probability * np.log2(probability) - other * np.log2(other))
+
+
+def ranked_by_entropy(values: Sequence[Collection[str]]) -> list[tuple[str, float]]:
+    """All values that occur, each with its entropy as a binary attribute in bits, highest first.
+
+    `values` holds the set of values of each image. Ties are broken by name.
+    """
+    counts = Counter(value for of_image in values for value in set(of_image))
+    entropies = ((name, binary_entropy_bits(count / len(values))) for name, count in counts.items())
+    return sorted(entropies, key=lambda item: (-item[1], item[0]))
+
+
+def informative(values: Sequence[Collection[str]]) -> list[str]:
+    """The values that some images have and others lack, those of highest entropy first."""
+    return [name for name, entropy in ranked_by_entropy(values) if entropy > 0.0]
+
+
+def present_of(values: Sequence[Collection[str]], names: Sequence[str]) -> list[frozenset[str] | None]:
+    """Which of `names` each image has.
+
+    An image that has no value at all gets None: nothing is known of it. One that has values, but none of
+    `names`, is known to lack them.
+    """
+    requested = frozenset(names)
+    # Equal sets are one object: there are far fewer of them than images.
+    same: dict[frozenset[str], frozenset[str]] = {}
+    found = (requested.intersection(of_image) if of_image else None for of_image in values)
+    return [present if present is None else same.setdefault(present, present) for present in found]
+
+
+@dataclass(frozen=True)
+class KnownAttributes:
+    """What is known of each image, as `column=value`."""
+
+    of_images: list[list[str]]
+    column_of: dict[str, str]
+    """Of each `column=value`: both may hold further equals signs."""
+    negations: set[str]
+    """Those that say no, in columns of yes and no."""
+    notes: dict[str, str]
+    """By column what was made of its cells."""
+    cells: dict[str, list[str | None]]
+    """By column, one per image."""
+
+
+def ranked_attributes(
+    train: ImageSplit, params: AttributesParams
+) -> tuple[KnownAttributes, list[str], list[str]]:
+    """What is known of each image in all columns, the ranking of their values, and the columns that it leaves
+    out. Computed once and kept, as there may be hundreds of columns."""
+    key = ("attributes", params.bins, params.label_columns)
+    if key not in train.cache:
+        known = known_attributes(train, train.attribute_names, params)
+        left_out = label_columns(known.cells, train) if params.label_columns == "leave_out" else []
+        ranking = [value for value in ranked_values(known) if known.column_of[value] not in left_out]
+        train.cache[key] = known, ranking, left_out
+    result: tuple[KnownAttributes, list[str], list[str]] = train.cache[key]
+    return result
+
+
+def ranked_values(known: KnownAttributes) -> list[str]:
+    """All `column=value` that some images have and others lack, those of highest entropy first.
+
+    The binary attributes of Tsai et al. 2021: a column that says nothing but yes and no is one attribute,
+    that it holds; whether it is said not to hold, or nothing is known, does not matter here.
+    """
+    return [name for name in informative(known.of_images) if name not in known.negations]
+
+
+def known_attributes(train: ImageSplit, names: list[str], params: AttributesParams) -> KnownAttributes:
+    columns = {
+        name: read_column(name, train.attribute(name, "cluster.attributes.columns"), params.bins)
+        for name in names
+    }
+    # Each text is made once: a million images share them.
+    texts = {
+        name: {cell: f"{_in_quotes(name)}={cell}" for cell in set(column.cells) if cell is not None}
+        for name, column in columns.items()
+    }
+    rows = zip(*(column.cells for column in columns.values()), strict=True)
+    return KnownAttributes(
+        of_images=[
+            [texts[name][cell] for name, cell in zip(names, row, strict=True) if cell is not None]
+            for row in rows
+        ],
+        column_of={text: name for name in names for text in texts[name].values()},
+        negations={texts[name][column.no] for name, column in columns.items() if column.no is not None},
+        notes={name: column.note for name, column in columns.items() if column.note is not None},
+        cells={name: column.cells for name, column in columns.items()},
+    )
+
+
+def _in_quotes(name: str) -> str:
+    """Where `city=London=1` could be of the column `city`, too."""
+    return repr(name) if "=" in name else name
+
+
+def attribute_vectors(train: ImageSplit) -> tuple[list[str], np.ndarray]:
+    """All `column=value` that some images have and others lack, the most informative first, and who has them.
+
+    (N, A) int8: 1 where it holds, 0 where the column has another value, -1 where the column has none. A
+    column of yes and no is one attribute. What one image alone has is left out: a column of titles would be
+    an attribute per image. Labels are not read.
+    """
+    known = known_attributes(train, train.attribute_names, AttributesParams())
+    counts = Counter(value for of_image in known.of_images for value in of_image)
+    names = [name for name in ranked_values(known) if counts[name] > 1]
+    place_of = {name: place for place, name in enumerate(names)}
+    places_of: dict[str, list[int]] = {}
+    for name, place in place_of.items():
+        places_of.setdefault(known.column_of[name], []).append(place)
+    vectors_NA = np.full((len(train), len(names)), -1, np.int8)
+    for row, of_image in enumerate(known.of_images):
+        for value in of_image:
+            vectors_NA[row, places_of.get(known.column_of[value], [])] = 0
+        vectors_NA[row, [place_of[value] for value in of_image if value in place_of]] = 1
+    return names, vectors_NA

@@ -1,0 +1,147 @@
+"""Images of more than 8 bits per channel -> 8 bits, scaled by the range of their values.
+
+Pillow clips such values. Cameras and scanners write 10, 12 or 14 bits into 16; measurements, such as heights
+or the Hounsfield units of computed tomography, are signed or real numbers, with a value for "no data".
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
+from PIL.ImageFile import ImageFile
+
+from pipeline.storage.schema import ValueRange
+
+PIXELS_AT_ONCE = 4_000_000
+USUAL_MAXIMA = (1, 255, 1023, 4095, 16383, 65535)
+"""Of ranges from 0: fractions, and 8, 10, 12, 14 and 16 bits. An image has such a range where its largest
+value lies in the upper three quarters of it, so that no image becomes black."""
+NO_DATA = (-9999.0, -32768.0)
+"""Values that programs write where nothing was measured, beside those not finite or beyond `NO_DATA_FROM`."""
+NO_DATA_FROM = 1e30
+GDAL_NODATA = 42113
+"""The TIFF tag that holds the file's own value for no data."""
+FEWEST_UPPER_BITS = 16
+"""Of colours of 16 bits Pillow reads the upper 8: with fewer values than these, hardly anything is left."""
+
+
+class Scaled(NamedTuple):
+    """The range from which an image was scaled."""
+
+    low: float
+    high: float
+    has_missing: bool
+    """Whether some pixels hold no data: these become black."""
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether all images of its kind are scaled alike."""
+        return self.low == 0 and self.high in USUAL_MAXIMA
+
+
+class NoRange(ValueError):
+    """The image can't be scaled; the message is the reason."""
+
+
+def has_more_than_8_bits(image: Image.Image) -> bool:
+    """Whether Pillow holds the values as they are, in one channel."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def reads_upper_bits(image: ImageFile) -> bool:
+    """Whether Pillow will read only the upper half of 16 bits. To be called before the pixels are loaded."""
+    return image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile.args) for tile in image.tile)
+
+
+def check_upper_bits(image: Image.Image) -> None:
+    """Raises `NoRange` where what `reads_upper_bits` left is nearly black."""
+    channels = image.getextrema()[: 1 if image.mode == "LA" else 3]
+    if max(high for _, high in channels) < FEWEST_UPPER_BITS:  # type: ignore[misc]
+        raise NoRange("colours of 16 bits that use 12 or fewer of them: convert the image to 8 bits")
+
+
+def to_8_bits(image: Image.Image, given: ValueRange | None) -> tuple[Image.Image, Scaled]:
+    """An image that `has_more_than_8_bits`, scaled linearly from the `given` range or its own.
+
+    Its own is the first of `USUAL_MAXIMA` that suits its values, else from its smallest to its largest one.
+    Raises `NoRange` where no pixel holds data.
+    """
+    no_data = [*NO_DATA, *_declared_no_data(image)]
+    own, has_missing = _own_range(image, no_data)
+    low, high = given or own
+    scaled = Image.new("L", image.size)
+    for top, strip in strips(image):
+        values = np.asarray(strip).astype(np.float64)
+        values[_is_missing(values, no_data)] = low
+        shares = (values - low) / ((high - low) or 1.0)
+        scaled.paste(Image.fromarray((shares * 255).clip(0, 255).round().astype(np.uint8)), (0, top))
+    return scaled, Scaled(low, high, has_missing)
+
+
+def _own_range(image: Image.Image, no_data: list[float]) -> tuple[ValueRange, bool]:
+    low, high, has_missing = np.inf, -np.inf, False
+    for _, strip in strips(image):
+        values = np.asarray(strip)
+        missing = _is_missing(values, no_data)
+        if missing.any():
+            has_missing = True
+            values = values[~missing]
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    if low > high:
+        raise NoRange("no pixel holds a value: all are not finite or stand for no data")
+    usual = (float(largest) for largest in USUAL_MAXIMA if largest / 4 < high <= largest)
+    largest = next(usual, None) if low >= 0 else None
+    return ValueRange(low, high) if largest is None else ValueRange(0.0, largest), has_missing
+
+
+def _is_missing(values: NDArray[np.generic], no_data: list[float]) -> NDArray[np.bool_]:
+    missing: NDArray[np.bool_] = np.isin(values, no_data)
+    if values.dtype.kind == "f":
+        missing |= ~(np.abs(values) < NO_DATA_FROM)  # NaN, too
+    return missing
+
+
+def _declared_no_data(image: Image.Image) -> list[float]:
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return []
+    try:
+        return [float(str(image.tag_v2[GDAL_NODATA]).strip(" \0"))]
+    except (KeyError, ValueError):
+        return []
+
+
+def scaling_notes(ways: Counter[Scaled], given: ValueRange | None) -> list[str]:
+    """Notes for the user on how images were scaled; none where all use the whole range of 16 bits."""
+    notes = []
+    if given is not None and (images := ways.total()):
+        notes.append(
+            f"{images:,} images of more than 8 bits were scaled from {given.low:g} to {given.high:g} "
+            "(ingest.value_range)"
+        )
+    elif given is None:
+        by_range = Counter[tuple[float, float] | None]()
+        for way, images in ways.items():
+            by_range[(way.low, way.high) if way.is_usual else None] += images
+        alike = "" if len(by_range) == 1 and None not in by_range else ": ingest.value_range scales all alike"
+        notes += [
+            f"{images:,} images of more than 8 bits were scaled "
+            + ("each from its smallest to its largest value" if used is None else f"from 0 to {used[1]:,g}")
+            + alike
+            for used, images in by_range.most_common()
+            if alike or used != (0, USUAL_MAXIMA[-1])
+        ]
+    if images := sum(images for way, images in ways.items() if way.has_missing):
+        notes.append(f"{images:,} images have pixels that hold no data, which are black")
+    return notes
+
+
+def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The image in pieces and where each begins, so that there are never several copies of a large one."""
+    width, height = image.size
+    rows = max(1, PIXELS_AT_ONCE // width)
+    for top in range(0, height, rows):
+        yield top, image if rows >= height else image.crop((0, top, width, min(height, top + rows)))

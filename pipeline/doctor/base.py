@@ -1,0 +1,85 @@
+"""What the doctor says of one thing, and what all of its parts are given."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pipeline.config.params import Params
+from pipeline.storage.schema import Layout
+
+Status = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Check:
+    status: Status
+    what: str
+    found: str
+    cure: str = ""
+    """A sentence that says what to do; there is one wherever the status is not ok."""
+
+    def __post_init__(self) -> None:
+        assert (self.status == "ok") or self.cure, f"{self.what}: who is warned is told what to do"
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    checks: list[Check]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where the doctor looks; it never writes there."""
+
+    params: Params | None
+    """None: params.yaml is not there, or not valid."""
+    seconds: float = 8.0
+    """How long each training is measured, after its warm-up; 0: not at all."""
+    minutes: float | None = None
+    """The time for which a plan is asked; None: none is."""
+    images: int | None = None
+    """Train images to plan for, where none are ingested."""
+    root: Path = Path()
+    """The project's folder."""
+    layout: Layout = field(default_factory=Layout)
+
+    @property
+    def ingested(self) -> bool:
+        return self.layout.ingest_summary.is_file() and any(self.layout.images.glob("train-*-of-*.parquet"))
+
+    @property
+    def arms(self) -> list[str]:
+        return ["chosen", *(self.params.report.references if self.params is not None else [])]
+
+
+def ok(what: str, found: str) -> Check:
+    return Check("ok", what, found)
+
+
+def warn(what: str, found: str, cure: str) -> Check:
+    return Check("warn", what, found, cure)
+
+
+def fail(what: str, found: str, cure: str) -> Check:
+    return Check("fail", what, found, cure)
+
+
+def size(count: float) -> str:
+    """Bytes as people read them: 1.5 GB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Exact enough to plan by: 8.1 s, 75 s, 12 min 5 s, 3 h 20 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 100:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min"

@@ -1,0 +1,129 @@
+"""How far the pipeline has come here, by its files and by what DVC recorded of them; nothing is hashed."""
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.params import PARAMS_FILE, load_params
+from pipeline.doctor.base import Check, Situation, fail, ok, size, warn
+from pipeline.runtime.errors import UserError
+from pipeline.storage.files import state_root
+from pipeline.storage.schema import CHOSEN, UNTRAINED, IngestSummary
+from pipeline.storage.validation import read_json
+from pipeline.untrusted.yaml_text import read_yaml
+
+AGAIN = "`uv run dvc repro` makes it anew; `uv run dvc status` compares files and code, too."
+ARMED = ("cluster", "pretrain", "evaluate")
+
+
+def look(situation: Situation) -> list[Check]:
+    return [
+        _params(situation),
+        _repository(situation.root),
+        *_stages(situation),
+        *_unfinished(),
+    ]
+
+
+def _params(situation: Situation) -> Check:
+    path = situation.root / PARAMS_FILE
+    try:
+        load_params(path)
+    except UserError as error:
+        return fail("params.yaml", str(error), "fix it: every stage checks the whole file first.")
+    return ok("params.yaml", "valid")
+
+
+def _repository(root: Path) -> Check:
+    what = "repository"
+    if not (root / ".dvc").is_dir():
+        cure = "run from a clone's folder, or make one: `git init && uv run dvc init`."
+        return fail(what, "there is no .dvc here, so `dvc repro` has nothing to start from", cure)
+    command = ["git", "rev-parse", "--is-inside-work-tree"]
+    try:
+        completed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return fail(what, "git is not installed", "install git: experiments are commits.")
+    if completed.returncode:
+        cure = 'run `git init && git add -A && git commit -m "Start"`: experiments start from a commit.'
+        return fail(what, "no Git repository, without which DVC runs nothing", cure)
+    return ok(what, "Git and DVC")
+
+
+def _stages(situation: Situation) -> Iterator[Check]:
+    recorded, values = _read_yaml(situation.root / "dvc.lock"), _read_yaml(situation.root / PARAMS_FILE)
+    lock: Mapping[str, Any] = recorded.get("stages") or {}
+    of_arms = [f"{stage}@{arm}" for stage in ARMED for arm in situation.arms if _has_stage(arm, stage)]
+    untrained = [UNTRAINED] if UNTRAINED in situation.arms else []
+    for name in ["ingest", *untrained, *of_arms, "report"]:
+        stage, _, arm = name.partition("@")
+        in_lock = name if arm in ("", CHOSEN) else f"{stage}-reference@{arm}"
+        yield _stage(situation, name, lock.get(in_lock) or {}, values)
+
+
+def _has_stage(arm: str, stage: str) -> bool:
+    return arm != UNTRAINED or stage == "evaluate"
+
+
+def _stage(situation: Situation, name: str, entry: Mapping[str, Any], values: Mapping[str, Any]) -> Check:
+    stage, _, arm = name.partition("@")
+    layout = situation.layout
+    left = {
+        "ingest": lambda: layout.ingest_summary,
+        "untrained": lambda: layout.encoder(UNTRAINED) / "encoder.safetensors",
+        "cluster": lambda: layout.assignments(arm),
+        "pretrain": lambda: layout.encoder(arm) / "encoder.safetensors",
+        "evaluate": lambda: layout.evaluation(arm) / "metrics.json",
+        "report": lambda: layout.report / "report.html",
+    }[stage]()
+    if not left.is_file():
+        return ok(name, "not yet")
+    if changed := list(_changed(entry, values)):
+        key, then = changed[0]
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        return warn(name, f"was made with {key}={then}{more}, and params.yaml says otherwise", AGAIN)
+    return ok(name, f"done{_counts(situation) if stage == 'ingest' else ''}")
+
+
+def _counts(situation: Situation) -> str:
+    summary = read_json(situation.layout.ingest_summary, IngestSummary)
+    counts = " and ".join(f"{count:,} {split}" for split, count in summary["images"].items())
+    return f": {counts} images, {summary['rejected']:,} refused"
+
+
+def _changed(entry: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The parameters with which a stage ran and which params.yaml does not hold any more."""
+    recorded = (entry.get("params") or {}).get(PARAMS_FILE.name) or {}
+    for key, then in _leaves(recorded):
+        now: Any = values
+        for part in key.split("."):
+            now = now.get(part) if isinstance(now, Mapping) else None
+        if now != then:
+            yield key, then
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _unfinished() -> list[Check]:
+    folders = sorted(path.parent for path in state_root().glob("*/state.pt"))
+    if not folders:
+        return []
+    count = sum(file.stat().st_size for folder in folders for file in folder.iterdir() if file.is_file())
+    names = ", ".join(folder.name for folder in folders[:3])
+    more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
+    return [ok("unfinished trainings", f"{names}{more}, {size(count)}; the same parameters go on from there")]
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = read_yaml(path)
+    except (OSError, UserError):
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,82 @@
+"""`clinfonce compare`: reads, prints, writes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.experiments.comparison import ComparisonContents, GroupContents, gather
+from pipeline.experiments.csv_table import csv_table
+from pipeline.experiments.experiment import Comparison, select
+from pipeline.presentation.html import render
+from pipeline.presentation.markdown import bullets, escaped, table
+from pipeline.presentation.terminal import print_table
+from pipeline.runtime.console import terminal
+from pipeline.storage.files import write_csv, write_text
+from pipeline.untrusted.bounded_yaml import bounded_yaml
+from pipeline.untrusted.offline import offline
+
+
+def compare_experiments(
+    names: Sequence[str], html: Path, markdown: Path, csv: Path | None, *, with_experiments: bool = False
+) -> None:
+    """Prints DVC's successful experiments, best first, and writes them to the files.
+
+    Raises `UserError` for a name that is no experiment, branch or commit, or outside of a repository.
+    """
+    # dvc takes a second to import, which the pure part and its tests need not pay.
+    from pipeline.experiments.dvc_reader import read_locks, read_reasons, read_rows, read_train_images
+
+    with offline(), bounded_yaml():
+        rows = read_rows(names, with_experiments)
+        comparison = select(rows, read_locks(rows), read_reasons(rows), read_train_images(rows))
+    write_comparison(comparison, html, markdown, csv)
+
+
+def write_comparison(comparison: Comparison, html: Path, markdown: Path, csv: Path | None) -> None:
+    contents = gather(comparison)
+    write_text(html, render("compare.html", package="pipeline.experiments", contents=contents))
+    write_text(markdown, comparison_markdown(contents))
+    if csv is not None:
+        write_csv(csv, *csv_table(comparison))
+
+    console = terminal()
+
+    def echo(text: str) -> None:
+        console.print(text, markup=False)
+
+    for group in contents.groups:
+        if len(contents.groups) > 1:
+            echo(f"{group.images}\n")
+        print_table(group.table, console)
+        for place, name, *_ in group.table.rows:
+            echo(f"{place.text:>3}  {name.text}: {name.detail}")
+        echo("")
+        if group.budgets is not None:
+            print_table(group.budgets, console)
+            echo("")
+        for text in _captions(group):
+            echo(text)
+        echo(f"{group.summary}\n")
+    for text in [contents.summary, *contents.left_out]:
+        if text:
+            echo(text)
+    written = ", ".join(str(path) for path in (html, markdown, csv) if path is not None)
+    console.echo(f"\nWritten: {written}")
+
+
+def comparison_markdown(contents: ComparisonContents) -> str:
+    parts = [f"# {contents.title}", escaped(contents.summary)]
+    for group in contents.groups:
+        parts += [f"## {escaped(group.images)}"] if len(contents.groups) > 1 else []
+        parts += [escaped(group.summary), table(group.table)]
+        parts += [table(group.budgets)] if group.budgets is not None else []
+        parts += [bullets(_captions(group))]
+    parts += ["## Left out", bullets(contents.left_out)] if contents.left_out else []
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _captions(group: GroupContents) -> list[str]:
+    """What the pictures' captions say, without the pictures: the same words once."""
+    titles: dict[str, list[str]] = {}
+    for picture in group.pictures:
+        titles.setdefault(picture.caption, []).append(picture.title)
+    return [f"{' and '.join(alike)}: {caption}" for caption, alike in titles.items()]

@@ -1,0 +1,338 @@
+"""What the comparison shows: for each set of images a sentence, tables and scatters; and what is left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+
+from pipeline.evaluation.wording import baselines_in_words
+from pipeline.experiments.experiment import (
+    Budget,
+    Comparison,
+    Experiment,
+    Group,
+    Value,
+    differences,
+    of_ingest,
+)
+from pipeline.experiments.rank_correlation import LEAST_POINTS, RankCorrelation, rank_correlation
+from pipeline.presentation.formatting import (
+    CONDITIONAL_ENTROPY,
+    MINUS,
+    MUTUAL_INFORMATION,
+    NOTHING,
+    TIMES,
+    count,
+    interval_text,
+    number,
+    percent,
+    plural,
+    points,
+    sentence,
+)
+from pipeline.presentation.label_placement import spread
+from pipeline.presentation.tables import Cell, Column, Table
+from pipeline.presentation.themed_svg import COLOURS, drawing, inline_svg
+from pipeline.report.figures import AXIS_TITLES, LINES, Figure, Statistic
+from pipeline.runtime.errors import listed
+from pipeline.storage.schema import CHOSEN
+
+BUDGET_NOTE = (
+    "A budget is epochs times train images of the chosen arm. What an objective costs beside, such as "
+    "queues, target networks and k-means, is not counted, and neither is the size of the encoder. The best "
+    "of several may be best by chance."
+)
+
+SEEDS_NOTE = (
+    "Experiments on the same clusters, such as seeds, count one by one, so the interval is narrower than the "
+    "evidence."
+)
+GAP_HINT = (
+    "(chosen - instance) / (label - instance) in top-1, and its 95 % interval; no figure where the report "
+    "states none, such as where the two references lie too close"
+)
+NUMBER_GAP = 0.05
+"""Least distance between two numbers beside points, as a share of the axes' height."""
+COLUMN_WIDTH = 0.06
+"""Points closer than this, as a share of the width, have their numbers in one column."""
+
+
+@dataclass(frozen=True)
+class GroupContents:
+    """Experiments on the same images."""
+
+    images: str
+    summary: str
+    table: Table
+    budgets: Table | None
+    pictures: list[Figure]
+
+
+@dataclass(frozen=True)
+class ComparisonContents:
+    title: str
+    summary: str
+    """Where there is not one group of experiments; else the group has its own."""
+    groups: list[GroupContents]
+    left_out: list[str]
+
+
+def gather(comparison: Comparison) -> ComparisonContents:
+    return ComparisonContents(
+        title="Experiments compared",
+        summary=_summary_of_groups(comparison),
+        groups=[_group(number, group) for number, group in enumerate(comparison.groups)],
+        left_out=left_out(comparison),
+    )
+
+
+def _summary_of_groups(comparison: Comparison) -> str:
+    if not comparison.groups:
+        return summary([])
+    if len(comparison.groups) == 1:
+        return ""
+    return (
+        f"The {plural(len(comparison.experiments), 'experiment')} are on {len(comparison.groups)} sets of "
+        "images, and only those on the same images are compared."
+    )
+
+
+def _group(number: int, group: Group) -> GroupContents:
+    pictures = [_scatter(statistic, group.experiments, number) for statistic in AXIS_TITLES]
+    return GroupContents(
+        images=group.images,
+        summary=summary(group.experiments) + _contents_note(group),
+        table=experiments_table(group),
+        budgets=budgets_table(group),
+        pictures=[picture for picture in pictures if picture is not None],
+    )
+
+
+def _contents_note(group: Group) -> str:
+    contents = {e.images_hash for e in group.experiments}
+    if len(contents) == 1:
+        return ""
+    return (
+        f" They were made from {len(contents)} contents of data/images, which differ with "
+        f"{listed(of_ingest(group.experiments))}: where these change the split or the pixels, the test "
+        "images are not the same."
+    )
+
+
+def summary(experiments: Sequence[Experiment]) -> str:
+    measured = [(e, e.top1) for e in experiments if e.top1 is not None]
+    if not experiments:
+        return "No experiment has succeeded yet: run some with `dvc exp run`."
+    if not measured:
+        return f"None of {plural(len(experiments), 'experiment')} has an accuracy, as there were no labels."
+    best, top1 = measured[0]
+    if len(measured) == 1:
+        reached = f"{best.name} ({best.method}) reaches {percent(top1)} linear top-1"
+        return f"{reached}; there is nothing to compare it with. `dvc exp list -A` names all experiments."
+    second, second_top1 = measured[1]
+    ahead = f"{points(top1 - second_top1, signed=False)} points above {second.name} ({second.method})"
+    lead = ahead if top1 > second_top1 else f"as does {second.name} ({second.method})"
+    return (
+        f"Of {plural(len(measured), 'experiment')}, {best.name} ({best.method}) reaches the highest "
+        f"linear top-1, {percent(top1)}, {lead}; differences within a report's 95 % intervals may be chance."
+    )
+
+
+def experiments_table(group: Group) -> Table:
+    keys = group.differing()
+    has_gap = any(e.gap_closed_interval is not None for e in group.experiments)
+    gap = [Column("Gap closed", True, GAP_HINT)] if has_gap else []
+    has_interval = any(e.figures["top1_low"] is not None for e in group.experiments)
+    interval = [Column("95 % interval", hint="Wilson's, over the test images")] * has_interval
+    columns = [
+        Column("#", True),
+        Column("Experiment", hint="below it the clusters' method and the parameters that differ"),
+        Column("Linear top-1", True, "share of test images named rightly"),
+        *interval,
+        Column("k-NN", True, "label by vote of the nearest train images"),
+        *gap,
+        Column("Clusters", True),
+        Column("I(Z;T)", True, MUTUAL_INFORMATION),
+        Column("H(Z|T)", True, CONDITIONAL_ENTROPY),
+    ]
+    rows = []
+    for place, e in enumerate(group.experiments, 1):
+        shown = {key: value for key, value in differences(e, keys).items() if key != "cluster.method"}
+        details = [e.method, *(f"{key}={_plain(value)}" for key, value in shown.items())]
+        figures = e.figures
+        rows.append(
+            [
+                Cell(str(place), place),
+                Cell(e.name, strong=place == 1 and e.top1 is not None, detail=", ".join(details)),
+                _cell(e.top1, percent(e.top1)),
+                *([Cell(interval_text(figures["top1_low"], figures["top1_high"]))] if has_interval else []),
+                _cell(figures["knn_top1"], percent(figures["knn_top1"])),
+                *([_gap_cell(e)] if has_gap else []),
+                _cell(figures["clusters"], count(figures["clusters"])),
+                _cell(figures["mutual_information_bits"], number(figures["mutual_information_bits"])),
+                _cell(figures["conditional_entropy_bits"], number(figures["conditional_entropy_bits"])),
+            ]
+        )
+    return Table("Experiments, best top-1 first", columns, rows, sortable=True, note=_note(group))
+
+
+def _note(group: Group) -> str:
+    """What guessing reaches on these labels, and how the budgets compare."""
+    given = dict.fromkeys(baselines_in_words(e.baselines) for e in group.experiments if e.baselines)
+    return " ".join(filter(None, [*map(sentence, given), _same_budget(group)]))
+
+
+def _same_budget(group: Group) -> str:
+    """In place of the table of budgets, where there is one alone."""
+    budgets = {experiment.budget for experiment in group.experiments}
+    (budget,) = budgets if len(budgets) == 1 else [None]
+    return f"Trained for {_budget(budget)}." if budget is not None else ""
+
+
+def budgets_table(group: Group) -> Table | None:
+    """The best experiment of each training budget; None where there are not two."""
+    by_budget = group.by_budget()
+    if len(by_budget) < 2:
+        return None
+    columns = [
+        Column("Best"),
+        Column("Budget"),
+        Column("Images seen", True),
+        Column("Experiments", True),
+        Column("Linear top-1", True),
+        Column("I(Z;T)", True),
+        Column("H(Z|T)", True),
+    ]
+    rows = []
+    for budget, experiments in by_budget.items():
+        best = experiments[0]
+        seen = budget.size[0]
+        bits = [best.figures[name] for name in ("mutual_information_bits", "conditional_entropy_bits")]
+        rows.append(
+            [
+                Cell(best.name, detail=best.method),
+                Cell(_budget(budget), seen),
+                Cell(count(seen) if seen else NOTHING, seen),
+                Cell(count(len(experiments)), len(experiments)),
+                _cell(best.top1, percent(best.top1)),
+                *(_cell(value, number(value)) for value in bits),
+            ]
+        )
+    return Table("Best of each budget", columns, rows, note=BUDGET_NOTE)
+
+
+def _budget(budget: Budget) -> str:
+    epochs = plural(int(budget.epochs), "epoch")
+    if budget.train_images is None:
+        return f"{epochs}, images not recorded"
+    return f"{epochs} {TIMES} {plural(int(budget.train_images), 'image')}"
+
+
+def left_out(comparison: Comparison) -> list[str]:
+    """What the table does not show, and why."""
+    sentences = []
+    if comparison.failed:
+        sentences.append(
+            f"{plural(len(comparison.failed), 'experiment')} failed, and DVC shows others' figures for them."
+        )
+        sentences += [
+            f"{name}: {reason or f'`uv run dvc queue logs {name}` shows why'}"
+            for name, reason in comparison.failed.items()
+        ]
+    if comparison.unfinished:
+        sentences.append(f"{plural(comparison.unfinished, 'experiment')} queued or running.")
+    if comparison.empty:
+        sentences.append(f"{plural(comparison.empty, 'row')} without a report.")
+    sentences += [
+        f"{name}: its figures were made with other parameters than it has now; run the whole pipeline there."
+        for name in comparison.stale
+    ]
+    return sentences
+
+
+def correlation_sentence(correlation: RankCorrelation | None) -> str:
+    if correlation is None:
+        return f"No rank correlation: that needs {LEAST_POINTS} experiments that differ in both figures."
+    rho = f"Spearman's rank correlation {number(correlation.rho)} over {correlation.points} experiments"
+    if correlation.low is None or correlation.high is None:
+        return f"{rho}."
+    return f"{rho} (95 % interval {number(correlation.low)} to {number(correlation.high)})."
+
+
+def _scatter(statistic: Statistic, experiments: Sequence[Experiment], group: int) -> Figure | None:
+    placed = [
+        (place, x, 100 * y)
+        for place, e in enumerate(experiments, 1)
+        if (x := e.figures[statistic]) is not None and (y := e.top1) is not None
+    ]
+    if len(placed) < 2:
+        return None
+    _, xs, ys = zip(*placed, strict=True)
+    with drawing() as (figure, axes):
+        _reference_lines(axes, experiments)
+        axes.plot(xs, ys, "o", color=COLOURS["chosen"], markersize=7)
+        axes.set_xlabel(AXIS_TITLES[statistic])
+        axes.set_ylabel("linear top-1 in %")
+        axes.margins(0.12)
+        _number_points(axes, placed)
+        correlation = correlation_sentence(rank_correlation(xs, ys))
+        if len(xs) >= LEAST_POINTS and len({experiments[place - 1].clusters for place, *_ in placed}) < len(
+            xs
+        ):
+            correlation += f" {SEEDS_NOTE}"
+        differences = "; ".join(
+            f"{experiments[n - 1].name}: {number(x)} bits, {number(y, 1)} %" for n, x, y in placed
+        )
+        name = f"{statistic.removesuffix('_bits').replace('_', '-')}-{group}"
+        title = f"Linear top-1 against {AXIS_TITLES[statistic].removesuffix(' in bits')}"
+        svg = inline_svg(figure, name, title, f"{correlation} {differences}")
+        return Figure(svg, title, f"Numbers as in the table. {correlation}")
+
+
+def _number_points(axes: Axes, placed: Sequence[tuple[int, float, float]]) -> None:
+    """Each point's place in the table, to its right; where points lie close, no number over another."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    columns: list[list[tuple[int, float, float]]] = []
+    for point in sorted(placed, key=lambda point: point[1]):
+        if columns and point[1] - columns[-1][0][1] < COLUMN_WIDTH * (right - left):
+            columns[-1].append(point)
+        else:
+            columns.append([point])
+    for column in columns:
+        # Of equal heights the better place stands above.
+        column.sort(reverse=True)
+        heights = spread([y for _, _, y in column], NUMBER_GAP * (high - low))
+        for (place, x, _), height in zip(column, heights, strict=True):
+            axes.annotate(
+                str(place), (x, height), xytext=(7, 0), textcoords="offset points", va="center", fontsize=9,
+            )  # fmt: skip
+
+
+def _reference_lines(axes: Axes, experiments: Sequence[Experiment]) -> None:
+    """The references, where all experiments share them."""
+    for arm, line in LINES.items():
+        if arm == CHOSEN:
+            continue
+        reached = {experiment.references[arm] for experiment in experiments}
+        if len(reached) == 1 and (top1 := next(iter(reached))) is not None:
+            axes.axhline(100 * top1, color=COLOURS[arm], linestyle=line, linewidth=1.4)
+            axes.annotate(
+                arm, (1, 100 * top1), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                textcoords="offset points", va="center", color=COLOURS[arm], annotation_clip=False,
+            )  # fmt: skip
+
+
+def _gap_cell(e: Experiment) -> Cell:
+    if e.gap_closed is None or e.gap_closed_interval is None:
+        return _cell(None, NOTHING)
+    low, high = (f"{100 * end:.0f}" for end in e.gap_closed_interval)
+    interval = f"{low} to {high}".replace("-", MINUS)
+    return Cell(percent(e.gap_closed, 0), e.gap_closed, detail=interval)
+
+
+def _cell(value: float | None, text: str) -> Cell:
+    return Cell(text, -1.0 if value is None else value)
+
+
+def _plain(value: Value) -> str:
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else value

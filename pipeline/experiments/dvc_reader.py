@@ -1,0 +1,195 @@
+"""Reads experiments from DVC. The only module here that imports it, because that takes a second."""
+
+import os
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dvc.api
+from dvc.repo import Repo
+
+from pipeline.experiments.experiment import Row
+from pipeline.experiments.git import git, is_object, is_other_object, read_blob
+from pipeline.experiments.refs import LISTING, experiments_in
+from pipeline.runtime.errors import UserError, shown, system_error_message
+from pipeline.runtime.json_text import parse_json
+from pipeline.storage.schema import CHOSEN, ENCODER_CONFIG, Layout
+from pipeline.untrusted.safe_paths import SafePath, UnsafePath
+from pipeline.untrusted.yaml_text import parse_yaml
+
+Answer = TypeVar("Answer")
+
+LOCK = "dvc.lock"
+MOST_LOCK_BYTES = 1 << 20
+"""One of many stages has a hundred thousand."""
+ENCODER = str(Layout().encoder(CHOSEN))
+
+
+def read_rows(names: Sequence[str], with_experiments: bool = False) -> list[Row]:
+    """Without names: what `dvc exp show` shows. A name is an experiment's, or a branch, tag or commit, which
+    stands for itself, and `with_experiments` for those made from it, too.
+
+    Raises `UserError` for an unknown name.
+    """
+    if not names:
+        return _exp_show(
+            "no experiments can be read here: run in the project's folder, a Git and DVC repository"
+        )
+    baselines = _baselines(names)
+    shown_rows = _exp_show("no experiments can be read here", revs=baselines) if baselines else []
+    rows: dict[str, Row] = {}
+    for name in names:
+        found = [row for row in shown_rows if row["Experiment"] == name]
+        found = found or _of_revision(name, with_experiments)
+        rows |= {str(row["rev"]): row for row in found}
+    return list(rows.values())
+
+
+def _baselines(names: Sequence[str]) -> list[str]:
+    """The commits from which the experiments of these names start, finished, failed or queued."""
+    finished = experiments_in(git(*LISTING))
+    found = {start for name in names for start, _ in finished.get(name, [])}
+    if others := {name for name in names if name not in finished and not is_object(name)} - {"workspace"}:
+        found |= _from_dvc("no experiments can be read here", lambda: _baselines_in_the_queue(others))
+    return sorted(found)
+
+
+def _baselines_in_the_queue(names: Collection[str]) -> set[str]:
+    with Repo() as repo:
+        queue = repo.experiments.celery_queue
+        failed = (result.entry for result in queue.iter_failed())
+        entries = [*queue.iter_queued(), *queue.iter_active(), *failed]
+    return {entry.baseline_rev for entry in entries if entry.name in names}
+
+
+def read_train_images(rows: Sequence[Row]) -> dict[str, float]:
+    """By `rev` the images that the chosen arm learned from, where its report did not record them.
+
+    The encoder's own files did; they are read where this machine's cache has them. Nothing is fetched.
+    """
+    missing = [
+        str(row["rev"])
+        for row in rows
+        if not any(key.endswith("chosen.train_images") and isinstance(row[key], float) for key in row)
+    ]
+    found = {}
+    if missing:
+        with Repo() as repo:
+            for rev in missing:
+                # What lock and cache hold may be missing, damaged, or not what DVC wrote.
+                with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+                    found[rev] = _train_images(_read_lock(rev), repo.cache.local.oid_to_path)
+    return found
+
+
+def _train_images(lock: Mapping[str, Any] | None, path_of: Callable[[str], str]) -> float:
+    """Raises one of many errors where the encoder's configuration is not in the cache."""
+    outs = [out for stage in (lock or {})["stages"].values() for out in stage.get("outs", [])]
+    (listing,) = {out["md5"] for out in outs if out["path"] == ENCODER}
+    files = {file["relpath"]: file["md5"] for file in _cached(listing, path_of)}
+    return float(_cached(files[ENCODER_CONFIG], path_of)["train_images"])
+
+
+def _cached(name: str, path_of: Callable[[str], str]) -> Any:
+    if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", name):
+        raise ValueError("it would become a path")
+    return parse_json(Path(path_of(name)).read_text(encoding="utf-8"))
+
+
+def read_locks(rows: Sequence[Row]) -> dict[str, Mapping[str, Any] | None]:
+    return {str(row["rev"]): _read_lock(str(row["rev"])) for row in rows}
+
+
+def read_reasons(rows: Sequence[Row]) -> dict[str, str]:
+    """By `rev` what the log of a failed experiment ends in, where DVC kept one."""
+    failed = [str(row["rev"]) for row in rows if row.get("State") == "Failed"]
+    if not failed:
+        return {}
+    with Repo() as repo:
+        queue = repo.experiments.celery_queue
+        entries = [result.entry for result in queue.iter_failed()]
+        known = {entry.stash_rev: queue.proc.get(entry.stash_rev) for entry in entries}
+        logs = {stash: process.stdout for stash, process in known.items() if process is not None}
+    logs_of_failed = {
+        rev: next((log for stash, log in logs.items() if stash.startswith(rev)), None) for rev in failed
+    }
+    return {rev: reason_in(_text(log)) for rev, log in logs_of_failed.items() if log}
+
+
+def reason_in(log: str) -> str:
+    """The line of a stage's log that says why it ended, else the last one; empty where there is none."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    # A stage's own sentence begins so; DVC's come behind it and say that a stage failed.
+    own = [line for line in lines if line.startswith("error: ") or re.match(r"[A-Za-z.]*Error: ", line)]
+    return (own or lines or [""])[-1].removeprefix("error: ")
+
+
+def _text(log: str) -> str:
+    try:
+        return Path(log).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _of_revision(name: str, with_experiments: bool) -> list[Row]:
+    if name == "workspace":
+        return [row for row in _exp_show("the workspace cannot be read") if row["rev"] == "workspace"]
+    why_not = f"there is no experiment, branch or commit {shown(name)}: `dvc exp list -A` names them"
+    if is_other_object(name):
+        raise UserError(why_not)
+    rows = _exp_show(why_not, revs=[name])
+    rows = [row for row in rows if row["rev"] != "workspace"]
+    return rows if with_experiments else [row for row in rows if row["typ"] == "baseline"]
+
+
+def _read_lock(rev: str) -> Mapping[str, Any] | None:
+    """Raises `UserError` for a file that DVC did not write, such as one with the marks of a conflict."""
+    content = _of_the_workspace(Path(LOCK)) if rev == "workspace" else read_blob(f"{rev}:./{LOCK}")
+    if not content:
+        return None  # nothing was ever run there, or the experiment has no commit yet
+    name = f"the {LOCK} of {rev}"
+    lock = parse_yaml(content, name, MOST_LOCK_BYTES)
+    stages = lock.get("stages", {}) if isinstance(lock, dict) else None
+    if not isinstance(stages, dict) or not all(_is_stage(stage) for stage in stages.values()):
+        raise UserError(f"{name} holds no stages: take the file that DVC wrote")
+    return {"stages": stages}
+
+
+def _is_stage(stage: Any) -> bool:
+    return isinstance(stage, dict) and all(
+        isinstance(files, list) and all(isinstance(file, dict) and "path" in file for file in files)
+        for files in (stage.get("deps", []), stage.get("outs", []))
+    )
+
+
+def _of_the_workspace(path: Path) -> bytes:
+    try:
+        with SafePath(path).open_binary() as file:
+            return file.read(MOST_LOCK_BYTES + 1)
+    except UnsafePath:
+        return b""
+
+
+def _exp_show(why_not: str, **selection: Any) -> list[Row]:
+    rows = _from_dvc(why_not, lambda: dvc.api.exp_show(**selection))
+    return [_of_this_folder(row) for row in rows]
+
+
+def _of_this_folder(row: Row) -> Row:
+    """The row with the paths of files relative to this folder: DVC writes them from the repository's root,
+    and the project may lie in a folder of it."""
+    here = os.path.relpath(os.getcwd(), Repo.find_root())
+    prefix = "" if here == os.curdir else f"{here}{os.sep}"
+    return {key.removeprefix(prefix): value for key, value in row.items()}
+
+
+def _from_dvc(why_not: str, read: Callable[[], Answer]) -> Answer:
+    try:
+        return read()
+    except Exception as error:
+        # Of files that DVC did not write it raises whatever their parsers do.
+        if isinstance(error, OSError | MemoryError) and system_error_message(error):
+            raise
+        raise UserError(f"{why_not} ({shown(error)})") from None

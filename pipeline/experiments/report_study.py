@@ -1,0 +1,237 @@
+"""`clinfonce study report`: mean and spread of a study's experiments, as a table and a picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipeline.experiments.rank_correlation import RankCorrelation, rank_correlation
+from pipeline.experiments.study import Study, planned, read_study, study_name, tries
+from pipeline.experiments.study_results import StudyResult, chosen_by_search, existing_results
+from pipeline.presentation.label_placement import name_points, room_around
+from pipeline.presentation.markdown import escaped
+from pipeline.runtime.console import SafeConsole
+from pipeline.runtime.errors import shown
+from pipeline.runtime.sanitize import for_terminal
+from pipeline.storage.files import write_atomically, write_text
+
+BACKTICK = "\\x60"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One experiment over its seeds; fractions 0-1, information in bits."""
+
+    experiment: str
+    top1: list[float]
+    knn_top1: list[float]
+    clusters: float
+    mutual_information_bits: float
+    conditional_entropy_bits: float
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.top1)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Filters that learned nothing, over the seeds: what is not above them shows nothing."""
+
+    top1: list[float]
+    knn_top1: list[float]
+
+
+def report_study(path: Path, data: Path | None, root: Path, folder: Path, console: SafeConsole) -> None:
+    """Writes `<study>.md` and `<study>.svg` into `folder`, and prints the table."""
+    study, name = read_study(path, data), study_name(path, data)
+    searched = existing_results(tries(study, name, root), root)
+    found = chosen_by_search(searched.values())
+    results = existing_results(planned(study, name, root, found), root)
+    requested = len(study.seeds) * len(study.experiments)
+    lines, floor = summarised(study, results), untrained_floor(results)
+    picture = folder / f"{name}.svg" if lines else None
+    command = f"clinfonce study run {path}" + (f" --data {data}" if data else "")
+    text = study_markdown(study, command, lines, floor, results, requested, found, picture)
+    if picture is not None:
+        draw = draw_plane if study.picture == "plane" else draw_rows
+        figure = draw(lines, floor)
+        write_atomically(picture, lambda temporary: save_svg(figure, temporary))
+    write_text(folder / f"{name}.md", text)
+    console.print(text, markup=False, soft_wrap=True, end="")
+
+
+def summarised(study: Study, results: Mapping[str, StudyResult]) -> list[Line]:
+    """In the order of the study; experiments without any accuracy are left out."""
+    lines = []
+    for experiment in study.experiments:
+        of_seeds = [one.figures for one in results.values() if one.planned.experiment == experiment]
+        measured = [figures for figures in of_seeds if figures.get("top1") is not None]
+        if measured:
+            lines.append(
+                Line(
+                    experiment,
+                    [figures["top1"] for figures in measured],
+                    [figures["knn_top1"] for figures in measured],
+                    fmean(figures["clusters"] for figures in measured),
+                    fmean(figures["mutual_information_bits"] for figures in measured),
+                    fmean(figures["conditional_entropy_bits"] for figures in measured),
+                )
+            )
+    return lines
+
+
+def untrained_floor(results: Mapping[str, StudyResult]) -> Floor | None:
+    """None where no experiment has that reference."""
+    of_seed = {one.planned.seed: one.untrained for one in results.values() if one.untrained is not None}
+    measured = [of_seed[seed] for seed in sorted(of_seed) if of_seed[seed].get("top1") is not None]
+    if not measured:
+        return None
+    top1, knn_top1 = ([figures[name] for figures in measured] for name in ("top1", "knn_top1"))
+    return Floor(top1, knn_top1)
+
+
+def study_markdown(
+    study: Study,
+    command: str,
+    lines: Sequence[Line],
+    floor: Floor | None,
+    results: Mapping[str, StudyResult],
+    requested: int,
+    found: Mapping[str, Mapping[str, Any]],
+    picture: Path | None,
+) -> str:
+    parts = [f"# {escaped(study.title)}", escaped(study.question)]
+    if lines:
+        parts.append(_table(lines, floor))
+        if picture is not None:
+            parts.append(f"![Top-1 of each experiment]({picture.name})")
+    if study.picture == "plane":
+        parts += _correlations(lines)
+    starts = sorted({one.start for one in results.values()})
+    origin = f"{len(results)} of {requested} experiments are there"
+    if starts:
+        origin += f", made from commit{'s' if len(starts) > 1 else ''} {', '.join(starts)}"
+    parts.append(f"{origin}. {_code(command)} makes what is missing.")
+    if study.base:
+        shared = "; ".join(_code(f"{key}={value}") for key, value in study.base.items())
+        parts.append(f"All experiments share {shared}; seeds {', '.join(map(str, study.seeds))}.")
+    if study.search:
+        tried = "; ".join(
+            f"{_code(key)} {', '.join(escaped(shown(value)) for value in values)}"
+            for key, values in study.search.items()
+        )
+        alone = f" and {_listed(study.search_base)}" if study.search_base else ""
+        parts.append(
+            f"Tried for each experiment with seed {study.seeds[0]}{alone}, all with all: {tried}. Kept is "
+            "what was best on the part of train on which evaluation chooses; test played no part."
+        )
+        parts.append("\n".join(f"- {experiment}: {_listed(values)}" for experiment, values in found.items()))
+    return "\n\n".join(parts) + "\n"
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(_code(f"{key}={value}") for key, value in values.items())
+
+
+def _code(text: str) -> str:
+    """As Markdown's code, which has no escapes of its own."""
+    return f"`{for_terminal(' '.join(shown(text).split())).replace('`', BACKTICK)}`"
+
+
+def _table(lines: Sequence[Line], floor: Floor | None) -> str:
+    rows = [
+        "| experiment | seeds | top-1, % | nearest neighbours, % | clusters | I(Z;T) | H(Z\\|T) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows += [
+        f"| {line.experiment} | {len(line.top1)} | {spread(line.top1)} | {spread(line.knn_top1)} | "
+        f"{line.clusters:,.0f} | {line.mutual_information_bits:.2f} | {line.conditional_entropy_bits:.2f} |"
+        for line in lines
+    ]
+    if floor is not None:
+        accuracies = f"{spread(floor.top1)} | {spread(floor.knn_top1)}"
+        rows.append(f"| *untrained filters* | {len(floor.top1)} | {accuracies} | | | |")
+    return "\n".join(rows)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation in percent; of one seed there is no deviation."""
+    mean = f"{100 * fmean(values):.1f}"
+    return f"{mean} ± {100 * stdev(values):.1f}" if len(values) > 1 else mean
+
+
+def _correlations(lines: Sequence[Line]) -> list[str]:
+    """How well each statistic, and their difference, orders the experiments by accuracy."""
+    accuracy = [line.mean for line in lines]
+    information = [line.mutual_information_bits for line in lines]
+    noise = [line.conditional_entropy_bits for line in lines]
+    difference = [i - h for i, h in zip(information, noise, strict=True)]
+    pairs = {"I(Z;T)": information, "H(Z|T)": noise, "I(Z;T) - H(Z|T)": difference}
+    found = {name: rank_correlation(values, accuracy) for name, values in pairs.items()}
+    return [
+        f"Rank correlation of {escaped(name)} with top-1: {_text(correlation)}"
+        for name, correlation in found.items()
+        if correlation is not None
+    ]
+
+
+def _text(correlation: RankCorrelation) -> str:
+    interval = (
+        "" if correlation.low is None else f", 95 % interval {correlation.low:.2f} to {correlation.high:.2f}"
+    )
+    return f"{correlation.rho:.2f} over {correlation.points} experiments{interval}."
+
+
+def draw_rows(lines: Sequence[Line], floor: Floor | None) -> Figure:
+    """A row an experiment: a dot a seed, a line at their mean; across all rows the untrained filters."""
+    figure = Figure(figsize=(7, 0.8 + 0.34 * len(lines)), layout="constrained")
+    axes = figure.subplots()
+    for row, line in enumerate(reversed(lines)):
+        axes.plot([100 * value for value in line.top1], [row] * len(line.top1), "o", color="C0", alpha=0.6)
+        axes.plot([100 * line.mean] * 2, [row - 0.3, row + 0.3], color="C1", linewidth=2)
+    if floor is not None:
+        axes.axvline(100 * fmean(floor.top1), color="#555", linestyle="--", linewidth=1)
+        axes.annotate(
+            "untrained filters",
+            (100 * fmean(floor.top1), 1),
+            (4, 2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=8,
+            color="#555",
+        )
+    axes.set_yticks(range(len(lines)), [line.experiment for line in reversed(lines)])
+    axes.set_xlabel("linear top-1, %: a dot a seed, the line is their mean")
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def draw_plane(lines: Sequence[Line], floor: Floor | None) -> Figure:
+    """A point an experiment over H(Z|T) and I(Z;T), its colour the accuracy."""
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    axes = figure.subplots()
+    x = np.array([line.conditional_entropy_bits for line in lines])
+    y = np.array([line.mutual_information_bits for line in lines])
+    points = axes.scatter(x, y, c=[100 * line.mean for line in lines], s=70, cmap="viridis", zorder=2)
+    axes.set_xlabel("H(Z|T), bits: what the clusters tell apart beyond the labels")
+    axes.set_ylabel("I(Z;T), bits: what they know of the labels")
+    axes.grid(alpha=0.3)
+    axes.margins(y=0.2)
+    room_around(x.tolist(), axes)
+    names = [f"{line.experiment} {100 * line.mean:.1f}" for line in lines]
+    name_points(axes, list(zip(names, ["black"] * len(lines), x, y, strict=True)))
+    above = "" if floor is None else f"; untrained filters: {100 * fmean(floor.top1):.1f}"
+    figure.colorbar(points, label=f"linear top-1, %{above}")
+    return figure
+
+
+def save_svg(figure: Figure, path: Path) -> None:
+    """Text stays text, and the same figure gives the same bytes."""
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "clinfonce"}):
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

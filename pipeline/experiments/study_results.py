@@ -1,0 +1,134 @@
+"""The experiments that DVC has, read from Git: those that succeeded are commits under `refs/exps/`."""
+
+import math
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.experiments.refs import LISTING, experiments_in
+from pipeline.experiments.study import Planned, set_parameter
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.json_text import NotJson, parse_json
+from pipeline.storage.schema import CHOSEN, UNTRAINED
+from pipeline.untrusted.yaml_text import parse_yaml
+
+METRICS = "data/report/metrics.json"
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """An experiment that ran with the parameters that the study asks for."""
+
+    planned: Planned
+    start: str
+    """The commit that it was made from, shortened."""
+    figures: Mapping[str, Any]
+    """Of the chosen arm, by their names in metrics.json."""
+    untrained: Mapping[str, Any] | None = None
+    """The same of the reference that learned nothing, where the study has it."""
+
+
+def existing_results(requested: Iterable[Planned], root: Path) -> dict[str, StudyResult]:
+    """The finished ones of `requested`, by name: with the same changes, and params.yaml as it is now."""
+    refs = _experiment_refs(root)
+    found = {}
+    for one in requested:
+        for start, ref in refs.get(one.name, []):
+            params, expected = _params_of(root, ref), _params_of(root, "HEAD")
+            for key, value in one.changes.items():
+                set_parameter(expected, key, value)
+            if _same(params, expected):
+                found[one.name] = StudyResult(
+                    one, start[:7], *_figures(_git(root, "show", f"{ref}:./{METRICS}"), one)
+                )
+    return found
+
+
+STATISTICS = ("clusters", "mutual_information_bits", "conditional_entropy_bits")
+FIGURES = ("top1", "knn_top1", "selection_top1", *STATISTICS)
+"""What a study's report takes of an arm's metrics: numbers, or None where an accuracy was not measured."""
+LARGEST_FIGURE = 1e12
+
+
+def _figures(written: str, one: Planned) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Of the chosen arm, and of the untrained one where it is there. Raises `UserError` for metrics that no
+    report wrote."""
+    try:
+        metrics = parse_json(written)
+        chosen, untrained = metrics[CHOSEN], metrics.get(UNTRAINED)
+        for figures in (chosen, untrained or {}):
+            assert all(_is_figure(figures.get(name)) for name in FIGURES)
+            assert (figures.get("top1") is None) == (figures.get("knn_top1") is None)
+        assert None not in [chosen[name] for name in STATISTICS]
+    except (NotJson, LookupError, TypeError, AttributeError, AssertionError):
+        raise UserError(
+            f"the experiment {one.name} has no metrics that this project wrote in {METRICS}: remove it with "
+            f"`dvc exp remove {one.name}`"
+        ) from None
+    return chosen, untrained
+
+
+def _is_figure(figure: Any) -> bool:
+    is_number = isinstance(figure, int | float) and not isinstance(figure, bool)
+    return figure is None or (is_number and abs(figure) < LARGEST_FIGURE)
+
+
+def chosen_by_search(results: Iterable[StudyResult]) -> dict[str, Mapping[str, Any]]:
+    """By experiment the values of its best try, by accuracy on a part of train; the first of equals."""
+    best: dict[str, StudyResult] = {}
+    for one in results:
+        before = best.get(one.planned.experiment)
+        if before is None or _selection(one) > _selection(before):
+            best[one.planned.experiment] = one
+    return {experiment: one.planned.tried for experiment, one in best.items()}
+
+
+def _selection(results: StudyResult) -> float:
+    accuracy = results.figures.get("selection_top1")
+    return -math.inf if accuracy is None else accuracy
+
+
+def experiment_names(root: Path) -> set[str]:
+    return set(_experiment_refs(root))
+
+
+def uncommitted(root: Path) -> list[str]:
+    """Files of the project under version control that were changed and would become part of an experiment;
+    the repository may hold more than this project."""
+    changed = _git(root, "diff", "--name-only", "--relative", "--no-renames", "-z", "HEAD").split("\0")
+    # These two are what a run leaves, and no cause of anything.
+    return [name for name in changed if name not in ("", "dvc.lock", METRICS)]
+
+
+def _experiment_refs(root: Path) -> dict[str, list[tuple[str, str]]]:
+    return experiments_in(_git(root, *LISTING))
+
+
+def _params_of(root: Path, rev: str) -> dict[str, Any]:
+    name = f"params.yaml of {rev}"
+    params = parse_yaml(_git(root, "show", f"{rev}:./params.yaml"), name)
+    if not isinstance(params, dict):
+        raise UserError(f"{name} holds no sections: commit a params.yaml that the stages take")
+    return params
+
+
+def _same(actual: Any, requested: Any) -> bool:
+    if isinstance(actual, dict) and isinstance(requested, dict):
+        return actual.keys() == requested.keys() and all(_same(actual[key], requested[key]) for key in actual)
+    both = (actual, requested)
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in both):
+        return math.isclose(*both)
+    return bool(actual == requested)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    # What is not UTF-8 is for the parser of what git shows to refuse.
+    ended = subprocess.run(  # noqa: S603
+        ["git", *arguments],  # noqa: S607
+        cwd=root, capture_output=True, encoding="utf-8", errors="surrogateescape", check=False,
+    )  # fmt: skip
+    if ended.returncode:
+        raise UserError(f"experiments cannot be read in {root}: {ended.stderr.strip()}")
+    return ended.stdout

@@ -1,0 +1,114 @@
+"""Some images that lie one after the other -> the file of their vectors."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from pipeline.executors.workers import worker_count
+from pipeline.inference.batching import BatchEncoder, batch_size_for
+from pipeline.inference.chunks import write_chunk
+from pipeline.inference.images.base import Pictures
+from pipeline.inference.images.crop import Decoded
+from pipeline.inference.images.decode import Decoder
+from pipeline.inference.images.open import open_pictures
+from pipeline.inference.open_encoder import OpenedEncoder, open_encoder
+from pipeline.runtime.device import pick_device
+from pipeline.sources.base import Refusal
+
+Advance = Callable[[int], None]
+NOT_FINITE = "the encoder makes no finite numbers of it"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an embedding was asked to do: enough for any process that sees the same files."""
+
+    source: Path
+    image_column: str | None
+    id_column: str | None
+    encoder_folder: Path
+    batch_size: int | None
+    allow_outside_paths: bool = False
+    """Whether links and paths in the source may lead out of its folder."""
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """What a request needs, opened."""
+
+    pictures: Pictures
+    opened: OpenedEncoder
+    device: torch.device
+    encoder: BatchEncoder
+
+    @classmethod
+    def open(cls, request: Request) -> "Embedder":
+        """Raises `UserError` for images or an encoder that cannot be read."""
+        device = pick_device()
+        columns = request.image_column, request.id_column
+        pictures = open_pictures(request.source, *columns, allow_outside_paths=request.allow_outside_paths)
+        opened = open_encoder(request.encoder_folder, device)
+        size = request.batch_size or batch_size_for(opened.identity, device)
+        return cls(pictures, opened, device, BatchEncoder(opened.trained, device, size))
+
+    def write(
+        self, decoding: Decoder, start: int, stop: int, schema: pa.Schema, path: Path, advance: Advance
+    ) -> None:
+        """The vectors of the images at `start` to `stop`, exclusive, and which were refused."""
+        pictures = self.pictures.between(start, stop)
+        decoded = decoding.squares(pictures, self.opened.trained.image_size, self.opened.trained.value_range)
+        write_chunk(path, *_embedded(decoded, self.encoder, advance), schema)
+
+
+def write_range(request: Request, start: int, stop: int, schema: pa.Schema, path: Path) -> None:
+    """As a job of an executor."""
+    _embedder(request).write(_decoder(), start, stop, schema, path, lambda _: None)
+
+
+@lru_cache(1)
+def _embedder(request: Request) -> Embedder:
+    """A worker does many ranges of one request."""
+    return Embedder.open(request)
+
+
+@cache
+def _decoder() -> Decoder:
+    """Of this process, and ends with it."""
+    return Decoder(worker_count())
+
+
+def _embedded(
+    coming: Iterable[Decoded | Refusal], encoder: BatchEncoder, advance: Advance
+) -> tuple[list[str], NDArray[np.float32], list[Refusal]]:
+    ids: list[str] = []
+    refusals: list[Refusal] = []
+    batch: list[NDArray[np.uint8]] = []
+    features: list[torch.Tensor] = []
+    for decoded in coming:
+        advance(1)
+        if isinstance(decoded, Refusal):
+            refusals.append(decoded)
+            continue
+        name, square = decoded
+        if encoder.would_overflow(batch, square):
+            features.append(encoder.features(batch))
+            batch = []
+        ids.append(name)
+        batch.append(square)
+        if encoder.is_full(batch):
+            features.append(encoder.features(batch))
+            batch = []
+    if batch:
+        features.append(encoder.features(batch))
+    # Only here the host waits for the device.
+    vectors_ND = torch.cat(features).cpu().numpy() if features else np.zeros((0, 1), np.float32)
+    usable_N: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(vectors_ND), axis=1)
+    refusals += [Refusal(name, NOT_FINITE) for name in compress(ids, ~usable_N)]
+    return list(compress(ids, usable_N)), vectors_ND[usable_N], refusals

@@ -1,0 +1,103 @@
+"""`clinfonce export`: a folder with all that someone needs who has nothing of this project."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+
+from pipeline.evaluation.features import load_encoder
+from pipeline.inference.card_metrics import figures_of
+from pipeline.inference.onnx_graph import check_onnx_is_installed, write_onnx
+from pipeline.inference.open_encoder import arm_folder, identity_of
+from pipeline.runtime.console import SafeConsole
+from pipeline.runtime.errors import UserError, listed
+from pipeline.storage.files import read_json
+from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, MODEL_CARD, Layout
+from pipeline.training.model_card import completed_card
+
+ONNX = "encoder.onnx"
+WRITTEN = [ENCODER_WEIGHTS, ENCODER_CONFIG, MODEL_CARD, ONNX]
+SIGNED = "<!-- written by clinfonce export -->"
+"""In the card: the folder is an earlier export, whose files may be replaced."""
+
+
+def export(arm: str, output: Path, *, with_onnx: bool, layout: Layout, console: SafeConsole) -> None:
+    """Puts the arm's encoder into `output`, beside what else lies there; an earlier export is replaced.
+
+    Raises `UserError` for an arm that is not there, a folder whose files are someone else's, and a graph
+    that computes something else.
+    """
+    if with_onnx:
+        check_onnx_is_installed()
+    folder = arm_folder(arm, layout)
+    _check_output(output)
+    # What is handed on should be whole; it tells of damage with the cure.
+    load_encoder(folder, torch.device("cpu"))
+    output.mkdir(parents=True, exist_ok=True)
+    # Beside its place, so that each file is moved there whole, when all of them are made.
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=output) as temporary:
+        notes = _write(arm, folder, Path(temporary), with_onnx, layout)
+        for name in WRITTEN:
+            if (Path(temporary) / name).exists():
+                os.replace(Path(temporary) / name, output / name)
+            else:
+                (output / name).unlink(missing_ok=True)  # of an earlier export of another encoder
+    names = listed([name for name in WRITTEN if (output / name).exists()])
+    for text in [*notes, f"Written to {output}: {names}"]:
+        console.echo(text)
+
+
+def _check_output(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output} is a file: name a folder")
+    theirs = [name for name in WRITTEN if (output / name).exists()]
+    card = output / MODEL_CARD
+    earlier_export = card.is_file() and SIGNED in card.read_text(encoding="utf-8", errors="replace")
+    if theirs and not earlier_export:
+        raise UserError(
+            f"--output {output} holds {listed(theirs)}, which no export wrote: name another folder"
+        )
+
+
+def _write(arm: str, folder: Path, temporary: Path, with_onnx: bool, layout: Layout) -> list[str]:
+    """Fills `temporary`; returns what a person should know, a sentence each."""
+    for name in (ENCODER_WEIGHTS, ENCODER_CONFIG):
+        shutil.copyfile(folder / name, temporary / name)
+    config, identity = read_json(temporary / ENCODER_CONFIG), identity_of(temporary)
+    notes, use = [], ""
+    if with_onnx:
+        difference = write_onnx(temporary / ENCODER_WEIGHTS, config, temporary / ONNX)
+        notes.append(f"{ONNX}: features differ from torch's by at most {difference:.1e}")
+        use = _onnx_use(config["image_size"], config["feature_dim"])
+    figures = figures_of(arm, identity["weights_sha256"], layout)
+    if figures.missing:
+        notes.append(f"note: the card has no figures. {figures.missing}")
+    try:
+        card = (folder / MODEL_CARD).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        card = ""
+    completed = completed_card(card, f"{figures.section}\n\n{SIGNED}", figures.metadata, use)
+    if completed is None:
+        raise UserError(
+            f"{folder / MODEL_CARD} is not the card that this version's training writes: "
+            "run `dvc repro`, which makes it anew"
+        )
+    (temporary / MODEL_CARD).write_text(completed, encoding="utf-8")
+    return notes
+
+
+def _onnx_use(size: int, feature_dim: int) -> str:
+    return f"""
+Without torch, by `{ONNX}`, which normalises by itself: give it RGB images of {size} x {size} pixels, 0-1.
+
+```python
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{ONNX}")
+images = np.zeros((1, 3, {size}, {size}), np.float32)  # any number of them
+(features,) = session.run(["features"], {{"images": images}})  # (1, {feature_dim})
+```
+"""

@@ -1,0 +1,1 @@
+"""Where the images of `embed` and `search` come from."""

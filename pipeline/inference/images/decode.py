@@ -1,0 +1,107 @@
+"""Pictures -> the pixels that the encoder is to see, decoded ahead of it by processes that may die of it."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.executors.workers import worker_count
+from pipeline.inference.images.base import InputImage
+from pipeline.inference.images.crop import Decoded, refused, squares, whole
+from pipeline.sources.base import Refusal
+from pipeline.storage.schema import ValueRange
+from pipeline.untrusted.isolation.limits import HELD_BYTES
+from pipeline.untrusted.isolation.pool import Call, Pool
+
+A_CALL = 8
+"""Images that a worker is given at once, fewer if large: those before one that ends it are decoded again."""
+A_CALL_BYTES = 16 * 2**20
+"""Encoded images that are larger together are no more at once, and count as several calls."""
+AHEAD = 128
+"""Images that are decoded while the encoder is busy with others; more where there are many workers."""
+
+T = TypeVar("T")
+
+
+class Decoder:
+    def __init__(self, workers: int) -> None:
+        self._pool = Pool(workers)
+        self._calls_ahead = max(AHEAD // A_CALL, 2 * workers)
+
+    def squares(
+        self, pictures: Iterable[InputImage | Refusal], size: int, value_range: ValueRange | None = None
+    ) -> Iterator[Decoded | Refusal]:
+        """The id and central square of each picture, or why there is none, in their order.
+
+        For an encoder of images of `size` pixels that were scaled by `value_range` (`prepare_image`).
+        """
+        return self._answers(squares, pictures, size, value_range)
+
+    def whole(self, pictures: Iterable[InputImage], size: int) -> Iterator[NDArray[np.uint8] | None]:
+        """(H, W, 3) of each picture, the longer side `size` pixels; None of one that is refused."""
+        return self._answers(whole, pictures, size)
+
+    def _answers(
+        self,
+        function: Callable[..., list[T]],
+        pictures: Iterable[InputImage | Refusal],
+        size: int,
+        *further: object,
+    ) -> Iterator[T]:
+        calls = _calls(pictures, max(1, min(A_CALL, HELD_BYTES // (3 * size**2))))
+        waiting: deque[tuple[Future[list[T]], int]] = deque()
+        ahead = 0
+        while True:
+            while ahead < self._calls_ahead and (call := next(calls, None)):
+                some, counted = call
+                waiting.append((self._pool.submit(Call(function, some, (size, *further), refused)), counted))
+                ahead += counted
+            if not waiting:
+                return
+            answers, counted = waiting.popleft()
+            yield from answers.result()
+            ahead -= counted
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def _calls(
+    pictures: Iterable[InputImage | Refusal], most: int
+) -> Iterator[tuple[list[InputImage | Refusal], int]]:
+    """At most so many pictures at once, and how many calls they count as."""
+    some: list[InputImage | Refusal] = []
+    encoded = 0
+    for picture in pictures:
+        some.append(picture)
+        if isinstance(picture, InputImage) and isinstance(picture.image, bytes):
+            encoded += len(picture.image)
+        if len(some) == most or encoded >= A_CALL_BYTES:
+            yield some, 1 + encoded // A_CALL_BYTES
+            some, encoded = [], 0
+    if some:
+        yield some, 1
+
+
+@contextmanager
+def decoder() -> Iterator[Decoder]:
+    opened = Decoder(worker_count())
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def on_a_canvas(squares: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
+    """(N, 3, S, S) uint8 with each square at the top left, and (N, 2) their heights and widths."""
+    sides_N = np.array([len(square) for square in squares])
+    canvas_NHWC = np.zeros((len(squares), sides_N.max(), sides_N.max(), 3), np.uint8)
+    for canvas_HWC, square in zip(canvas_NHWC, squares, strict=True):
+        canvas_HWC[: len(square), : len(square)] = square
+    return torch.from_numpy(canvas_NHWC).permute(0, 3, 1, 2), torch.from_numpy(sides_N).repeat(2, 1).T

@@ -1,0 +1,41 @@
+"""A folder of image files, at any depth."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pipeline.inference.images.base import InputImage, state_of_file
+from pipeline.runtime.sanitize import for_utf8
+from pipeline.sources.base import Refusal
+from pipeline.untrusted.safe_paths import Root
+from pipeline.untrusted.walk import Skipped
+
+
+class PicturesInFolder:
+    """An image's id is its path from the folder on."""
+
+    def __init__(self, root: Root, files: Sequence[str | Skipped]) -> None:
+        self._root, self._files = root, files
+        self.count = len(files)
+        self.place: dict[str, Any] = {"path": for_utf8(str(root.folder.resolve()))}
+
+    def state(self) -> list[Any]:
+        return [
+            [for_utf8(file.path), file.reason]
+            if isinstance(file, Skipped)
+            else state_of_file(self._root.at(file))
+            for file in self._files
+        ]
+
+    def between(self, start: int, stop: int) -> Iterator[InputImage | Refusal]:
+        for file in self._files[start:stop]:
+            if isinstance(file, Skipped):
+                yield Refusal(for_utf8(file.path), file.reason)
+            elif for_utf8(file) != file:
+                yield Refusal(for_utf8(file), "the name is not UTF-8")
+            else:
+                yield InputImage(file, self._root.at(file))
+
+    def find(self, ids: Sequence[str]) -> Iterator[InputImage]:
+        # By the listing: an id from a stranger's file must not lead out of the folder.
+        listed = {file for file in self._files if isinstance(file, str)}
+        return (InputImage(name, self._root.at(name)) for name in listed.intersection(ids))

@@ -1,0 +1,344 @@
+"""Prepared rows on disk, some thousand at a time, so that a killed run prepares none of them twice.
+
+A part is an Arrow file, named by its number and a hash of all that its content follows from. It holds the
+accepted rows as they are stored, what must be remembered of each, and the refusals. Parts lie where
+unfinished work does (`pipeline.storage.files.state_root`) and are removed when the stage has ended well.
+"""
+
+import dataclasses
+import glob
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import PIL
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.executors.workers import worker_count
+from pipeline.ingest.perceptual_hash import THUMBNAIL_BYTES, perceptual_hashes, thumbnails
+from pipeline.ingest.prepare import ImageRefused, PreparedImage, prepare_image
+from pipeline.sources.base import Refusal, SourceRow
+from pipeline.storage.files import sha256_of_file, state_root, write_atomically
+from pipeline.storage.locks import make_state_folder, open_lock, try_lock
+from pipeline.storage.schema import ValueRange
+from pipeline.untrusted.isolation.limits import HELD_BYTES, limited
+from pipeline.untrusted.safe_paths import SafePath
+
+ROWS_PER_CHUNK = 2048
+BYTES_PER_CHUNK = 64 * 1024 * 1024
+"""Of images that the source hands over in memory, and of what tables say of images, as Python holds it."""
+SUFFIX = ".arrow"
+REFUSALS = b"refusals"
+"""Key in the schema's metadata: where and why, as JSON."""
+
+FACTS = [
+    pa.field("content", pa.binary(16)),
+    pa.field("split", pa.int8()),
+    pa.field("passed", pa.bool_()),
+    pa.field("sums", pa.list_(pa.float64(), 6)),
+    pa.field("scaled", pa.list_(pa.float64(), 3)),
+    pa.field("hash", pa.uint64()),
+    pa.field("thumbnail", pa.binary(THUMBNAIL_BYTES)),
+]
+"""What is remembered of an image, beside what is stored: columns after those of the images' schema."""
+SPLIT_CODES = {"train": 0, "test": 1, "validation": 2, None: -1}
+
+Row = SourceRow | Refusal
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all parts of a run are prepared by."""
+
+    schema: pa.Schema
+    size: int
+    look: bool
+    value_range: ValueRange | None = None
+
+
+def cut(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Into parts of `ROWS_PER_CHUNK` rows, or fewer where they hold many bytes."""
+    part: list[Row] = []
+    held = 0
+    for row in rows:
+        part.append(row)
+        held += _bytes_held(row)
+        if len(part) == ROWS_PER_CHUNK or held >= BYTES_PER_CHUNK:
+            yield part
+            part, held = [], 0
+    if part:
+        yield part
+
+
+def _bytes_held(row: Row) -> int:
+    """Nearly all: what a refusal says is short, and an image may be a file."""
+    if isinstance(row, Refusal):
+        return 0
+    lists = (row.hashtags, row.hierarchy, row.attributes)
+    texts = chain(row.hashtags, row.hierarchy, row.attributes.values())
+    return sum(map(sys.getsizeof, chain((row.image, row.id, row.label), lists, texts)))
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+
+@cache
+def _version() -> str:
+    """Of the code: parts that other code prepared, or under other limits, are not taken."""
+    package = Path(__file__).parents[1]
+    sources = sorted(path for name in ("ingest", "isolation") for path in (package / name).glob("*.py"))
+    return " ".join([PIL.__version__, *(sha256_of_file(source) for source in sources)])
+
+
+def chunk_name(rows: Sequence[Row], task: Task) -> str:
+    """Of the rows, the sizes and times of their files, and how they are prepared."""
+    digest = hashlib.sha256(
+        repr((_version(), task.schema.to_string(), task.size, task.look, task.value_range)).encode()
+    )
+    for row in rows:
+        digest.update(repr(_facts(row)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32] + SUFFIX
+
+
+def _facts(row: Row) -> tuple[object, ...]:
+    if isinstance(row, Refusal):
+        return dataclasses.astuple(row)
+    return (_image_facts(row.image), *(getattr(row, name) for name in _names_of_facts()))
+
+
+@cache
+def _names_of_facts() -> list[str]:
+    return [field.name for field in dataclasses.fields(SourceRow) if field.name != "image"]
+
+
+def _image_facts(image: bytes | SafePath) -> tuple[object, ...]:
+    if isinstance(image, bytes):
+        return (hashlib.sha256(image).digest(),)
+    status = image.status()
+    if status is None:
+        return (str(image),)
+    return (str(image), image.within is None, status.st_size, status.st_mtime_ns)
+
+
+# --- pieces -------------------------------------------------------------------------------------------------
+
+SECONDS_A_PIECE, SECONDS_AFTER_A_DEATH = 1.0, 0.1
+"""Of processor time: what is lost at most when an image ends the process, and where one did already."""
+_PIECES = ".{}.from-{}.tmp"
+
+
+def _piece_path(part: Path, first: int) -> Path:
+    """Of an unfinished part, the rows from number `first` on."""
+    return part.with_name(_PIECES.format(part.name, first))
+
+
+def _pieces(part: Path) -> Iterator[pa.Table]:
+    """Those that a process wrote which did not finish the part, in their order."""
+    done = 0
+    while is_whole(path := _piece_path(part, done)):
+        piece = read_chunk(path)
+        yield piece
+        done += rows_of(piece)
+
+
+# --- writing and reading ------------------------------------------------------------------------------------
+
+
+def prepare_chunk(rows: Sequence[Row], task: Task, path: Path) -> None:
+    """Writes the part. Called again after it was ended, it begins where the last piece ends."""
+    begun = path.with_name(_PIECES.format(path.name, "begun"))
+    seconds = SECONDS_AFTER_A_DEATH if begun.exists() else SECONDS_A_PIECE
+    begun.touch()
+    pieces = list(_pieces(path))
+    done = sum(rows_of(piece) for piece in pieces)
+    while True:
+        piece = _prepared(rows, done, task, seconds)
+        done += rows_of(piece)
+        if done == len(rows):
+            break
+        where = _piece_path(path, done - rows_of(piece))
+        _write(piece, where)
+        pieces.append(read_chunk(where))
+    part = pa.concat_tables([*pieces, piece]).combine_chunks() if pieces else piece
+    refusals = [dataclasses.astuple(refusal) for one in (*pieces, piece) for refusal in refusals_of(one)]
+    part = part.replace_schema_metadata({REFUSALS: json.dumps(refusals)})
+    write_atomically(path, lambda temporary: _write(part, temporary))
+    del pieces
+    for where in path.parent.glob(_PIECES.format(glob.escape(path.name), "*")):
+        where.unlink()
+
+
+def _prepared(rows: Sequence[Row], first: int, task: Task, seconds: float) -> pa.Table:
+    """Those from `first` on, until the process has worked for `seconds` or holds `HELD_BYTES`."""
+    accepted: list[tuple[SourceRow, PreparedImage]] = []
+    refusals: list[tuple[str, str]] = []
+    held = 0
+    until = time.process_time() + seconds
+    with closing(limited(rows, first)) as coming:
+        for row in coming:
+            prepared = _prepare(row, task)
+            if isinstance(row, SourceRow) and isinstance(prepared, PreparedImage):
+                accepted.append((row, prepared))
+                held += len(prepared.encoded)
+            else:
+                assert isinstance(prepared, Refusal)
+                refusals.append((prepared.where, prepared.reason))
+            if time.process_time() > until or held > HELD_BYTES:
+                break
+    stored = pa.Table.from_pylist([_record(row, image) for row, image in accepted], task.schema)
+    table = _with_facts(stored, accepted, task.look)
+    return table.replace_schema_metadata({REFUSALS: json.dumps(refusals)})
+
+
+def refused(row: Row, reason: str) -> Row:
+    """In place of a row that ends its process."""
+    return row if isinstance(row, Refusal) else Refusal(row.path, reason)
+
+
+def _prepare(row: Row, task: Task) -> PreparedImage | Refusal:
+    if isinstance(row, Refusal):
+        return row
+    try:
+        return prepare_image(row.image, task.size, task.value_range, look=task.look)
+    except ImageRefused as why:
+        return Refusal(row.path, str(why))
+
+
+def _record(row: SourceRow, image: PreparedImage) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "image": {"bytes": image.encoded, "path": row.path},
+        "label": row.label,
+        "hashtags": row.hashtags,
+        "attributes": row.attributes or None,
+        "hierarchy": row.hierarchy,
+        "width": image.width,
+        "height": image.height,
+    }
+
+
+def _with_facts(stored: pa.Table, accepted: list[tuple[SourceRow, PreparedImage]], look: bool) -> pa.Table:
+    images = [image for _, image in accepted]
+    looks = [image.look for image in images if image.look is not None]
+    assert len(looks) == (len(images) if look else 0)
+    looks_NLL = np.stack(looks) if looks else np.empty((0, 32, 32), np.uint8)
+    hashes: list[int] | list[None] = perceptual_hashes(looks_NLL).tolist() if look else [None] * len(images)
+    thumbnail_bytes = [row.tobytes() for row in thumbnails(looks_NLL)] if look else [None] * len(images)
+    sums = [None if image.channel_sums is None else image.channel_sums.ravel().tolist() for image in images]
+    scaled = [None if image.scaled is None else list(map(float, image.scaled)) for image in images]
+    values = [
+        [image.content_hash for image in images],
+        [SPLIT_CODES[row.split] for row, _ in accepted],
+        [image.passed for image in images],
+        sums,
+        scaled,
+        hashes,
+        thumbnail_bytes,
+    ]
+    for field, column in zip(FACTS, values, strict=True):
+        stored = stored.append_column(field, pa.array(column, field.type))
+    return stored
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_chunk(path: Path) -> pa.Table:
+    """Without reading the images: the file is mapped."""
+    with pa.memory_map(str(path)) as mapped:
+        return pa.ipc.open_file(mapped).read_all()
+
+
+def refusals_of(part: pa.Table) -> list[Refusal]:
+    return [Refusal(where, reason) for where, reason in json.loads(part.schema.metadata[REFUSALS])]
+
+
+def rows_of(part: pa.Table) -> int:
+    """Accepted and refused."""
+    return len(part) + len(refusals_of(part))
+
+
+def is_whole(path: Path) -> bool:
+    try:
+        refusals_of(read_chunk(path))
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        return False
+    return True
+
+
+class Chunks:
+    """The parts of a run, one after the other: their rows are numbered through."""
+
+    def __init__(self) -> None:
+        self._paths: list[Path] = []
+        self._starts = [0]
+
+    def append(self, path: Path, rows: int) -> None:
+        self._paths.append(path)
+        self._starts.append(self._starts[-1] + rows)
+
+    def between(self, start: int, stop: int) -> Iterator[tuple[int, pa.Table]]:
+        """What each part holds of the rows `start` to `stop`, with the number of its first."""
+        for number in range(bisect_right(self._starts, start) - 1, len(self._paths)):
+            first, end = (min(max(row, start), stop) for row in self._starts[number : number + 2])
+            if first == stop:
+                break
+            yield first, read_chunk(self._paths[number]).slice(first - self._starts[number], end - first)
+
+    def all(self) -> Iterator[tuple[int, pa.Table]]:
+        return self.between(0, self._starts[-1])
+
+
+# --- the folder ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def chunk_folder(choices: str) -> Iterator[Path]:
+    """A folder for the parts of a run with these choices; removed when the block ends well.
+
+    A second process with the same choices at the same time is given one of its own.
+    """
+    name = f"ingest-{hashlib.sha256(choices.encode()).hexdigest()[:16]}"
+    with ExitStack() as held:
+        for folder in (state_root() / name, state_root() / f"{name}-{os.getpid()}"):
+            make_state_folder(folder)
+            if try_lock(held.enter_context(open_lock(folder / "lock"))):
+                break
+        for left_by_a_killed_process in folder.glob(f".*{SUFFIX}.*.tmp"):
+            left_by_a_killed_process.unlink()
+        yield folder
+        # The system gives back the memory in which it holds them, a file at a time.
+        with ThreadPoolExecutor(worker_count()) as threads:
+            for part in folder.glob(f"*{SUFFIX}"):
+                threads.submit(part.unlink)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- columns ------------------------------------------------------------------------------------------------
+
+
+def fixed_bytes(column: pa.ChunkedArray, width: int) -> NDArray[np.uint8]:
+    """(N, width) of a column of binaries of that width, without nulls."""
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], np.uint8).reshape(-1, width)[
+            chunk.offset : chunk.offset + len(chunk)
+        ]
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(chunks) if chunks else np.empty((0, width), np.uint8)

@@ -1,0 +1,374 @@
+"""One image file -> checked, upright, RGB, resized, encoded again; or kept as it is where it fits already."""
+
+import hashlib
+import io
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Importing a plugin registers its format; Pillow itself would load its whole collection for these two.
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+
+from pipeline.dataset.value_range import (
+    NoRange,
+    Scaled,
+    check_upper_bits,
+    has_more_than_8_bits,
+    reads_upper_bits,
+    strips,
+    to_8_bits,
+)
+from pipeline.ingest.passthrough import (
+    LOSSLESS_UP_TO,
+    MAX_PIXELS,
+    MAX_SCANS,
+    MIN_SIDE,
+    PassedThrough,
+    kept_jpeg,
+    kept_png,
+)
+from pipeline.ingest.perceptual_hash import LOOK
+from pipeline.storage.schema import ValueRange
+from pipeline.untrusted.isolation import limits
+from pipeline.untrusted.safe_paths import MISSING, SafePath, UnsafePath, reason_of
+from pipeline.untrusted.similar_paths import why_missing
+
+WEBP, TIFF = WebPImagePlugin.WebPImageFile.format, TiffImagePlugin.TiffImageFile.format
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", WEBP, TIFF)
+"""What people have. Each of Pillow's three dozen other decoders would be one more door to attack."""
+MAX_BYTES = 128 * 1024 * 1024
+TOO_LARGE = f"a file of more than {MAX_BYTES >> 20} MiB"
+MAX_WEBP_PIXELS = 50_000_000
+"""Its decoder keeps three copies."""
+SAMPLED = 256
+"""One passed image in so many is decoded for the channels' mean and deviation."""
+
+SIGNATURES = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "GIF": rb"GIF8[79]a",
+    "BMP": rb"BM.{4}\0\0\0\0",
+    "WebP": rb"RIFF.{4}WEBP",
+    "TIFF": rb"II\*\0|MM\0\*|II\+\0|MM\0\+",
+}
+OTHER_SIGNATURES = {
+    "AVIF": rb".{4}ftypavi[fs]",
+    "HEIF": rb".{4}ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)",
+    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "JPEG 2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    "ICO": rb"\x00\x00\x01\x00",
+    "PSD": rb"8BPS",
+    "EPS": rb"%!PS|\xc5\xd0\xd3\xc6",
+    "PDF": rb"%PDF",
+    "SVG": rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg",
+    "DDS": rb"DDS ",
+    "ICNS": rb"icns",
+    "FITS": rb"SIMPLE  =",
+    "PCX": rb"\x0a[\x00-\x05]\x01[\x01\x02\x04\x08]",
+}
+IN_PLACE_OF_IMAGES = {
+    "a pointer of Git LFS, not the image: fetch it by git lfs pull": rb"version https://git-lfs\.github\.com/",
+    "a page of HTML, not an image: download it again": rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype )?html\b",
+    "a message of XML, not an image: download it again": rb"\s*(?:<\?xml[^>]*>\s*)?<error>",
+}
+"""What a clone or a download leaves under an image's name."""
+
+
+class ImageRefused(ValueError):
+    """The image can't be used; the message is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    encoded: bytes
+    width: int
+    height: int
+    content_hash: bytes
+    """16 bytes. Of size and pixels: equal for images that look the same, whatever file they came in. Of a
+    JPEG that was passed through, of its bytes."""
+    channel_sums: np.ndarray | None
+    """(2, 3): sums and sums of squares of red, green, blue over the pixels, 0-1. None: it was passed through,
+    and is not in the sample."""
+    look: np.ndarray | None
+    """(LOOK, LOOK) uint8: the image in gray, squeezed into a square; None where nobody asked."""
+    passed: bool = False
+    """Whether the file's own JPEG data were kept."""
+    scaled: Scaled | None = None
+    """How values of more than 8 bits were scaled; None where there were none."""
+
+
+def prepare_image(
+    image: bytes | Path | SafePath, size: int, value_range: ValueRange | None = None, *, look: bool = False
+) -> PreparedImage:
+    """Scales the shorter side down to `size` pixels; a smaller image keeps its size.
+
+    Values of more than 8 bits are scaled from `value_range`, without one from each image's own (`to_8_bits`).
+    A JPEG or PNG that would be stored as such keeps its own data. Raises `ImageRefused` with the reason.
+    """
+    data = _data_of(image)
+    with _errors_as_refusals(data):
+        if kept := kept_jpeg(data, size):
+            return _passed(kept, look)
+        if (kept := kept_png(data, size)) and (pixels := _opened_png(kept)):
+            return _prepared(kept.encoded, pixels, look)
+        pixels, scaled = _decode(data, size, value_range)
+        return replace(_prepared(_encode(pixels), pixels, look), scaled=scaled)
+
+
+def pixels_to_store(
+    image: bytes | Path | SafePath, size: int, value_range: ValueRange | None = None
+) -> NDArray[np.uint8]:
+    """(H, W, 3): what a reader sees of the image that `prepare_image` would store.
+
+    Raises `ImageRefused` with the reason.
+    """
+    data = _data_of(image)
+    with _errors_as_refusals(data):
+        if kept := kept_jpeg(data, size):
+            return stored_pixels(kept.encoded)
+        pixels, _ = _decode(data, size, value_range)
+        return np.asarray(pixels) if _is_lossless(pixels) else stored_pixels(_encode(pixels))
+
+
+def stored_pixels(encoded: bytes | Path | SafePath) -> NDArray[np.uint8]:
+    """(H, W, 3): an image in its own size, upright and RGB, as one that ingest stored is already.
+
+    Raises `ImageRefused` with the reason.
+    """
+    data = _data_of(encoded)
+    with _errors_as_refusals(data):
+        pixels, _ = _decode(data)
+        return np.asarray(pixels)
+
+
+@contextmanager
+def _errors_as_refusals(data: bytes) -> Iterator[None]:
+    """Decoders raise what they please on damaged bytes; one image must not end a run."""
+    limits.forget_lack_of_memory()
+    try:
+        yield
+    except ImageRefused:
+        raise
+    except NoRange as why:
+        raise ImageRefused(str(why)) from None
+    except Exception as error:
+        if limits.lacked_memory(error):
+            raise ImageRefused(limits.TOO_LARGE) from None
+        raise ImageRefused(_reason(error, data)) from None
+
+
+def _data_of(image: bytes | Path | SafePath) -> bytes:
+    if not isinstance(image, bytes):
+        return read_image_file(image)
+    if len(image) > MAX_BYTES:
+        raise ImageRefused(TOO_LARGE)
+    return image
+
+
+def read_image_file(file: Path | SafePath) -> bytes:
+    """The file's bytes. Raises `ImageRefused` for what is no file or not to be read, for one of more than
+    `MAX_BYTES`, and where the system does not let it be read."""
+    path = SafePath(file) if isinstance(file, Path) else file
+    try:
+        data = path.read_whole(MAX_BYTES)
+    except UnsafePath as unsafe:
+        raise ImageRefused(why_missing(path) if unsafe.reason == MISSING else unsafe.reason) from None
+    except OSError as error:
+        raise ImageRefused(
+            reason_of(error) or f"the file can't be read: {os.strerror(error.errno or 0)}"
+        ) from None
+    if data is None:
+        raise ImageRefused(TOO_LARGE)
+    return data
+
+
+def channel_sums(encoded: bytes) -> np.ndarray:
+    """(2, 3), of an image that ingest stored."""
+    with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as opened:
+        return _channel_sums(opened)
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        start = data[:1024]
+        for name, signature in SIGNATURES.items():
+            if re.match(signature, start, re.DOTALL):
+                return f"damaged image: it begins as {name} does, and its header can't be read"
+        for name, signature in OTHER_SIGNATURES.items():
+            if re.match(signature, start, re.DOTALL):
+                return f"the format {name}, which is not read: convert it to JPEG or PNG"
+        for what, beginning in IN_PLACE_OF_IMAGES.items():
+            if re.match(beginning, start, re.DOTALL | re.IGNORECASE):
+                return what
+        return "not an image" if data else "an empty file, not an image"
+    if isinstance(error, Image.DecompressionBombError):
+        return _too_many_pixels()
+    text = _printable(str(error).split("\n")[0])
+    if "truncated" in text.lower() or isinstance(error, EOFError):
+        return "truncated image"
+    return f"damaged image: {text or type(error).__name__}"
+
+
+def _too_many_pixels() -> str:
+    return f"more than {MAX_PIXELS // 1_000_000} million pixels"
+
+
+def _printable(text: str) -> str:
+    """A decoder's words, which may quote the file."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+
+
+# --- kept bytes ---------------------------------------------------------------------------------------------
+
+
+def _passed(kept: PassedThrough, look: bool) -> PreparedImage:
+    content_hash = hashlib.sha256(kept.encoded).digest()[:16]
+    return PreparedImage(
+        encoded=kept.encoded,
+        width=kept.width,
+        height=kept.height,
+        content_hash=content_hash,
+        channel_sums=channel_sums(kept.encoded) if content_hash[0] % SAMPLED == 0 else None,
+        look=_look_of_jpeg(kept.encoded) if look else None,
+        passed=True,
+    )
+
+
+def _look_of_jpeg(encoded: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(encoded), formats=("JPEG",)) as opened:
+        # The decoder leaves out colours, and all detail that is smaller than a pixel of the look.
+        opened.draft("L", (LOOK, LOOK))
+        return _look(opened)
+
+
+def _opened_png(kept: PassedThrough) -> Image.Image | None:
+    """The pixels; None where they are damaged, which the decoding of the whole file then tells."""
+    try:
+        with _no_warnings(), Image.open(io.BytesIO(kept.encoded), formats=("PNG",)) as opened:
+            opened.load()
+            return opened
+    except Exception:
+        return None
+
+
+# --- decoded pixels -----------------------------------------------------------------------------------------
+
+
+def _prepared(encoded: bytes, pixels: Image.Image, look: bool) -> PreparedImage:
+    width, height = pixels.size
+    return PreparedImage(
+        encoded=encoded,
+        width=width,
+        height=height,
+        content_hash=hashlib.sha256(f"{width}x{height}".encode() + pixels.tobytes()).digest()[:16],
+        channel_sums=_channel_sums(pixels),
+        look=_look(pixels) if look else None,
+    )
+
+
+UNIT_256 = np.arange(256) / 255
+POWERS_2V = np.stack([UNIT_256, np.square(UNIT_256)])
+
+
+def _channel_sums(pixels: Image.Image) -> np.ndarray:
+    values_V3 = np.reshape(pixels.histogram(), (3, 256)).T
+    sums_23: np.ndarray = POWERS_2V @ values_V3
+    return sums_23
+
+
+def _look(image: Image.Image) -> np.ndarray:
+    gray = image if image.mode == "L" else image.convert("L")
+    return np.asarray(gray.resize((LOOK, LOOK), Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Pillow warns of odd metadata and of large images; the checks here decide."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _decode(
+    data: bytes, size: int | None = None, value_range: ValueRange | None = None
+) -> tuple[Image.Image, Scaled | None]:
+    """Upright and RGB; with `size` the shorter side is scaled down to so many pixels. And how values of more
+    than 8 bits were scaled."""
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
+        raise ImageRefused(f"a JPEG of more than {MAX_SCANS} scans, which costs too much to decode")
+    if _webp_pixels(data) > MAX_WEBP_PIXELS:
+        raise ImageRefused(f"a WebP of more than {MAX_WEBP_PIXELS // 1_000_000} million pixels")
+    with _no_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        width, height = opened.size
+        if width * height > MAX_PIXELS:
+            raise ImageRefused(_too_many_pixels())
+        if min(width, height) < MIN_SIDE:
+            raise ImageRefused(f"a side is shorter than {MIN_SIDE} pixels")
+        if size is not None:
+            # Lets the JPEG decoder scale down while decoding, to no less than twice what is needed.
+            opened.draft("RGB", (2 * size, 2 * size))
+        only_upper_bits = reads_upper_bits(opened)
+        opened.load()
+        if only_upper_bits:
+            check_upper_bits(opened)
+        ImageOps.exif_transpose(opened, in_place=True)
+        upright, scaled = to_8_bits(opened, value_range) if has_more_than_8_bits(opened) else (opened, None)
+        upright = _to_rgb(upright)
+        return upright if size is None else _resize(upright, size), scaled
+
+
+def _webp_pixels(data: bytes) -> int:
+    """What a WebP file says of its size; 0 for all other files. Its decoder makes room when it opens them."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return 0
+    match data[12:16]:
+        case b"VP8X":
+            width, height = (int.from_bytes(data[start : start + 3], "little") + 1 for start in (24, 27))
+        case b"VP8 ":
+            width, height = (int.from_bytes(data[start : start + 2], "little") & 0x3FFF for start in (26, 28))
+        case b"VP8L":
+            sizes = int.from_bytes(data[21:25], "little")
+            width, height = (sizes & 0x3FFF) + 1, (sizes >> 14 & 0x3FFF) + 1
+        case _:
+            return 0
+    return width * height
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    opaque = Image.new("RGB", image.size)
+    for top, strip in strips(image):
+        strip = strip.convert("RGBA")
+        background = Image.new("RGBA", strip.size, "white")
+        opaque.paste(Image.alpha_composite(background, strip).convert("RGB"), (0, top))
+    return opaque
+
+
+def _resize(image: Image.Image, size: int) -> Image.Image:
+    shorter = min(image.size)
+    if shorter <= size:
+        return image
+    width, height = (max(1, round(side * size / shorter)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+def _is_lossless(image: Image.Image) -> bool:
+    """Whether it is stored so that every pixel keeps its value."""
+    return min(image.size) <= LOSSLESS_UP_TO
+
+
+def _encode(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    if _is_lossless(image):
+        image.save(buffer, "PNG", compress_level=3)
+    else:
+        image.save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""How results are written: tables, Markdown, HTML, SVG, the terminal."""

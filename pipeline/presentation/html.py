@@ -1,0 +1,31 @@
+"""Jinja2 set up for pages that hold strangers' strings: everything is escaped unless it is `Markup`."""
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.runtime.sanitize import for_html
+
+
+def render(template: str, package: str, **values: object) -> str:
+    """Renders `template` of `package`, which may extend and include the templates of this one."""
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("pipeline.presentation")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_readable,
+    )
+    environment.filters["tied"] = tied
+    return environment.get_template(template).render(**values)
+
+
+def _readable(value: object) -> object:
+    """Strangers' letters that turn the direction of writing would reorder the page around them."""
+    return for_html(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def tied(text: str) -> str:
+    """Keeps a number and its percent sign, and "top-1", on one line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("top-1", "top-\N{WORD JOINER}1")

@@ -1,0 +1,113 @@
+"""Matplotlib figures as inline SVG whose colours follow the page's theme.
+
+Figures are drawn in stand-in colours that occur nowhere else; here they become CSS variables, so that
+light, dark and print need no second picture. Text stays text: it can be read out, searched and scaled.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.runtime.sanitize import for_html
+
+COLOURS = {
+    name: f"#{index:02x}{index:02x}{index + 1:02x}"
+    for index, name in enumerate(
+        ["ink", "muted", "line", "surface", "chosen", "untrained", "instance", "label", "accent"], 1
+    )
+}
+"""Stand-in colours by the name of the CSS variable that takes their place."""
+
+WIDTH, HEIGHT = 4.9, 3.3
+"""Inches of 72 units. At 350 CSS pixels a unit is a pixel, so text of 10.5 units is readable on a phone."""
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "clinfonce",
+    "text.parse_math": False,
+    "font.size": 10.5,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.edgecolor": COLOURS["line"],
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.unicode_minus": True,
+    "grid.color": COLOURS["line"],
+    "grid.linewidth": 0.6,
+    "text.color": COLOURS["ink"],
+    "xtick.color": COLOURS["muted"],
+    "ytick.color": COLOURS["muted"],
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "lines.linewidth": 2.0,
+    "lines.solid_capstyle": "round",
+}
+
+
+@contextmanager
+def drawing(width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with one axes in the report's style; draw and call `inline_svg` inside the block."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.patch.set_alpha(0.0)
+        axes = figure.add_subplot()
+        axes.patch.set_alpha(0.0)
+        yield figure, axes
+
+
+def inline_svg(
+    figure: Figure,
+    name: str,
+    title: str,
+    description: str,
+    tooltips: Mapping[str, Sequence[str]] | None = None,
+) -> Markup:
+    """The figure as an `<svg>` element for a page. `name` must be unique in it; the texts are escaped.
+
+    `tooltips` holds, by the gid of a line with markers, a text for each marker.
+    """
+    buffer = io.StringIO()
+    with warnings.catch_warnings():
+        # The reader's own fonts draw the text, so a letter that matplotlib's font lacks is no loss.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    drawn = buffer.getvalue()
+    head = re.search(r'<svg[^>]*viewBox="([^"]+)"[^>]*>', drawn)
+    assert head is not None, "matplotlib writes a viewBox"
+    body = drawn[head.end() :]
+    body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="', f'id="{name}-', body)
+    body = body.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
+    body = re.sub(r"font: (\d+(?:\.\d+)?)px [^;\"]*", r"font-size: \1px", body)
+    for group, texts in (tooltips or {}).items():
+        body = _with_tooltips(body, f'id="{name}-{group}"', texts)
+    for variable, stand_in in COLOURS.items():
+        body = body.replace(stand_in, f"var(--{variable})")
+    return Markup(  # noqa: S704 - matplotlib escapes the texts of its figures, the rest is escaped here
+        f'<svg class="chart" viewBox="{head.group(1)}" role="img" aria-labelledby="{name}-t {name}-d">'
+        f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(description)}</desc>{body}'
+    )
+
+
+def _with_tooltips(body: str, start: str, texts: Sequence[str]) -> str:
+    """A `<title>` for each of the markers behind `start`, of which matplotlib writes one `<use>` each."""
+    if not texts:
+        return body
+    before, found, after = body.partition(start)
+    assert found, "the group was drawn"
+    titles = (f"<title>{escape(for_html(text))}</title>" for text in texts)
+    with_titles = re.sub(
+        r"<use ([^>]*)/>", lambda use: f"<use {use[1]}>{next(titles)}</use>", after, count=len(texts)
+    )
+    return before + found + with_titles

@@ -1,0 +1,38 @@
+"""How the report calls an arm and its clusters."""
+
+from pipeline.config.cluster import ClusterParams
+from pipeline.config.objectives import reads_clusters
+from pipeline.config.pretrain import PretrainParams
+from pipeline.presentation.formatting import TIMES
+
+ARM_ROLES = {
+    "chosen": "chosen",
+    "untrained": "filters taken from the images",
+    "instance": "floor: self-supervision",
+    "label": "ceiling: labels as clusters",
+}
+
+
+def clusters_phrase(method: str, cluster: ClusterParams) -> str:
+    """The clusters of `method` as the subject of a sentence in the plural."""
+    columns = cluster.attributes.columns
+    phrases = {
+        "instance": "Clusters of one image each (self-supervision)",
+        "label": "The labels as clusters",
+        "attributes": f"Clusters from {f' {TIMES} '.join(columns)}"
+        if columns
+        else "Clusters from attributes",
+        "hierarchy": f"Clusters from level {cluster.hierarchy.level} of the hierarchy",
+        "column": f"Clusters from the column {cluster.column.name}",
+        "kmeans": "Clusters from k-means",
+        "random": "Random clusters",
+    }
+    return phrases.get(method, f"Clusters from {method}")
+
+
+def chosen_phrase(method: str, cluster: ClusterParams, pretrain: PretrainParams) -> str:
+    """The subject, in the plural, of the verdict on the chosen arm: its clusters, where its training reads
+    them, else its features."""
+    if reads_clusters(pretrain.objective, pretrain.sampler):
+        return clusters_phrase(method, cluster)
+    return f"Features by {pretrain.objective}, which reads no clusters,"

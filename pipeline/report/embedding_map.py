@@ -1,0 +1,169 @@
+"""What lies near what: maps of train images, and the train images nearest to some test images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from pipeline.report.arms import Arm
+from pipeline.report.cluster_cards import most_frequent
+from pipeline.report.thumbnails import Thumbnails
+
+MAP_WIDTH, MAP_HEIGHT, MARGIN = 1000, 800, 20
+GROUPS = 8
+"""Labels or clusters with a colour of their own; the style sheet has as many."""
+MAP_THUMBNAIL = 48
+"""Pixels of the longer side; there are hundreds of them."""
+THUMBNAIL = 64
+
+
+@dataclass(frozen=True)
+class Group:
+    name: str
+    images: int
+    """On the map."""
+    colour: int
+    """From 1; 0 is all others."""
+
+
+@dataclass(frozen=True)
+class Point:
+    x: float
+    y: float
+    image: int
+    """Its place among `Maps.images`."""
+    label_colour: int
+    cluster_colour: int
+
+
+@dataclass(frozen=True)
+class Maps:
+    arms: list[tuple[str, str, list[Point]]]
+    """Name and method of each arm, and its points."""
+    labels: list[Group]
+    """Most frequent first; empty where no image has a label."""
+    clusters: list[Group]
+    """Of the chosen arm; empty where hardly an image shares its cluster with another."""
+    coloured_by: Literal["label", "cluster"]
+    """What the colours follow at first."""
+    images: list[dict[str, str | None]]
+    """`picture`, `label`, `cluster` of each image that the maps show."""
+
+
+@dataclass(frozen=True)
+class Near:
+    picture: str
+    label: str | None
+    alike: bool | None
+    """Whether it has the label of the image in question; None where one of both has none."""
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Query:
+    picture: str
+    label: str | None
+    arms: list[tuple[str, str, list[Near]]]
+    """Name and method of each arm, and the images that it finds nearest."""
+
+
+def maps(arms: Sequence[Arm], train: Thumbnails, clusters: pd.DataFrame) -> Maps | None:
+    """The same images as each of `arms` places them, None where there are too few.
+
+    `clusters` (`id`, `cluster`) are those of the chosen arm.
+    """
+    placed = [arm for arm in arms if not arm.placed.empty]
+    if not placed:
+        return None
+    ids = placed[0].placed["id"]
+    facts = train.rows.set_index("id").loc[ids]
+    facts["cluster"] = clusters.set_index("id")["cluster"].reindex(ids)
+    labels, clusters_shown = _groups(facts["label"], "{}"), _groups(facts["cluster"], "cluster {:.0f}")
+    if not any(group.images > 1 for group in clusters_shown):
+        clusters_shown = []
+    label_colours, cluster_colours = (_colours(facts[name]) for name in ("label", "cluster"))
+    pictures = train.thumbnails(ids, MAP_THUMBNAIL)
+    number_of = {id_: number for number, id_ in enumerate(ids)}
+    coloured_by: Literal["label", "cluster"] = "label" if labels else "cluster"
+    at_first = label_colours if labels else cluster_colours
+    drawn = []
+    for arm in placed:
+        of_arm = arm.placed["id"]
+        points = [
+            Point(x, y, number_of[id_], label_colours[id_], cluster_colours[id_])
+            for id_, (x, y) in zip(of_arm, _scaled(arm.placed), strict=True)
+        ]
+        # Those without a colour lie below.
+        points.sort(key=lambda point: at_first[ids.iloc[point.image]] > 0)
+        drawn.append((arm.name, arm.method, points))
+    images = [
+        {
+            "picture": pictures[id_],
+            "label": _text(label),
+            "cluster": None if pd.isna(cluster) else f"{cluster:.0f}",
+        }
+        for id_, label, cluster in zip(ids, facts["label"], facts["cluster"], strict=True)
+    ]
+    return Maps(drawn, labels, clusters_shown, coloured_by, images)
+
+
+def queries(arms: Sequence[Arm], train: Thumbnails, test: Thumbnails | None) -> list[Query]:
+    """Some images, of `train` where there is no test image, and what each of `arms` finds nearest to them."""
+    found = [arm for arm in arms if not arm.nearest.empty]
+    if not found:
+        return []
+    of_queries = test if test is not None else train
+    ids = list(dict.fromkeys(found[0].nearest["query"]))
+    pictures = of_queries.thumbnails(ids, THUMBNAIL)
+    near_pictures = train.thumbnails({id_ for arm in found for id_ in arm.nearest["id"]}, THUMBNAIL)
+    labels = dict(zip(of_queries.rows["id"], of_queries.rows["label"], strict=True))
+    near_labels = dict(zip(train.rows["id"], train.rows["label"], strict=True))
+    shown = []
+    for query in ids:
+        label = _text(labels[query])
+        of_arms = []
+        for arm in found:
+            rows = arm.nearest[arm.nearest["query"] == query].sort_values("rank")
+            near = [
+                Near(
+                    near_pictures[id_],
+                    _text(near_labels[id_]),
+                    _alike(label, _text(near_labels[id_])),
+                    cosine,
+                )
+                for id_, cosine in zip(rows["id"], rows["cosine"], strict=True)
+            ]
+            of_arms.append((arm.name, arm.method, near))
+        shown.append(Query(pictures[query], label, of_arms))
+    return shown
+
+
+def _groups(values: pd.Series, name: str) -> list[Group]:
+    counts = most_frequent(values).head(GROUPS)
+    return [Group(name.format(value), int(n), colour) for colour, (value, n) in enumerate(counts.items(), 1)]
+
+
+def _colours(values: pd.Series) -> dict[str, int]:
+    """By id the colour of the image's value, 0 where it has none of its own."""
+    colour_of = {value: colour for colour, value in enumerate(most_frequent(values).head(GROUPS).index, 1)}
+    return {str(id_): colour_of.get(value, 0) for id_, value in values.items()}
+
+
+def _scaled(placed: pd.DataFrame) -> list[tuple[float, float]]:
+    """Places in the picture's units. Each axis fills it: distances mean little on such a map."""
+    places_N2 = placed[["x", "y"]].to_numpy(np.float64) * [1, -1]
+    low_2, high_2 = places_N2.min(axis=0), places_N2.max(axis=0)
+    room_2 = np.array([MAP_WIDTH - 2 * MARGIN, MAP_HEIGHT - 2 * MARGIN])
+    shares_N2 = (places_N2 - low_2) / np.maximum(high_2 - low_2, 1e-12)
+    scaled_N2 = MARGIN + shares_N2 * room_2
+    return [(round(float(x), 1), round(float(y), 1)) for x, y in scaled_N2]
+
+
+def _text(label: Any) -> str | None:
+    return None if label is None or pd.isna(label) else str(label)
+
+
+def _alike(label: str | None, other: str | None) -> bool | None:
+    return None if label is None or other is None else label == other

@@ -1,0 +1,158 @@
+"""Mistakes that a user can fix, and faults of the machine, each as one sentence."""
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.runtime.console import LONGEST_VALUE, MISTAKE, log_error
+from pipeline.runtime.sanitize import shortened
+
+
+class UserError(ValueError):
+    """A user's mistake. The message is one sentence that names the parameter or file and the cure."""
+
+
+@contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Turns a `UserError`, or a fault of the machine, into its sentence on standard error and exit code 2,
+    without a traceback."""
+    try:
+        yield
+    except Exception as error:
+        sentence = str(error) if isinstance(error, UserError) else system_error_message(error)
+        if sentence is None:
+            raise
+        log_error(sentence)
+        raise SystemExit(MISTAKE) from None
+
+
+def shown(value: object) -> str:
+    """`value` as a message quotes it: at most `LONGEST_VALUE` letters, its middle left out."""
+    return shortened(str(value), LONGEST_VALUE)
+
+
+def listed(names: list[str], limit: int = 12) -> str:
+    """`["a", "b"]` -> "a, b"; long names and lists are cut, so that a sentence stays a sentence."""
+    joined = ", ".join(shortened(name, LONGEST_VALUE) for name in names[:limit])
+    return joined if len(names) <= limit else f"{joined} and {len(names) - limit} more"
+
+
+# --- the machine --------------------------------------------------------------------------------------------
+
+_MEMORY = "end other programs, or take a machine with more memory"
+_NO_FOLDER = (errno.EEXIST, errno.ENOTDIR)
+_FOLDER_NEEDED = "move away what stands there, where a folder is needed"
+_CURES = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room, or ask for a larger quota",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EACCES: "give yourself the permission",
+    errno.EPERM: "give yourself the permission",
+    errno.EROFS: "make that disk writable",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "end programs that hold many files open",
+    errno.ENOMEM: _MEMORY,
+    errno.EAGAIN: "raise the limit of processes (ulimit -u), or end other programs",
+    **dict.fromkeys(_NO_FOLDER, _FOLDER_NEEDED),
+    errno.EISDIR: "move away the folder that stands there, where a file is needed",
+    errno.ENOTEMPTY: "end what writes into that folder",
+    errno.EBUSY: "end what uses it",
+    errno.ETXTBSY: "end the program that runs from it",
+    errno.ELOOP: "remove the links that lead in a circle",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.EXDEV: "keep the folder and what is in it on one file system",
+    errno.EIO: "check that disk, which fails to read or write",
+    errno.ESTALE: "mount that network file system again",
+    errno.ENOLCK: "choose a place on a file system with locks",
+}
+_AGAIN = "and type the same command again: what was done is not lost, and nothing half-written is left"
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)")
+"""As safetensors and tokenizers tell of it."""
+_SHARED_MEMORY = re.compile(r"unable to (?:open|write to|resize|allocate|mmap).*\((\d+)\)")
+"""As torch tells of it, about files that have no name any more."""
+_NO_THREAD = "can't start new thread"
+"""As Python tells of a limit of processes, which counts threads, or of memory for their stacks."""
+_NO_MEMORY = (
+    *("allocate memory", "not enough memory: you tried to allocate", "out of memory"),
+    *("bad_alloc", "failed to map segment"),
+)
+FULL_BELOW = 1 << 20
+"""Bytes that are left on a file system that counts as full."""
+
+
+def system_error_message(error: BaseException) -> str | None:
+    """A full or read-only disk, a missing permission, too little memory: a sentence with its cure; None for
+    every other error."""
+    for cause in _causes(error):
+        if _is_memory(cause):
+            return f"the memory is not enough ({shown(first_line(cause))}): {_MEMORY}, {_AGAIN}"
+        if isinstance(cause, ValueError) and "embedded null" in str(cause):
+            return "a path holds a null byte, which no file's name can: choose another"
+        number = _number_of(cause)
+        if number in _CURES:
+            where = _place_of(cause, number)
+            return f"the machine refuses{where} ({os.strerror(number)}): {_CURES[number]}, {_AGAIN}"
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those that led to it: libraries put their own around the kernel's."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # torch is not imported for its sake. A shared library that has no room is an ImportError.
+    of_a_library = isinstance(error, RuntimeError | ImportError)
+    return of_a_library and any(words in str(error).lower() for words in _NO_MEMORY)
+
+
+def _number_of(error: BaseException) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    pattern = {"SafetensorError": _RUST_ERROR, "RuntimeError": _SHARED_MEMORY}.get(type(error).__name__)
+    if str(error) == _NO_THREAD:
+        return errno.EAGAIN
+    found = pattern.search(str(error)) if pattern is not None else None
+    return int(found[1]) if found else None
+
+
+def _place_of(error: BaseException, number: int) -> str:
+    # Of a move that fails, what stands in the way is at its end.
+    named = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    if isinstance(named, str | bytes | os.PathLike):
+        path = Path(os.fsdecode(named))
+        return f" at {shown(_no_folder(path) if number in _NO_FOLDER else path)}"
+    if number != errno.ENOSPC:
+        return ""
+    # Shared memory and temporary files have no name: the full file system is looked for.
+    full = [place for place in ("/dev/shm", tempfile.gettempdir(), os.curdir) if _is_full(place)]  # noqa: S108
+    return f" at {os.path.abspath(full[0])}" if full else ""
+
+
+def _no_folder(path: Path) -> Path:
+    """The first on the way to `path`, it included, that is there and no folder."""
+    way = (*reversed(path.parents), path)
+    return next((place for place in way if os.path.lexists(place) and not place.is_dir()), path)
+
+
+def _is_full(place: str) -> bool:
+    try:
+        return shutil.disk_usage(place).free < FULL_BELOW
+    except OSError:
+        return False
+
+
+def first_line(error: BaseException) -> str:
+    """What it says, without the paragraphs that libraries add; its name where it says nothing."""
+    return str(error).partition("\n")[0].strip().rstrip(".:") or type(error).__name__

@@ -1,0 +1,209 @@
+"""`ingest.columns`: from a record of a user's table to what is known of an image."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any
+
+from pipeline.config.ingest import CONVENTIONAL_COLUMNS, ColumnMap
+from pipeline.runtime.errors import UserError, listed
+from pipeline.sources.base import Refusal, SourceRow, SplitWord
+from pipeline.sources.reading.split_names import split_of_cell
+from pipeline.tables.cells import Notices, NotOneValue, noted, text
+from pipeline.tables.hashtags import hashtags_of
+from pipeline.tables.reading import Record
+from pipeline.untrusted.safe_paths import SafePath
+
+_WITHOUT = {
+    "label": "(ingest.columns.label): the images have no label",
+    "split": "(ingest.columns.split): a split is made",
+    "hashtags": "(ingest.columns.hashtags): the images have no hashtags",
+}
+"""What follows where a conventional column is not there; a column of another name can be told."""
+_NEAR_NAMES = {
+    "label": {"labels", "class", "classes", "category", "target", "cls"},
+    "split": {"splits", "subset", "partition", "fold"},
+    "hashtags": {"hashtag", "tags", "tag", "keywords"},
+}
+"""Names that may mean a role. Whether they do is not guessed: they become attributes, and a note says so."""
+NO_VALUES = "columns of lists, objects and bytes are no attributes"
+NOT_ONE_VALUE = "cells of attributes and the hierarchy hold a list, an object or bytes: they are left out"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The column map with every name checked against the table's own columns."""
+
+    image: str
+    label: str | None
+    split: str | None
+    hashtags: str | None
+    attributes: list[str]
+    hierarchy: list[str]
+    notices: Notices = field(default_factory=Notices, compare=False)
+    """On the rows read so far."""
+
+    def used(self) -> set[str]:
+        named = {self.image, self.label, self.split, self.hashtags, *self.attributes, *self.hierarchy}
+        return {name for name in named if name is not None}
+
+    def notes(self) -> list[str]:
+        return noted(self.notices)
+
+
+@dataclass(frozen=True)
+class TableDescription:
+    """What a sentence says of the table whose columns are wanted."""
+
+    has: str
+    """Such as "the manifest has"."""
+    place: str
+    """Such as "the manifest a.csv"."""
+
+
+def resolve_columns(
+    requested: ColumnMap,
+    present: list[str],
+    table: TableDescription,
+    provided: Collection[str] = (),
+    left_out: Collection[str] = (),
+    no_values: Sequence[str] = (),
+) -> tuple[Columns, list[str]]:
+    """Raises `UserError` for a column that is asked for and not there; returns notes on what was decided.
+
+    A conventional column may be written in other letters, such as `Label`. `provided` holds the
+    roles that something other than a column provides, such as the image or the split; `left_out` the
+    columns that are attributes only where `ingest.columns.attributes` names them; `no_values` those that
+    hold lists, objects or bytes.
+    """
+    notes: list[str] = []
+    missing: list[str] = []
+    available = set(present)  # there may be a hundred thousand
+    in_other_letters = {_plain(name): name for name in reversed(present)}
+
+    def found(role: str) -> str | None:
+        """The column of the role; notes where it has another name, or none."""
+        name: str | None = getattr(requested, role)
+        if name is None or name in available:
+            return name
+        if name == CONVENTIONAL_COLUMNS[role]:
+            if (other := in_other_letters.get(name)) is not None and role not in provided:
+                notes.append(f"the column {other!r} is taken as ingest.columns.{role}")
+                return other
+            if role in _WITHOUT:
+                if role not in provided:
+                    notes.append(f"{table.has} no column {name!r} {_WITHOUT[role]}")
+                return None
+        missing.append(f"{name!r} (ingest.columns.{role})")
+        return None
+
+    image = requested.image if "image" in provided else found("image")
+    label, split, hashtags = found("label"), found("split"), found("hashtags")
+    for role in ("attributes", "hierarchy"):
+        missing += [f"{n!r} (ingest.columns.{role})" for n in getattr(requested, role) if n not in available]
+    if missing:
+        raise UserError(
+            f"there is no column {' nor '.join(missing)} in {table.place}: name one of its columns, "
+            f"{listed(present)}"
+        )
+    used = {image, label, split, hashtags, *requested.hierarchy, *left_out}
+    attributes = requested.attributes or [
+        name for name in present if name not in used and not _is_index(name)
+    ]
+    if without := [name for name in no_values if name in attributes]:
+        notes.append(f"{NO_VALUES}: {listed(without)}")
+        attributes = [name for name in attributes if name not in without]
+    roles = {"label": label, "split": split, "hashtags": hashtags}
+    notes += [
+        f"the column {name!r} is {'an attribute' if name in attributes else 'not used'}; "
+        f"if it is the {role}, set ingest.columns.{role}"
+        for role, column in roles.items()
+        if column is None and role not in provided
+        for name in (*attributes, *(name for name in left_out if name in available))
+        if _plain(name) in _NEAR_NAMES[role] and name not in requested.attributes
+    ]
+    assert image is not None
+    return Columns(image, label, split, hashtags, attributes, requested.hierarchy), notes
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _is_index(name: str) -> bool:
+    """Whether pandas wrote the column to number the rows."""
+    return name == "" or name.startswith(("__index_level_", "Unnamed: "))
+
+
+def row_of(
+    record: Record, columns: Columns, where: str, path: str, image: bytes | SafePath, id: str | None = None
+) -> SourceRow | Refusal:
+    """The row that `record` describes; its id is its path where there is no other."""
+    notices = columns.notices
+    try:
+        split = _split(record.get(columns.split)) if columns.split else None
+        label = _cell(record, columns.label, "label", notices)
+        hashtags = _hashtags(record.get(columns.hashtags), notices) if columns.hashtags else []
+    except _Unusable as unusable:
+        return Refusal(where, str(unusable))
+    above = (_value(record.get(name), notices) for name in columns.hierarchy)
+    return SourceRow(
+        id=id or path,
+        image=image,
+        path=path,
+        label=label,
+        split=split,
+        hashtags=hashtags,
+        attributes={name: _value(record.get(name), notices) for name in columns.attributes},
+        # What stands below a gap can't be placed.
+        hierarchy=[name for name in takewhile(bool, above) if name],
+        where=where,
+    )
+
+
+class _Unusable(ValueError):
+    """A cell that costs its row; the message is the reason."""
+
+
+def path_in(record: Record, columns: Columns) -> str | Refusal:
+    """The image's path; a refusal, whose place is left open, where the cell holds none."""
+    try:
+        path = _cell(record, columns.image, "image", columns.notices)
+    except _Unusable as unusable:
+        return Refusal("", str(unusable))
+    return path if path is not None else Refusal("", f"the cell of column {columns.image!r} is empty")
+
+
+def _cell(record: Record, column: str | None, role: str, notices: Notices) -> str | None:
+    if column is None:
+        return None
+    try:
+        return text(record.get(column), notices)
+    except NotOneValue as what:
+        raise _Unusable(f"the {role} is {what}, and must be one text or number") from None
+
+
+def _split(cell: Any) -> SplitWord:
+    try:
+        written = text(cell)
+    except NotOneValue as what:
+        raise _Unusable(f"the split is {what}, and must be one text") from None
+    split = split_of_cell(written) if written is not None else None
+    if split is None:
+        raise _Unusable(f"the split is {written!r}, and must say train, test or validation")
+    return split
+
+
+def _hashtags(cell: Any, notices: Notices) -> list[str]:
+    try:
+        return hashtags_of(cell, notices)
+    except NotOneValue as what:
+        raise _Unusable(f"the hashtags hold {what}, and must be texts or have a text or name") from None
+
+
+def _value(cell: Any, notices: Notices) -> str | None:
+    try:
+        return text(cell, notices)
+    except NotOneValue:
+        notices[NOT_ONE_VALUE] += 1
+        return None

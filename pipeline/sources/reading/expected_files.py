@@ -1,0 +1,136 @@
+"""Finding a data set's files where its authors put them, and saying what was found where they are not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config.ingest import IngestParams
+from pipeline.runtime.errors import UserError, listed
+from pipeline.sources.reading.source_root import source_root
+from pipeline.storage.files import resolve_user_path
+from pipeline.tables.lines import NotARow, open_text, text_lines
+from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
+from pipeline.untrusted.walk import Skipped, Walk, names_in
+
+ENTRIES_SHOWN = 6
+
+
+def named_path(params: IngestParams, what: str) -> Path:
+    """`ingest.path`. Raises `UserError` where the source needs one and there is none.
+
+    `what` says what it must name, such as "the folder that holds images.txt".
+    """
+    if params.path is None:
+        raise UserError(f"ingest.source={params.source} needs ingest.path: set it to {what}")
+    return resolve_user_path(params.path)
+
+
+def named_folder(params: IngestParams, what: str) -> Root:
+    folder = SafePath(named_path(params, what))
+    if not folder.is_folder():
+        wrong = "is a file" if folder.is_there() else "does not exist"
+        raise UserError(f"{folder} (ingest.path) {wrong}: set ingest.path to {what}")
+    return source_root(folder.path, params)
+
+
+@dataclass(frozen=True)
+class NamedFiles:
+    """The files that `ingest.path` names."""
+
+    path: Path
+    """`ingest.path`."""
+    folder: Path
+    """`path`, or the folder of it: where the names of splits begin."""
+    files: list[SafePath]
+    notes: list[str]
+
+
+def named_files(params: IngestParams, ending: str, kind: str, what: str) -> NamedFiles:
+    """`ingest.path`, a file or a folder, and the files in it that end in `ending`, called `kind`.
+
+    Raises `UserError` where there are none, and for one that can't be read, such as a link that leads out.
+    """
+    path = named_path(params, what)
+    if not SafePath(path).is_there():
+        raise UserError(f"{path} (ingest.path) does not exist: set ingest.path to {what}")
+    if not SafePath(path).is_folder():
+        # The user named it: it may lie anywhere.
+        return NamedFiles(path, path.parent, [SafePath(path)], [])
+    root = source_root(path, params)
+    walk = Walk(root)
+    files, left_out = _files_that_end_in(ending, root, walk)
+    if not files:
+        raise UserError(
+            f"ingest.source={params.source} expects {kind} in {path} (ingest.path), which holds "
+            f"{entries(root)}"
+        )
+    notes = [f"not looked at: {listed(left_out, ENTRIES_SHOWN)}"] if left_out else []
+    return NamedFiles(path, path, files, notes + walk.passed_over.notes())
+
+
+def _files_that_end_in(ending: str, root: Root, walk: Walk) -> tuple[list[SafePath], list[str]]:
+    """Sorted by their paths, each file once; and what else might have held some, with why it is left out.
+
+    Raises `UnsafePath` for one that can't be read.
+    """
+    files: dict[object, SafePath] = {}
+    left_out: list[str] = []
+    for found in walk.files():
+        if isinstance(found, Skipped):
+            if found.path.endswith(ending):
+                raise UnsafePath(root.folder / found.path, found.reason)
+            left_out.append(f"{found.path} ({found.reason})")
+        elif found.endswith(ending):
+            file = root.at(found)
+            status = file.status()
+            identity = (status.st_dev, status.st_ino) if status else found
+            if files.setdefault(identity, file) is not file:
+                left_out.append(f"{found} (a file that is read already, under another name)")
+    return sorted(files.values(), key=lambda file: file.path), left_out
+
+
+def first_there(root: Root, candidates: Sequence[str], params: IngestParams) -> str:
+    """The first of `candidates` that `root` holds. Raises `UserError` that says what it holds instead."""
+    for candidate in candidates:
+        if root.has(candidate):
+            return candidate
+    raise UserError(
+        f"ingest.source={params.source} expects {' or '.join(candidates)} in {root.folder} (ingest.path), "
+        f"which holds {entries(root)}"
+    )
+
+
+def entries(folder: Root) -> str:
+    """The first entries of `folder`, for a sentence."""
+    folders, others = names_in(folder)
+    return listed(sorted([*(f"{name}/" for name in folders), *others]), ENTRIES_SHOWN) or "nothing"
+
+
+def numbered_lines(table: SafePath) -> Iterator[tuple[str, str]]:
+    """Each line that is not empty, with the place where it stands.
+
+    Bytes that are not UTF-8 become characters that `checked` refuses later. Raises `UserError` for a line
+    that is too long.
+    """
+    with open_text(table) as file:
+        for number, line in text_lines(file):
+            if isinstance(line, NotARow):
+                raise UserError(f"{table} can't be read in line {number}: {line.reason}")
+            if line.strip():
+                yield f"{table.name} line {number}", line.strip()
+
+
+def pairs(table: SafePath) -> dict[str, str]:
+    """A table of a key and the rest of the line, such as `12 012.Yellow_headed_Blackbird`.
+
+    Raises `UserError` for a line without a second cell.
+    """
+    found = {}
+    for where, line in numbered_lines(table):
+        cells = line.split(maxsplit=1)
+        if len(cells) != 2:
+            raise UserError(
+                f"{table.path.parent / where} must hold a key and its value, and holds {line[:100]!r}"
+            )
+        found[cells[0]] = cells[1]
+    return found

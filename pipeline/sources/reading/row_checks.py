@@ -1,0 +1,66 @@
+"""What holds for the rows of every source: an id stands once, and text is text."""
+
+from collections.abc import Iterable, Iterator
+
+from pipeline.runtime.console import LONGEST_SENTENCE
+from pipeline.runtime.sanitize import shortened
+from pipeline.sources.base import Refusal, SourceRow
+from pipeline.tables.lines import NOT_UTF_8
+
+LONGEST_REASON = 500
+NAME_NOT_UTF_8 = "the name of the file is not UTF-8: rename it"
+LONGEST_TEXT = 1 << 17
+"""Characters: thousands of rows are in memory at once."""
+
+
+def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal]:
+    """Refuses rows whose id came before, and rows with text that is no Unicode or very long.
+
+    Names of files need not be UTF-8, and JSON can escape half a character; neither can be written down.
+    """
+    seen: set[str] = set()
+    for row in rows:
+        if isinstance(row, Refusal):
+            yield _refusal(row.where, row.reason)
+            continue
+        texts = list(_texts(row))
+        if max(map(len, texts)) > LONGEST_TEXT:
+            yield _refusal(row.where or row.path, f"a text of more than {LONGEST_TEXT:,} characters")
+        elif not all(map(_is_unicode, texts)):
+            is_name = not row.where and not _is_unicode(row.path)
+            yield _refusal(row.where or row.path, NAME_NOT_UTF_8 if is_name else NOT_UTF_8)
+        elif row.id in seen:
+            yield _refusal(row.where or row.path, "an earlier row has the same image")
+        else:
+            seen.add(row.id)
+            yield row
+
+
+def _refusal(where: str, reason: str) -> Refusal:
+    """Both may quote what strangers wrote, of any length."""
+    return Refusal(
+        printable(shortened(where, LONGEST_SENTENCE)), printable(shortened(reason, LONGEST_REASON))
+    )
+
+
+def printable(text: str) -> str:
+    """`text` with escapes for what is no Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _texts(row: SourceRow) -> Iterator[str]:
+    yield from (row.id, row.path, row.label or "")
+    yield from row.hashtags
+    yield from row.hierarchy
+    yield from (value for value in row.attributes.values() if value is not None)
+
+
+def _is_unicode(text: str) -> bool:
+    # Far quicker than encoding where there is nothing to find.
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

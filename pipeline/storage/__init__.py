@@ -1,0 +1,1 @@
+"""Files that stages write and read: schema, checksums, locks."""

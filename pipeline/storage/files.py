@@ -1,0 +1,154 @@
+"""Writing files so that a reader sees the old one or the new one, never half of one."""
+
+import csv
+import glob
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from pipeline.runtime.console import json_text
+from pipeline.runtime.json_text import parse_json
+from pipeline.runtime.sanitize import for_spreadsheet
+
+STATE_VARIABLE = "CLINFONCE_STATE_DIR"
+
+MOST_OF_JSON = 64 << 20
+"""Letters. The encoder's configuration and summaries have thousands."""
+
+
+def resolve_user_path(text: str) -> Path:
+    """A path as a user typed it in params.yaml: relative to the project.
+
+    Symptom: a queued experiment does not find `../photos/manifest.csv`. Cause: DVC runs it in a temporary
+    copy elsewhere. Cure: what is not found from here is looked for from the project that was copied.
+    """
+    path = Path(text)
+    from_project = _users_project() / path
+    # By os.path, which also says of a path that is too long that there is none.
+    return from_project if not os.path.exists(path) and os.path.exists(from_project) else path
+
+
+def state_root() -> Path:
+    """`.clinfonce/` of the project; experiments that DVC runs in a temporary copy share it.
+
+    The environment variable CLINFONCE_STATE_DIR names another place.
+    """
+    named = os.environ.get(STATE_VARIABLE)
+    return Path(named) if named else _users_project() / ".clinfonce"
+
+
+def _users_project() -> Path:
+    """This folder, or that of which it is DVC's temporary copy.
+
+    DVC names the root of its repository, of which the project may be a folder.
+    """
+    root = os.environ.get("DVC_ROOT")
+    if root is None:
+        return Path()
+    here = Path.cwd()
+    own_root = next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+    return Path(root) / here.relative_to(own_root)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write` on a sibling temporary file, flushes it to the disk, and moves it to `path`.
+
+    A process that is killed at any moment leaves `path` as it was or complete.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left_behind in _left_by_the_dead(path):
+        left_behind.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Among a stranger's files may lie a link of this name, which `write` would follow.
+    temporary.unlink(missing_ok=True)
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _left_by_the_dead(path: Path) -> Iterator[Path]:
+    """Half-written files for `path` whose process was killed: it runs no more on this machine."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        process = temporary.name.split(".")[-2]
+        if process.isdecimal() and not _runs(int(process)):
+            yield temporary
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass  # another user's, or no process's number
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json_text(value) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Raises `ValueError` also for one longer than `MOST_OF_JSON`: a sparse file has no end."""
+    with path.open(encoding="utf-8") as file:
+        text = file.read(MOST_OF_JSON + 1)
+    if len(text) > MOST_OF_JSON:
+        raise ValueError(f"{path.name} holds more than {MOST_OF_JSON >> 20} MiB")
+    return parse_json(text)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes `rows` under a header of `columns`; a missing or None value is an empty cell.
+
+    Text is written by `for_spreadsheet`, which `from_spreadsheet` undoes.
+    """
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            write_cells(file, columns, rows)
+
+    write_atomically(path, write)
+
+
+def write_cells(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """As `write_csv`. All cells are quoted: what follows another separator begins no cell of its own."""
+    writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow([for_spreadsheet(column) for column in columns])
+    for row in rows:
+        cells = [row.get(column) for column in columns]
+        writer.writerow([for_spreadsheet(cell) if isinstance(cell, str) else cell for cell in cells])
+
+
+@contextmanager
+def replaced_directory(path: Path) -> Iterator[Path]:
+    """Yields an empty sibling directory that takes the place of `path` when the block ends well.
+
+    On an error nothing remains of it and `path` is as it was.
+    """
+    for left_behind in _left_by_the_dead(path):
+        shutil.rmtree(left_behind, ignore_errors=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fresh.mkdir(parents=True)
+    try:
+        yield fresh
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(fresh, path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def sha256_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,1 +1,0 @@
-"""Studies: experiments that answer one question together, several seeds each."""

@@ -1,0 +1,95 @@
+"""The section `pretrain` and what is known of the images -> a trainer, with all of its weights."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from pipeline.augment import Normalizer
+from pipeline.config.pretrain import PretrainParams
+from pipeline.dataset.attributes import attribute_vectors
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.encoders.registry import build_encoder, build_plain_encoder, resolved_stem_stride
+from pipeline.objectives.base import DataInfo
+from pipeline.objectives.registry import OBJECTIVES
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.resources import available_memory
+from pipeline.runtime.seeding import derived_seed
+from pipeline.training.context import Clustered, TrainingContext
+from pipeline.training.demand import check_memory, check_steps
+from pipeline.training.loaders.select import Loader
+from pipeline.training.network import Network
+from pipeline.training.step import batch_sizes
+from pipeline.training.trainer import Trainer
+from pipeline.training.whitened_layers import Sample, fit_first_layer
+
+Built = TypeVar("Built")
+
+
+def build_trainer(
+    params: PretrainParams,
+    loader: Loader,
+    clustered: Clustered,
+    attributes_NA: Tensor | None,
+    normalize: Normalizer,
+    context: TrainingContext,
+) -> Trainer:
+    """`attributes_NA` only where the objective needs them: see `attributes_of`. Nothing is written.
+
+    Raises `UserError` for what this machine cannot train, before it is tried.
+    """
+    device, ranks, image_size, seed = context.device, context.ranks, context.image_size, context.seed
+    check_steps(params, len(loader))
+    stem_stride = resolved_stem_stride(params.encoder, params.stem_stride, image_size)
+    remade = (clustered.recluster or {}).get("clusters", 0)
+    known = DataInfo(
+        clusters=max(int(clustered.clusters_N.max()) + 1, remade),
+        attributes=0 if attributes_NA is None else attributes_NA.shape[1],
+    )
+    kind = OBJECTIVES[params.objective]
+    with torch.device("meta"):
+        # Of plain layers: the faster ones need a device that computes.
+        encoder = build_plain_encoder(params.encoder, stem_stride)
+        planned = Network(encoder, kind.build(encoder.feature_dim, params, known))
+    _, micro_batch = batch_sizes(params, len(loader), ranks)
+    on_host = available_memory() // ranks.local_world_size
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else on_host
+    check_memory(params, planned, image_size, micro_batch // ranks.world_size, device, free)
+
+    encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))
+    fit_first_layer(encoder, Sample(loader, normalize, image_size, derived_seed(seed, "patches")))
+    objective = _with_seed(
+        derived_seed(seed, "objective"), lambda: kind.build(encoder.feature_dim, params, known)
+    )
+    return Trainer(
+        Network(encoder, objective),
+        loader,
+        clustered,
+        attributes_NA,
+        normalize,
+        params,
+        context,
+    )
+
+
+def attributes_of(params: PretrainParams, train: ImageSplit, ids: list[str]) -> Tensor:
+    """(N, A) int8 of the train images `ids`, as `attribute_vectors` makes them.
+
+    Raises `UserError` where the data has none.
+    """
+    names, vectors_NA = attribute_vectors(train)
+    if not names:
+        raise UserError(
+            f"pretrain.objective={params.objective} learns from attributes, and the data has none that "
+            "differs between images: name columns in ingest.columns.attributes or choose another objective"
+        )
+    row_of = {image: row for row, image in enumerate(train.ids.to_pylist())}
+    return torch.from_numpy(vectors_NA[[row_of[image] for image in ids]])
+
+
+def _with_seed(seed: int, build: Callable[[], Built]) -> Built:
+    """torch's layers draw their weights from a global generator; it is lent to them and put back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()

@@ -1,0 +1,398 @@
+"""Parquet files that others wrote, read in a process of their own: pyarrow ends its process at some damaged
+ones, and kilobytes can hold gigabytes.
+
+What that process reads comes back, checked, as a stream of Arrow record batches of bounded size. Where the
+stream breaks off because the process was ended, the file is to blame, and a sentence says so.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.runtime.errors import UserError, first_line
+from pipeline.storage.checksums import has_checksum, is_unbroken
+from pipeline.untrusted.isolation.plain_types import plain_schema, size_in_python, with_times_as_text
+from pipeline.untrusted.safe_paths import Boundary, SafePath, UnsafePath
+
+OUTLINE = pa.schema(
+    [("schema", pa.binary()), ("rows", pa.int64()), ("has_checksum", pa.bool_()), ("mistake", pa.string())]
+)
+MISTAKE, ROWS = b"mistake", b"rows"
+"""What comes with an empty batch in place of rows that can't be read; without a number of rows, of all."""
+EMPTY = pa.RecordBatch.from_pylist([], pa.schema([]))
+STDIN = 0
+MOST_AT_ONCE = 160 << 20
+"""Bytes of a batch once it is Python's: more than the largest image. A row that has more is damaged."""
+ROWS_A_BYTE = 100_000
+"""Of a file, at most: rows that repeat one value take next to nothing, but a footer can claim any number."""
+MOST_MEMORY = 4 << 30
+"""Bytes that the reader may take: ten kilobytes can hold a text of gigabytes a thousand times."""
+BUFFER_BYTES, LEAST_BUFFER = 64 << 20, 16 << 10
+"""Of all columns together, and of one of many."""
+UNREADABLE = (pa.ArrowException, OSError, ValueError)
+
+
+class NotParquet(ValueError):
+    """A file that can't be opened; the message is why."""
+
+    def __init__(self, path: SafePath, why: str) -> None:
+        super().__init__(why)
+        self.path = path
+
+
+@dataclass(frozen=True)
+class ParquetHeader:
+    schema: pa.Schema
+    rows: int
+    checksummed: bool
+    """Whether it has this project's checksum, which others can write too."""
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """So many rows that can't be read, and why. A footer may claim any number: no more than bytes count."""
+
+    rows: int
+    why: str
+
+
+def parquet_headers(paths: Sequence[SafePath]) -> list[ParquetHeader]:
+    """What the footers say. Raises `NotParquet`, also for a wrong checksum; and `UserError` for a file
+    that ends its reader."""
+    found: list[ParquetHeader] = []
+    request = {"outlines": [_to_json(path) for path in paths]}
+    for batch, _ in _messages(request, lambda: paths[len(found)]):
+        (record,) = batch.to_pylist()
+        if record["mistake"] is not None:
+            raise NotParquet(paths[len(found)], record["mistake"])
+        schema = pa.ipc.read_schema(pa.py_buffer(record["schema"]))
+        found.append(ParquetHeader(schema, record["rows"], record["has_checksum"]))
+    return found
+
+
+def records(
+    path: SafePath, rows: int, columns: Sequence[str] | None = None
+) -> Iterator[dict[str, Any] | Damaged]:
+    """All rows, or their `columns`, read so many at a time; otherwise as `batches`."""
+    for batch in batches(path, rows, columns):
+        if isinstance(batch, Damaged):
+            yield batch
+        else:
+            yield from _records_in(batch)
+
+
+def batches(
+    path: SafePath,
+    rows: int,
+    columns: Sequence[str] | None = None,
+    spans: Sequence[tuple[int, int]] | None = None,
+    *,
+    keep_dictionaries: bool = False,
+) -> Iterator[pa.RecordBatch | Damaged]:
+    """All columns, or the named ones in the file's order, `rows` at a time or fewer where they are large.
+
+    Their types are those of `plain_schema`. `spans`: the first row and the one behind the last of each
+    stretch, in ascending order; None: all rows. Raises `UserError` for a file that ends its reader, or can
+    no longer be opened.
+    """
+    request = {
+        "batches": _to_json(path),
+        "rows": rows,
+        "columns": columns,
+        "spans": spans,
+        "keep_dictionaries": keep_dictionaries,
+    }
+    for batch, metadata in _messages(request, lambda: path):
+        if metadata and ROWS in metadata:
+            yield Damaged(min(int(metadata[ROWS]), _size(path)), metadata[MISTAKE].decode())
+        elif metadata and MISTAKE in metadata:
+            raise UserError(f"{path} can't be read any more: {metadata[MISTAKE].decode()}")
+        else:
+            yield batch
+
+
+def _size(path: SafePath) -> int:
+    """In bytes: a damaged footer may count more rows than the file can hold."""
+    status = path.status()
+    return status.st_size if status is not None else 0
+
+
+def _records_in(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
+    """Arrow holds more than Python does, such as two fields of one name. A row with such a value costs that
+    row."""
+    try:
+        yield from with_times_as_text(batch).to_pylist()
+    except MemoryError:
+        raise
+    except Exception as error:  # each type of Arrow raises its own
+        if len(batch) == 1:
+            yield Damaged(1, first_line(error))
+        else:
+            for row in range(len(batch)):
+                yield from _records_in(batch.slice(row, 1))
+
+
+# --- beside the reader --------------------------------------------------------------------------------------
+
+Messages = Iterator[tuple[pa.RecordBatch, dict[bytes, bytes] | None]]
+
+
+def _messages(request: dict[str, Any], suspect: Callable[[], SafePath]) -> Messages:
+    with _reader(request) as reader:
+        assert reader.stdout is not None
+        broken: Exception | None = None
+        try:
+            with pa.ipc.open_stream(reader.stdout) as stream:
+                yield from iter(stream.read_next_batch_with_custom_metadata, None)
+        except (pa.ArrowException, OSError) as error:
+            broken = error
+        reader.stdout.close()
+        ended = reader.wait()
+        if ended < 0:
+            raise UserError(
+                f"{suspect()} ends the process that reads it (signal {-ended}): it is damaged, made to do "
+                "harm, or too large for the memory: download or write it again, or leave it out"
+            )
+        if ended > 0:
+            raise UserError(f"the process that should read {suspect()} failed: why stands above")
+        if broken is not None:
+            raise broken
+
+
+@contextmanager
+def _reader(request: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
+    # -P: the package that runs here, and not a folder of its name where the command was typed.
+    command = [sys.executable, "-P", "-m", __name__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:  # noqa: S603 - ours
+        assert reader.stdin is not None
+        with suppress(BrokenPipeError):  # how it ended says more
+            # It stays open: the reader ends when it is closed, as it is when this process dies.
+            reader.stdin.write(
+                json.dumps(request | {"most": MOST_MEMORY, "at_once": MOST_AT_ONCE}).encode() + b"\n"
+            )
+            reader.stdin.flush()
+        try:
+            yield reader
+        finally:
+            reader.kill()  # where no more is wanted
+            with suppress(BrokenPipeError):  # of what it did not take
+                reader.stdin.close()
+
+
+# --- the reader ---------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    # Ctrl+C is for the process that asked; it ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    request = json.loads(_request())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_when_too_large, args=[request["most"]], daemon=True).start()
+    if "outlines" in request:
+        _send_outlines([_from_json(path) for path in request["outlines"]])
+    else:
+        _send_batches(_from_json(request["batches"]), request)
+
+
+def _request() -> bytes:
+    """One line. Read without `sys.stdin`, whose lock would be held by the thread that goes on to wait."""
+    line = b""
+    while not line.endswith(b"\n"):
+        more = os.read(STDIN, 1 << 16)
+        if not more:
+            raise SystemExit(1)
+        line += more
+    return line
+
+
+def _end_with_parent() -> None:
+    """Symptom: ingest was killed, and a reader stayed that waited for a hanging disk. Cause: only a process
+    that writes notices that nobody listens. Cure: wait for the end of standard input beside all else."""
+    while os.read(STDIN, 1):
+        pass
+    os._exit(1)
+
+
+def _to_json(path: SafePath) -> list[str | None]:
+    within = path.within
+    return [str(path), *((within.folder, within.allowed_by) if within else (None, None))]
+
+
+def _from_json(parts: list[str]) -> SafePath:
+    path, folder, allowed_by = parts
+    return SafePath(Path(path), Boundary(folder, allowed_by) if folder is not None else None)
+
+
+def _end_when_too_large(most: int) -> None:
+    """Beside the reading, in which Arrow lets other threads run: it takes no limit of its own."""
+    while max(pa.total_allocated_bytes(), _own_bytes()) < most:
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _own_bytes() -> int:
+    """Of this process's memory what is no file's: a footer is decoded outside of what Arrow counts."""
+    try:
+        _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_bytes().split())
+    except OSError:
+        return 0  # not Linux
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _send_outlines(paths: list[SafePath]) -> None:
+    with pa.ipc.new_stream(sys.stdout.buffer, OUTLINE) as stream:
+        for path in paths:
+            record = {"schema": b"", "rows": 0, "has_checksum": False, "mistake": None}
+            try:
+                with path.pinned() as pinned:
+                    record["has_checksum"] = has_checksum(pinned)
+                    if record["has_checksum"] and not is_unbroken(pinned):
+                        raise ValueError("its bytes are not those that were written")
+                    with pq.ParquetFile(pinned) as file:
+                        plain_schema(file.schema_arrow)
+                        record["schema"] = file.schema_arrow.serialize().to_pybytes()
+                        record["rows"] = _counted_rows(file.metadata, pinned.stat().st_size)
+            except UnsafePath as unsafe:
+                record["mistake"] = unsafe.reason
+            except UNREADABLE as error:
+                record["mistake"] = first_line(error)
+            stream.write_batch(pa.RecordBatch.from_pylist([record], OUTLINE))
+            # So that it is known which of them ends this process.
+            sys.stdout.buffer.flush()
+
+
+def _counted_rows(footer: pq.FileMetaData, file_bytes: int) -> int:
+    """Raises `ValueError` for a footer that contradicts itself or the file's size."""
+    groups = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
+    if min(groups, default=0) < 0 or sum(groups) != footer.num_rows:
+        raise ValueError("its footer counts its rows wrongly")
+    if footer.num_rows > ROWS_A_BYTE * file_bytes:
+        raise ValueError(
+            f"its footer claims {footer.num_rows:,} rows, more than {file_bytes:,} bytes can hold"
+        )
+    return int(footer.num_rows)
+
+
+def _send_batches(path: SafePath, request: dict[str, Any]) -> None:
+    """A row group at a time: what is damaged in one leaves the others."""
+    try:
+        with path.pinned() as pinned:
+            footer = pq.read_metadata(pinned)
+            # Pages are read as they are needed: a row group takes no more memory if it is larger.
+            file = pq.ParquetFile(
+                pinned,
+                metadata=footer,
+                buffer_size=max(LEAST_BUFFER, BUFFER_BYTES // max(1, footer.num_columns)),
+                pre_buffer=False,
+                page_checksum_verification=True,
+            )
+        of_file, columns = file.schema_arrow, request["columns"]
+        requested = set(of_file.names if columns is None else columns)  # there may be a hundred thousand
+        chosen = pa.schema([field for field in of_file if field.name in requested], of_file.metadata)
+        if columns is not None and sorted(chosen.names) != sorted(requested):
+            raise ValueError("its columns are others than when it was opened")
+        schema = plain_schema(chosen, keep_dictionaries=request["keep_dictionaries"])
+    except UNREADABLE as error:
+        why = error.reason if isinstance(error, UnsafePath) else first_line(error)
+        with pa.ipc.new_stream(sys.stdout.buffer, EMPTY.schema) as stream:
+            stream.write_batch(EMPTY, custom_metadata={MISTAKE: why.encode()})
+        return
+    reading = _Reading(
+        file, request["rows"], None if columns is None else schema.names, schema, request["at_once"]
+    )
+    with file, pa.ipc.new_stream(sys.stdout.buffer, schema) as stream:
+        first = 0
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            stretches = _stretches(request["spans"], first, count)
+            left = sum(stop - start for start, stop in stretches)
+            for batch in reading.batches(group, stretches) if left else ():
+                if isinstance(batch, Damaged):
+                    rows_lost = min(batch.rows, left)
+                    damaged = {MISTAKE: batch.why.encode(), ROWS: str(rows_lost).encode()}
+                    stream.write_batch(pa.RecordBatch.from_pylist([], schema), custom_metadata=damaged)
+                    left -= rows_lost
+                else:
+                    stream.write_batch(batch.replace_schema_metadata(of_file.metadata))
+                    left -= len(batch)
+            first += count
+
+
+def _stretches(spans: list[tuple[int, int]] | None, first: int, count: int) -> list[tuple[int, int]]:
+    """The parts of `spans` in a group of `count` rows that begins at row `first`, counted from there."""
+    if spans is None:
+        return [(0, count)]
+    inside = [(max(start - first, 0), min(stop - first, count)) for start, stop in spans]
+    return [(start, stop) for start, stop in inside if start < stop]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    file: pq.ParquetFile
+    rows: int
+    names: list[str] | None
+    """None: all columns."""
+    schema: pa.Schema
+    """Plain, as the batches are to have it."""
+    at_once: int
+
+    def batches(self, group: int, stretches: list[tuple[int, int]]) -> Iterator[pa.RecordBatch | Damaged]:
+        """Ends with what is wrong with all that is left, if anything is."""
+        number = 0
+        try:
+            for batch in self.file.iter_batches(self.rows, row_groups=[group], columns=self.names):
+                # "a.b" also names the part b of a column a.
+                if self.names is not None and batch.schema.names != self.names:
+                    batch = batch.select(self.names)
+                if batch.schema.types != self.schema.types:
+                    batch = batch.cast(self.schema)
+                for start, stop in stretches:
+                    first, last = max(start - number, 0), min(stop - number, len(batch))
+                    if first < last:
+                        yield from self._valid(batch.slice(first, last - first))
+                number += len(batch)
+                if number >= stretches[-1][1]:
+                    return
+        except UNREADABLE as error:
+            yield Damaged(self.file.metadata.row_group(group).num_rows, first_line(error))
+
+    def _valid(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | Damaged]:
+        """The batch; or its rows, where some hold no value of their type, such as text in no UTF-8."""
+        try:
+            batch.validate(full=True)
+        except UNREADABLE as error:
+            # A dictionary would be looked through again for each row.
+            if len(batch) == 1 or any(pa.types.is_dictionary(kind) for kind in batch.schema.types):
+                yield Damaged(len(batch), first_line(error))
+            else:
+                for row in range(len(batch)):
+                    yield from self._valid(batch.slice(row, 1))
+        else:
+            yield from self._bounded(batch)
+
+    def _bounded(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | Damaged]:
+        """The batch, or parts of it that the process which asked can hold."""
+        if sum(map(size_in_python, batch.columns)) <= self.at_once:
+            yield batch
+        elif len(batch) == 1:
+            yield Damaged(1, f"the row takes more than {self.at_once >> 20} MiB")
+        else:
+            half = len(batch) // 2
+            yield from self._bounded(batch.slice(0, half))
+            yield from self._bounded(batch.slice(half))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Why a file that a table names does not exist: its name may be written in another way."""
+
+import os
+import re
+import unicodedata
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from pipeline.untrusted.safe_paths import MISSING, SafePath
+from pipeline.untrusted.walk import some_names_in
+
+FOLDERS_REMEMBERED = 64
+MOST_NAMES = 100_000
+"""The most names of one folder that are compared."""
+ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+ADDRESS = re.compile(r"(?:^|/)[a-z][a-z0-9+.-]{1,20}:/", re.IGNORECASE)
+"""How `https://`, `s3://` and `file:///` begin. Joined to a folder, one slash is left."""
+
+
+def why_missing(path: SafePath) -> str:
+    """The reason for refusing `path`, where no file exists; without the path, as equal reasons are counted.
+
+    Only folders within the path's boundary are read.
+    """
+    if ADDRESS.search(str(path)):
+        return "an address, not the path of a file: download the images and name their files"
+    difference = _difference_of_similar(path)
+    return f"{MISSING}, but one {difference} does" if difference else MISSING
+
+
+def _difference_of_similar(path: SafePath) -> str | None:
+    """How the name of a similar file that exists differs from `path`; None where there is none."""
+    written = str(path)
+    differences = []
+    if written.endswith(("'", '"')):
+        written = re.sub(r"""(?<=/)['"]|['"]$""", "", written)
+        differences.append("without the quotes")
+    if "\\" in written and os.sep != "\\":
+        written = written.replace("\\", "/")
+        differences.append("with / in place of \\")
+    found, differing = _found(replace(path, path=Path(written)))
+    if not found:
+        return None
+    return " and ".join(differences + differing) or None
+
+
+def _found(path: SafePath) -> tuple[bool, list[str]]:
+    """Whether such a file exists, and how its name differs: in capitals, in its Unicode form, or in its
+    ending."""
+    existing = path
+    missing: list[str] = []
+    while not existing.is_there() and existing.name:
+        missing.append(existing.name)
+        existing = replace(existing, path=existing.path.parent)
+    differing: dict[str, None] = {}
+    for name in reversed(missing):
+        status = existing.status()
+        names = _names(existing, status.st_mtime_ns) if status is not None else {}
+        other = names.get(_folded(name))
+        if other is None and name == path.name and status is not None:
+            other, name = _with_another_ending(existing, status.st_mtime_ns, name)
+            differing |= dict.fromkeys([f"with the ending {Path(other).suffix}"] if other else [])
+        if other is None:
+            return False, []
+        if _composed(other) != _composed(name):
+            differing["in other capitals"] = None
+        elif other != name:
+            differing["in another form of Unicode (NFC or NFD)"] = None
+        existing = replace(existing, path=existing.path / other)
+    return not existing.is_folder(), list(differing)
+
+
+@lru_cache(FOLDERS_REMEMBERED)
+def _names(folder: SafePath, _changed: int) -> dict[str, str]:
+    """The names in a folder, by their form without differences of capitals and Unicode forms."""
+    return {_folded(name): name for name in some_names_in(folder, MOST_NAMES)}
+
+
+def _with_another_ending(folder: SafePath, changed: int, name: str) -> tuple[str | None, str]:
+    """The image that is called `name` but for its ending, which `name` may lack; and `name` with that."""
+    stems = _stems(folder, changed)
+    for stem in (name, Path(name).stem):
+        if (other := stems.get(_folded(stem))) is not None:
+            return other, stem + Path(other).suffix
+    return None, name
+
+
+@lru_cache(FOLDERS_REMEMBERED)
+def _stems(folder: SafePath, changed: int) -> dict[str, str]:
+    """The names of images in a folder, by what is before their endings."""
+    names = _names(folder, changed).values()
+    return {_folded(Path(name).stem): name for name in names if Path(name).suffix.lower() in ENDINGS}
+
+
+def _folded(name: str) -> str:
+    return _composed(_composed(name).casefold())
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

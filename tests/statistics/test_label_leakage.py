@@ -1,0 +1,60 @@
+import numpy as np
+import pyarrow as pa
+
+from pipeline.statistics.describe import describe_clustering
+from pipeline.statistics.label_leakage import tags_that_name_labels
+from pipeline.statistics.values import encoded
+
+
+def naming(tags: list[list[str] | None], labels: list[str | None]) -> list[str]:
+    codes_N, values = encoded(labels)
+    return tags_that_name_labels(tags, codes_N, values)
+
+
+def test_a_tag_spelled_like_a_label_names_it() -> None:
+    labels = ["T-Shirts"] * 4 + ["Jeans"] * 4
+    tags = [["#tshirts", "blue"], ["TSHIRTS"], ["blue"], None, ["blue"], [], ["blue"], ["red"]]
+    assert set(naming(tags, labels)) == {"TSHIRTS", "#tshirts"}
+
+
+def test_a_spelling_that_few_images_of_the_label_carry_is_no_matter() -> None:
+    labels: list[str | None] = ["apple"] * 20 + ["pear"] * 20
+    tags: list[list[str] | None] = [["red"]] * 40
+    tags[0] = ["apple"]
+    assert naming(tags, labels) == []
+
+
+def test_a_tag_on_exactly_the_images_of_a_label_names_it_whatever_its_spelling() -> None:
+    labels: list[str | None] = ["apple"] * 20 + ["pear"] * 20 + [None]
+    tags: list[list[str] | None] = [["りんご", "fruit"]] * 20 + [["fruit"]] * 21
+    assert naming(tags, labels) == ["りんご"]
+
+
+def test_a_tag_on_a_few_images_is_no_evidence() -> None:
+    labels: list[str | None] = ["rare"] * 5 + ["common"] * 20
+    tags: list[list[str] | None] = [["x"]] * 5 + [[]] * 20
+    assert naming(tags, labels) == []
+
+
+def test_a_tag_written_twice_on_an_image_counts_once() -> None:
+    labels: list[str | None] = ["rare"] * 5 + ["common"] * 20
+    tags: list[list[str] | None] = [["x", "x"]] * 5 + [[]] * 20
+    assert naming(tags, labels) == []
+
+
+def test_tags_that_only_go_with_a_label_do_not_name_it() -> None:
+    labels: list[str | None] = ["apple"] * 20 + ["pear"] * 20
+    tags: list[list[str] | None] = [["sweet"]] * 25 + [["sour"]] * 15
+    assert naming(tags, labels) == []
+
+
+def test_rows_without_tags_or_labels() -> None:
+    assert naming([None, None], ["a", "b"]) == []
+    assert naming([["a"], ["b"]], [None, None]) == []
+
+
+def test_arrow_columns_reach_the_findings() -> None:
+    tags = pa.chunked_array([pa.array([["dog"]] * 12), pa.array([["cat"]] * 12)])
+    labels = pa.chunked_array([pa.array(["dog"] * 12 + ["cat"] * 12)])
+    described = describe_clustering("hashtags", np.arange(24) % 5, labels, seed=0, tags=tags)
+    assert "tags_name_the_label" in {finding["code"] for finding in described["findings"]}

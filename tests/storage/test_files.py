@@ -1,0 +1,121 @@
+"""A reader sees the old file or the new one, and errors leave nothing behind."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.storage.files import (
+    read_json,
+    replaced_directory,
+    resolve_user_path,
+    state_root,
+    write_atomically,
+    write_csv,
+    write_json,
+)
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    write_json(target, {"old": 1})
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(target, fail)
+    assert read_json(target) == {"old": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_user_s_path_is_looked_for_from_the_repository_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("repository", "temporary"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "temporary")
+    (tmp_path / "repository" / "table.csv").write_text("x")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert resolve_user_path("table.csv") == Path("table.csv")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
+    assert resolve_user_path("table.csv").read_text() == "x"
+    assert resolve_user_path("absent.csv") == Path("absent.csv")
+    Path("table.csv").write_text("nearer")
+    assert resolve_user_path("table.csv").read_text() == "nearer"
+
+
+def test_a_project_may_be_a_folder_of_the_repository_that_dvc_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (
+        "repository/teams/one",
+        "temporary/teams/one",
+        "temporary/.dvc",
+        "repository/teams/photos",
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.delenv("CLINFONCE_STATE_DIR", raising=False)
+    monkeypatch.chdir(tmp_path / "temporary/teams/one")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
+    assert resolve_user_path("../photos").is_dir()
+    assert state_root() == tmp_path / "repository/teams/one/.clinfonce"
+
+
+def test_json_refuses_what_json_is_not(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with replaced_directory(target) as fresh:
+        (fresh / "a").write_text("1")
+
+    def fail() -> None:
+        with replaced_directory(target) as fresh:
+            (fresh / "b").write_text("2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert [path.name for path in target.iterdir()] == ["a"]
+    with replaced_directory(target) as fresh:
+        (fresh / "b").write_text("2")
+    assert [path.name for path in target.iterdir()] == ["b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_that_only_looks_left_behind_is_left(tmp_path: Path) -> None:
+    stranger = tmp_path / f".a.json.{'9' * 20}.tmp"
+    stranger.write_text("half")
+    write_json(tmp_path / "a.json", 1)
+    assert stranger.exists()
+
+
+def test_csv_leaves_unknown_cells_empty(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["x", "y"], [{"x": 1, "y": None}, {"y": "a,b"}])
+    assert (tmp_path / "a.csv").read_text() == '"x","y"\n"1",""\n"","a,b"\n'
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    dead, living = (tmp_path / f".a.json.{process}.tmp" for process in (ended.pid, os.getppid()))
+    for path in (dead, living):
+        path.write_text("half")
+    write_json(tmp_path / "a.json", 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", living.name}
+
+
+def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f".a.json.{os.getpid()}.tmp").symlink_to(victim)
+    write_json(tmp_path / "a.json", 1)
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "a.json").read_text() == "1\n"
+    assert not (tmp_path / "a.json").is_symlink()
