@@ -5,12 +5,14 @@ import glob
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.runtime.console import json_text
+from pipeline.runtime.errors import UserError
 from pipeline.runtime.json_text import parse_json
 from pipeline.runtime.sanitize import for_spreadsheet
 
@@ -57,8 +59,12 @@ def _users_project() -> Path:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` on a sibling temporary file, flushes it to the disk, and moves it to `path`.
 
-    A process that is killed at any moment leaves `path` as it was or complete.
+    A process killed at any moment leaves `path` as it was or complete. Raises `UserError` for a device
+    or a pipe, which a file would replace: root can do that to `/dev/null`.
     """
+    with suppress(OSError):
+        if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            raise UserError(f"{path} is a device or a pipe: name a file for the output")
     path.parent.mkdir(parents=True, exist_ok=True)
     for left_behind in _left_by_the_dead(path):
         left_behind.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.runtime.errors import UserError
 from pipeline.storage.files import (
     read_json,
     replaced_directory,
@@ -14,6 +15,7 @@ from pipeline.storage.files import (
     write_atomically,
     write_csv,
     write_json,
+    write_text,
 )
 
 
@@ -119,3 +121,14 @@ def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> 
     assert victim.read_text() == "precious"
     assert (tmp_path / "a.json").read_text() == "1\n"
     assert not (tmp_path / "a.json").is_symlink()
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(os.devnull)
+    for path in (tmp_path / "pipe", tmp_path / "link"):
+        before = path.stat()
+        with pytest.raises(UserError, match="is a device or a pipe: name a file for the output"):
+            write_text(path, "text")
+        assert path.stat().st_ino == before.st_ino
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
