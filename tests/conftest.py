@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 # Before torch is loaded, and for all processes that tests start: three workers with two threads each would
 # wait for each other most of the time.
@@ -20,6 +21,10 @@ from support import REPOSITORY, at_once, build_once, forbid_network, png
 
 if TYPE_CHECKING:
     from stage_runs import Workshop
+
+# A machine may be busy: how long one example takes says nothing.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 FIRST = ("docs", "training", "executors", "doctor", "experiments", "end_to_end")
 """The longest, since a file goes to one worker, which would be alone with it at the end. Those in `docs` make

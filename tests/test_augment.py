@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
@@ -192,7 +192,6 @@ def test_blur_and_solarize_come_last_and_leave_the_other_numbers_alone() -> None
     torch.testing.assert_close(changed[far], expected[far], atol=2e-6, rtol=0)
 
 
-@settings(deadline=None)
 @given(
     places=st.permutations(range(7)),
     cuts=st.sets(st.integers(1, 6)),

@@ -25,7 +25,7 @@ def test_it_ends_where_scikit_learn_ends() -> None:
     np.testing.assert_array_equal(ours.labels_N.numpy(), theirs.labels_)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 20))
 def test_labels_are_contiguous_and_every_point_is_at_its_nearest(
     count: int, clusters: int, seed: int

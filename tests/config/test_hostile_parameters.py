@@ -188,7 +188,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(VALUES, st.sampled_from(["{}", "seed: {}", "report: {{title: {}}}", "a: {}\nb: {}", "? {}\n: {}"]))
 def test_any_yaml(tmp_path: Path, value: str, form: str) -> None:
     text = form.format(value, value)

@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.dataset.label_determination import determines_labels, label_error_reduction
@@ -23,7 +23,6 @@ def by_hand(clusters: list[int], labels: list[int]) -> float | None:
     return 1 - wrong / without if without else None
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=60))
 def test_it_is_what_guessing_each_row_from_the_others_gives(rows: list[tuple[int, int]]) -> None:
     clusters, labels = (list(column) for column in zip(*rows, strict=True))

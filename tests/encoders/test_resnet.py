@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torchvision
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -31,7 +31,6 @@ def test_stride_four_is_torchvision_s_own_network(name: str, size: int) -> None:
     torch.testing.assert_close(plain.eval()(images), encoder.eval()(images), rtol=1e-9, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(
     kernel=st.integers(1, 7),
     stride=st.integers(1, 3),

@@ -54,7 +54,7 @@ def test_filters_do_not_see_how_bright_a_patch_is() -> None:
     torch.testing.assert_close(filters.sum(dim=1), torch.zeros(5, dtype=torch.float64), atol=1e-9, rtol=0)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 1000), rows=st.integers(50, 200), columns=st.integers(2, 10), kept=st.integers(1, 10)
 )

@@ -106,7 +106,7 @@ def test_rows_are_standardised_at_any_scale(exponent: int) -> None:
     assert standard[:, 3].abs().max() < 1e-5, "a feature that never changes says nothing"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(CLASSES, st.floats(0.01, 0.5), st.integers(0, 3))
 def test_each_row_with_company_is_held_out_once(classes: list[int], fraction: float, seed: int) -> None:
     numbers = np.unique(classes, return_inverse=True)[1]
@@ -138,7 +138,7 @@ def test_of_equals_few_rows_choose_the_weakest_and_many_the_strongest(
     assert (choice.position, choice.top1, choice.rows) == (chosen, 1.0, voting)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=30))
 def test_the_weakest_within_a_standard_error_is_taken(right: list[list[bool]]) -> None:
     correct = [sum(row[candidate] for row in right) for candidate in range(3)]
@@ -151,7 +151,7 @@ def test_the_weakest_within_a_standard_error_is_taken(right: list[list[bool]]) -
     assert weakest_within_an_error(np.array(right)) == within[-1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(CLASSES, SHARES, SHARES, st.integers(0, 3))
 def test_labelled_rows_are_stratified_and_nested(
     classes: list[int], one: float, other: float, seed: int

@@ -35,7 +35,7 @@ def slowly(features_ND: Tensor, classes_N: Tensor, class_count: int, params: Sgd
     return layer(standard_ND).detach()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(10, 90), st.integers(2, 5), st.integers(1, 6), st.integers(1, 100))
 def test_it_is_torch_s_sgd(rows: int, classes: int, epochs: int, batch_size: int) -> None:
     features, labels = blobs(rows, 6, classes, 1.0)

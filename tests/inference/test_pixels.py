@@ -44,7 +44,7 @@ def takeaways_view(picture: InputImage, size: int) -> torch.Tensor:
 SIDES = st.integers(8, 150)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(width=SIDES, height=SIDES, size=st.sampled_from([9, 16, 33, 70, 81]))
 def test_originals(width: int, height: int, size: int) -> None:
     image = png(width, width, height)
@@ -56,7 +56,7 @@ def test_originals(width: int, height: int, size: int) -> None:
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(width=SIDES, height=SIDES, ingest_size=st.sampled_from([16, 70]), size=st.sampled_from([16, 33]))
 def test_images_that_ingest_stored(width: int, height: int, ingest_size: int, size: int) -> None:
     image = png(height, width, height)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import Result
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -54,7 +54,6 @@ def tiles(vectors_ND: np.ndarray, rows: int) -> Iterator[tuple[pa.Array, np.ndar
 VALUES = st.integers(-2, 2).map(np.float32)
 
 
-@settings(deadline=None)
 @given(
     vectors_ND=hnp.arrays(np.float32, st.tuples(st.integers(0, 30), st.just(3)), elements=VALUES),
     query_D=hnp.arrays(np.float32, 3, elements=VALUES),

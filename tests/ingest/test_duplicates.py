@@ -107,7 +107,7 @@ def brute_force(
     return own, other
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60))
 def test_the_bands_miss_no_pair(seed: int, count: int) -> None:
     generator = np.random.default_rng(seed)

@@ -200,7 +200,7 @@ def test_every_row_is_in_the_images_or_among_the_refusals(tmp_path: Path) -> Non
     assert summary["duplicates"] == 1
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=4),
     st.integers(0, 2000),

@@ -111,7 +111,7 @@ def jpegs(draw: st.DrawFn) -> bytes:
     )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(jpegs())
 def test_a_kept_jpeg_shows_the_same_pixels_and_tells_nothing_else(encoded: bytes) -> None:
     kept = kept_jpeg(encoded, SIZE)
@@ -125,7 +125,7 @@ def test_a_kept_jpeg_shows_the_same_pixels_and_tells_nothing_else(encoded: bytes
     assert kept_jpeg(kept.encoded, SIZE) == kept
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(jpegs(), st.data())
 def test_damaged_jpegs_are_refused_or_decode(encoded: bytes, data: st.DataObject) -> None:
     damaged = bytearray(encoded)
@@ -279,7 +279,7 @@ def test_a_png_whose_pixels_are_damaged_is_refused() -> None:
         prepare_image(damaged, 64)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 5), st.data())
 def test_damaged_png_are_refused_or_decode(seed: int, data: st.DataObject) -> None:
     info = PngImagePlugin.PngInfo()

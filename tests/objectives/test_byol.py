@@ -47,7 +47,7 @@ def reference(predictions: Tensor, targets: Tensor) -> float:
     return sum(losses) / images
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(images=st.integers(1, 7), dim=st.integers(1, 6), seed=st.integers(0, 100))
 def test_it_is_its_definition(images: int, dim: int, seed: int) -> None:
     predictions, targets = rows(2 * images, seed, dim), rows(2 * images, seed + 1000, dim)

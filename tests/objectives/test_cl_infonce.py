@@ -104,7 +104,7 @@ def tiles_of(side: int) -> Iterator[None]:
         yield
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     clusters=st.lists(st.integers(0, 4), min_size=1, max_size=12),
     temperature=st.floats(0.05, 2.0),
@@ -119,7 +119,7 @@ def test_it_is_its_definition(clusters: list[int], temperature: float, form: For
     assert float(loss) == pytest.approx(reference(z, clusters, temperature, form), rel=1e-9, abs=1e-9)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     clusters=st.lists(st.sampled_from([INT64.min, -3, 0, 1, 2, INT64.max]), min_size=1, max_size=25),
     side=st.integers(1, 9),
@@ -240,7 +240,7 @@ def test_across_with_unique_ids_is_pair_in_both_directions() -> None:
 
 
 @given(st.permutations(list(range(10))), st.integers(1, 50))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_order_names_and_scale_do_not_matter(order: list[int], offset: int) -> None:
     z, clusters = embeddings(10), torch.tensor([0, 0, 1, 1, 1, 2, 3, 3, 4, 4])
     loss = cl_infonce_loss(z, clusters, 0.1)

@@ -63,7 +63,7 @@ def reference(
     return rho * reference_uniformity(n), cross / images
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     images=st.integers(1, 6),
     dim=st.integers(1, 6),

@@ -35,7 +35,7 @@ def batch_of(clusters: list[int]) -> Batch:
     return Batch(torch.arange(len(clusters)) + 50, torch.tensor(clusters))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     clusters=st.lists(st.sampled_from([INT64.min, 0, 1, 2, INT64.max]), min_size=1, max_size=7),
     stale=st.lists(st.sampled_from([INT64.min, 0, 1, 9]), max_size=8),
@@ -83,7 +83,7 @@ def test_the_target_network_follows_as_slowly_as_the_parameters_say() -> None:
     assert built.project(torch.zeros(2, FEATURES)).shape == (2, params.projection_dim)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(length=st.integers(1, 20), sizes=st.lists(st.integers(1, 6), min_size=1, max_size=5))
 def test_the_queue_holds_the_last_keys_with_the_ids_that_they_came_with(
     length: int, sizes: list[int]

@@ -110,7 +110,7 @@ def clustering(sizes: list[int], seed: int) -> tuple[Tensor, KMeans]:
     return points, KMeans(labels, centroids, 0.0, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(1, 6), min_size=1, max_size=15).filter(lambda sizes: max(sizes) > 1),
     smoothing=st.sampled_from([0.5, 10.0]),
@@ -145,7 +145,7 @@ def test_images_on_one_point_divide_nothing_by_zero(apart: int) -> None:
     assert float(phi.mean()) == pytest.approx(TEMPERATURE)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(prototypes=st.integers(1, 30), negatives=st.integers(1, 35), seed=st.integers(0, 2**63 - 1))
 def test_no_prototype_is_drawn_twice(prototypes: int, negatives: int, seed: int) -> None:
     found = drawn(prototypes, negatives, torch.Generator().manual_seed(seed)).tolist()
@@ -160,7 +160,7 @@ def test_all_prototypes_are_drawn_alike() -> None:
     assert all(abs(counts[place] - 900) < 125 for place in range(10))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(prototypes=st.integers(1, 12), negatives=st.integers(1, 14), seed=st.integers(0, 10_000))
 def test_proto_nce_is_its_definition(prototypes: int, negatives: int, seed: int) -> None:
     """As many negatives for each query, or all others; the own prototype is none of them."""

@@ -30,7 +30,7 @@ from pipeline.runtime.distributed import ALONE
 FEATURES, DIM, HIDDEN, CLUSTERS, ATTRIBUTES, QUEUE = 5, 4, 3, 3, 6, 7
 TRAIN_IMAGES, TEMPERATURE = 30, 0.3
 
-several = settings(max_examples=15, deadline=None)
+several = settings(max_examples=15)
 images = st.integers(2, 6)
 seeds = st.integers(0, 10_000)
 

@@ -3,13 +3,12 @@
 from collections import deque
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.objectives.queue import Queue
 
 
-@settings(deadline=None)
 @given(length=st.integers(0, 7), sizes=st.lists(st.integers(0, 10), max_size=6))
 def test_it_is_a_bounded_deque(length: int, sizes: list[int]) -> None:
     queue, expected = Queue(length, 2), deque[tuple[list[float], int]](maxlen=length)

@@ -69,7 +69,7 @@ def reference_loss(sides: list[Rows], queues: list[Rows], prototypes: Rows, para
     return total / (2 * images)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 9),
     prototypes=st.integers(2, 12),
@@ -86,7 +86,7 @@ def test_codes_are_the_paper_s(
     torch.testing.assert_close(codes_MK, expected, rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=st.integers(1, 20), prototypes=st.integers(2, 20), seed=st.integers(0, 100))
 def test_many_iterations_use_all_prototypes_alike(rows: int, prototypes: int, seed: int) -> None:
     """And equation 5 holds: codes are exp(scores / epsilon) times a factor a row and one a column."""
@@ -102,7 +102,7 @@ def test_many_iterations_use_all_prototypes_alike(rows: int, prototypes: int, se
     assert centred_MK.abs().max() < 1e-9
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     size=st.tuples(st.integers(1, 12), st.integers(2, 12)),
     scale=st.sampled_from([0.0, 1.0, 1e2, 1e4]),
@@ -129,7 +129,7 @@ def test_equal_rows_are_spread_and_clear_ones_stay() -> None:
     torch.testing.assert_close(clear, torch.eye(4), rtol=0, atol=1e-7)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     images=st.integers(2, 6),
     epsilon=st.floats(0.05, 1.0),

@@ -3,7 +3,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.integrate import quad
@@ -38,13 +38,11 @@ def estimate(counts: list[int] | NDArray[np.int64]) -> float:
     return entropy_nats(*sizes_and_times(np.array(counts)))
 
 
-@settings(deadline=None)
 @given(COUNTS)
 def test_it_is_the_papers_formula(counts: list[int]) -> None:
     assert estimate(counts) == pytest.approx(by_the_paper(counts), abs=1e-8)
 
 
-@settings(deadline=None)
 @given(COUNTS.filter(lambda counts: sum(counts) > 1))
 def test_without_a_row_it_is_the_papers_formula_for_the_other_rows(counts: list[int]) -> None:
     sizes_S, times_S = sizes_and_times(np.array(counts))

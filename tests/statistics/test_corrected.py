@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from known_distributions import (
     Joint,
@@ -103,7 +103,6 @@ def table_of(rows: list[tuple[int, int]]) -> Contingency:
     return Contingency.of_codes(np.array([z for z, _ in rows]), np.array([t for _, t in rows]))
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_estimates_and_intervals_follow_from_all_rows_half_of_them_and_all_but_one(
     rows: list[tuple[int, int]],
@@ -130,7 +129,6 @@ def test_estimates_and_intervals_follow_from_all_rows_half_of_them_and_all_but_o
         assert found.bits <= centre + 1e-9
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_estimates_lie_where_information_can_lie(rows: list[tuple[int, int]]) -> None:
     """Beside the H(T) that is shown no I may stand that exceeds it, however few the rows are."""

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
@@ -15,7 +15,6 @@ from pipeline.statistics.information import Information
 CODES = st.integers(min_value=0, max_value=5)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(CODES, CODES), min_size=1, max_size=80))
 def test_expectation_equals_scikit_learns(rows: list[tuple[int, int]]) -> None:
     clusters, labels = (np.array(column) for column in zip(*rows, strict=True))

@@ -53,7 +53,7 @@ VALUES = (
     | st.just({"name": "x"})
 )
 BROKEN = st.sampled_from(['b.png,"cat', "b.png,cat", "b.png,cat,red,more", 'b.png,c"at,red', "", '""', ",,"])
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def of_ingest(path: Path) -> Counts:

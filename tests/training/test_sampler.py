@@ -25,7 +25,7 @@ def test_a_shuffle_shows_each_image_at_most_once() -> None:
     assert len(batches.unique()) == 20
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 6), min_size=2, max_size=40), st.integers(0, 50))
 def test_every_image_has_company_in_its_batch(clusters: list[int], seed: int) -> None:
     clusters_N = contiguous(clusters)

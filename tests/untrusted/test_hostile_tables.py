@@ -336,7 +336,7 @@ STARTS = {
 }
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(PIECES), max_size=12), st.sampled_from(list(STARTS)), st.booleans())
 def test_any_table(tmp_path: Path, pieces: list[bytes], name: str, start: bool) -> None:
     path = written(tmp_path / name, STARTS[name] * start + b"".join(pieces))

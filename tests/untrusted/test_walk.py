@@ -194,7 +194,7 @@ def test_what_lies_outside_is_refused_unlisted(
 NAMES = st.sampled_from(["a", "b", "c"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.lists(NAMES, min_size=1, max_size=4), st.booleans(), NAMES), max_size=10))
 def test_each_file_is_listed_once_and_every_real_one_is(
     tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[list[str], bool, str]]

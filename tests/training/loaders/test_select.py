@@ -116,7 +116,7 @@ def seeded(seed: int) -> torch.Generator:
 
 @pytest.mark.parametrize("build", FEEDS)
 @pytest.mark.parametrize("device", DEVICES, ids=str)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_batches_are_those_of_the_store(
     images: Path, store: PixelStore, build: Build, device: torch.device, data: st.DataObject
@@ -276,7 +276,6 @@ def most_held(reader: GroupReader, requested: Sequence[Tensor], row_N: np.ndarra
     return most
 
 
-@settings(deadline=None)
 @given(group_sizes, st.integers(0, 40), st.integers(1, 20), st.integers(0, 999))
 def test_the_shuffled_order_is_read_once_within_the_buffer(
     sizes: list[int], buffer_rows: int, batch: int, seed: int
@@ -290,7 +289,6 @@ def test_the_shuffled_order_is_read_once_within_the_buffer(
     assert not reader.held
 
 
-@settings(deadline=None)
 @given(group_sizes, st.integers(0, 40), st.data())
 def test_any_order_is_held_within_the_capacity(sizes: list[int], capacity: int, data: st.DataObject) -> None:
     groups, row_N = FakeGroups(sizes), np.arange(sum(sizes))
