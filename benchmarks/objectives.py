@@ -19,6 +19,7 @@ from torch.nn import functional
 from benchmarks.contenders import decoded, encoded_images
 from benchmarks.harness import JsonFlag, Outcome, in_turns, times_as_fast
 from pipeline.augment import Normalizer
+from pipeline.config.objectives import TRAITS
 from pipeline.config.pretrain import PretrainParams
 from pipeline.encoders.registry import build_encoder
 from pipeline.objectives.base import DataInfo
@@ -81,7 +82,7 @@ def trainer_of(name: str, images: int, batch: int) -> Trainer:
         Network(encoder, kind.build(encoder.feature_dim, params, known)),
         InMemoryLoader(decoded(encoded_images(images, 32)), device),
         Clustered(torch.arange(images) % CLUSTERS),
-        attributes if kind.needs_attributes else None,
+        attributes if TRAITS[name].learns_from == "attributes" else None,
         Normalizer([0.5] * 3, [0.25] * 3, device),
         params,
         TrainingContext("chosen", 0, 32, device),

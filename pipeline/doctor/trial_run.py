@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from pipeline.augment import Normalizer
+from pipeline.config.objectives import TRAITS, reads_clusters
 from pipeline.config.params import Params
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.assignments import read_assignments
@@ -30,7 +31,6 @@ from pipeline.evaluation.features import BATCH, TrainedEncoder, features_of
 from pipeline.evaluation.knn import knn_predict
 from pipeline.evaluation.linear_probe import standardisation
 from pipeline.evaluation.registry import PROTOCOLS
-from pipeline.objectives.registry import OBJECTIVES
 from pipeline.runtime.console import echo
 from pipeline.runtime.device import pick_device
 from pipeline.runtime.distributed import ALONE
@@ -118,7 +118,7 @@ def _training(request: Request, params: Params, pretrain: PretrainParams, device
     decoding = time.perf_counter()
     loader, clustered, image_bytes = _sample(request, params, pretrain, layout, device)
     decoded = time.perf_counter() - decoding
-    needs_attributes = OBJECTIVES[pretrain.objective].needs_attributes
+    needs_attributes = TRAITS[pretrain.objective].learns_from == "attributes"
     trainer = build_trainer(
         pretrain,
         loader,
@@ -230,9 +230,9 @@ def _pass(
 
 def _recluster(trainer: Trainer, device: torch.device) -> float:
     """0 where clusters are not remade."""
-    settings, objective = trainer.recluster_settings, trainer.network.objective
-    used = objective.learns_from_clusters or trainer.params.sampler == "cluster"
-    if settings is None or not used or trainer.params.recluster_every == 0:
+    settings, params = trainer.recluster_settings, trainer.params
+    used = reads_clusters(params.objective, params.sampler)
+    if settings is None or not used or params.recluster_every == 0:
         return 0.0
     # The sample may have fewer images than there are clusters; time grows with both.
     clusters = min(settings["clusters"], max(1, len(trainer.loader) // 2))

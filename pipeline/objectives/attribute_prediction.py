@@ -18,8 +18,6 @@ class AttributePrediction(Objective):
         "The published loss, of both views of an image; attributes that are not known are left out of the "
         "mean."
     )
-    needs_attributes: ClassVar[bool] = True
-    learns_from_clusters: ClassVar[bool] = False
 
     def __init__(self, feature_dim: int, attributes: int) -> None:
         super().__init__()
@@ -40,7 +38,7 @@ class AttributePrediction(Objective):
     def loss(self, outputs_ND: Tensor, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
         """The mean over views and over attributes that are known of them, in nats; 0 where none is known."""
         attributes_BA = batch.attributes_BA
-        assert attributes_BA is not None, "asked for by `needs_attributes`"
+        assert attributes_BA is not None, "`TRAITS` says that it learns from attributes"
         attributes_NA = torch.cat([attributes_BA, attributes_BA])
         with torch.autocast(outputs_ND.device.type, enabled=False):
             logits_NA = at_least_float(outputs_ND[:, self.feature_dim :])

@@ -76,8 +76,6 @@ class Objective(nn.Module, ABC):
 
     beside_published: ClassVar[str]
     """How it differs from the published code, in sentences for docs/objectives.md and the model card."""
-    needs_attributes: ClassVar[bool] = False
-    learns_from_clusters: ClassVar[bool] = True
 
     projector: nn.Module
     """What the target network copies besides the encoder; it takes features."""

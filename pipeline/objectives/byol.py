@@ -54,8 +54,6 @@ class Siamese(Objective):
     through them it reaches all weights: what is met stands still.
     """
 
-    learns_from_clusters: ClassVar[bool] = False
-
     def __init__(self, projector: nn.Module, predictor: nn.Module) -> None:
         super().__init__()
         self.projector, self.predictor = projector, predictor

@@ -24,8 +24,6 @@ class CMC(Objective):
         "code draws them from a memory of all images; the losses of the two directions are averaged, "
         "where it adds them."
     )
-    needs_attributes: ClassVar[bool] = True
-    learns_from_clusters: ClassVar[bool] = False
 
     def __init__(
         self, feature_dim: int, projection_dim: int, attributes: int, hidden: int, temperature: float

@@ -37,7 +37,6 @@ class PCL(MoCo):
         "those of the batch's images as often as they occur, the image's own among them. Earlier keys of "
         "the same image are positives and not negatives."
     )
-    learns_from_clusters: ClassVar[bool] = False
 
     _prototypes_SD: Tensor
     _phi_S: Tensor

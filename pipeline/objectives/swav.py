@@ -33,7 +33,6 @@ class SwAV(Objective):
         "The published loss, of two views without smaller crops. The queue is filled from the first step "
         "on, where the published code fills it from the epoch on that uses it."
     )
-    learns_from_clusters: ClassVar[bool] = False
 
     def __init__(self, feature_dim: int, projection_dim: int, temperature: float, params: SwavParams) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.objectives import LOSS_CHANGES
+from pipeline.config.objectives import TRAITS
 from pipeline.evaluation.baselines import majority_label
 from pipeline.evaluation.wording import UNREACHABLE
 from pipeline.presentation.formatting import percent, plural, sentence
@@ -153,7 +153,8 @@ def _of_the_evaluation(arms: list[Arm]) -> Iterator[Finding]:
 
 def _of_the_training(arm: Arm) -> Iterator[Finding]:
     losses = arm.history["loss"].to_list()
-    comparable = arm.config.get("pretrain", {}).get("objective") not in LOSS_CHANGES
+    traits = TRAITS.get(arm.config.get("pretrain", {}).get("objective"))
+    comparable = traits is None or not traits.loss_may_rise
     if comparable and len(losses) > 1 and losses[-1] >= losses[0]:
         yield Finding(
             "loss_did_not_fall",

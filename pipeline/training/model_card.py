@@ -6,7 +6,7 @@ Training writes it without any figure, for nothing is measured then; `completed_
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config.objectives import LEARNS_FROM
+from pipeline.config.objectives import TRAITS
 from pipeline.runtime.errors import listed
 from pipeline.runtime.sanitize import for_markdown
 from pipeline.storage.schema import CHOSEN, IngestSummary
@@ -21,19 +21,6 @@ _NOT_MEASURED = "Not known when this card was written: training ends before anyt
 
 PARAMETERS = ("optimizer", "learning_rate", "weight_decay", "warmup_fraction")
 """Of every training; what else decides how the weights came about stands in config.json."""
-PARAMETERS_OF = {
-    "cl_infonce": ("form", "temperature", "projection_dim"),
-    "dual_head": ("temperature", "projection_dim"),
-    "moco": ("temperature", "projection_dim"),
-    "pcl": ("temperature", "projection_dim"),
-    "swav": ("temperature", "projection_dim"),
-    "cmc": ("temperature", "projection_dim"),
-    "byol": ("projection_dim",),
-    "simsiam": ("projection_dim",),
-    "iccl": ("projection_dim",),
-}
-"""What an objective reads beside the block of its own name."""
-CONTRASTIVE = ("cl_infonce", "dual_head", "moco", "pcl", "cmc")
 
 
 def model_card(
@@ -130,7 +117,7 @@ def completed_card(card: str, figures: str, metadata: str, use: str) -> str | No
 def _tag(objective: str | None) -> str:
     if objective is None:
         return "- whitened-patches\n"
-    return "- contrastive-learning\n" if objective in CONTRASTIVE else ""
+    return "- contrastive-learning\n" if TRAITS[objective].contrastive else ""
 
 
 def _warning(collapsed: Collapse | None) -> str:
@@ -172,7 +159,7 @@ def _learned_from(config: Mapping[str, Any]) -> str:
     assert config["arm"] == CHOSEN
     pretrain, clusters = config["pretrain"], "the clusters in the project's `data/clusters/chosen/`"
     result = "`statistics.json` there says how they were made."
-    source = LEARNS_FROM[pretrain["objective"]]
+    source = TRAITS[pretrain["objective"]].learns_from
     if source == "clusters":
         return f"It learned from {clusters}; {result} Training itself reads no labels."
     beside = " and their attributes" if source == "attributes" else " alone"
@@ -189,7 +176,7 @@ def _procedure(config: Mapping[str, Any], beside_published: str) -> str:
         )
     pretrain = config["pretrain"]
     objective = pretrain["objective"]
-    named = {name: pretrain[name] for name in (*PARAMETERS, *PARAMETERS_OF.get(objective, ()))}
+    named = {name: pretrain[name] for name in (*PARAMETERS, *TRAITS[objective].reads)}
     named |= {f"{objective}.{name}": value for name, value in pretrain.get(objective, {}).items()}
     rows = [f"| {name} | {value} |" for name, value in named.items()]
     return "\n".join(

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from pipeline.augment import Normalizer
+from pipeline.config.objectives import TRAITS
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.assignments import Assignments, read_assignments
 from pipeline.dataset.dataset import ImageDataset, ImageSplit
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import resolved_stem_stride
-from pipeline.objectives.registry import OBJECTIVES
 from pipeline.runtime.device import compute_dtype, device_name
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.seeding import derived_seed
@@ -122,7 +122,7 @@ def _build(
 ) -> Trainer:
     if len(loader) < 2:
         raise UserError(f"pretraining needs at least 2 train images, and {dataset.folder} has {len(loader)}")
-    needs_attributes = OBJECTIVES[params.objective].needs_attributes
+    needs_attributes = TRAITS[params.objective].learns_from == "attributes"
     return build_trainer(
         params,
         loader,

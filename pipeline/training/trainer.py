@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.augment import Normalizer, central_views, random_views, views_at_once
+from pipeline.config.objectives import reads_clusters
 from pipeline.config.pretrain import PretrainParams
 from pipeline.objectives.base import Batch, StepInfo
 from pipeline.runtime.device import compute_dtype
@@ -273,7 +274,7 @@ class Trainer:
 
     def _recluster_if_due(self, epoch: int, states: StateFolder) -> None:
         every = self.params.recluster_every
-        if not (self.network.objective.learns_from_clusters or self.params.sampler == "cluster"):
+        if not reads_clusters(self.params.objective, self.params.sampler):
             return
         # The first epochs train on the clusters that came in: the encoder knows nothing yet.
         if self.recluster_settings is None or every == 0 or epoch == 0 or epoch % every != 0:

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from inference.conftest import MakeEncoder
-from pipeline.config.objectives import LEARNS_FROM
+from pipeline.config.objectives import TRAITS
 from pipeline.config.pretrain import PretrainParams
 from pipeline.evaluation.features import features_of_batch, load_encoder
 from pipeline.inference.images.base import InputImage
@@ -20,7 +20,6 @@ from pipeline.inference.images.crop import central_square
 from pipeline.inference.images.decode import on_a_canvas
 from pipeline.objectives.base import DataInfo
 from pipeline.objectives.registry import OBJECTIVES
-from pipeline.training.model_card import PARAMETERS_OF
 from support import png
 
 CPU = torch.device("cpu")
@@ -202,14 +201,14 @@ def test_a_batch_is_no_larger_than_the_set(make_encoder: MakeEncoder) -> None:
 
 
 def test_it_says_what_the_objective_learned_from(make_encoder: MakeEncoder) -> None:
-    assert LEARNS_FROM.keys() == OBJECTIVES.keys()
-    for name, objective in OBJECTIVES.items():
-        assert (LEARNS_FROM[name] == "clusters") == objective.learns_from_clusters
-        assert (LEARNS_FROM[name] == "attributes") == objective.needs_attributes
+    sentences = {
+        "clusters": "It learned from the clusters",
+        "attributes": "Training saw the images and their attributes, without labels or clusters.",
+        "images": "Training saw the images alone, without labels or clusters.",
+    }
+    for name, traits in TRAITS.items():
         text = pretrained_by(make_encoder, name)
-        assert ("It learned from the clusters" in text) == objective.learns_from_clusters
-        attributes = "Training saw the images and their attributes, without labels or clusters."
-        assert (attributes in text) == objective.needs_attributes
+        assert [source for source, sentence in sentences.items() if sentence in text] == [traits.learns_from]
     text = pretrained_by(make_encoder, "byol", sampler="cluster")
     assert "saw the images alone, in batches by the clusters" in text
 
@@ -229,6 +228,6 @@ def test_it_names_the_parameters_that_the_objective_reads(make_encoder: MakeEnco
         reading = Reading(PretrainParams(objective=name))
         objective.build(8, cast(PretrainParams, reading), DataInfo(clusters=2, attributes=2))
         known = {"form", "temperature", "projection_dim"}
-        assert set(PARAMETERS_OF.get(name, ())) == reading.read & known, name
+        assert set(TRAITS[name].reads) == reading.read & known, name
         text = pretrained_by(make_encoder, name)
         assert {parameter for parameter in known if f"| {parameter} |" in text} == reading.read & known

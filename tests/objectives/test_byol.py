@@ -134,7 +134,6 @@ def test_the_objective_predicts_from_projections_and_compares_with_the_targets()
     loss = byol.loss(outputs, targets, batch(IMAGES), ALONE).detach()
     predictions = byol.predictor(projections).detach()
     assert float(loss) == pytest.approx(reference(predictions, targets))
-    assert not byol.learns_from_clusters
 
 
 def test_all_weights_learn() -> None:

@@ -1,13 +1,17 @@
 """What holds for all objectives: over ranks as alone, and the gradient is that of the value."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.config.objectives import TRAITS
+from pipeline.config.objectives import Objective as ObjectiveName
 from pipeline.config.pretrain import PretrainParams
 from pipeline.objectives.base import Batch, DataInfo, Objective, StepInfo
 from pipeline.objectives.registry import OBJECTIVES
@@ -140,6 +144,43 @@ def test_every_weight_takes_part(name: str) -> None:
     objective.loss(outputs, rows_of(4, 1, own) if has_target else None, known, ALONE).backward()
     for weight_name, weight in objective.named_parameters():
         assert weight.grad is not None, weight_name
+
+
+def losses(name: str, change: Callable[[Batch], Batch] = lambda batch: batch) -> list[float]:
+    """Of some steps without training, on batches that `change` has changed."""
+    objective, own = built(name), slice(0, BATCH)
+    embeddings = functional.normalize(torch.randn(IMAGES, 4, generator=seeded(2)), dim=1)
+    objective.begin_epoch(0, lambda: embeddings, ALONE, 3)
+    found = []
+    for step in range(STEPS):
+        step_info, batch = StepInfo(step, STEPS), change(batch_of(step, own))
+        objective.begin_step(step_info)
+        assert batch.attributes_BA is not None
+        with torch.no_grad():
+            outputs = objective.project(rows_of(FEATURES, step, own), torch.cat([batch.attributes_BA] * 2))
+            has_target = objective.target_momentum(step_info) is not None
+            targets = rows_of(4, 20 + step, own) if has_target else None
+            found.append(float(objective.loss(outputs, targets, batch, ALONE)))
+            objective.end_step(targets, batch, ALONE)
+    return found
+
+
+def without_attributes(batch: Batch) -> Batch:
+    assert batch.attributes_BA is not None
+    return replace(batch, attributes_BA=torch.zeros_like(batch.attributes_BA))
+
+
+def test_every_objective_has_its_name_and_traits() -> None:
+    assert set(OBJECTIVES) == set(TRAITS) == set(get_args(ObjectiveName))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_loss_reads_what_the_traits_say(name: str) -> None:
+    usual = losses(name)
+    by_clusters = losses(name, lambda batch: replace(batch, clusters_B=torch.zeros_like(batch.clusters_B)))
+    by_attributes = losses(name, without_attributes)
+    assert (by_clusters != usual) == (TRAITS[name].learns_from == "clusters")
+    assert (by_attributes != usual) == (TRAITS[name].learns_from == "attributes")
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -202,7 +202,6 @@ def test_it_is_built_as_params_say() -> None:
     assert widths == [(6, 4), (3, 6), (6, 3), (3, 6)]
     assert iccl.target_momentum(StepInfo(0, 10)) == 0.5
     assert iccl.clustering_weight == 0.2
-    assert not iccl.learns_from_clusters
 
 
 def shares_of(ranks: Ranks, views_ND: Tensor) -> Tensor:

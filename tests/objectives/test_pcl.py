@@ -245,12 +245,11 @@ def test_the_warm_up_is_infonce_alone(fraction: float, epochs: int, first: int) 
         assert float(loss) > float(infonce_of(objective, outputs, targets)) + 0.1
 
 
-def test_older_keys_of_an_image_are_its_positives_and_clusters_play_no_part() -> None:
+def test_older_keys_of_an_image_are_its_positives() -> None:
     objective = pcl()
     _, targets = outputs_and_targets()
     objective.end_step(targets, batch(), ALONE)
     assert objective.queue.ids.tolist() == batch().images_B.tolist() * 2
-    assert not PCL.learns_from_clusters
 
 
 @pytest.mark.parametrize(("images", "expected"), [(40, [5, 12]), (10, [5]), (8, [4]), (2, [1])])

@@ -106,7 +106,6 @@ def test_the_objective_predicts_from_projections_and_compares_with_them() -> Non
     loss = simsiam.loss(outputs, None, batch(IMAGES), ALONE)
     torch.testing.assert_close(loss, reference(simsiam.predictor(projections), projections))
     assert simsiam.target_momentum(StepInfo(0, 1)) is None
-    assert not simsiam.learns_from_clusters
 
 
 def test_all_weights_learn_and_projections_have_the_batch_norm_s_mean_and_spread() -> None:

@@ -324,8 +324,6 @@ def test_it_is_built_by_its_params() -> None:
         objective="swav", projection_dim=5, temperature=0.1, swav=SwavParams(prototypes=11, queue=3)
     )
     swav = SwAV.build(8, params, DataInfo(clusters=1, attributes=0))
-    assert not swav.learns_from_clusters
-    assert not swav.needs_attributes
     assert swav.target_momentum(StepInfo(0, 1)) is None
     assert swav.temperature == 0.1
     assert swav.project(torch.randn(4, 8)).shape == (4, 5 + 11)

@@ -11,6 +11,7 @@ import torch
 
 from operations import WAITS, Operations
 from pipeline.clustering.run import cluster
+from pipeline.config.objectives import TRAITS
 from pipeline.config.pretrain import PretrainParams
 from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
@@ -88,7 +89,9 @@ def test_the_encoder_learns_in_parts_too(layout: Layout, objective: str) -> None
     assert len(weights) == 2, "batch norm sees the part"
 
 
-@pytest.mark.parametrize("objective", [name for name, kind in OBJECTIVES.items() if kind.needs_attributes])
+@pytest.mark.parametrize(
+    "objective", [name for name, traits in TRAITS.items() if traits.learns_from == "attributes"]
+)
 def test_missing_attributes_are_told_before_anything_is_trained(
     layout: Layout, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
