@@ -2,14 +2,15 @@
 
 import math
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.executors.select import EXECUTOR_VARIABLE, ExecutorName
+from pipeline.runtime.console import echo, terminal
 from pipeline.runtime.console import run as run_app
-from pipeline.runtime.console import terminal
 from pipeline.runtime.errors import UserError, exit_on_user_error
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
@@ -31,8 +32,19 @@ def _no_nan(value: float | None) -> float | None:
     return value
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        echo(f"clinfonce {version('clinfonce')}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and end"),
+    ] = False,
+) -> None:
     """Which of the things you know about your images helps a model to see them?
 
     `dvc repro` runs the pipeline; these commands stand beside it.

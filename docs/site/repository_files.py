@@ -17,9 +17,14 @@ from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-PLACES = {"README.md": "index.md", "benchmarks/README.md": "benchmarks/README.md"}
+PLACES = {
+    "README.md": "index.md",
+    "benchmarks/README.md": "benchmarks/README.md",
+    "CONTRIBUTING.md": "development.md",
+    "CHANGELOG.md": "changelog.md",
+}
 """Texts outside of docs/ that have their own page in the site, by their path in the repository."""
-ADDED = ["benchmarks/README.md"]
+ADDED = ["benchmarks/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 """Those of them that docs/ does not hold in another form."""
 
 LANGUAGES = {

@@ -26,7 +26,7 @@ from pipeline.config.params import check_params, load_params
 from pipeline.runtime.errors import UserError
 from support import REPOSITORY
 
-FOLDERS = ("benchmarks", "docs", "pipeline", "stages", "studies", "tests")
+FOLDERS = ("benchmarks", "docs", "pipeline", "stages", "studies", "tests", "tools")
 """Of the repository: what a command names in them must be there. All other files are the reader's."""
 
 WITH_OPTIONS = {"docs/site/draw_reading.py"}
@@ -37,9 +37,14 @@ NOT_OURS = {
     "git checkout": "git's own",
     "git commit": "git's own",
     "git init": "git's own",
+    "lint-imports": "a check of .ci/run",
+    "mypy": "a check of .ci/run",
     "pip install uv": "the one thing that is not installed by uv",
+    "pre-commit install": "pre-commit's own; tests/test_project_files.py looks at its hooks",
     "ray get-auth-token": "Ray's own; tests/executors/test_ray_cluster.py gives a token by itself",
     "ray start": "Ray's own; tests/executors/test_ray_cluster.py starts a cluster with more of its options",
+    "ruff check": "a check of .ci/run",
+    "ruff format": "a check of .ci/run",
     "tensorboard --logdir": "an extra's own command, which is not looked into",
 }
 """Commands that are let through, by how they begin, and why nothing can be asked of them."""
@@ -159,6 +164,8 @@ class Reader:
                 _check_code(code)
             case ["-m", module, *rest] if module.startswith("benchmarks."):
                 _check_benchmark(module, rest)
+            case ["-m", module] if module.startswith("tools."):
+                _check_path(f"{module.replace('.', '/')}.py")
             case ["-m", module, *rest]:
                 self._check([module, *rest], command)
             case [script, *rest]:
@@ -172,6 +179,12 @@ class Reader:
                     raise WouldFail(f"what {script} takes is not known here")
 
     def _check_pytest(self, words: list[str], command: Command) -> None:
+        if words[:1] == ["-m"]:
+            declared = _pyproject()["tool"]["pytest"]["ini_options"]["markers"]
+            markers = {marker.partition(":")[0] for marker in declared}
+            if unknown := set(re.findall(r"\w+", words[1])) - {"not", "and", "or"} - markers:
+                raise WouldFail(f"pyproject.toml has no marker {', '.join(sorted(unknown))}")
+            words = words[2:]
         for word in words:
             if word not in ("-q", "-x") and not (REPOSITORY / word).exists():
                 raise WouldFail(f"there is no {word} to test")
@@ -298,8 +311,13 @@ def _options_of(tree: ast.Module) -> Iterator[tuple[str, str]]:
             yield f"--{dashed}", "int" if re.search(r"\bint\b", annotation) else "text"
 
 
+@cache
+def _pyproject() -> dict[str, Any]:
+    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+
+
 def _dependency_groups() -> tuple[set[str], set[str]]:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    project = _pyproject()
     return set(project["dependency-groups"]), set(project["project"]["optional-dependencies"])
 
 

@@ -17,6 +17,7 @@ from support import REPOSITORY
 
 TEXTS = [
     REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
     REPOSITORY / "benchmarks" / "README.md",
     *sorted((REPOSITORY / "docs").rglob("*.md")),
     *sorted((REPOSITORY / "studies").rglob("*.md")),
@@ -220,7 +221,9 @@ def _write_catalogue(path: Path) -> None:
         ("python tests/test_nothing.py", "no tests/test_nothing.py"),
         ("python -c 'import ='", "python can't read it"),
         ("python - <<'PY'\nimport =\nPY", "python can't read it"),
+        ("python -m tools.regenrate", "no tools/regenrate.py"),
         ("pytest tests/test_nothing.py", "no tests/test_nothing.py"),
+        ("pytest -m 'not slwo'", "no marker slwo"),
         ("mkdocs biuld", "biuld"),
     ],
 )
@@ -241,6 +244,8 @@ def test_mistakes_are_seen(script: str, messages: str, tmp_path: Path) -> None:
         "clinfonce study report studies/unsupervised.yaml --data studies/data/cifar100.yaml",
         "python -m benchmarks.loop --papers-stem --batch 64",
         "python -m mkdocs build --strict",
+        "python -m tools.regenerate",
+        "pytest -m 'not slow' tests/clustering",
     ],
 )
 def test_what_is_right_passes(script: str, tmp_path: Path) -> None:

@@ -122,6 +122,9 @@ def headings(text: str | Path) -> set[str]:
     [
         "README.md",
         "benchmarks/README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
         *(str(path.relative_to(REPOSITORY)) for path in sorted((REPOSITORY / "docs").rglob("*.md"))),
     ],
 )
