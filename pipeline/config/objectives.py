@@ -147,3 +147,16 @@ class IcclParams(Section):
                 f"pretrain.iccl.start={self.start} is after pretrain.iccl.end={self.end}: swap them"
             )
         return self
+
+
+class ObjectiveBlocks(Section):
+    """The objectives' parameters, each block by the objective's name."""
+
+    dual_head: DualHeadParams = DualHeadParams()
+    cmc: CmcParams = CmcParams()
+    moco: MocoParams = MocoParams()
+    pcl: PclParams = PclParams()
+    swav: SwavParams = SwavParams()
+    byol: ByolParams = ByolParams()
+    simsiam: SimsiamParams = SimsiamParams()
+    iccl: IcclParams = IcclParams()

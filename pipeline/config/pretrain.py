@@ -14,17 +14,7 @@ from pipeline.config.base import (
     Temperature,
     Width,
 )
-from pipeline.config.objectives import (
-    ByolParams,
-    CmcParams,
-    DualHeadParams,
-    IcclParams,
-    MocoParams,
-    Objective,
-    PclParams,
-    SimsiamParams,
-    SwavParams,
-)
+from pipeline.config.objectives import Objective, ObjectiveBlocks
 
 EncoderName = Literal[
     "patch_resnet",
@@ -76,7 +66,9 @@ class AugmentParams(Section):
         return self
 
 
-class PretrainParams(Section):
+class _SharedParams(Section):
+    """What trainings by any objective have."""
+
     objective: Objective = Field(
         default="cl_infonce", description="of the chosen arm; the references are always Cl-InfoNCE's"
     )
@@ -136,15 +128,9 @@ class PretrainParams(Section):
         default="auto", description="auto: bfloat16 where the device computes in it"
     )
     augment: AugmentParams = AugmentParams()
-    dual_head: DualHeadParams = DualHeadParams()
-    cmc: CmcParams = CmcParams()
-    moco: MocoParams = MocoParams()
-    pcl: PclParams = PclParams()
-    swav: SwavParams = SwavParams()
-    byol: ByolParams = ByolParams()
-    simsiam: SimsiamParams = SimsiamParams()
-    iccl: IcclParams = IcclParams()
 
+
+class PretrainParams(ObjectiveBlocks, _SharedParams):
     @field_validator("stem_stride", mode="before")
     @classmethod
     def _is_a_whole_number(cls, stride: object) -> object:
