@@ -50,7 +50,6 @@ class Duplicates:
     own_N: NDArray[np.int64]
     other_N: NDArray[np.int64]
     splits_N: NDArray[np.int8]
-    searched_near: bool
     truncated_buckets: int
     """Images that have more look-alikes than were compared."""
 
@@ -120,7 +119,7 @@ def find_duplicates(
         truncated_buckets = search.truncated_buckets
         own_N = np.minimum(own_N, search.own_N)
         other_N = np.minimum(other_N, search.other_N[first_N])
-    return Duplicates(own_N, other_N, splits_N, hashes_N is not None, truncated_buckets)
+    return Duplicates(own_N, other_N, splits_N, truncated_buckets)
 
 
 def _exact(

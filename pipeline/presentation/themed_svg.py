@@ -56,10 +56,10 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def drawing(width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+def drawing(height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
     """A figure with one axes in the report's style; draw and call `inline_svg` inside the block."""
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         figure.patch.set_alpha(0.0)
         axes = figure.add_subplot()
         axes.patch.set_alpha(0.0)

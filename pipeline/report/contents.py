@@ -37,7 +37,6 @@ class Contents:
     """Whether the references were trained by the chosen arm's objective."""
     measured: bool
     """Whether there are labels, so accuracies."""
-    reclusters: bool
     arms: Table
     fewer_labels: Table | None
     against: list[Figure]
@@ -84,7 +83,6 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         references=[arm.name for arm in arms[1:]],
         same_objective=params.pretrain == params.pretrain.of_references(),
         measured=chosen.top1 is not None,
-        reclusters=any(arm.reclustered_after is not None for arm in arms),
         arms=sections.arms_table(arms, params.pretrain),
         fewer_labels=sections.fewer_labels_table(arms),
         against=[picture for picture in against if picture is not None],

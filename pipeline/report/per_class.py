@@ -47,14 +47,14 @@ def class_changes(chosen: Arm, instance: Arm | None) -> list[ClassChange]:
     return sorted(changes, key=lambda change: (-change.gain, change.label))
 
 
-def worst_confusions(predictions: pd.DataFrame, limit: int = SHOWN) -> list[Confusion]:
+def worst_confusions(predictions: pd.DataFrame) -> list[Confusion]:
     """The pairs (label, predicted) that take the most test images, largest first."""
     if predictions.empty:
         return []
     of_label = predictions["label"].value_counts()
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     pairs = wrong.groupby(["label", "predicted"], observed=True).size().reset_index(name="images")
-    pairs = pairs.sort_values(["images", "label", "predicted"], ascending=[False, True, True]).head(limit)
+    pairs = pairs.sort_values(["images", "label", "predicted"], ascending=[False, True, True]).head(SHOWN)
     return [
         Confusion(label, predicted, int(images), int(images) / int(of_label[label]))
         for label, predicted, images in pairs.itertuples(index=False)

@@ -77,8 +77,9 @@ def standard_output() -> TextIO:
     return sys.stdout
 
 
-def is_interactive(*, stderr: bool = False) -> bool:
-    return (sys.stderr if stderr else sys.stdout).isatty()
+def is_interactive() -> bool:
+    """Whether progress, which goes to standard error, is seen as it is drawn."""
+    return sys.stderr.isatty()
 
 
 def run(app: typer.Typer) -> NoReturn:

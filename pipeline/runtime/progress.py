@@ -47,7 +47,7 @@ def _bar(*more: ProgressColumn) -> Progress:
         *more,
         console=terminal(stderr=True),
         transient=True,
-        disable=not is_interactive(stderr=True),
+        disable=not is_interactive(),
     )
 
 

@@ -103,7 +103,7 @@ def tally_columns(
     where it is `droppable`, and comes back with the reason; else it raises `UserError`.
     """
     labels = Coder()
-    tallies = {name: Tally(labels=labels) for name in clusters}
+    tallies = {name: Tally(labels) for name in clusters}
     left_out: dict[str, str] = {}
     for batch in table.read(list(dict.fromkeys([label, *clusters]))):
         try:

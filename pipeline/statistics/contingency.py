@@ -109,18 +109,6 @@ class Contingency:
     def rows(self) -> int:
         return int(self.cluster_sizes_K.sum())
 
-    def __add__(self, other: "Contingency") -> "Contingency":
-        return Contingency.merged([self, other])
-
-    def with_counts(self, counts_C: Counts) -> "Contingency":
-        """The same cells with other counts; those of 0 are dropped."""
-        kept_C = counts_C > 0
-        clusters, labels = self.cluster_sizes_K.size, self.label_sizes_L.size
-        sizes_K = _sums_by_code(self.clusters_C, counts_C, clusters)
-        return Contingency(
-            self.keys_C[kept_C], counts_C[kept_C], sizes_K, _sums_by_code(self.labels_C, counts_C, labels)
-        )
-
     def recoded(self, new_clusters_K: Codes, new_labels_L: Codes) -> "Contingency":
         """Each cluster and label under its new code; those of one code are joined, `UNKNOWN` is dropped."""
         clusters_C, labels_C = new_clusters_K[self.clusters_C], new_labels_L[self.labels_C]

@@ -61,14 +61,6 @@ def is_covered(table: Contingency) -> bool:
     return table.rows >= LEAST_ROWS and joint_coverage(table) >= LEAST_COVERAGE and not is_power_law
 
 
-def corrected_entropy_bits(counts: Counts) -> float:
-    """The entropy of the distribution that `counts` were drawn from; 0 for no rows."""
-    sizes_S, times_S = sizes_and_times(counts)
-    if sizes_S.size == 0:
-        return 0.0
-    return (2 * entropy_nats(sizes_S, times_S) - entropy_of_half_nats(sizes_S, times_S)) / math.log(2)
-
-
 def corrected_information(table: Contingency) -> CorrectedInformation:
     """I = H(Z) + H(T) - H(Z,T) and H(Z|T) = H(Z,T) - H(T), from a table of at least two rows.
 

@@ -23,11 +23,6 @@ class Coder:
         self.notices = Notices()
         """On the cells that were given."""
 
-    @property
-    def values(self) -> list[Any]:
-        """The value of each code; of a long text what stands for it."""
-        return list(self._code_of)
-
     def __len__(self) -> int:
         return len(self._code_of)
 
@@ -39,13 +34,13 @@ class Coder:
         texts = [text(value) for value in values]
         known = [written is not None for written in texts]
         codes = np.full(len(texts) + 1, UNKNOWN, np.int64)
-        codes[:-1][known] = self.codes_of_values([written for written in texts if written is not None])
+        codes[:-1][known] = self._codes_of([written for written in texts if written is not None])
         folded_V = [is_folded(value) for value in values]
         if any(folded_V):
             self.notices[FOLDED] += int(np.append(folded_V, False)[batch_codes_N].sum())
         return codes[batch_codes_N]
 
-    def codes_of_values(self, values: list[Any]) -> Codes:
+    def _codes_of(self, values: list[Any]) -> Codes:
         code_of = self._code_of
         codes = (code_of.setdefault(_short(value), len(code_of)) for value in values)
         return np.fromiter(codes, np.int64, count=len(values))
@@ -61,32 +56,27 @@ def _short(value: Any) -> Any:
 class Tally:
     """How often each cluster meets each label, over the batches given so far."""
 
-    def __init__(self, clusters: Coder | None = None, labels: Coder | None = None) -> None:
-        self.clusters = Coder() if clusters is None else clusters
-        self.labels = Coder() if labels is None else labels
+    def __init__(self, labels: Coder) -> None:
+        self.clusters = Coder()
+        self.labels = labels
         self.rows = 0
         self._merged: Contingency | None = None
         self._pending: list[Contingency] = []
         self._pending_cells = 0
 
-    def add(self, clusters: Column, labels: Column) -> None:
-        """Counts one batch: two columns of one length and of any type."""
-        self.add_codes(self.clusters.codes(clusters), self.labels.codes(labels))
-
     def add_codes(self, clusters_N: Codes, labels_N: Codes) -> None:
-        """As `add`, with codes that the two coders gave."""
+        """Counts one batch, by the codes that the two coders gave."""
         self.rows += clusters_N.size
-        self._add_table(Contingency.of_codes(clusters_N, labels_N - UNKNOWN))
-
-    def __add__(self, other: "Tally") -> "Tally":
-        """The tally of both files' rows: equal values are one value, whatever their codes."""
-        both = Tally()
-        for part in (self, other):
-            clusters_K = both.clusters.codes_of_values(part.clusters.values)
-            labels_L = both.labels.codes_of_values(part.labels.values)
-            both.rows += part.rows
-            both._add_table(part._table().recoded(clusters_K, np.append(0, labels_L - UNKNOWN)))
-        return both
+        # In these tables label 0 is the unknown one and every other code is one higher, so that one table
+        # gives the sizes over all rows and the counts over the labelled ones.
+        table = Contingency.of_codes(clusters_N, labels_N - UNKNOWN)
+        self._pending.append(table)
+        self._pending_cells += table.counts_C.size
+        # Merging costs as much as the result has cells: waiting for as many merges each one few times.
+        if self._pending_cells > max(
+            _PENDING_CELLS, 0 if self._merged is None else self._merged.counts_C.size
+        ):
+            self._table()
 
     @property
     def labelled(self) -> Contingency:
@@ -104,17 +94,6 @@ class Tally:
     @property
     def rows_without_cluster(self) -> int:
         return self.rows - self._table().rows
-
-    def _add_table(self, table: Contingency) -> None:
-        # In these tables label 0 is the unknown one and every other code is one higher, so that one table
-        # gives the sizes over all rows and the counts over the labelled ones.
-        self._pending.append(table)
-        self._pending_cells += table.counts_C.size
-        # Merging costs as much as the result has cells: waiting for as many merges each one few times.
-        if self._pending_cells > max(
-            _PENDING_CELLS, 0 if self._merged is None else self._merged.counts_C.size
-        ):
-            self._table()
 
     def _table(self) -> Contingency:
         if self._pending:

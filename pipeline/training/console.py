@@ -25,7 +25,7 @@ class TrainingConsole:
         self._images_per_step = images_per_step
         # Of several processes one speaks.
         self._console = terminal(stderr=True, quiet=not speaks)
-        self._interactive = speaks and is_interactive(stderr=True)
+        self._interactive = speaks and is_interactive()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

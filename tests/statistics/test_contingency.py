@@ -40,7 +40,7 @@ def test_counts_equal_counting_one_by_one(rows: list[tuple[int, int]]) -> None:
 def test_the_sum_of_two_tables_is_the_table_of_all_rows(
     some: list[tuple[int, int]], others: list[tuple[int, int]]
 ) -> None:
-    both = table_of(some) + table_of(others)
+    both = Contingency.merged([table_of(some), table_of(others)])
     assert cells_of(both) == cells_of(table_of(some + others))
     assert_margins_fit(both)
 

@@ -22,7 +22,6 @@ from known_distributions import (
 from pipeline.statistics.chao_wang_jost import entropy_nats, entropy_of_half_nats
 from pipeline.statistics.contingency import Contingency
 from pipeline.statistics.corrected import (
-    corrected_entropy_bits,
     corrected_information,
     is_covered,
     joint_coverage,
@@ -34,6 +33,14 @@ from pipeline.statistics.score_interval import score_interval
 SAMPLES = 10
 CODES = st.integers(min_value=0, max_value=4)
 ROWS = st.lists(st.tuples(CODES, CODES), min_size=2, max_size=60)
+
+
+def corrected_entropy_bits(counts: np.ndarray) -> float:
+    """The entropy of the distribution that `counts` were drawn from; 0 for no rows."""
+    sizes_S, times_S = sizes_and_times(counts)
+    if sizes_S.size == 0:
+        return 0.0
+    return (2 * entropy_nats(sizes_S, times_S) - entropy_of_half_nats(sizes_S, times_S)) / math.log(2)
 
 
 def sample(joint_KL: Joint, rows: int, generator: np.random.Generator) -> Contingency:

@@ -134,20 +134,6 @@ def _slots(label: str, attributes: Mapping[str, str]) -> list[_Slot]:
     ]
 
 
-def hashtag_probability(word: str, label: str, attributes: Mapping[str, str]) -> float:
-    """P(a post has the hashtag `word` | T, A), A as visible; `word` in lower case and without its `#`.
-
-    Slots are independent: (1 - SILENT) (1 - prod over slots of (1 - P(used) P(word | slot))).
-    """
-    absent = 1.0
-    for slot in _slots(label, attributes):
-        if word in slot.words:
-            rank = slot.words.index(word)
-            share = slot.cumulative[rank] - (slot.cumulative[rank - 1] if rank else 0.0)
-            absent *= 1.0 - slot.used * share
-    return (1.0 - SILENT) * (1.0 - absent)
-
-
 _SLOTS_OF_A_POST = 4 + len(ATTRIBUTES) + SPAM_SLOTS
 # Uniform numbers that one post's hashtags take: silent or not, repeated or not, then for each slot and for
 # the repetition whether it is used, which word, which case, with or without `#`, and its place in the list.
