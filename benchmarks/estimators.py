@@ -55,7 +55,7 @@ def _all_estimates(counts_KL: Codes) -> list[float]:
         )
         others.append(max(0.0, nats / math.log(2)))
     plug_in = Information(table).mutual_information_bits
-    return [plug_in, *others, corrected_information(table).mutual_information.bits]
+    return [plug_in, *others, corrected_information(table).mutual_information.estimate]
 
 
 def _miller_madow(counts: Codes) -> float:

@@ -24,7 +24,7 @@ from pipeline.statistics.corrected import (
     joint_coverage,
 )
 from pipeline.statistics.information import Information
-from pipeline.statistics.score_interval import Interval
+from pipeline.statistics.intervals import Interval
 
 ROWS = (100, 200, 2_000, 8_937, 30_000, 100_000)
 LEAST_SHOWN, MOST_SHOWN = 0.5, 0.9999
@@ -132,11 +132,11 @@ def _of_sample(table: Contingency, truth: tuple[float, float]) -> dict[str, floa
     return {
         "coverage": joint_coverage(table),
         "covered": is_covered(table),
-        "mutual held": _holds(mutual.interval, truth[0]),
-        "conditional held": _holds(conditional.interval, truth[1]),
-        "width": mutual.interval.high - mutual.interval.low,
-        "error": abs(mutual.bits - truth[0]),
-        "plain held": _holds(Interval(plain - 1.96 * std, plain + 1.96 * std), truth[0]),
+        "mutual held": _holds(mutual, truth[0]),
+        "conditional held": _holds(conditional, truth[1]),
+        "width": mutual.high - mutual.low,
+        "error": abs(mutual.estimate - truth[0]),
+        "plain held": _holds(Interval(plain, plain - 1.96 * std, plain + 1.96 * std), truth[0]),
         "plain error": abs(max(0.0, plain) - truth[0]),
         "plug-in error": abs(Information(table).mutual_information_bits - truth[0]),
     }

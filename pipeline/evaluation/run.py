@@ -29,7 +29,7 @@ from pipeline.evaluation.trajectory import trajectory_with_information
 from pipeline.executors.select import ExecutorName
 from pipeline.runtime.device import pick_device
 from pipeline.runtime.seeding import derived_seed
-from pipeline.statistics.accuracy_intervals import wilson_interval
+from pipeline.statistics.intervals import Interval, wilson_interval
 from pipeline.storage.checksums import write_checksummed
 from pipeline.storage.files import (
     replaced_directory,
@@ -160,7 +160,7 @@ def _measure(
     predicted_M = logits_MC.argmax(dim=1)
     by_neighbours_M = knn_predict(train_ND, classes_N, test_ND, len(names), params.neighbours)
 
-    top1, low, high = _top1(predicted_M, truth_M)
+    top1 = _top1(predicted_M, truth_M)
     truth = [str(test.labels[position]) for position in test.known]
     predictions = [names[number] for number in predicted_M.tolist()]
     _write_predictions(folder, [test.ids[position] for position in test.known], truth, predictions)
@@ -168,11 +168,11 @@ def _measure(
     write_csv(folder / "per_class.csv", PER_CLASS_COLUMNS, _per_class(truth, predictions, train_counts))
     return {
         "protocol": params.protocol,
-        "top1": top1,
+        "top1": top1.estimate,
         "top5": _top5(logits_MC, truth_M),
         "knn_top1": float((by_neighbours_M == truth_M).double().mean()),
-        "top1_low": low,
-        "top1_high": high,
+        "top1_low": top1.low,
+        "top1_high": top1.high,
         "baselines": baselines([str(train.labels[position]) for position in train.known], truth),
         "classes": len(names),
         "train_images": len(train_ND),
@@ -201,21 +201,20 @@ def _with_fewer_labels(
     for fraction in fractions:
         rows_N = labelled_mask(classes_N, fraction, derived_seed(seed, "evaluate", "labels"))
         probe = fit(rows_N)
-        top1, low, high = _top1(probe.logits(test_ND).argmax(dim=1), truth_M)
+        top1 = _top1(probe.logits(test_ND).argmax(dim=1), truth_M)
         found[str(fraction)] = {
-            "top1": top1,
-            "top1_low": low,
-            "top1_high": high,
+            "top1": top1.estimate,
+            "top1_low": top1.low,
+            "top1_high": top1.high,
             "train_images": int(rows_N.sum()),
             "selection_rows": probe.selection_rows,
         }
     return found
 
 
-def _top1(predicted_M: Tensor, truth_M: Tensor) -> tuple[float, float, float]:
+def _top1(predicted_M: Tensor, truth_M: Tensor) -> Interval:
     """The share of right predictions, and its 95 % interval."""
-    correct = int((predicted_M == truth_M).sum())
-    return correct / len(truth_M), *wilson_interval(correct, len(truth_M))
+    return wilson_interval(int((predicted_M == truth_M).sum()), len(truth_M))
 
 
 def _top5(logits_MC: Tensor, truth_M: Tensor) -> float | None:

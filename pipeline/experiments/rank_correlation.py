@@ -7,7 +7,7 @@ from math import atanh, sqrt, tanh
 import numpy as np
 import pandas as pd
 
-from pipeline.statistics.comparison_intervals import Z_95
+from pipeline.statistics.intervals import Z_95
 
 LEAST_POINTS = 4
 

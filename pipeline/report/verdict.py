@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.presentation.formatting import percent, points, sentence
 from pipeline.report.arms import Arm, paired
 from pipeline.runtime.errors import listed
-from pipeline.statistics.comparison_intervals import Correct, Interval, paired_difference, share_closed
+from pipeline.statistics.intervals import Correct, Interval, paired_difference, share_closed
 from pipeline.storage.schema import UNTRAINED
 
 LUCK = "one seed, so luck in training is not in these intervals"

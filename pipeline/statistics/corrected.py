@@ -22,7 +22,7 @@ from pipeline.statistics.chao_wang_jost import (
 )
 from pipeline.statistics.contingency import Codes, Contingency, Counts
 from pipeline.statistics.entropy import entropy_bits, sizes_and_times
-from pipeline.statistics.score_interval import Interval, score_interval
+from pipeline.statistics.intervals import Interval, score_interval
 
 ESTIMATOR = "chao_wang_jost_2013_extrapolated"
 
@@ -35,18 +35,11 @@ DOUBT_IN_CORRECTION = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    bits: float
-    interval: Interval
-    """95 %."""
-
-
-@dataclass(frozen=True, slots=True)
 class CorrectedInformation:
-    """Estimates for the population."""
+    """Estimates for the population, in bits."""
 
-    mutual_information: Estimate
-    conditional_entropy: Estimate
+    mutual_information: Interval
+    conditional_entropy: Interval
     """H(Z|T)."""
 
 
@@ -139,14 +132,14 @@ class Sampled:
 
 def _estimate(
     sampled: Sampled, counts_C: Counts, steepest: float, most: float, most_shown: float
-) -> Estimate:
+) -> Interval:
     """The interval is around a value from 0 to `most`; the value itself is no larger than `most_shown`."""
     centre = max(0.0, min(sampled.extrapolated, most))
     bits = min(centre, most_shown)
     of_sampling = sampled.jackknife_variance(counts_C)
     slope = min(steepest, of_sampling / centre) if centre > 0 else steepest
     interval = score_interval(centre, of_sampling + (DOUBT_IN_CORRECTION * sampled.bias) ** 2, slope)
-    return Estimate(bits, Interval(max(0.0, min(interval.low, bits)), interval.high))
+    return Interval(bits, max(0.0, min(interval.low, bits)), interval.high)
 
 
 def _cells_seen_once(table: Contingency) -> int:

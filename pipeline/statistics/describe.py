@@ -220,10 +220,10 @@ def _corrected(table: Contingency) -> dict[str, Any]:
     mutual, conditional = corrected.mutual_information, corrected.conditional_entropy
     return {
         "correction": ESTIMATOR,
-        "mutual_information_corrected_bits": mutual.bits,
-        "mutual_information_corrected_low_bits": mutual.interval.low,
-        "mutual_information_corrected_high_bits": mutual.interval.high,
-        "conditional_entropy_corrected_bits": conditional.bits,
-        "conditional_entropy_corrected_low_bits": conditional.interval.low,
-        "conditional_entropy_corrected_high_bits": conditional.interval.high,
+        "mutual_information_corrected_bits": mutual.estimate,
+        "mutual_information_corrected_low_bits": mutual.low,
+        "mutual_information_corrected_high_bits": mutual.high,
+        "conditional_entropy_corrected_bits": conditional.estimate,
+        "conditional_entropy_corrected_low_bits": conditional.low,
+        "conditional_entropy_corrected_high_bits": conditional.high,
     }

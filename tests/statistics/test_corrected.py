@@ -28,7 +28,7 @@ from pipeline.statistics.corrected import (
 )
 from pipeline.statistics.entropy import sizes_and_times
 from pipeline.statistics.information import Information
-from pipeline.statistics.score_interval import score_interval
+from pipeline.statistics.intervals import score_interval
 
 SAMPLES = 10
 CODES = st.integers(min_value=0, max_value=4)
@@ -55,7 +55,7 @@ def mean_errors_bits(joint_KL: Joint, rows: int) -> tuple[float, float]:
     for _ in range(SAMPLES):
         table = sample(joint_KL, rows, generator)
         plug_in_bits = Information(table).mutual_information_bits
-        corrected_bits = corrected_information(table).mutual_information.bits
+        corrected_bits = corrected_information(table).mutual_information.estimate
         errors.append((abs(plug_in_bits - truth), abs(corrected_bits - truth)))
     plug_in, corrected = np.mean(errors, axis=0)
     return float(plug_in), float(corrected)
@@ -131,9 +131,9 @@ def test_estimates_and_intervals_follow_from_all_rows_half_of_them_and_all_but_o
             continue  # rounding decides the slope
         slope = min(steepest, variance / centre) if centre > 0 else steepest
         interval = score_interval(centre, variance + (0.4 * (half - whole)) ** 2, slope)
-        assert found.interval.high == pytest.approx(interval.high, abs=1e-6)
-        assert found.interval.low == pytest.approx(max(0.0, min(interval.low, found.bits)), abs=1e-6)
-        assert found.bits <= centre + 1e-9
+        assert found.high == pytest.approx(interval.high, abs=1e-6)
+        assert found.low == pytest.approx(max(0.0, min(interval.low, found.estimate)), abs=1e-6)
+        assert found.estimate <= centre + 1e-9
 
 
 @given(ROWS)
@@ -142,10 +142,10 @@ def test_estimates_lie_where_information_can_lie(rows: list[tuple[int, int]]) ->
     table = table_of(rows)
     plug_in, corrected = Information(table), corrected_information(table)
     mutual, conditional = corrected.mutual_information, corrected.conditional_entropy
-    assert 0 <= mutual.bits <= min(plug_in.label_entropy_bits, plug_in.cluster_entropy_bits)
-    assert 0 <= conditional.bits <= max(0.0, corrected_entropy_bits(table.cluster_sizes_K)) + 1e-12
+    assert 0 <= mutual.estimate <= min(plug_in.label_entropy_bits, plug_in.cluster_entropy_bits)
+    assert 0 <= conditional.estimate <= max(0.0, corrected_entropy_bits(table.cluster_sizes_K)) + 1e-12
     for estimate in (mutual, conditional):
-        assert 0 <= estimate.interval.low <= estimate.bits <= estimate.interval.high
+        assert 0 <= estimate.low <= estimate.estimate <= estimate.high
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_intervals_hold_the_truth(name: str, rows: int) -> None:
     for _ in range(samples):
         table = sample(joint_KL, rows, generator)
         assert is_covered(table)
-        interval = corrected_information(table).mutual_information.interval
+        interval = corrected_information(table).mutual_information
         held += interval.low <= truth <= interval.high
     assert held >= 0.88 * samples
 
@@ -180,7 +180,7 @@ def test_intervals_hold_the_truth(name: str, rows: int) -> None:
 def test_intervals_of_independent_clusters_begin_at_zero(name: str, rows: int) -> None:
     generator = np.random.default_rng(0)
     tables = [sample(of_large_tables()[name], rows, generator) for _ in range(50)]
-    lows = [corrected_information(table).mutual_information.interval.low for table in tables]
+    lows = [corrected_information(table).mutual_information.low for table in tables]
     assert lows.count(0.0) >= 45
 
 

@@ -2,8 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest, norm
 
-from pipeline.statistics.comparison_intervals import paired_difference, share_closed
+from pipeline.statistics.intervals import (
+    Z_95,
+    paired_difference,
+    score_interval,
+    share_closed,
+    wilson_interval,
+)
 
 Z = 1.96
 
@@ -110,3 +119,39 @@ def test_the_ceiling_itself_closes_all_of_it():
     found = share_closed(ceiling, floor, ceiling)
     assert found is not None
     assert (found.estimate, found.low, found.high) == pytest.approx((1, 1, 1))
+
+
+def test_the_quantile_is_that_of_the_normal_distribution() -> None:
+    assert norm.ppf(0.975) == pytest.approx(Z_95, abs=1e-14)
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_s_interval_is_scipy_s(counts: tuple[int, int]) -> None:
+    expected = binomtest(*counts).proportion_ci(method="wilson")
+    interval = wilson_interval(*counts)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert interval.estimate == counts[0] / counts[1]
+
+
+@given(st.floats(-5, 5), st.floats(0, 5), st.floats(0, 2))
+def test_the_ends_of_a_score_interval_are_as_far_as_the_deviation_there_allows(
+    estimate: float, variance: float, slope: float
+) -> None:
+    interval = score_interval(estimate, variance, slope)
+    for end in (interval.low, interval.high):
+        assert (end - estimate) ** 2 == pytest.approx(
+            Z_95**2 * (variance + slope * (end - estimate)), abs=1e-9
+        )
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 100])
+def test_with_a_poisson_count_it_is_the_score_interval_of_its_mean(count: int) -> None:
+    """The means m with |count - m| <= 1.96 sqrt(m)."""
+    interval = score_interval(count, count, 1)
+    for mean in (interval.low, interval.high):
+        assert abs(count - mean) == pytest.approx(Z_95 * mean**0.5, abs=1e-9)
+
+
+def test_without_slope_a_score_interval_is_the_normal_one() -> None:
+    interval = score_interval(3.0, 4.0, 0.0)
+    assert (interval.low, interval.high) == pytest.approx((3 - 2 * Z_95, 3 + 2 * Z_95))

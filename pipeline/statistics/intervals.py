@@ -1,4 +1,4 @@
-"""How sure the differences between arms are: intervals over the test images, in closed form.
+"""95 % intervals in closed form: of a share, of the differences between arms, of an estimated quantity.
 
 All arms are tested on the same images, so differences are paired: an image that is easy for both arms
 adds nothing to the doubt, and the interval is narrower than that of two separate accuracies.
@@ -17,7 +17,7 @@ Correct = npt.NDArray[np.bool_]
 """Whether each of N test images was named rightly; arms share the order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Interval:
     estimate: float
     low: float
@@ -30,6 +30,30 @@ class Interval:
     @property
     def below_zero(self) -> bool:
         return self.high < 0
+
+
+def wilson_interval(successes: int, trials: int) -> Interval:
+    """Of a share (Wilson 1927): stays within 0-1 and holds for few trials, too.
+
+    It covers the draw of the test images, not what another seed of training would change.
+    """
+    z = Z_95
+    share = successes / trials
+    center = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return Interval(share, max(0.0, center - half), min(1.0, center + half))
+
+
+def score_interval(estimate: float, variance: float, slope: float) -> Interval:
+    """All x with (x - estimate)^2 <= 1.96^2 (variance + slope (x - estimate)), as Wilson's.
+
+    `variance` is that of the estimate where it stands, and `slope` by how much it grows with the true value.
+    A small estimate has a small variance by the same luck, so that `estimate` plus or minus 1.96 deviations
+    would end too low too often.
+    """
+    shift = Z_95**2 * slope / 2
+    reach = (Z_95**2 * variance + shift**2) ** 0.5
+    return Interval(estimate, estimate + shift - reach, estimate + shift + reach)
 
 
 def paired_difference(first_N: Correct, second_N: Correct) -> Interval:
