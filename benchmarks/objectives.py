@@ -19,11 +19,11 @@ from torch.nn import functional
 from benchmarks.contenders import decoded, encoded_images
 from benchmarks.harness import JsonFlag, Outcome, in_turns, times_as_fast
 from pipeline.augment import Normalizer
-from pipeline.config.objectives import TRAITS
 from pipeline.config.pretrain import PretrainParams
 from pipeline.encoders.registry import build_encoder
 from pipeline.objectives.base import DataInfo
 from pipeline.objectives.registry import OBJECTIVES
+from pipeline.objectives.traits import TRAITS
 from pipeline.runtime.device import pick_device
 from pipeline.runtime.distributed import ALONE
 from pipeline.training.context import Clustered, TrainingContext

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from pipeline.augment import Normalizer
-from pipeline.config.objectives import TRAITS, reads_clusters
 from pipeline.config.params import Params
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.assignments import read_assignments
@@ -31,6 +30,7 @@ from pipeline.evaluation.features import BATCH, TrainedEncoder, features_of
 from pipeline.evaluation.knn import knn_predict
 from pipeline.evaluation.linear_probe import standardisation
 from pipeline.evaluation.registry import PROTOCOLS
+from pipeline.objectives.traits import TRAITS, reads_clusters
 from pipeline.runtime.console import echo
 from pipeline.runtime.device import pick_device
 from pipeline.runtime.distributed import ALONE

@@ -1,23 +1,23 @@
 """What evaluation measured of an encoder, as a section and metadata of its model card."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.objectives import reads_clusters
 from pipeline.evaluation.wording import UNREACHABLE, chosen_on, labels_in_words
+from pipeline.objectives.traits import reads_clusters
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.sanitize import for_markdown
 from pipeline.storage.schema import (
     ENCODER_CONFIG,
-    Baselines,
     ClusterStatistics,
     EncoderRecord,
     EvaluationMetrics,
     Layout,
 )
 from pipeline.storage.validation import read_json
+from pipeline.training.model_card import fill_markdown
 
 PROTOCOLS = {
     "lbfgs": "logistic regression on frozen features",
@@ -46,85 +46,53 @@ def figures_of(arm: str, weights_sha256: str, layout: Layout) -> Figures:
         return _none(metrics["reason"])
     if metrics["weights_sha256"] != weights_sha256:
         return _none(f"{path} holds the figures of another encoder: run `dvc repro` to evaluate this one")
-    return Figures(_section(metrics, _clusters(arm, layout)), _metadata(arm, metrics), None)
+    return Figures(_section(metrics, _clusters_read(arm, layout)), _metadata(arm, metrics), None)
 
 
 def _none(why: str) -> Figures:
     return Figures(f"None were measured. {for_markdown(why)}", "", why)
 
 
-def _section(metrics: EvaluationMetrics, clusters: str) -> str:
-    rows = [
-        (
-            "linear top-1",
-            _percent(metrics["top1"]),
-            f"{_percent(metrics['top1_low'])} to {_percent(metrics['top1_high'])}",
-        ),
-        ("linear top-5", _percent(metrics["top5"]), ""),
-        ("nearest neighbours", _percent(metrics["knn_top1"]), ""),
-    ]
-    rows += [
-        (
-            f"linear top-1 with {labels_in_words(share, few, metrics['train_images'])}",
-            _percent(few["top1"]),
-            f"{_percent(few['top1_low'])} to {_percent(few['top1_high'])}",
-        )
-        for share, few in metrics["top1_at"].items()
-    ]
-    rows = [row for row in rows if row[1]] + _baselines(metrics["baselines"])
-    lines = [f"| {name} | {value} | {interval} |" for name, value, interval in rows]
+def _section(metrics: EvaluationMetrics, clusters: ClusterStatistics | None) -> str:
     protocol = metrics["protocol"]
-    fitted = PROTOCOLS.get(protocol, for_markdown(protocol))
-    how = f"{fitted}, {chosen_on(protocol, metrics['selection_rows'] or 0)}"
-    return "\n".join(
-        [
-            f"On {metrics['test_images']:,} test images, with the labels of {metrics['train_images']:,} "
-            f"train images of {metrics['classes']:,} classes: {how}.",
-            "",
-            "| | accuracy | 95 % interval |",
-            "| --- | --: | --- |",
-            *lines,
-            "",
-            "The intervals are over the test images; the luck of one training is not in them." + clusters,
-        ]
-    )
+    return fill_markdown(
+        "measured.md",
+        "pipeline.inference",
+        metrics=metrics,
+        fitted=PROTOCOLS.get(protocol, for_markdown(protocol)),
+        chosen_on=chosen_on(protocol, metrics["selection_rows"] or 0),
+        rows=list(_rows(metrics)),
+        clusters=clusters and {"notes": [], **clusters},
+    ).rstrip()
 
 
-def _baselines(given: Baselines | None) -> list[tuple[str, str, str]]:
-    if given is None:
-        return []
-    rows = [
-        ("majority share: always naming the most frequent label", _percent(given["majority_top1"]), ""),
-        ("chance level: guessing evenly among the labels", _percent(given["chance_top1"]), ""),
-    ]
-    if given["reachable_top1"] < 1:
-        rows.append((f"the most that can be reached: {UNREACHABLE}", _percent(given["reachable_top1"]), ""))
-    return rows
+def _rows(metrics: EvaluationMetrics) -> Iterator[tuple[str, float | None, float | None, float | None]]:
+    """What was measured, its value, and the ends of its interval."""
+    yield "linear top-1", metrics["top1"], metrics["top1_low"], metrics["top1_high"]
+    yield "linear top-5", metrics["top5"], None, None
+    yield "nearest neighbours", metrics["knn_top1"], None, None
+    for share, few in metrics["top1_at"].items():
+        labels = labels_in_words(share, few, metrics["train_images"])
+        yield f"linear top-1 with {labels}", few["top1"], few["top1_low"], few["top1_high"]
+    baselines = metrics["baselines"]
+    if baselines is None:
+        return
+    yield "majority share: always naming the most frequent label", baselines["majority_top1"], None, None
+    yield "chance level: guessing evenly among the labels", baselines["chance_top1"], None, None
+    if baselines["reachable_top1"] < 1:
+        yield f"the most that can be reached: {UNREACHABLE}", baselines["reachable_top1"], None, None
 
 
-def _clusters(arm: str, layout: Layout) -> str:
-    """A paragraph on the clusters that the training read; empty where it read none."""
+def _clusters_read(arm: str, layout: Layout) -> ClusterStatistics | None:
+    """Of the clusters that the training read; None where it read none."""
     try:
         statistics = read_json(layout.statistics(arm), ClusterStatistics)
         config: Mapping[str, Any] = read_json(layout.encoder(arm) / ENCODER_CONFIG, EncoderRecord)
     except UserError:
-        return ""
+        return None
     pretrain = config.get("pretrain", {})
-    if not reads_clusters(pretrain.get("objective"), pretrain.get("sampler")):
-        return ""
-    how = "; ".join(for_markdown(note) for note in statistics.get("notes", []))
-    text = f"Clusters by `{statistics['method']}`{how and f' ({how})'}: {statistics['clusters']:,}"
-    information, entropy = statistics["mutual_information_bits"], statistics["conditional_entropy_bits"]
-    if information is not None and entropy is not None:
-        text += (
-            f", with mutual information I(Z;T) = {information:.2f} bits and conditional entropy "
-            f"H(Z|T) = {entropy:.2f} bits, Z being an image's cluster and T its label"
-        )
-    return f"\n\n{text}."
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
+    used = reads_clusters(pretrain.get("objective"), pretrain.get("sampler"))
+    return statistics if used else None
 
 
 def _metadata(arm: str, metrics: EvaluationMetrics) -> str:

@@ -1,8 +1,8 @@
 """How the report calls an arm and its clusters."""
 
 from pipeline.config.cluster import ClusterParams
-from pipeline.config.objectives import reads_clusters
 from pipeline.config.pretrain import PretrainParams
+from pipeline.objectives.traits import reads_clusters
 from pipeline.presentation.formatting import TIMES
 
 ARM_ROLES = {

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.objectives import TRAITS
 from pipeline.evaluation.baselines import majority_label
 from pipeline.evaluation.wording import UNREACHABLE
+from pipeline.objectives.traits import TRAITS
 from pipeline.presentation.formatting import percent, plural, sentence
 from pipeline.report.arms import Arm, paired
 from pipeline.report.verdict import not_above_untrained
 from pipeline.runtime.errors import listed
-from pipeline.statistics.comparison_intervals import paired_difference
+from pipeline.statistics.intervals import paired_difference
 from pipeline.storage.schema import IngestSummary
 
 WIDE_INTERVAL = 0.06

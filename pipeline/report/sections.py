@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from pipeline.config.objectives import reads_clusters
 from pipeline.config.pretrain import PretrainParams
 from pipeline.evaluation.wording import baselines_in_words, chosen_on, labels_in_words
+from pipeline.objectives.traits import reads_clusters
 from pipeline.presentation.formatting import (
     CONDITIONAL_ENTROPY,
     MUTUAL_INFORMATION,

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from pipeline.augment import Normalizer
-from pipeline.config.objectives import TRAITS
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.assignments import Assignments, read_assignments
 from pipeline.dataset.dataset import ImageDataset, ImageSplit
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import resolved_stem_stride
+from pipeline.objectives.traits import TRAITS
 from pipeline.runtime.device import compute_dtype, device_name
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.seeding import derived_seed

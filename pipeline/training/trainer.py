@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.augment import Normalizer, central_views, random_views, views_at_once
-from pipeline.config.objectives import reads_clusters
 from pipeline.config.pretrain import PretrainParams
 from pipeline.objectives.base import Batch, StepInfo
+from pipeline.objectives.traits import reads_clusters
 from pipeline.runtime.device import compute_dtype
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.seeding import derived_seed

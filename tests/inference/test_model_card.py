@@ -12,7 +12,6 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from inference.conftest import MakeEncoder
-from pipeline.config.objectives import TRAITS
 from pipeline.config.pretrain import PretrainParams
 from pipeline.evaluation.features import features_of_batch, load_encoder
 from pipeline.inference.images.base import InputImage
@@ -20,6 +19,7 @@ from pipeline.inference.images.crop import central_square
 from pipeline.inference.images.decode import on_a_canvas
 from pipeline.objectives.base import DataInfo
 from pipeline.objectives.registry import OBJECTIVES
+from pipeline.objectives.traits import TRAITS
 from support import png
 
 CPU = torch.device("cpu")

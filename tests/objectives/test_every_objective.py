@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.config.objectives import TRAITS
 from pipeline.config.objectives import Objective as ObjectiveName
 from pipeline.config.pretrain import PretrainParams
 from pipeline.objectives.base import Batch, DataInfo, Objective, StepInfo
 from pipeline.objectives.registry import OBJECTIVES
+from pipeline.objectives.traits import TRAITS
 from pipeline.runtime.distributed import ALONE, Ranks
 from processes import in_ranks
 from support import REPOSITORY

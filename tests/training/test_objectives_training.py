@@ -11,10 +11,10 @@ import torch
 
 from operations import WAITS, Operations
 from pipeline.clustering.run import cluster
-from pipeline.config.objectives import TRAITS
 from pipeline.config.pretrain import PretrainParams
 from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
+from pipeline.objectives.traits import TRAITS
 from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
 from pipeline.training import run as training
