@@ -1,16 +1,14 @@
-"""Files that fit already: their bytes are kept, without metadata and without decoding them.
+"""Files that fit already: their bytes are kept, without metadata.
 
-A file that is taken apart here and put together again decodes to the same pixels, and libjpeg finds nothing
-in it to stop at: each condition under which it gives up (ITU-T T.81; jdmarker.c, jdinput.c, jdhuff.c and
-jdphuff.c of libjpeg-turbo) is checked first. Whatever is unusual goes the way of `pipeline.ingest.prepare`,
-which decodes it and has a reason where it can't.
+A file is taken apart into its segments or chunks, and those that its pixels need are put together again
+(ITU-T T.81 for JPEG). Whatever is unusual goes the way of `pipeline.ingest.prepare`, which encodes it anew or
+has a reason where it can't. Damage within a segment is left to the decoder, through which `prepare` sends
+every file that is kept.
 """
 
 import struct
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 
@@ -24,7 +22,7 @@ LOSSLESS_UP_TO = 64
 
 @dataclass(frozen=True, slots=True)
 class PassedThrough:
-    """An image file whose pixels are those of the original."""
+    """An image file whose pixels are those of the original, as far as they are sound."""
 
     encoded: bytes
     width: int
@@ -42,9 +40,9 @@ def fits(width: int, height: int, size: int) -> bool:
 # --- JPEG ---------------------------------------------------------------------------------------------------
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
-END, SCAN, TABLES_DQT, TABLES_DHT, RESTARTS = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
-FRAMES = {0xC0: False, 0xC1: False, 0xC2: True}
-"""Baseline, extended and progressive, with Huffman codes; whether the frame is progressive."""
+END, SCAN, QUANTIZATION, HUFFMAN, RESTARTS = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
+FRAMES = (0xC0, 0xC1, 0xC2)
+"""Baseline, extended and progressive, with Huffman codes."""
 JFIF, APP1, ADOBE, COMMENT = 0xE0, 0xE1, 0xEE, 0xFE
 ORIENTATION_TAG, SHORT = 0x0112, 3
 FIRST_RESTART, LAST_RESTART = 0xD0, 0xD7
@@ -53,7 +51,7 @@ WINDOW = 1 << 17
 
 
 def kept_jpeg(data: bytes, size: int) -> PassedThrough | None:
-    """The JPEG without metadata and without what follows its end; None where it must be decoded.
+    """The JPEG without metadata and without what follows its end; None where it must be encoded anew.
 
     It is kept where its shorter side is at most `size` pixels and more than `LOSSLESS_UP_TO`, with 8 bits,
     three components, Huffman codes, upright, and complete.
@@ -68,29 +66,16 @@ def kept_jpeg(data: bytes, size: int) -> PassedThrough | None:
     return PassedThrough(encoded, reader.width, reader.height)
 
 
-@dataclass(frozen=True, slots=True)
-class _Component:
-    horizontal: int
-    vertical: int
-    quantization: int
-
-
 @dataclass(slots=True)
 class _JpegReader:
     data: bytes
     size: int
     width: int = 0
     height: int = 0
-    progressive: bool = False
-    components: Mapping[int, _Component] = field(default_factory=dict)
-    seen: set[int] = field(default_factory=set)
-    """Components of which a scan has brought the mean values."""
-    quantizations: set[int] = field(default_factory=set)
-    codes: set[int] = field(default_factory=set)
-    """Class and number of the Huffman tables that are there, as DHT packs them: 0x10 is AC 0."""
     restarts: bool = False
     scans: int = 0
-    kept_once: set[int] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
+    """Markers of segments that are kept."""
 
     def read(self) -> bytes:
         data, position = self.data, 2
@@ -100,14 +85,13 @@ class _JpegReader:
                 raise Unsupported("no marker")
             marker = data[position + 1]
             if marker == END:
-                kept.append(EOI)
                 break
             start = position + 4
             stop = position + 2 + (data[position + 2] << 8 | data[position + 3])
             if stop < start or stop > len(data):
                 raise Unsupported("a wrong length")
             if marker == SCAN:
-                self._scan(data[start:stop])
+                self.scans += 1
                 end = self._end_of_data(stop)
                 if end <= stop:
                     raise Unsupported("no data, or no end of it")
@@ -116,11 +100,11 @@ class _JpegReader:
             elif (segment := self._segment(marker, data[start:stop])) is not None:
                 kept.append(b"\xff%c%b%b" % (marker, (len(segment) + 2).to_bytes(2, "big"), segment))
             position = stop
-        if not self.components or self.seen != self.components.keys():
-            raise Unsupported("components without a scan")
-        encoded = b"".join(kept)
-        if len(encoded) > 65536 + 6 * self.width * self.height:
-            raise Unsupported("more bytes than such an image can need")
+        encoded = b"".join([*kept, EOI])
+        if not self.scans or not self.seen >= {QUANTIZATION, HUFFMAN} or not self.width:
+            raise Unsupported("no pixels, or not all that they need")
+        if self.scans > MAX_SCANS or len(encoded) > 65536 + 6 * self.width * self.height:
+            raise Unsupported("more than such an image can need")
         return encoded
 
     def _end_of_data(self, start: int) -> int:
@@ -144,15 +128,14 @@ class _JpegReader:
 
     def _segment(self, marker: int, content: bytes) -> bytes | None:
         """What is kept of a segment; None: nothing."""
-        if marker == TABLES_DHT:
-            self.codes |= _huffman_tables(content)
-        elif marker == TABLES_DQT:
-            self.quantizations |= _quantization_tables(content)
+        if marker in (QUANTIZATION, HUFFMAN):
+            self.seen.add(marker)
         elif marker in FRAMES:
-            self._frame(content, FRAMES[marker])
+            self._once(FRAMES[0], _is_usual(content))
+            self.height, self.width = struct.unpack_from(">HH", content, 1)
+            if not fits(self.width, self.height, self.size) or min(self.width, self.height) <= LOSSLESS_UP_TO:
+                raise Unsupported("another size")
         elif marker == RESTARTS:
-            if len(content) != 2:
-                raise Unsupported("a wrong length")
             self.restarts = content != b"\0\0"
         elif marker == JFIF and content.startswith(b"JFIF\0"):
             self._once(marker, len(content) >= 14)
@@ -173,102 +156,17 @@ class _JpegReader:
         return content
 
     def _once(self, marker: int, sound: bool) -> None:
-        if marker in self.kept_once or not sound:
+        if marker in self.seen or not sound:
             raise Unsupported("twice, or damaged")
-        self.kept_once.add(marker)
-
-    def _frame(self, content: bytes, progressive: bool) -> None:
-        if self.components:
-            raise Unsupported("another frame")
-        self.width, self.height, self.components = _frame(content)
-        self.progressive = progressive
-        if not fits(self.width, self.height, self.size) or min(self.width, self.height) <= LOSSLESS_UP_TO:
-            raise Unsupported("another size")
-
-    def _scan(self, content: bytes) -> None:
-        self.scans += 1
-        count = content[0]
-        if self.scans > MAX_SCANS or not 1 <= count <= 3 or len(content) != 4 + 2 * count:
-            raise Unsupported("a scan")
-        first, last, approximation = content[1 + 2 * count :]
-        high, low = approximation >> 4, approximation & 15
-        if self.progressive:
-            of_means = first == 0
-            sound = last == 0 if of_means else first <= last < 64 and count == 1
-            if not sound or low > 13 or (high and low != high - 1):
-                raise Unsupported("a progression")
-        elif (first, last, approximation) != (0, 63, 0):
-            raise Unsupported("a scan that is not sequential")
-        identities = content[1 : 1 + 2 * count : 2]
-        if len(set(identities)) != count or not set(identities) <= self.components.keys():
-            raise Unsupported("another component")
-        blocks = 0
-        for identity, tables in zip(identities, content[2 : 2 + 2 * count : 2], strict=True):
-            component = self.components[identity]
-            blocks += component.horizontal * component.vertical
-            if component.quantization not in self.quantizations:
-                raise Unsupported("no quantization table")
-            means, details = tables >> 4, 0x10 | tables & 15
-            if (first == 0 and not high and means not in self.codes) or (last and details not in self.codes):
-                raise Unsupported("no Huffman table")
-            if first == 0 and not high:
-                self.seen.add(identity)
-        if count > 1 and blocks > 10:
-            raise Unsupported("too many blocks in a unit")
+        self.seen.add(marker)
 
 
-@lru_cache(256)
-def _frame(content: bytes) -> tuple[int, int, dict[int, _Component]]:
-    """Width, height and components by their identity, which nobody may change."""
-    bits, height, width, count = struct.unpack_from(">BHHB", content.ljust(6, b"\0"))
-    if bits != 8 or count != 3 or len(content) != 15:
-        raise Unsupported("another frame")
-    components = {
-        identity: _Component(sampling >> 4, sampling & 15, quantization)
-        for identity, sampling, quantization in zip(*(content[6 + i :: 3] for i in range(3)), strict=True)
-    }
-    widest = max(c.horizontal for c in components.values())
-    tallest = max(c.vertical for c in components.values())
-    for c in components.values():
-        if not (1 <= c.horizontal <= 4 and 1 <= c.vertical <= 4):
-            raise Unsupported("sampling factors")
-        if widest % c.horizontal or tallest % c.vertical:
-            raise Unsupported("fractional sampling")
-    if len(components) != 3:
-        raise Unsupported("a component twice")
-    return width, height, components
-
-
-@lru_cache(256)
-def _huffman_tables(content: bytes) -> frozenset[int]:
-    """Which tables a DHT segment brings. Raises `Unsupported` for codes that no decoder takes."""
-    found, position = set(), 0
-    while position < len(content):
-        table, counts = content[position], content[position + 1 : position + 17]
-        symbols = content[position + 17 : position + 17 + sum(counts)]
-        position += 17 + sum(counts)
-        if table & 0xEF > 3 or len(counts) != 16 or not symbols or position > len(content):
-            raise Unsupported("a Huffman table")
-        if table < 0x10 and max(symbols) > 15:
-            raise Unsupported("differences of more than 15 bits")
-        code = 0
-        for bits, count in enumerate(counts, start=1):
-            code += count
-            # No code may consist of ones alone.
-            if count and code >= 1 << bits:
-                raise Unsupported("a code that does not fit")
-            code <<= 1
-        found.add(table)
-    return frozenset(found)
-
-
-@lru_cache(256)
-def _quantization_tables(content: bytes) -> frozenset[int]:
-    """Which tables of 8 bits a DQT segment brings."""
-    numbers = content[::65]
-    if not content or len(content) % 65 or max(numbers) > 3:
-        raise Unsupported("a quantization table")
-    return frozenset(numbers)
+def _is_usual(frame: bytes) -> bool:
+    """Whether it has 8 bits and three components, whose sides are whole fractions of the largest one's."""
+    if len(frame) != 15 or frame[0] != 8 or frame[5] != 3 or len(set(frame[6::3])) != 3:
+        return False
+    factors = [[sampling >> 4 for sampling in frame[7::3]], [sampling & 15 for sampling in frame[7::3]]]
+    return all(1 <= factor <= 4 and max(side) % factor == 0 for side in factors for factor in side)
 
 
 def _is_upright(exif: bytes) -> bool:

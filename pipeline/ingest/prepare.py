@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,8 +114,8 @@ def prepare_image(
     """
     data = _data_of(image)
     with _errors_as_refusals(data):
-        if kept := kept_jpeg(data, size):
-            return _passed(kept, look)
+        if (kept := kept_jpeg(data, size)) and (seen := _look_of_jpeg(kept)) is not None:
+            return _passed(kept, seen if look else None)
         if (kept := kept_png(data, size)) and (pixels := _opened_png(kept)):
             return _prepared(kept.encoded, pixels, look)
         pixels, scaled = _decode(data, size, value_range)
@@ -132,7 +132,8 @@ def pixels_to_store(
     data = _data_of(image)
     with _errors_as_refusals(data):
         if kept := kept_jpeg(data, size):
-            return stored_pixels(kept.encoded)
+            with suppress(ImageRefused):
+                return stored_pixels(kept.encoded)
         pixels, _ = _decode(data, size, value_range)
         return np.asarray(pixels) if _is_lossless(pixels) else stored_pixels(_encode(pixels))
 
@@ -228,7 +229,7 @@ def _printable(text: str) -> str:
 # --- kept bytes ---------------------------------------------------------------------------------------------
 
 
-def _passed(kept: PassedThrough, look: bool) -> PreparedImage:
+def _passed(kept: PassedThrough, look: np.ndarray | None) -> PreparedImage:
     content_hash = hashlib.sha256(kept.encoded).digest()[:16]
     return PreparedImage(
         encoded=kept.encoded,
@@ -236,20 +237,24 @@ def _passed(kept: PassedThrough, look: bool) -> PreparedImage:
         height=kept.height,
         content_hash=content_hash,
         channel_sums=channel_sums(kept.encoded) if content_hash[0] % SAMPLED == 0 else None,
-        look=_look_of_jpeg(kept.encoded) if look else None,
+        look=look,
         passed=True,
     )
 
 
-def _look_of_jpeg(encoded: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(encoded), formats=("JPEG",)) as opened:
-        # The decoder leaves out colours, and all detail that is smaller than a pixel of the look.
-        opened.draft("L", (LOOK, LOOK))
-        return _look(opened)
+def _look_of_jpeg(kept: PassedThrough) -> np.ndarray | None:
+    """None where it is damaged, which the decoding of the whole file then reports."""
+    try:
+        with Image.open(io.BytesIO(kept.encoded), formats=("JPEG",)) as opened:
+            # The decoder leaves out colours, and all detail that is smaller than a pixel of the look.
+            opened.draft("L", (LOOK, LOOK))
+            return _look(opened)
+    except Exception:
+        return None
 
 
 def _opened_png(kept: PassedThrough) -> Image.Image | None:
-    """The pixels; None where they are damaged, which the decoding of the whole file then tells."""
+    """The pixels; None where they are damaged, which the decoding of the whole file then reports."""
     try:
         with _no_warnings(), Image.open(io.BytesIO(kept.encoded), formats=("PNG",)) as opened:
             opened.load()

@@ -1,4 +1,4 @@
-"""What is kept without decoding shows the same pixels, carries no metadata, and never stops a decoder."""
+"""What is kept shows the same pixels, carries no metadata, and never stops a decoder."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.pixels import decode_center
 from pipeline.ingest import passthrough
 from pipeline.ingest.passthrough import kept_jpeg, kept_png
-from pipeline.ingest.prepare import ImageRefused, prepare_image
+from pipeline.ingest.prepare import ImageRefused, pixels_to_store, prepare_image
 from pipeline.ingest.run import ingest
 from pipeline.sources.synthetic.source import SyntheticSource
 from pipeline.storage.schema import Layout
@@ -136,12 +136,21 @@ def test_damaged_jpegs_are_refused_or_decode(encoded: bytes, data: st.DataObject
     if data.draw(st.booleans()):
         start = data.draw(st.integers(0, len(damaged)))
         del damaged[start : start + data.draw(st.sampled_from([1, 2, 50, 10**6]))]
-    kept = kept_jpeg(bytes(damaged), SIZE)
-    if kept is not None:
-        # Raises where the decoder stops.
-        decode_center(kept.encoded, np.array([kept.height, kept.width]))
     with suppress(ImageRefused):
-        prepare_image(bytes(damaged), SIZE, look=True)
+        prepared = prepare_image(bytes(damaged), SIZE, look=True)
+        # Raises where the decoder stops.
+        decode_center(prepared.encoded, np.array([prepared.height, prepared.width]))
+
+
+def test_a_jpeg_whose_tables_are_damaged_is_refused() -> None:
+    place = USUAL.index(b"\xff\xc4") + 5
+    damaged = USUAL[:place] + b"\xff" * 16 + USUAL[place + 16 :]
+    assert kept_jpeg(damaged, SIZE) is not None, "only the decoder looks into tables"
+    for look in (False, True):
+        with pytest.raises(ImageRefused, match="damaged"):
+            prepare_image(damaged, SIZE, look=look)
+    with pytest.raises(ImageRefused, match="damaged"):
+        pixels_to_store(damaged, SIZE)
 
 
 @pytest.mark.parametrize("restarts", [0, 2])
