@@ -11,9 +11,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -30,26 +29,23 @@ from pipeline.evaluation.features import BATCH, TrainedEncoder, features_of
 from pipeline.evaluation.knn import knn_predict
 from pipeline.evaluation.linear_probe import standardisation
 from pipeline.evaluation.registry import PROTOCOLS
-from pipeline.objectives.traits import TRAITS, reads_clusters
+from pipeline.objectives.traits import TRAITS
 from pipeline.runtime.console import echo
 from pipeline.runtime.device import pick_device
-from pipeline.runtime.distributed import ALONE
 from pipeline.runtime.errors import exit_on_user_error
 from pipeline.storage.schema import CHOSEN, Layout
 from pipeline.training.context import Clustered, TrainingContext
 from pipeline.training.loaders.in_memory import InMemoryLoader
 from pipeline.training.loaders.select import LOADER_VARIABLE, Loader, select_loader
 from pipeline.training.malloc import limited_arenas
-from pipeline.training.recluster import recluster
+from pipeline.training.profile import Profile, profile, seconds_of
 from pipeline.training.run import assigned_positions
 from pipeline.training.setup import attributes_of, build_trainer
-from pipeline.training.trainer import Trainer
 
 MADE_UP_IMAGES = 1000
 """Of random pixels, where nothing is ingested yet."""
 SAMPLED_IMAGES, SAMPLED_BATCHES = 2048, 8
 """At least so many of the images are in the sample, as far as there are any."""
-LEAST_STEPS, MOST_STEPS = 3, 200
 
 
 @dataclass(frozen=True)
@@ -68,27 +64,16 @@ class Request:
     """Of the labels that an evaluation tells apart, of which it learns no more than their number."""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What was measured; times in seconds, sizes in bytes. Those of the sample grow with the images."""
+@dataclass(frozen=True, kw_only=True)
+class Trial(Profile):
+    """What was measured of a sample; times in seconds, sizes in bytes."""
 
-    images: int
-    """Of the sample."""
     image_bytes: int
     """Of one image's pixels."""
     start: float = 0.0
     """Until the first image is decoded: starting Python, loading torch, building the network."""
     decode: float = 0.0
     """The sample, where its pixels are kept decoded."""
-    batch: int = 0
-    steps: list[float] = field(default_factory=list)
-    """Each measured step, or the mean step of several in a row on a device that works ahead."""
-    embed: float = 0.0
-    """One forward pass of the sample."""
-    begin_epoch: float = 0.0
-    """What the objective does with the sample before an epoch."""
-    recluster: float = 0.0
-    """Remaking the sample's clusters."""
     features: float = 0.0
     """The sample's features, for the evaluation."""
     fit: float = 0.0
@@ -99,8 +84,6 @@ class Trial:
     host_peak: int = 0
     device_peak: int = 0
     """0 on a CPU."""
-    state: int = 0
-    """What a saved state holds: it is copied in host memory before it is written."""
 
 
 def run(request: Request) -> Trial:
@@ -128,36 +111,14 @@ def _training(request: Request, params: Params, pretrain: PretrainParams, device
         TrainingContext(request.what, params.seed, params.ingest.image_size, device),
     )
     start = time.time() - request.started - decoded
-    # The middle of a training, where queues and prototypes are in use.
-    trainer.progress.epoch = pretrain.epochs // 2
-    embed = _seconds_of(trainer.embeddings, device)
-    begin_epoch = _seconds_of(
-        lambda: trainer.network.objective.begin_epoch(
-            trainer.progress.epoch, trainer.embeddings, ALONE, params.seed
-        ),
-        device,
-    )
-    steps = _steps(trainer, request.seconds, device)
     return Trial(
-        images=len(loader),
+        **asdict(profile(trainer, request.seconds)),
         image_bytes=image_bytes,
         start=start,
         decode=0.0 if request.loader == "streamed" else decoded,
-        batch=trainer.batch_size,
-        steps=steps,
-        embed=embed,
-        begin_epoch=begin_epoch,
-        recluster=_recluster(trainer, device),
         host_peak=_host_peak(),
         device_peak=_device_peak(device),
-        state=_state_bytes(trainer),
     )
-
-
-def _state_bytes(trainer: Trainer) -> int:
-    kept = [value for values in trainer.optimizer.state.values() for value in values.values()]
-    tensors = [*trainer.network.parameters(), *trainer.network.buffers(), *kept]
-    return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor))
 
 
 def _sample(
@@ -166,7 +127,8 @@ def _sample(
     """Images in the order of the shards, in the kind of feed that holds all of them; an image's bytes."""
     if request.loader is None:
         store = _made_up_pixels(params.ingest.image_size, params.seed, MADE_UP_IMAGES)
-        return InMemoryLoader(store, device), _made_up_clusters(len(store)), store.canvas_NCHW[0].nbytes
+        clusters_N = torch.arange(len(store)) % math.isqrt(len(store))
+        return InMemoryLoader(store, device), Clustered(clusters_N), store.canvas_NCHW[0].nbytes
     train = ImageDataset(layout.images).train
     positions: list[int] | range = range(len(train))
     clusters_N, settings = torch.arange(len(train)), None
@@ -185,64 +147,6 @@ def _attributes(request: Request, pretrain: PretrainParams, layout: Layout, ids:
         return attributes_of(pretrain, ImageDataset(layout.images).train, ids)
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 2, (len(ids), 50), generator=generator).to(torch.int8)
-
-
-def _steps(trainer: Trainer, seconds: float, device: torch.device) -> list[float]:
-    """Seconds of real training steps, after a pass that warms up."""
-    trainer.network.train()
-    # A GPU works behind the host's back: several steps are timed as one.
-    in_a_row = SAMPLED_BATCHES if device.type == "cuda" else 1
-    for _ in _pass(trainer, in_a_row, device, at_most=2 * in_a_row):
-        pass
-    measured: list[float] = []
-    began = time.perf_counter()
-
-    def enough() -> bool:
-        over = time.perf_counter() - began >= seconds or len(measured) >= MOST_STEPS
-        return over and len(measured) >= LEAST_STEPS
-
-    while not enough():
-        with closing(_pass(trainer, in_a_row, device)) as steps:
-            for step in steps:
-                measured.append(step)
-                if enough():
-                    break
-    return measured
-
-
-def _pass(
-    trainer: Trainer, in_a_row: int, device: torch.device, at_most: int | None = None
-) -> Generator[float, None, None]:
-    """Seconds a step, over `in_a_row` steps at a time, of an epoch of the sample."""
-    plan = trainer.plan(trainer.progress.epoch)
-    trainer.progress.step, done = 0, 0
-    requested = plan.requested[:at_most]
-    started = time.perf_counter()
-    with closing(trainer.loader.batches(requested)) as batches:
-        for pixels, batch in zip(batches, plan.batches, strict=False):
-            trainer.train_step(pixels, batch)
-            done += 1
-            if done == in_a_row or trainer.progress.step == len(requested):
-                _wait(device)
-                yield (time.perf_counter() - started) / done
-                started, done = time.perf_counter(), 0
-
-
-def _recluster(trainer: Trainer, device: torch.device) -> float:
-    """0 where clusters are not remade."""
-    settings, params = trainer.recluster_settings, trainer.params
-    used = reads_clusters(params.objective, params.sampler)
-    if settings is None or not used or params.recluster_every == 0:
-        return 0.0
-    # The sample may have fewer images than there are clusters; time grows with both.
-    clusters = min(settings["clusters"], max(1, len(trainer.loader) // 2))
-    before_N = torch.arange(len(trainer.loader)) % clusters
-
-    def remake() -> None:
-        recluster(trainer.embeddings(), before_N, settings | {"clusters": clusters}, 1, 0)
-
-    times_as_many: float = settings["clusters"] / clusters
-    return times_as_many * _seconds_of(remake, device)
 
 
 def _evaluation(request: Request, params: Params, device: torch.device) -> Trial:
@@ -266,7 +170,7 @@ def _evaluation(request: Request, params: Params, device: torch.device) -> Trial
     few = PixelStore(store.ids[:BATCH], store.canvas_NCHW[:BATCH], store.sizes_N2[:BATCH])
     features_of(trained, few, device)  # warms up
     features_ND = features_of(trained, store, device)
-    features = _seconds_of(lambda: features_of(trained, store, device), device)
+    features = seconds_of(lambda: features_of(trained, store, device), device)
     classes_N = _made_up_classes(features_ND, request.classes)
 
     def fit() -> None:
@@ -283,8 +187,8 @@ def _evaluation(request: Request, params: Params, device: torch.device) -> Trial
         start=start,
         decode=decoded,
         features=features,
-        fit=_seconds_of(fit, device),
-        neighbours=_seconds_of(vote, device),
+        fit=seconds_of(fit, device),
+        neighbours=seconds_of(vote, device),
         feature_dim=features_ND.shape[1],
         host_peak=_host_peak(),
         device_peak=_device_peak(device),
@@ -296,10 +200,6 @@ def _made_up_pixels(side: int, seed: int, count: int) -> PixelStore:
     canvas_NHWC = torch.randint(0, 256, (count, side, side, 3), generator=generator, dtype=torch.uint8)
     sizes_N2 = torch.full((count, 2), side)
     return PixelStore([str(n) for n in range(count)], canvas_NHWC.permute(0, 3, 1, 2), sizes_N2)
-
-
-def _made_up_clusters(images: int) -> Clustered:
-    return Clustered(torch.arange(images) % max(1, math.isqrt(images)))
 
 
 def _made_up_classes(features_ND: Tensor, count: int) -> Tensor:
@@ -318,19 +218,6 @@ def _normalizer(layout: Layout, device: torch.device) -> Normalizer:
         return Normalizer([0.5] * 3, [0.25] * 3, device)
     summary = ImageDataset(layout.images).summary
     return Normalizer(summary["mean"], summary["std"], device)
-
-
-def _seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    _wait(device)
-    started = time.perf_counter()
-    work()
-    _wait(device)
-    return time.perf_counter() - started
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _host_peak() -> int:
