@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from pipeline.storage.outputs import conflict_with_outputs
 
 LARGEST_INTEGER = 2**63 - 1
 LONGEST_TEXT = 10_000
@@ -78,8 +81,16 @@ def _is_no_longer_than_a_path(text: str) -> str:
     return text
 
 
+def _is_no_place_of_outputs(text: str) -> str:
+    if reason := conflict_with_outputs(Path(text)):
+        raise ValueError(reason)
+    return text
+
+
 UniqueNames = Annotated[list[str], AfterValidator(each_once)]
 PathText = Annotated[str, AfterValidator(_is_no_longer_than_a_path)]
+OwnPath = Annotated[PathText, AfterValidator(_is_no_place_of_outputs)]
+"""Of the user's own files: where a stage writes, they would be removed."""
 
 # --- numbers ------------------------------------------------------------------------------------------------
 # Each has an upper bound beyond any sensible use: a larger value is a slip, and would end in a traceback or

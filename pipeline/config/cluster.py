@@ -9,7 +9,7 @@ from pipeline.config.base import (
     Fraction,
     ImageCount,
     Iterations,
-    PathText,
+    OwnPath,
     Section,
     UniqueNames,
 )
@@ -85,7 +85,7 @@ class HashtagsParams(MethodSection):
 
 class HierarchyParams(MethodSection):
     level: int = Field(default=1, ge=1, le=MOST_LEVELS, description="1 is the root's column")
-    edges: PathText | None = Field(
+    edges: OwnPath | None = Field(
         default=None,
         description="a table of child and parent; the images' last hierarchy column holds leaves",
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.config.base import Fraction, PathText, Section, UniqueNames
+from pipeline.config.base import Fraction, OwnPath, PathText, Section, UniqueNames
 
 # The names by which a table's columns are found when nothing else is said.
 CONVENTIONAL_COLUMNS = {"image": "image", "label": "label", "split": "split", "hashtags": "hashtags"}
@@ -30,10 +30,10 @@ class SyntheticParams(Section):
 
 
 class ImageNetParams(Section):
-    classes: PathText | None = Field(
+    classes: OwnPath | None = Field(
         default=None, description="a file of wnids, one per line; null: all folders"
     )
-    edges: PathText | None = Field(
+    edges: OwnPath | None = Field(
         default=None, description="a table of child and parent wnids, which gives the hierarchy"
     )
 
@@ -41,7 +41,7 @@ class ImageNetParams(Section):
 class TablesParams(Section):
     """The tables that the authors of Cl-InfoNCE released."""
 
-    images: PathText | None = Field(default=None, description="the images' folder; null: that of the tables")
+    images: OwnPath | None = Field(default=None, description="the images' folder; null: that of the tables")
     train: PathText = "meta_data_train.csv"
     test: PathText = "meta_data_val.csv"
 
@@ -86,7 +86,7 @@ LowAndHigh = Annotated[list[PixelValue], AfterValidator(low_and_high)]
 
 class IngestParams(Section):
     source: SourceName = "synthetic"
-    path: PathText | None = Field(default=None, description="the source's folder or file")
+    path: OwnPath | None = Field(default=None, description="the source's folder or file")
     allow_outside_paths: bool = Field(
         default=False, description="whether paths and links may lead out of the source's folder"
     )

@@ -7,8 +7,9 @@ from typing import Any
 
 from pipeline.config.params import PARAMS_FILE, load_params
 from pipeline.doctor.base import Check, Situation, fail, ok, size, warn
-from pipeline.runtime.errors import UserError
+from pipeline.runtime.errors import UserError, listed
 from pipeline.storage.files import state_root
+from pipeline.storage.outputs import ELSEWHERE, foreign_files, output_folders
 from pipeline.storage.schema import CHOSEN, UNTRAINED, IngestSummary
 from pipeline.storage.validation import read_json
 from pipeline.untrusted.yaml_text import read_yaml
@@ -22,6 +23,7 @@ def look(situation: Situation) -> list[Check]:
         _params(situation),
         _repository(situation.root),
         *_stages(situation),
+        *_foreign(situation),
         *_unfinished(),
     ]
 
@@ -109,6 +111,14 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _foreign(situation: Situation) -> Iterator[Check]:
+    """What a user put where DVC removes all before a stage runs."""
+    for folder, own in output_folders(situation.layout).items():
+        if names := foreign_files(situation.root / folder, own):
+            found = f"holds {listed(names, 4)}, which no stage wrote, and which DVC will remove"
+            yield fail(str(folder), found, f"before any other command move it away: {ELSEWHERE}.")
 
 
 def _unfinished() -> list[Check]:

@@ -32,12 +32,12 @@ from pipeline.runtime.seeding import derived_seed
 from pipeline.statistics.intervals import Interval, wilson_interval
 from pipeline.storage.checksums import write_checksummed
 from pipeline.storage.files import (
-    replaced_directory,
     resolve_user_path,
     sha256_of_file,
     write_csv,
     write_json,
 )
+from pipeline.storage.outputs import EVALUATION_FILES, replaced_output
 from pipeline.storage.schema import (
     CHOSEN,
     ENCODER_WEIGHTS,
@@ -84,7 +84,7 @@ def evaluate(
     train_ND, test_ND = _features(params, arm, dataset, layout, executor)
     for features_ND in (train_ND, test_ND):
         check_features(features_ND, f"the encoder in {_encoder_folder(params, arm, layout)}")
-    with replaced_directory(layout.evaluation(arm)) as folder:
+    with replaced_output(layout.evaluation(arm), EVALUATION_FILES) as folder:
         write_vicinity(folder, train.ids, train_ND, test.ids, test_ND, seed)
         if reason is None:
             weights = sha256_of_file(_encoder_folder(params, arm, layout) / ENCODER_WEIGHTS)

@@ -15,6 +15,7 @@ from pipeline.presentation.html import render
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.sanitize import for_terminal
 from pipeline.storage.files import write_atomically, write_text
+from pipeline.storage.outputs import check_is_no_output
 from pipeline.untrusted.safe_paths import SafePath
 
 SIDE, GAP, CAPTION = 160, 12, 34
@@ -38,6 +39,7 @@ class Shown:
 
 
 def check_sheet(path: Path, count: int) -> None:
+    check_is_no_output(path, "--picture")
     if count > MOST_FOUND:
         raise UserError(f"--picture shows at most {MOST_FOUND:,} neighbours: lower --count, or leave it out")
     if path.suffix.lower() not in {".png", ".html"}:

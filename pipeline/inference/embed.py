@@ -23,6 +23,7 @@ from pipeline.runtime.sanitize import for_utf8
 from pipeline.sources.base import Refusal
 from pipeline.storage.files import write_atomically, write_csv
 from pipeline.storage.locks import exclusive_lock
+from pipeline.storage.outputs import check_is_no_output
 from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.training.checkpoint import fingerprint
 from pipeline.untrusted.safe_paths import SafePath
@@ -81,6 +82,7 @@ def embed(
 
 
 def _check_output(output: Path) -> None:
+    check_is_no_output(output, "--output")
     if SafePath(output).is_folder():
         raise UserError(f"--output {output} is a folder: name a file such as {output / 'vectors.parquet'}")
     if output.suffix.lower() != ".parquet":

@@ -14,6 +14,7 @@ from pipeline.inference.open_encoder import arm_folder, identity_of
 from pipeline.runtime.console import SafeConsole
 from pipeline.runtime.errors import UserError, listed
 from pipeline.storage.files import read_json
+from pipeline.storage.outputs import check_is_no_output
 from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, MODEL_CARD, Layout
 from pipeline.training.model_card import completed_card
 
@@ -50,6 +51,7 @@ def export(arm: str, output: Path, *, with_onnx: bool, layout: Layout, console: 
 
 
 def _check_output(output: Path) -> None:
+    check_is_no_output(output, "--output")
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is a file: name a folder")
     theirs = [name for name in WRITTEN if (output / name).exists()]

@@ -27,7 +27,8 @@ from pipeline.sources.reading.row_checks import checked
 from pipeline.sources.reading.split_names import meaning_of_validation
 from pipeline.sources.registry import open_source
 from pipeline.storage.checksums import write_checksummed
-from pipeline.storage.files import replaced_directory, write_json
+from pipeline.storage.files import write_json
+from pipeline.storage.outputs import IMAGE_FILES, replaced_output
 from pipeline.storage.schema import REJECTS_SCHEMA, IngestSummary, Layout, ValueRange, images_schema
 from pipeline.tables.refused import Refused
 
@@ -53,7 +54,7 @@ def ingest(
     value_range = None if params.value_range is None else ValueRange(*params.value_range)
     task = Task(schema, params.image_size, params.near_duplicates, value_range)
     choices = f"{params.source} {params.path} {params.image_size} {params.near_duplicates} {seed}"
-    with chunk_folder(choices) as state, replaced_directory(layout.images) as folder:
+    with chunk_folder(choices) as state, replaced_output(layout.images, IMAGE_FILES) as folder:
         thumbnails = state / "thumbnails.bin"
         parts = Chunks()
         with IndexBuilder(thumbnails if params.near_duplicates else None) as taker:

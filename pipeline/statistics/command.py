@@ -14,6 +14,7 @@ from pipeline.statistics.contingency import Codes
 from pipeline.statistics.describe import describe_counts
 from pipeline.statistics.streaming import Coder, Tally
 from pipeline.statistics.tables import ColumnTable, open_table
+from pipeline.storage.outputs import conflict_with_outputs, is_foreign
 from pipeline.tables.cells import NotOneValue, noted
 
 METHOD = "column"
@@ -54,8 +55,13 @@ def run(
         write_statistics_csv(result.columns, standard_output())
     else:
         print_statistics(result.columns, label)
-    for note in result.notes:
+    for note in [*result.notes, *_place_notes(path)]:
         echo(f"note: {note}", stderr=True)
+
+
+def _place_notes(path: Path) -> list[str]:
+    """The table is often looked at before the first run, which would remove it and the images beside it."""
+    return [f"{path} {conflict_with_outputs(path)}"] if is_foreign(path) else []
 
 
 def statistics_of_table(

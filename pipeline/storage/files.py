@@ -29,7 +29,7 @@ def resolve_user_path(text: str) -> Path:
     copy elsewhere. Cure: what is not found from here is looked for from the project that was copied.
     """
     path = Path(text)
-    from_project = _users_project() / path
+    from_project = users_project() / path
     # By os.path, which also says of a path that is too long that there is none.
     return from_project if not os.path.exists(path) and os.path.exists(from_project) else path
 
@@ -40,10 +40,10 @@ def state_root() -> Path:
     The environment variable CLINFONCE_STATE_DIR names another place.
     """
     named = os.environ.get(STATE_VARIABLE)
-    return Path(named) if named else _users_project() / ".clinfonce"
+    return Path(named) if named else users_project() / ".clinfonce"
 
 
-def _users_project() -> Path:
+def users_project() -> Path:
     """This folder, or that of which it is DVC's temporary copy.
 
     DVC names the root of its repository, of which the project may be a folder.

@@ -10,7 +10,8 @@ trains none of the arms that stay.
 from collections.abc import Sequence
 
 from pipeline.storage.checksums import write_checksummed
-from pipeline.storage.files import replaced_directory, write_atomically, write_json
+from pipeline.storage.files import write_atomically, write_json
+from pipeline.storage.outputs import ENCODER_FILES, EVALUATION_FILES, replaced_output
 from pipeline.storage.schema import ASSIGNMENTS_SCHEMA, CHOSEN, UNTRAINED, Layout
 from pipeline.storage.validation import check_parquet
 
@@ -26,7 +27,7 @@ def leave_out_untrained(layout: Layout, references: Sequence[str]) -> bool:
     """Whether `untrained` is not among `references`; its encoder folder is then replaced by an empty one."""
     if UNTRAINED in references:
         return False
-    with replaced_directory(layout.encoder(UNTRAINED)):
+    with replaced_output(layout.encoder(UNTRAINED), ENCODER_FILES):
         return True
 
 
@@ -37,7 +38,7 @@ def leave_out_encoder(layout: Layout, arm: str) -> bool:
     """
     if arm == CHOSEN or check_parquet(layout.assignments(arm), ASSIGNMENTS_SCHEMA):
         return False
-    with replaced_directory(layout.encoder(arm)):
+    with replaced_output(layout.encoder(arm), ENCODER_FILES):
         return True
 
 
@@ -46,5 +47,5 @@ def leave_out_evaluation(layout: Layout, arm: str) -> bool:
     encoder = layout.encoder(arm)
     if arm == CHOSEN or not encoder.is_dir() or any(encoder.iterdir()):
         return False
-    with replaced_directory(layout.evaluation(arm)):
+    with replaced_output(layout.evaluation(arm), EVALUATION_FILES):
         return True

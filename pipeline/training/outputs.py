@@ -14,7 +14,8 @@ from pipeline.encoders.base import Encoder
 from pipeline.encoders.config import EncoderConfig
 from pipeline.runtime.errors import UserError
 from pipeline.storage.checksums import write_checksummed
-from pipeline.storage.files import replaced_directory, sha256_of_file, write_csv, write_json, write_text
+from pipeline.storage.files import sha256_of_file, write_csv, write_json, write_text
+from pipeline.storage.outputs import ENCODER_FILES, replaced_output
 from pipeline.storage.schema import (
     ENCODER_CONFIG,
     ENCODER_WEIGHTS,
@@ -51,7 +52,7 @@ def write_artifacts(
             f"the encoder for {folder} has weights that are not finite, so it is not written: lower "
             "pretrain.learning_rate, or look for images without any contrast"
         )
-    with replaced_directory(folder) as fresh:
+    with replaced_output(folder, ENCODER_FILES) as fresh:
         weights = {name: tensor.cpu().contiguous() for name, tensor in encoder.backbone.state_dict().items()}
         save_file(weights, fresh / ENCODER_WEIGHTS)
         versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}

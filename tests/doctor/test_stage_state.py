@@ -72,3 +72,11 @@ def test_unfinished_trainings_are_named(
     (folder / "states" / "chosen-abc" / "state.pt").write_bytes(bytes(2000))
     monkeypatch.setenv("CLINFONCE_STATE_DIR", "states")
     assert one(stages.look(Situation(None)), "unfinished trainings").found.startswith("chosen-abc, 2.0 kB")
+
+
+def test_own_files_that_dvc_would_remove_are_named(ingested: Situation) -> None:
+    assert all("no stage wrote" not in check.found for check in stages.look(ingested))
+    Path("data/images/mine.jpg").touch()
+    found = one(stages.look(ingested), "data/images")
+    assert found.status == "fail"
+    assert found.found == "holds mine.jpg, which no stage wrote, and which DVC will remove"
