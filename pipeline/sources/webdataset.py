@@ -6,9 +6,12 @@
 A sample's fields are those of its JSON, and its small texts under their endings, such as `txt` and `cls`;
 `ingest.columns` says what they hold. The key ends at the first dot, so that an ending may have several
 parts: `colour.txt` holds the field `colour`, and `input.jpg` is the image where no ending is `jpg` alone.
-Shards are read in order and a sample at a time.
+Shards are read in order and a sample at a time. Several archives in a shard, as `cat` joins them, are read
+one after the other.
 """
 
+import errno
+import os
 import re
 import tarfile
 from collections.abc import Collection, Iterator
@@ -37,6 +40,7 @@ LARGEST_SAMPLE = 64 * 1024 * 1024
 """Bytes under one key: hundreds of samples are in memory while they are decoded."""
 LARGEST_JSON = 8 * 1024 * 1024
 """Bytes of one. As values they take fifty times as many."""
+BLOCKS_AT_ONCE = 128
 LONGEST_HEADER = 256 * 1024
 """Bytes read at once of a member's name and what else is said of it, which may count for all that follow."""
 LONGEST_HEADERS = 1024 * 1024
@@ -186,33 +190,33 @@ def _samples(
     """
     sample: Sample | None = None
     try:
-        # "r:" takes no compression: a shard is as large as it looks.
-        with shard.open_binary() as file, tarfile.open(fileobj=_Headers(file), mode="r:") as archive:
-            for member in _forward(archive):
-                if member.isdir():
-                    continue
-                if reason := _why_not(member):
-                    yield Refusal(member.name, reason)
-                    continue
-                if any(is_hidden(part) for part in member.name.split("/") if part != "."):
-                    passed_over.add(f"{shard.name}: {member.name}")
-                    continue
-                folder, _, name = member.name.rpartition("/")
-                stem, _, ending = name.partition(".")
-                key = f"{folder}/{stem}".lstrip("/")
-                if sample is None or sample.key != key:
-                    if sample is not None:
-                        yield sample
-                    sample = Sample(key)
-                _add(sample, ending.lower(), file, member, but)
-            _check_end(archive, file)
+        with shard.open_binary() as file:
+            for archive in _archives(file):
+                for member in _forward(archive):
+                    if member.isdir():
+                        continue
+                    if reason := _why_not(member):
+                        yield Refusal(member.name, reason)
+                        continue
+                    if any(is_hidden(part) for part in member.name.split("/") if part != "."):
+                        passed_over.add(f"{shard.name}: {member.name}")
+                        continue
+                    folder, _, name = member.name.rpartition("/")
+                    stem, _, ending = name.partition(".")
+                    key = f"{folder}/{stem}".lstrip("/")
+                    if sample is None or sample.key != key:
+                        if sample is not None:
+                            yield sample
+                        sample = Sample(key)
+                    _add(sample, ending.lower(), file, member, but)
+                _check_end(archive, file)
+                if sample is not None:
+                    yield sample
+                sample = None
     except DAMAGES as error:
         # The sample that was being read is not known to be whole.
         lost = f", from {sample.key} on" if sample is not None else ""
         yield Refusal("", f"the archive is damaged or not whole{lost}: {str(error) or 'no end'}")
-        return
-    if sample is not None:
-        yield sample
 
 
 class _Headers:
@@ -234,6 +238,23 @@ class _Headers:
         if MOST_DIGITS.search(header):
             raise tarfile.ReadError("a header with a number of hundreds of digits")
         return header
+
+
+def _archives(file: BinaryIO) -> Iterator[tarfile.TarFile]:
+    """Each to be read to its end before the next. Raises `ReadError` where what follows an end is no archive.
+
+    Symptom: half of a shard is missing. Cause: `cat a.tar b.tar` leaves the mark of a.tar's end in the
+    middle, where readers stop. Cure: what stands behind a mark is read as another archive.
+    """
+    start: int | None = 0
+    while start is not None:
+        file.seek(start)
+        # "r:" takes no compression: a shard is as large as it looks.
+        with tarfile.open(fileobj=_Headers(file), mode="r:") as archive:
+            if start and not archive.members:  # type: ignore[attr-defined]
+                raise tarfile.ReadError("what follows its end is no archive")
+            yield archive
+            start = _next_content(file, archive.offset)
 
 
 def _forward(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -260,6 +281,29 @@ def _check_end(archive: tarfile.TarFile, file: BinaryIO) -> None:
         raise tarfile.ReadError(
             "a damaged header" if block.strip(b"\0") else "the mark of its end is missing"
         )
+
+
+def _next_content(file: BinaryIO, end: int) -> int | None:
+    """Where the first block begins that is at `end` or behind it and not of zeros; None: there is none."""
+    place = _past_hole(file, end)
+    while place is not None:
+        file.seek(place)
+        blocks = file.read(BLOCKS_AT_ONCE * tarfile.BLOCKSIZE)
+        if content := blocks.lstrip(b"\0"):
+            zeros = len(blocks) - len(content)
+            return place + zeros - zeros % tarfile.BLOCKSIZE
+        place = _past_hole(file, place + len(blocks)) if blocks else None
+    return None
+
+
+def _past_hole(file: BinaryIO, place: int) -> int | None:
+    """`place`, or the block with data behind it where a sparse file, which may claim any size, has a hole."""
+    try:
+        found = os.lseek(file.fileno(), place, os.SEEK_DATA)
+    except OSError as error:
+        # ENXIO: nothing but a hole is left, or nothing. Any other: the file system knows no holes.
+        return None if error.errno == errno.ENXIO else place
+    return found - found % tarfile.BLOCKSIZE
 
 
 def _why_not(member: tarfile.TarInfo) -> str | None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -362,3 +363,28 @@ def test_a_picture_downloaded_once_for_each_of_its_captions_is_counted(tmp_path:
         "30 labelled images are exact copies of 10, whose labels differ: at most 33.3% of the labelled "
         "images can be classified rightly, as only one label per image is supported"
     ) in got.summary["notes"]
+
+
+def test_archives_that_cat_joined_are_read_to_the_end_of_the_last(tmp_path: Path) -> None:
+    three = [packed(samples(range(8 * k, 8 * k + 8))) for k in range(3)]
+    # Padded as another program would, by less than a record of tar and by more than is read at once.
+    joined = three[0].rstrip(b"\0")
+    joined += bytes(-len(joined) % 512 + 1024) + three[1] + bytes(512 * 1000) + three[2]
+    write(tmp_path / "shards", {"a.tar": joined})
+    got = result(tmp_path)
+    assert (len(got.train) + len(got.test), got.refused) == (24, {})
+
+
+def test_what_follows_the_end_and_is_no_archive_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "shards", {"a.tar": packed(samples(range(16))) + b"signed by nobody"})
+    got = result(tmp_path, max_reject_fraction=0.2)
+    assert len(got.train) + len(got.test) == 16
+    ((where, reason),) = got.refused.items()
+    assert where == "a.tar"
+    assert reason.endswith("what follows its end is no archive")
+
+
+def test_a_hole_behind_the_end_costs_no_time(tmp_path: Path) -> None:
+    write(tmp_path / "shards", {"a.tar": packed(samples(range(16)))})
+    os.truncate(tmp_path / "shards/a.tar", 1 << 42)
+    assert result(tmp_path).refused == {}
