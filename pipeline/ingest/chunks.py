@@ -31,7 +31,7 @@ from pipeline.executors.workers import worker_count
 from pipeline.ingest.perceptual_hash import THUMBNAIL_BYTES, perceptual_hashes, thumbnails
 from pipeline.ingest.prepare import ImageRefused, PreparedImage, prepare_image
 from pipeline.sources.base import Refusal, SourceRow
-from pipeline.storage.files import sha256_of_file, state_root, write_atomically
+from pipeline.storage.files import sha256_of_file, state_root, version_of, write_atomically
 from pipeline.storage.locks import make_state_folder, open_lock, try_lock
 from pipeline.storage.schema import ValueRange
 from pipeline.untrusted.isolation.limits import HELD_BYTES, limited
@@ -98,13 +98,16 @@ def _bytes_held(row: Row) -> int:
 @cache
 def _version() -> str:
     """Of the code: parts that other code prepared, or under other limits, are not taken."""
+    return " ".join([PIL.__version__, *(sha256_of_file(source) for source in _sources())])
+
+
+def _sources() -> list[Path]:
     package = Path(__file__).parents[1]
-    sources = sorted(path for name in ("ingest", "isolation") for path in (package / name).glob("*.py"))
-    return " ".join([PIL.__version__, *(sha256_of_file(source) for source in sources)])
+    return sorted(chain.from_iterable((package / name).rglob("*.py") for name in ("ingest", "untrusted")))
 
 
 def chunk_name(rows: Sequence[Row], task: Task) -> str:
-    """Of the rows, the sizes and times of their files, and how they are prepared."""
+    """Of the rows, the versions of their files, and how they are prepared."""
     digest = hashlib.sha256(
         repr((_version(), task.schema.to_string(), task.size, task.look, task.value_range)).encode()
     )
@@ -130,7 +133,7 @@ def _image_facts(image: bytes | SafePath) -> tuple[object, ...]:
     status = image.status()
     if status is None:
         return (str(image),)
-    return (str(image), image.within is None, status.st_size, status.st_mtime_ns)
+    return (str(image), image.within is None, *version_of(status))
 
 
 # --- pieces -------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.runtime.errors import UserError, first_line, system_error_message
 from pipeline.runtime.json_text import parse_json
 from pipeline.storage.checksums import is_unbroken
+from pipeline.storage.files import version_of
 
 Record = TypeVar("Record")
 
@@ -58,9 +59,7 @@ def check_parquet(path: Path, schema: pa.Schema | None = None) -> int:
     compares their sums when they are.
     """
     with reading(path):
-        status = path.stat()
-        stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
-        rows, found = _checked(path, stamp)
+        rows, found = _checked(path, version_of(path.stat()))
     for field in schema or ():
         found_type = found.field(field.name).type if field.name in found.names else None
         if found_type is None:
@@ -71,7 +70,7 @@ def check_parquet(path: Path, schema: pa.Schema | None = None) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _checked(path: Path, _stamp: tuple[int, ...]) -> tuple[int, pa.Schema]:
+def _checked(path: Path, _version: tuple[int, ...]) -> tuple[int, pa.Schema]:
     """Once a process for a file that does not change."""
     if not path.stat().st_size:
         raise damaged(path, "it is empty")

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from inference.conftest import MakeEncoder
 from pipeline.inference import chunks as parts_module
 from pipeline.inference import embedder as ranges
 from pipeline.inference.embed import embed
 from pipeline.inference.embedder import Request
+from pipeline.inference.images.base import state_of_file
 from pipeline.runtime.console import terminal
 from pipeline.runtime.errors import UserError
+from pipeline.untrusted.safe_paths import SafePath
 from processes import started
 from support import png
 
@@ -130,6 +133,20 @@ def test_parts_of_other_images_are_not_reused(interrupted: Path, pictures: Path,
     (pictures / "001.png").write_bytes(png(1000, 20, 20))
     finish(start(pictures, interrupted, encoder))
     assert results(interrupted) == made_anew(pictures, encoder, tmp_path / "anew")
+
+
+def test_an_image_that_is_replaced_by_one_of_the_same_size_and_time_is_another(tmp_path: Path) -> None:
+    """As `rsync -t` does with pictures that are not compressed."""
+    file = tmp_path / "a.bmp"
+    states = []
+    for colour in ("red", "blue"):
+        fresh = tmp_path / f"{colour}.bmp"
+        Image.new("RGB", (8, 8), colour).save(fresh)
+        os.utime(fresh, ns=(0, 0))
+        fresh.replace(file)
+        states.append(state_of_file(SafePath(file)))
+    assert states[0] != states[1]
+    assert state_of_file(SafePath(file)) == states[1]
 
 
 def test_a_damaged_part_is_made_again(interrupted: Path, pictures: Path, tmp_path: Path) -> None:

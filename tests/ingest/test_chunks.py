@@ -106,6 +106,11 @@ def test_parts_are_cut_by_what_tables_say(
     assert len(list(cut([said(row) for row in range(1000)]))) == 1
 
 
+def test_parts_of_other_code_are_not_taken() -> None:
+    names = {path.relative_to(REPOSITORY).as_posix() for path in parts_module._sources()}
+    assert names > {"pipeline/ingest/prepare.py", "pipeline/untrusted/isolation/limits.py"}
+
+
 def test_a_part_is_named_by_all_that_it_follows_from(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(png(1))
@@ -123,6 +128,11 @@ def test_a_part_is_named_by_all_that_it_follows_from(tmp_path: Path) -> None:
     others.append(chunk_name([row], TASK))
     file.write_bytes(png(1) + b"longer")
     os.utime(file, ns=(0, 0))
+    others.append(chunk_name([row], TASK))
+    other = tmp_path / "b.png"
+    other.write_bytes(png(1) + b"larger")
+    os.utime(other, ns=(0, 0))
+    other.replace(file)
     others.append(chunk_name([row], TASK))
     file.unlink()
     others.append(chunk_name([row], TASK))

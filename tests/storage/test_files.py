@@ -1,6 +1,7 @@
 """A reader sees the old file or the new one, and errors leave nothing behind."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pipeline.storage.files import (
     replaced_directory,
     resolve_user_path,
     state_root,
+    version_of,
     write_atomically,
     write_csv,
     write_json,
@@ -132,3 +134,22 @@ def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
             write_text(path, "text")
         assert path.stat().st_ino == before.st_ino
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+@pytest.mark.parametrize("way", ["in its place", "by a rename"])
+def test_another_content_of_the_same_size_and_time_is_another_version(tmp_path: Path, way: str) -> None:
+    """As `cp -p` and `rsync -t` leave it."""
+    file, other = tmp_path / "a.bmp", tmp_path / "b.bmp"
+    for path in (file, other):
+        path.write_bytes(path.name.encode())
+        os.utime(path, ns=(0, 0))
+    before = version_of(file.stat())
+    assert version_of(file.stat()) == before
+    if way == "by a rename":
+        other.rename(file)
+    else:
+        noted = file.stat().st_ctime_ns
+        while file.stat().st_ctime_ns == noted:  # the kernel's clock ticks in milliseconds
+            shutil.copy2(other, file)
+    assert file.stat().st_mtime_ns == 0
+    assert version_of(file.stat()) != before

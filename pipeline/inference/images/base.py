@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.sources.base import Refusal
+from pipeline.storage.files import version_of
 from pipeline.untrusted.safe_paths import Boundary, Root, SafePath
 
 LONGEST_ID = 4096
@@ -49,6 +50,6 @@ class Pictures(Protocol):
 
 
 def state_of_file(file: SafePath) -> list[Any]:
-    """Name, size and time of the last change: to read all files would take as long as to embed them."""
+    """Name and version: to read all files would take as long as to embed them."""
     name, status = os.fsencode(file.path).hex(), file.status()
-    return [name] if status is None else [name, status.st_size, status.st_mtime_ns]
+    return [name] if status is None else [name, *version_of(status)]
