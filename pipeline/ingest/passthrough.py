@@ -198,7 +198,32 @@ PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 # They change what is seen, or hold further pictures.
 CHANGING_CHUNKS = {b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf"}
 # Texts in which Pillow looks for an orientation.
-ORIENTING_TEXTS = (b"XML:com.adobe.xmp", b"Raw profile type")
+ORIENTING_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"exif\0")
+
+
+PROFILE_AND_TEXTS = {b"iCCP", b"tEXt", b"zTXt", b"iTXt"}
+
+
+def without_texts(data: bytes) -> bytes:
+    """A PNG without its colour profile and its texts, but for those that may say which side is up.
+
+    Symptom: Pillow refuses a sound picture. Cause: of each of these it unpacks no more than
+    `PngImagePlugin.MAX_TEXT_CHUNK` bytes, and editors leave larger ones. Nothing of them is stored in any
+    case. Other data, also what is damaged, stay as they are.
+    """
+    if not data.startswith(PNG_SIGNATURE):
+        return data
+    kept, position, begin = [], len(PNG_SIGNATURE), 0
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        stop = position + 12 + length
+        if stop > len(data) or kind == b"IEND":
+            break
+        if kind in PROFILE_AND_TEXTS and not data.startswith(ORIENTING_TEXTS, position + 8):
+            kept.append(data[begin:position])
+            begin = stop
+        position = stop
+    return b"".join([*kept, data[begin:]]) if kept else data
 
 
 def kept_png(data: bytes, size: int) -> PassedThrough | None:

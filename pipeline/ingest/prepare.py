@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Importing a plugin registers its format; Pillow itself would load its whole collection for these two.
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from pipeline.dataset.value_range import (
     NoRange,
@@ -33,6 +33,7 @@ from pipeline.ingest.passthrough import (
     PassedThrough,
     kept_jpeg,
     kept_png,
+    without_texts,
 )
 from pipeline.ingest.perceptual_hash import LOOK
 from pipeline.storage.schema import ValueRange
@@ -45,6 +46,9 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", WEBP, TIFF)
 """What people have. Each of Pillow's three dozen other decoders would be one more door to attack."""
 MAX_BYTES = 128 * 1024 * 1024
 TOO_LARGE = f"a file of more than {MAX_BYTES >> 20} MiB"
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 8 * 1024 * 1024
+"""Bytes, unpacked, of a PNG's texts that may say which side is up: XMP may hold an editor's whole history.
+Its other texts are not unpacked."""
 MAX_WEBP_PIXELS = 50_000_000
 """Its decoder keeps three copies."""
 SAMPLED = 256
@@ -211,6 +215,10 @@ def _reason(error: Exception, data: bytes) -> str:
         return "not an image" if data else "an empty file, not an image"
     if isinstance(error, Image.DecompressionBombError):
         return _too_many_pixels()
+    if "MAX_TEXT" in str(error):
+        return (
+            f"XMP or EXIF texts of more than {PngImagePlugin.MAX_TEXT_CHUNK >> 20} MiB: save it anew without"
+        )
     text = _printable(str(error).split("\n")[0])
     if "truncated" in text.lower() or isinstance(error, EOFError):
         return "truncated image"
@@ -310,7 +318,7 @@ def _decode(
         raise ImageRefused(f"a JPEG of more than {MAX_SCANS} scans, which costs too much to decode")
     if _webp_pixels(data) > MAX_WEBP_PIXELS:
         raise ImageRefused(f"a WebP of more than {MAX_WEBP_PIXELS // 1_000_000} million pixels")
-    with _no_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+    with _no_warnings(), Image.open(io.BytesIO(without_texts(data)), formats=FORMATS) as opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:
             raise ImageRefused(_too_many_pixels())
@@ -372,6 +380,8 @@ def _is_lossless(image: Image.Image) -> bool:
 
 def _encode(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
+    # Pillow would write the colour profile and the comment that it read.
+    image.info.clear()
     if _is_lossless(image):
         image.save(buffer, "PNG", compress_level=3)
     else:

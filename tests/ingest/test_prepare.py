@@ -1,11 +1,12 @@
 """One image in, one checked image or one true reason out."""
 
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from pipeline.ingest.prepare import ImageRefused, prepare_image
 from support import png
@@ -106,3 +107,71 @@ def test_paths_that_are_none(tmp_path: Path) -> None:
         prepare_image(tmp_path / "absent.png", 32)
     with pytest.raises(ImageRefused, match="a folder, not a file"):
         prepare_image(tmp_path, 32)
+
+
+# --- texts of PNG -------------------------------------------------------------------------------------------
+
+LARGE = 2_000_000
+"""Bytes, unpacked: more than Pillow takes by itself."""
+_EXIF = Image.Exif()
+_EXIF[0x0112] = 6
+TURNED = _EXIF.tobytes()
+"""EXIF: turn right by 90 degrees to view."""
+XMP = b"XML:com.adobe.xmp\0\1\0\0\0"
+
+
+def with_chunk(kind: bytes, content: bytes) -> bytes:
+    """A PNG, dark on its left half, that must be scaled down."""
+    picture = encoded(
+        Image.fromarray(np.repeat([[[0] * 3, [255] * 3]], 100, 0).repeat(50, 1).astype(np.uint8)), "PNG"
+    )
+    checksum = zlib.crc32(kind + content).to_bytes(4, "big")
+    return picture[:33] + len(content).to_bytes(4, "big") + kind + content + checksum + picture[33:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        (b"iCCP", b"icc\0\0" + zlib.compress(bytes(LARGE))),
+        (b"zTXt", b"Raw profile type xmp\0\0" + zlib.compress(b"<x/>" * LARGE)),
+        (b"iTXt", b"Description\0\1\0\0\0" + zlib.compress(bytes(50 * LARGE))),
+        (b"iTXt", XMP + zlib.compress(b"<x/>" * (LARGE // 4))),
+        (b"tEXt", b"Comment\0" + b"x" * 80_000_000),
+    ],
+    ids=["profile", "raw xmp", "description", "xmp", "comment"],
+)
+def test_large_profiles_and_texts_do_not_make_a_png_damaged(kind: bytes, content: bytes) -> None:
+    prepared = prepare_image(with_chunk(kind, content), 32)
+    assert (prepared.width, prepared.height) == (32, 32)
+    assert prepared.encoded == prepare_image(with_chunk(b"tEXt", b"Comment\0x"), 32).encoded
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        (b"iTXt", XMP + zlib.compress(b" " * LARGE + b'tiff:Orientation="6"')),
+        (
+            b"zTXt",
+            b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n      32\n" + TURNED.hex().encode()),
+        ),
+        (b"eXIf", TURNED[6:]),
+    ],
+    ids=["xmp", "raw exif", "exif"],
+)
+def test_texts_that_say_which_side_is_up_are_read(kind: bytes, content: bytes) -> None:
+    upright = decoded(prepare_image(with_chunk(kind, content), 32).encoded)
+    assert upright[:12].mean() < 20
+    assert upright[-12:].mean() > 235
+
+
+def test_a_text_beyond_the_limit_is_refused_by_its_true_reason() -> None:
+    with pytest.raises(ImageRefused, match="XMP or EXIF texts of more than 8 MiB: save it anew without"):
+        prepare_image(with_chunk(b"iTXt", XMP + zlib.compress(bytes(9 << 20))), 32)
+
+
+@pytest.mark.parametrize("size", [32, 90])
+def test_neither_profile_nor_comment_is_stored(size: int) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    original = encoded(Image.new("RGB", (120, 100), "red"), "JPEG", icc_profile=profile, comment="private")
+    stored = Image.open(io.BytesIO(prepare_image(original, size).encoded))
+    assert not {"icc_profile", "comment", "exif"} & stored.info.keys()
