@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 import torchvision
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.encoders.base import Encoder
@@ -54,7 +54,8 @@ def write_artifacts(
         )
     with replaced_output(folder, ENCODER_FILES) as fresh:
         weights = {name: tensor.cpu().contiguous() for name, tensor in encoder.backbone.state_dict().items()}
-        save_file(weights, fresh / ENCODER_WEIGHTS)
+        # `save_file` would let nobody but the user read the file, whatever the umask says.
+        (fresh / ENCODER_WEIGHTS).write_bytes(save(weights))
         versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
         of_weights = {"weights_sha256": sha256_of_file(fresh / ENCODER_WEIGHTS)}
         record = config.model_dump() | provenance | versions | of_weights
