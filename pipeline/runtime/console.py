@@ -89,6 +89,7 @@ def run(app: typer.Typer) -> NoReturn:
     What the terminal's encoding lacks is shown as an escape. Where nobody reads any more, as behind
     `| head`, it ends in silence.
     """
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -112,6 +113,21 @@ def run(app: typer.Typer) -> NoReturn:
             log_traceback(error)
             code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_missing_streams() -> None:
+    """Puts the null device in place of standard streams that are closed, as by `>&-` or some service managers.
+
+    Python has None for them, and the next file that is opened would get their number.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It takes the lowest number that is free, and programs that are started get it, too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _of_the_command_line(error: Exception) -> str | None:

@@ -184,6 +184,17 @@ def test_where_nobody_reads_any_more_it_ends_in_silence(tmp_path: Path) -> None:
     assert process.returncode == 1
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(closed: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("label,colour\na,red\nb,blue\na,red\n")
+    code = "from pipeline.cli import main_command; main_command()"
+    command = f"exec {sys.executable} -c '{code}' statistics {tmp_path}/t.csv --label label {closed}"
+    ended = subprocess.run(["sh", "-c", command], cwd=REPOSITORY, capture_output=True, check=False)
+    assert ended.returncode == 0
+    assert b"Traceback" not in ended.stderr
+    assert (b"colour" in ended.stdout) == (">&-" not in closed.split())
+
+
 def test_an_unexpected_error_keeps_its_traceback_and_steers_nothing() -> None:
     code = (
         "import typer; from pipeline.runtime.console import run\napp = typer.Typer()\n"
