@@ -1,6 +1,5 @@
 """How far the pipeline has come here, by its files and by what DVC recorded of them; nothing is hashed."""
 
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from pipeline.config.params import PARAMS_FILE, load_params
 from pipeline.doctor.base import Check, Situation, fail, ok, size, warn
 from pipeline.runtime.errors import UserError, listed
+from pipeline.runtime.git import run_git
 from pipeline.storage.files import state_root
 from pipeline.storage.outputs import ELSEWHERE, foreign_files, output_folders
 from pipeline.storage.schema import CHOSEN, UNTRAINED, IngestSummary
@@ -42,11 +42,10 @@ def _repository(root: Path) -> Check:
     if not (root / ".dvc").is_dir():
         cure = "run from a clone's folder, or make one: `git init && uv run dvc init`."
         return fail(what, "there is no .dvc here, so `dvc repro` has nothing to start from", cure)
-    command = ["git", "rev-parse", "--is-inside-work-tree"]
     try:
-        completed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
-    except OSError:
-        return fail(what, "git is not installed", "install git: experiments are commits.")
+        completed = run_git("rev-parse", "--is-inside-work-tree", folder=root)
+    except UserError as error:
+        return fail(what, str(error), "until then neither `dvc repro` nor an experiment runs.")
     if completed.returncode:
         cure = 'run `git init && git add -A && git commit -m "Start"`: experiments start from a commit.'
         return fail(what, "no Git repository, without which DVC runs nothing", cure)

@@ -190,6 +190,6 @@ def _from_dvc(why_not: str, read: Callable[[], Answer]) -> Answer:
         return read()
     except Exception as error:
         # Of files that DVC did not write it raises whatever their parsers do.
-        if isinstance(error, OSError | MemoryError) and system_error_message(error):
+        if isinstance(error, OSError | MemoryError | KeyError) and system_error_message(error):
             raise
         raise UserError(f"{why_not} ({shown(error)})") from None

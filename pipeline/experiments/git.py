@@ -1,15 +1,15 @@
-"""Reads commits through Git; where Git refuses, the answer is empty and nothing is printed."""
+"""Reads commits through Git; where Git refuses, the answer is empty and nothing is printed.
 
-import subprocess
+All functions raise `UserError` where Git is not installed.
+"""
+
+from pipeline.runtime.git import run_git
 
 
 def git(*arguments: str) -> str:
     """What `git` prints; empty where it fails."""
-    ended = subprocess.run(  # noqa: S603
-        ["git", *arguments],  # noqa: S607
-        capture_output=True, encoding="utf-8", errors="surrogateescape", check=False,
-    )  # fmt: skip
-    return ended.stdout if ended.returncode == 0 else ""
+    ended = run_git(*arguments)
+    return ended.stdout.decode(errors="surrogateescape") if ended.returncode == 0 else ""
 
 
 def is_object(revision: str) -> bool:
@@ -25,5 +25,4 @@ def is_other_object(revision: str) -> bool:
 
 def read_blob(name: str) -> bytes:
     """A file's bytes, by its hash or as `commit:./path` from this folder; empty where there is none."""
-    command = ["git", "cat-file", "blob", name]
-    return subprocess.run(command, capture_output=True, check=False).stdout  # noqa: S603
+    return run_git("cat-file", "blob", name).stdout

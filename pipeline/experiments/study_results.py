@@ -1,7 +1,6 @@
 """The experiments that DVC has, read from Git: those that succeeded are commits under `refs/exps/`."""
 
 import math
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from pipeline.experiments.refs import LISTING, experiments_in
 from pipeline.experiments.study import Planned, set_parameter
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.git import run_git
 from pipeline.runtime.json_text import NotJson, parse_json
 from pipeline.storage.schema import CHOSEN, UNTRAINED
 from pipeline.untrusted.yaml_text import parse_yaml
@@ -124,11 +124,10 @@ def _same(actual: Any, requested: Any) -> bool:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    # What is not UTF-8 is for the parser of what git shows to refuse.
-    ended = subprocess.run(  # noqa: S603
-        ["git", *arguments],  # noqa: S607
-        cwd=root, capture_output=True, encoding="utf-8", errors="surrogateescape", check=False,
-    )  # fmt: skip
+    ended = run_git(*arguments, folder=root)
     if ended.returncode:
-        raise UserError(f"experiments cannot be read in {root}: {ended.stderr.strip()}")
-    return ended.stdout
+        raise UserError(
+            f"experiments cannot be read in {root}: {ended.stderr.decode(errors='replace').strip()}"
+        )
+    # What is not UTF-8 is for the parser of what git shows to refuse.
+    return ended.stdout.decode(errors="surrogateescape")

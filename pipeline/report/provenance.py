@@ -1,11 +1,12 @@
 """Where this report comes from: the commit, and how long each stage took."""
 
-import subprocess
 from collections.abc import Sequence
 
 from pipeline.presentation.formatting import NOTHING, seconds
 from pipeline.presentation.tables import Cell, Column, Table
 from pipeline.report.arms import Arm
+from pipeline.runtime.errors import UserError
+from pipeline.runtime.git import run_git
 from pipeline.storage.schema import ENCODER_CONFIG, Layout
 from pipeline.storage.timings import seconds_of
 
@@ -47,11 +48,8 @@ def _seconds_of_training(arm: Arm, layout: Layout) -> float | None:
 
 def _git(*arguments: str) -> str | None:
     try:
-        # Names of files may be in any encoding.
-        ended = subprocess.run(  # noqa: S603
-            ["git", *arguments],  # noqa: S607
-            capture_output=True, encoding="utf-8", errors="replace", check=False,
-        )  # fmt: skip
-    except OSError:
+        ended = run_git(*arguments)
+    except UserError:
         return None
-    return ended.stdout.strip() if ended.returncode == 0 else None
+    # Names of files may be in any encoding.
+    return ended.stdout.decode(errors="replace").strip() if ended.returncode == 0 else None

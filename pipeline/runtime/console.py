@@ -116,7 +116,7 @@ def run(app: typer.Typer) -> NoReturn:
 
 
 def _open_missing_streams() -> None:
-    """Puts the null device in place of standard streams that are closed, as by `>&-` or some service managers.
+    """Puts the null device in place of standard streams that are closed, as `>&-` and some services do.
 
     Python has None for them, and the next file that is opened would get their number.
     """

@@ -81,6 +81,8 @@ _NO_MEMORY = (
     *("allocate memory", "not enough memory: you tried to allocate", "out of memory"),
     *("bad_alloc", "failed to map segment"),
 )
+_NO_USER = ("getpwuid(): uid not found", "No username set in the environment")
+"""As Python tells of a container that was started with the number of a user whom it does not know."""
 FULL_BELOW = 1 << 20
 """Bytes that are left on a file system that counts as full."""
 
@@ -93,6 +95,8 @@ def system_error_message(error: BaseException) -> str | None:
             return f"the memory is not enough ({shown(first_line(cause))}): {_MEMORY}, {_AGAIN}"
         if isinstance(cause, ValueError) and "embedded null" in str(cause):
             return "a path holds a null byte, which no file's name can: choose another"
+        if isinstance(cause, KeyError | OSError) and any(words in str(cause) for words in _NO_USER):
+            return "the user's number has no name on this machine: give one by the variable USER, as USER=me"
         number = _number_of(cause)
         if number in _CURES:
             where = _place_of(cause, number)

@@ -243,7 +243,8 @@ FILES: dict[str, Case] = {
     "profile-bomb.png": of(lambda: with_chunks(chunk(b"iCCP", b"a\0\0" + zeros(500_000_000))), TAKEN),
     "text-bomb.png": of(lambda: with_chunks(chunk(b"zTXt", b"a\0\0" + zeros(500_000_000))), TAKEN),
     "xmp-bomb.png": of(
-        lambda: with_chunks(chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zeros(500_000_000))), "XMP or EXIF"
+        lambda: with_chunks(chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zeros(500_000_000))),
+        "XMP or EXIF",
     ),
     "pixel-bomb.png": of(
         lambda: header(40, 30) + chunk(b"IDAT", zeros(500_000_000)) + chunk(b"IEND", b""), TAKEN
