@@ -1,9 +1,11 @@
 """Statistics for the eye: a table with its findings as sentences, or CSV."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len, chop_cells
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +23,7 @@ FEW_SEEN = (
 )
 
 WIDEST_NAME = 40
+"""Cells of a terminal, of which a Chinese letter takes two."""
 LEGEND = (
     "Z: clusters, K of them. T: labels. In bits: entropy H(Z), H(T), conditional entropy H(Z|T), mutual "
     "information I(Z;T). AMI: adjusted mutual information, 0 at chance, 1 where clusters are the labels."
@@ -37,7 +40,8 @@ def print_statistics(statistics: Sequence[dict[str, Any]], label: str, file: Tex
     console = terminal(file=file)
     if not console.is_terminal:
         console = terminal(file=file, width=WIDTH_WITHOUT_TERMINAL)
-    shown = [_cells(one) for one in statistics]
+    names = short_names([str(one["column"]) for one in statistics])
+    shown = [{"column": name, **_cells(one)} for name, one in zip(names, statistics, strict=True)]
     left_out: list[str] = []
     while _width(shown) > console.width and (narrower := [k for k in LEFT_OUT_FIRST if k in shown[0]]):
         left_out.append(narrower[0])
@@ -65,13 +69,37 @@ def _table(shown: Sequence[dict[str, str]], label: str) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("column", no_wrap=True, max_width=WIDEST_NAME)
+    table.add_column("column", no_wrap=True)
     for heading in list(shown[0])[1:]:
         table.add_column(heading, justify="right", no_wrap=True)
     for cells in shown:
         # Escaped here, so that columns are as wide as what is shown.
         table.add_row(*(Text(for_terminal(cell)) for cell in cells.values()))
     return table
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Each within `WIDEST_NAME` cells, without its middle where it is longer: names of columns often begin
+    alike and end alike. Those that are the same then are numbered."""
+    names = [for_terminal(name) for name in names]
+    times = Counter(_without_middle(name, WIDEST_NAME) for name in names)
+    numbers: Counter[str] = Counter()
+    fitting = []
+    for name in names:
+        short = _without_middle(name, WIDEST_NAME)
+        if short != name and times[short] > 1:
+            numbers[short] += 1
+            number = f" #{numbers[short]}"
+            short = _without_middle(name, WIDEST_NAME - len(number)) + number
+        fitting.append(short)
+    return fitting
+
+
+def _without_middle(text: str, width: int) -> str:
+    if cell_len(text) <= width:
+        return text
+    head, tail = chop_cells(text, width // 2 - 1)[0], chop_cells(text[::-1], (width - 1) // 2)[0][::-1]
+    return f"{head}…{tail}"
 
 
 def _width(shown: Sequence[dict[str, str]]) -> int:
@@ -82,7 +110,6 @@ def _width(shown: Sequence[dict[str, str]]) -> int:
 
 def _cells(one: dict[str, Any]) -> dict[str, str]:
     cells = {
-        "column": str(one["column"]),
         "rows": f"{one['rows']:,}",
         "K": f"{one['clusters']:,}",
         "singletons": f"{one['singletons']:,}",

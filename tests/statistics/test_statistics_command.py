@@ -13,11 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.runtime.sanitize import for_terminal
 from pipeline.statistics.command import statistics_of_table
-from pipeline.statistics.console import print_statistics
+from pipeline.statistics.console import WIDEST_NAME, print_statistics, short_names
 from pipeline.statistics.describe import describe_clustering
 
 SHARED_DATA = Path(
@@ -118,6 +122,23 @@ def test_no_figure_is_cut_in_a_narrow_terminal(
     assert f"{statistics[0]['mutual_information_bits']:.3f}" in row
     left_out = " ".join(ANSI_STYLE.sub("", drawn.getvalue()).split()).partition("Not in this width: ")[2]
     assert ("AMI" in left_out) == (f"{statistics[0]['adjusted_mutual_information']:.3f}" not in row)
+
+
+@given(st.lists(st.text("ab名\x1b", min_size=1, max_size=120), unique=True, max_size=20))
+def test_names_in_the_table_differ_and_fit(names: list[str]) -> None:
+    short = short_names(names)
+    assert len(set(short)) == len(names)
+    assert all(cell_len(name) <= WIDEST_NAME for name in short)
+    assert all(one == for_terminal(name) for name, one in zip(names, short, strict=True) if len(name) < 10)
+
+
+def test_long_names_show_their_beginning_and_end() -> None:
+    alike = "annotator_reported_primary_material_of_the_outer_layer_v2_2023_"
+    cleaned, raw = short_names([f"{alike}cleaned", f"{alike}raw"])
+    assert cleaned == "annotator_reported_…yer_v2_2023_cleaned"
+    assert raw == "annotator_reported_…r_layer_v2_2023_raw"
+    first, second = short_names([f"{alike}1_{alike}", f"{alike}2_{alike}"])
+    assert (first[-3:], second[-3:]) == (" #1", " #2")
 
 
 def test_a_finding_of_several_columns_is_told_once(tmp_path: Path) -> None:
