@@ -2,6 +2,7 @@
 
 import difflib
 import reprlib
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -83,8 +84,19 @@ def _sentence(error: ErrorDetails) -> str:
             return f"{key} holds nothing: name at least {context['min_length']}"
         case "list_type":
             return f"{key}={written} is no list: write it as {key}=[{_bare(written)}]"
+        case "string_type" if isinstance(given, bool | int | float | date):
+            quoted = "['2019']" if isinstance(error["loc"][-1], int) else "'2019'"
+            return (
+                f"{key}={written} is read as {_kind(given)}, and must be text: quote it as you wrote it, as "
+                f'-S "{key}={quoted}"'
+            )
         case _:
             return f"{key}={written} has the wrong type: the {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _kind(value: object) -> str:
+    """What YAML takes a name for that is written as one, such as 2019."""
+    return {bool: "yes or no", int: "a number", float: "a number"}.get(type(value), "a date")
 
 
 def _quoted(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Parameters are checked as a whole, and every mistake is told in a sentence with the key and the cure."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,19 @@ def test_the_schema_is_frozen() -> None:
         ({"pretrain": {"learning_rate": True}}, "pretrain.learning_rate=True has the wrong type"),
         ({"pretrain": {"temperature": "0.1"}}, "pretrain.temperature='0.1' has the wrong type"),
         ({"pretrain": None}, "pretrain=None has the wrong type"),
+        (
+            {"cluster": {"column": {"name": 2019}}},
+            "cluster.column.name=2019 is read as a number, and must be text: quote it as you wrote it, as "
+            "-S \"cluster.column.name='2019'\"",
+        ),
+        (
+            {"cluster": {"attributes": {"columns": ["a", 1000.0]}}},
+            "cluster.attributes.columns=1000.0 is read as a number, and must be text: quote it as you wrote "
+            "it, as -S \"cluster.attributes.columns=['2019']\"",
+        ),
+        ({"ingest": {"path": date(2019, 1, 2)}}, "is read as a date, and must be text: quote it"),
+        ({"cluster": {"column": {"name": True}}}, "cluster.column.name=True is read as yes or no, and must"),
+        ({"cluster": {"column": {"name": ["a"]}}}, "cluster.column.name=['a'] has the wrong type"),
         (
             {"cluster": {"attributes": {"columns": "sex"}}},
             "cluster.attributes.columns='sex' is no list: write it as cluster.attributes.columns=[sex]",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
+from pipeline.config.params import load_params
 from support import REPOSITORY
 
 PARAMS = REPOSITORY / "params.yaml"
@@ -42,3 +43,12 @@ def test_the_value_that_is_there_changes_nothing(tmp_path: Path, override: str) 
 )
 def test_another_value_changes_its_own_lines_alone(tmp_path: Path, override: str, lines: list[str]) -> None:
     assert changed_by(tmp_path, override) == lines
+
+
+@pytest.mark.parametrize("name", ["2019", "1e3", "010", "null", "~", "true", "12:30", "1.0", "2019-01-02"])
+def test_the_quotes_that_a_sentence_shows_make_any_name_text(tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "params.yaml"
+    shutil.copy(PARAMS, copy)
+    apply_overrides(copy, [f"cluster.column.name='{name}'", f"cluster.attributes.columns=['{name}']"])
+    params = load_params(copy)
+    assert (params.cluster.column.name, params.cluster.attributes.columns) == (name, [name])
