@@ -77,6 +77,7 @@ def ingest(
         duplicates = duplicates.without(splits_N == DROPPED)
         write_checksummed(duplicates.table(_ids(parts)), folder / layout.duplicates.name)
         notes = [*source.notes, *notes, *scaling_notes(index.scaled, value_range)]
+        notes += _name_notes(source.attribute_names)
         summary = _summarise(index, splits_N, duplicates, parts, params, source, notes)
         write_json(folder / layout.ingest_summary.name, summary)
     return summary
@@ -216,6 +217,19 @@ def _check_train(splits_N: NDArray[np.int8], index: ImageIndex, params: IngestPa
         f"ingest.source={params.source} (ingest.path={params.path}) gave {len(index)} test images and no "
         f"train image{refused}: name the train images, or none as of a split"
     )
+
+
+def _name_notes(attributes: list[str]) -> list[str]:
+    alike: dict[str, list[str]] = {}
+    for name in attributes:
+        alike.setdefault(name.casefold(), []).append(name)
+    same = [" and ".join(names[:4]) for names in alike.values() if len(names) > 1]
+    if not same:
+        return []
+    return [
+        f"attributes whose names differ in case alone ({listed(same, 4)}) are mixed up by readers such as "
+        "DuckDB: rename them, or leave all but one out by ingest.columns.attributes"
+    ]
 
 
 def _label_notes(index: ImageIndex, kept_N: NDArray[np.bool_]) -> list[str]:

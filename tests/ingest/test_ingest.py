@@ -228,3 +228,14 @@ def test_what_test_images_cannot_measure_is_noted(
     )
     about = [note for note in summary["notes"] if "ingest.columns" not in note]
     assert [note[: len(start)] for note, start in zip(about, notes, strict=True)] == notes
+
+
+def test_attributes_that_differ_in_case_alone_are_noted(
+    manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert not any("in case alone" in note for note in run(manifest(24), tmp_path / "a")["notes"])
+    path = manifest(24, Size=["S", "M"] * 12, COLOUR=["r", "b"] * 12)
+    (note,) = [note for note in run(path, tmp_path / "b")["notes"] if "in case alone" in note]
+    assert note.startswith(
+        "attributes whose names differ in case alone (colour and COLOUR, size and Size) are mixed up"
+    )
