@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pipeline.experiments.comparison import ComparisonContents, GroupContents, gather
 from pipeline.experiments.csv_table import csv_table
-from pipeline.experiments.experiment import Comparison, select
+from pipeline.experiments.experiment import Comparison
+from pipeline.experiments.selection import select
 from pipeline.presentation.html import render
 from pipeline.presentation.markdown import bullets, escaped, table
 from pipeline.presentation.terminal import print_table

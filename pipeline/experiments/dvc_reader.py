@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import dvc.api
 from dvc.repo import Repo
 
-from pipeline.experiments.experiment import Row
 from pipeline.experiments.git import git, is_object, is_other_object, read_blob
 from pipeline.experiments.refs import LISTING, experiments_in
+from pipeline.experiments.selection import Row
 from pipeline.runtime.errors import UserError, shown, system_error_message
 from pipeline.runtime.json_text import parse_json
 from pipeline.storage.schema import CHOSEN, ENCODER_CONFIG, Layout

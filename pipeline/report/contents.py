@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.config.params import Params
 from pipeline.dataset.dataset import ImageDataset
 from pipeline.presentation.tables import Table
-from pipeline.report import figures, landscape, sections
+from pipeline.report import figures, landscape, sections, training_tables
 from pipeline.report.arm_names import chosen_phrase
 from pipeline.report.arms import MAP, NEAREST, PREDICTIONS, Arm, read_table
 from pipeline.report.cluster_cards import Card, cluster_cards, last_clusters
@@ -94,7 +94,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         test_queries=test is not None,
         training=figures.training_curves(trained)
         + [picture for arm in trained for picture in figures.trajectory(arm)],
-        training_table=sections.training_table(trained),
+        training_table=training_tables.training_table(trained),
         images=sections.images_table(summary),
         notes=summary["notes"],
         rejects=sections.rejects_table(read_parquet(layout.rejects).to_pandas()),
@@ -104,8 +104,8 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         findings=findings(list(arms), summary),
         provenance=[
             run_table(layout, arms),
-            sections.configuration_table(arms, params),
-            sections.parameters_table(params),
+            training_tables.configuration_table(arms, params),
+            training_tables.parameters_table(params),
         ],
     )
 

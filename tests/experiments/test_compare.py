@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from pipeline.experiments.compare import write_comparison
-from pipeline.experiments.comparison import correlation_sentence, gather, summary
+from pipeline.experiments.comparison import gather, summary
 from pipeline.experiments.csv_table import csv_table, on_one_line
 from pipeline.experiments.dvc_reader import reason_in
-from pipeline.experiments.experiment import differences, select
+from pipeline.experiments.experiment import differences
 from pipeline.experiments.rank_correlation import rank_correlation
+from pipeline.experiments.scatter import correlation_sentence
+from pipeline.experiments.selection import select
 
 
 def row(

@@ -7,7 +7,7 @@ import pytest
 from test_compare import row
 
 from pipeline.experiments.compare import write_comparison
-from pipeline.experiments.experiment import select
+from pipeline.experiments.selection import select
 
 
 def lock_of(images: str | None) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from scipy import ndimage
 from pipeline.sources.synthetic import rendering
 from pipeline.sources.synthetic.population import ATTRIBUTES
 from pipeline.sources.synthetic.posts import draw_posts
-from pipeline.sources.synthetic.rendering import BACKGROUNDS, COUNTS, HUES, SHAPES, SIZES, TEXTURES, render
+from pipeline.sources.synthetic.rendering import BACKGROUNDS, COUNTS, HUES, SIZES, render
+from pipeline.sources.synthetic.shapes import SHAPES, TEXTURES
 
 LOOK = {
     "size": "large", "count": "two", "texture": "plain",
