@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Importing a plugin registers its format; Pillow itself would load its whole collection for these two.
-from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from pipeline.dataset.value_range import (
     NoRange,
@@ -36,6 +35,8 @@ from pipeline.ingest.passthrough import (
     without_texts,
 )
 from pipeline.ingest.perceptual_hash import LOOK
+from pipeline.ingest.refusals import TOO_MANY_PIXELS, reason_of_decoder
+from pipeline.ingest.webp import MAX_WEBP_PIXELS, webp_pixels
 from pipeline.storage.schema import ValueRange
 from pipeline.untrusted.isolation import limits
 from pipeline.untrusted.safe_paths import MISSING, SafePath, UnsafePath, reason_of
@@ -49,40 +50,8 @@ TOO_LARGE = f"a file of more than {MAX_BYTES >> 20} MiB"
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 8 * 1024 * 1024
 """Bytes, unpacked, of a PNG's texts that may say which side is up: XMP may hold an editor's whole history.
 Its other texts are not unpacked."""
-MAX_WEBP_PIXELS = 50_000_000
-"""Its decoder keeps three copies."""
 SAMPLED = 256
 """One passed image in so many is decoded for the channels' mean and deviation."""
-
-SIGNATURES = {
-    "JPEG": rb"\xff\xd8\xff",
-    "PNG": rb"\x89PNG\r\n\x1a\n",
-    "GIF": rb"GIF8[79]a",
-    "BMP": rb"BM.{4}\0\0\0\0",
-    "WebP": rb"RIFF.{4}WEBP",
-    "TIFF": rb"II\*\0|MM\0\*|II\+\0|MM\0\+",
-}
-OTHER_SIGNATURES = {
-    "AVIF": rb".{4}ftypavi[fs]",
-    "HEIF": rb".{4}ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)",
-    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
-    "JPEG 2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
-    "ICO": rb"\x00\x00\x01\x00",
-    "PSD": rb"8BPS",
-    "EPS": rb"%!PS|\xc5\xd0\xd3\xc6",
-    "PDF": rb"%PDF",
-    "SVG": rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg",
-    "DDS": rb"DDS ",
-    "ICNS": rb"icns",
-    "FITS": rb"SIMPLE  =",
-    "PCX": rb"\x0a[\x00-\x05]\x01[\x01\x02\x04\x08]",
-}
-IN_PLACE_OF_IMAGES = {
-    "a pointer of Git LFS, not the image: fetch it by git lfs pull": rb"version https://git-lfs\.github\.com/",
-    "a page of HTML, not an image: download it again": rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype )?html\b",
-    "a message of XML, not an image: download it again": rb"\s*(?:<\?xml[^>]*>\s*)?<error>",
-}
-"""What a clone or a download leaves under an image's name."""
 
 
 class ImageRefused(ValueError):
@@ -166,7 +135,7 @@ def _errors_as_refusals(data: bytes) -> Iterator[None]:
     except Exception as error:
         if limits.lacked_memory(error):
             raise ImageRefused(limits.TOO_LARGE) from None
-        raise ImageRefused(_reason(error, data)) from None
+        raise ImageRefused(reason_of_decoder(error, data)) from None
 
 
 def _data_of(image: bytes | Path | SafePath) -> bytes:
@@ -198,40 +167,6 @@ def channel_sums(encoded: bytes) -> np.ndarray:
     """(2, 3), of an image that ingest stored."""
     with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as opened:
         return _channel_sums(opened)
-
-
-def _reason(error: Exception, data: bytes) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        start = data[:1024]
-        for name, signature in SIGNATURES.items():
-            if re.match(signature, start, re.DOTALL):
-                return f"damaged image: it begins as {name} does, and its header can't be read"
-        for name, signature in OTHER_SIGNATURES.items():
-            if re.match(signature, start, re.DOTALL):
-                return f"the format {name}, which is not read: convert it to JPEG or PNG"
-        for what, beginning in IN_PLACE_OF_IMAGES.items():
-            if re.match(beginning, start, re.DOTALL | re.IGNORECASE):
-                return what
-        return "not an image" if data else "an empty file, not an image"
-    if isinstance(error, Image.DecompressionBombError):
-        return _too_many_pixels()
-    if "MAX_TEXT" in str(error):
-        return (
-            f"XMP or EXIF texts of more than {PngImagePlugin.MAX_TEXT_CHUNK >> 20} MiB: save it anew without"
-        )
-    text = _printable(str(error).split("\n")[0])
-    if "truncated" in text.lower() or isinstance(error, EOFError):
-        return "truncated image"
-    return f"damaged image: {text or type(error).__name__}"
-
-
-def _too_many_pixels() -> str:
-    return f"more than {MAX_PIXELS // 1_000_000} million pixels"
-
-
-def _printable(text: str) -> str:
-    """A decoder's words, which may quote the file."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
 # --- kept bytes ---------------------------------------------------------------------------------------------
@@ -286,8 +221,7 @@ def _prepared(encoded: bytes, pixels: Image.Image, look: bool) -> PreparedImage:
     )
 
 
-UNIT_256 = np.arange(256) / 255
-POWERS_2V = np.stack([UNIT_256, np.square(UNIT_256)])
+POWERS_2V = np.stack([np.arange(256) / 255, np.square(np.arange(256) / 255)])
 
 
 def _channel_sums(pixels: Image.Image) -> np.ndarray:
@@ -316,12 +250,12 @@ def _decode(
     than 8 bits were scaled."""
     if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
         raise ImageRefused(f"a JPEG of more than {MAX_SCANS} scans, which costs too much to decode")
-    if _webp_pixels(data) > MAX_WEBP_PIXELS:
+    if webp_pixels(data) > MAX_WEBP_PIXELS:
         raise ImageRefused(f"a WebP of more than {MAX_WEBP_PIXELS // 1_000_000} million pixels")
     with _no_warnings(), Image.open(io.BytesIO(without_texts(data)), formats=FORMATS) as opened:
         width, height = opened.size
         if width * height > MAX_PIXELS:
-            raise ImageRefused(_too_many_pixels())
+            raise ImageRefused(TOO_MANY_PIXELS)
         if min(width, height) < MIN_SIDE:
             raise ImageRefused(f"a side is shorter than {MIN_SIDE} pixels")
         if size is not None:
@@ -335,23 +269,6 @@ def _decode(
         upright, scaled = to_8_bits(opened, value_range) if has_more_than_8_bits(opened) else (opened, None)
         upright = _to_rgb(upright)
         return upright if size is None else _resize(upright, size), scaled
-
-
-def _webp_pixels(data: bytes) -> int:
-    """What a WebP file says of its size; 0 for all other files. Its decoder makes room when it opens them."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
-        return 0
-    match data[12:16]:
-        case b"VP8X":
-            width, height = (int.from_bytes(data[start : start + 3], "little") + 1 for start in (24, 27))
-        case b"VP8 ":
-            width, height = (int.from_bytes(data[start : start + 2], "little") & 0x3FFF for start in (26, 28))
-        case b"VP8L":
-            sizes = int.from_bytes(data[21:25], "little")
-            width, height = (sizes & 0x3FFF) + 1, (sizes >> 14 & 0x3FFF) + 1
-        case _:
-            return 0
-    return width * height
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
