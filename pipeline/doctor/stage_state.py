@@ -7,11 +7,11 @@ from typing import Any
 from pipeline.config.params import PARAMS_FILE, load_params
 from pipeline.doctor.base import Check, Situation, fail, ok, size, warn
 from pipeline.runtime.errors import UserError, listed
-from pipeline.runtime.git import run_git
 from pipeline.storage.files import state_root
 from pipeline.storage.outputs import ELSEWHERE, foreign_files, output_folders
 from pipeline.storage.schema import CHOSEN, UNTRAINED, IngestSummary
 from pipeline.storage.validation import read_json
+from pipeline.untrusted.git import run_git
 from pipeline.untrusted.yaml_text import read_yaml
 
 AGAIN = "`uv run dvc repro` makes it anew; `uv run dvc status` compares files and code, too."

@@ -6,6 +6,8 @@ from pathlib import Path
 from pipeline.experiments.comparison import ComparisonContents, GroupContents, gather
 from pipeline.experiments.csv_table import csv_table
 from pipeline.experiments.experiment import Comparison
+from pipeline.experiments.git import git, is_object
+from pipeline.experiments.refs import LISTING, experiments_in
 from pipeline.experiments.selection import select
 from pipeline.presentation.html import render
 from pipeline.presentation.markdown import bullets, escaped, table
@@ -13,6 +15,7 @@ from pipeline.presentation.terminal import print_table
 from pipeline.runtime.console import terminal
 from pipeline.storage.files import write_csv, write_text
 from pipeline.untrusted.bounded_yaml import bounded_yaml
+from pipeline.untrusted.git import check_complete
 from pipeline.untrusted.offline import offline
 
 
@@ -26,10 +29,18 @@ def compare_experiments(
     # dvc takes a second to import, which the pure part and its tests need not pay.
     from pipeline.experiments.dvc_reader import read_locks, read_reasons, read_rows, read_train_images
 
+    check_complete(_revisions(names))
     with offline(), bounded_yaml():
         rows = read_rows(names, with_experiments)
         comparison = select(rows, read_locks(rows), read_reasons(rows), read_train_images(rows))
     write_comparison(comparison, html, markdown, csv)
+
+
+def _revisions(names: Sequence[str]) -> list[str]:
+    """The commits that DVC reads for `names`, or without them."""
+    experiments = experiments_in(git(*LISTING))
+    commits = [rev for name in names or experiments for pair in experiments.get(name, []) for rev in pair]
+    return sorted({*commits, *filter(is_object, names or ["HEAD"])})
 
 
 def write_comparison(comparison: Comparison, html: Path, markdown: Path, csv: Path | None) -> None:

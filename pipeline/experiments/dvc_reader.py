@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import dvc.api
 from dvc.repo import Repo
 
-from pipeline.experiments.git import git, is_object, is_other_object, read_blob
+from pipeline.experiments.git import git, is_object, is_other_object
 from pipeline.experiments.refs import LISTING, experiments_in
 from pipeline.experiments.selection import Row
 from pipeline.runtime.errors import UserError, shown, system_error_message
 from pipeline.runtime.json_text import parse_json
 from pipeline.storage.schema import CHOSEN, ENCODER_CONFIG, Layout
+from pipeline.untrusted.git import read_blob
 from pipeline.untrusted.safe_paths import SafePath, UnsafePath
 from pipeline.untrusted.yaml_text import parse_yaml
 
@@ -146,7 +147,9 @@ def _of_revision(name: str, with_experiments: bool) -> list[Row]:
 
 def _read_lock(rev: str) -> Mapping[str, Any] | None:
     """Raises `UserError` for a file that DVC did not write, such as one with the marks of a conflict."""
-    content = _of_the_workspace(Path(LOCK)) if rev == "workspace" else read_blob(f"{rev}:./{LOCK}")
+    content = (
+        _of_the_workspace(Path(LOCK)) if rev == "workspace" else read_blob(f"{rev}:./{LOCK}", MOST_LOCK_BYTES)
+    )
     if not content:
         return None  # nothing was ever run there, or the experiment has no commit yet
     name = f"the {LOCK} of {rev}"

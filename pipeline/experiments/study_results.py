@@ -9,12 +9,14 @@ from typing import Any
 from pipeline.experiments.refs import LISTING, experiments_in
 from pipeline.experiments.study import Planned, set_parameter
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.git import run_git
 from pipeline.runtime.json_text import NotJson, parse_json
 from pipeline.storage.schema import CHOSEN, UNTRAINED
-from pipeline.untrusted.yaml_text import parse_yaml
+from pipeline.untrusted.git import read_blob, run_git
+from pipeline.untrusted.yaml_text import MOST_BYTES, parse_yaml
 
 METRICS = "data/report/metrics.json"
+MOST_METRICS_BYTES = 1 << 20
+"""One of all arms has ten thousand."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def existing_results(requested: Iterable[Planned], root: Path) -> dict[str, Stud
                 set_parameter(expected, key, value)
             if _same(params, expected):
                 found[one.name] = StudyResult(
-                    one, start[:7], *_figures(_git(root, "show", f"{ref}:./{METRICS}"), one)
+                    one, start[:7], *_figures(read_blob(f"{ref}:./{METRICS}", MOST_METRICS_BYTES, root), one)
                 )
     return found
 
@@ -52,10 +54,11 @@ FIGURES = ("top1", "knn_top1", "selection_top1", *STATISTICS)
 LARGEST_FIGURE = 1e12
 
 
-def _figures(written: str, one: Planned) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _figures(written: bytes, one: Planned) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Of the chosen arm, and of the untrained one where it is there. Raises `UserError` for metrics that no
     report wrote."""
     try:
+        assert len(written) <= MOST_METRICS_BYTES
         metrics = parse_json(written)
         chosen, untrained = metrics[CHOSEN], metrics.get(UNTRAINED)
         for figures in (chosen, untrained or {}):
@@ -108,7 +111,7 @@ def _experiment_refs(root: Path) -> dict[str, list[tuple[str, str]]]:
 
 def _params_of(root: Path, rev: str) -> dict[str, Any]:
     name = f"params.yaml of {rev}"
-    params = parse_yaml(_git(root, "show", f"{rev}:./params.yaml"), name)
+    params = parse_yaml(read_blob(f"{rev}:./params.yaml", MOST_BYTES, root), name)
     if not isinstance(params, dict):
         raise UserError(f"{name} holds no sections: commit a params.yaml that the stages take")
     return params
@@ -126,8 +129,5 @@ def _same(actual: Any, requested: Any) -> bool:
 def _git(root: Path, *arguments: str) -> str:
     ended = run_git(*arguments, folder=root)
     if ended.returncode:
-        raise UserError(
-            f"experiments cannot be read in {root}: {ended.stderr.decode(errors='replace').strip()}"
-        )
-    # What is not UTF-8 is for the parser of what git shows to refuse.
-    return ended.stdout.decode(errors="surrogateescape")
+        raise UserError(f"experiments cannot be read in {root}: {ended.stderr.strip()}")
+    return ended.stdout

@@ -6,9 +6,9 @@ from pipeline.presentation.formatting import NOTHING, seconds
 from pipeline.presentation.tables import Cell, Column, Table
 from pipeline.report.arms import Arm
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.git import run_git
 from pipeline.storage.schema import ENCODER_CONFIG, Layout
 from pipeline.storage.timings import seconds_of
+from pipeline.untrusted.git import run_git
 
 
 def commit() -> str | None:
@@ -50,6 +50,5 @@ def _git(*arguments: str) -> str | None:
     try:
         ended = run_git(*arguments)
     except UserError:
-        return None
-    # Names of files may be in any encoding.
-    return ended.stdout.decode(errors="replace").strip() if ended.returncode == 0 else None
+        return None  # a report can be written without Git
+    return ended.stdout.strip() if ended.returncode == 0 else None

@@ -1,0 +1,85 @@
+"""The one way in which Git is run. A stranger's repository makes it neither reach another machine nor start a
+program: what a partial clone lacks is not fetched, and hooks and file system monitors are off."""
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.runtime.errors import UserError, shown
+
+_SETTINGS = {
+    "protocol.allow": "never",
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+}
+_VARIABLES = {
+    "GIT_ALLOW_PROTOCOL": "",  # not even those that the user's configuration allows by name
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+_PARTIAL = r"^(remote\..*\.promisor|extensions\.partialclone)$"
+
+
+def git_environment() -> dict[str, str]:
+    """The variables of a process that runs Git, or a library that does."""
+    # Settings that the user passes in the same way, such as safe.directory, stay.
+    given = os.environ.get("GIT_CONFIG_COUNT", "")
+    first = int(given) if given.isdecimal() else 0
+    settings: dict[str, str] = {}
+    for number, (key, value) in enumerate(_SETTINGS.items(), first):
+        settings |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return os.environ | _VARIABLES | settings | {"GIT_CONFIG_COUNT": str(first + len(_SETTINGS))}
+
+
+def run_git(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Raises `UserError` where Git cannot be started; that it fails is for the caller to notice."""
+    with _started(arguments, folder) as process:
+        output, errors = process.communicate()
+    # Names of files may be in any encoding.
+    texts = [text.decode("utf-8", "surrogateescape") for text in (output, errors)]
+    return subprocess.CompletedProcess(process.args, process.returncode, *texts)
+
+
+def read_blob(name: str, most_bytes: int, folder: Path | None = None) -> bytes:
+    """A file's bytes, by its hash or as `commit:./path` from the folder, and no more than one beyond
+    `most_bytes`; empty where there is none."""
+    with _started(["cat-file", "blob", name], folder) as process:
+        assert process.stdout is not None
+        content = process.stdout.read(most_bytes + 1)
+        process.kill()
+        process.communicate()
+    return content
+
+
+def check_complete(revisions: Iterable[str]) -> None:
+    """Raises `UserError` for a partial clone that lacks files of these commits: DVC, which reads Git's
+    objects itself, would wait for them for ever."""
+    if run_git("config", "--get-regexp", _PARTIAL).returncode:
+        return
+    for revision in revisions:
+        listing = run_git("rev-list", "--no-walk", "--objects", "--missing=print", revision, "--")
+        if any(line.startswith("?") for line in listing.stdout.splitlines()):
+            raise UserError(
+                f"this clone is partial and lacks files of {shown(revision)}: fetch them by checking that "
+                "commit out once, or clone without --filter"
+            )
+
+
+def _started(arguments: Iterable[str], folder: Path | None) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(  # noqa: S603
+            ["git", *arguments],  # noqa: S607
+            cwd=folder,
+            env=git_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        if folder is not None and not folder.is_dir():
+            raise
+        raise UserError(
+            f"git can't be started ({error.strerror}): install Git, in which DVC keeps experiments"
+        ) from None
