@@ -1,6 +1,7 @@
 """`clinfonce study run`: makes the missing experiments of a study, one DVC experiment after the other."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from pipeline.experiments.study_results import (
 )
 from pipeline.runtime.console import SafeConsole
 from pipeline.runtime.errors import UserError
+from pipeline.untrusted.dvc_environment import SENDS_NOTHING
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ def _run_one(one: Planned, root: Path) -> Failure | None:
 def _dvc(root: Path, log: Path, *arguments: str) -> int:
     command = [sys.executable, "-m", "dvc", *arguments]
     with log.open("a") as output:
-        ended = subprocess.run(command, cwd=root, stdout=output, stderr=output, check=False)  # noqa: S603
+        ended = subprocess.run(  # noqa: S603
+            command, cwd=root, env=os.environ | SENDS_NOTHING, stdout=output, stderr=output, check=False
+        )
     return ended.returncode
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.runtime.errors import UserError, shown
+from pipeline.untrusted.dvc_environment import SENDS_NOTHING
 
 TRACKERS_VARIABLE = "CLINFONCE_TRACKERS"
 """Names of trackers with commas between them; unset: none."""
@@ -41,6 +42,8 @@ class _DVCLive:
     def __init__(self, folder: Path) -> None:
         from dvclive.live import Live
 
+        # The repository may be a stranger's, and whoever typed `dvc repro` may not have set these.
+        os.environ.update(SENDS_NOTHING)
         # The stage is DVC's already: dvclive shall neither make an experiment of it nor write a dvc.yaml.
         self._live: Any = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
 

@@ -1,5 +1,6 @@
 """`clinfonce study` in a real repository, small enough to run its experiments here."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from listener import Listener
 from pipeline.cli import app
+from pipeline.untrusted.dvc_environment import SENDS_NOTHING
 
 BIN = Path(sys.executable).parent
 
@@ -45,6 +48,11 @@ if params["pretrain"]["epochs"] == 3:
     metrics["untrained"] = {"top1": 0.2 + seed / 100, "knn_top1": 0.1}
 pathlib.Path("data/report").mkdir(parents=True, exist_ok=True)
 pathlib.Path("data/report/metrics.json").write_text(json.dumps(metrics))
+"""
+
+RECORD = """
+import os
+pathlib.Path({path!r}).write_text(json.dumps(dict(os.environ)))
 """
 
 STUDY = """
@@ -210,3 +218,27 @@ def test_outside_of_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.
     result = study("report", "methods.yaml")
     assert result.exit_code == 2
     assert "experiments cannot be read" in words_of(result)
+
+
+@pytest.mark.filterwarnings("default")  # DVC's own
+def test_nothing_is_sent_to_where_the_repository_s_configuration_says(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SENDS_NOTHING:
+        monkeypatch.delenv(name, raising=False)
+    with Listener() as listener:
+        address = f"http://127.0.0.1:{listener.port}"
+        (repository / ".dvc/config").write_text(
+            f"[studio]\n    token = isat_x\n    url = {address}\n    repo_url = https://example.org/r.git\n"
+            f"[exp]\n    auto_push = true\n    git_remote = {address}/r.git\n"
+        )
+        (repository / "studies/one.yaml").write_text(
+            STUDY.replace("[0, 2]", "[0]").replace("  chance: {cluster.method: random}\n", "")
+        )
+        (repository / "report.py").write_text(REPORT + RECORD.format(path=str(repository / "found")))
+        run(repository, "git", "add", "-A")
+        run(repository, "git", "commit", "-qm", "one")
+        assert study("run", "studies/one.yaml").exit_code == 0
+        assert not listener.requested
+    # DVC's analytics would ask another machine.
+    assert SENDS_NOTHING.items() <= json.loads((repository / "found").read_text()).items()

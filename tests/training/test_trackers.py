@@ -1,15 +1,19 @@
 """Epochs reach the trackers that are asked for, once each, also after a kill."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from dvc.repo import Repo
 
+from listener import Listener
 from pipeline.runtime.errors import UserError
 from pipeline.training import trackers as trackers_module
 from pipeline.training.trackers import TRACKERS, Trackers, tracker_names
+from pipeline.untrusted.dvc_environment import SENDS_NOTHING
 
 ROWS = [{"epoch": epoch, "loss": 3.0 / epoch, "rankme": 10.0 * epoch} for epoch in (1, 2, 3)]
 
@@ -78,3 +82,27 @@ def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setitem(TRACKERS, "tensorboard", missing)
     with pytest.raises(UserError, match="is not installed: `uv sync --extra tensorboard`"):
         Trackers(["tensorboard"], tmp_path).begin([])
+
+
+def test_dvclive_asks_no_server_that_the_repository_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dvclive")
+    for name in SENDS_NOTHING:
+        monkeypatch.setenv(name, "")  # it is restored behind the test
+        del os.environ[name]
+    monkeypatch.chdir(tmp_path)
+    Repo.init(no_scm=True)
+    with Listener() as listener:
+        address = f"http://127.0.0.1:{listener.port}"
+        (tmp_path / ".dvc/config").write_text(
+            f"[core]\n    no_scm = true\n[studio]\n    token = isat_x\n    url = {address}\n"
+            "    repo_url = https://example.org/r.git\n"
+        )
+        monkeypatch.setenv("DVC_EXP_BASELINE_REV", "0" * 40)
+        monkeypatch.setenv("DVC_EXP_NAME", "tried")
+        trackers = Trackers(["dvclive"], tmp_path / "live")
+        trackers.begin([])
+        trackers.add(ROWS[0])
+        trackers.close()
+        assert not listener.requested

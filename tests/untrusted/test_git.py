@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_offline import Listener
 
+from listener import Listener
 from pipeline.experiments.compare import compare_experiments
 from pipeline.experiments.study_results import uncommitted
 from pipeline.report.provenance import commit
@@ -25,9 +25,8 @@ def git(*arguments: str) -> str:
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
+    with Listener() as listener:
+        yield listener
 
 
 @pytest.fixture

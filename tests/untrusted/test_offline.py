@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from listener import Listener
 from pipeline.doctor.repair import repair
 from pipeline.experiments.compare import compare_experiments
 from pipeline.runtime.errors import UserError
@@ -22,33 +23,10 @@ from pipeline.untrusted.offline import NoWayOut, offline
 MD5 = "3b0332e02daabf31651a5a0d81ba83"
 
 
-class Listener:
-    """A server on this machine, in place of all others, and how often somebody asked it."""
-
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
-        self.requested = 0
-        threading.Thread(target=self._answer, daemon=True).start()
-
-    def _answer(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.requested += 1
-            connection.close()
-
-    def close(self) -> None:
-        self._socket.close()
-
-
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
+    with Listener() as listener:
+        yield listener
 
 
 def _by_name(port: int) -> None:
