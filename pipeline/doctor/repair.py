@@ -13,22 +13,39 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvc.repo import Repo
-
 from pipeline.runtime.console import echo
-from pipeline.runtime.errors import UserError, first_line, listed, shown, system_error_message
+from pipeline.runtime.errors import UserError, listed, shown
 from pipeline.runtime.json_text import NotJson, parse_json
-from pipeline.untrusted.bounded_yaml import bounded_yaml
-from pipeline.untrusted.offline import offline
+from pipeline.untrusted.dvc.process import reading
 
 DIRECTORY = ".dir"
 """How DVC's names for lists of files end."""
 _NAME_IN_CACHE = re.compile(r"[0-9a-f]{32}(\.dir)?")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Of a stage, and what dvc.lock says of it."""
+
+    place: Path
+    in_cache: bool
+    """Else Git keeps it."""
+    hash_name: str | None
+    hash: str | None
+    """None where no stage has run."""
+    cache: Path
+
+    @property
+    def is_folder(self) -> bool:
+        return str(self.hash).endswith(DIRECTORY)
+
+    def cached(self, md5: str) -> Path:
+        """Where DVC's cache has what it knows by this name."""
+        return self.cache / md5[:2] / md5[2:]
 
 
 @dataclass(frozen=True)
@@ -58,8 +75,9 @@ def repair(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) ->
     With `recorded`, what is as DVC recorded it goes too, from the cache as well: it was damaged before.
     Raises `UserError` for a path that is no output and in none, such as a folder of several.
     """
-    with offline(), bounded_yaml(), _outputs_here(path) as outputs:
-        output, named = _named_output(path, outputs)
+    request = {"path": str(path)}
+    with reading("pipeline.doctor.dvc_outputs", request, "this repository") as found:
+        output, named = _named_output(path, [_output(record, found["cache"]) for record in found["outputs"]])
         removals = list(_removals(output, named, recorded))
         if removals:
             echo("This goes:", *map(str, removals))
@@ -71,29 +89,13 @@ def repair(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) ->
         echo("nothing was removed" if removals else _nothing_differs(path))
 
 
-@contextmanager
-def _outputs_here(path: Path) -> Iterator[list[Any]]:
-    """Of all stages, with their cache; meanwhile no command of DVC changes any. Raises `UserError` where DVC
-    can't read its files."""
-    with ExitStack() as held:
-        try:
-            repo = held.enter_context(Repo())
-            held.enter_context(repo.lock)
-            # The cache is asked for here, since its configuration is read no sooner.
-            outputs = [output for output in repo.index.outs if output.cache is not None]
-        except Exception as error:
-            # Of files that it did not write DVC raises whatever their parsers do.
-            if isinstance(error, OSError | MemoryError) and system_error_message(error):
-                raise
-            raise UserError(
-                f"{path} cannot be mended here ({shown(first_line(error))}): run it where dvc.yaml lies"
-            ) from None
-        yield outputs
+def _output(record: dict[str, Any], cache: str) -> Output:
+    return Output(Path(record["place"]), record["in_cache"], record["hash_name"], record["hash"], Path(cache))
 
 
-def _named_output(path: Path, outputs: Iterable[Any]) -> tuple[Any, Path]:
+def _named_output(path: Path, outputs: Iterable[Output]) -> tuple[Output, Path]:
     """The output that `path` names, or lies in, and the path without links and `..`."""
-    places = {Path(output.fs_path): output for output in outputs}
+    places = {output.place: output for output in outputs}
     # Where an output is a link to the cache, its own name counts; elsewhere links are followed.
     for named in (path.parent.resolve() / path.name, path.resolve()):
         for folder in (named, *named.parents):
@@ -104,12 +106,12 @@ def _named_output(path: Path, outputs: Iterable[Any]) -> tuple[Any, Path]:
     raise UserError(f"{path} is {'more than one output' if below else 'no output'} of a stage: {cure}")
 
 
-def _known(output: Any, path: Path) -> Any:
-    if not output.use_cache:
+def _known(output: Output, path: Path) -> Output:
+    if not output.in_cache:
         raise UserError(f"{path} is kept by Git and not by DVC: `git checkout {path}` brings it back")
-    if not output.hash_info:
+    if output.hash is None:
         raise UserError(f"{path} has not been made yet: run `dvc repro`")
-    _check_name(output.hash_info.value, "dvc.lock")
+    _check_name(output.hash, "dvc.lock")
     return output
 
 
@@ -121,31 +123,31 @@ def _check_name(name: object, found_in: str) -> None:
         )
 
 
-def _removals(output: Any, requested: Path, everything: bool) -> Iterator[Removal]:
+def _removals(output: Output, requested: Path, everything: bool) -> Iterator[Removal]:
     """Of the files of `output` that are `requested`, or lie in it."""
-    cached_at: Callable[[str], str] = output.cache.oid_to_path
-    place, name = Path(output.fs_path), output.hash_info.value
-    if output.hash_info.isdir and place.is_symlink():
-        raise UserError(f"{_short(place)} is a link, and what it leads to may be another's: remove the link")
-    if not output.hash_info.isdir:
-        yield from _removal(place, name, Path(cached_at(name)), everything)
+    assert output.hash is not None
+    place, cached = output.place, output.cached(output.hash)
+    if not output.is_folder:
+        yield from _removal(place, output.hash, cached, everything)
         return
-    expected = _listed_files(output, Path(cached_at(name)), name)
+    if place.is_symlink():
+        raise UserError(f"{_short(place)} is a link, and what it leads to may be another's: remove the link")
+    expected = _listed_files(output, cached)
     if expected is None:
         # Without the list of its files nothing is known of any of them.
-        yield Removal(Path(cached_at(name)))
+        yield Removal(cached)
     found = {path for path in place.rglob("*") if path.is_file() or path.is_symlink()}
     for path in sorted(found | set(expected or ())):
         if path == requested or requested in path.parents:
             md5 = (expected or {}).get(path)
-            yield from _removal(path, md5, None if md5 is None else Path(cached_at(md5)), everything)
+            yield from _removal(path, md5, None if md5 is None else output.cached(md5), everything)
 
 
-def _listed_files(output: Any, cached_list: Path, name: str) -> dict[Path, str] | None:
+def _listed_files(output: Output, cached_list: Path) -> dict[Path, str] | None:
     """The MD5 of each file in an output that is a folder; None where the list is damaged or lost."""
-    if f"{_md5(cached_list)}{DIRECTORY}" != name:
+    if f"{_md5(cached_list)}{DIRECTORY}" != output.hash:
         return None
-    place = Path(output.fs_path)
+    place = output.place
     files: dict[Path, str] = {}
     for member, md5 in _read_list(cached_list, f"the list of {_short(place)}"):
         path = place / member

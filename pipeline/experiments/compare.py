@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.experiments.comparison import ComparisonContents, GroupContents, gather
 from pipeline.experiments.csv_table import csv_table
+from pipeline.experiments.dvc_lock import read_lock
 from pipeline.experiments.experiment import Comparison
 from pipeline.experiments.git import git, is_object
 from pipeline.experiments.refs import LISTING, experiments_in
@@ -13,10 +14,10 @@ from pipeline.presentation.html import render
 from pipeline.presentation.markdown import bullets, escaped, table
 from pipeline.presentation.terminal import print_table
 from pipeline.runtime.console import terminal
+from pipeline.runtime.errors import listed
 from pipeline.storage.files import write_csv, write_text
-from pipeline.untrusted.bounded_yaml import bounded_yaml
+from pipeline.untrusted.dvc.process import reading
 from pipeline.untrusted.git import check_complete
-from pipeline.untrusted.offline import offline
 
 
 def compare_experiments(
@@ -26,17 +27,17 @@ def compare_experiments(
 
     Raises `UserError` for a name that is no experiment, branch or commit, or outside of a repository.
     """
-    # dvc takes a second to import, which the pure part and its tests need not pay.
-    from pipeline.experiments.dvc_reader import read_locks, read_reasons, read_rows, read_train_images
+    commits = _commits(names)
+    check_complete(commits)
+    request = {"names": list(names), "with_experiments": with_experiments}
+    what = f"the repository at {listed(list(names))}" if names else "this repository"
+    with reading("pipeline.experiments.dvc_reader", request, what, len(commits)) as found:
+        rows = found["rows"]
+    locks = {rev: read_lock(rev) for rev in (str(row["rev"]) for row in rows)}
+    write_comparison(select(rows, locks, found["reasons"], found["train_images"]), html, markdown, csv)
 
-    check_complete(_revisions(names))
-    with offline(), bounded_yaml():
-        rows = read_rows(names, with_experiments)
-        comparison = select(rows, read_locks(rows), read_reasons(rows), read_train_images(rows))
-    write_comparison(comparison, html, markdown, csv)
 
-
-def _revisions(names: Sequence[str]) -> list[str]:
+def _commits(names: Sequence[str]) -> list[str]:
     """The commits that DVC reads for `names`, or without them."""
     experiments = experiments_in(git(*LISTING))
     commits = [rev for name in names or experiments for pair in experiments.get(name, []) for rev in pair]

@@ -1,31 +1,34 @@
-"""Reads experiments from DVC. The only module here that imports it, because that takes a second."""
+"""Reads experiments from DVC, in a process of its own: `python -m pipeline.experiments.dvc_reader`."""
 
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import dvc.api
 from dvc.repo import Repo
 
+from pipeline.experiments.dvc_lock import read_lock
 from pipeline.experiments.git import git, is_object, is_other_object
 from pipeline.experiments.refs import LISTING, experiments_in
 from pipeline.experiments.selection import Row
 from pipeline.runtime.errors import UserError, shown, system_error_message
 from pipeline.runtime.json_text import parse_json
 from pipeline.storage.schema import CHOSEN, ENCODER_CONFIG, Layout
-from pipeline.untrusted.git import read_blob
-from pipeline.untrusted.safe_paths import SafePath, UnsafePath
-from pipeline.untrusted.yaml_text import parse_yaml
+from pipeline.untrusted.dvc.process import Request, answer
 
 Answer = TypeVar("Answer")
 
-LOCK = "dvc.lock"
-MOST_LOCK_BYTES = 1 << 20
-"""One of many stages has a hundred thousand."""
 ENCODER = str(Layout().encoder(CHOSEN))
+
+
+@contextmanager
+def found(request: Request) -> Iterator[dict[str, Any]]:
+    """The rows of the request's `names`, and what else DVC knows of them, by `rev`."""
+    rows = read_rows(request["names"], request["with_experiments"])
+    yield {"rows": rows, "reasons": read_reasons(rows), "train_images": read_train_images(rows)}
 
 
 def read_rows(names: Sequence[str], with_experiments: bool = False) -> list[Row]:
@@ -81,7 +84,7 @@ def read_train_images(rows: Sequence[Row]) -> dict[str, float]:
             for rev in missing:
                 # What lock and cache hold may be missing, damaged, or not what DVC wrote.
                 with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-                    found[rev] = _train_images(_read_lock(rev), repo.cache.local.oid_to_path)
+                    found[rev] = _train_images(read_lock(rev), repo.cache.local.oid_to_path)
     return found
 
 
@@ -97,10 +100,6 @@ def _cached(name: str, path_of: Callable[[str], str]) -> Any:
     if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", name):
         raise ValueError("it would become a path")
     return parse_json(Path(path_of(name)).read_text(encoding="utf-8"))
-
-
-def read_locks(rows: Sequence[Row]) -> dict[str, Mapping[str, Any] | None]:
-    return {str(row["rev"]): _read_lock(str(row["rev"])) for row in rows}
 
 
 def read_reasons(rows: Sequence[Row]) -> dict[str, str]:
@@ -145,36 +144,6 @@ def _of_revision(name: str, with_experiments: bool) -> list[Row]:
     return rows if with_experiments else [row for row in rows if row["typ"] == "baseline"]
 
 
-def _read_lock(rev: str) -> Mapping[str, Any] | None:
-    """Raises `UserError` for a file that DVC did not write, such as one with the marks of a conflict."""
-    content = (
-        _of_the_workspace(Path(LOCK)) if rev == "workspace" else read_blob(f"{rev}:./{LOCK}", MOST_LOCK_BYTES)
-    )
-    if not content:
-        return None  # nothing was ever run there, or the experiment has no commit yet
-    name = f"the {LOCK} of {rev}"
-    lock = parse_yaml(content, name, MOST_LOCK_BYTES)
-    stages = lock.get("stages", {}) if isinstance(lock, dict) else None
-    if not isinstance(stages, dict) or not all(_is_stage(stage) for stage in stages.values()):
-        raise UserError(f"{name} holds no stages: take the file that DVC wrote")
-    return {"stages": stages}
-
-
-def _is_stage(stage: Any) -> bool:
-    return isinstance(stage, dict) and all(
-        isinstance(files, list) and all(isinstance(file, dict) and "path" in file for file in files)
-        for files in (stage.get("deps", []), stage.get("outs", []))
-    )
-
-
-def _of_the_workspace(path: Path) -> bytes:
-    try:
-        with SafePath(path).open_binary() as file:
-            return file.read(MOST_LOCK_BYTES + 1)
-    except UnsafePath:
-        return b""
-
-
 def _exp_show(why_not: str, **selection: Any) -> list[Row]:
     rows = _from_dvc(why_not, lambda: dvc.api.exp_show(**selection))
     return [_of_this_folder(row) for row in rows]
@@ -196,3 +165,7 @@ def _from_dvc(why_not: str, read: Callable[[], Answer]) -> Answer:
         if isinstance(error, OSError | MemoryError | KeyError) and system_error_message(error):
             raise
         raise UserError(f"{why_not} ({shown(error)})") from None
+
+
+if __name__ == "__main__":
+    answer(found)

@@ -20,7 +20,7 @@ from pipeline.experiments.study_results import (
 )
 from pipeline.runtime.console import SafeConsole
 from pipeline.runtime.errors import UserError
-from pipeline.untrusted.dvc_environment import SENDS_NOTHING
+from pipeline.untrusted.dvc.environment import SENDS_NOTHING
 
 
 @dataclass(frozen=True)

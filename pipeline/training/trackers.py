@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.runtime.errors import UserError, shown
-from pipeline.untrusted.dvc_environment import SENDS_NOTHING
+from pipeline.untrusted.dvc.environment import SENDS_NOTHING
 
 TRACKERS_VARIABLE = "CLINFONCE_TRACKERS"
 """Names of trackers with commas between them; unset: none."""

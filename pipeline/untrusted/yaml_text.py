@@ -63,19 +63,6 @@ def parse_yaml(content: str | bytes, name: str, most_bytes: int = MOST_BYTES) ->
     return values
 
 
-def check_aliases(content: bytes, name: str) -> None:
-    """Raises `UserError` for YAML that is too large where its aliases are written out, for whoever reads it
-    without this module. What is no YAML passes."""
-    if b"&" not in content:
-        return  # without an anchor there is no alias
-    try:
-        _check_size(YAML(typ="safe", pure=True).parse(content.decode("utf-8-sig")), name)
-    except UserError:
-        raise
-    except (YAMLError, ValueError, RecursionError):
-        return
-
-
 def _check_size(events: Iterable[Event], name: str) -> None:
     """Before anything is made of them: an alias costs what it stands for, and merge keys write it out."""
     anchors: set[str] = set()

@@ -1,5 +1,6 @@
 """`clinfonce repair` removes damage and nothing else, and nothing without a yes."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -163,6 +164,19 @@ def test_nothing_goes_without_a_yes(root: Path, capsys: pytest.CaptureFixture[st
     assert "data/images/one.txt: `dvc repro` brings it back" in capsys.readouterr().out
 
 
+def test_no_command_of_dvc_changes_anything_while_it_asks(root: Path) -> None:
+    damage(root / ONE)
+
+    def agreed() -> bool:
+        with (root / ".dvc/tmp/lock").open("a") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+
+    repair(Path(ONE), agreed)
+    assert not (root / ONE).exists()
+    dvc("repro", "-q", "make")
+
+
 def test_what_was_damaged_before_it_was_recorded_goes_on_demand(root: Path) -> None:
     before = contents(root)
     echo(A, recorded=True)
@@ -306,7 +320,7 @@ def test_a_folder_in_place_of_a_file_is_left(root: Path) -> None:
 @pytest.mark.parametrize("name", ["dvc.yaml", "dvc.lock", "params.yaml"])
 def test_files_that_dvc_did_not_write(root: Path, name: str) -> None:
     (root / name).write_text("a: " + "[" * 3000 + "]" * 3000)
-    with pytest.raises(UserError, match="cannot be mended here"):
+    with pytest.raises(UserError, match="cannot be repaired here"):
         repair(root / "data/images", lambda: True)
 
 
@@ -322,12 +336,12 @@ def test_a_configuration_that_dvc_did_not_write(root: Path, config: bytes) -> No
     (root / ".dvc/config").write_bytes(config)
     (root / A).write_text("damaged")
     before = contents(root)
-    with pytest.raises(UserError, match="cannot be mended here"):
+    with pytest.raises(UserError, match="cannot be repaired here"):
         repair(root / A, lambda: True)
     assert contents(root) == before
 
 
 def test_an_ignore_file_that_is_no_text(root: Path) -> None:
     (root / ".dvcignore").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="cannot be mended here"):
+    with pytest.raises(UserError, match="cannot be repaired here"):
         repair(root / "data/images", lambda: True)

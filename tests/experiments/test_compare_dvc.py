@@ -143,26 +143,6 @@ def test_experiments_can_be_named(repository: Path, monkeypatch: pytest.MonkeyPa
     assert len((repository / "few.csv").read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("names", [[], ["main"], ["by-features"], ["bomb"]])
-def test_a_branch_whose_parameters_have_no_end(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
-) -> None:
-    """DVC would write out aliases in aliases, of experiments, and of what came before."""
-    run(repository, "git", "checkout", "-q", "-b", "bomb")
-    aliases = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
-    (repository / "params.yaml").write_text("\n".join(["a0: &a0 [x]", *aliases, ""]))
-    run(repository, "git", "commit", "-qam", "bomb")
-    run(repository, "git", "checkout", "-q", "main")
-    head = run(repository, "git", "rev-parse", "HEAD").strip()
-    place = f"refs/exps/{head[:2]}/{head[2:]}/pulled"
-    run(repository, "git", "update-ref", place, "bomb")
-    result = compared(monkeypatch, repository, *names)
-    run(repository, "git", "update-ref", "-d", place)
-    run(repository, "git", "branch", "-qD", "bomb")
-    assert result.exit_code == 2
-    assert "is too large where its aliases are written out" in " ".join(result.stderr.split())
-
-
 @pytest.mark.parametrize("name", ["HEAD:params.yaml", "HEAD:dvc.yaml", "HEAD^{tree}"])
 def test_what_is_no_commit(repository: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     result = compared(monkeypatch, repository, name)

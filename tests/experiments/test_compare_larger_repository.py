@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_compare_dvc import CLUSTER, PARAMS, PIPELINE, REPORT, compared, run, table_of
 
-from pipeline.experiments.dvc_reader import read_locks
+from pipeline.experiments.dvc_lock import read_lock
 
 
 @pytest.fixture
@@ -41,6 +41,6 @@ def test_a_folder_of_a_larger_repository(project: Path, monkeypatch: pytest.Monk
     for names in ([], ["main", "by-features"], ["HEAD", "by-features"]):
         printed = compared(monkeypatch, project, *names).stdout
         assert [top1 for _, top1 in table_of(printed)] == ["50.0", "30.0"], names
-    lock = read_locks([{"rev": "main"}])["main"]
+    lock = read_lock("main")
     assert lock is not None
     assert set(lock["stages"]) == {"cluster", "report"}

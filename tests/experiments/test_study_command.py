@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from listener import Listener
 from pipeline.cli import app
-from pipeline.untrusted.dvc_environment import SENDS_NOTHING
+from pipeline.untrusted.dvc.environment import SENDS_NOTHING
 
 BIN = Path(sys.executable).parent
 

@@ -13,7 +13,7 @@ from listener import Listener
 from pipeline.runtime.errors import UserError
 from pipeline.training import trackers as trackers_module
 from pipeline.training.trackers import TRACKERS, Trackers, tracker_names
-from pipeline.untrusted.dvc_environment import SENDS_NOTHING
+from pipeline.untrusted.dvc.environment import SENDS_NOTHING
 
 ROWS = [{"epoch": epoch, "loss": 3.0 / epoch, "rankme": 10.0 * epoch} for epoch in (1, 2, 3)]
 

@@ -1,0 +1,44 @@
+"""The dvc.lock of a commit or of the workspace, which may be a stranger's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.runtime.errors import UserError
+from pipeline.untrusted.git import read_blob
+from pipeline.untrusted.safe_paths import SafePath, UnsafePath
+from pipeline.untrusted.yaml_text import parse_yaml
+
+LOCK = "dvc.lock"
+MOST_LOCK_BYTES = 1 << 20
+"""One of many stages has a hundred thousand."""
+
+
+def read_lock(rev: str) -> Mapping[str, Any] | None:
+    """Raises `UserError` for a file that DVC did not write, such as one with the marks of a conflict."""
+    content = (
+        _of_the_workspace(Path(LOCK)) if rev == "workspace" else read_blob(f"{rev}:./{LOCK}", MOST_LOCK_BYTES)
+    )
+    if not content:
+        return None  # nothing was ever run there, or the experiment has no commit yet
+    name = f"the {LOCK} of {rev}"
+    lock = parse_yaml(content, name, MOST_LOCK_BYTES)
+    stages = lock.get("stages", {}) if isinstance(lock, dict) else None
+    if not isinstance(stages, dict) or not all(_is_stage(stage) for stage in stages.values()):
+        raise UserError(f"{name} holds no stages: take the file that DVC wrote")
+    return {"stages": stages}
+
+
+def _is_stage(stage: Any) -> bool:
+    return isinstance(stage, dict) and all(
+        isinstance(files, list) and all(isinstance(file, dict) and "path" in file for file in files)
+        for files in (stage.get("deps", []), stage.get("outs", []))
+    )
+
+
+def _of_the_workspace(path: Path) -> bytes:
+    try:
+        with SafePath(path).open_binary() as file:
+            return file.read(MOST_LOCK_BYTES + 1)
+    except UnsafePath:
+        return b""

@@ -1,0 +1,140 @@
+"""DVC reads a repository in a process of its own, under limits, and what it found comes back as JSON.
+
+reading(...)    in the process that wants to know: starts the other, yields its answer
+answer(...)     in the one that reads: the last line of a module that imports DVC
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.runtime.errors import UserError, system_error_message
+from pipeline.runtime.json_text import NotJson, parse_json
+from pipeline.runtime.parent import end_with
+from pipeline.untrusted.dvc.confinement import Limits, confine, limit, wait_for_ever
+from pipeline.untrusted.dvc.environment import SENDS_NOTHING
+from pipeline.untrusted.git import git_environment
+
+CPU_SECONDS = 120
+CPU_SECONDS_PER_EXPERIMENT = 2
+"""DVC takes a tenth to read one."""
+WALL_SECONDS = 900
+MEMORY_BYTES = 2 << 30
+"""DVC takes a tenth."""
+MOST_ANSWER_BYTES = 32 << 20
+"""A row of an experiment has some thousand."""
+ENDING_SECONDS = 5
+STDOUT, STDERR = 1, 2
+Request = dict[str, Any]
+
+
+@contextmanager
+def reading(module: str, request: Request, what: str, experiments: int = 0) -> Iterator[Any]:
+    """What the function that `module` passes to `answer` yields for `request`, both in JSON's types.
+
+    Within the block that process waits in its own block, and holds what it locked. `what` names the files
+    in sentences. Raises `UserError` for what that function raises, and where a limit ends it.
+    """
+    limits = Limits(CPU_SECONDS + CPU_SECONDS_PER_EXPERIMENT * experiments, WALL_SECONDS, MEMORY_BYTES)
+    with tempfile.TemporaryDirectory(prefix="clinfonce-dvc-") as scratch, _reader(module, scratch) as reader:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        with suppress(BrokenPipeError):  # how it ended says more
+            whole = {"request": request, "limits": asdict(limits), "parent": os.getpid()}
+            reader.stdin.write(json.dumps(whole).encode() + b"\n")
+            reader.stdin.flush()
+        line = reader.stdout.readline(MOST_ANSWER_BYTES)
+        if not line.endswith(b"\n"):
+            raise UserError(_why(what, limits, None if line else reader.wait()))
+        yield _value(line)
+
+
+@contextmanager
+def _reader(module: str, scratch: str) -> Iterator[subprocess.Popen[bytes]]:
+    # -P: the package that runs here, and not a folder of its name where the command was typed.
+    command = [sys.executable, "-P", "-m", module]
+    environment = git_environment() | SENDS_NOTHING | {"TMPDIR": scratch}
+    with subprocess.Popen(  # noqa: S603 - ours
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as reader:
+        assert reader.stdin is not None
+        try:
+            yield reader
+        finally:
+            with suppress(BrokenPipeError, subprocess.TimeoutExpired):
+                reader.stdin.close()  # it gives back what it locked
+                reader.wait(ENDING_SECONDS)
+            reader.kill()
+
+
+def _why(what: str, limits: Limits, ended: int | None) -> str:
+    how = {
+        None: f"takes more than {MOST_ANSWER_BYTES >> 20} MiB to hold",
+        -signal.SIGXCPU: f"takes DVC more than {limits.cpu_seconds} s of a core to read",
+        -signal.SIGALRM: f"was not read by DVC within {limits.wall_seconds} s",
+    }.get(ended, f"ends the process in which DVC reads it ({ended})")
+    return (
+        f"{what} {how}: a file there is made to do harm, damaged or far too large, such as one that "
+        "dvc.yaml names; look at them before DVC does"
+    )
+
+
+def _value(line: bytes) -> Any:
+    try:
+        found = parse_json(line)
+    except NotJson as error:
+        raise UserError(f"what DVC found can't be read: {error}") from None
+    if "mistake" in found:
+        raise UserError(found["mistake"])
+    if "fault" in found:
+        raise RuntimeError(found["fault"])
+    return found["value"]
+
+
+# --- the process that reads ---------------------------------------------------------------------------------
+
+
+def answer(read: Callable[[Request], AbstractContextManager[Any]]) -> None:
+    """Answers one request, and ends when the process that asked is through with it, or has died."""
+    # Whatever libraries print, with the text of strangers, goes nowhere.
+    reply = os.fdopen(os.dup(STDOUT), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDOUT)
+    os.dup2(nowhere, STDERR)
+    asked = json.loads(sys.stdin.buffer.readline())
+    end_with(asked["parent"], signal.SIGKILL)
+    # Ctrl+C is for the process that asked; it ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit(Limits(**asked["limits"]))
+    confine()
+
+    def send(found: dict[str, Any]) -> None:
+        reply.write(json.dumps(found).encode() + b"\n")
+        reply.close()
+
+    try:
+        with read(asked["request"]) as value:
+            send({"value": value})
+            wait_for_ever()
+            sys.stdin.buffer.read()
+    except BaseException as error:
+        if not reply.closed:
+            send(_problem(error))
+
+
+def _problem(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, MemoryError):
+        return {"mistake": f"DVC needs more than {MEMORY_BYTES >> 20} MiB to read these files"}
+    if isinstance(error, UserError):
+        return {"mistake": str(error)}
+    if (sentence := system_error_message(error)) is not None:
+        return {"mistake": sentence}
+    return {"fault": "".join(traceback.format_exception(error))}
