@@ -6,21 +6,22 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from pipeline.experiments.rank_correlation import RankCorrelation, rank_correlation
 from pipeline.experiments.study import Study, planned, read_study, study_name, tries
 from pipeline.experiments.study_results import StudyResult, chosen_by_search, existing_results
 from pipeline.presentation.label_placement import name_points, room_around
 from pipeline.presentation.markdown import escaped
+from pipeline.presentation.plotting import Figure, styled
 from pipeline.runtime.console import SafeConsole
 from pipeline.runtime.errors import shown
 from pipeline.runtime.sanitize import for_terminal
 from pipeline.storage.files import write_atomically, write_text
 
 BACKTICK = "\\x60"
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "clinfonce"}
+"""Text stays text, and the names of shapes are the same each time."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ def report_study(path: Path, data: Path | None, root: Path, folder: Path, consol
     text = study_markdown(study, command, lines, floor, results, requested, found, picture)
     if picture is not None:
         draw = draw_plane if study.picture == "plane" else draw_rows
-        figure = draw(lines, floor)
-        write_atomically(picture, lambda temporary: save_svg(figure, temporary))
+        with styled(STYLE):
+            figure = draw(lines, floor)
+            write_atomically(picture, lambda temporary: save_svg(figure, temporary))
     write_text(folder / f"{name}.md", text)
     console.print(text, markup=False, soft_wrap=True, end="")
 
@@ -232,6 +234,5 @@ def draw_plane(lines: Sequence[Line], floor: Floor | None) -> Figure:
 
 
 def save_svg(figure: Figure, path: Path) -> None:
-    """Text stays text, and the same figure gives the same bytes."""
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "clinfonce"}):
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    """The same figure gives the same bytes."""
+    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
-
 from pipeline.experiments.experiment import Experiment
 from pipeline.experiments.rank_correlation import LEAST_POINTS, RankCorrelation, rank_correlation
 from pipeline.presentation.formatting import number
 from pipeline.presentation.label_placement import spread
+from pipeline.presentation.plotting import Axes
 from pipeline.presentation.themed_svg import COLOURS, drawing, inline_svg
 from pipeline.report.figures import AXIS_TITLES, LINES, Figure, Statistic
 from pipeline.storage.schema import CHOSEN

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
-from matplotlib.transforms import offset_copy
+from pipeline.presentation.plotting import Axes, offset_copy
 
 LABEL_GAP = 0.075
 """Least distance between two labels, as a share of the axes' height."""

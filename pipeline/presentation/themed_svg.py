@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-import matplotlib
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from pipeline.presentation.plotting import Axes, Figure, styled
 from pipeline.runtime.sanitize import for_html
 
 COLOURS = {
@@ -58,7 +56,7 @@ _STYLE: dict[Any, Any] = {
 @contextmanager
 def drawing(height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
     """A figure with one axes in the report's style; draw and call `inline_svg` inside the block."""
-    with matplotlib.rc_context(_STYLE):
+    with styled(_STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         figure.patch.set_alpha(0.0)
         axes = figure.add_subplot()

@@ -6,11 +6,10 @@ from typing import Literal
 
 import pandas as pd
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from pipeline.presentation.formatting import number, percent
 from pipeline.presentation.label_placement import name_line_ends, name_points, room_around
+from pipeline.presentation.plotting import Axes, MaxNLocator
 from pipeline.presentation.themed_svg import COLOURS, drawing, inline_svg
 from pipeline.report.arms import Arm
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from pipeline.presentation.formatting import (
     ADJUSTED_MUTUAL_INFORMATION,
@@ -16,6 +15,7 @@ from pipeline.presentation.formatting import (
     plural,
 )
 from pipeline.presentation.label_placement import name_points, room_around
+from pipeline.presentation.plotting import Axes
 from pipeline.presentation.tables import Cell, Column, Table
 from pipeline.presentation.themed_svg import COLOURS, HEIGHT, drawing, inline_svg
 from pipeline.report.arms import Arm
