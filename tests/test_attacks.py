@@ -17,7 +17,6 @@ from pipeline.executors.base import Job
 from pipeline.executors.select import ExecutorName, open_executor
 from pipeline.experiments.experiment import _value
 from pipeline.experiments.report_study import _code
-from pipeline.inference.chunks import Chunks
 from pipeline.inference.images.open import open_pictures
 from pipeline.ingest.prepare import MAX_BYTES, ImageRefused, pixels_to_store, prepare_image, stored_pixels
 from pipeline.runtime.device import pick_device
@@ -152,12 +151,6 @@ def test_rows_that_vanish_while_they_are_embedded_are_reported(tmp_path: Path) -
     pq.write_table(pa.table({"image": [png(0)]}), path)
     with pytest.raises(UserError, match="has fewer rows than when it was opened"):
         list(pictures.between(0, 2))
-
-
-def test_unfinished_vectors_are_not_written_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "v.parquet.parts").symlink_to(tmp_path)
-    with pytest.raises(UserError, match=r"v.parquet.parts is a link"):
-        Chunks(tmp_path / "v.parquet", "0", 1, pa.schema([]))
 
 
 @pytest.mark.parametrize("stride", [True, 2.0])

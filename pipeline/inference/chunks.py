@@ -3,45 +3,74 @@
 Beside the output lies `<output>.parts/<fingerprint>/` with a file for every few thousand images. The
 fingerprint covers all that decides the vectors: another encoder or changed images mean another folder, and
 never a stale resume. A finished embedding removes all of them.
+
+The output may lie among a stranger's images, and so may such a folder: no link is followed there, and a file
+that is not exactly as `write_chunk` leaves it is made anew. Chunks are tensors and not Parquet, whose reader
+needs a process of its own for files of others.
 """
 
-import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
+from pipeline.inference.images.base import LONGEST_ID
 from pipeline.inference.vectors import vectors_table
 from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal
 from pipeline.storage.files import write_atomically
+from pipeline.untrusted.safe_paths import Boundary, Root, SafePath, UnsafePath
+from pipeline.untrusted.tensor_files import MOST_OF_HEADER, check_header
+from pipeline.untrusted.walk import names_in
 
 IMAGES_PER_CHUNK = 4096
-REFUSED = b"refused"
 FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+CHECKSUM_BYTES = 32
+BYTES_OF_TEXT = 8 * LONGEST_ID
+"""Of an image at most, on average: its id, or where it lies and why it is refused."""
+_DAMAGE = (SafetensorError, ValueError, KeyError, TypeError)
+"""Of bytes that are no chunk."""
 
 
-def write_chunk(
-    path: Path, ids: list[str], vectors_ND: NDArray[np.float32], refusals: list[Refusal], schema: pa.Schema
-) -> None:
-    refused = json.dumps([[refusal.where, refusal.reason] for refusal in refusals])
-    table = vectors_table(ids, vectors_ND, schema).replace_schema_metadata({REFUSED: refused})
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+@dataclass(frozen=True)
+class Chunk:
+    """Some images that lie one after the other: the vectors of those that can be used, and the others."""
+
+    ids: list[str]
+    vectors_ND: NDArray[np.float32]
+    refusals: list[Refusal]
+
+
+def write_chunk(path: Path, ids: list[str], vectors_ND: NDArray[np.float32], refusals: list[Refusal]) -> None:
+    tensors: dict[str, NDArray[np.generic]] = {"vectors": np.ascontiguousarray(vectors_ND)}
+    for name, texts in (
+        ("ids", ids),
+        ("where", [refusal.where for refusal in refusals]),
+        ("reason", [refusal.reason for refusal in refusals]),
+    ):
+        tensors |= _to_tensors(name, texts)
+    content = save(tensors)
+    write_atomically(path, lambda temporary: temporary.write_bytes(_checksum(content) + content))
 
 
 class Chunks:
     def __init__(self, output: Path, fingerprint: str, count: int, schema: pa.Schema) -> None:
-        """Raises `UserError` for a link in place of the folder, as may lie among a stranger's images."""
+        """Raises `UserError` for a link in place of a folder, as may lie among a stranger's images."""
         self._root = output.with_name(f"{output.name}.parts")
-        if self._root.is_symlink():
-            raise UserError(f"{self._root} is a link, and must be a folder for unfinished work: remove it")
         self._folder = self._root / fingerprint
+        for folder in (self._root, self._folder):
+            if folder.is_symlink():
+                raise UserError(f"{folder} is a link, and must be a folder for unfinished work: remove it")
+        self._inside = Boundary.around(self._folder, "")
         self._schema = schema
         self.ranges = [
             (start, min(start + IMAGES_PER_CHUNK, count)) for start in range(0, count, IMAGES_PER_CHUNK)
@@ -49,42 +78,110 @@ class Chunks:
         self.lock = self._root / "lock"
 
     def path(self, number: int) -> Path:
-        return self._folder / f"{number:06d}.parquet"
+        return self._folder / f"{number:06d}.chunk"
 
     def missing(self) -> list[int]:
-        """Numbers of the parts that are still to be made, in order."""
-        return [number for number in range(len(self.ranges)) if not self._is_whole(number)]
+        """Numbers of the chunks that are still to be made, in order.
+
+        Raises `UserError` for a folder in place of one, which no file can replace.
+        """
+        missing = []
+        for number in range(len(self.ranges)):
+            if SafePath(self.path(number)).is_folder():
+                raise UserError(
+                    f"{self.path(number)} is a folder, and must be a file of unfinished work: remove it"
+                )
+            if self._read(number) is None:
+                missing.append(number)
+        return missing
+
+    def refusals(self) -> list[Refusal]:
+        """Otherwise as `tables`."""
+        return [refusal for chunk in self._all() for refusal in chunk.refusals]
 
     def tables(self) -> Iterator[pa.Table]:
-        for number in range(len(self.ranges)):
-            table = pq.read_table(self.path(number), schema=self._schema.remove_metadata())
-            yield table.replace_schema_metadata(self._schema.metadata)
-
-    def refusals(self) -> Iterator[Refusal]:
-        for number in range(len(self.ranges)):
-            for where, reason in self._refused(number):
-                yield Refusal(where, reason)
-
-    def rows(self) -> int:
-        return sum(pq.read_metadata(self.path(number)).num_rows for number in range(len(self.ranges)))
+        """The vectors of all images. Raises `UserError` if a chunk is not there, or not as it was written."""
+        return (vectors_table(chunk.ids, chunk.vectors_ND, self._schema) for chunk in self._all())
 
     def discard(self) -> None:
         """Removes what embeddings wrote; files that someone else put there stay."""
-        for folder in self._root.glob("*"):
-            if FINGERPRINT.fullmatch(folder.name) and not folder.is_symlink():
-                shutil.rmtree(folder, ignore_errors=True)
+        with suppress(UnsafePath):
+            for name in names_in(Root(self._root, None))[0]:
+                if FINGERPRINT.fullmatch(name):
+                    shutil.rmtree(self._root / name, ignore_errors=True)  # follows no link
         self.lock.unlink(missing_ok=True)
         with suppress(OSError):
             self._root.rmdir()
 
-    def _refused(self, number: int) -> list[tuple[str, str]]:
-        refused: list[tuple[str, str]] = json.loads(pq.read_schema(self.path(number)).metadata[REFUSED])
-        return refused
+    def _all(self) -> Iterator[Chunk]:
+        for number in range(len(self.ranges)):
+            chunk = self._read(number)
+            if chunk is None:
+                raise UserError(
+                    f"{self.path(number)} has changed since it was written: type the same command again"
+                )
+            yield chunk
 
-    def _is_whole(self, number: int) -> bool:
+    def _read(self, number: int) -> Chunk | None:
+        """None where there is none, or something else."""
         start, stop = self.ranges[number]
+        images, dimension = stop - start, self._schema.field("vector").type.list_size
+        most = CHECKSUM_BYTES + MOST_OF_HEADER + images * (BYTES_OF_TEXT + 4 * dimension)
         try:
-            rows = pq.read_metadata(self.path(number)).num_rows
-            return bool(rows + len(self._refused(number)) == stop - start)
-        except (FileNotFoundError, pa.ArrowException, KeyError, TypeError, ValueError):
-            return False
+            content = SafePath(self.path(number), self._inside).read_whole(most)
+            chunk = None if content is None else _chunk_in(content)
+        except (UnsafePath, *_DAMAGE):
+            return None
+        if chunk is None or not _fits(chunk, images, dimension):
+            return None
+        return chunk
+
+
+def _chunk_in(content: bytes) -> Chunk:
+    """Raises one of `_DAMAGE`."""
+    checksum, content = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
+    if checksum != _checksum(content):
+        raise ValueError("a wrong checksum")
+    check_header(content)
+    tensors = load(content)
+    ids, where, reason = (_from_tensors(name, tensors) for name in ("ids", "where", "reason"))
+    return Chunk(ids, tensors["vectors"], [Refusal(*texts) for texts in zip(where, reason, strict=True)])
+
+
+def _fits(chunk: Chunk, images: int, dimension: int) -> bool:
+    """Whether it holds what `images` give to an encoder of that `dimension`."""
+    vectors_ND = chunk.vectors_ND
+    return (
+        len(chunk.ids) + len(chunk.refusals) == images
+        and all(len(name) <= LONGEST_ID for name in chunk.ids)
+        and vectors_ND.dtype == np.float32
+        and (not chunk.ids or vectors_ND.shape == (len(chunk.ids), dimension))
+        and bool(np.isfinite(vectors_ND).all())
+    )
+
+
+def _checksum(content: bytes) -> bytes:
+    return blake2b(content, digest_size=CHECKSUM_BYTES).digest()
+
+
+# --- texts --------------------------------------------------------------------------------------------------
+
+
+def _to_tensors(name: str, texts: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+    """Their bytes in a row, and where each ends."""
+    encoded = [text.encode() for text in texts]
+    return {
+        f"{name}.bytes": np.frombuffer(b"".join(encoded), np.uint8),
+        f"{name}.ends": np.cumsum([len(text) for text in encoded], dtype=np.int64),
+    }
+
+
+def _from_tensors(name: str, tensors: dict[str, NDArray[np.generic]]) -> list[str]:
+    """Raises `ValueError` for ends that are none, and for what is no UTF-8."""
+    content, ends = tensors[f"{name}.bytes"].tobytes(), tensors[f"{name}.ends"]
+    if ends.dtype != np.int64 or ends.ndim != 1:
+        raise ValueError("ends that are no numbers")
+    starts = np.concatenate([np.zeros(1, np.int64), ends])
+    if (np.diff(starts) < 0).any() or starts[-1] != len(content):
+        raise ValueError("ends in no order")
+    return [content[start:end].decode() for start, end in zip(starts[:-1], ends, strict=True)]

@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import pyarrow as pa
-
 from pipeline.executors.base import Job, WorkerKilled, ordered_results
 from pipeline.executors.select import ExecutorName, open_executor
 from pipeline.inference.chunks import Chunks
@@ -60,19 +58,15 @@ def embed(
             return
         batches = f"batches of {embedder.encoder.size:,}"
         console.echo(f"{pictures.count:,} images, encoder {opened.name}, {where}, {batches}")
-        make = (
-            _make_here(embedder, schema)
-            if executor is ExecutorName.LOCAL
-            else _make_on(executor, request, schema)
-        )
+        make = _make_here(embedder) if executor is ExecutorName.LOCAL else _make_on(executor, request)
         _make_missing(parts, pictures.count, make, console)
-        refusals = list(parts.refusals())
-        if not parts.rows():
+        refusals = parts.refusals()
+        rows = pictures.count - len(refusals)
+        if not rows:
             parts.discard()
             raise UserError(f"{request.source} gave no usable image ({_reasons(refusals)})")
         _write_rejects(_rejects_of(output), refusals)
         write_atomically(output, lambda temporary: _merge(parts, temporary))
-        rows = parts.rows()
         parts.discard()
     console.echo(f"{rows:,} vectors of {schema.field('vector').type.list_size:,} numbers in {output}")
     if refusals:
@@ -134,21 +128,18 @@ def _make_missing(parts: Chunks, count: int, make: Make, console: SafeConsole) -
         console.echo(f"{left:,} images in {seconds:,.1f} s, {left / seconds:,.0f} images/s")
 
 
-def _make_here(embedder: Embedder, schema: pa.Schema) -> Make:
+def _make_here(embedder: Embedder) -> Make:
     def make(parts: Chunks, numbers: list[int], advance: Advance) -> None:
         with decoder() as decoding:
             for number in numbers:
-                embedder.write(decoding, *parts.ranges[number], schema, parts.path(number), advance)
+                embedder.write(decoding, *parts.ranges[number], parts.path(number), advance)
 
     return make
 
 
-def _make_on(executor: ExecutorName, request: Request, schema: pa.Schema) -> Make:
+def _make_on(executor: ExecutorName, request: Request) -> Make:
     def make(parts: Chunks, numbers: list[int], advance: Advance) -> None:
-        jobs = (
-            Job(write_range, (request, *parts.ranges[number], schema), parts.path(number))
-            for number in numbers
-        )
+        jobs = (Job(write_range, (request, *parts.ranges[number]), parts.path(number)) for number in numbers)
         with open_executor(executor, on_gpus=True) as opened:
             results = ordered_results(((job, False) for job in jobs), opened)
             try:

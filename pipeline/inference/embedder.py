@@ -7,7 +7,6 @@ from itertools import compress
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -58,18 +57,16 @@ class Embedder:
         size = request.batch_size or batch_size_for(opened.identity, device)
         return cls(pictures, opened, device, BatchEncoder(opened.trained, device, size))
 
-    def write(
-        self, decoding: Decoder, start: int, stop: int, schema: pa.Schema, path: Path, advance: Advance
-    ) -> None:
+    def write(self, decoding: Decoder, start: int, stop: int, path: Path, advance: Advance) -> None:
         """The vectors of the images at `start` to `stop`, exclusive, and which were refused."""
         pictures = self.pictures.between(start, stop)
         decoded = decoding.squares(pictures, self.opened.trained.image_size, self.opened.trained.value_range)
-        write_chunk(path, *_embedded(decoded, self.encoder, advance), schema)
+        write_chunk(path, *_embedded(decoded, self.encoder, advance))
 
 
-def write_range(request: Request, start: int, stop: int, schema: pa.Schema, path: Path) -> None:
+def write_range(request: Request, start: int, stop: int, path: Path) -> None:
     """As a job of an executor."""
-    _embedder(request).write(_decoder(), start, stop, schema, path, lambda _: None)
+    _embedder(request).write(_decoder(), start, stop, path, lambda _: None)
 
 
 @lru_cache(1)

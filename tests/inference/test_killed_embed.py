@@ -67,7 +67,7 @@ def results(output: Path) -> tuple[bytes, bytes]:
 
 
 def parts_of(output: Path) -> list[Path]:
-    return sorted(output.with_name(f"{output.name}.parts").glob("*/*.parquet"))
+    return sorted(output.with_name(f"{output.name}.parts").glob("*/*.chunk"))
 
 
 def kill_after(parts: int, process: BaseProcess, output: Path) -> None:

@@ -28,7 +28,6 @@ OF_OURS = {
     "open_encoder.py": "an encoder's folder",
     "card_metrics.py": "an evaluation's metrics",
     "export.py": "what `clinfonce export` writes",
-    "chunks.py": "the unfinished embedding",
 }
 """Files of pipeline/inference that read what the project wrote, and nothing else."""
 
