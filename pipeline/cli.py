@@ -1,4 +1,4 @@
-"""The `clinfonce` command: what people use beside `dvc repro`, which runs the stages."""
+"""The `clinfonce` command. The stages themselves are run by `dvc repro`."""
 
 import math
 import sys
@@ -16,19 +16,19 @@ from pipeline.runtime.errors import UserError, exit_on_user_error
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
 
-study_app = typer.Typer(no_args_is_help=True, help="Experiments that answer one question together.")
+study_app = typer.Typer(no_args_is_help=True, help="Sets of experiments that answer one question.")
 app.add_typer(study_app, name="study")
 STUDY = "a file such as studies/unsupervised.yaml"
-OUTSIDE_PATHS = "let links and paths in the data lead out of the folder that was named"
+OUTSIDE_PATHS = "allow links and paths in the data to lead outside the given folder"
 LARGEST_BATCH, LARGEST_SEED = 2**20, 2**63 - 1
 MOST_MINUTES, MOST_IMAGES, MOST_NEIGHBOURS = 10**6, 10**9, 10**6
-STUDY_DATA = "a file such as studies/data/cifar100.yaml; without it the images of params.yaml"
+STUDY_DATA = "a file such as studies/data/cifar100.yaml; default: the images of params.yaml"
 
 
 def _no_nan(value: float | None) -> float | None:
-    """Raises `BadParameter` for NaN, which passes any comparison with bounds."""
+    """Raises `BadParameter` for NaN, which no comparison with bounds refuses."""
     if value is not None and math.isnan(value):
-        raise typer.BadParameter("must be a number, and is nan")
+        raise typer.BadParameter("must be a number, not nan")
     return value
 
 
@@ -45,9 +45,9 @@ def main(
         typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and end"),
     ] = False,
 ) -> None:
-    """Which of the things you know about your images helps a model to see them?
+    """Pretrains image encoders on auxiliary information, by Cl-InfoNCE.
 
-    `dvc repro` runs the pipeline; these commands stand beside it.
+    `dvc repro` runs the pipeline; these commands check, compare, export and apply its results.
     """
 
 
@@ -58,25 +58,19 @@ def statistics(
     label: Annotated[str, typer.Option(help="column of the labels T")],
     cluster: Annotated[
         list[str] | None,
-        typer.Option(
-            help="column of clusters Z, may be repeated; without it each column whose values repeat"
-        ),
+        typer.Option(help="column of clusters Z, repeatable; default: all with repeated values"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one object per cluster column")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="print one line per cluster column")] = False,
     batch_size: Annotated[
         int | None,
-        typer.Option(
-            min=2, max=LARGEST_BATCH, help="images per batch; adds what a batch sees of each clustering"
-        ),
+        typer.Option(min=2, max=LARGEST_BATCH, help="images per batch; adds statistics of a batch"),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="of the shuffled tables behind independence_p_value")
-    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="seed of independence_p_value")] = 0,
 ) -> None:
-    """Measures what columns of a table say about its labels: I(Z;T), H(Z|T) and related figures.
+    """Measures what columns of a table say about its labels: I(Z;T), H(Z|T) and related statistics.
 
-    No images and no training are needed.
+    Needs neither images nor training.
     """
     from pipeline.statistics.command import run
 
@@ -86,11 +80,11 @@ def statistics(
 @app.command()
 @exit_on_user_error()
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="for machines: sections of checks")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the checks as JSON")] = False,
     seconds: Annotated[
         float,
         typer.Option(
-            min=0, max=3600, callback=_no_nan, help="how long each training is measured; 0: not at all"
+            min=0, max=3600, callback=_no_nan, help="how long each training is measured; 0: skip it"
         ),
     ] = 8.0,
     minutes: Annotated[
@@ -99,15 +93,15 @@ def doctor(
             min=1,
             max=MOST_MINUTES,
             callback=_no_nan,
-            help="propose image size, network and epochs for this time",
+            help="propose image size, network and epochs for this time budget",
         ),
     ] = None,
     images: Annotated[
         int | None,
-        typer.Option(min=2, max=MOST_IMAGES, help="with --minutes, before ingest: how many train images"),
+        typer.Option(min=2, max=MOST_IMAGES, help="with --minutes, before ingest: number of train images"),
     ] = None,
 ) -> None:
-    """Is this machine ready, and what will a run take? Writes nothing; exit code 1 when something fails."""
+    """Checks this machine and estimates a run. Writes nothing; exits with 1 if a check fails."""
     from pipeline.doctor.run import run
 
     if run(as_json=as_json, seconds=seconds, minutes=minutes, images=images):
@@ -117,24 +111,24 @@ def doctor(
 @app.command()
 @exit_on_user_error()
 def repair(
-    path: Annotated[Path, typer.Argument(help="an output below data/, or a file in one, that is damaged")],
-    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    path: Annotated[Path, typer.Argument(help="a damaged output below data/, or a file in one")],
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask for confirmation")] = False,
     recorded: Annotated[
-        bool, typer.Option("--recorded", help="also what was damaged before DVC recorded it")
+        bool, typer.Option("--recorded", help="also remove files that were damaged before DVC recorded them")
     ] = False,
 ) -> None:
-    """Takes what is damaged of an output away, in DVC's cache too, after asking.
+    """Removes the damaged files of an output, and their copies in DVC's cache, after confirmation.
 
-    `dvc repro` then brings it back or makes it again. What is as DVC recorded it stays.
+    `dvc repro` then restores or recomputes them. Files that match DVC's record stay.
     """
     from pipeline.doctor.repair import repair
 
-    def agreed() -> bool:
+    def confirmed() -> bool:
         if not (yes or sys.stdin.isatty()):
-            raise UserError("nobody can be asked here: add --yes if that shall go")
-        return yes or typer.confirm("Remove it?")
+            raise UserError("there is no terminal to confirm the removal: add --yes to remove these files")
+        return yes or typer.confirm("Remove these files?")
 
-    repair(path, agreed, recorded=recorded)
+    repair(path, confirmed, recorded=recorded)
 
 
 @app.command()
@@ -142,18 +136,18 @@ def repair(
 def compare(
     experiments: Annotated[
         list[str] | None,
-        typer.Argument(help="experiments, branches or commits; without them all from the current commit"),
+        typer.Argument(help="experiments, branches or commits; default: all of the current commit"),
     ] = None,
-    html: Annotated[Path, typer.Option(help="the page to write")] = Path("compare.html"),
-    markdown: Annotated[Path, typer.Option(help="the text to write")] = Path("compare.md"),
-    csv: Annotated[Path | None, typer.Option(help="a table to write, none unless asked for")] = None,
+    html: Annotated[Path, typer.Option(help="HTML page to write")] = Path("compare.html"),
+    markdown: Annotated[Path, typer.Option(help="Markdown file to write")] = Path("compare.md"),
+    csv: Annotated[Path | None, typer.Option(help="CSV file to write; default: none")] = None,
     with_experiments: Annotated[
-        bool, typer.Option("--with-experiments", help="and all that were made from the named branches")
+        bool, typer.Option("--with-experiments", help="also all experiments of the named branches")
     ] = False,
 ) -> None:
-    """Sets experiments side by side: what differs, accuracy, I(Z;T), H(Z|T), the best of each budget.
+    """Compares experiments: parameters, accuracy, I(Z;T), H(Z|T), and the best of each budget.
 
-    Nothing is run; the figures are those that DVC keeps. A budget is epochs times train images.
+    Runs nothing; the values are those that DVC keeps. A budget is epochs times train images.
     """
     from pipeline.experiments.compare import compare_experiments
 
@@ -167,7 +161,7 @@ def export(
     output: Annotated[Path, typer.Option(help="folder to write")] = Path("export"),
     onnx: Annotated[bool, typer.Option("--onnx", help="also encoder.onnx, checked against torch")] = False,
 ) -> None:
-    """A folder to take away or upload: weights, configuration, model card with the measured figures."""
+    """Writes an encoder as a folder to share: weights, configuration, model card with its metrics."""
     from pipeline.inference.export import export
     from pipeline.storage.schema import Layout
 
@@ -179,20 +173,22 @@ def export(
 def embed(
     source: Annotated[Path, typer.Argument(help="a folder of images, a Parquet file or a folder of them")],
     output: Annotated[Path, typer.Option("--output", "-o", help="a .parquet file")],
-    arm: Annotated[str | None, typer.Option(help="chosen, instance or label; without it chosen")] = None,
-    encoder: Annotated[Path | None, typer.Option(help="a folder with an encoder, such as an export")] = None,
+    arm: Annotated[str | None, typer.Option(help="chosen, instance or label; default: chosen")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="folder of an encoder or export")] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, max=LARGEST_BATCH, help="images at once; by default as the memory allows"),
+        typer.Option(min=1, max=LARGEST_BATCH, help="images per batch; default: as many as fit the memory"),
     ] = None,
-    image_column: Annotated[str | None, typer.Option(help="of Parquet, if it has several")] = None,
-    id_column: Annotated[str | None, typer.Option(help="of Parquet; without it id, or file and row")] = None,
+    image_column: Annotated[str | None, typer.Option(help="image column, if Parquet has several")] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="id column of Parquet; default: id, or file and row")
+    ] = None,
     allow_outside_paths: Annotated[bool, typer.Option(help=OUTSIDE_PATHS)] = False,
     executor: Annotated[
         ExecutorName, typer.Option(envvar=EXECUTOR_VARIABLE, help="this machine, or a Ray cluster")
     ] = ExecutorName.LOCAL,
 ) -> None:
-    """The features of any images as one Parquet file; a killed run goes on where it was."""
+    """Writes the features of images as one Parquet file; an interrupted run resumes."""
     from pipeline.inference.embed import embed
     from pipeline.inference.embedder import Request
     from pipeline.inference.open_encoder import encoder_folder
@@ -206,16 +202,14 @@ def embed(
 @app.command()
 @exit_on_user_error()
 def search(
-    image: Annotated[Path, typer.Argument(help="a picture")],
-    vectors: Annotated[Path, typer.Option(help="what `clinfonce embed` wrote")] = Path("vectors.parquet"),
-    count: Annotated[int, typer.Option(min=1, max=MOST_NEIGHBOURS, help="neighbours")] = 10,
-    picture: Annotated[Path | None, typer.Option(help="draw them: a .png or .html file")] = None,
-    encoder: Annotated[
-        Path | None, typer.Option(help="the encoder's folder, if it moved since the vectors were made")
-    ] = None,
+    image: Annotated[Path, typer.Argument(help="an image file")],
+    vectors: Annotated[Path, typer.Option(help="output of `clinfonce embed`")] = Path("vectors.parquet"),
+    count: Annotated[int, typer.Option(min=1, max=MOST_NEIGHBOURS, help="number of neighbours")] = 10,
+    picture: Annotated[Path | None, typer.Option(help="draw them in a .png or .html file")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="the encoder's folder, if it has moved since")] = None,
     allow_outside_paths: Annotated[bool, typer.Option(help=OUTSIDE_PATHS)] = False,
 ) -> None:
-    """The images most similar to a picture: exact, by the cosine of their features."""
+    """Finds the images most similar to an image: exact search by the cosine of their features."""
     from pipeline.inference.search import search
 
     search(image, vectors, count, encoder, picture, terminal(), allow_outside_paths=allow_outside_paths)
@@ -227,7 +221,7 @@ def run_study(
     study: Annotated[Path, typer.Argument(help=STUDY)],
     data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
 ) -> None:
-    """Runs the missing experiments of a study; after an interruption it goes on where it was."""
+    """Runs the missing experiments of a study; an interrupted study resumes."""
     from pipeline.experiments.run_study import run_study
 
     run_study(study, data, Path.cwd(), terminal(stderr=True))
@@ -238,9 +232,9 @@ def run_study(
 def report_study(
     study: Annotated[Path, typer.Argument(help=STUDY)],
     data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
-    output: Annotated[Path, typer.Option(help="folder of the table and the picture")] = Path("docs/studies"),
+    output: Annotated[Path, typer.Option(help="folder of the table and the figure")] = Path("docs/studies"),
 ) -> None:
-    """Writes mean and spread over the seeds of what is there, as a table and a picture."""
+    """Writes mean and spread over the seeds of all finished experiments, as a table and a figure."""
     from pipeline.experiments.report_study import report_study
 
     report_study(study, data, Path.cwd(), output, terminal())
