@@ -1,1 +1,1 @@
-"""Entry points of the DVC stages: each loads all parameters and calls one function."""
+"""Entry points of the DVC stages: each loads the parameters and calls one function."""

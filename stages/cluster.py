@@ -1,10 +1,10 @@
-"""Stage 2: train images -> clusters, and what they tell of the labels, in data/clusters/<arm>."""
+"""Stage 2: train images -> clusters and their statistics, in data/clusters/<arm>."""
 
 if __name__ == "__main__":  # before the imports below, which take seconds
     import sys
     from pathlib import Path
 
-    # Python puts stages/ first on the path; its checkout's modules count, whatever is installed.
+    # Python puts stages/ first on the path; the modules of this checkout must take precedence.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from pipeline.runtime.parent import end_with_dvc
 
@@ -25,8 +25,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(arm: Annotated[TrainedArm, typer.Argument(help="whose images are clustered")]) -> None:
-    """Clusters the train images: the arm `chosen` by cluster.method, a reference by its own name."""
+def main(arm: Annotated[TrainedArm, typer.Argument(help="the arm to cluster the train images for")]) -> None:
+    """Clusters the train images: `chosen` by cluster.method, a reference by the method of its name."""
     with exit_on_user_error():
         params = load_params()
         layout = Layout()
@@ -34,7 +34,7 @@ def main(arm: Annotated[TrainedArm, typer.Argument(help="whose images are cluste
             leave_out_clusters(layout, arm)
             echo(f"cluster {arm}: not in report.references, left out")
             return
-        # Imported here: an arm that is left out costs no time.
+        # Imported here, so that an arm that is left out takes no time.
         from pipeline.clustering.console import messages
         from pipeline.clustering.run import cluster, section_of
 

@@ -1,10 +1,10 @@
-"""Stage 4: an encoder -> linear and nearest-neighbour accuracy, in data/evaluations/<arm>."""
+"""Stage 4: encoder -> linear and nearest-neighbour accuracy, in data/evaluations/<arm>."""
 
 if __name__ == "__main__":  # before the imports below, which take seconds
     import sys
     from pathlib import Path
 
-    # Python puts stages/ first on the path; its checkout's modules count, whatever is installed.
+    # Python puts stages/ first on the path; the modules of this checkout must take precedence.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from pipeline.runtime.parent import end_with_dvc
 
@@ -28,18 +28,18 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    arm: Annotated[ArmName, typer.Argument(help="whose encoder")],
+    arm: Annotated[ArmName, typer.Argument(help="the arm whose encoder is evaluated")],
     executor: Annotated[
-        ExecutorName, typer.Option(envvar=EXECUTOR_VARIABLE, help="who computes the features")
+        ExecutorName, typer.Option(envvar=EXECUTOR_VARIABLE, help="this machine, or a Ray cluster")
     ] = ExecutorName.LOCAL,
 ) -> None:
-    """Fits a linear probe on the arm's frozen features and measures it once on test."""
+    """Fits a linear probe on frozen features and evaluates it once on the test images."""
     let_idle_threads_sleep()
     with exit_on_user_error():
         params, layout = load_params(), Layout()
         if leave_out_evaluation(layout, arm):
             return
-        # Imported here: an arm that is left out costs no time.
+        # Imported here, so that an arm that is left out takes no time.
         from pipeline.evaluation.run import evaluate
         from pipeline.evaluation.wording import accuracies_in_words
 

@@ -1,10 +1,10 @@
-"""Stage 1: images and what is known of them -> checked, sharded Parquet in data/images."""
+"""Stage 1: images and metadata -> checked, sharded Parquet in data/images."""
 
 if __name__ == "__main__":  # before the imports below, which take seconds
     import sys
     from pathlib import Path
 
-    # Python puts stages/ first on the path; its checkout's modules count, whatever is installed.
+    # Python puts stages/ first on the path; the modules of this checkout must take precedence.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from pipeline.runtime.parent import end_with_dvc
 
@@ -28,10 +28,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     executor: Annotated[
-        ExecutorName, typer.Option(envvar=EXECUTOR_VARIABLE, help="who prepares the images")
+        ExecutorName, typer.Option(envvar=EXECUTOR_VARIABLE, help="this machine, or a Ray cluster")
     ] = ExecutorName.LOCAL,
 ) -> None:
-    """Reads ingest.source as params.yaml says; every refused input goes to rejects.parquet."""
+    """Reads the images of ingest.source; lists refused inputs in rejects.parquet."""
     with exit_on_user_error():
         params = load_params()
         layout = Layout()

@@ -1,10 +1,10 @@
-"""Stage 3: images and clusters -> an encoder, in data/encoders/<arm>."""
+"""Stage 3: images and clusters -> encoder, in data/encoders/<arm>."""
 
 if __name__ == "__main__":  # before the imports below, which take seconds
     import sys
     from pathlib import Path
 
-    # Python puts stages/ first on the path; its checkout's modules count, whatever is installed.
+    # Python puts stages/ first on the path; the modules of this checkout must take precedence.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from pipeline.runtime.parent import end_with_dvc
 
@@ -25,14 +25,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def main(arm: Annotated[TrainedArm, typer.Argument(help="whose encoder is trained")]) -> None:
-    """Pretrains the arm's encoder; killed and started again, it goes on where it was."""
+def main(arm: Annotated[TrainedArm, typer.Argument(help="the arm whose encoder is trained")]) -> None:
+    """Pretrains the encoder of an arm; an interrupted training resumes."""
     let_idle_threads_sleep()
     with exit_on_user_error():
         params = load_params()
         if leave_out_encoder(Layout(), arm):
             return
-        # Imported here: an arm that is left out costs no time.
+        # Imported here, so that an arm that is left out takes no time.
         from pipeline.training.run import pretrain
 
         pretrain(params.pretrain, arm, params.ingest.image_size, params.seed, Layout())

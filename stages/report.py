@@ -1,10 +1,10 @@
-"""Stage 5: what the arms reached, as a page, a text, and figures for DVC, in data/report."""
+"""Stage 5: results of all arms -> HTML and Markdown report and metrics for DVC, in data/report."""
 
 if __name__ == "__main__":  # before the imports below, which take seconds
     import sys
     from pathlib import Path
 
-    # Python puts stages/ first on the path; its checkout's modules count, whatever is installed.
+    # Python puts stages/ first on the path; the modules of this checkout must take precedence.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from pipeline.runtime.parent import end_with_dvc
 
@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main() -> None:
-    """Writes what all arms reached to data/report: a page, a text, and figures for DVC."""
+    """Compares all arms: writes the report as HTML and Markdown, and the metrics for DVC."""
     with exit_on_user_error():
         build_report(load_params())
 

@@ -1,1 +1,1 @@
-"""Clusters of the train images: one file a method, one interface."""
+"""Clusters of the train images: one interface, one file per method."""

@@ -1,4 +1,4 @@
-"""What every clustering sees and gives back."""
+"""The interface of a clustering: its input, its result, and its settings."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from pipeline.config.cluster import MethodSection
 from pipeline.dataset.dataset import ImageSplit
 
 UNKNOWN = -1
-"""Stands for a cluster where nothing is known of the image."""
+"""In place of a cluster id, where an image has no value to cluster by."""
 
 
 @dataclass(frozen=True)
@@ -19,23 +19,23 @@ class Clusters:
 
     labels_N: np.ndarray
     """int64, contiguous from 0, or `UNKNOWN`."""
-    in_common: list[frozenset[str]] | None = None
-    """What the images of each cluster have in common; by it clusters are near or far. None: not known."""
+    common_values: list[frozenset[str]] | None = None
+    """The values that the images of each cluster share, for distances between clusters. None: unknown."""
     recluster: dict[str, Any] | None = None
-    """How pretraining remakes these clusters from its own features; None: it keeps them."""
+    """Settings by which pretraining recomputes the clusters from its features; None: it keeps them."""
     hashtags: list[list[str]] | None = None
-    """Each image's hashtags, if they made the clusters: tags that name the label would leak it."""
+    """The hashtags of each image, if clusters come from them: a tag that names the label would leak it."""
     label_columns: Sequence[str] = ()
-    """Columns that the clusters are made from, and that determine the label."""
+    """Columns that the clusters are built from and that determine the label."""
     stopped_hashtags: Sequence[str] = ()
-    """The stop list: tags that were taken out of `hashtags`."""
+    """The stop list: tags that were removed from `hashtags`."""
     made_of: dict[str, list[str]] = field(default_factory=dict)
-    """`columns` and `hashtags` that the clusters are made from: all images of a cluster agree in them."""
+    """`columns` and `hashtags` that the clusters are built from: all images of a cluster agree in them."""
     notes: list[str] = field(default_factory=list)
 
 
 Params = TypeVar("Params", bound=MethodSection)
-"""A method's own block of the section `cluster`."""
+"""The block of a method in the section `cluster`."""
 
 
 class Choice(NamedTuple, Generic[Params]):
@@ -44,7 +44,7 @@ class Choice(NamedTuple, Generic[Params]):
     params: Params
     """The method's block with this setting."""
     nested: bool = False
-    """Whether its clusters refine those of the method's choice before, so that a line joins the two."""
+    """Whether its clusters refine those of the method's previous choice, so that a line joins the two."""
 
 
 def no_choices(_train: ImageSplit, _params: Params) -> Iterator[Choice[Params]]:
@@ -54,9 +54,9 @@ def no_choices(_train: ImageSplit, _params: Params) -> Iterator[Choice[Params]]:
 @dataclass(frozen=True)
 class Method(Generic[Params]):
     fit: Callable[[ImageSplit, Params, int], Clusters]
-    """(train images, the method's block of parameters, seed) -> clusters."""
+    """(train images, the block of parameters, seed) -> clusters."""
     choices: Callable[[ImageSplit, Params], Iterator[Choice[Params]]] = no_choices
-    """All settings of this method that the data offers and that are cheap to describe: the landscape."""
+    """All settings that the data allows and that are cheap to describe, for the landscape."""
 
 
 def clusters_of_values(values: Sequence[object | None]) -> np.ndarray:
@@ -68,6 +68,6 @@ def clusters_of_values(values: Sequence[object | None]) -> np.ndarray:
 
 
 def clusters_of_sets(sets: Sequence[frozenset[str] | None]) -> Clusters:
-    """Images with the same set share a cluster, and clusters whose sets differ in little are near."""
-    in_common = list(dict.fromkeys(members for members in sets if members is not None))
-    return Clusters(clusters_of_values(sets), in_common)
+    """Images with the same set share a cluster; the distance of clusters is the difference of their sets."""
+    common_values = list(dict.fromkeys(members for members in sets if members is not None))
+    return Clusters(clusters_of_values(sets), common_values)

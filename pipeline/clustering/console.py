@@ -1,29 +1,29 @@
-"""What the cluster stage says on the terminal."""
+"""Terminal messages of the cluster stage."""
 
 from collections.abc import Iterator
 from typing import Any
 
 _BECOMES = {
-    "instance": "each is a cluster of its own",
-    "own": "they are a cluster together",
-    "drop": "they are not trained on",
+    "instance": "each forms its own cluster",
+    "own": "together they form one cluster",
+    "drop": "training leaves them out",
 }
 """By `cluster.missing`."""
 
 
 def messages(arm: str, statistics: dict[str, Any], missing: str) -> Iterator[str]:
-    """The figures in a line, then what a person should know: notes, counts and findings.
+    """One line of statistics, then notes, counts and findings.
 
-    `missing` is the value of `cluster.missing` by which the arm was clustered.
+    `missing` is the value of `cluster.missing` for this arm.
     """
     information = statistics["mutual_information_bits"]
-    figures = "no labels to compare with"
+    information_text = "no labels to compare with"
     if information is not None:
-        figures = (
+        information_text = (
             f"mutual information I(Z;T) {information:.2f} bits, "
             f"conditional entropy H(Z|T) {statistics['conditional_entropy_bits']:.2f} bits"
         )
-    yield f"cluster {arm}: {statistics['clusters']:,} clusters by {statistics['method']}, {figures}"
+    yield f"cluster {arm}: {statistics['clusters']:,} clusters by {statistics['method']}, {information_text}"
     for note in statistics["notes"]:
         yield f"cluster {arm}: {note}"
     if statistics["images_missing"]:
@@ -34,5 +34,5 @@ def messages(arm: str, statistics: dict[str, Any], missing: str) -> Iterator[str
 
 def _missing_message(statistics: dict[str, Any], missing: str) -> str:
     images = statistics["images_missing"]
-    what = "have no label" if statistics["method"] == "label" else "have nothing to be clustered by"
-    return f"{images:,} images {what}: {_BECOMES[missing]} (cluster.missing={missing})"
+    reason = "have no label" if statistics["method"] == "label" else "have no value to cluster by"
+    return f"{images:,} images {reason}: {_BECOMES[missing]} (cluster.missing={missing})"

@@ -1,4 +1,4 @@
-"""What `statistics.json` says of a clustering."""
+"""The contents of `statistics.json` for a clustering."""
 
 from typing import Any
 
@@ -18,9 +18,9 @@ def describe(
     batch_size: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The statistics of the images that are trained on, and what the policies did.
+    """Statistics over the images that are trained on, and the counts of the policies.
 
-    `batch_size` is pretraining's: some statistics say what a batch sees of the clusters.
+    `batch_size` is that of pretraining: some statistics describe the clusters within a batch.
     """
     kept_N = postprocessed.labels_N != UNKNOWN
     tags = clusters.hashtags

@@ -1,4 +1,4 @@
-"""The statistics of every clustering that one could choose: cheap, before any GPU hour."""
+"""The statistics of every available clustering, computed before any training."""
 
 from typing import Any
 
@@ -14,21 +14,21 @@ NOT_A_METRIC = ("findings", "size_quantiles", "notes", "made_of")
 def landscape(
     train: ImageSplit, params: ClusterParams, batch_size: int, seed: int
 ) -> tuple[list[str], list[dict[str, Any]]]:
-    """Column names and a row for each method and setting: each k, level, column, number of tags or topics,
+    """Column names and one row per method and setting: each k, level, column, number of tags or topics,
     label, instance.
 
-    K-means is left out: its first clusters say little, and its later ones need the encoder.
+    K-means is left out: its initial clusters say little, and later ones need the encoder.
     """
     rows = []
     for name, method in METHODS.items():
         for setting, block, nested in method.choices(train, params.block(name)):
             clusters = method.fit(train, block, seed)
-            # Where nothing says which clusters are near, small ones can't join others.
+            # Without distances between clusters, small ones can't join others.
             policies = (
-                params if clusters.in_common is not None else params.model_copy(update={"small": "keep"})
+                params if clusters.common_values is not None else params.model_copy(update={"small": "keep"})
             )
             postprocessed = apply_policies(clusters, policies)
             statistics = describe(name, train, clusters, postprocessed, batch_size, seed)
-            figures = {key: value for key, value in statistics.items() if key not in NOT_A_METRIC}
-            rows.append({"method": name, "setting": setting, "nested": nested} | figures)
+            metrics = {key: value for key, value in statistics.items() if key not in NOT_A_METRIC}
+            rows.append({"method": name, "setting": setting, "nested": nested} | metrics)
     return list(dict.fromkeys(key for row in rows for key in row)), rows

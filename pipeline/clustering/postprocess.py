@@ -1,4 +1,4 @@
-"""What becomes of images of which nothing is known, and of clusters that are too small."""
+"""Policies for images without a cluster, and for clusters that are too small."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Postprocessed:
     labels_N: np.ndarray
     """int64, contiguous from 0; `UNKNOWN` for images that are not trained on."""
     counts: dict[str, int]
-    """Images that each policy touched, under the names that `statistics.json` uses."""
+    """Images that each policy affects, by the keys of `statistics.json`."""
 
 
 def apply_policies(clusters: Clusters, params: ClusterParams) -> Postprocessed:
@@ -30,9 +30,9 @@ def apply_policies(clusters: Clusters, params: ClusterParams) -> Postprocessed:
         labels_N = _nearest_large(clusters, sizes_K, small_K)[labels_N]
         labels_N[missing_N] = UNKNOWN
     if params.small == "instance":
-        labels_N = _alone(labels_N, small_N)
+        labels_N = _as_singletons(labels_N, small_N)
     if params.missing == "instance":
-        labels_N = _alone(labels_N, missing_N)
+        labels_N = _as_singletons(labels_N, missing_N)
     elif params.missing == "own":
         labels_N[missing_N] = labels_N.max(initial=-1) + 1
     dropped = int(np.count_nonzero(labels_N == UNKNOWN))
@@ -46,8 +46,8 @@ def apply_policies(clusters: Clusters, params: ClusterParams) -> Postprocessed:
     return Postprocessed(_contiguous(labels_N), counts)
 
 
-def _alone(labels_N: np.ndarray, chosen_N: np.ndarray) -> np.ndarray:
-    """Gives each chosen image a cluster of its own."""
+def _as_singletons(labels_N: np.ndarray, chosen_N: np.ndarray) -> np.ndarray:
+    """Puts each chosen image into its own cluster."""
     first = labels_N.max(initial=-1) + 1
     labels_N = labels_N.copy()
     labels_N[chosen_N] = first + np.arange(np.count_nonzero(chosen_N))
@@ -55,22 +55,22 @@ def _alone(labels_N: np.ndarray, chosen_N: np.ndarray) -> np.ndarray:
 
 
 def _nearest_large(clusters: Clusters, sizes_K: np.ndarray, small_K: np.ndarray) -> np.ndarray:
-    """For each cluster the one that takes its images: (K,) int64.
+    """For each cluster the one that receives its images: (K,) int64.
 
-    Near is who differs in the fewest values; of equals the largest cluster, then the first.
+    The nearest differs in the fewest values; ties go to the largest cluster, then to the first.
     """
-    if clusters.in_common is None:
+    if clusters.common_values is None:
         raise UserError(
             "cluster.small=nearest needs clusters made of attributes, hashtags or a hierarchy: set it to "
             "keep or instance"
         )
-    takers_K = np.arange(len(sizes_K))
+    target_K = np.arange(len(sizes_K))
     large = np.flatnonzero(~small_K)
     for small in np.flatnonzero(small_K) if len(large) else ():
-        own = clusters.in_common[small]
-        differences = np.array([len(own ^ clusters.in_common[other]) for other in large])
-        takers_K[small] = large[np.lexsort((-sizes_K[large], differences))[0]]
-    return takers_K
+        values = clusters.common_values[small]
+        differences = np.array([len(values ^ clusters.common_values[other]) for other in large])
+        target_K[small] = large[np.lexsort((-sizes_K[large], differences))[0]]
+    return target_K
 
 
 def _contiguous(labels_N: np.ndarray) -> np.ndarray:

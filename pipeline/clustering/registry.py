@@ -1,4 +1,4 @@
-"""The clusterings by the names that `cluster.method` takes. A new one is one file and one line here."""
+"""The clusterings by their names in `cluster.method`. A new one is one file and one line here."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Stage 2: train images -> clusters and what they tell of the labels."""
+"""Stage 2: train images -> clusters and their statistics against the labels."""
 
 from typing import Any
 
@@ -17,8 +17,9 @@ from pipeline.storage.schema import CHOSEN, Layout
 
 
 def cluster(params: ClusterParams, arm: str, batch_size: int, seed: int, layout: Layout) -> dict[str, Any]:
-    """Writes `assignments.parquet` and `statistics.json` of `arm`, for the chosen one also
-    `landscape.csv`; returns the statistics.
+    """Writes `assignments.parquet` and `statistics.json` of `arm`, and `landscape.csv` of the chosen one.
+
+    Returns the statistics.
     """
     section = section_of(arm, params)
     train = ImageDataset(layout.images).train
@@ -36,6 +37,5 @@ def cluster(params: ClusterParams, arm: str, batch_size: int, seed: int, layout:
 
 
 def section_of(arm: str, params: ClusterParams) -> ClusterParams:
-    """The arm `chosen` follows the section `cluster`; a reference is clustered by the method of its own name
-    and by nothing else in that section."""
+    """The section `cluster` for the arm `chosen`; for a reference only the method of the same name."""
     return params if arm == CHOSEN else ClusterParams.model_validate({"method": arm})

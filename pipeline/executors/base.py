@@ -1,4 +1,4 @@
-"""The interface of the executors, and how their files come back in order."""
+"""The interface of the executors, and their results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,56 +9,56 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Job:
-    """One file to be made: `make(*arguments, path)` writes it.
+    """One file to write: `make(*arguments, path)` writes it.
 
-    `make` is found by its name in a module, and what it writes follows from the arguments and the files that
-    they name, wherever it runs.
+    `make` is a module-level function whose output depends only on the arguments and the files that they
+    name, wherever it runs.
     """
 
     make: Callable[..., None]
     arguments: tuple[Any, ...]
     path: Path
     refused: Callable[[Any, str], Any] | None = None
-    """Of a job that decodes strangers' images: what takes the place of one that ends its process, as in
-    `pipeline.untrusted.isolation.pool.Call`. The images are the first argument."""
+    """For jobs that decode untrusted images: returns the replacement of an image that kills its process, as
+    in `pipeline.untrusted.isolation.pool.Call`. The images are the first argument."""
 
 
 class WorkerKilled(Exception):
-    """The process that did a job died beside it, several times."""
+    """The process of a job was killed several times."""
 
 
 class Pending(Protocol):
     def wait(self) -> None:
-        """Until the file is there. Raises `WorkerKilled`, and what the job raised."""
+        """Blocks until the file exists. Raises `WorkerKilled`, and the exceptions of the job."""
 
 
 class Executor(Protocol):
     ahead: int
-    """So many jobs may be under way, so that no worker waits and little is held in memory."""
+    """The number of pending jobs that keeps all workers busy with little memory."""
 
     def submit(self, job: Job) -> Pending:
-        """Begins the job, now or when there is room."""
+        """Starts the job, now or when a worker is free."""
 
     def close(self) -> None:
-        """Jobs that have not begun are forgotten."""
+        """Drops the jobs that have not started."""
 
 
 JobState = tuple[Job, bool]
-"""A job, and whether its file is there already."""
+"""A job, and whether its file exists already."""
 
 
 def ordered_results(requested: Iterable[JobState], executor: Executor) -> Iterator[tuple[Path, bool]]:
-    """Each job's path as soon as its file, and those before it, are there; and whether it was there already.
+    """The path of each job, in order, once its file exists; and whether it existed already.
 
-    Raises `WorkerKilled`, and what a job raised.
+    Raises `WorkerKilled`, and the exceptions of the jobs.
     """
-    begun: deque[tuple[Job, Pending | None]] = deque()
+    started: deque[tuple[Job, Pending | None]] = deque()
     for job, exists in requested:
-        begun.append((job, None if exists else executor.submit(job)))
-        if len(begun) > executor.ahead:
-            yield _finished(*begun.popleft())
-    while begun:
-        yield _finished(*begun.popleft())
+        started.append((job, None if exists else executor.submit(job)))
+        if len(started) > executor.ahead:
+            yield _finished(*started.popleft())
+    while started:
+        yield _finished(*started.popleft())
 
 
 def _finished(job: Job, pending: Pending | None) -> tuple[Path, bool]:

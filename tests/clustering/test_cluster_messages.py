@@ -18,7 +18,7 @@ def test_figures_notes_counts_and_findings() -> None:
         "cluster chosen: 1,200 clusters by hashtags, mutual information I(Z;T) 1.23 bits, "
         "conditional entropy H(Z|T) 2.00 bits",
         "cluster chosen: joined #sea",
-        "cluster chosen: 3 images have nothing to be clustered by: each is a cluster of its own "
+        "cluster chosen: 3 images have no value to cluster by: each forms its own cluster "
         "(cluster.missing=instance)",
         "cluster chosen: many_singletons: 30 % are alone. Use fewer tags.",
     ]
@@ -38,4 +38,4 @@ def test_without_labels() -> None:
 
 def test_what_becomes_of_images_without_a_label() -> None:
     *_, line = messages("label", STATISTICS | {"method": "label", "findings": []}, "drop")
-    assert line == "cluster label: 3 images have no label: they are not trained on (cluster.missing=drop)"
+    assert line == "cluster label: 3 images have no label: training leaves them out (cluster.missing=drop)"

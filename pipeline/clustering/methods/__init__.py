@@ -1,1 +1,1 @@
-"""One file for each method of clustering."""
+"""The clustering methods, one file each."""

@@ -1,4 +1,4 @@
-"""Method `column`: an attribute column taken as it is."""
+"""Method `column`: the values of one attribute column are the clusters."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from pipeline.runtime.errors import UserError
 
 def cluster_by_column(train: ImageSplit, params: ColumnParams, _seed: int) -> Clusters:
     """Each value of `cluster.column.name` is a cluster; an image without a value is unknown."""
-    assert params.name is not None, "the parameters' own check asks for a name"
+    assert params.name is not None, "check_chosen requires a name"
     cells = train.attribute(params.name, "cluster.column.name")
     if not any(cell is not None for cell in cells):
         raise UserError(f"cluster.column.name={params.name}: the column is empty; name another")

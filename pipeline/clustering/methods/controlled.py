@@ -1,7 +1,7 @@
 """Methods `coarsen`, `subdivide`, `permute`: labels changed in a controlled way, for studies.
 
-The series of Tsai et al. (arXiv 2202.06670, section 4): each moves one of I(Z;T) and H(Z|T) and keeps the
-other. They read labels, so they say nothing of auxiliary information.
+The series of Tsai et al. (arXiv 2202.06670, section 4): each changes one of I(Z;T) and H(Z|T) and keeps the
+other. They read labels, so they do not measure auxiliary information.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def subdivide_labels(train: ImageSplit, params: SubdivideParams, seed: int) -> C
     parts_N = np.empty(len(labels_N), np.int64)
     for label in np.unique(labels_N):
         rows = np.flatnonzero(labels_N == label)
-        # Of a place in a random order the low bits are the part, so deeper parts refine shallower ones.
+        # The low bits of a row's place in a random order are its part, so deeper parts refine shallower ones.
         parts_N[generator.permutation(rows)] = np.arange(len(rows)) % parts
     pairs = zip(labels_N.tolist(), parts_N.tolist(), strict=True)
     return Clusters(clusters_of_values([None if pair[0] == UNKNOWN else pair for pair in pairs]))
@@ -53,7 +53,7 @@ def subdivide_labels(train: ImageSplit, params: SubdivideParams, seed: int) -> C
 def permute_labels(train: ImageSplit, params: PermuteParams, seed: int) -> Clusters:
     """Shuffles the clusters among the images of `cluster.permute.labels` random labels.
 
-    H(Z) stays and I falls, the more labels take part.
+    H(Z) stays; I falls with the number of labels.
     """
     labels_N = clusters_of_values(known_labels(train))
     count = labels_N.max() + 1

@@ -1,4 +1,4 @@
-"""Method `hashtags`: images with the same informative hashtags, or of one topic, share a cluster."""
+"""Method `hashtags`: images with the same informative hashtags, or the same topic, share a cluster."""
 
 import warnings
 from collections import Counter
@@ -19,13 +19,13 @@ from pipeline.tables.hashtags import normalized_hashtag
 
 DEFAULT_TOP = 8
 MOST_FOR_TOPICS = 100_000
-"""Images up to which the landscape holds topics: beyond, their k-means takes minutes."""
+"""Images up to which the landscape includes topics; beyond, their k-means takes minutes."""
 
 
 def cluster_by_hashtags(train: ImageSplit, params: HashtagsParams, seed: int) -> Clusters:
     """`joint`: which of the `top` tags of highest entropy an image has; `topics`: k-means of TF-IDF.
 
-    An image without a tag that counts is unknown.
+    An image without a counted tag is unknown.
     """
     tags = counted_hashtags(train, params)
     if not any(tags):
@@ -38,22 +38,22 @@ def cluster_by_hashtags(train: ImageSplit, params: HashtagsParams, seed: int) ->
 
 
 def hashtag_choices(train: ImageSplit, params: HashtagsParams) -> Iterator[Choice[HashtagsParams]]:
-    """Every number of joined hashtags; as many topics as params.yaml has, half as many, and a quarter."""
+    """Every number of joined hashtags; and all, half and a quarter of the topics of params.yaml."""
     tags = counted_hashtags(train, params)
     for top in range(1, min(len(informative(tags)), LARGEST_CHOICE) + 1):
         yield Choice(f"top {top}", params.model_copy(update={"mode": "joint", "top": top}), nested=True)
     if len(tags) > MOST_FOR_TOPICS:
         return
-    different = len({frozenset(of_image) for of_image in tags if of_image})
-    most = min(params.clusters, different)
+    distinct = len({frozenset(of_image) for of_image in tags if of_image})
+    most = min(params.clusters, distinct)
     for clusters in sorted({most // 4, most // 2, most} - {0, 1}):
         yield Choice(f"{clusters} topics", params.model_copy(update={"mode": "topics", "clusters": clusters}))
 
 
 def counted_hashtags(train: ImageSplit, params: HashtagsParams) -> list[list[str]]:
-    """Each image's normalised tags that pass the stop list and the document frequencies."""
+    """The normalised tags of each image that pass the stop list and the document frequencies."""
     normalized = {tag: normalized_hashtag(tag) for tag in set(chain.from_iterable(train.hashtags))}
-    tags = [_each_once(normalized[tag] for tag in of_image) for of_image in train.hashtags]
+    tags = [_unique(normalized[tag] for tag in of_image) for of_image in train.hashtags]
     images_with = Counter(tag for of_image in tags for tag in of_image)
     stopped = {normalized_hashtag(tag) for tag in params.stop_words}
     counted = {
@@ -64,8 +64,8 @@ def counted_hashtags(train: ImageSplit, params: HashtagsParams) -> list[list[str
     return [[tag for tag in of_image if tag in counted] for of_image in tags]
 
 
-def _each_once(tags: Iterable[str]) -> list[str]:
-    """Those that are not empty, in their order."""
+def _unique(tags: Iterable[str]) -> list[str]:
+    """The tags that are not empty, in order."""
     return list(dict.fromkeys(tag for tag in tags if tag))
 
 
@@ -95,7 +95,7 @@ def _topics(train: ImageSplit, tags: list[list[str]], params: HashtagsParams, se
     labels_N = np.full(len(tags), UNKNOWN, np.int64)
     kmeans = KMeans(min(params.clusters, len(known)), n_init=5, random_state=state)
     with warnings.catch_warnings():
-        # Where too few vectors differ there are fewer topics than wanted; the statistics say how many.
+        # Too few distinct vectors give fewer topics than requested; the statistics count them.
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = kmeans.fit(train.cache[key])
     labels_N[known] = np.unique(fitted.labels_, return_inverse=True)[1]

@@ -11,13 +11,13 @@ from pipeline.storage.files import resolve_user_path
 from pipeline.tables.edge_list import paths_from_root
 
 SEPARATOR = "\x1f"
-"""Between the names of a path; no name can hold it by accident."""
+"""Separates the names of a path; names do not contain it."""
 
 
 def cluster_by_hierarchy(train: ImageSplit, params: HierarchyParams, _seed: int) -> Clusters:
-    """The ancestor at `cluster.hierarchy.level` (1 is the root); a shallower leaf keeps itself.
+    """The ancestor at `cluster.hierarchy.level` (1 is the root); a shallower leaf is its own cluster.
 
-    An ancestor is known by its whole path, so equal names under different parents stay apart.
+    An ancestor is identified by its path, so equal names under different parents differ.
     """
     level, paths = params.level, _paths(train, params)
     depth = max(map(len, paths))
@@ -28,7 +28,7 @@ def cluster_by_hierarchy(train: ImageSplit, params: HierarchyParams, _seed: int)
         )
     if level > depth:
         raise UserError(f"cluster.hierarchy.level={level} is deeper than the tree: set it to {depth} or less")
-    # A cluster has all its ancestors in common with others, so that siblings are near.
+    # Clusters are described by all of their ancestors, so that siblings are near.
     return clusters_of_sets([_ancestors(path[:level]) if path else None for path in paths])
 
 
@@ -39,7 +39,7 @@ def hierarchy_choices(train: ImageSplit, params: HierarchyParams) -> Iterator[Ch
 
 
 def _paths(train: ImageSplit, params: HierarchyParams) -> list[list[str]]:
-    """Root to leaf, a list an image: the data's own, or its leaves' in the file of edges."""
+    """One path per image, root to leaf: that of the data, or that of its leaf in the file of edges."""
     if params.edges is None:
         return train.hierarchy
     leaves = {levels[-1] for levels in train.hierarchy if levels}

@@ -1,7 +1,7 @@
-"""Method `kmeans`: clusters of the images' looks, remade during pretraining from its own features.
+"""Method `kmeans`: clusters by visual similarity, recomputed during pretraining from its features.
 
 The EM scheme of Tsai et al. (arXiv 2202.06670, section 3): embed all images, run k-means, train on the
-clusters, and again. Before there is an encoder, the first clusters come from small, decorrelated pixels.
+clusters, repeat. The initial clusters come from small, decorrelated thumbnails.
 """
 
 from pipeline.clustering.base import Clusters

@@ -1,4 +1,4 @@
-"""Features of images before there is an encoder: small, decorrelated thumbnails."""
+"""Features without an encoder: small, decorrelated thumbnails."""
 
 import torch
 from torch import Tensor

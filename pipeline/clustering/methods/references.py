@@ -1,4 +1,4 @@
-"""Methods `instance` and `label`, the ends of the scale, and `random`, the control."""
+"""Methods `instance` and `label`, the references, and `random`, the control."""
 
 from collections.abc import Iterator
 
@@ -34,7 +34,7 @@ def known_labels(train: ImageSplit) -> list[str | None]:
 
 
 def cluster_at_random(train: ImageSplit, params: RandomParams, seed: int) -> Clusters:
-    """Clusters that know nothing: what pretraining makes of them is chance."""
+    """Random clusters of equal size, without information about the labels."""
     if params.clusters > len(train):
         raise UserError(
             f"cluster.random.clusters={params.clusters} is more than the {len(train)} train images: lower it"
