@@ -1,1 +1,1 @@
-"""What an encoder knows of the labels: linear probes, neighbours, intervals."""
+"""Evaluation of encoders on labels: linear probes, nearest neighbours, intervals."""

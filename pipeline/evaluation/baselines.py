@@ -1,4 +1,4 @@
-"""Accuracies to compare with: what guessing reaches on given labels, and the most that is possible."""
+"""Baselines of the accuracy: guessing on given labels, and the highest that is possible."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from pipeline.storage.schema import Baselines
 def baselines(train_labels: Sequence[str], test_labels: Sequence[str]) -> Baselines:
     """Accuracies on `test_labels` that need no image, as fractions. Neither sequence is empty.
 
-    Guessing draws evenly among the labels that train has.
+    Guessing is uniform over the labels of train.
     """
     in_train = Counter(train_labels)
     in_test = Counter(test_labels)
@@ -23,5 +23,5 @@ def baselines(train_labels: Sequence[str], test_labels: Sequence[str]) -> Baseli
 
 
 def majority_label(train_images: Mapping[str, int]) -> str:
-    """The label that most train images have; of several the first by name. By label the number of images."""
+    """The most frequent label, of several the first by name. `train_images` counts images by label."""
     return min(train_images, key=lambda label: (-train_images[label], label))

@@ -1,6 +1,6 @@
-"""What lies near what among the features, for a person to look at: a map of some images, and some neighbours.
+"""For inspection of the features: a map of some images, and the nearest neighbours of others.
 
-Nothing here is a measure, and no label takes part. Shape letters: N train images, M queries, D features.
+None of it is a metric, and labels are not used. Shape letters: N train images, M queries, D features.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ MAPPED = 500
 FEWEST_MAPPED = 10
 PERPLEXITY = 30
 COMPONENTS = 50
-"""Principal components that t-SNE starts from, as its authors advise."""
+"""Principal components as the input of t-SNE, as its authors advise."""
 QUERIES = 8
 NEIGHBOURS = 6
 
@@ -38,10 +38,10 @@ def write_vicinity(
 ) -> None:
     """Writes `map.parquet` and `nearest.parquet` into `folder`.
 
-    Which images they hold follows from the seed and the number of images alone, so all arms show the same.
-    Without test images, train images are the queries, and none is its own neighbour.
+    The choice of images depends only on the seed and the number of images, so it is the same for all arms.
+    Without test images the queries are train images, which are not their own neighbours.
     """
-    mapped_N = _drawn(len(train_ids), MAPPED, seed, "map")
+    mapped_N = _sample(len(train_ids), MAPPED, seed, "map")
     places_N2 = map_of(train_ND[torch.from_numpy(mapped_N)], seed)
     mapped = [
         {"id": train_ids[n], "x": x, "y": y}
@@ -51,7 +51,7 @@ def write_vicinity(
 
     of_train = not test_ids
     ids, features_MD = (train_ids, train_ND) if of_train else (test_ids, test_MD)
-    queries_Q = _drawn(len(ids), QUERIES, seed, "queries")
+    queries_Q = _sample(len(ids), QUERIES, seed, "queries")
     found = nearest(features_MD[torch.from_numpy(queries_Q)], train_ND, NEIGHBOURS + of_train)
     near = []
     for query, *of_query in zip(queries_Q, *(tensor.tolist() for tensor in found), strict=True):
@@ -64,13 +64,13 @@ def write_vicinity(
 
 
 def map_of(features_ND: Tensor, seed: int) -> np.ndarray:
-    """(N, 2) float32 places in the plane by t-SNE on the unit sphere; none where there are too few images."""
+    """(N, 2) float32 coordinates by t-SNE on the unit sphere; no rows for too few images."""
     if len(features_ND) < FEWEST_MAPPED:
         return np.zeros((0, 2), np.float32)
     directions_ND = unit_rows(features_ND).cpu().numpy()
     components = min(COMPONENTS, *directions_ND.shape)
     reduced_NC = PCA(components, svd_solver="full").fit_transform(directions_ND)
-    # "exact" sums in one order; the quick method's threads would give other maps on other machines.
+    # "exact" sums in a fixed order; the threads of the faster method give other maps on other machines.
     layout = TSNE(
         perplexity=min(PERPLEXITY, (len(features_ND) - 1) / 3),
         init="pca",
@@ -82,14 +82,14 @@ def map_of(features_ND: Tensor, seed: int) -> np.ndarray:
 
 
 def nearest(queries_MD: Tensor, train_ND: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Cosines and positions of the `count` nearest train images of each query, both (M, count)."""
+    """Cosines and positions of the `count` nearest train images of each query, (M, count) each."""
     count = min(count, len(train_ND))
     cosines_MN = unit_rows(queries_MD) @ unit_rows(train_ND).T
     found = cosines_MN.topk(count, dim=1)
     return found.values, found.indices
 
 
-def _drawn(images: int, most: int, seed: int, use: str) -> np.ndarray:
+def _sample(images: int, most: int, seed: int, use: str) -> np.ndarray:
     """At most `most` positions among `images`, in order."""
     order = numpy_generator(seed, "evaluate", use).permutation(images)
     return np.sort(order[:most])

@@ -1,4 +1,4 @@
-"""A trained encoder -> features of images, before any head."""
+"""Trained encoder -> features of images, before any head."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +22,10 @@ from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, ValueRange
 from pipeline.storage.validation import damaged, missing
 
 MOST_OF_WEIGHTS = 4 << 30
-"""Bytes: ten times the largest network that `pretrain.encoder` takes."""
+"""Bytes: ten times the largest network of `pretrain.encoder`."""
 BATCH = 256
-LARGEST_TRIED = 128
-"""Pixels per side of the noise on which encoders from elsewhere are tried."""
+LARGEST_CHECKED = 128
+"""Pixels per side of the noise images for the check of external encoders."""
 DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
@@ -35,17 +35,17 @@ class TrainedEncoder:
     image_size: int
     normalize: Normalizer
     value_range: ValueRange | None = None
-    """The values that become black and white in images of more than 8 bits; None: by the values of each."""
+    """The values that become black and white in images of more than 8 bits; None: by each image."""
 
 
 class EncoderUnreadable(Exception):
-    """Why an encoder's files cannot be made into a network, in a line."""
+    """An encoder's files cannot be loaded; the message is the reason, in one line."""
 
 
 def load_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
-    """The encoder that pretraining left in `folder`. Raises `UserError` if it is missing or damaged."""
-    if lacking := missing_file(folder):
-        raise missing(lacking)
+    """The encoder that pretraining wrote to `folder`. Raises `UserError` if it is missing or damaged."""
+    if absent := missing_file(folder):
+        raise missing(absent)
     try:
         return read_encoder(folder, device)
     except EncoderUnreadable as why:
@@ -53,7 +53,7 @@ def load_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
 
 
 def load_encoder_from_elsewhere(named: str, device: torch.device) -> TrainedEncoder:
-    """The encoder in `evaluate.transfer_from`. Raises `UserError` if there is none that can be rebuilt."""
+    """The encoder in `evaluate.transfer_from`. Raises `UserError` if it cannot be loaded."""
     folder = resolve_user_path(named)
     if missing := missing_file(folder):
         raise UserError(
@@ -67,38 +67,38 @@ def load_encoder_from_elsewhere(named: str, device: torch.device) -> TrainedEnco
     except EncoderUnreadable as why:
         raise UserError(
             f"the encoder in evaluate.transfer_from={named} cannot be rebuilt ({why}): "
-            "name another project's data/encoders/<arm>, as its pretraining left it"
+            "name data/encoders/<arm> of another project, unmodified"
         ) from None
 
 
 def missing_file(folder: Path) -> Path | None:
-    """The first of an encoder's files that is not there."""
+    """The first of an encoder's files that does not exist."""
     files = [folder / ENCODER_CONFIG, folder / ENCODER_WEIGHTS]
     return next((file for file in files if not file.is_file()), None)
 
 
 def check_weights_size(folder: Path) -> None:
-    """Before they are hashed. Raises `ValueError`."""
+    """Called before the weights are hashed. Raises `ValueError`."""
     if (folder / ENCODER_WEIGHTS).stat().st_size > MOST_OF_WEIGHTS:
         raise ValueError(f"{ENCODER_WEIGHTS} holds more than {MOST_OF_WEIGHTS >> 30} GiB")
 
 
 def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
-    """The encoder in `folder`, whoever left it there. Raises `EncoderUnreadable`."""
+    """The encoder in `folder`, which may be untrusted. Raises `EncoderUnreadable`."""
     with _reading(ENCODER_CONFIG):
         config = EncoderConfig.checked(read_json(folder / ENCODER_CONFIG))
         encoder = build_encoder(config.encoder, config.stem_stride)
     with _reading(ENCODER_WEIGHTS):
         check_weights_size(folder)
-        # Encoders of earlier versions have no hash beside them.
+        # Encoders of earlier versions have no hash.
         if config.weights_sha256 not in (None, sha256_of_file(folder / ENCODER_WEIGHTS)):
-            raise EncoderUnreadable(f"its bytes are not those that {ENCODER_CONFIG} tells of")
+            raise EncoderUnreadable(f"its SHA-256 is not that in {ENCODER_CONFIG}")
         weights = load_file(folder / ENCODER_WEIGHTS)
         _check_numbers(weights)
         encoder.backbone.load_state_dict(weights)
     if config.feature_dim not in (None, encoder.feature_dim):
         raise EncoderUnreadable(
-            f"{ENCODER_CONFIG}: feature_dim is {config.feature_dim}, and the network's {encoder.feature_dim}"
+            f"{ENCODER_CONFIG}: feature_dim is {config.feature_dim}, but {encoder.feature_dim} in the network"
         )
     on_device = encoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     normalize = Normalizer(config.mean, config.std, device)
@@ -110,7 +110,7 @@ def _check_numbers(weights: dict[str, Tensor]) -> None:
     """Raises `ValueError` for weights that are not finite float32 numbers, and for negative variances."""
     for name, weight in weights.items():
         if not (weight.dtype == torch.float32 or name.endswith("num_batches_tracked")):
-            raise ValueError(f"{shown(name)} holds {weight.dtype}, where torch.float32 should be")
+            raise ValueError(f"{shown(name)} holds {weight.dtype}, expected torch.float32")
         if not weight.isfinite().all():
             raise ValueError(f"{shown(name)} holds numbers that are not finite")
         if name.endswith("running_var") and (weight < 0).any():
@@ -118,26 +118,26 @@ def _check_numbers(weights: dict[str, Tensor]) -> None:
 
 
 def check_encoder(trained: TrainedEncoder, device: torch.device) -> None:
-    """Raises `EncoderUnreadable` where features of pictures of noise are not finite, or all the same.
+    """Raises `EncoderUnreadable` if the features of noise images are not finite, or all equal.
 
-    For encoders from elsewhere; of this project's own the report says whether they collapsed.
+    For external encoders; the report covers collapses of this project's encoders.
     """
-    size = min(trained.image_size, LARGEST_TRIED)
+    size = min(trained.image_size, LARGEST_CHECKED)
     generator = torch.Generator().manual_seed(0)
     fine, coarse = (torch.randint(256, (4, 3, side, side), generator=generator) for side in (size, size // 4))
     coarse = functional.interpolate(coarse.float(), (size, size)).long()
     canvas_8CHW = torch.cat([fine, coarse]).to(device, torch.uint8)
-    tried = TrainedEncoder(trained.encoder, size, trained.normalize)
-    features_8D = features_of_batch(tried, canvas_8CHW, torch.full((8, 2), size, device=device))
+    checked = TrainedEncoder(trained.encoder, size, trained.normalize)
+    features_8D = features_of_batch(checked, canvas_8CHW, torch.full((8, 2), size, device=device))
     if not features_8D.isfinite().all():
-        raise EncoderUnreadable(f"{ENCODER_WEIGHTS}: the features that it makes are not finite")
+        raise EncoderUnreadable(f"{ENCODER_WEIGHTS}: its features are not finite")
     if torch.allclose(features_8D, features_8D[:1], rtol=1e-6, atol=0.0):
-        raise EncoderUnreadable(f"{ENCODER_WEIGHTS}: it makes the same features of all images")
+        raise EncoderUnreadable(f"{ENCODER_WEIGHTS}: its features are equal for all images")
 
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Damaged files, an unknown network, or weights of another one, of which torch tells in many lines."""
+    """Turns errors of damaged files, unknown networks and other networks' weights into one line."""
     try:
         yield
     except (*DAMAGE, EncoderUnreadable) as error:
@@ -148,9 +148,9 @@ def _reading(name: str) -> Iterator[None]:
 
 @torch.inference_mode()
 def features_of(trained: TrainedEncoder, store: PixelStore, device: torch.device) -> Tensor:
-    """(N, D) float32 features of the images' central squares, on `device`.
+    """(N, D) float32 features of the central squares of the images, on `device`.
 
-    Computed in float32: the probe reads small differences.
+    Computed in float32, since the probe depends on small differences.
     """
     outputs = []
     batch = views_at_once(trained.image_size, BATCH)
@@ -162,17 +162,17 @@ def features_of(trained: TrainedEncoder, store: PixelStore, device: torch.device
 
 
 def check_features(features_ND: Tensor, encoder: str) -> None:
-    """Raises `UserError` where features are not finite. `encoder` is the subject of its sentence."""
+    """Raises `UserError` for features that are not finite. `encoder` is the subject of the message."""
     if lost := int((~features_ND.isfinite()).any(dim=1).sum()):
         raise UserError(
-            f"{encoder} gives features that are not finite, of {lost:,} of {len(features_ND):,} images: its "
-            "training went wrong, so train it anew with a lower pretrain.learning_rate, or take another"
+            f"{encoder} gives features that are not finite for {lost:,} of {len(features_ND):,} images: its "
+            "training diverged, so train again with a lower pretrain.learning_rate, or use another encoder"
         )
 
 
 @torch.inference_mode()
 def features_of_batch(trained: TrainedEncoder, canvas_NCHW: Tensor, sizes_N2: Tensor) -> Tensor:
-    """(N, D) float32 features of the central squares of images on one canvas, on its device."""
+    """(N, D) float32 features of the central squares of images on a canvas, on its device."""
     views_NCSS = central_views(canvas_NCHW, sizes_N2, trained.image_size)
     features_ND: Tensor = trained.encoder(trained.normalize(views_NCSS))
     return features_ND

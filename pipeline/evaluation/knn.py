@@ -1,4 +1,4 @@
-"""k-nearest-neighbour classification: nothing is fitted, so nothing can be tuned."""
+"""k-nearest-neighbour classification, without fitted parameters."""
 
 import torch
 from torch import Tensor

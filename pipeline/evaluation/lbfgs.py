@@ -1,6 +1,6 @@
-"""`evaluate.protocol=lbfgs`: multinomial logistic regression, fitted until it no longer changes.
+"""`evaluate.protocol=lbfgs`: multinomial logistic regression, fitted to convergence.
 
-It chooses the strength of the regularisation. Shape letters: N images, D features,
+The hyperparameter is the strength of the regularisation. Shape letters: N images, D features,
 A principal axes, C classes.
 """
 
@@ -14,19 +14,19 @@ from pipeline.config.evaluate import EvaluateParams
 from pipeline.evaluation.linear_probe import LinearProbe, choose, standardisation, weakest_within_an_error
 
 STRENGTHS = tuple(10.0 ** (-halves / 2) for halves in range(13))
-"""Tried from strong to weak: each starts where the one before ended."""
+"""From strong to weak: each fit starts from the previous solution."""
 ITERATIONS = 60
 """For each strength."""
 CURVATURE = 0.2
-"""Of the cross-entropy along a feature of variance 1, roughly: p (1 - p) is 0.25 at most."""
+"""Approximate curvature of the cross-entropy along a feature of variance 1: p (1 - p) is at most 0.25."""
 
 
 def fit_by_lbfgs(
     features_ND: Tensor, classes_N: Tensor, class_count: int, params: EvaluateParams, seed: int
 ) -> LinearProbe:
-    """Chooses the strength by accuracy on rows of train that are not fitted, then fits all rows.
+    """Chooses the strength by accuracy on held-out rows of train, then fits all rows.
 
-    The loss is the mean cross-entropy plus strength / 2 times the squared weights (bias excepted).
+    The loss is the mean cross-entropy plus strength / 2 times the squared weights (without the bias).
     """
 
     def path(some_ND: Tensor, their_classes_N: Tensor) -> list[LinearProbe]:
@@ -41,41 +41,41 @@ def fit_by_lbfgs(
         seed,
         weakest_within_an_error,
     )
-    # The last of the strengths before it bring the weights near, the chosen one ends the way.
+    # A warm start from the two strengths before the chosen one.
     ending = STRENGTHS[max(choice.position - 2, 0) : choice.position + 1]
     probe = _Problem(features_ND, classes_N, class_count).path(ending)[-1]
     return replace(probe, selection_top1=choice.top1, selection_rows=choice.rows)
 
 
 class _Problem:
-    """Rows to fit, turned to their principal axes.
+    """Rows to fit, rotated to their principal axes.
 
-    Along them the curvature of the loss is roughly known beforehand: it grows with an axis' variance, and
-    the strength adds to it. Divided by its root, the problem is about as steep in every direction. Variances
-    of an encoder's features span orders of magnitude; there plain L-BFGS, given a weak strength, is far from
-    the minimum after a thousand iterations.
+    Along an axis the curvature of the loss is about proportional to the variance, plus the strength. Scaling
+    by its root makes the problem about equally steep in all directions. Variances of features span orders
+    of magnitude; without the scaling, L-BFGS with a weak strength is far from the minimum after a thousand
+    iterations.
     """
 
     def __init__(self, features_ND: Tensor, classes_N: Tensor, class_count: int) -> None:
         self.mean_D, self.std_D = standardisation(features_ND)
         standard_ND = (features_ND - self.mean_D) / self.std_D
         self.variance_A, self.axes_DA = _principal_axes(standard_ND)
-        self.turned_NA = standard_ND @ self.axes_DA
+        self.rotated_NA = standard_ND @ self.axes_DA
         self.classes_N, self.class_count = classes_N, class_count
 
     def path(self, strengths: tuple[float, ...]) -> list[LinearProbe]:
-        weights_AC = self.turned_NA.new_zeros(self.turned_NA.shape[1], self.class_count)
-        bias_C = self.turned_NA.new_zeros(self.class_count)
+        weights_AC = self.rotated_NA.new_zeros(self.rotated_NA.shape[1], self.class_count)
+        bias_C = self.rotated_NA.new_zeros(self.class_count)
         probes = []
         for strength in strengths:
             weights_AC, bias_C = self._minimised(weights_AC, bias_C, strength)
-            turned_back_DC = self.axes_DA @ weights_AC
-            probes.append(LinearProbe(self.mean_D, self.std_D, turned_back_DC, bias_C, strength=strength))
+            weights_DC = self.axes_DA @ weights_AC
+            probes.append(LinearProbe(self.mean_D, self.std_D, weights_DC, bias_C, strength=strength))
         return probes
 
     def _minimised(self, weights_AC: Tensor, bias_C: Tensor, strength: float) -> tuple[Tensor, Tensor]:
         scale_A = (CURVATURE * self.variance_A + strength).rsqrt()
-        scaled_NA = self.turned_NA * scale_A
+        scaled_NA = self.rotated_NA * scale_A
         free_AC = (weights_AC / scale_A[:, None]).requires_grad_()
         bias_C = bias_C.clone().requires_grad_()
         optimizer = torch.optim.LBFGS(
@@ -94,9 +94,9 @@ class _Problem:
 
 
 def _principal_axes(standard_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """The variances (A,) along the principal axes, and these (D, A); there are no more of them than rows."""
+    """The variances (A,) along the principal axes, and the axes (D, A), at most as many as rows."""
     if len(standard_ND) < standard_ND.shape[1]:
-        # Weights beyond the rows' span would be zero in the end.
+        # Weights outside the span of the rows would converge to zero.
         _, lengths_A, axes_AD = torch.linalg.svd(standard_ND.double(), full_matrices=False)
         return (lengths_A.square() / len(standard_ND)).float(), axes_AD.T.float()
     covariance_DD = (standard_ND.T @ standard_ND).double() / len(standard_ND)

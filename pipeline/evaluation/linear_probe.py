@@ -1,7 +1,7 @@
-"""What the protocols of `evaluate.protocol` share: a linear layer on frozen, standardised features.
+"""The common part of the protocols: a linear layer on frozen, standardised features.
 
-Each chooses one hyperparameter on train rows that are held out; test is used once, at the end, and no
-protocol sees it. Shape letters: N images, D features, C classes.
+Each protocol chooses one hyperparameter on held-out train rows. The test images are used once, at the end,
+and no protocol sees them. Shape letters: N images, D features, C classes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +15,14 @@ from pipeline.config.evaluate import EvaluateParams
 from pipeline.magnitude import power_of_two
 
 CONSTANT = 1e-6
-"""A feature whose deviation is a smaller share of its largest magnitude differs by rounding alone."""
+"""A feature with a smaller deviation, as a share of its largest magnitude, varies by rounding only."""
 ENOUGH_ROWS = 500
-"""So many held-out rows choose well; where one part of train has fewer, others are held out in turn."""
+"""Held-out rows that suffice for a choice; if one part of train has fewer, others are held out in turn."""
 
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Logits of standardised features, and the number that its protocol chose."""
+    """A linear layer on standardised features, and its chosen hyperparameter."""
 
     mean_D: Tensor
     std_D: Tensor
@@ -32,7 +32,7 @@ class LinearProbe:
     """Of the regularisation."""
     learning_rate: float | None = None
     selection_top1: float | None = None
-    """Accuracy with the chosen hyperparameter on the held-out rows; None where there are none."""
+    """Accuracy of the chosen hyperparameter on the held-out rows; None without such rows."""
     selection_rows: int = 0
 
     def logits(self, features_ND: Tensor) -> Tensor:
@@ -40,15 +40,15 @@ class LinearProbe:
 
 
 Protocol = Callable[[Tensor, Tensor, int, EvaluateParams, int], LinearProbe]
-"""Train features (N, D), their classes (N,), the number of classes, the choices and a seed -> a probe."""
+"""(train features (N, D), their classes (N,), number of classes, parameters, seed) -> probe."""
 
 
 def standardisation(features_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """Each feature's mean and deviation (D,), by which a protocol standardises the rows that it fits."""
+    """Mean and deviation (D,) of the features, for their standardisation."""
     scale_1D = power_of_two(features_ND, 0)
     scaled_ND = features_ND / scale_1D
     std_D = scaled_ND.std(dim=0, correction=0)
-    # A feature that never changes says nothing, and must not be divided by its zero deviation.
+    # A constant feature must not be divided by its zero deviation.
     std_D = torch.where(std_D > CONSTANT, std_D, 1.0)
     return scaled_ND.mean(dim=0) * scale_1D[0], std_D * scale_1D[0]
 
@@ -56,11 +56,11 @@ def standardisation(features_ND: Tensor) -> tuple[Tensor, Tensor]:
 @dataclass(frozen=True)
 class Choice:
     position: int
-    """Among the candidates."""
+    """Its index among the candidates."""
     top1: float | None
-    """Its accuracy on the held-out rows; None where there are none."""
+    """Its accuracy on the held-out rows; None without such rows."""
     rows: int
-    """How many were held out."""
+    """The number of held-out rows."""
 
 
 def choose(
@@ -72,13 +72,13 @@ def choose(
     seed: int,
     on_few_rows: Callable[[np.ndarray], int],
 ) -> Choice:
-    """Which of the K `candidates` to prefer: the probes that `fit` gives, from strong to weak regularisation.
+    """Chooses among K `candidates`, which `fit` returns from strong to weak regularisation.
 
-    It is the one with the highest accuracy on held-out rows, of equals the strongest. One part of train is
-    held out where it has `ENOUGH_ROWS`. Otherwise the parts are held out in turn, as in cross-validation,
-    until there are so many or each row was held out once; of fewer, `on_few_rows` chooses by the matrix
-    (R, K) of which of the R rows each candidate classifies correctly. Where no row can be held out, it is the
-    weakest.
+    The choice has the highest accuracy on held-out rows; ties go to the strongest. One part of train is held
+    out if it has `ENOUGH_ROWS`. Otherwise the parts are held out in turn, as in cross-validation, until there
+    are enough rows or each row was held out once. If these are fewer, `on_few_rows` chooses, from a matrix
+    (R, K) of which of the R rows each candidate classifies correctly. Without any held-out row the choice is
+    the weakest.
     """
     parts: list[np.ndarray] = []
     for held_N in held_out_parts(classes_N, fraction, seed):
@@ -96,10 +96,10 @@ def choose(
 
 
 def weakest_within_an_error(correct_RK: np.ndarray) -> int:
-    """The last candidate that is worse than the best one by at most a standard error.
+    """The last candidate within one standard error of the best.
 
-    Few rows hold hardly any of the rare classes, so they hide the cost of a strong regularisation, which
-    predicts the frequent classes alone; one that is too weak costs little. The error is that of a paired
+    Few rows contain hardly any of the rare classes, which hides the cost of a strong regularisation that only
+    predicts the frequent classes; one that is too weak costs little. The error is that of a paired
     difference (McNemar 1947): the root of the number of rows on which two candidates differ.
     """
     correct_K = correct_RK.sum(axis=0)
@@ -117,8 +117,8 @@ def weakest_of_equals(correct_RK: np.ndarray) -> int:
 def held_out_parts(classes_N: Tensor, fraction: float, seed: int) -> Iterator[Tensor]:
     """Masks (N,) of disjoint parts of the rows, each with `fraction` of every class, rounded.
 
-    A row is held out only where another one of its class is left to fit, so the only row of a class never is.
-    All other rows are in one of the parts. The order of a class's rows is drawn by `seed`.
+    A row is held out only if another row of its class is left to fit, so the only row of a class never is.
+    All other rows are in one part each. `seed` determines the order of the rows of a class.
     """
     classes = classes_N.cpu().numpy()
     drawn = np.random.default_rng(seed).permutation(len(classes))
@@ -127,9 +127,9 @@ def held_out_parts(classes_N: Tensor, fraction: float, seed: int) -> Iterator[Te
     part_of = np.empty(len(classes), np.int64)
     for number, rows in enumerate(np.split(by_class, np.bincount(classes).cumsum()[:-1])):
         ends = np.round(np.arange(1, parts) * len(rows) / parts)
-        own = np.searchsorted(ends, np.arange(len(rows)), side="right")
-        # Small classes start at different parts; otherwise all of their rows would be in the same few.
-        part_of[rows] = own if len(rows) >= parts else (own + number) % parts
+        place_N = np.searchsorted(ends, np.arange(len(rows)), side="right")
+        # Small classes start at different parts, or their rows would all be in the same few.
+        part_of[rows] = place_N if len(rows) >= parts else (place_N + number) % parts
     for part in range(parts):
         held = part_of == part
         held &= np.isin(classes, classes[~held])
@@ -138,9 +138,9 @@ def held_out_parts(classes_N: Tensor, fraction: float, seed: int) -> Iterator[Te
 
 
 def labelled_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:
-    """True for `fraction` of the rows of each class, rounded, but for at least one.
+    """True for `fraction` of the rows of each class, rounded, at least one.
 
-    With the same seed the rows of a smaller fraction are among those of a larger one.
+    With the same seed, a larger fraction includes the rows of a smaller one.
     """
     classes = classes_N.cpu().numpy()
     order = np.random.default_rng(seed).permutation(len(classes))

@@ -1,4 +1,4 @@
-"""Features of a split, computed in parts by the nodes of an executor."""
+"""Features of a split, computed in parts by the workers of an executor."""
 
 import tempfile
 from functools import lru_cache
@@ -16,34 +16,34 @@ from pipeline.executors.select import ExecutorName, open_executor
 from pipeline.runtime.device import pick_device
 from pipeline.runtime.errors import UserError
 
-IMAGES_A_JOB = 16 * BATCH
-"""Whole batches: cut so, each image is computed beside the same others as on one machine."""
+IMAGES_PER_JOB = 16 * BATCH
+"""Whole batches, so that each image is in the same batch as on one machine."""
 
 
 def features_by_executor(
     encoder_folder: Path, dataset: ImageDataset, executor: ExecutorName
 ) -> tuple[Tensor, Tensor]:
-    """(N, D) float32 of all train and of all test images, on this process's device, as `features_of` them.
+    """(N, D) float32 features of all train and all test images, on the device of this process.
 
-    Raises `UserError` where a node dies of it.
+    Raises `UserError` if a worker is killed.
     """
     with tempfile.TemporaryDirectory() as name, open_executor(executor, on_gpus=True) as opened:
         jobs = [
             Job(
                 write_features,
-                (encoder_folder, split.folder, split.name, start, min(start + IMAGES_A_JOB, len(split))),
+                (encoder_folder, split.folder, split.name, start, min(start + IMAGES_PER_JOB, len(split))),
                 Path(name) / f"{split.name}-{start}.npy",
             )
             for split in (dataset.train, dataset.test)
             # A split without images gives features without rows.
-            for start in range(0, max(len(split), 1), IMAGES_A_JOB)
+            for start in range(0, max(len(split), 1), IMAGES_PER_JOB)
         ]
         try:
             paths = [path for path, _ in ordered_results(((job, False) for job in jobs), opened)]
         except WorkerKilled:
             raise UserError(
-                f"a process that embeds images of {dataset.folder} was killed, by lack of memory perhaps: "
-                "look why on its node, or evaluate with --executor local"
+                f"a process that computes features of {dataset.folder} was killed, perhaps out of memory: "
+                "see the log of its node, or evaluate with --executor local"
             ) from None
         device = pick_device()
         train_ND, test_ND = (
@@ -56,7 +56,7 @@ def features_by_executor(
 
 
 def write_features(encoder_folder: Path, images: Path, split: str, start: int, stop: int, path: Path) -> None:
-    """As a job of an executor."""
+    """A job of an executor."""
     device = pick_device()
     store = load_pixels(ImageSplit(images, split), range(start, stop))
     np.save(path, features_of(_encoder(encoder_folder, device), store, device).cpu().numpy())

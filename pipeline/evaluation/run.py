@@ -1,4 +1,4 @@
-"""Stage 4: an encoder and labels -> how much the encoder knows of them."""
+"""Stage 4: encoder and labels -> accuracy of linear and nearest-neighbour classification."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -52,7 +52,7 @@ from pipeline.storage.schema import (
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels of a split; unlabelled images have none."""
+    """Labels of a split; None for unlabelled images."""
 
     ids: list[str]
     labels: list[str | None]
@@ -71,12 +71,11 @@ def evaluate(
 ) -> EvaluationMetrics:
     """Writes `layout.evaluation(arm)` and returns its metrics.
 
-    Where labels are missing the metrics are null and `reason` says why: an encoder without labels is
-    worth keeping, and the report can still show its clusters and training. Raises `UserError` where features
-    are not finite.
+    Without labels the metrics are null and `reason` says why; the report can still show the clusters and the
+    training. Raises `UserError` for features that are not finite.
     """
     if arm != CHOSEN:
-        # The references are what the chosen arm is measured against: they keep their own encoders.
+        # References keep their own encoders, for the comparison with the chosen arm.
         params = params.model_copy(update={"transfer_from": None})
     dataset = ImageDataset(layout.images)
     train, test = Labels.of(dataset.train), Labels.of(dataset.test)
@@ -93,8 +92,7 @@ def evaluate(
         else:
             metrics = _nothing_measured(params, train, test, reason)
         write_json(folder / "metrics.json", metrics)
-        remade = layout.encoder(arm) / "trajectory.csv"
-        if remade.exists():
+        if (layout.encoder(arm) / "trajectory.csv").exists():
             rows = trajectory_with_information(layout.encoder(arm), train.labels)
             write_csv(folder / "trajectory.csv", INFORMED_TRAJECTORY_COLUMNS, rows)
     return metrics
@@ -118,7 +116,7 @@ def _encoder_folder(params: EvaluateParams, arm: str, layout: Layout) -> Path:
 def _features(
     params: EvaluateParams, arm: str, dataset: ImageDataset, layout: Layout, executor: ExecutorName
 ) -> tuple[Tensor, Tensor]:
-    """Of all train and of all test images, in their order."""
+    """The features of all train and all test images, in order."""
     device = pick_device()
     if params.transfer_from is None:
         trained = load_encoder(layout.encoder(arm), device)
@@ -143,12 +141,12 @@ def _measure(
     weights_sha256: str,
     folder: Path,
 ) -> EvaluationMetrics:
-    """The features are those of the labelled images alone."""
+    """The features are those of the labelled images only."""
     device = train_ND.device
     names = sorted({str(train.labels[position]) for position in train.known})
     number_of = {name: number for number, name in enumerate(names)}
     classes_N = torch.tensor([number_of[str(train.labels[p])] for p in train.known], device=device)
-    # A label that train does not have gets -1: no prediction can be right.
+    # -1 for labels that train lacks, so that no prediction is correct.
     truth_M = torch.tensor([number_of.get(str(test.labels[p]), -1) for p in test.known], device=device)
 
     def fit(rows_N: Tensor) -> LinearProbe:
@@ -196,7 +194,7 @@ def _with_fewer_labels(
     test_ND: Tensor,
     truth_M: Tensor,
 ) -> dict[str, FewerLabels]:
-    """What `fit` reaches with each of `fractions` of the train rows; it takes a mask of them (N,)."""
+    """Accuracies with each of `fractions` of the train rows; `fit` takes a mask of rows (N,)."""
     found: dict[str, FewerLabels] = {}
     for fraction in fractions:
         rows_N = labelled_mask(classes_N, fraction, derived_seed(seed, "evaluate", "labels"))
@@ -213,12 +211,12 @@ def _with_fewer_labels(
 
 
 def _top1(predicted_M: Tensor, truth_M: Tensor) -> Interval:
-    """The share of right predictions, and its 95 % interval."""
+    """The share of correct predictions, and its 95 % interval."""
     return wilson_interval(int((predicted_M == truth_M).sum()), len(truth_M))
 
 
 def _top5(logits_MC: Tensor, truth_M: Tensor) -> float | None:
-    """None where five guesses name every class."""
+    """None for five classes or fewer."""
     if logits_MC.shape[1] <= 5:
         return None
     hits_MK = logits_MC.topk(5, dim=1).indices == truth_M[:, None]

@@ -1,8 +1,8 @@
-"""`evaluate.protocol=sgd`: a linear layer by stochastic gradient descent, as the papers train theirs.
+"""`evaluate.protocol=sgd`: a linear layer by stochastic gradient descent, as in the papers.
 
-Theirs sees augmented images; here the features of the central views are computed once and kept, so that it
-takes seconds. It chooses the learning rate, which the papers choose on test or not at all.
-Shape letters: N images, B of them a batch, D features and a 1 for the bias, C classes, R learning rates.
+The papers train on augmented images; here the features of the central views are computed once, so that it
+takes seconds. The hyperparameter is the learning rate, which the papers choose on test or not at all.
+Shape letters: N images, B of them per batch, D features and a 1 for the bias, C classes, R learning rates.
 """
 
 import math
@@ -19,29 +19,29 @@ from pipeline.runtime.seeding import numpy_generator
 
 MOMENTUM = 0.9
 MOST_STEPS = 10**8
-"""At a thousand a second they take a day."""
+"""A day at a thousand steps per second."""
 FACTORS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-"""Of `evaluate.sgd.learning_rate`, from small to large; most are below 1, because standardised features call
-for smaller rates than the papers' 0.3."""
+"""Of `evaluate.sgd.learning_rate`, from small to large; most are below 1, since standardised features need
+smaller rates than the papers' 0.3."""
 
 
 def fit_by_sgd(
     features_ND: Tensor, classes_N: Tensor, class_count: int, params: EvaluateParams, seed: int
 ) -> LinearProbe:
-    """Chooses the learning rate by accuracy on rows of train that are not fitted, then fits all rows.
+    """Chooses the learning rate by accuracy on held-out rows of train, then fits all rows.
 
-    The loss is the mean cross-entropy, without weight decay. A small rate acts as a strong regularisation: it
-    stays close to no weights.
+    The loss is the mean cross-entropy, without weight decay. A small rate acts as a strong regularisation:
+    the weights stay close to zero.
     """
     _check_steps(params.sgd, len(features_ND))
     rates = [params.sgd.learning_rate * factor for factor in FACTORS]
 
-    def tried(some_ND: Tensor, their_classes_N: Tensor) -> list[LinearProbe]:
+    def fit(some_ND: Tensor, their_classes_N: Tensor) -> list[LinearProbe]:
         return _fit(some_ND, their_classes_N, class_count, params.sgd, rates, seed)
 
-    # A large rate also makes the last steps less steady, so that it is not preferred to a better one.
+    # A large rate also makes the last steps noisier, so it is chosen only if its accuracy is no lower.
     choice = choose(
-        len(rates), tried, features_ND, classes_N, params.selection_fraction, seed, weakest_of_equals
+        len(rates), fit, features_ND, classes_N, params.selection_fraction, seed, weakest_of_equals
     )
     probe = _fit(features_ND, classes_N, class_count, params.sgd, [rates[choice.position]], seed)[0]
     return replace(probe, selection_top1=choice.top1, selection_rows=choice.rows)
@@ -60,7 +60,7 @@ def _check_steps(sgd: SgdParams, rows: int) -> None:
 def _fit(
     features_ND: Tensor, classes_N: Tensor, class_count: int, sgd: SgdParams, rates: list[float], seed: int
 ) -> list[LinearProbe]:
-    """A probe for each of `rates`. All see the same batches, so that a step is one matrix product for all."""
+    """One probe per rate. All see the same batches, so that a step is one matrix product for all of them."""
     mean_D, std_D = standardisation(features_ND)
     # The bias is the weight of a feature that is always 1.
     inputs_ND = functional.pad((features_ND - mean_D) / std_D, (0, 1), value=1.0)
@@ -71,14 +71,14 @@ def _fit(
     momentum_DRC = torch.zeros_like(weights_DRC)
     step, steps = 0, sgd.epochs * math.ceil(len(inputs_ND) / sgd.batch_size)
     for epoch in range(sgd.epochs):
-        # Drawn on the CPU: every device sees the same order.
+        # Drawn on the CPU, so that the order is the same on every device.
         order = numpy_generator(seed, "epoch", epoch).permutation(len(inputs_ND))
         for rows_B in torch.from_numpy(order).to(device).split(sgd.batch_size):
             inputs_BD = inputs_ND[rows_B]
-            shares_BRC = (inputs_BD @ weights_DRC.flatten(1)).unflatten(1, (len(rates), -1)).softmax(dim=2)
-            # The gradient of cross-entropy in the logits: what was said less what is true.
-            truth_B1C = (classes_N[rows_B, None] == numbers_C)[:, None]
-            error_BRC = (shares_BRC - truth_B1C.float()) / len(rows_B)
+            outputs_BRC = (inputs_BD @ weights_DRC.flatten(1)).unflatten(1, (len(rates), -1)).softmax(dim=2)
+            # The gradient of the cross-entropy in the logits: probabilities minus targets.
+            targets_B1C = (classes_N[rows_B, None] == numbers_C)[:, None]
+            error_BRC = (outputs_BRC - targets_B1C.float()) / len(rows_B)
             gradient_DRC = (inputs_BD.T @ error_BRC.flatten(1)).view_as(weights_DRC)
             momentum_DRC.mul_(MOMENTUM).add_(gradient_DRC)
             cosine = (1 + math.cos(math.pi * step / steps)) / 2

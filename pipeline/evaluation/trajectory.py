@@ -1,6 +1,6 @@
-"""What remade clusters told of the labels along a training.
+"""Statistics against the labels of the clusters that pretraining recomputed.
 
-Pretraining must not see labels, so it leaves the clusters themselves, and the labels meet them here.
+Pretraining must not see labels, so it writes the clusters, and the statistics are computed here.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from pipeline.storage.validation import check_csv, damaged, read_parquet, readin
 
 
 def trajectory_with_information(encoder: Path, labels: Sequence[str | None]) -> list[dict[str, Any]]:
-    """The rows of `trajectory.csv`, each with I(Z;T) and H(Z|T) of the clusters made then.
+    """The rows of `trajectory.csv`, each with I(Z;T) and H(Z|T) of its clusters.
 
-    `labels` are those of the train images in their order. Without any label both figures are None.
+    `labels` are those of the train images, in order. Without any label both values are missing.
     """
     path = encoder / "trajectory.csv"
     check_csv(path, TRAJECTORY_COLUMNS)
@@ -30,10 +30,10 @@ def trajectory_with_information(encoder: Path, labels: Sequence[str | None]) -> 
     if not any(labels):
         return rows
     columns = [pa.field(f"cluster_at_epoch_{row['epoch']}", pa.int64()) for row in rows]
-    remade = encoder / "assignments.parquet"
-    table = read_parquet(remade, pa.schema([*columns, pa.field("id", pa.string())]))
+    assignments = encoder / "assignments.parquet"
+    table = read_parquet(assignments, pa.schema([*columns, pa.field("id", pa.string())]))
     if len(table) != len(labels):
-        raise damaged(remade, f"it has {len(table)} rows, and there are {len(labels)} train images")
+        raise damaged(assignments, f"it has {len(table)} rows, and there are {len(labels)} train images")
     label_codes_N, _ = encoded(pa.array(labels, pa.string()))
     for row in rows:
         clusters_N = table.column(f"cluster_at_epoch_{row['epoch']}").to_numpy()

@@ -1,16 +1,16 @@
-"""How accuracies are worded: the same in the terminal, the report, the comparison and the model card."""
+"""Sentences on accuracies for the terminal, the report, the comparison and the model card."""
 
 from pipeline.storage.schema import Baselines, EvaluationMetrics, FewerLabels
 
 NOTICEABLE = 0.05
-"""A share of labels is reported beside that of params.yaml where it differs by more than this share of it."""
+"""A used share of labels is reported if it differs from that of params.yaml by more than this share."""
 NUMBERS = {"lbfgs": "regularisation", "sgd": "learning rate"}
 """The hyperparameter that each protocol chooses."""
 UNREACHABLE = "the other test images have labels that no train image has"
 
 
 def chosen_on(protocol: str, rows: int) -> str:
-    """On how many `rows` of train the protocol chose its hyperparameter: a phrase for brackets."""
+    """The number of `rows` of train that chose the hyperparameter: a phrase for brackets."""
     chosen = NUMBERS.get(protocol, "hyperparameter")
     if not rows:
         return f"{chosen} chosen on no train image, as no class has two"
@@ -18,7 +18,7 @@ def chosen_on(protocol: str, rows: int) -> str:
 
 
 def accuracies_in_words(metrics: EvaluationMetrics) -> str:
-    """One arm's accuracies, or why there are none, as the stage prints them."""
+    """The accuracies of an arm, or why there are none, as printed by the stage."""
     if metrics["top1"] is None:
         return str(metrics["reason"])
     choice = chosen_on(metrics["protocol"], metrics["selection_rows"] or 0)
@@ -33,7 +33,7 @@ def accuracies_in_words(metrics: EvaluationMetrics) -> str:
 
 
 def baselines_in_words(given: Baselines) -> str:
-    """Without a capital and a full stop."""
+    """Without capital and full stop."""
     words = (
         f"chance level {_percent(given['chance_top1'])} (guessing evenly among the labels), "
         f"majority share {_percent(given['majority_top1'])} (always naming the most frequent one)"
@@ -48,7 +48,7 @@ def _reachable(given: Baselines) -> str:
 
 
 def labels_in_words(fraction: str, few: FewerLabels, train_images: int) -> str:
-    """How many of the train labels were used where `evaluate.label_fractions` has `fraction`."""
+    """The number of train labels used for a `fraction` of `evaluate.label_fractions`."""
     share = few["train_images"] / train_images
     used = f"{few['train_images']:,} of {train_images:,} train labels"
     requested = f"{100 * float(fraction):g} %"

@@ -101,9 +101,9 @@ WEIGHTS: dict[str, tuple[Spoil, str]] = {
         lambda weights: weights["bn1.running_var"][3:4].fill_(-1e-30),
         "bn1.running_var holds variances below 0",
     ),
-    "half": (each(Tensor.half), "holds torch.float16, where torch.float32 should be"),
-    "double": (each(Tensor.double), "holds torch.float64, where torch.float32 should be"),
-    "bytes": (each(lambda weight: weight.to(torch.uint8)), "holds torch.uint8, where torch.float32"),
+    "half": (each(Tensor.half), "holds torch.float16, expected torch.float32"),
+    "double": (each(Tensor.double), "holds torch.float64, expected torch.float32"),
+    "bytes": (each(lambda weight: weight.to(torch.uint8)), "holds torch.uint8, expected torch.float32"),
     "complex": (each(lambda weight: weight.to(torch.complex64)), "holds torch.complex64, where"),
     "none": (lambda weights: weights.clear(), "Error(s) in loading state_dict"),
     "one is missing": (lambda weights: weights.pop("conv1.weight"), "Error(s) in loading state_dict"),
@@ -116,12 +116,12 @@ WEIGHTS: dict[str, tuple[Spoil, str]] = {
         lambda weights: weights.update({"conv1.weight": torch.zeros(64, 3, 7, 8)}),
         "Error(s) in loading state_dict",
     ),
-    "zeros": (each(torch.zeros_like), "it makes the same features of all images"),
+    "zeros": (each(torch.zeros_like), "its features are equal for all images"),
     "blind": (
         lambda weights: weights["conv1.weight"].zero_(),
-        "it makes the same features of all images",
+        "its features are equal for all images",
     ),
-    "too large": (each(lambda weight: weight * 1e30), "the features that it makes are not finite"),
+    "too large": (each(lambda weight: weight * 1e30), "its features are not finite"),
 }
 
 
@@ -150,7 +150,9 @@ def test_weights_that_are_none(folder: Path, name: str) -> None:
 def test_another_width_than_the_network_s(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "other")
     write_json(tmp_path / "other/config.json", read_json(folder / "config.json") | {"feature_dim": 511})
-    with pytest.raises(EncoderUnreadable, match=r"^config\.json: feature_dim is 511, and the network's 512$"):
+    with pytest.raises(
+        EncoderUnreadable, match=r"^config\.json: feature_dim is 511, but 512 in the network$"
+    ):
         read_encoder(tmp_path / "other", CPU)
 
 

@@ -39,7 +39,7 @@ def test_parts_are_put_together_in_order(
 ) -> None:
     monkeypatch.setenv("CLINFONCE_WORKERS", "1")
     monkeypatch.setenv("CLINFONCE_DEVICE", "cpu")
-    monkeypatch.setattr(spread, "IMAGES_A_JOB", 5)
+    monkeypatch.setattr(spread, "IMAGES_PER_JOB", 5)
     monkeypatch.setattr(spread, "open_executor", lambda _name, **_options: nullcontext(Here()))
     layout = Layout(tmp_path)
     ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, layout)
