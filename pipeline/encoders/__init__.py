@@ -1,1 +1,1 @@
-"""Networks that turn images into features, by the names that `pretrain.encoder` takes."""
+"""Networks from images to features, by their names in `pretrain.encoder`."""

@@ -1,4 +1,4 @@
-"""What every encoder is to the stages: a backbone, and how many features it gives."""
+"""The interface of encoders: a backbone and its number of features."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""An encoder's config.json: what is needed to rebuild the network and to prepare its inputs."""
+"""The config.json of an encoder: how to rebuild the network and to prepare its inputs."""
 
 from typing import Annotated, Any
 
@@ -9,13 +9,13 @@ from pipeline.encoders.registry import check_name
 
 Mean = Annotated[float, Field(ge=0.0, le=1.0)]
 Deviation = Annotated[float, Field(ge=1e-4, le=1.0)]
-"""Of pixels from 0 to 1. For images that are all of one colour ingest records a thousandth."""
+"""Of pixels from 0 to 1. For images of a single colour ingest records 0.001."""
 ThreeMeans = Annotated[list[Mean], Field(min_length=3, max_length=3)]
 ThreeDeviations = Annotated[list[Deviation], Field(min_length=3, max_length=3)]
 
 
 class EncoderConfig(BaseModel):
-    """Written by training, and validated wherever an encoder is read, as its folder may be a stranger's.
+    """Written by training, and validated at each reading of an encoder, as its folder may be untrusted.
 
     The file has further keys, which describe the training.
     """
@@ -25,15 +25,15 @@ class EncoderConfig(BaseModel):
     encoder: str
     stem_stride: int
     feature_dim: Annotated[int, Field(ge=1)] | None = None
-    """None: that of the network."""
+    """None: as in the network."""
     image_size: Annotated[int, Field(ge=SMALLEST_IMAGE_SIZE, le=LARGEST_IMAGE_SIZE)]
     mean: ThreeMeans
     std: ThreeDeviations
     value_range: LowAndHigh | None = None
-    """The values that become black and white in images of more than 8 bits; None, as with encoders of earlier
+    """The values that become black and white in images of more than 8 bits; None, as in earlier
     versions: by the values of each image."""
     weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    """Encoders of earlier versions have none."""
+    """None in earlier versions."""
 
     @field_validator("encoder", mode="before")
     @classmethod
@@ -43,7 +43,7 @@ class EncoderConfig(BaseModel):
 
     @classmethod
     def checked(cls, values: Any) -> "EncoderConfig":
-        """The model of `values`. Raises `ValueError` with the first fault, in one line."""
+        """Validates `values`. Raises `ValueError` with the first error, in one line."""
         try:
             return cls.model_validate(values)
         except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The encoders by name, and how large their first step is on images of a size."""
+"""The encoders by name, and the stride of their first layer by image size."""
 
 from typing import get_args
 
@@ -12,16 +12,16 @@ from pipeline.runtime.errors import listed
 
 PATCH_RESNET = "patch_resnet"
 UNTRAINED_ENCODER = "whitened_patches"
-"""The encoder of the arm `untrained`; there is nothing in it to train."""
+"""The encoder of the arm `untrained`, without trainable weights."""
 NAMES: tuple[str, ...] = (*get_args(EncoderName), UNTRAINED_ENCODER)
-"""What an encoder's folder may hold."""
+"""The encoders that a folder may hold."""
 STEM_STRIDES = (1, 2, 4)
 UNTRAINED_FILTERS, UNTRAINED_FEATURES = 160, 256
 PATCH_RESNET_FEATURES = 768
 
 
 def resolved_stem_stride(name: str, stem_stride: int | str, image_size: int) -> int:
-    """`auto`, for ResNets: 1 below 48 pixels (as the papers do at 32), 2 below 128, else torchvision's own 4;
+    """`auto`, for ResNets: 1 below 48 pixels (as the papers do at 32), 2 below 128, else 4 as in torchvision;
     for patches 2 below 64 pixels, else 4."""
     if isinstance(stem_stride, int):
         return stem_stride
@@ -31,13 +31,13 @@ def resolved_stem_stride(name: str, stem_stride: int | str, image_size: int) -> 
 
 
 def check_name(name: object) -> None:
-    """Raises `ValueError` where `name` is none of `NAMES`."""
+    """Raises `ValueError` if `name` is not in `NAMES`."""
     if name not in NAMES:
-        raise ValueError(f"the encoder must be one of {listed(list(NAMES))}, and is {name!r:.80}")
+        raise ValueError(f"the encoder must be one of {listed(list(NAMES))}, not {name!r:.80}")
 
 
 def build_encoder(name: str, stem_stride: int) -> Encoder:
-    """`build_plain_encoder`'s network, quicker on small images."""
+    """The network of `build_plain_encoder`, faster on small images."""
     encoder = build_plain_encoder(name, stem_stride)
     if isinstance(encoder.backbone, ResNet):
         serve_small_maps(encoder.backbone)
@@ -46,13 +46,13 @@ def build_encoder(name: str, stem_stride: int) -> Encoder:
 
 def build_plain_encoder(name: str, stem_stride: int) -> Encoder:
     """An encoder by one of `NAMES`, with weights from torch's global generator;
-    `pipeline.training.whitened_layers` sets those that come from images.
+    `pipeline.training.whitened_layers` sets those that are computed from images.
 
     Raises `ValueError` for another name or stride.
     """
-    # True and 2.0 equal such numbers, and no convolution takes them.
+    # True and 2.0 equal valid strides, but convolutions reject them.
     if type(stem_stride) is not int or stem_stride not in STEM_STRIDES:
-        raise ValueError(f"the stem's stride must be 1, 2 or 4, and is {stem_stride!r:.80}")
+        raise ValueError(f"the stem's stride must be 1, 2 or 4, not {stem_stride!r:.80}")
     check_name(name)
     if name == PATCH_RESNET:
         return Encoder(PatchResNet(stem_stride), PATCH_RESNET_FEATURES)

@@ -1,4 +1,4 @@
-"""torchvision ResNets whose first layers suit the image size."""
+"""torchvision ResNets with a first layer that suits the image size."""
 
 from typing import cast
 
@@ -28,10 +28,10 @@ def build_resnet(name: str, stem_stride: int) -> Encoder:
 
 
 class SmallMapConv2d(nn.Conv2d):
-    """A convolution that is one matrix product where its kernel covers the whole image from every position.
+    """A convolution that becomes one matrix product if its kernel covers the whole input at every position.
 
-    So it is in the last stages of a ResNet with torchvision's stem and images of 32 or 64 pixels, 2 x 2 or
-    1 x 1 by then. A convolution would spend most of a CPU's time on taps that see padding alone.
+    This is the case in the last stages of a ResNet with torchvision's stem on images of 32 or 64 pixels,
+    whose maps are 2 x 2 or 1 x 1. A plain convolution spends most of a CPU's time on padding there.
     """
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class SmallMapConv2d(nn.Conv2d):
         rows, columns = self._crops(height, axis=0), self._crops(width, axis=1)
         if not (rows and columns):
             return super().forward(images_NCHW)
-        # Channels last, as training has both, only the crops are copied, and in the type of the product.
+        # In channels-last format, as in training, only the crops are copied, in the type of the product.
         weight_OHWC = _in_autocast_type(self.weight).permute(0, 2, 3, 1)
         crops = [weight_OHWC[:, row, column] for row in rows for column in columns]
         pixels_NP = images_NCHW.permute(0, 2, 3, 1).flatten(1)
@@ -48,7 +48,7 @@ class SmallMapConv2d(nn.Conv2d):
         return outputs_NHWC.permute(0, 3, 1, 2)
 
     def _crops(self, length: int, axis: int) -> list[slice]:
-        """For each output position the taps that see the image; none if one does not see all of it."""
+        """For each output position the taps inside the input; empty if one does not cover all of it."""
         kernel, padding, stride = self.kernel_size[axis], int(self.padding[axis]), self.stride[axis]
         starts = range(padding, padding - 1 - (length + 2 * padding - kernel), -stride)
         if min(starts) < 0 or max(starts) + length > kernel:
@@ -62,11 +62,11 @@ def _in_autocast_type(values: Tensor) -> Tensor:
 
 
 def serve_small_maps(backbone: nn.Module) -> None:
-    """Makes each convolution with a kernel above 1 x 1 a `SmallMapConv2d` with its weights."""
+    """Replaces each convolution with a kernel above 1 x 1 by a `SmallMapConv2d` with the same weights."""
     for parent in list(backbone.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Conv2d and child.kernel_size != (1, 1) and child.groups == 1:
-                # On no device, so that the global generator draws nothing for weights that are given.
+                # On the meta device, so that the global generator is not advanced.
                 result = SmallMapConv2d(
                     child.in_channels,
                     child.out_channels,

@@ -1,6 +1,6 @@
-"""What networks on whitened patches take from images: filters, and how their features are whitened.
+"""Filters from whitened image patches, and the whitening of features.
 
-Computed in float64 on the CPU from normalised images alone, so that a seed gives the same filters on every
+Computed in float64 on the CPU from normalised images, so that a seed gives the same filters on every
 device. Shape letters: P patches of D numbers, K filters, N images, F pooled responses.
 """
 
@@ -13,25 +13,25 @@ from pipeline.encoders.patches import WhitenedPatches
 
 PATCHES = 20_000
 PATCH_RIDGE = 0.1
-"""Added to the variances of patches of unit contrast before whitening, as Coates and Ng do: it keeps noise
-from being amplified."""
+"""Added to the variances of patches of unit contrast before whitening (Coates and Ng), so that noise is not
+amplified."""
 CONTRAST_RIDGE = 0.01
-"""Added to a patch's variance before its contrast is divided out."""
+"""Added to the variance of a patch in the normalisation of its contrast."""
 FEATURE_RIDGE = 1e-3
-"""Added to the variances of pooled responses and features, as a share of the largest: some may be zero."""
+"""Added to the variances of pooled responses and features, as a share of the largest, since some may be 0."""
 
 ROUNDING = 1e-12
-"""Values whose variances are no larger than this share of their squared mean differ by rounding alone."""
+"""Values with variances up to this share of their squared mean differ by rounding only."""
 FEATURE_POWER = 0.375
 """Features are divided by their variances to this power; 0.5 would whiten them entirely, which amplifies the
-weakest directions more than linear probes on few images can bear (docs/log.md)."""
+weakest directions and lowers linear probes on few images (docs/log.md)."""
 
 Batches = Callable[[], Iterable[Tensor]]
 """Normalised images (N, 3, S, S), float32 on the CPU, in the same batches at each call."""
 
 
 def fit(layer: WhitenedPatches, batches: Batches, images: int, seed: int) -> None:
-    """Sets all weights of `layer`, from so many `images`."""
+    """Sets all weights of `layer` from `batches` of so many `images`."""
     generator = torch.Generator().manual_seed(seed)
     size, each = layer.patches.kernel_size[0], -(-PATCHES // images)
     assert layer.patches.bias is not None
@@ -47,9 +47,9 @@ def fit(layer: WhitenedPatches, batches: Batches, images: int, seed: int) -> Non
 
 
 def fit_features(layer: nn.Linear, features_NF: Tensor) -> None:
-    """Sets `layer`, through which features have passed unchanged, to whiten them by ZCA, in good part.
+    """Sets `layer`, until now the identity, to a partial ZCA whitening of the features.
 
-    Unlike principal components, that is a smooth function of the features: rounding does not turn it.
+    Unlike principal components, ZCA is a smooth function of the features, so rounding does not rotate it.
     """
     with torch.no_grad():
         weight_FF, bias_F = whitening(features_NF, layer.out_features, FEATURE_POWER, symmetric=True)
@@ -79,7 +79,7 @@ def whitened_filters(patches_PD: Tensor, count: int, generator: Generator) -> tu
     drawn_K = torch.randperm(len(centred_PD), generator=generator)[:count]
     directions_KD = torch.nn.functional.normalize(centred_PD[drawn_K] @ whitening_DD, dim=1)
     filters_KD = directions_KD @ whitening_DD
-    # The mean of the pixels under a filter plays no part.
+    # Filters ignore the mean of the pixels.
     return filters_KD - filters_KD.mean(dim=1, keepdim=True), -(filters_KD @ mean_D)
 
 
@@ -88,7 +88,7 @@ def whitening(
 ) -> tuple[Tensor, Tensor]:
     """The weight (K, F) and bias (K,) of a linear layer whose outputs on `values_NF` have mean 0, no
     correlation, and variance 1 (v ** (1 - 2 `power`) where it was v): the principal components, strongest
-    last. `symmetric`: these turned back (ZCA). Values that do not differ keep their scale."""
+    last. `symmetric`: rotated back (ZCA). Constant values keep their scale."""
     values_NF = values_NF.double()
     mean_F = values_NF.mean(dim=0)
     centred_NF = values_NF - mean_F

@@ -1,1 +1,1 @@
-"""How results are written: tables, Markdown, HTML, SVG, the terminal."""
+"""Output of results: tables, Markdown, HTML, SVG, the terminal."""

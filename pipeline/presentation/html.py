@@ -1,4 +1,4 @@
-"""Jinja2 set up for pages that hold strangers' strings: everything is escaped unless it is `Markup`."""
+"""Jinja2 for pages with untrusted strings: escapes everything except `Markup`."""
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -7,7 +7,7 @@ from pipeline.runtime.sanitize import for_html
 
 
 def render(template: str, package: str, **values: object) -> str:
-    """Renders `template` of `package`, which may extend and include the templates of this one."""
+    """Renders `template` of `package`; it may extend and include the templates of this package."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package), PackageLoader("pipeline.presentation")]),
         autoescape=True,
@@ -22,7 +22,7 @@ def render(template: str, package: str, **values: object) -> str:
 
 
 def _readable(value: object) -> object:
-    """Strangers' letters that turn the direction of writing would reorder the page around them."""
+    """Escapes characters that change the direction of writing, which would reorder the page."""
     return for_html(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -1,4 +1,4 @@
-"""Names beside points and at the ends of lines, no name over another."""
+"""Labels beside points and at the ends of lines, without overlaps."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ LABEL_GAP = 0.075
 
 
 def room_around(values: Sequence[float], axes: Axes) -> None:
-    """Margins at both sides, so that names beside the points stay inside."""
+    """Adds margins, so that labels beside the points stay inside."""
     width = max(values) - min(values) or 1.0
     axes.set_xlim(min(values) - 0.12 * width, max(values) + 0.12 * width)
     low, high = axes.get_ylim()
@@ -17,7 +17,7 @@ def room_around(values: Sequence[float], axes: Axes) -> None:
 
 
 def name_points(axes: Axes, labelled: Sequence[tuple[str, str, float, float]]) -> None:
-    """Writes (name, colour, x, y) beside each point, towards the middle, no name over another."""
+    """Writes each (name, colour, x, y) beside its point, towards the middle, without overlaps."""
     left, right = axes.get_xlim()
     _write(axes, labelled, [9 if x <= (left + right) / 2 else -9 for _, _, x, _ in labelled])
 
@@ -27,7 +27,7 @@ def name_line_ends(axes: Axes, labelled: Sequence[tuple[str, str, float, float]]
 
 
 def _write(axes: Axes, labelled: Sequence[tuple[str, str, float, float]], offsets: Sequence[float]) -> None:
-    """Each name `offset` printer's points aside of its point, to the right where that is positive."""
+    """Writes each name `offset` typographic points from its point, to the right if positive."""
     low, high = axes.get_ylim()
     gap = LABEL_GAP * (high - low)
     heights = spread([y for _, _, _, y in labelled], gap)
@@ -49,7 +49,7 @@ def _write(axes: Axes, labelled: Sequence[tuple[str, str, float, float]], offset
 
 
 def spread(positions: list[float], gap: float) -> list[float]:
-    """Moves positions on a line until neighbours are `gap` apart, as little and as evenly as it goes."""
+    """Moves positions on a line, as little as possible, until neighbours are `gap` apart."""
     order = sorted(range(len(positions)), key=positions.__getitem__)
     groups: list[list[int]] = []
     centres: list[float] = []

@@ -1,4 +1,4 @@
-"""Tables and texts as GitHub-flavoured Markdown in which strangers' strings stay text."""
+"""Tables and texts as GitHub-flavoured Markdown, with untrusted strings escaped."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ escaped = for_markdown
 
 
 def table(shown: Table) -> str:
-    """The table under its caption in bold, behind it what its columns mean, and the note."""
+    """The caption in bold, the table, the hints of its columns, and the note."""
     head = [escaped(column.title) for column in shown.columns]
     rule = ["--:" if column.numeric else "---" for column in shown.columns]
     body = [[_cell(cell) for cell in row] for row in shown.rows]

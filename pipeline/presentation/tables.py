@@ -1,4 +1,4 @@
-"""A table as data, so that HTML, Markdown and the terminal show the same one."""
+"""Tables as data, for HTML, Markdown and the terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ class Column:
     title: str
     numeric: bool = False
     hint: str = ""
-    """What the figure means, in a few words."""
+    """The meaning of the values, in a few words."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A figure with its interval on a scale of 0-1 that all rows of the column share."""
+    """A value with its interval, on a 0-1 scale common to all rows of the column."""
 
     low: float
     at: float
@@ -26,15 +26,15 @@ class Span:
 class Cell:
     text: str
     value: float | str | None = None
-    """What the column is sorted by; None: the text."""
+    """The sort key; None: the text."""
     colour: str = ""
-    """A name out of `svg.COLOURS` for a swatch before the text."""
+    """A name in `themed_svg.COLOURS` for a swatch before the text."""
     span: Span | None = None
     bar: float | None = None
     """From -1 (all to the left) to 1, drawn beside the text."""
     strong: bool = False
     detail: str = ""
-    """A second, quieter line."""
+    """A second, less prominent line."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,18 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     sortable: bool = False
     note: str = ""
-    """Says what was left out, or how to read it."""
+    """What was left out, or how to read the table."""
     scale: tuple[str, str] | None = None
-    """What 0 and 1 of the spans stand for."""
+    """The values at 0 and 1 of the spans."""
     kinds: Literal["", "tall"] = ""
     """tall: scrolls inside its own box."""
 
     def __post_init__(self) -> None:
-        assert all(len(row) == len(self.columns) for row in self.rows), "a cell for each column"
+        assert all(len(row) == len(self.columns) for row in self.rows), "one cell per column"
 
     @property
     def hints(self) -> list[str]:
-        """What the columns mean, a sentence each."""
+        """The meaning of the columns, one sentence each."""
         return [f"{column.title}: {column.hint}." for column in self.columns if column.hint]
 
     def has_spans(self, column: int) -> bool:
@@ -65,7 +65,7 @@ class Table:
 def spans(
     triples: Sequence[tuple[float, float, float] | None],
 ) -> tuple[list[Span | None], tuple[float, float]]:
-    """Puts (low, at, high) triples on one scale 0-1 with a margin, and returns that scale's ends."""
+    """(low, at, high) triples on a common 0-1 scale with a margin, and the ends of the scale."""
     values = [value for triple in triples if triple is not None for value in triple]
     if not values:
         return [None] * len(triples), (0.0, 1.0)

@@ -12,8 +12,8 @@ _COLOURS = {"chosen": "blue", "untrained": "magenta", "instance": "yellow", "lab
 
 
 def print_table(table: Table, console: SafeConsole) -> None:
-    """Prints `table`, what its columns mean, and its note; texts are shown as they are, never as rich's
-    markup, and no figure is cut."""
+    """Prints `table`, the hints of its columns, and its note. Texts are not parsed as rich markup; numbers
+    are never truncated."""
     drawn = RichTable(
         box=SIMPLE_HEAD,
         title=Text(for_terminal(table.caption)),

@@ -1,7 +1,7 @@
-"""Matplotlib figures as inline SVG whose colours follow the page's theme.
+"""Matplotlib figures as inline SVG whose colours follow the theme of the page.
 
-Figures are drawn in stand-in colours that occur nowhere else; here they become CSS variables, so that
-light, dark and print need no second picture. Text stays text: it can be read out, searched and scaled.
+Figures are drawn in placeholder colours that occur nowhere else, which then become CSS variables, so that
+one SVG serves light, dark and print. Text remains text: it can be read aloud, searched and scaled.
 """
 
 import io
@@ -23,7 +23,7 @@ COLOURS = {
         ["ink", "muted", "line", "surface", "chosen", "untrained", "instance", "label", "accent"], 1
     )
 }
-"""Stand-in colours by the name of the CSS variable that takes their place."""
+"""Placeholder colours by the name of the CSS variable that replaces them."""
 
 WIDTH, HEIGHT = 4.9, 3.3
 """Inches of 72 units. At 350 CSS pixels a unit is a pixel, so text of 10.5 units is readable on a phone."""
@@ -77,7 +77,7 @@ def inline_svg(
     """
     buffer = io.StringIO()
     with warnings.catch_warnings():
-        # The reader's own fonts draw the text, so a letter that matplotlib's font lacks is no loss.
+        # The browser's fonts draw the text, so glyphs that matplotlib's font lacks do not matter.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     drawn = buffer.getvalue()
@@ -90,8 +90,8 @@ def inline_svg(
     body = re.sub(r"font: (\d+(?:\.\d+)?)px [^;\"]*", r"font-size: \1px", body)
     for group, texts in (tooltips or {}).items():
         body = _with_tooltips(body, f'id="{name}-{group}"', texts)
-    for variable, stand_in in COLOURS.items():
-        body = body.replace(stand_in, f"var(--{variable})")
+    for variable, placeholder in COLOURS.items():
+        body = body.replace(placeholder, f"var(--{variable})")
     return Markup(  # noqa: S704 - matplotlib escapes the texts of its figures, the rest is escaped here
         f'<svg class="chart" viewBox="{head.group(1)}" role="img" aria-labelledby="{name}-t {name}-d">'
         f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(description)}</desc>{body}'
@@ -99,7 +99,7 @@ def inline_svg(
 
 
 def _with_tooltips(body: str, start: str, texts: Sequence[str]) -> str:
-    """A `<title>` for each of the markers behind `start`, of which matplotlib writes one `<use>` each."""
+    """Adds a `<title>` to each marker after `start`; matplotlib writes one `<use>` per marker."""
     if not texts:
         return body
     before, found, after = body.partition(start)
