@@ -1,1 +1,1 @@
-"""What ingest wrote, as the later stages read it."""
+"""The output of ingest, as the later stages read it."""

@@ -1,4 +1,4 @@
-"""`assignments.parquet`: which image is in which cluster, and how pretraining may remake the clusters."""
+"""`assignments.parquet`: the cluster of each image, and the settings for re-clustering."""
 
 import json
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def write_assignments(
 
 
 def read_assignments(path: Path) -> Assignments:
-    """Raises `UserError` where the file is missing or damaged."""
+    """Raises `UserError` if the file is missing or damaged."""
     table = read_parquet(path, ASSIGNMENTS_SCHEMA)
     recluster = (table.schema.metadata or {}).get(RECLUSTER_METADATA)
     clusters_N = table.column("cluster").to_numpy()

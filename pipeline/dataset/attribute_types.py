@@ -1,4 +1,4 @@
-"""What a column of attributes holds: yes and no, quantities, dates or categories."""
+"""Types of attribute columns: yes and no, quantities, dates or categories."""
 
 import math
 import re
@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 import numpy as np
 
 CATEGORICAL_UP_TO = 20
-"""Different values up to which a column of numbers or dates is taken as categories, such as years."""
+"""Distinct values up to which numbers or dates are categories, such as years."""
 MOSTLY_UNIQUE = 0.95
-"""Share of different values from which on whole numbers are identifiers."""
+"""Share of distinct values above which whole numbers are identifiers."""
 LARGEST_CODE = 2**53
-"""Beyond, numbers that are not whole look as if they were."""
+"""Above it, float64 holds whole numbers only."""
 YES_OF = {
     "no": "yes",
     "false": "true",
@@ -26,15 +26,15 @@ YES_OF = {
     "0.0": "1.0",
     "-1.0": "1.0",
 }
-"""What a column of yes and no says for no, and for yes, in small letters."""
+"""Pairs of no and yes in columns of both, in lower case."""
 UNKNOWN = frozenset(
     {"n/a", "na", "n.a.", "#n/a", "nan", "null", "none", "nil", "unknown", "missing", "inf", "-inf"}
     | {"+inf", "infinity", "-infinity", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "?"}
 )
-"""What stands for nothing among numbers, in small letters. Among categories it may be one."""
+"""Missing values in columns of numbers, in lower case. Among categories they may be values."""
 
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-][0-9]+)?")
-"""As programs write them: not 01234, 4e12 or 3_3, which are codes."""
+"""Numbers as written by programs; 01234, 4e12 and 3_3 are codes."""
 _WITH_A_COMMA = re.compile(r"[+-]?(?:0|[1-9][0-9]*),([0-9]+)")
 _DATE = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -46,23 +46,23 @@ _EPOCH = datetime(1970, 1, 1)
 @dataclass(frozen=True)
 class Column:
     cells: list[str | None]
-    """As they are, or the part that a quantity or date belongs to; of yes and no, one spelling each."""
+    """Unchanged; or the part of a quantity or date; or yes and no in one spelling each."""
     no: str | None = None
-    """What says no, in a column that says nothing but yes and no."""
+    """The value for no, in a column of only yes and no."""
     note: str | None = None
-    """What was made of the cells, for a user."""
+    """How the cells were interpreted, for the user."""
 
 
 def read_column(name: str, cells: list[str | None], parts: int) -> Column:
-    """`parts`: how many of equal size quantities and dates are cut into."""
+    """`parts`: the number of equal parts into which quantities and dates are cut."""
     known = [cell for cell in cells if cell is not None and cell.casefold() not in UNKNOWN]
-    different = set(known)
-    if len(different) <= CATEGORICAL_UP_TO:
+    distinct = set(known)
+    if len(distinct) <= CATEGORICAL_UP_TO:
         return _yes_and_no(cells)
-    numbers = _numbers(different)
+    numbers = _numbers(distinct)
     if numbers is not None and _are_codes(list(numbers.values()), len(known)):
         return Column(cells)
-    dates = _dates(different) if numbers is None else None
+    dates = _dates(distinct) if numbers is None else None
     value_of = numbers or dates
     if value_of is None:
         return Column(cells)
@@ -75,35 +75,35 @@ def read_column(name: str, cells: list[str | None], parts: int) -> Column:
 
 
 def _yes_and_no(cells: list[str | None]) -> Column:
-    said = Counter(cell for cell in cells if cell is not None)
-    meant = {cell.casefold() for cell in said}
-    no = next((no for no, yes in YES_OF.items() if no in meant and meant <= {no, yes}), None)
+    counts = Counter(cell for cell in cells if cell is not None)
+    values = {cell.casefold() for cell in counts}
+    no = next((no for no, yes in YES_OF.items() if no in values and values <= {no, yes}), None)
     if no is None:
         return Column(cells)
-    usual: dict[str, str] = {}
-    for cell, _ in said.most_common():
-        usual.setdefault(cell.casefold(), cell)
-    return Column([cell if cell is None else usual[cell.casefold()] for cell in cells], usual[no])
+    spelling: dict[str, str] = {}
+    for cell, _ in counts.most_common():
+        spelling.setdefault(cell.casefold(), cell)
+    return Column([cell if cell is None else spelling[cell.casefold()] for cell in cells], spelling[no])
 
 
 def _numbers(cells: Iterable[str]) -> dict[str, float] | None:
-    """Finite ones; with a comma for a point, where some cell has other than three digits behind it."""
+    """The values if all are finite; decimal commas where some cell has not three digits after its comma."""
     found: dict[str, float] = {}
-    digits_behind = set()
+    decimals = set()
     for cell in cells:
         comma = _WITH_A_COMMA.fullmatch(cell)
         if comma is not None:
-            digits_behind.add(len(comma[1]))
+            decimals.add(len(comma[1]))
         elif not _NUMBER.fullmatch(cell):
             return None
         found[cell] = float(cell.replace(",", "."))
-    # 1,234 may be a thousand, or one and a quarter.
-    is_clear = digits_behind != {3}
+    # 1,234 is ambiguous: a thousand, or a decimal comma.
+    is_clear = decimals != {3}
     return found if is_clear and all(map(math.isfinite, found.values())) else None
 
 
 def _dates(cells: Iterable[str]) -> dict[str, float] | None:
-    """As seconds; those without a zone as if in UTC."""
+    """The dates in seconds; those without a time zone as UTC."""
     found = {}
     for cell in cells:
         if not _DATE.fullmatch(cell):
@@ -115,13 +115,13 @@ def _dates(cells: Iterable[str]) -> dict[str, float] | None:
     return found
 
 
-def _naive(step_info: datetime) -> datetime:
-    offset = step_info.utcoffset()
-    return step_info.replace(tzinfo=None) if offset is None else step_info.replace(tzinfo=None) - offset
+def _naive(date: datetime) -> datetime:
+    offset = date.utcoffset()
+    return date.replace(tzinfo=None) if offset is None else date.replace(tzinfo=None) - offset
 
 
 def _are_codes(numbers: Sequence[float], rows: int) -> bool:
-    """Whether whole numbers name things: each row another one, or few that come again and again."""
+    """Whether whole numbers are identifiers: almost all distinct, or few with many repetitions."""
     is_whole = all(number.is_integer() and abs(number) < LARGEST_CODE for number in numbers)
     return is_whole and (len(numbers) >= MOSTLY_UNIQUE * rows or len(numbers) <= math.sqrt(rows))
 
@@ -137,7 +137,7 @@ def _as_date(seconds: float) -> str:
 def _cut(values_N: np.ndarray, parts: int, written: Callable[[float], str]) -> list[str | None]:
     edges = np.unique(np.nanquantile(values_N, np.linspace(0, 1, parts + 1)))
     count = max(1, len(edges) - 1)
-    # A value on an edge belongs to the part above it; the last part holds its upper edge, too.
+    # A value on an edge belongs to the part above it; the last part includes its upper edge.
     part_N = np.clip(np.searchsorted(edges, values_N, side="right"), 1, count)
     return [
         None if math.isnan(value) else f"part {part} of {count}, from {written(edges[part - 1])}"

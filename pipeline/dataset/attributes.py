@@ -1,4 +1,4 @@
-"""Attribute columns as `column=value`: what is known of each image, and which values tell most.
+"""Attribute columns as `column=value`: the values of each image, and their ranking by entropy.
 
 The scheme of Tsai et al. 2021 (arXiv 2106.02869): binary attributes ranked by entropy.
 """
@@ -15,7 +15,7 @@ from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.label_columns import label_columns
 
 LARGEST_CHOICE = 32
-"""Joined values up to which the landscape looks: beyond, hardly two images agree in all of them."""
+"""The most joined values in the landscape: beyond, hardly two images agree in all of them."""
 
 
 def binary_entropy_bits(probability: float) -> float:
@@ -27,9 +27,9 @@ def binary_entropy_bits(probability: float) -> float:
 
 
 def ranked_by_entropy(values: Sequence[Collection[str]]) -> list[tuple[str, float]]:
-    """All values that occur, each with its entropy as a binary attribute in bits, highest first.
+    """All values, each with its entropy in bits as a binary attribute, highest first, ties by name.
 
-    `values` holds the set of values of each image. Ties are broken by name.
+    `values` holds the set of values of each image.
     """
     counts = Counter(value for of_image in values for value in set(of_image))
     entropies = ((name, binary_entropy_bits(count / len(values))) for name, count in counts.items())
@@ -37,18 +37,18 @@ def ranked_by_entropy(values: Sequence[Collection[str]]) -> list[tuple[str, floa
 
 
 def informative(values: Sequence[Collection[str]]) -> list[str]:
-    """The values that some images have and others lack, those of highest entropy first."""
+    """The values that some images have and others lack, highest entropy first."""
     return [name for name, entropy in ranked_by_entropy(values) if entropy > 0.0]
 
 
 def present_of(values: Sequence[Collection[str]], names: Sequence[str]) -> list[frozenset[str] | None]:
     """Which of `names` each image has.
 
-    An image that has no value at all gets None: nothing is known of it. One that has values, but none of
-    `names`, is known to lack them.
+    None for an image without any value, of which nothing is known. An image with values, but none of `names`,
+    is known to lack them.
     """
     requested = frozenset(names)
-    # Equal sets are one object: there are far fewer of them than images.
+    # Equal sets are one object, as there are far fewer of them than images.
     same: dict[frozenset[str], frozenset[str]] = {}
     found = (requested.intersection(of_image) if of_image else None for of_image in values)
     return [present if present is None else same.setdefault(present, present) for present in found]
@@ -56,15 +56,15 @@ def present_of(values: Sequence[Collection[str]], names: Sequence[str]) -> list[
 
 @dataclass(frozen=True)
 class KnownAttributes:
-    """What is known of each image, as `column=value`."""
+    """The known attributes of each image, as `column=value`."""
 
     of_images: list[list[str]]
     column_of: dict[str, str]
-    """Of each `column=value`: both may hold further equals signs."""
+    """The column of each `column=value`, as both may contain equals signs."""
     negations: set[str]
-    """Those that say no, in columns of yes and no."""
+    """The values for no, in columns of yes and no."""
     notes: dict[str, str]
-    """By column what was made of its cells."""
+    """By column, how its cells were interpreted."""
     cells: dict[str, list[str | None]]
     """By column, one per image."""
 
@@ -72,8 +72,8 @@ class KnownAttributes:
 def ranked_attributes(
     train: ImageSplit, params: AttributesParams
 ) -> tuple[KnownAttributes, list[str], list[str]]:
-    """What is known of each image in all columns, the ranking of their values, and the columns that it leaves
-    out. Computed once and kept, as there may be hundreds of columns."""
+    """The known attributes in all columns, the ranking of their values, and the columns that it leaves out.
+    Cached, as there may be hundreds of columns."""
     key = ("attributes", params.bins, params.label_columns)
     if key not in train.cache:
         known = known_attributes(train, train.attribute_names, params)
@@ -85,10 +85,10 @@ def ranked_attributes(
 
 
 def ranked_values(known: KnownAttributes) -> list[str]:
-    """All `column=value` that some images have and others lack, those of highest entropy first.
+    """All `column=value` that some images have and others lack, highest entropy first.
 
-    The binary attributes of Tsai et al. 2021: a column that says nothing but yes and no is one attribute,
-    that it holds; whether it is said not to hold, or nothing is known, does not matter here.
+    The binary attributes of Tsai et al. 2021: a column of only yes and no is one attribute, yes; no and
+    unknown are not distinguished here.
     """
     return [name for name in informative(known.of_images) if name not in known.negations]
 
@@ -98,9 +98,9 @@ def known_attributes(train: ImageSplit, names: list[str], params: AttributesPara
         name: read_column(name, train.attribute(name, "cluster.attributes.columns"), params.bins)
         for name in names
     }
-    # Each text is made once: a million images share them.
+    # Each text is created once, as a million images share them.
     texts = {
-        name: {cell: f"{_in_quotes(name)}={cell}" for cell in set(column.cells) if cell is not None}
+        name: {cell: f"{_unambiguous(name)}={cell}" for cell in set(column.cells) if cell is not None}
         for name, column in columns.items()
     }
     rows = zip(*(column.cells for column in columns.values()), strict=True)
@@ -116,17 +116,17 @@ def known_attributes(train: ImageSplit, names: list[str], params: AttributesPara
     )
 
 
-def _in_quotes(name: str) -> str:
-    """Where `city=London=1` could be of the column `city`, too."""
+def _unambiguous(name: str) -> str:
+    """The name, quoted if it contains an equals sign: `city=London=1` could also be of the column `city`."""
     return repr(name) if "=" in name else name
 
 
 def attribute_vectors(train: ImageSplit) -> tuple[list[str], np.ndarray]:
-    """All `column=value` that some images have and others lack, the most informative first, and who has them.
+    """All `column=value` that some images have and others lack, highest entropy first, and a matrix of them.
 
-    (N, A) int8: 1 where it holds, 0 where the column has another value, -1 where the column has none. A
-    column of yes and no is one attribute. What one image alone has is left out: a column of titles would be
-    an attribute per image. Labels are not read.
+    (N, A) int8: 1 for the value, 0 for another value of the column, -1 if it is missing. A column of yes and
+    no is one attribute. Values of a single image are left out: a column of titles would be one attribute per
+    image. Labels are not read.
     """
     known = known_attributes(train, train.attribute_names, AttributesParams())
     counts = Counter(value for of_image in known.of_images for value in of_image)

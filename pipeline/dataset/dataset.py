@@ -1,4 +1,4 @@
-"""What ingest wrote, opened once: `ImageDataset(layout.images)`. Columns are read when they are used."""
+"""The output of ingest behind one handle, `ImageDataset(layout.images)`. Columns are read on first use."""
 
 import re
 from collections.abc import Sequence
@@ -21,23 +21,23 @@ from pipeline.storage.validation import check_parquet, damaged, read_json, read_
 
 @dataclass(frozen=True)
 class SplitShape:
-    """What is known of a split's pixels before any is decoded."""
+    """Ids and image sizes of a split, known without decoding."""
 
     ids: list[str]
     sizes_N2: NDArray[np.int64]
-    """Height and width of each image, after cutting."""
+    """Height and width of each image after `sizes_after_cutting`."""
     height: int
     width: int
     """Of the canvas that all images share."""
 
     @property
     def image_bytes(self) -> int:
-        """Of one image's canvas."""
+        """Size of the canvas in bytes."""
         return self.height * self.width * 3
 
 
 class ImageDataset:
-    """The folder that ingest filled, `data/images`."""
+    """The output folder of ingest, `data/images`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -58,27 +58,27 @@ class ImageDataset:
 class ImageSplit:
     """One row per image of a split. Training never uses `labels`, so it never reads them.
 
-    Pixels are decoded by `pipeline.dataset.pixels`, or by the loaders of the training.
+    `pipeline.dataset.pixels` and the loaders of training decode the pixels.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
         self.cache: dict[object, Any] = {}
-        """What a clustering method computes from all images and needs for each of its choices."""
+        """Results that a clustering method reuses for each of its settings."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @cached_property
     def shards(self) -> list[Path]:
-        """In order: all of them, whole, and with as many images as `summary.json` counts.
+        """All shards in order, checked against `summary.json`.
 
-        Raises `UserError` that names the file which is not so.
+        Raises `UserError` that names a missing or damaged file.
         """
         summary = read_json(self.folder / INGEST_SUMMARY, IngestSummary)
         paths = sorted(self.folder.glob(f"{self.name}-*-of-*.parquet"))
         if not paths:
-            raise UserError(f"{self.folder} holds no {self.name} shards: run `dvc repro`, which makes them")
+            raise UserError(f"{self.folder} holds no {self.name} shards: run `dvc repro`, which writes them")
         _check_complete(paths, self.name)
         schema = images_schema(summary["attributes"])
         rows, expected = sum(check_parquet(path, schema) for path in paths), summary["images"].get(self.name)
@@ -90,7 +90,7 @@ class ImageSplit:
         return paths
 
     def columns(self, names: Sequence[str]) -> pa.Table:
-        """The named columns of all rows, in the order of the shards."""
+        """The columns `names` of all rows, in the order of the shards."""
         return pa.concat_tables([read_parquet(path, columns=names) for path in self.shards])
 
     @cached_property
@@ -99,7 +99,7 @@ class ImageSplit:
 
     @cached_property
     def labels(self) -> pa.ChunkedArray:
-        """Strings; null is unknown."""
+        """Strings; null if unknown."""
         return self._column("label")
 
     @cached_property
@@ -108,7 +108,7 @@ class ImageSplit:
 
     @cached_property
     def hierarchy(self) -> list[list[str]]:
-        """Root to leaf, a list an image."""
+        """One list per image, root to leaf."""
         return lists_of(self._column("hierarchy"))
 
     @cached_property
@@ -117,7 +117,7 @@ class ImageSplit:
         return [field.name for field in kind] if pa.types.is_struct(kind) else []
 
     def attribute(self, name: str, parameter: str) -> list[str | None]:
-        """The column `name`. Raises `UserError` that names `parameter` if there is none."""
+        """The column `name`. Raises `UserError` that names `parameter` if it does not exist."""
         names = self.attribute_names
         if name not in names:
             available = f"its columns are {listed(names)}" if names else "it has none"
@@ -143,8 +143,8 @@ class ImageSplit:
 
 
 def lists_of(column: pa.ChunkedArray) -> list[list[str]]:
-    """A column of lists of strings; null is an empty list. Each distinct string is one object, however often
-    it occurs: a million images share a few thousand hashtags."""
+    """A column of lists of strings; null becomes an empty list. Equal strings are one object, as a million
+    images share a few thousand hashtags."""
     found: list[list[str]] = []
     same: dict[str, str] = {}
     for chunk in column.chunks:
@@ -157,12 +157,12 @@ def lists_of(column: pa.ChunkedArray) -> list[list[str]]:
 
 
 def _check_complete(paths: Sequence[Path], split: str) -> None:
-    """Each shard's name tells how many there are."""
+    """Raises `UserError` unless `paths` are all shards, whose number is part of each name."""
     count = int(re.findall(r"\d+", paths[0].stem)[-1])
     names = {f"{split}-{number:05d}-of-{count:05d}.parquet" for number in range(count)}
     found = {path.name for path in paths}
     if names != found:
-        lacking, others = sorted(names - found), sorted(found - names)
-        what = [f"it lacks {listed(lacking, 3)}"] if lacking else []
+        absent, others = sorted(names - found), sorted(found - names)
+        what = [f"it lacks {listed(absent, 3)}"] if absent else []
         what += [f"{listed(others, 3)} belongs to other shards"] if others else []
         raise damaged(paths[0].parent, ", and ".join(what))

@@ -1,4 +1,4 @@
-"""An image as ingest stores it -> its pixels, and the part of them that is used."""
+"""Stored image -> pixels, and their central part."""
 
 import io
 import struct
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 STORED = ("PNG", "JPEG")
-"""The formats that ingest writes; no other decoder is asked."""
+"""The formats that ingest writes; other decoders are not used."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct(">4x4sIIBBBBB4x")
-"""Of a PNG: the chunk's kind, width, height, bits, colour, compression, filtering, interlacing."""
+"""IHDR of a PNG: chunk type, width, height, bits, colour, compression, filter, interlace."""
 MOST_PIXELS = 1 << 24
-"""For more Pillow decides; ingest keeps small images as PNG."""
+"""Larger images are left to Pillow; ingest stores small images as PNG."""
 CHUNK = struct.Struct(">I4s")
 EIGHT_BIT_RGB = (b"IHDR", 8, 2, 0, 0)
 MAX_ASPECT = 2
-"""Images longer than this are cut to their middle, so that one panorama does not widen the whole tensor."""
+"""Longer images are cut to their middle, so that a panorama does not widen the whole tensor."""
 
 
 def decoded(encoded: bytes) -> NDArray[np.uint8]:
-    """(height, width, 3), red, green and blue. Raises what Pillow raises for what can't be decoded."""
+    """(height, width, 3) RGB. Raises Pillow's exceptions for images that cannot be decoded."""
     pixels_HWC = _plain_png(encoded) if encoded.startswith(PNG_SIGNATURE) else None
     if pixels_HWC is None:
         with Image.open(io.BytesIO(encoded), formats=STORED) as image:
@@ -32,11 +32,11 @@ def decoded(encoded: bytes) -> NDArray[np.uint8]:
 
 
 def _plain_png(encoded: bytes) -> NDArray[np.uint8] | None:
-    """Of a PNG with header, pixels, end, and nothing else; None of another, and of a damaged one.
+    """Decodes a PNG of header, pixels and end only; None for other and for damaged files.
 
-    Pillow finds its way through a file in Python, which threads do in turn: of a small image that is most of
-    the work. Here only its decoder is asked, beside which other threads run. Checksums are not looked at:
-    those of the Parquet pages have been.
+    Pillow parses files in Python, under the GIL, which takes most of the time for a small image. Here only
+    its decoder runs, which releases the GIL. Checksums of the PNG are ignored, since those of the Parquet
+    pages have been checked.
     """
     try:
         kind, width, height, bits, colour, *ways, interlaced = HEADER.unpack_from(encoded, len(PNG_SIGNATURE))

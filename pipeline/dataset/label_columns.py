@@ -12,7 +12,7 @@ from pipeline.dataset.label_determination import determines_labels
 
 
 def label_columns(columns: Mapping[str, Sequence[str | None]], train: ImageSplit) -> list[str]:
-    """The names of those of `columns` (by name a value per train image) that determine the label."""
+    """The names of the `columns`, with one value per train image each, that determine the label."""
     labels_N = _codes(train.labels)
     return [
         name

@@ -1,4 +1,4 @@
-"""Whether clusters determine the labels: how well a row's label is predicted from its cluster's other rows.
+"""Whether clusters determine the labels: how well the other rows of its cluster predict the label of a row.
 
 Shape letter: C non-empty cells of the table of clusters by labels.
 """
@@ -10,12 +10,12 @@ Codes = NDArray[np.int64]
 
 LEAST_REDUCTION = 0.95
 LEAST_SHARE_REPEATED, LEAST_ROWS = 0.5, 10
-"""How many rows must share their cluster with another row, as a share of all and as a number: a column of
-identifiers determines every label, and shows nothing."""
+"""The least rows that share their cluster with another row, as a share and as a number: a column of
+identifiers determines every label trivially."""
 
 
 def determines_labels(codes_N: Codes, labels_N: Codes) -> bool:
-    """Whether the codes (N,) determine the labels (N,), over the rows where neither is negative (unknown)."""
+    """Whether the codes (N,) determine the labels (N,), on the rows where neither is negative (unknown)."""
     known_N = (codes_N >= 0) & (labels_N >= 0)
     labels = int(labels_N.max(initial=0)) + 1
     keys_C, counts_C = np.unique(codes_N[known_N] * labels + labels_N[known_N], return_counts=True)
@@ -26,9 +26,9 @@ def determines_labels(codes_N: Codes, labels_N: Codes) -> bool:
 def label_error_reduction(clusters_C: Codes, labels_C: Codes, counts_C: Codes) -> float | None:
     """Goodman and Kruskal's lambda (1954) of labels given clusters, each row predicted without itself.
 
-    Always predicting the most frequent label makes some errors. This is the share of them that is avoided by
-    predicting the most frequent label among the other rows of a row's cluster (a tie is an error). Only rows
-    that share their cluster count; None where these are few, or have a single label.
+    The share of the errors of always predicting the most frequent label that is avoided by predicting the
+    most frequent label among the other rows of the cluster (a tie is an error). Only rows that share their
+    cluster count; None if these are few, or have a single label.
     """
     rows_K = np.bincount(clusters_C, weights=counts_C)
     cells = np.flatnonzero(rows_K[clusters_C] > 1)

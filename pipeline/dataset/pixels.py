@@ -1,4 +1,4 @@
-"""Parquet -> pixels: how images are cut and decoded, and a whole split in one uint8 tensor."""
+"""Parquet -> pixels: decodes and crops images, or a whole split into one uint8 tensor."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from pipeline.storage.validation import open_parquet
 
 @dataclass(frozen=True)
 class PixelStore:
-    """Images of a split, resident in memory; smaller ones lie at the top left of their canvas."""
+    """Images of a split in memory; smaller ones are at the top left of their canvas."""
 
     ids: list[str]
     canvas_NCHW: Tensor
@@ -33,14 +33,14 @@ class PixelStore:
 
 
 def decode_center(encoded: bytes, size_2: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The middle of an image, cut to `size_2` (height, width): (height, width, 3)."""
+    """(height, width, 3): the middle of an image, cut to `size_2` (height, width)."""
     return center_crop(decoded(encoded), size_2)
 
 
 def load_pixels(split: ImageSplit, positions: Sequence[int] | None = None) -> PixelStore:
-    """Decodes the images of `split`, all or those at `positions`, on a canvas that holds any of the split.
+    """Decodes the images of `split`, all or those at `positions`, on a canvas that fits all of the split.
 
-    Only `id`, `image`, `width` and `height` are read: labels never are.
+    Reads only `id`, `image`, `width` and `height`, never labels.
     """
     shape = split.shape
     row_N = np.arange(len(shape.ids)) if positions is None else np.asarray(positions, np.int64)
@@ -51,7 +51,7 @@ def load_pixels(split: ImageSplit, positions: Sequence[int] | None = None) -> Pi
         height, width = sizes_N2[position]
         canvas_NHWC[position, :height, :width] = decode_center(encoded, sizes_N2[position])
 
-    # In the order of the shards, each row group is read once.
+    # In the order of the shards, so that each row group is read once.
     order_N = row_N.argsort(kind="stable")
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for _ in threads.map(draw, order_N, _encoded_images(split, row_N[order_N])):
@@ -61,7 +61,7 @@ def load_pixels(split: ImageSplit, positions: Sequence[int] | None = None) -> Pi
 
 
 def _encoded_images(split: ImageSplit, rows: NDArray[np.int64]) -> Iterator[bytes]:
-    """Of `rows`, which rise."""
+    """Encoded images at the ascending `rows`."""
     start = 0
     for path in split.shards:
         with open_parquet(path) as file:

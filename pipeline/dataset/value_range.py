@@ -1,6 +1,6 @@
 """Images of more than 8 bits per channel -> 8 bits, scaled by the range of their values.
 
-Pillow clips such values. Cameras and scanners write 10, 12 or 14 bits into 16; measurements, such as heights
+Pillow would clip them. Cameras and scanners write 10, 12 or 14 bits into 16; measurements, such as heights
 or the Hounsfield units of computed tomography, are signed or real numbers, with a value for "no data".
 """
 
@@ -17,61 +17,61 @@ from pipeline.storage.schema import ValueRange
 
 PIXELS_AT_ONCE = 4_000_000
 USUAL_MAXIMA = (1, 255, 1023, 4095, 16383, 65535)
-"""Of ranges from 0: fractions, and 8, 10, 12, 14 and 16 bits. An image has such a range where its largest
-value lies in the upper three quarters of it, so that no image becomes black."""
+"""Of ranges from 0: fractions, and 8, 10, 12, 14 and 16 bits. An image has such a range if its largest value
+is in the upper three quarters, so that no image becomes black."""
 NO_DATA = (-9999.0, -32768.0)
-"""Values that programs write where nothing was measured, beside those not finite or beyond `NO_DATA_FROM`."""
+"""Values that programs write for missing data, besides those that are not finite or from `NO_DATA_FROM`."""
 NO_DATA_FROM = 1e30
 GDAL_NODATA = 42113
-"""The TIFF tag that holds the file's own value for no data."""
+"""The TIFF tag of the value for no data."""
 FEWEST_UPPER_BITS = 16
-"""Of colours of 16 bits Pillow reads the upper 8: with fewer values than these, hardly anything is left."""
+"""Pillow reads the upper 8 of 16-bit colours; with fewer values than this, hardly anything is left."""
 
 
 class Scaled(NamedTuple):
-    """The range from which an image was scaled."""
+    """The range of values that was scaled to 8 bits."""
 
     low: float
     high: float
     has_missing: bool
-    """Whether some pixels hold no data: these become black."""
+    """Whether some pixels hold no data; these become black."""
 
     @property
     def is_usual(self) -> bool:
-        """Whether all images of its kind are scaled alike."""
+        """Whether the range is common to all images of the same depth."""
         return self.low == 0 and self.high in USUAL_MAXIMA
 
 
 class NoRange(ValueError):
-    """The image can't be scaled; the message is the reason."""
+    """The image cannot be scaled; the message is the reason."""
 
 
 def has_more_than_8_bits(image: Image.Image) -> bool:
-    """Whether Pillow holds the values as they are, in one channel."""
+    """Whether Pillow keeps the original values, in one channel."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
 def reads_upper_bits(image: ImageFile) -> bool:
-    """Whether Pillow will read only the upper half of 16 bits. To be called before the pixels are loaded."""
+    """Whether Pillow reads only the upper half of 16 bits. Call it before the pixels are loaded."""
     return image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile.args) for tile in image.tile)
 
 
 def check_upper_bits(image: Image.Image) -> None:
-    """Raises `NoRange` where what `reads_upper_bits` left is nearly black."""
+    """Raises `NoRange` if the upper bits are nearly black (`reads_upper_bits`)."""
     channels = image.getextrema()[: 1 if image.mode == "LA" else 3]
     if max(high for _, high in channels) < FEWEST_UPPER_BITS:  # type: ignore[misc]
         raise NoRange("colours of 16 bits that use 12 or fewer of them: convert the image to 8 bits")
 
 
 def to_8_bits(image: Image.Image, given: ValueRange | None) -> tuple[Image.Image, Scaled]:
-    """An image that `has_more_than_8_bits`, scaled linearly from the `given` range or its own.
+    """An image that `has_more_than_8_bits`, scaled linearly from the `given` range or its own range.
 
-    Its own is the first of `USUAL_MAXIMA` that suits its values, else from its smallest to its largest one.
-    Raises `NoRange` where no pixel holds data.
+    The latter ends at the first of `USUAL_MAXIMA` that suits its values, else spans its smallest to its
+    largest value. Raises `NoRange` if no pixel holds data.
     """
     no_data = [*NO_DATA, *_declared_no_data(image)]
-    own, has_missing = _own_range(image, no_data)
-    low, high = given or own
+    own_range, has_missing = _own_range(image, no_data)
+    low, high = given or own_range
     scaled = Image.new("L", image.size)
     for top, strip in strips(image):
         values = np.asarray(strip).astype(np.float64)
@@ -101,7 +101,7 @@ def _own_range(image: Image.Image, no_data: list[float]) -> tuple[ValueRange, bo
 def _is_missing(values: NDArray[np.generic], no_data: list[float]) -> NDArray[np.bool_]:
     missing: NDArray[np.bool_] = np.isin(values, no_data)
     if values.dtype.kind == "f":
-        missing |= ~(np.abs(values) < NO_DATA_FROM)  # NaN, too
+        missing |= ~(np.abs(values) < NO_DATA_FROM)  # includes NaN
     return missing
 
 
@@ -140,7 +140,7 @@ def scaling_notes(ways: Counter[Scaled], given: ValueRange | None) -> list[str]:
 
 
 def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """The image in pieces and where each begins, so that there are never several copies of a large one."""
+    """The image in horizontal strips, each with its top, which avoids copies of a whole large image."""
     width, height = image.size
     rows = max(1, PIXELS_AT_ONCE // width)
     for top in range(0, height, rows):
