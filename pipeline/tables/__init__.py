@@ -1,1 +1,1 @@
-"""Tables that strangers wrote: their rows, and what a cell says, the same for every reader."""
+"""Untrusted tables of any format: their rows, and the meaning of a cell, the same for every reader."""

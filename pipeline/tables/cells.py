@@ -1,4 +1,4 @@
-"""What one cell of a table says, whatever its type: the rule for labels, attributes, splits and paths."""
+"""The text of a table cell of any type, for labels, attributes, splits and paths."""
 
 import re
 import unicodedata
@@ -6,17 +6,17 @@ from collections import Counter
 from typing import Any, Literal, TypeAlias
 
 _WITHOUT_LOOKS = re.compile("[\u00ad\u200b\u2060\ufeff]")
-"""Soft hyphen, zero-width space, word joiner, byte order mark: text with and without them looks the same."""
+"""Soft hyphen, zero-width space, word joiner, byte order mark, which are invisible."""
 _JOINERS = re.compile("[\u200c\u200d]")
-"""They change how letters of some scripts join, and which picture emoji make; elsewhere nobody sees them."""
+"""They change how letters of some scripts and emoji join; elsewhere they are invisible."""
 _MANY_MARKS = re.compile(r"[^\w\s\x00-\x7f]{31}")
-"""Python sorts a run of accents in quadratic time; no text has thirty (UAX 15, the stream-safe format)."""
+"""Python sorts a run of combining marks in quadratic time; real text has fewer than 30 (UAX 15)."""
 _JOINED = ("Lo", "So", "Mn", "Mc", "Sk")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 Notices: TypeAlias = Counter[str]
-"""How many cells each sentence holds of; `noted` writes them out."""
+"""The number of cells by notice; `noted` formats them."""
 FOLDED = (
     "cells were written with characters that nobody sees, or with accents as characters of their own: they "
     "count as the text that looks the same"
@@ -24,13 +24,13 @@ FOLDED = (
 
 
 class NotOneValue(ValueError):
-    """A cell with a list, an object or bytes that are no text; the message is which."""
+    """A cell with a list, an object or bytes that are no text; the message says which."""
 
 
 def text(cell: Any, notices: Notices | None = None) -> str | None:
-    """A cell as text; None for what is empty. 3.0 is "3": tables turn integers with gaps into floats.
+    """A cell as text; None if it is empty. 3.0 is "3", as integers with missing values become floats.
 
-    Bytes are text where they are printable UTF-8, as Impala and Spark write it. Raises `NotOneValue`.
+    Printable UTF-8 bytes are text, as written by Impala and Spark. Raises `NotOneValue`.
     """
     if cell is None or cell != cell:
         return None
@@ -51,21 +51,21 @@ def text(cell: Any, notices: Notices | None = None) -> str | None:
 
 
 def folded(written: str) -> str:
-    """As text that looks the same is written: composed (NFC), without blanks around it, nor characters
-    that nobody sees."""
+    """The canonical form of text that looks the same: NFC, without surrounding blanks and invisible
+    characters."""
     if written.isascii():
         return written.strip()
-    seen = normalized("NFC", _WITHOUT_LOOKS.sub("", written))
-    return _JOINERS.sub(_joiner, seen).strip()
+    visible = normalized("NFC", _WITHOUT_LOOKS.sub("", written))
+    return _JOINERS.sub(_joiner, visible).strip()
 
 
 def normalized(form: Literal["NFC", "NFKC"], written: str) -> str:
-    """As `unicodedata.normalize`; text with a run of marks that no text has stays as it is."""
+    """As `unicodedata.normalize`; text with an unrealistic run of combining marks is unchanged."""
     return written if _MANY_MARKS.search(written) else unicodedata.normalize(form, written)
 
 
 def is_folded(cell: Any) -> bool:
-    """Whether more than blanks around it is left out of what it says."""
+    """Whether `folded` changes more than surrounding blanks."""
     return isinstance(cell, str) and not cell.isascii() and folded(cell) != cell.strip()
 
 
@@ -92,7 +92,7 @@ def _decoded(cell: bytes) -> str:
 
 
 def are_equal(one: Any, other: Any) -> bool:
-    """Whether two cells are one value, also where one is a number and the other its text."""
+    """Whether two cells have the same value, also as a number and its text."""
     try:
         return bool(one == other or text(one) == text(other))
     except NotOneValue:

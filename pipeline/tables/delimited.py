@@ -1,4 +1,4 @@
-"""CSV, TSV and their kin: the rows and the header, whatever strangers wrote."""
+"""CSV, TSV and other delimited text: header and rows of untrusted files."""
 
 import csv
 import re
@@ -17,24 +17,24 @@ from pipeline.untrusted.safe_paths import SafePath
 _MARKS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"[^"]*"')
 LONGEST_CELL = 1 << 20
-"""Characters. A quote that nothing closes makes a cell of all that follows."""
-MOST_READ_AGAIN = 500_000
-"""Lines, in all, that are read again behind rows that are none."""
+"""Characters. An unclosed quote makes one cell of all that follows."""
+MOST_REREAD = 500_000
+"""Lines in total that are parsed again after invalid rows."""
 
 
 class CsvRows:
     """The cells of each row of `file` that is not blank, with the number of its first line.
 
-    What is no row, as behind a quote that nothing closes, costs its first line alone: those that follow are
-    read again.
+    An invalid row, as after an unclosed quote, loses only its first line: the lines after it are parsed
+    again.
     """
 
     def __init__(self, file: TextIO, delimiter: str = ",", above: int = 0) -> None:
-        """`above`: how many lines are left out before the first row."""
-        # A limit of the whole process; nothing in it wants another.
+        """`above`: the number of lines to skip before the first row."""
+        # A limit of the whole process, where nothing else sets it.
         csv.field_size_limit(LONGEST_CELL)
         self._lines = _LinesOfRows(file)
-        self._left_to_read_again = MOST_READ_AGAIN
+        self._rereads_left = MOST_REREAD
         self._delimiter = delimiter
         for _ in range(above):
             next(self._lines, None)
@@ -51,28 +51,28 @@ class CsvRows:
             except StopIteration:
                 return
             except LineTooLong as error:
-                yield self._lines.first, NotARow(f"{error}{self.read_again()}")
+                yield self._lines.first, NotARow(f"{error}{self.reread()}")
             except csv.Error as error:
                 why = f"{NOT_A_ROW}: {_CSV_ERRORS.get(str(error), error)}"
-                yield self._lines.first, NotARow(f"{why}{self.read_again()}")
+                yield self._lines.first, NotARow(f"{why}{self.reread()}")
             else:
                 if any(cell.strip() for cell in cells):
                     yield self._lines.first, cells
 
     @property
     def lines(self) -> list[str]:
-        """Of the row that was given last."""
+        """The lines of the last row."""
         return self._lines.of_the_row
 
-    def read_again(self) -> str:
-        """What follows the first line of the row that was given last; else says what is lost with it, since
-        a table of quotes alone would be read again for each of its lines."""
+    def reread(self) -> str:
+        """Parses again the lines after the first one of the last row. Beyond `MOST_REREAD` returns what is
+        lost instead, since a table of only quotes would be parsed again for each of its lines."""
         again = len(self.lines) - 1
-        self._left_to_read_again -= again
+        self._rereads_left -= again
         self._begin()
-        if self._left_to_read_again < 0:
+        if self._rereads_left < 0:
             return f", and with it the {again:,} lines that follow" if again else ""
-        self._lines.give_back()
+        self._lines.push_back()
         return ""
 
 
@@ -83,7 +83,7 @@ _CSV_ERRORS = {
 
 
 class _LinesOfRows(Lines):
-    """Lines of which several may be a row: one that does not end would be held as a whole."""
+    """Lines of rows that may span several lines, with limits on a row."""
 
     def __init__(self, file: TextIO) -> None:
         super().__init__(file)
@@ -110,40 +110,40 @@ class _LinesOfRows(Lines):
             raise LineTooLong("row")
         return line
 
-    def give_back(self) -> None:
+    def push_back(self) -> None:
         again = self.of_the_row[1:]
         self._again.extendleft(reversed(again))
         self._number -= len(again)
 
 
 _TOO_LONG = ""
-"""In place of a line that is too long, which is not held: no line is empty."""
+"""In place of a line that is too long; no other line is empty."""
 
 
 def csv_records(
     file: TextIO, head: "Head", columns: Collection[str] | None = None
 ) -> Iterator[tuple[int, dict[str, str] | NotARow]]:
-    """Rows below the header as records, of all columns or some."""
+    """Rows below the header as records of all or some columns."""
     names, rows = head.names, CsvRows(file, head.delimiter, max(0, head.line - 1))
     taken = [(place, name) for place, name in enumerate(names) if columns is None or name in columns]
     for line, cells in islice(rows, 1, None):
         if not isinstance(cells, NotARow):
             if _are_rows(rows.lines, head.delimiter, len(head.names)):
                 why = f"{NOT_A_ROW}: its quote takes whole rows that follow into a cell"
-                cells = NotARow(f"{why}{rows.read_again()}")
+                cells = NotARow(f"{why}{rows.reread()}")
             elif len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
                 cells = NotARow(f"{NOT_A_ROW}: {len(cells)} cells under {len(names)} columns")
         yield line, cells if isinstance(cells, NotARow) else {name: cells[place] for place, name in taken}
 
 
 def _are_rows(lines: Sequence[str], delimiter: str, columns: int) -> bool:
-    """Whether the first and the last line of a row look like rows by themselves; with two columns, where a
-    line of text easily does, three lines and all of them."""
+    """Whether the first and the last line of a row look like rows themselves. With two columns, where text
+    easily does, all lines must, and there must be three."""
     filled = [line for line in lines if line.strip()]
     if len(filled) < (3 if columns == 2 else 2) or columns < 2:
         return False
-    looked_at = filled if columns == 2 else (filled[0], filled[-1])
-    return all(_has_columns(line.rstrip("\r\n"), delimiter, columns) for line in looked_at)
+    checked = filled if columns == 2 else (filled[0], filled[-1])
+    return all(_has_columns(line.rstrip("\r\n"), delimiter, columns) for line in checked)
 
 
 def _has_columns(line: str, delimiter: str, columns: int) -> bool:
@@ -152,31 +152,31 @@ def _has_columns(line: str, delimiter: str, columns: int) -> bool:
 
 # --- the header ---------------------------------------------------------------------------------------------
 
-_LINES_LOOKED_AT, _CHARACTERS_LOOKED_AT = 30, 1 << 20
+_LINES_SNIFFED, _CHARACTERS_SNIFFED = 30, 1 << 20
 _MOST_ABOVE = 10
 _NAMED_DELIMITER = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
-"""The first line of a table that Excel is to open."""
+"""Excel's declaration of the delimiter in the first line."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What stands above the rows of a table, and how its cells are separated."""
+    """The header of a table and its delimiter."""
 
     names: list[str]
-    """None of an empty file. As `folded`: blanks around them are no part of them."""
+    """As `folded`; empty for an empty file."""
     delimiter: str
     line: int
-    """Of the header."""
+    """The line number of the header."""
     notes: list[str]
-    """On what was left out above it, a sentence each."""
+    """On skipped lines above it, one sentence each."""
 
 
 def read_head(path: SafePath, named: str, usual: str = ",") -> Head:
-    """The delimiter is `usual`, or the mark that the first lines hold equally often: spreadsheets write
-    semicolons where the comma is the decimal mark, whatever the file's ending says. A line above the header
-    that is no part of the table is left out.
+    """The delimiter is `usual`, or the mark that occurs equally often in the first lines: spreadsheets write
+    semicolons where the comma is the decimal mark, whatever the file extension. A line above the header that
+    is not part of the table is skipped.
 
-    Raises `UserError`, which calls the table `named`, if the header can't be read or `check_names` refuses
+    Raises `UserError`, which calls the table `named`, if the header cannot be read or `check_names` rejects
     it.
     """
     lines, delimiter, notes = _first_lines(path, named), None, list[str]()
@@ -194,17 +194,17 @@ def read_head(path: SafePath, named: str, usual: str = ",") -> Head:
 
 
 def _first_lines(path: SafePath, named: str) -> list[tuple[int, str]]:
-    """Of at most `_CHARACTERS_LOOKED_AT` behind the first."""
+    """The first lines, with at most `_CHARACTERS_SNIFFED` after the first one."""
     found: list[tuple[int, str]] = []
     characters = 0
     with open_text(path) as file:
-        for number, line in islice(text_lines(file), _LINES_LOOKED_AT):
+        for number, line in islice(text_lines(file), _LINES_SNIFFED):
             if isinstance(line, NotARow):
                 if found:
                     break
                 raise UserError(f"{named} has no header that can be read ({line.reason}): give it one")
             characters += len(line)
-            if found and characters > _CHARACTERS_LOOKED_AT:
+            if found and characters > _CHARACTERS_SNIFFED:
                 break
             if line.strip():
                 found.append((number, line))
@@ -212,7 +212,7 @@ def _first_lines(path: SafePath, named: str) -> list[tuple[int, str]]:
 
 
 def _is_above(lines: Sequence[str]) -> bool:
-    """Whether the first line has no delimiter, or begins as a comment, and lines below have equally many."""
+    """Whether the first line has no delimiter, or is a comment, and the lines below have equally many."""
     first, *others = map(_marks_in, lines)
     if lines[0].startswith("#"):
         return any(a[mark] == b[mark] != first[mark] for a, b in pairwise(others[:2]) for mark in _MARKS)
@@ -238,14 +238,14 @@ def _names(path: SafePath, named: str, delimiter: str, header: int) -> list[str]
         rows = CsvRows(file, delimiter, header - 1)
         _, cells = next(iter(rows), (0, []))
         if not isinstance(cells, NotARow) and _are_rows(rows.lines, delimiter, len(cells)):
-            cells = NotARow("its quote takes the rows that follow into a name")
+            cells = NotARow("its quote includes the rows that follow")
     if isinstance(cells, NotARow):
         raise UserError(f"{named} has no header that can be read ({cells.reason}): give it one")
     return [folded(name) for name in cells]
 
 
 def check_names(names: Iterable[str], named: str) -> None:
-    """Raises `UserError` if two columns have one name, or the name of one can't be written down."""
+    """Raises `UserError` for duplicate names, and for names that are not Unicode text."""
     times = Counter(names)
     if not all(map(_is_text, times)):
         raise UserError(f"{named} is not UTF-8 text: save it as UTF-8, in a spreadsheet as CSV UTF-8")

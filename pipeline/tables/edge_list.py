@@ -1,4 +1,4 @@
-"""A tree as a table of child and parent, as WordNet's is-a relation is often published."""
+"""A tree as a table of child and parent, as often published for WordNet."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,11 +12,11 @@ from pipeline.untrusted.safe_paths import SafePath, UnsafePath
 def paths_from_root(
     file: Path, leaves: Iterable[str], several_parents: str, parameter: str
 ) -> dict[str, list[str]]:
-    """The path from its root down to each leaf; a leaf that the file does not name is its own root.
+    """The path from the root to each leaf; a leaf that is not in the file is its own root.
 
-    A line holds a child and its parent, with a comma, a tab or spaces between; a header `child,parent` is
-    passed over. Raises `UserError`, which names the file by its `parameter`, for a line that is none, a
-    circle, too many levels, or a child with several parents unless `several_parents` is "first".
+    A line holds a child and its parent, separated by a comma, a tab or spaces; a header `child,parent` is
+    skipped. Raises `UserError`, which names the file by its `parameter`, for an invalid line, a cycle, too
+    many levels, or a child with several parents unless `several_parents` is "first".
     """
     named = f"{file} ({parameter})"
     parent_of = _read(file, several_parents, named)
@@ -48,7 +48,7 @@ def _lines(file: Path, named: str) -> Iterator[tuple[int, str]]:
             for number, line in text_lines(opened):
                 if isinstance(line, NotARow):
                     raise UserError(f"{named} can't be read in line {number}: {line.reason}")
-                line.encode()  # refuses what stands for bytes that are not UTF-8
+                line.encode()  # fails for surrogates, which replace bytes that are not UTF-8
                 yield number, line
     except UnsafePath as unsafe:
         raise UserError(f"{named} can't be read as text ({unsafe.reason}): name a file") from None
@@ -60,17 +60,17 @@ def _lines(file: Path, named: str) -> Iterator[tuple[int, str]]:
 
 
 def _cells(line: str) -> list[str]:
-    """Cut at tabs or commas; at spaces only where there is neither, since names may hold some."""
+    """Splits at tabs or commas, else at spaces, since names may contain spaces."""
     separator = next((mark for mark in "\t," if mark in line), None)
     return [cell for part in line.split(separator) if (cell := part.strip())]
 
 
 def _climb(leaf: str, parent_of: dict[str, str], named: str) -> list[str]:
-    path = {leaf: None}  # in its order, and quick to look into
+    path = {leaf: None}  # ordered, with fast look-up
     last = leaf
     while (parent := parent_of.get(last)) is not None:
         if parent in path:
-            raise UserError(f"{named} goes in a circle: {listed([*path, parent])}")
+            raise UserError(f"{named} has a cycle: {listed([*path, parent])}")
         if len(path) == MOST_LEVELS:
             raise UserError(f"{named} has more than {MOST_LEVELS:,} levels above {leaf}: flatten the tree")
         path[parent] = None

@@ -1,4 +1,4 @@
-"""A cell's hashtags, however people and programs write them."""
+"""The hashtags of a cell, in any common notation."""
 
 import html
 import re
@@ -9,9 +9,9 @@ from pipeline.runtime.json_text import NotJson, parse_json
 from pipeline.tables.cells import Notices, NotOneValue, folded, normalized, text
 
 NAMES = ("text", "name", "tag")
-"""The key of an object that holds a tag, as the first is in posts of Twitter."""
+"""Keys of objects that hold a tag; the first is Twitter's."""
 _COMMAS = ",\u3001\uff0c\uff1b•"
-"""And the comma, full-width comma and semicolon of Chinese and Japanese, and a bullet."""
+"""Also the comma, full-width comma and semicolon of Chinese and Japanese, and a bullet."""
 _BETWEEN_TAGS = re.compile(rf"[{_COMMAS}\n\r\t]")
 _BETWEEN_WORDS = re.compile(rf"[\s|{_COMMAS}]+")
 _BRACKETS = {"[": "]", "{": "}", "(": ")"}
@@ -19,25 +19,25 @@ _BLANKS = re.compile(r"\s*")
 _QUOTED = re.compile(r"""\"(?:[^"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
 _BARE = re.compile(r"""[^,"'\[\](){}]*""")
 _NOTHING = ("None", "NULL", "null", "nan")
-"""What lists hold in place of a tag, without quotes."""
+"""Unquoted items of lists that are no tags."""
 _HUGE_ENTITY = re.compile(r"&#[xX]?[0-9a-fA-F]{9}")
-"""Python ends at one of thousands of digits."""
+"""Python raises an error for one of thousands of digits."""
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _AROUND = " \t\r\n.!?:;'\"()[]{}…“”«»\u2018\u2019\u3002\uff01\uff1f" + _COMMAS
-"""What stands around a hashtag in a sentence, and is not part of it."""
+"""Characters around a hashtag in a sentence that are not part of it."""
 _ADDRESS = re.compile(r"\w+://|www\.", re.IGNORECASE)
 PROSE_WORDS = 6
-"""Of a tag, from which on it is more likely a sentence."""
+"""The number of words from which a tag is more likely a sentence."""
 WORDS_BESIDE = "cells hold words beside their hashtags: the hashtags alone are taken"
 PROSE = "cells hold sentences where hashtags are expected: each counts as one tag"
 
 
 def hashtags_of(cell: Any, notices: Notices | None = None) -> list[str]:
-    """The tags of a list, or of text: a list written as text by Python, JSON, numpy or PostgreSQL; else what
-    follows each `#`; else what stands between `;`, or `|`, or commas and their kin. Raises `NotOneValue`.
+    """The tags of a list, or of text: a list as text from Python, JSON, numpy or PostgreSQL; else the words
+    after `#`; else the parts between `;`, or `|`, or commas and line breaks. Raises `NotOneValue`.
 
-    A tag with spaces is one tag in a list and between separators. Of a sentence with hashtags nothing else
-    is taken.
+    A tag may contain spaces in a list and between separators. In a sentence with hashtags, only these
+    count.
     """
     if cell is None or cell != cell:
         return []
@@ -66,7 +66,7 @@ def _of_part(part: Any, notices: Notices | None) -> list[str]:
 
 
 def _of_text(written: str, notices: Notices | None) -> list[str]:
-    # Escapes of HTML hold a semicolon, and sometimes the sign itself.
+    # HTML entities contain a semicolon, and may stand for the number sign.
     if not _HUGE_ENTITY.search(written):
         written = html.unescape(written)
     written = _LONE_SIGN.sub("#", folded(written).translate(_SIGNS))
@@ -99,7 +99,7 @@ _LONE_SIGN = re.compile(r"(?<!\S)#\s+")
 
 
 def _signed(written: str) -> Iterator[str]:
-    """Each `#tag`. `summer#beach` are two; in `C#` the sign begins none, nor in an address."""
+    """Each `#tag`. `summer#beach` is two tags; `C#` and addresses are none."""
     if "#" not in written:
         return
     for word in _words(written):
@@ -116,7 +116,7 @@ def _words(written: str) -> list[str]:
 
 
 def _listed(written: str) -> list[str] | None:
-    """The tags of a list as text; None where it is no list."""
+    """The tags of a list as text; None if it is no list."""
     closing = _BRACKETS.get(written[:1])
     if closing is None or not written.endswith(closing):
         return None
@@ -142,7 +142,7 @@ def _items(inner: str) -> list[str] | None:
             return None
         place = _past_blanks(inner, item.end())
         follows = inner[place : place + 1]
-        # numpy writes no comma.
+        # numpy writes no commas.
         if follows not in (",", "") and not (is_quoted and follows in "\"'"):
             return None
         place += follows == ","
@@ -154,10 +154,10 @@ def _items(inner: str) -> list[str] | None:
 
 def _past_blanks(text: str, place: int) -> int:
     found = _BLANKS.match(text, place)
-    assert found is not None, "no blank is a match, too"
+    assert found is not None, "the empty match is possible"
     return found.end()
 
 
 def normalized_hashtag(tag: str) -> str:
-    """The tag as people mean it: Unicode NFKC, case folded, without `#`; empty where nothing is left."""
+    """The canonical form of a tag: NFKC, case-folded, without `#`; may be empty."""
     return normalized("NFKC", tag).casefold().strip().lstrip("#").strip()

@@ -1,4 +1,4 @@
-"""The lines of a text that strangers wrote, within bounds."""
+"""The lines of an untrusted text file, within limits."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ from typing import TextIO
 from pipeline.untrusted.safe_paths import SafePath
 
 LONGEST_LINE = 1 << 23
-"""Characters: a hundred thousand columns of eighty each. As JSON they take fifty times as many bytes."""
+"""Characters: a hundred thousand columns of eighty each. Parsed JSON takes fifty times as many bytes."""
 MOST_LINES = 1000
-"""Of one row."""
+"""Lines per row."""
 NOT_A_ROW = "the line is not a row of the table"
 NOT_UTF_8 = "the line is not UTF-8 text"
 
 
 @dataclass(frozen=True, slots=True)
 class NotARow:
-    """What stands where a row should be, and why it is none."""
+    """In place of an invalid row, with the reason."""
 
     reason: str
 
 
 class LineTooLong(ValueError):
-    """A line, or a row of several, of more than `LONGEST_LINE` characters or `MOST_LINES` lines."""
+    """A line or row of more than `LONGEST_LINE` characters or `MOST_LINES` lines."""
 
     def __init__(self, what: str = "line") -> None:
         lines = f", or {MOST_LINES:,} lines" if what == "row" else ""
@@ -30,7 +30,7 @@ class LineTooLong(ValueError):
 
 
 class Lines:
-    """The lines of `file`. Raises `LineTooLong` in place of one that is too long, and goes on behind it."""
+    """The lines of `file`. Raises `LineTooLong` in place of a long line, and can continue after it."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -50,7 +50,7 @@ class Lines:
 
 
 def open_text(path: SafePath) -> TextIO:
-    """With its newlines as they are; bytes that are not UTF-8 become characters that no text holds."""
+    """Keeps newlines; bytes that are not UTF-8 become surrogates."""
     return path.open_text(newline="", errors="surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""Opening a table of any format: its columns and its rows, the same for ingest and `clinfonce statistics`."""
+"""Opens tables of any format: columns and rows, for ingest and `clinfonce statistics`."""
 
 import json
 import re
@@ -21,27 +21,27 @@ from pipeline.untrusted.safe_paths import SafePath
 
 Record: TypeAlias = dict[str, Any]
 Numbered: TypeAlias = Iterator[tuple[str, Record | NotARow]]
-"""Rows, each with the place where it stands."""
+"""Rows with their places, such as a line number."""
 
 MOST_COLUMNS = 10_000
-"""Every row is stored with a cell of each, whatever its table says of it: there can't be more attributes."""
+"""Each row is stored with a cell of every column, so that there cannot be more attributes."""
 LARGEST_ARRAY = 1 << 24
-"""Characters of a JSON array, which is read as a whole: as values it takes fifty times as many bytes."""
-ROWS_A_BATCH = 4096
-ROWS_LOOKED_AT = 100
-"""Of a column of bytes, to know whether it holds text."""
+"""Characters of a JSON array, which is read as a whole; parsed, it takes fifty times as many bytes."""
+ROWS_PER_BATCH = 4096
+ROWS_SNIFFED = 100
+"""Rows of a binary column that decide whether it holds text."""
 
 
 @dataclass(frozen=True)
 class TableFile:
     columns: list[str]
     rows: Callable[[Sequence[str] | None], Numbered]
-    """With all columns, or those."""
+    """Returns the rows, with all or the given columns."""
     no_values: list[str] = field(default_factory=list)
-    """Columns of lists, objects or bytes that are no text: neither labels nor attributes."""
+    """Columns of lists, objects or non-text bytes, which are neither labels nor attributes."""
     notes: list[str] = field(default_factory=list)
     count: int | None = None
-    """Of the rows, where it is known."""
+    """The number of rows, if known."""
 
 
 def ending_of(path: SafePath) -> str:
@@ -49,9 +49,9 @@ def ending_of(path: SafePath) -> str:
 
 
 def open_table_file(path: SafePath, named: str) -> TableFile:
-    """Reads the header, or what is needed to know the columns.
+    """Reads the columns of a table.
 
-    Raises `UserError`, which calls the table `named`, if it can't be read, or is none by its name.
+    Raises `UserError`, which calls the table `named`, if it cannot be read or has an unknown extension.
     """
     if ending_of(path) not in FORMATS:
         raise UserError(f"{named} must end in {listed(sorted(FORMATS))}: rename or convert it")
@@ -61,7 +61,7 @@ def open_table_file(path: SafePath, named: str) -> TableFile:
 
 
 def is_unicode(record: Record) -> bool:
-    """False where bytes that are not UTF-8 were read, or half a character was escaped."""
+    """False for bytes that are not UTF-8, and for escaped lone surrogates."""
     try:
         json.dumps(record, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
@@ -70,8 +70,8 @@ def is_unicode(record: Record) -> bool:
 
 
 def names_in(records: Iterable[Record]) -> tuple[list[str], list[str]]:
-    """The columns of `records` in the order in which they come, until there are too many to store, and those
-    that hold a list or an object in one of them."""
+    """The columns of `records` in order of appearance, until there are too many to store, and those with a
+    list or an object in any record."""
     names: dict[str, None] = {}
     no_values: dict[str, None] = {}
     for record in records:
@@ -112,7 +112,7 @@ def _open_json(path: SafePath, named: str) -> TableFile:
 
     if array is None:
         _check_is_not_over_lines(path, named)
-    # Keys may appear late, so that all rows are read for them.
+    # Keys may first appear in any row, so all rows are read.
     names, no_values = names_in(record for _, record in rows(None) if isinstance(record, dict))
     if not names:
         _check_is_empty(rows(None), named)
@@ -120,14 +120,14 @@ def _open_json(path: SafePath, named: str) -> TableFile:
 
 
 def _check_is_empty(rows: Numbered, named: str) -> None:
-    """Says why rows that are there can't be read, where none can."""
+    """Raises `UserError` with the reason if there are rows, but none can be read."""
     for where, record in rows:
         if isinstance(record, NotARow):
             raise UserError(f"{named} holds no row that can be read: {record.reason}, in {where}")
 
 
 def _array(path: SafePath, named: str) -> list[Any] | None:
-    """The items of a file that is one array."""
+    """The items of a file that is a single array; None for other files."""
     with open_text(path) as file:
         written = file.read(1 << 12).lstrip("\ufeff \t\r\n")
         if not written.startswith("["):
@@ -142,7 +142,7 @@ def _array(path: SafePath, named: str) -> list[Any] | None:
         if not is_whole and re.match(r"\[\s*\{", written):
             raise UserError(
                 f"{named} is a JSON array of more than {LARGEST_ARRAY >> 20} MiB, which is read as a whole: "
-                "write JSON Lines instead, one object a line"
+                "write JSON Lines instead, one object per line"
             ) from None
         return None
     return value if isinstance(value, list) else None
@@ -153,7 +153,7 @@ def _check_is_not_over_lines(path: SafePath, named: str) -> None:
         _, line = next(text_lines(file), (0, ""))
     if isinstance(line, str) and line.strip() == "{":
         raise UserError(
-            f"{named} holds objects of JSON over several lines each: write one object a line, or an array"
+            f"{named} holds objects of JSON over several lines each: write one object per line, or an array"
         )
 
 
@@ -183,7 +183,7 @@ def _parsed(written: str) -> Any:
     try:
         return parse_json(written)
     except NotJson as error:
-        # UTF-16 holds bytes that are none of UTF-8, or zeros.
+        # UTF-16 contains bytes that are not UTF-8, or zeros.
         if "\0" in written or not is_unicode({"": written}):
             return NotARow(NOT_UTF_8)
         return NotARow(f"{NOT_A_ROW}: {error}")
@@ -204,7 +204,7 @@ def _open_parquet(path: SafePath, named: str) -> TableFile:
     outline = _outline(path, named)
 
     def rows(columns: Sequence[str] | None) -> Numbered:
-        taken = chain.from_iterable(map(_of_parquet, records(path, ROWS_A_BATCH, columns)))
+        taken = chain.from_iterable(map(_of_parquet, records(path, ROWS_PER_BATCH, columns)))
         for number, record in enumerate(taken, start=1):
             yield f"{path.name} row {number}", record
 
@@ -225,13 +225,13 @@ def _outline(path: SafePath, named: str) -> ParquetHeader:
 
 
 def no_values(path: SafePath, schema: pa.Schema, but: Collection[str] = ()) -> list[str]:
-    """The columns of a Parquet file that hold lists, structs, or bytes that are no text. Those of `but` are
-    known to hold images, and are not read for it."""
+    """The columns of a Parquet file with lists, structs, or non-text bytes. Those in `but` hold images and
+    are not read."""
     nested = [field.name for field in schema if _is_nested(field.type)]
     images = [field.name for field in schema if field.name in but and is_binary(field.type)]
     binary = [field.name for field in schema if field.name not in but and is_binary(field.type)]
-    some = list(islice(records(path, ROWS_LOOKED_AT, binary), ROWS_LOOKED_AT)) if binary else []
-    return nested + images + [name for name in binary if not _is_text_in(some, name)]
+    sample = list(islice(records(path, ROWS_SNIFFED, binary), ROWS_SNIFFED)) if binary else []
+    return nested + images + [name for name in binary if not _is_text_in(sample, name)]
 
 
 def is_binary(kind: pa.DataType) -> bool:
@@ -242,9 +242,9 @@ def _is_nested(kind: pa.DataType) -> bool:
     return _is_nested(kind.value_type) if types.is_dictionary(kind) else bool(types.is_nested(kind))
 
 
-def _is_text_in(some: Sequence[Record | Damaged], name: str) -> bool:
+def _is_text_in(sample: Sequence[Record | Damaged], name: str) -> bool:
     try:
-        written = [text(record[name]) for record in some if isinstance(record, dict)]
+        written = [text(record[name]) for record in sample if isinstance(record, dict)]
     except NotOneValue:
         return False
     return any(written)

@@ -1,4 +1,4 @@
-"""Rows that were refused, counted by their reasons, for a sentence."""
+"""Refused rows, counted by reason."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,13 +7,13 @@ REASONS_SHOWN = 3
 
 
 class Refused(Counter[str]):
-    """How many rows were refused for each reason."""
+    """The number of refused rows by reason."""
 
     def __init__(self, refusals: Iterable[tuple[str, str]] = ()) -> None:
-        """Of reasons, each with the place of its row."""
+        """`refusals`: pairs of a reason and the place of a row."""
         super().__init__()
         self.first: dict[str, str] = {}
-        """Of each reason the place of one row."""
+        """The place of one row by reason."""
         for reason, where in refusals:
             self.add(reason, where)
 

@@ -65,7 +65,7 @@ def test_parquet_columns_of_one_value_a_row(tmp_path: Path) -> None:
         ("t.csv", "a,ö\n1,2\n".encode("latin-1"), "is not UTF-8 text: save it as UTF-8"),
         ("t.csv", b"a,a\n1,2\n", "has several columns 'a': rename them"),
         ("t.parquet", b"no parquet at all", "is not a Parquet file"),
-        ("t.jsonl", b'{\n"a": 1}\n', "objects of JSON over several lines each: write one object a line"),
+        ("t.jsonl", b'{\n"a": 1}\n', "objects of JSON over several lines each: write one object per line"),
         ("t.xlsx", b"PK", "must end in .csv, .json, .jsonl, .ndjson, .parquet, .tsv: rename or convert it"),
     ],
 )

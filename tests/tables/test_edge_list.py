@@ -36,7 +36,7 @@ def test_several_parents(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("a,b\nb,c\nc,a\n", "goes in a circle: a, b, c, a"),
+        ("a,b\nb,c\nc,a\n", "has a cycle: a, b, c, a"),
         ("a,b\nc\n", "must hold a child and its parent in line 2"),
     ],
 )

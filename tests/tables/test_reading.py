@@ -60,7 +60,7 @@ def test_a_first_line_that_is_an_array_is_no_row(tmp_path: Path) -> None:
 
 
 def test_objects_over_several_lines_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="objects of JSON over several lines each: write one object a line"):
+    with pytest.raises(UserError, match="objects of JSON over several lines each: write one object per line"):
         opened(tmp_path, "m.jsonl", "\n".join(json.dumps(record, indent=1) for record in RECORDS))
 
 
