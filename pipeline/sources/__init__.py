@@ -1,1 +1,1 @@
-"""Where images and their auxiliary information come from: one file a source."""
+"""Sources of images and their auxiliary information, one file each."""

@@ -1,4 +1,4 @@
-"""What every source of images gives to ingest."""
+"""The interface of sources: what they yield to ingest."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,18 +8,18 @@ from pipeline.untrusted.safe_paths import SafePath
 
 Split = Literal["train", "test"]
 SplitWord = Literal["train", "test", "validation"]
-"""What a table may say. Validation images become test images where there are no others, else train images."""
+"""The splits in tables. Validation images become test images if there are no others, else train images."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One image with all that its source says of it. An unknown label, split or attribute is None."""
+    """An image with its metadata. An unknown label, split or attribute is None."""
 
     id: str
     image: bytes | SafePath
     """An encoded image, or the file that holds one."""
     path: str
-    """Where the image comes from, as its owner would name it."""
+    """The path of the image, for users."""
     label: str | None = None
     split: SplitWord | None = None
     hashtags: list[str] = field(default_factory=list)
@@ -27,26 +27,25 @@ class SourceRow:
     hierarchy: list[str] = field(default_factory=list)
     """Root to leaf."""
     where: str = field(default="", compare=False)
-    """Where the row stands in its table, such as a line; empty: its path says it."""
+    """The place of the row in its table, such as a line; empty: see `path`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An input that does not become a row, where it stood and why."""
+    """An input that is refused, with its place and the reason."""
 
     where: str
     reason: str
 
 
 class Source(Protocol):
-    """One that can tell cheaply about how many rows it has does so by `__length_hint__`."""
+    """A source with a cheap estimate of its number of rows also has `__length_hint__`."""
 
     attribute_names: list[str]
-    """The columns of auxiliary information, in the order in which they are stored."""
+    """The columns of auxiliary information, in order of storage."""
 
     @property
     def notes(self) -> list[str]:
-        """What the source decided by itself and a user should know, one sentence each: complete once all
-        rows are read."""
+        """Decisions that the source made by default, one sentence each; complete once all rows are read."""
 
     def rows(self) -> Iterator[SourceRow | Refusal]: ...

@@ -1,10 +1,10 @@
-"""Source `clinfonce_tables`: the clusters that the authors of Cl-InfoNCE released, beside the images.
+"""Source `clinfonce_tables`: images with the clusters that the authors of Cl-InfoNCE released.
 
     meta_data_train.csv   <number>,<a column for each clustering>,class,path
     meta_data_val.csv     <number>,path,class
 
 Paths are relative to `ingest.clinfonce_tables.images`, or else to the tables' folder. The last row of each
-table counts: number -1, how many values each column has, and the number of images in place of a path.
+table holds counts: number -1, the values per column, and the number of images in place of a path.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ COUNTED = "-1"
 
 class ClInfoNceTablesSource:
     """Label: the number of the class; split: val is test; each clustering is an attribute of the train
-    images, for `cluster.method=column`; hashtags and hierarchy: none."""
+    images, for `cluster.method=column`; no hashtags and no hierarchy."""
 
     def __init__(self, root: Root, tables: dict[Split, SafePath]) -> None:
         self._root = root

@@ -8,9 +8,8 @@
     CUB_200_2011/attributes/image_attribute_labels.txt  <image> <attribute> <present> <certainty> <time>
     attributes.txt                                      <attribute> <name>, beside CUB_200_2011 or in it
 
-Each of the 312 attributes is a column of its own that says yes, no or nothing. The rule of certainty: what
-the annotator could not see (1, "not visible") is not known, whatever stands in the column of presence; of
-what was seen the answer counts, guessed (2) or not (3 "probably", 4 "definitely").
+Each of the 312 attributes is a column of yes, no or nothing. An answer with certainty 1 ("not visible") is
+unknown, whatever its presence; all others count: 2 ("guessing"), 3 ("probably") and 4 ("definitely").
 """
 
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ from pipeline.untrusted.safe_paths import Boundary, Root, SafePath, UnsafePath
 HOME = "CUB_200_2011"
 WHAT = f"the folder that holds {HOME}"
 MOST_ANSWERS = 1 << 28
-"""A byte each. Published are 11,788 x 312."""
+"""One byte each; the published data have 11,788 x 312."""
 NOT_VISIBLE = "1"
 CERTAINTIES = ("1", "2", "3", "4")
 CELLS = {1: YES, 0: NO, -1: None}
@@ -42,7 +41,7 @@ ATTRIBUTE_NAMES_AT = ["attributes/attributes.txt", "attributes.txt", BESIDE]
 
 
 class Cub200Source:
-    """Label: the bird's class; split: the official one; hashtags and hierarchy: none."""
+    """Label: the class; split: the official one; no hashtags and no hierarchy."""
 
     def __init__(self, root: Root, tables: dict[str, SafePath]) -> None:
         self._root = root
@@ -94,13 +93,13 @@ class Cub200Source:
                 yield Refusal(where, unsafe.reason)
 
     def _read_answers(self, row_of: dict[str, int]) -> NDArray[np.int8]:
-        """(N, A): 1 present, 0 not, -1 not known. Only the first four cells of a line are read: some of
-        the published lines have more. What can't be read is counted in a note and stays unknown."""
+        """(N, A): 1 present, 0 absent, -1 unknown. Reads the first four cells of a line, as some of the
+        published lines have more. Invalid lines are counted in a note; their answers are unknown."""
         places = {number: place for place, number in enumerate(self._attributes)}
         if len(row_of) * len(places) > MOST_ANSWERS:
             raise UserError(
-                f"{self._tables['attributes']} and the list of images ask for {len(row_of):,} x "
-                f"{len(places):,} answers, more than memory is meant to hold: take the published files"
+                f"{self._tables['attributes']} and the list of images require {len(row_of):,} x "
+                f"{len(places):,} answers, more than the limit of {MOST_ANSWERS:,}: use the published files"
             )
         answers_NA = np.full((len(row_of), len(places)), -1, np.int8)
         unread, first = 0, 0
@@ -124,8 +123,8 @@ class Cub200Source:
 
 
 def _attribute_names(home: Root, params: IngestParams) -> SafePath:
-    """As published they lie beside CUB_200_2011. Where `ingest.path` is CUB_200_2011 itself, this one file
-    may lie in the folder above it, but no further."""
+    """The file of attribute names, published beside CUB_200_2011. If `ingest.path` is CUB_200_2011 itself,
+    only this file may be in its parent folder."""
     name = first_there(home, ATTRIBUTE_NAMES_AT, params)
     if home.within is None or name != BESIDE:
         return home.at(name)

@@ -1,9 +1,9 @@
-"""Source `folder`: a folder for each class.
+"""Source `folder`: one folder per class.
 
     train/<class>/..., and test/<class>/... or val/<class>/..., or both
     <class>/...                                        without a split: ingest makes one
 
-Whatever lies below a class's folder is of that class. An image beside the classes' folders has no label.
+All images below the folder of a class have its label. Images beside the class folders have none.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ WHAT = "the folder that holds train/<class> and test/<class>, or <class>"
 
 
 class FolderSource:
-    """Label: the class's folder; attributes, hashtags and hierarchy: none."""
+    """Label: the folder of the class; no attributes, hashtags and hierarchy."""
 
     def __init__(self, root: Root, splits: Splits, notes: list[str]) -> None:
         self._root = root
@@ -41,13 +41,13 @@ class FolderSource:
         root = named_folder(params, WHAT)
         folders, others = names_in(root)
         splits, notes = splits_of(folders)
-        # A class could be called train: then its folder holds images and no folders.
+        # A class may be called train; its folder then holds images and no folders.
         with_classes = [name for name in splits if folders_in(root.below(name))]
-        if not any(_tells_train(name) for name in with_classes):
+        if not any(_names_train(name) for name in with_classes):
             if folders and len(splits) == len(folders) and not with_classes:
                 raise UserError(
-                    f"the folders {listed(folders)} of {root.folder} (ingest.path) are called as splits, and "
-                    f"hold no folders of classes: set ingest.path to {WHAT}, or write a manifest"
+                    f"the folders {listed(folders)} of {root.folder} (ingest.path) have names of splits, and "
+                    f"hold no class folders: set ingest.path to {WHAT}, or write a manifest"
                 )
             notes = ["the folders name no split: one is made"]
             if not folders:
@@ -80,5 +80,5 @@ class FolderSource:
             )
 
 
-def _tells_train(name: str) -> bool:
+def _names_train(name: str) -> bool:
     return WORDS.get(split_word(name) or "") == "train"

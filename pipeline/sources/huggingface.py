@@ -2,11 +2,11 @@
 
     train-00000-of-00004.parquet, test-00000-of-00001.parquet, ...   in `ingest.path` or a folder below it
     train/*.parquet, test/*.parquet
-    kind=cat/*.parquet, kind=dog/*.parquet     a column of its folders
-    one file
+    kind=cat/*.parquet, kind=dog/*.parquet     a column from folder names
+    a single file
 
-An image is a struct of `bytes` and `path` or a binary. `ingest.columns` says what the columns hold, and the
-names of a ClassLabel come from the schema's metadata.
+An image is binary, or a struct of `bytes` and `path`. `ingest.columns` maps the columns; the names of a
+ClassLabel come from the metadata of the schema.
 """
 
 import sys
@@ -34,19 +34,19 @@ from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, ParquetHea
 from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
 
 WHAT = "a Parquet file, or a folder that holds some"
-ROWS_A_BATCH = 64
+ROWS_PER_BATCH = 64
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 UNLABELLED = -1
-"""What `datasets` writes for a class that is not known."""
+"""The value of an unknown class in `datasets`."""
 
 
 class NotAClass(ValueError):
-    """A number beyond the names of its column's classes."""
+    """A class number without a name."""
 
 
 class HuggingFaceSource:
-    """Label, hashtags, attributes and hierarchy: the columns that `ingest.columns` names; split: told by
-    the files' or folders' names, or else by its column. Columns of lists, structs and bytes are no
+    """Label, hashtags, attributes and hierarchy: the columns that `ingest.columns` names; split: by the
+    names of files or folders, or else by its column. Columns of lists, structs and bytes are no
     attributes."""
 
     def __init__(
@@ -70,7 +70,7 @@ class HuggingFaceSource:
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
-        """Reads the schemas alone. Raises `UserError` for files that are none or differ in their columns."""
+        """Reads only the schemas. Raises `UserError` for invalid files and for different columns."""
         named = named_files(params, ".parquet", "Parquet files", WHAT)
         files, notes = by_split(named.files, named.folder)
         outline_of = _outlines(list(files))
@@ -87,7 +87,7 @@ class HuggingFaceSource:
         no_text = no_values(first, schema, but=[params.columns.image])
         provided = ("split",) if None not in files.values() else ()
         table = TableDescription("the Parquet files have", f"the Parquet files of {named.path}")
-        columns, its_notes = resolve_columns(params.columns, present, table, provided, no_text)
+        columns, column_notes = resolve_columns(params.columns, present, table, provided, no_text)
         if provided:
             columns = replace(columns, split=None)
         used = {columns.image, columns.hashtags, *columns.attributes}
@@ -96,7 +96,7 @@ class HuggingFaceSource:
         for file, outline in outline_of.items():
             _check_image_column(outline.schema, columns.image, file)
         root = source_root(named.folder, params)
-        return cls(root, files, outline_of, columns, named.notes + notes + its_notes)
+        return cls(root, files, outline_of, columns, named.notes + notes + column_notes)
 
     def __length_hint__(self) -> int:
         return min(sys.maxsize, sum(outline.rows for outline in self._outline_of.values()))
@@ -115,8 +115,8 @@ class HuggingFaceSource:
                     yield self._row(where, f"{place}#{number}", record, in_path, names, split)
 
     def _records(self, path: SafePath) -> Iterator[Record | Refusal]:
-        """Every row; of what is damaged a refusal in place of each."""
-        for record in records(path, ROWS_A_BATCH, self._used(self._outline_of[path].schema)):
+        """Every row, or a refusal in place of each damaged row."""
+        for record in records(path, ROWS_PER_BATCH, self._used(self._outline_of[path].schema)):
             if isinstance(record, Damaged):
                 yield from repeat(Refusal("", f"this part of the file is damaged: {record.why}"), record.rows)
             else:
@@ -157,7 +157,7 @@ class HuggingFaceSource:
         if not encoded and not path:
             return Refusal(where, "the row has no image")
         try:
-            # Where there are no bytes the path names a file.
+            # Without bytes the path is that of a file.
             content = encoded or self._root.file(str(path))
         except UnsafePath as unsafe:
             return Refusal(where, unsafe.reason)
@@ -166,7 +166,7 @@ class HuggingFaceSource:
 
 
 def _in_path(file: Path, folder: Path) -> dict[str, str | None]:
-    """Columns that the folders on the way name, such as `colour=red`, as Hive writes them."""
+    """Columns in folder names, such as `colour=red`, as written by Hive."""
     parts = [part.partition("=") for part in file.relative_to(folder).parts[:-1] if "=" in part]
     return {unquote(name): None if value == HIVE_NULL else unquote(value) for name, _, value in parts if name}
 
@@ -191,7 +191,7 @@ def _check_image_column(schema: pa.Schema, name: str, file: SafePath) -> None:
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
-    """Of each ClassLabel, or list of them, the names of its numbers."""
+    """The class names of each column of ClassLabels or lists of them."""
     try:
         metadata = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = metadata["info"]["features"].items()
@@ -202,7 +202,7 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
 
 
 def _names_in(feature: Any) -> list[str]:
-    """Lists are written as `[feature]` by older versions of `datasets`, and as Sequence or List."""
+    """Lists are `[feature]` in older versions of `datasets`, else Sequence or List."""
     if isinstance(feature, list) and len(feature) == 1:
         return _names_in(feature[0])
     if not isinstance(feature, dict):
@@ -214,7 +214,7 @@ def _names_in(feature: Any) -> list[str]:
 
 
 def _named(cell: Any, names: list[str]) -> Any:
-    """The name of a class's number, or those of a list of them."""
+    """The class name of a number, or those of a list of numbers."""
     if isinstance(cell, list):
         return [_named(part, names) for part in cell]
     if not isinstance(cell, int):

@@ -1,11 +1,11 @@
-"""Source `imagenet`: ImageNet, or a part of it, with a folder for each class.
+"""Source `imagenet`: ImageNet, or a part of it, with one folder per class.
 
     train/<wnid>/*.JPEG
-    val/<wnid>/*.JPEG                                  the published validation images sorted into classes
-    LOC_synset_mapping.txt or words.txt                <wnid> <names>, if it is there
+    val/<wnid>/*.JPEG                                  the validation images, sorted into classes
+    LOC_synset_mapping.txt or words.txt                <wnid> <names>, optional
 
 `ingest.imagenet.classes` names a list of wnids, such as that of ImageNet-100; `ingest.imagenet.edges` a
-table of child and parent wnids, which makes WordNet's tree the hierarchy.
+table of child and parent wnids, from which the hierarchy is built.
 """
 
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ from pipeline.untrusted.walk import Walk
 WHAT = "the folder that holds train/<wnid> and val/<wnid>"
 NAMES = ("LOC_synset_mapping.txt", "words.txt")
 LONGEST_WNID = 60
-"""Characters: WordNet's have nine, and four bytes each fit into the name of a folder."""
+"""Characters: WordNet's have nine; of four bytes each, 60 fit into a folder name."""
 SPLIT_FOLDERS = ("train", "val")
 
 
 class ImageNetSource:
-    """Label: the wnid with its first name; split: val is test; attributes and hashtags: none.
+    """Label: the wnid with its first name; split: val is test; no attributes and no hashtags.
 
-    Names alone would not do: two classes are called crane, and two maillot.
+    Names are not unique: two classes are called crane, and two maillot.
     """
 
     def __init__(self, root: Root, wnids: list[str], splits: Splits, params: ImageNetParams) -> None:
@@ -45,7 +45,7 @@ class ImageNetSource:
         self._notes: list[str] = []
         self._walk = Walk(root)
         if params.edges is not None:
-            # WordNet gives many words several parents: a tree is what is left with the first of them.
+            # In WordNet many words have several parents; the first of them gives a tree.
             self._paths = paths_from_root(
                 resolve_user_path(params.edges), wnids, "first", "ingest.imagenet.edges"
             )
@@ -97,7 +97,7 @@ def _names_in(root: Root) -> dict[str, str]:
 
 
 def _classes(root: Root, split_folders: list[str], params: ImageNetParams) -> list[str]:
-    """The wnids to take, each of which has its folders. Raises `UserError` for one that has none."""
+    """The wnids to use. Raises `UserError` for one without a folder in each split."""
     if params.classes is None:
         wnids = sorted({wnid for name in split_folders for wnid in folders_in(root.below(name))})
         if not wnids:
@@ -121,8 +121,8 @@ def _classes(root: Root, split_folders: list[str], params: ImageNetParams) -> li
                 f"{listed(too_long, 1)}"
             )
     for name in split_folders:
-        there_too = set(folders_in(root.below(name)))
-        if missing := [wnid for wnid in wnids if wnid not in there_too]:
+        present = set(folders_in(root.below(name)))
+        if missing := [wnid for wnid in wnids if wnid not in present]:
             raise UserError(
                 f"ingest.source=imagenet expects a folder for each class in {root.at(name)}, which holds "
                 f"{entries(root.below(name))} and lacks {listed(missing, 6)}: add them, or leave them out by "

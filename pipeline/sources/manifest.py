@@ -35,8 +35,7 @@ class ManifestSource:
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
-        """Reads the manifest's header, and of JSON all keys. Raises `UserError` if the file or a column is
-        not there."""
+        """Reads the header, or all keys of JSON. Raises `UserError` if the file or a column is missing."""
         manifest = SafePath(named_path(params, "the manifest file"))
         _check_is_a_file(manifest)
         named = f"the manifest {manifest} (ingest.path)"

@@ -1,4 +1,4 @@
-"""The sources by the names that `ingest.source` takes. A new source is one file and one line here."""
+"""The sources by their names in `ingest.source`. A new one is one file and one line here."""
 
 from collections.abc import Callable
 
@@ -35,12 +35,12 @@ SOURCES: dict[str, Callable[[IngestParams, int], Source]] = {
 
 
 def open_source(params: IngestParams, seed: int) -> Source:
-    """Raises `UserError` for a source that can't be read, or has too many attributes or two of one name."""
+    """Raises `UserError` for an unreadable source, too many attributes, or duplicate attribute names."""
     source = SOURCES[params.source](params, seed)
     if (count := len(source.attribute_names)) > MOST_COLUMNS:
         raise UserError(
-            f"{params.path} (ingest.path) has {count:,} columns of attributes, and {MOST_COLUMNS:,} are "
-            "the most that can be stored: name those to take in ingest.columns.attributes, or remove some"
+            f"{params.path} (ingest.path) has {count:,} attribute columns, more than the limit of "
+            f"{MOST_COLUMNS:,}: name those to use in ingest.columns.attributes, or remove some"
         )
     check_names(source.attribute_names, f"{params.path} (ingest.path)")
     return source

@@ -1,7 +1,7 @@
-"""Source `torchvision`: data sets that torchvision downloads, checks and reads.
+"""Source `torchvision`: data sets that torchvision downloads, verifies and reads.
 
-`ingest.torchvision.dataset` names one, `ingest.path` the folder in which torchvision keeps it. The official
-splits hold; official validation images are train images, as in the papers that report on test.
+`ingest.torchvision.dataset` names one, `ingest.path` its folder. Splits are the official ones; official
+validation images become train images, as in the papers that report test accuracy.
 """
 
 import io
@@ -24,7 +24,7 @@ from pipeline.untrusted.walk import Skipped, Walk
 WHAT = "the folder in which torchvision keeps its data"
 SUPERCLASS = "superclass"
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-"""What Pillow raises at a file that is damaged or made to do harm."""
+"""Pillow's exceptions for damaged and malicious files."""
 
 SUPERCLASSES = {
     "aquatic_mammals": "beaver dolphin otter seal whale",
@@ -52,7 +52,7 @@ SUPERCLASSES = {
 SUPERCLASS_OF = {name: above for above, names in SUPERCLASSES.items() for name in names.split()}
 
 Known = dict[str, Any]
-"""What is known of an image, by the names of a `SourceRow`'s fields."""
+"""Metadata of an image by the field names of `SourceRow`."""
 
 
 def _of_class(dataset: Any, target: Any) -> Known:
@@ -66,34 +66,34 @@ def _of_class_and_superclass(dataset: Any, target: Any) -> Known:
 
 
 def _of_attributes(dataset: Any, target: Any) -> Known:
-    """CelebA's identities are no classes: no person of train is in test."""
+    """CelebA's identities are no classes, as train and test share no person."""
     cells = (YES if present else NO for present in target.tolist())
     return {"attributes": dict(zip(_attribute_names(dataset), cells, strict=True))}
 
 
 def _attribute_names(dataset: Any) -> list[str]:
-    # The table's header ends in a space, after which torchvision reads one more name.
+    # The header ends in a space, after which torchvision reads an empty name.
     return [name for name in dataset.attr_names if name]
 
 
-def _opened_picture(path: str | Path) -> Image.Image:
-    """Decodes nothing: ingest reads the file itself. Raises `UnsafePath` for what is no file."""
+def _open_image(path: str | Path) -> Image.Image:
+    """Opens without decoding, since ingest reads the file itself. Raises `UnsafePath` unless it is a file."""
     with SafePath(Path(path)).pinned() as pinned:
-        picture = Image.open(pinned)
-    picture.filename = str(path)
-    return picture
+        image = Image.open(pinned)
+    image.filename = str(path)
+    return image
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How one of torchvision's classes is asked for its parts, and what its targets say."""
+    """The parts of a torchvision class, and the meaning of its targets."""
 
     kept_at: tuple[str, ...]
-    """What torchvision looks at in its folder."""
+    """Files and folders that torchvision reads."""
     parts: list[tuple[str, Split, Known]]
-    """A name, the split it belongs to, and what its constructor takes."""
+    """Name, split and constructor arguments of each part."""
     known: Callable[[Any, Any], Known] = _of_class
-    """(data set, target) -> what is known of the image."""
+    """(data set, target) -> metadata of the image."""
     attribute_names: Callable[[Any], list[str]] = field(default=lambda _dataset: [])
 
 
@@ -114,9 +114,9 @@ KINDS = {
     "Flowers102": Kind(
         ("flowers-102",),
         [
-            ("train", "train", {"split": "train", "loader": _opened_picture}),
-            ("val", "train", {"split": "val", "loader": _opened_picture}),
-            ("test", "test", {"split": "test", "loader": _opened_picture}),
+            ("train", "train", {"split": "train", "loader": _open_image}),
+            ("val", "train", {"split": "val", "loader": _open_image}),
+            ("test", "test", {"split": "test", "loader": _open_image}),
         ],
     ),
     "CelebA": Kind(
@@ -133,10 +133,10 @@ KINDS = {
 
 
 class TorchvisionSource:
-    """Label: the class, of CelebA none; attributes: CIFAR-100's superclass, CelebA's 40; hierarchy:
-    CIFAR-100's superclass and class; hashtags: none.
+    """Label: the class, none for CelebA; attributes: CIFAR-100's superclass, CelebA's 40; hierarchy:
+    CIFAR-100's superclass and class; no hashtags.
 
-    One part at a time is held as torchvision holds it: of CIFAR the pixels (150 MB), else tables.
+    One part at a time is in memory: the pixels of CIFAR (150 MB), else tables.
     """
 
     def __init__(self, params: TorchvisionParams, root: Root) -> None:
@@ -155,7 +155,7 @@ class TorchvisionSource:
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
-        """Downloads what is not there yet. Raises `UserError` where that can't be done."""
+        """Downloads missing files. Raises `UserError` if that fails."""
         return cls(params.torchvision, source_root(named_path(params, WHAT).absolute(), params))
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
@@ -164,15 +164,15 @@ class TorchvisionSource:
             for index in range(len(dataset)):
                 where = f"{name}/{index:06d}"
                 try:
-                    picture, target = dataset[index]
+                    opened, target = dataset[index]
                 except UnsafePath as unsafe:
                     yield Refusal(where, f"the image can't be read: {unsafe.reason}")
                     continue
                 except UNREADABLE as error:
                     yield Refusal(where, f"the image can't be read: {first_line(error)}")
                     continue
-                with picture:
-                    image, path = self._image(picture, where)
+                with opened:
+                    image, path = self._image(opened, where)
                 try:
                     known = self._kind.known(dataset, target)
                 except LookupError:
@@ -180,14 +180,14 @@ class TorchvisionSource:
                     continue
                 yield SourceRow(id=where, image=image, path=path, split=split, **known)
 
-    def _image(self, picture: Image.Image, where: str) -> tuple[bytes | SafePath, str]:
-        """The file where torchvision opened one, or else the pixels as PNG; and its path."""
-        file = getattr(picture, "filename", "")
+    def _image(self, opened: Image.Image, where: str) -> tuple[bytes | SafePath, str]:
+        """The file that torchvision opened, or else the pixels as PNG; and its path."""
+        file = getattr(opened, "filename", "")
         if file:
             path = Path(file)
             return SafePath(path, self._within), str(path.relative_to(self._folder))
         buffer = io.BytesIO()
-        picture.save(buffer, "PNG", compress_level=1)
+        opened.save(buffer, "PNG", compress_level=1)
         return buffer.getvalue(), f"{where}.png"
 
     def _part(self, options: Known) -> Any:
@@ -200,23 +200,23 @@ class TorchvisionSource:
                 root=str(self._folder), download=choice.download, **options
             )
         except Exception as error:
-            # Sockets, archives, pickles and tables each raise their own.
+            # Sockets, archives, pickles and tables raise various exceptions.
             reason = str(error).split("\n")[0] or type(error).__name__
             cure = (
-                "put its published files there, or run where there is a network"
+                "put its published files there, or run with network access"
                 if choice.download
                 else "set ingest.torchvision.download=true or put its published files there"
             )
             raise UserError(
-                f"ingest.torchvision.dataset={choice.dataset} is not whole in {self._folder} (ingest.path), "
-                f"and torchvision says: {reason}: {cure}"
+                f"ingest.torchvision.dataset={choice.dataset} is incomplete in {self._folder} (ingest.path): "
+                f"torchvision reports: {reason}: {cure}"
             ) from None
 
 
 def _check(root: Root, name: str) -> None:
-    """torchvision opens by path, and would wait for a pipe or follow a link that leads out.
+    """torchvision opens by path, and would block on a pipe or follow a link outside the folder.
 
-    Raises `UnsafePath` for such a thing called `name`, or below the folder of that name.
+    Raises `UnsafePath` if `name` is such a file, or a folder that contains one.
     """
     if root.has_folder(name):
         for found in Walk(root, hidden=True).files(name):

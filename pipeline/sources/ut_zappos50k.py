@@ -4,8 +4,8 @@
     ut-zap50k-data/meta-data-bin.csv   the same as columns of 0 and 1, such as Material.Suede
     ut-zap50k-images/<Category>/<SubCategory>/<Brand>/<CID, with a dot for its hyphen>.jpg
 
-or `ut-zap50k-images-square`. The folders' names differ from the table in spaces and punctuation, so images
-are found by their file names; other files than .jpg are not looked at.
+or `ut-zap50k-images-square`. Folder names differ from the table in spaces and punctuation, so images are
+found by file name; only .jpg files are read.
 """
 
 import os
@@ -32,15 +32,15 @@ LABEL_PREFIXES = ("Category.", "SubCategory.")
 CODE_OF = {"0": 0, "1": 1}
 NOT_KNOWN = 2
 CELLS = (NO, YES, None)
-"""What a code stands for."""
+"""The cells by code."""
 
 
 class UtZappos50kSource:
     """Label: the sub-category; hierarchy: category, sub-category; no split, no hashtags.
 
-    The attributes are the columns of meta-data-bin.csv as yes and no, but for those of category and
-    sub-category, which are the label: 126. Without that file they are the columns of meta-data.csv, in
-    which a cell with several values, such as `Men;Women`, is a value of its own.
+    The 126 attributes are the columns of meta-data-bin.csv as yes and no, without those of category and
+    sub-category, which are the label. Without that file they are the columns of meta-data.csv, in which a
+    cell with several values, such as `Men;Women`, is a distinct value.
     """
 
     def __init__(self, root: Root, table: SafePath, answers: SafePath | None) -> None:
@@ -90,7 +90,7 @@ class UtZappos50kSource:
         found: dict[str, list[str]],
         binary: dict[str, bytes] | None,
     ) -> SourceRow | Refusal:
-        """Takes the row's image out of `found`."""
+        """Removes the image of the row from `found`."""
         shoe = record["CID"] or ""
         name = f"{shoe.replace('-', '.')}.jpg"
         paths = found.pop(name, [])
@@ -116,7 +116,7 @@ class UtZappos50kSource:
         )
 
     def _binary_attributes(self) -> dict[str, bytes]:
-        """A code for each attribute, by the shoe's CID."""
+        """One code per attribute, by the CID of the shoe."""
         assert self._answers is not None
         return {
             record["CID"] or "": bytes(
@@ -139,7 +139,7 @@ def _head(table: SafePath, needed: tuple[str, ...]) -> Head:
 
 
 def _records(table: SafePath) -> Iterator[tuple[str, dict[str, str | None] | NotARow]]:
-    """Each row with the place where it stands; an empty cell is None."""
+    """Each row with its place; None for empty cells."""
     with open_text(table) as file:
         for line, record in csv_records(file, _head(table, ())):
             where = f"{table.name} line {line}"

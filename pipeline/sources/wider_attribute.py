@@ -3,10 +3,9 @@
     wider_attribute_trainval.json, wider_attribute_test.json
     Image/<file_name>, such as Image/train/0--Parade/0_Parade_marchingband_1_100.jpg
 
-The annotation says of each person in an image whether each of 14 attributes holds (1), does not (-1) or
-can't be told (0). The rule that brings this to the image: it has an attribute if any person has it, lacks
-it if some person is said to lack it and none to have it, and of an attribute that no person's annotation
-decides nothing is known.
+Each person in an image has annotations of 14 attributes: present (1), absent (-1) or unknown (0). An image
+has an attribute if any person has it, and lacks it if some person lacks it and none has it; otherwise it is
+unknown.
 """
 
 from collections.abc import Iterator
@@ -25,14 +24,14 @@ TABLES: dict[Split, str] = {"train": "wider_attribute_trainval.json", "test": "w
 TABLES_IN = ["", "wider_attribute_annotation/", "Annotations/", "Anno/"]
 IMAGES_AT = ["Image", "wider_attribute_image/Image", "wider_attribute_image"]
 LARGEST_TABLE = 32 * 1024 * 1024
-"""Bytes: a thousand for each person that was published. As values they take up to forty times as many."""
+"""Bytes: a thousand per published person. Parsed, they take up to forty times as many."""
 LONGEST_NUMBER = 18
 """Digits of an attribute's or a scene's number."""
 NO_IMAGE = "not an entry with file_name, scene_id and targets as published"
 
 
 class WiderAttributeSource:
-    """Label: the scene; split: trainval is train, test is test; hashtags and hierarchy: none."""
+    """Label: the scene; split: trainval is train, test is test; no hashtags and no hierarchy."""
 
     def __init__(self, root: Root, tables: dict[Split, dict[str, Any]]) -> None:
         self._root = root
@@ -44,7 +43,7 @@ class WiderAttributeSource:
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
-        """Both tables are held: 58,000 persons."""
+        """Keeps both tables in memory: 58,000 persons."""
         folder = named_folder(params, WHAT)
         images = first_there(folder, IMAGES_AT, params)
         tables = {
@@ -80,7 +79,7 @@ class WiderAttributeSource:
 
 
 def _of_image(answers: list[int]) -> str | None:
-    """From what is said of its persons: 1, -1 or 0 each."""
+    """From the annotations of its persons, each 1, -1 or 0."""
     if 1 in answers:
         return YES
     return NO if -1 in answers else None
@@ -106,7 +105,7 @@ def _read(path: SafePath) -> dict[str, Any]:
 
 
 def _is_map(value: Any) -> bool:
-    """Whether it gives names to numbers."""
+    """Whether it maps numbers to names."""
     return isinstance(value, dict) and all(
         number.isdecimal() and len(number) <= LONGEST_NUMBER and isinstance(name, str)
         for number, name in value.items()

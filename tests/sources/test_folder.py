@@ -135,5 +135,5 @@ def test_splits_in_any_letters(tmp_path: Path, names: tuple[str, str]) -> None:
 
 def test_folders_that_are_called_as_splits_are_no_classes(tmp_path: Path) -> None:
     write(tmp_path / "pets", {f"{split}/{n}.jpg": jpeg(n) for n in range(3) for split in ("train", "test")})
-    with pytest.raises(UserError, match=r"test, train of .* are called as splits, and hold no folders"):
+    with pytest.raises(UserError, match=r"test, train of .* have names of splits, and hold no class"):
         journey(tmp_path, "folder", tmp_path / "pets")

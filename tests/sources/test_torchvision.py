@@ -198,7 +198,7 @@ def test_celeba_with_its_attributes(tmp_path: Path, celeba: Path) -> None:
 
 
 def test_without_network_the_cure_is_reported(tmp_path: Path) -> None:
-    sentence = r"^ingest.torchvision.dataset=CIFAR100 is not whole in .*data \(ingest.path\), and torchvision"
+    sentence = r"^ingest.torchvision.dataset=CIFAR100 is incomplete in .*data \(ingest.path\): torchvision"
     with pytest.raises(
         UserError, match=sentence + ".*name resolution.*: put its published files there"
     ) as output:
@@ -216,7 +216,7 @@ def test_without_network_the_cure_is_reported(tmp_path: Path) -> None:
 def test_damaged_files_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = cifar100(tmp_path / "data", monkeypatch)
     (folder / "cifar-100-python/test").write_bytes(b"half")
-    with pytest.raises(UserError, match=r"CIFAR100 is not whole in .*: Dataset not found or corrupted"):
+    with pytest.raises(UserError, match=r"CIFAR100 is incomplete in .*: Dataset not found or corrupted"):
         journey(tmp_path, "torchvision", folder, torchvision={"download": False})
 
 

@@ -1,1 +1,1 @@
-"""What the sources share."""
+"""Common code of the sources."""

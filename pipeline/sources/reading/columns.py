@@ -1,4 +1,4 @@
-"""`ingest.columns`: from a record of a user's table to what is known of an image."""
+"""`ingest.columns`: maps records of user tables to rows of a source."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -19,20 +19,20 @@ _WITHOUT = {
     "split": "(ingest.columns.split): a split is made",
     "hashtags": "(ingest.columns.hashtags): the images have no hashtags",
 }
-"""What follows where a conventional column is not there; a column of another name can be told."""
+"""The consequence of a missing conventional column, and the parameter to name another one."""
 _NEAR_NAMES = {
     "label": {"labels", "class", "classes", "category", "target", "cls"},
     "split": {"splits", "subset", "partition", "fold"},
     "hashtags": {"hashtag", "tags", "tag", "keywords"},
 }
-"""Names that may mean a role. Whether they do is not guessed: they become attributes, and a note says so."""
+"""Likely names of a role. They become attributes, not guesses, and a note points to the parameter."""
 NO_VALUES = "columns of lists, objects and bytes are no attributes"
 NOT_ONE_VALUE = "cells of attributes and the hierarchy hold a list, an object or bytes: they are left out"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The column map with every name checked against the table's own columns."""
+    """The column map, checked against the columns of the table."""
 
     image: str
     label: str | None
@@ -41,7 +41,7 @@ class Columns:
     attributes: list[str]
     hierarchy: list[str]
     notices: Notices = field(default_factory=Notices, compare=False)
-    """On the rows read so far."""
+    """Of the rows read so far."""
 
     def used(self) -> set[str]:
         named = {self.image, self.label, self.split, self.hashtags, *self.attributes, *self.hierarchy}
@@ -53,7 +53,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class TableDescription:
-    """What a sentence says of the table whose columns are wanted."""
+    """Phrases for the table in messages."""
 
     has: str
     """Such as "the manifest has"."""
@@ -69,25 +69,24 @@ def resolve_columns(
     left_out: Collection[str] = (),
     no_values: Sequence[str] = (),
 ) -> tuple[Columns, list[str]]:
-    """Raises `UserError` for a column that is asked for and not there; returns notes on what was decided.
+    """The columns, and notes on default decisions. Raises `UserError` for a requested column that is missing.
 
-    A conventional column may be written in other letters, such as `Label`. `provided` holds the
-    roles that something other than a column provides, such as the image or the split; `left_out` the
-    columns that are attributes only where `ingest.columns.attributes` names them; `no_values` those that
-    hold lists, objects or bytes.
+    A conventional column may differ in case, such as `Label`. `provided` holds the roles that do not come
+    from a column, such as the image or the split; `left_out` the columns that are attributes only if
+    `ingest.columns.attributes` names them; `no_values` those of lists, objects or bytes.
     """
     notes: list[str] = []
     missing: list[str] = []
     available = set(present)  # there may be a hundred thousand
-    in_other_letters = {_plain(name): name for name in reversed(present)}
+    by_plain_name = {_plain(name): name for name in reversed(present)}
 
     def found(role: str) -> str | None:
-        """The column of the role; notes where it has another name, or none."""
+        """The column of the role; adds a note if it has another name, or none."""
         name: str | None = getattr(requested, role)
         if name is None or name in available:
             return name
         if name == CONVENTIONAL_COLUMNS[role]:
-            if (other := in_other_letters.get(name)) is not None and role not in provided:
+            if (other := by_plain_name.get(name)) is not None and role not in provided:
                 notes.append(f"the column {other!r} is taken as ingest.columns.{role}")
                 return other
             if role in _WITHOUT:
@@ -131,14 +130,14 @@ def _plain(name: str) -> str:
 
 
 def _is_index(name: str) -> bool:
-    """Whether pandas wrote the column to number the rows."""
+    """Whether the column is an index written by pandas."""
     return name == "" or name.startswith(("__index_level_", "Unnamed: "))
 
 
 def row_of(
     record: Record, columns: Columns, where: str, path: str, image: bytes | SafePath, id: str | None = None
 ) -> SourceRow | Refusal:
-    """The row that `record` describes; its id is its path where there is no other."""
+    """The row of `record`; its id defaults to the path."""
     notices = columns.notices
     try:
         split = _split(record.get(columns.split)) if columns.split else None
@@ -155,18 +154,18 @@ def row_of(
         split=split,
         hashtags=hashtags,
         attributes={name: _value(record.get(name), notices) for name in columns.attributes},
-        # What stands below a gap can't be placed.
+        # Levels below a gap have no place in the tree.
         hierarchy=[name for name in takewhile(bool, above) if name],
         where=where,
     )
 
 
 class _Unusable(ValueError):
-    """A cell that costs its row; the message is the reason."""
+    """A cell for which the row is refused; the message is the reason."""
 
 
 def path_in(record: Record, columns: Columns) -> str | Refusal:
-    """The image's path; a refusal, whose place is left open, where the cell holds none."""
+    """The path of the image, or a refusal without a place if the cell holds none."""
     try:
         path = _cell(record, columns.image, "image", columns.notices)
     except _Unusable as unusable:

@@ -1,4 +1,4 @@
-"""Finding a data set's files where its authors put them, and saying what was found where they are not."""
+"""Finds the files of a published data set; errors list what a folder holds instead."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ ENTRIES_SHOWN = 6
 
 
 def named_path(params: IngestParams, what: str) -> Path:
-    """`ingest.path`. Raises `UserError` where the source needs one and there is none.
+    """`ingest.path`. Raises `UserError` if it is null.
 
-    `what` says what it must name, such as "the folder that holds images.txt".
+    `what` describes it, such as "the folder that holds images.txt".
     """
     if params.path is None:
         raise UserError(f"ingest.source={params.source} needs ingest.path: set it to {what}")
@@ -35,12 +35,12 @@ def named_folder(params: IngestParams, what: str) -> Root:
 
 @dataclass(frozen=True)
 class NamedFiles:
-    """The files that `ingest.path` names."""
+    """The files at `ingest.path`."""
 
     path: Path
     """`ingest.path`."""
     folder: Path
-    """`path`, or the folder of it: where the names of splits begin."""
+    """`path` or its folder, below which names are searched for splits."""
     files: list[SafePath]
     notes: list[str]
 
@@ -48,13 +48,13 @@ class NamedFiles:
 def named_files(params: IngestParams, ending: str, kind: str, what: str) -> NamedFiles:
     """`ingest.path`, a file or a folder, and the files in it that end in `ending`, called `kind`.
 
-    Raises `UserError` where there are none, and for one that can't be read, such as a link that leads out.
+    Raises `UserError` if there are none, and for one that cannot be read, such as a link to the outside.
     """
     path = named_path(params, what)
     if not SafePath(path).is_there():
         raise UserError(f"{path} (ingest.path) does not exist: set ingest.path to {what}")
     if not SafePath(path).is_folder():
-        # The user named it: it may lie anywhere.
+        # Named by the user, so it may be anywhere.
         return NamedFiles(path, path.parent, [SafePath(path)], [])
     root = source_root(path, params)
     walk = Walk(root)
@@ -69,9 +69,9 @@ def named_files(params: IngestParams, ending: str, kind: str, what: str) -> Name
 
 
 def _files_that_end_in(ending: str, root: Root, walk: Walk) -> tuple[list[SafePath], list[str]]:
-    """Sorted by their paths, each file once; and what else might have held some, with why it is left out.
+    """The files, without duplicates, sorted by path; and skipped entries with reasons.
 
-    Raises `UnsafePath` for one that can't be read.
+    Raises `UnsafePath` for a file that cannot be read.
     """
     files: dict[object, SafePath] = {}
     left_out: list[str] = []
@@ -90,7 +90,7 @@ def _files_that_end_in(ending: str, root: Root, walk: Walk) -> tuple[list[SafePa
 
 
 def first_there(root: Root, candidates: Sequence[str], params: IngestParams) -> str:
-    """The first of `candidates` that `root` holds. Raises `UserError` that says what it holds instead."""
+    """The first of `candidates` in `root`. Raises `UserError` that lists what it holds instead."""
     for candidate in candidates:
         if root.has(candidate):
             return candidate
@@ -101,15 +101,15 @@ def first_there(root: Root, candidates: Sequence[str], params: IngestParams) -> 
 
 
 def entries(folder: Root) -> str:
-    """The first entries of `folder`, for a sentence."""
+    """The first entries of `folder`, for a message."""
     folders, others = names_in(folder)
     return listed(sorted([*(f"{name}/" for name in folders), *others]), ENTRIES_SHOWN) or "nothing"
 
 
 def numbered_lines(table: SafePath) -> Iterator[tuple[str, str]]:
-    """Each line that is not empty, with the place where it stands.
+    """Each non-empty line with its place.
 
-    Bytes that are not UTF-8 become characters that `checked` refuses later. Raises `UserError` for a line
+    Bytes that are not UTF-8 become surrogates, which `checked` refuses later. Raises `UserError` for a line
     that is too long.
     """
     with open_text(table) as file:

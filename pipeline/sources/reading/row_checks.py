@@ -1,4 +1,4 @@
-"""What holds for the rows of every source: an id stands once, and text is text."""
+"""Checks of the rows of all sources: ids are unique, and text is valid Unicode."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,13 +10,13 @@ from pipeline.tables.lines import NOT_UTF_8
 LONGEST_REASON = 500
 NAME_NOT_UTF_8 = "the name of the file is not UTF-8: rename it"
 LONGEST_TEXT = 1 << 17
-"""Characters: thousands of rows are in memory at once."""
+"""Characters, as thousands of rows are in memory at once."""
 
 
 def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal]:
-    """Refuses rows whose id came before, and rows with text that is no Unicode or very long.
+    """Refuses rows with a duplicate id, and rows with invalid Unicode or very long text.
 
-    Names of files need not be UTF-8, and JSON can escape half a character; neither can be written down.
+    File names need not be UTF-8, and JSON can escape a lone surrogate; neither can be stored.
     """
     seen: set[str] = set()
     for row in rows:
@@ -37,14 +37,14 @@ def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal
 
 
 def _refusal(where: str, reason: str) -> Refusal:
-    """Both may quote what strangers wrote, of any length."""
+    """Shortens both, which may quote untrusted text of any length."""
     return Refusal(
         printable(shortened(where, LONGEST_SENTENCE)), printable(shortened(reason, LONGEST_REASON))
     )
 
 
 def printable(text: str) -> str:
-    """`text` with escapes for what is no Unicode."""
+    """`text` with escapes for invalid Unicode."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -56,7 +56,7 @@ def _texts(row: SourceRow) -> Iterator[str]:
 
 
 def _is_unicode(text: str) -> bool:
-    # Far quicker than encoding where there is nothing to find.
+    # Far faster than encoding, and the usual case.
     if text.isascii():
         return True
     try:

@@ -9,5 +9,5 @@ ALLOWED_BY = "which needs ingest.allow_outside_paths=true"
 
 
 def source_root(folder: Path, params: IngestParams) -> Root:
-    """The folder of a source."""
+    """The root of a source, bounded by its folder."""
     return Root(folder, None if params.allow_outside_paths else Boundary.around(folder, ALLOWED_BY))

@@ -1,4 +1,4 @@
-"""Which split the names of folders and files tell: train, test, or validation, which becomes either."""
+"""Splits from names of folders and files: train, test, or validation, which becomes either."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,18 +14,18 @@ WORDS: dict[str, SplitWord] = {
     "val": "validation", "valid": "validation", "validation": "validation", "valset": "validation",
     "dev": "validation", "devset": "validation", "eval": "validation", "evaluation": "validation",
 }  # fmt: skip
-"""What people call splits, in small letters."""
+"""Common names of splits, in lower case."""
 
 NEGATIONS = frozenset({"no", "non", "not", "pre", "un"})
 BESIDE = frozenset({"split", "set", "subset", "partition", "data", "fold"})
-"""Words that may stand beside that of a split in a cell."""
+"""Words that may accompany that of a split in a cell."""
 
 Splits = dict[str, Split | None]
 
 
 def split_word(name: str) -> str | None:
-    """The word for a split that stands in `name`, between whatever is no letter and in any case, as in
-    `mnist-train-00000-of-00004.parquet`, `Train` or `trainImages`; none where several splits do."""
+    """The word for a split in `name`, delimited by non-letters, in any case, as in
+    `mnist-train-00000-of-00004.parquet`, `Train` or `trainImages`; None if there are several splits."""
     words = _words(name)
     found = [word for word in words if word in WORDS]
     is_one = len({WORDS[word] for word in found}) == 1 and not NEGATIONS.intersection(words)
@@ -33,22 +33,21 @@ def split_word(name: str) -> str | None:
 
 
 def split_of_cell(cell: str) -> SplitWord | None:
-    """The same of a cell, which says nothing else: `is_train=False` names none."""
+    """The split in a cell without other words: `is_train=False` names none."""
     words = [word for word in _words(cell) if word not in BESIDE]
     return WORDS.get(words[0]) if len(words) == 1 else None
 
 
 def _words(name: str) -> list[str]:
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
-    return re.findall(r"[^\W\d_]+", apart)
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    return re.findall(r"[^\W\d_]+", spaced)
 
 
 def splits_of(names: Iterable[str]) -> tuple[Splits, list[str]]:
-    """The split that each name tells, of those that tell one, and what a user should know of that, one
-    sentence each.
+    """The split of each name that contains one, and notes for the user, one sentence each.
 
-    Validation images are test images where there are no others, and else train images. Where nothing is
-    held out all are None, and ingest makes the split.
+    Validation images are test images if there are no others, else train images. Without any held-out images
+    all are None, and ingest makes the split.
     """
     words = {name: word for name in sorted(set(names)) if (word := split_word(name)) is not None}
     kinds = {WORDS[word] for word in words.values()}
@@ -65,14 +64,14 @@ def splits_of(names: Iterable[str]) -> tuple[Splits, list[str]]:
 
 
 def meaning_of_validation(*, has_test: bool) -> tuple[Split, str]:
-    """What validation images are taken for, and why."""
+    """The split of validation images, and why."""
     return ("train", "there are test images besides") if has_test else ("test", "there are no test images")
 
 
 def by_split(files: Sequence[SafePath], folder: Path) -> tuple[dict[SafePath, Split | None], list[str]]:
-    """The split that each file's name tells, or else that of a folder on the way from `folder`; with notes.
+    """The split in the name of each file, or else of a folder between it and `folder`; with notes.
 
-    Where some files tell one and others none, the others are left out and told in a note.
+    If only some files have one, the others are skipped, with a note.
     """
     words = {file: _word_on_the_way(file.path, folder) for file in files}
     named = {file: word for file, word in words.items() if word is not None}

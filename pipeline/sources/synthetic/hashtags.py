@@ -1,4 +1,4 @@
-"""What people write below the synthetic posts: P(hashtags | T, A), slots that are filled independently."""
+"""Hashtags of the synthetic posts: P(hashtags | T, A), with independent slots."""
 
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from itertools import accumulate
 
 from pipeline.sources.synthetic.population import ATTRIBUTES, RECIPES
 
-# The words people write, most frequent first. Scripts are mixed on purpose, and a word may have two meanings:
-# "green" is the countryside as well as a colour.
+# Words, most frequent first. Scripts are mixed on purpose, and a word may have two meanings: "green" is the
+# countryside as well as a colour.
 THEME_WORDS = {
     "nature": ("nature", "outdoors", "природа", "自然", "طبيعة"),
     "food": ("food", "yummy", "еда", "美味しい", "😋"),
@@ -91,18 +91,18 @@ SPAM_WORDS = (
 )  # fmt: skip
 
 SILENT = 0.15
-"""Probability that a post has no hashtags, whatever it shows."""
+"""Probability that a post has no hashtags, independent of its content."""
 NAMED = 0.12
-"""Probability, as the ones below, that a post that may have hashtags has one with the label's own name."""
+"""Probability, like those below, that a post with hashtags has the name of the label."""
 ON_THEME, ON_BRANCH, ON_LABEL = 0.55, 0.35, 0.35
 SPAM_SLOTS, SPAM = 4, 0.4
 """Each of the spam slots is used with probability SPAM."""
 MEANING_EXPONENT, SPAM_EXPONENT = 1.5, 0.8
 """The r-th word of a list is written with a probability proportional to r ** -exponent (Zipf)."""
 BARE, UPPER, TITLE = 0.15, 0.1, 0.2
-"""Probability that a hashtag lacks its `#`; that it is written in capitals; with a capital first letter."""
+"""Probabilities that a hashtag lacks its `#`; is in upper case; has an initial capital."""
 REPEATED = 0.1
-"""Probability that the last hashtag repeats the first one, perhaps written otherwise."""
+"""Probability that the last hashtag repeats the first one, possibly in another spelling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _slot(used: float, words: tuple[str, ...], exponent: float = MEANING_EXPONEN
 
 
 def _slots(label: str, attributes: Mapping[str, str]) -> list[_Slot]:
-    """The slots of a post that is not silent: equally many for every post, in a fixed order."""
+    """The slots of a post that is not silent: the same number for every post, in a fixed order."""
     theme, branch = RECIPES[label].ancestors
     return [
         _slot(NAMED, (label,)),
@@ -135,13 +135,13 @@ def _slots(label: str, attributes: Mapping[str, str]) -> list[_Slot]:
 
 
 _SLOTS_OF_A_POST = 4 + len(ATTRIBUTES) + SPAM_SLOTS
-# Uniform numbers that one post's hashtags take: silent or not, repeated or not, then for each slot and for
-# the repetition whether it is used, which word, which case, with or without `#`, and its place in the list.
+# Uniform numbers per post: silent or not, repeated or not, then for each slot and for the repetition whether
+# it is used, which word, which case, with or without `#`, and its place in the list.
 DRAWS_OF_A_POST = 2 + 5 * (_SLOTS_OF_A_POST + 1)
 
 
 def draw_hashtags(label: str, attributes: Mapping[str, str], uniforms: list[float]) -> list[str]:
-    """What one person writes below a post; `uniforms` are DRAWS_OF_A_POST numbers in [0, 1)."""
+    """The hashtags of a post; `uniforms` are DRAWS_OF_A_POST numbers in [0, 1)."""
     silent, repeated, *rest = uniforms
     if silent < SILENT:
         return []

@@ -1,18 +1,18 @@
-"""The population behind the embedded data set: what a post shows and what is recorded of it.
+"""The population of the embedded data set: the content of a post and its recorded attributes.
 
-The model and every number in it are this project's own; nothing is estimated from data. A post is drawn so:
+The model and its numbers are this project's own; nothing is estimated from data. A post is drawn as follows:
 
     label T           ~ P(T)                     RECIPES[T].weight, normalised
     attribute A_i     ~ P(A_i | T)               independent of the others given T, see `attribute_table`
-    recorded Z_i      ~ P(Z_i | A_i)             now and then missing or wrong, see `recording_channel`
+    recorded Z_i      ~ P(Z_i | A_i)             sometimes missing or wrong, see `recording_channel`
     hashtags          ~ P(hashtags | T, A)       independent slots, see `tagging`
 
-Because every table is known and the attributes are independent given the label, I(Z;T) and H(Z|T) of any
-set of recorded attributes follow exactly (`population_information`), without a sample.
+Since all tables are known and the attributes are independent given the label, I(Z;T) and H(Z|T) of any set
+of recorded attributes are exact (`population_information`), without sampling.
 
-The attributes that say most about the label take few values and are recorded nearly always; those that say
-least (background, colour) take many and are often left out. So joining `column=value` attributes, those of
-highest entropy first, gains mutual information at first, and hardly anything but conditional entropy later.
+The most informative attributes have few values and are nearly always recorded; the least informative ones
+(background, colour) have many and are often missing. Joining `column=value` attributes, highest entropy
+first, therefore adds mutual information at first, and mostly conditional entropy later.
 """
 
 from collections.abc import Sequence
@@ -29,20 +29,20 @@ Table = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One visible property of a post, and one column of auxiliary information."""
+    """A visible property of a post, and a column of auxiliary information."""
 
     name: str
     values: tuple[str, ...]
     likeliest_share: float
-    """Probability mass that a label puts on its likeliest value."""
+    """Probability of the likeliest value of a label."""
     second_share: float
-    """Mass on its second value; what is left is spread evenly over all values."""
+    """Probability of its second value; the rest is spread evenly over all values."""
     missing: float
     """Probability that nothing is recorded."""
     wrong: float
-    """Probability that what is recorded, if anything, is one of the other values."""
+    """Probability that a recorded value is one of the others."""
     tagged: float
-    """Probability that someone who writes hashtags writes one about this attribute."""
+    """Probability that a post with hashtags has one for this attribute."""
 
 
 ATTRIBUTES = (
@@ -77,14 +77,14 @@ ATTRIBUTE_NAMES = [attribute.name for attribute in ATTRIBUTES]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What the posts of one label look like, and where the label stands in the category tree."""
+    """The appearance of the posts of a label, and its place in the category tree."""
 
     weight: int
     """P(T) is proportional to it."""
     place: str
     """`theme/branch`: its ancestors in the category tree."""
     looks: str
-    """For each attribute, in the order of ATTRIBUTES, `likeliest/second` value, or the likeliest alone."""
+    """Per attribute, in the order of ATTRIBUTES, `likeliest/second` value, or only the likeliest."""
 
     @property
     def ancestors(self) -> tuple[str, str]:
@@ -157,7 +157,7 @@ def label_probabilities() -> Table:
 
 @cache
 def attribute_table(name: str) -> Table:
-    """P(A | T) of the attribute as it is drawn and visible, shape (T, A), in the order of its values."""
+    """P(A | T) of the visible attribute, shape (T, A), in the order of its values."""
     position = ATTRIBUTE_NAMES.index(name)
     attribute = ATTRIBUTES[position]
     table_TA = np.zeros((len(LABELS), len(attribute.values)))

@@ -21,15 +21,15 @@ from pipeline.sources.synthetic.population import (
 class Post:
     label: str
     attributes: dict[str, str]
-    """What the picture shows."""
+    """Visible in the image."""
     recorded: dict[str, str | None]
-    """What the auxiliary columns say of it; None: nothing."""
+    """The auxiliary columns; None if missing."""
     hashtags: list[str]
 
 
 def draw_posts(count: int, seed: int) -> list[Post]:
     """`count` independent posts. The first posts of a longer draw are those of a shorter one."""
-    # Every post takes one row of uniform numbers and turns them into its values by inverse cumulative tables.
+    # One row of uniform numbers per post, turned into values by inverse cumulative tables.
     look_draws = numpy_generator(seed, "synthetic", "looks").random((count, 1 + 2 * len(ATTRIBUTES)))
     tag_draws = numpy_generator(seed, "synthetic", "hashtags").random((count, DRAWS_OF_A_POST)).tolist()
 

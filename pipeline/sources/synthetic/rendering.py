@@ -1,9 +1,9 @@
-"""Draws a post: its visible attributes as shapes on a background, under nuisance free of the label.
+"""Renders a post: its visible attributes as shapes on a background, with nuisance independent of the label.
 
-The picture depends on the attributes and on a generator, never on the label. What the generator decides:
-position and arrangement, rotation, exact hues, hue and lightness of the background, uneven light, exposure,
-blur and noise. Two pictures of the same attributes are on average about four fifths as far apart, pixel by
-pixel, as two of unrelated attributes: similar pixels are a poor guide to similar content.
+The image depends on the attributes and a generator, never on the label. The generator determines position
+and arrangement, rotation, exact hues, hue and lightness of the background, uneven light, exposure, blur and
+noise. The pixel distance of two images with equal attributes is on average about four fifths of that with
+unrelated attributes, so similar pixels do not imply similar content.
 
 The distributions are this project's own.
 
@@ -22,13 +22,13 @@ from pipeline.sources.synthetic.shapes import SHAPES, TEXTURES, Array, below_zer
 
 COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4}
 ORBIT = {1: 0.0, 2: 0.25, 3: 0.275, 4: 0.295}
-"""Radius of the circle on which the shapes' middles are evenly spread, in picture widths."""
+"""Radius of the circle with the centres of the shapes, in image widths."""
 LARGEST_RADIUS = {1: 0.4, 2: 0.245, 3: 0.225, 4: 0.205}
-"""In picture widths: shapes of this radius neither touch one another nor leave the picture."""
+"""In image widths: shapes of this radius neither touch nor leave the image."""
 FIRST_ANGLE = {1: 0.0, 2: math.radians(20), 3: math.radians(-90), 4: math.radians(45)}
-"""Where on the circle the first shape stands, give or take ARRANGEMENT_TILT."""
+"""Angle of the first shape on the circle, plus or minus ARRANGEMENT_TILT."""
 SIZES = {"small": 0.68, "large": 1.0}
-"""Share of the largest radius, of which up to 8 % is taken off at random."""
+"""Share of the largest radius, reduced at random by up to 8 %."""
 
 HUES = {
     "red": 0.0, "orange": 0.075, "yellow": 0.15, "green": 0.32,
@@ -37,16 +37,16 @@ HUES = {
 """In full turns, shifted at random by up to HUE_SHIFT."""
 HUE_SHIFT = 0.02
 TILT = math.radians(30)
-"""Each shape is turned by up to this much."""
+"""Largest rotation of a shape."""
 ARRANGEMENT_TILT = math.radians(25)
 RIM, SHADOW_WIDTH = np.float32(0.08), np.float32(0.16)
 """In units of the shape's radius."""
 SHADOW = np.float32(0.35)
-"""Share of the background's light that a shape takes at its edge."""
+"""Share of the background's light that a shape removes at its edge."""
 BACKGROUND_STEP = 0.08
 """Half the difference in lightness between a background's two colours."""
 BLUR = 0.012
-"""Largest standard deviation, in picture widths."""
+"""Largest standard deviation, in image widths."""
 NOISE = (0.005, 0.04)
 """Range of the standard deviation, where white is 1."""
 EXPOSURE = (0.7, 1.15)
@@ -55,11 +55,11 @@ LIGHT_SLOPE, LIGHT_PATCH = 0.35, 0.2
 
 
 def render(attributes: Mapping[str, str], size: int, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """A picture of visible `attributes`, uint8 RGB of shape (size, size, 3).
+    """An image of visible `attributes`, uint8 RGB of shape (size, size, 3).
 
-    Names and values are those of `population.ATTRIBUTES`. Equal generators give equal pictures.
+    Names and values are those of `population.ATTRIBUTES`. Equal generators give equal images.
     """
-    # Small pictures are drawn twice as large and averaged: a texture's period is a few pixels there.
+    # Small images are drawn at twice the size and averaged, as the period of a texture is a few pixels.
     oversampling = 2 if size <= 96 else 1
     canvas_HW3 = _draw(attributes, size * oversampling, generator)
     if oversampling > 1:
@@ -96,7 +96,7 @@ def _draw(attributes: Mapping[str, str], pixels: int, generator: np.random.Gener
 
 
 def _shape_colours(colour: str, generator: np.random.Generator) -> tuple[Array, Array]:
-    """The shape's main colour, and for its texture one that is much darker or much lighter."""
+    """The main colour of the shape, and a much darker or lighter one for its texture."""
     hue = HUES[colour] + generator.uniform(-HUE_SHIFT, HUE_SHIFT)
     saturation, value = generator.uniform(0.6, 0.95), generator.uniform(0.75, 1.0)
     main_3 = _rgb(hue, saturation, value)
@@ -121,10 +121,10 @@ def _background_colours(main_3: Array, generator: np.random.Generator) -> tuple[
 def _tint(hue: float, saturation: float, lightness: float) -> Array:
     """The colour of this hue, shaded with black or white until it has this lightness (0-1)."""
     pure_3 = _rgb(hue, saturation, 1.0)
-    own = _lightness(pure_3)
-    if lightness < own:
-        return pure_3 * np.float32(lightness / own)
-    return pure_3 + (1.0 - pure_3) * np.float32((lightness - own) / (1.0 - own))
+    pure = _lightness(pure_3)
+    if lightness < pure:
+        return pure_3 * np.float32(lightness / pure)
+    return pure_3 + (1.0 - pure_3) * np.float32((lightness - pure) / (1.0 - pure))
 
 
 def _rgb(hue: float, saturation: float, value: float) -> Array:
@@ -136,28 +136,28 @@ def _lightness(rgb_3: Array) -> float:
     return float(rgb_3 @ np.array([0.299, 0.587, 0.114], dtype=np.float32))
 
 
-# --- Where the shapes stand -------------------------------------------------------------------------------
+# --- Positions of the shapes -------------------------------------------------------------------------------
 
 
 def _arrangement(number: int, radius: float, generator: np.random.Generator) -> tuple[Array, Array]:
-    """The shapes' middles in picture widths, shape (K,) each: around a common one, wholly in the picture."""
+    """The centres of the shapes in image widths, (K,) each: around a common centre, inside the image."""
     first = FIRST_ANGLE[number] + generator.uniform(-ARRANGEMENT_TILT, ARRANGEMENT_TILT)
     angle_K = first + np.arange(number) * (math.tau / number)
     offset_2K = ORBIT[number] * np.stack([np.cos(angle_K), np.sin(angle_K)])
-    # What the radius leaves of the largest one is free to move in; sqrt(2) because it moves along both axes.
+    # The difference to the largest radius is free for displacement along both axes, hence sqrt(2).
     slack = (LARGEST_RADIUS[number] - radius) / math.sqrt(2)
     offset_2K += generator.uniform(-slack, slack, (2, number))
     room_2 = 0.5 - radius - np.abs(offset_2K).max(axis=1)
-    middle_2K = 0.5 + offset_2K + generator.uniform(-room_2, room_2)[:, None]
-    return middle_2K[0].astype(np.float32), middle_2K[1].astype(np.float32)
+    centre_2K = 0.5 + offset_2K + generator.uniform(-room_2, room_2)[:, None]
+    return centre_2K[0].astype(np.float32), centre_2K[1].astype(np.float32)
 
 
 def _coordinates_in_nearest_shape(
     x_HW: Array, y_HW: Array, x_K: Array, y_K: Array, tilt_K: NDArray[np.float64], radius: float
 ) -> tuple[Array, Array]:
-    """Each pixel in the axes of the shape with the nearest middle: v points up, the radius is the unit.
+    """Each pixel in the axes of the shape with the nearest centre: v points up, the radius is the unit.
 
-    The shapes are equally large and apart, so that no other shape can cover the pixel.
+    The shapes are equally large and disjoint, so that no other shape can cover the pixel.
     """
     dx_KHW = x_HW - x_K[:, None, None]
     dy_KHW = y_HW - y_K[:, None, None]
@@ -200,7 +200,7 @@ def _grid(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
 
 
 def _speckles(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
-    """One dot in each cell of a lattice, at a random place in it and randomly large."""
+    """One dot per cell of a lattice, with random position and size."""
     cells = 7
     column_HW, row_HW = (x_HW * cells).astype(np.intp), (y_HW * cells).astype(np.intp)
     x_CC, y_CC = generator.uniform(0.25, 0.75, (2, cells, cells)).astype(np.float32)
@@ -277,5 +277,5 @@ def _light(size: int, generator: np.random.Generator) -> Array:
     return np.asarray(light_HW * np.float32(exposure), dtype=np.float32)
 
 
-def _to_bytes(picture_HW3: Array) -> NDArray[np.uint8]:
-    return (np.clip(picture_HW3, 0.0, 1.0) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+def _to_bytes(image_HW3: Array) -> NDArray[np.uint8]:
+    return (np.clip(image_HW3, 0.0, 1.0) * np.float32(255) + np.float32(0.5)).astype(np.uint8)

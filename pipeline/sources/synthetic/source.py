@@ -1,7 +1,7 @@
 """The embedded data set: rendered posts with attributes, hashtags and a category tree.
 
-It needs no download, and its population is known (`pipeline.sources.synthetic.population`), so that what the
-pipeline measures can be compared with the truth.
+It needs no download, and its population is known (`pipeline.sources.synthetic.population`), so that
+measurements can be compared with exact values.
 """
 
 import io
@@ -26,10 +26,10 @@ ROOT = "posts"
 
 
 class SyntheticSource:
-    """`params.synthetic.images` posts, rendered as PNG of `params.image_size` pixels square.
+    """`params.synthetic.images` posts, rendered as square PNGs of `params.image_size` pixels.
 
-    Equal parameters and seed give equal bytes, and post number i does not depend on how many are drawn.
-    No row names a split: ingest makes one.
+    Equal parameters and seed give equal bytes, and post number i does not depend on the number of posts.
+    Rows have no split: ingest makes one.
     """
 
     def __init__(self, params: IngestParams, seed: int) -> None:
@@ -52,10 +52,10 @@ class SyntheticSource:
         for index, post in enumerate(draw_posts(self._images, self._seed)):
             identity = f"post-{index:05d}"
             generator = numpy_generator(self._seed, "synthetic", "picture", index)
-            picture = render(post.attributes, self._size, generator)
+            pixels = render(post.attributes, self._size, generator)
             yield SourceRow(
                 id=identity,
-                image=_png(Image.fromarray(picture)),
+                image=_png(Image.fromarray(pixels)),
                 path=f"{identity}.png",
                 label=post.label,
                 hashtags=post.hashtags,
