@@ -25,7 +25,12 @@ def listener() -> Iterator[Listener]:
         yield listener
 
 
-CONFINED = "from pipeline.untrusted.dvc.confinement import confine\nconfine()\n"
+CONFINED = """
+from pipeline.untrusted.dvc.confinement import Confinement
+confinement = Confinement([{folder!r}])
+confinement.enter()
+"""
+NOWHERE = CONFINED.format(folder="/nonexistent")
 WAYS_OUT = {
     "a name": "import socket; socket.create_connection(('localhost', {port}), timeout=5)",
     "a number": "import socket; socket.socket().connect(('127.0.0.1', {port}))",
@@ -60,12 +65,12 @@ def test_every_way_out_is_refused(way: str, listener: Listener) -> None:
     script = WAYS_OUT[way].format(port=listener.port, python=sys.executable)
     assert python(script) == ""
     asked = listener.requested
-    assert "NoWayOut: no other" in python(CONFINED + script)
+    assert "NoWayOut: no other" in python(NOWHERE + script)
     assert listener.requested == asked
 
 
 def test_what_stays_on_this_machine_goes_on() -> None:
-    assert python(CONFINED + LOCAL) == ""
+    assert python(NOWHERE + LOCAL) == ""
 
 
 REMOTE = """

@@ -2,18 +2,23 @@
 
 Symptom: `clinfonce compare` of someone else's branch asks an address that stands in that branch, or never
 ends. Cause: what its cache lacks DVC fetches, from a remote of .dvc/config, or from where a `.dvc` file says
-that it was imported from; and of stages, variables, patterns and metrics a few lines stand for as many as
-they like. Cure: the kernel limits this process's time and memory, and every way out of it is refused,
-whichever library takes it.
+that it was imported from; of stages, variables, patterns and metrics a few lines stand for as many as they
+like; and DVC writes locks and notes, through whatever links the repository holds. Cure: the kernel limits
+this process's time and memory, and Python asks before each way out and each change, whichever library makes
+it.
 """
 
+import errno
 import os
 import resource
 import signal
 import socket
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from pipeline.runtime.errors import shown
 
 _LOOK_UPS = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"})
 _MESSAGES = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
@@ -22,6 +27,21 @@ _SHELL = "os.system"
 _LOCAL_PROGRAMS = frozenset({"git"})
 """DVC starts Git to read the local repository. All others, such as `ssh`, or a program that a remote's
 configuration names to supply a password, are refused."""
+
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_CHANGES_CONTENT = frozenset(
+    {"os.truncate", "os.chmod", "os.chown", "os.utime", "os.setxattr", "os.removexattr", "sqlite3.connect"}
+)
+_CHANGES_NAMES = {
+    "os.mkdir": [(0, 2)],
+    "os.rmdir": [(0, 1)],
+    "os.remove": [(0, 1)],
+    "os.symlink": [(1, 2)],
+    "os.rename": [(0, 2), (1, 3)],
+    "os.link": [(0, 2), (1, 3)],
+}
+"""Where the arguments of the event hold a path, and the descriptor of the folder that it starts from."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +78,36 @@ def _lower(what: int, most: int) -> None:
     resource.setrlimit(what, (most if soft == resource.RLIM_INFINITY else min(soft, most), hard))
 
 
-def confine() -> None:
-    """From here on every attempt of this process to reach another machine raises `NoWayOut`.
+class Confinement:
+    """Of this process, once it is entered, for good and in all threads: no way out of the machine, and
+    changes below `writable` alone."""
 
-    In all threads, since libraries connect in threads of their own. A library may raise its own error for it.
-    """
-    sys.addaudithook(_refuse)
+    def __init__(self, writable: Iterable[str]) -> None:
+        """`writable`: folders whose paths hold no links."""
+        self._writable = tuple(folder + os.sep for folder in writable)
+        self.refused: list[str] = []
+        """What was not written, each as a sentence: libraries go on without it, as if it were not there."""
+
+    def enter(self) -> None:
+        sys.addaudithook(self._check)
+
+    def _check(self, event: str, arguments: tuple[Any, ...]) -> None:
+        _refuse_to_reach_out(event, arguments)
+        for path in _changed(event, arguments):
+            if path != os.devnull and not path.startswith(self._writable):
+                self._refuse(
+                    f"DVC would change {shown(path)}, which is not below .dvc here: remove what leads there"
+                )
+
+    def _refuse(self, sentence: str) -> None:
+        self.refused.append(sentence)
+        raise PermissionError(errno.EPERM, sentence)
 
 
-def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+# --- ways out -----------------------------------------------------------------------------------------------
+
+
+def _refuse_to_reach_out(event: str, arguments: tuple[Any, ...]) -> None:
     if event in _LOOK_UPS:
         raise NoWayOut(f"no other machine is looked up, such as {arguments[0]!r}")
     if event in _MESSAGES:
@@ -76,3 +117,30 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     local = event in _PROGRAMS and os.path.basename(os.fsdecode(arguments[0])) in _LOCAL_PROGRAMS
     if event == _SHELL or (event in _PROGRAMS and not local):
         raise NoWayOut(f"no other program is started, such as {arguments[0]!r}")
+
+
+# --- changes ------------------------------------------------------------------------------------------------
+
+
+def _changed(event: str, arguments: tuple[Any, ...]) -> Iterator[str]:
+    """The paths, without links, that the event changes or makes."""
+    if event == "open":
+        path, _, flags = arguments
+        if flags & _WRITING and not isinstance(path, int):
+            yield os.path.realpath(os.fsdecode(path))
+    elif event in _CHANGES_CONTENT:
+        if not isinstance(arguments[0], int) and arguments[0] != ":memory:":
+            yield os.path.realpath(os.fsdecode(arguments[0]))
+    elif event in _CHANGES_NAMES:
+        for place, folder in _CHANGES_NAMES[event]:
+            name = _in_folder(os.fsdecode(arguments[place]), arguments[folder])
+            # What has the name may be a link, and is not followed.
+            path = os.path.join(os.path.realpath(os.path.dirname(name)), os.path.basename(name))
+            if not (event == "os.mkdir" and os.path.isdir(path)):
+                yield path
+
+
+def _in_folder(name: str, descriptor: int) -> str:
+    if descriptor < 0:
+        return os.path.abspath(name)
+    return os.path.join(os.readlink(f"/proc/self/fd/{descriptor}"), name)

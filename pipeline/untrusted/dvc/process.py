@@ -14,12 +14,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from pipeline.runtime.errors import UserError, system_error_message
 from pipeline.runtime.json_text import NotJson, parse_json
 from pipeline.runtime.parent import end_with
-from pipeline.untrusted.dvc.confinement import Limits, confine, limit, wait_for_ever
+from pipeline.untrusted.dvc.confinement import Confinement, Limits, limit, wait_for_ever
 from pipeline.untrusted.dvc.environment import SENDS_NOTHING
 from pipeline.untrusted.git import git_environment
 
@@ -61,7 +62,9 @@ def reading(module: str, request: Request, what: str, experiments: int = 0) -> I
 def _reader(module: str, scratch: str) -> Iterator[subprocess.Popen[bytes]]:
     # -P: the package that runs here, and not a folder of its name where the command was typed.
     command = [sys.executable, "-P", "-m", module]
-    environment = git_environment() | SENDS_NOTHING | {"TMPDIR": scratch}
+    # What DVC keeps elsewhere is a database that it unpickles, at a place that .dvc/config may choose.
+    own = {"TMPDIR": scratch, "DVC_SITE_CACHE_DIR": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = git_environment() | SENDS_NOTHING | own
     with subprocess.Popen(  # noqa: S603 - ours
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     ) as reader:
@@ -114,7 +117,8 @@ def answer(read: Callable[[Request], AbstractContextManager[Any]]) -> None:
     # Ctrl+C is for the process that asked; it ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit(Limits(**asked["limits"]))
-    confine()
+    confinement = Confinement([os.path.join(_root(), ".dvc"), os.path.realpath(tempfile.gettempdir())])
+    confinement.enter()
 
     def send(found: dict[str, Any]) -> None:
         reply.write(json.dumps(found).encode() + b"\n")
@@ -122,12 +126,18 @@ def answer(read: Callable[[Request], AbstractContextManager[Any]]) -> None:
 
     try:
         with read(asked["request"]) as value:
-            send({"value": value})
+            send({"mistake": confinement.refused[0]} if confinement.refused else {"value": value})
             wait_for_ever()
             sys.stdin.buffer.read()
     except BaseException as error:
         if not reply.closed:
-            send(_problem(error))
+            send({"mistake": confinement.refused[0]} if confinement.refused else _problem(error))
+
+
+def _root() -> str:
+    """The folder of the repository, as DVC finds it; without links."""
+    here = Path.cwd()
+    return str(next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here))
 
 
 def _problem(error: BaseException) -> dict[str, Any]:
