@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,14 +15,13 @@ from pipeline.augment import Normalizer, central_views, views_at_once
 from pipeline.dataset.pixels import PixelStore
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.config import EncoderConfig
+from pipeline.encoders.files import identity_by, missing_file, read_config, read_weights
 from pipeline.encoders.registry import build_encoder
 from pipeline.runtime.errors import UserError, first_line, shown, system_error_message
-from pipeline.storage.files import read_json, resolve_user_path, sha256_of_file
+from pipeline.storage.files import resolve_user_path
 from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, ValueRange
 from pipeline.storage.validation import damaged, missing
 
-MOST_OF_WEIGHTS = 4 << 30
-"""Bytes: ten times the largest network of `pretrain.encoder`."""
 BATCH = 256
 LARGEST_CHECKED = 128
 """Pixels per side of the noise images for the check of external encoders."""
@@ -36,6 +35,8 @@ class TrainedEncoder:
     normalize: Normalizer
     value_range: ValueRange | None = None
     """The values that become black and white in images of more than 8 bits; None: by each image."""
+    identity: dict[str, Any] | None = None
+    """As of `identity_of`; None where it was read from no folder."""
 
 
 class EncoderUnreadable(Exception):
@@ -71,29 +72,15 @@ def load_encoder_from_elsewhere(named: str, device: torch.device) -> TrainedEnco
         ) from None
 
 
-def missing_file(folder: Path) -> Path | None:
-    """The first of an encoder's files that does not exist."""
-    files = [folder / ENCODER_CONFIG, folder / ENCODER_WEIGHTS]
-    return next((file for file in files if not file.is_file()), None)
-
-
-def check_weights_size(folder: Path) -> None:
-    """Called before the weights are hashed. Raises `ValueError`."""
-    if (folder / ENCODER_WEIGHTS).stat().st_size > MOST_OF_WEIGHTS:
-        raise ValueError(f"{ENCODER_WEIGHTS} holds more than {MOST_OF_WEIGHTS >> 30} GiB")
-
-
 def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
     """The encoder in `folder`, which may be untrusted. Raises `EncoderUnreadable`."""
     with _reading(ENCODER_CONFIG):
-        config = EncoderConfig.checked(read_json(folder / ENCODER_CONFIG))
+        values = read_config(folder)
+        config = EncoderConfig.checked(values)
         encoder = build_encoder(config.encoder, config.stem_stride)
     with _reading(ENCODER_WEIGHTS):
-        check_weights_size(folder)
-        # Encoders of earlier versions have no hash.
-        if config.weights_sha256 not in (None, sha256_of_file(folder / ENCODER_WEIGHTS)):
-            raise EncoderUnreadable(f"its SHA-256 is not that in {ENCODER_CONFIG}")
-        weights = load_file(folder / ENCODER_WEIGHTS)
+        # Encoders of earlier versions have no hash beside them.
+        weights, weights_sha256 = read_weights(folder, config.weights_sha256)
         _check_numbers(weights)
         encoder.backbone.load_state_dict(weights)
     if config.feature_dim not in (None, encoder.feature_dim):
@@ -103,7 +90,8 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
     on_device = encoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     normalize = Normalizer(config.mean, config.std, device)
     value_range = None if config.value_range is None else ValueRange(*config.value_range)
-    return TrainedEncoder(on_device.eval(), config.image_size, normalize, value_range)
+    known_by = identity_by(values, weights_sha256)
+    return TrainedEncoder(on_device.eval(), config.image_size, normalize, value_range, known_by)
 
 
 def _check_numbers(weights: dict[str, Tensor]) -> None:

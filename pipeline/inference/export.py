@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
+from pipeline.encoders.files import identity_of, read_config
 from pipeline.evaluation.features import load_encoder
 from pipeline.inference.card_metrics import figures_of
 from pipeline.inference.onnx_graph import check_onnx_is_installed, write_onnx
-from pipeline.inference.open_encoder import arm_folder, identity_of
+from pipeline.inference.open_encoder import arm_folder
 from pipeline.runtime.console import SafeConsole
 from pipeline.runtime.errors import UserError, listed
-from pipeline.storage.files import read_json
 from pipeline.storage.outputs import check_is_no_output
 from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, MODEL_CARD, Layout
 from pipeline.training.model_card import completed_card
@@ -67,7 +67,7 @@ def _write(arm: str, folder: Path, temporary: Path, with_onnx: bool, layout: Lay
     """Fills `temporary`; returns what a person should know, a sentence each."""
     for name in (ENCODER_WEIGHTS, ENCODER_CONFIG):
         shutil.copyfile(folder / name, temporary / name)
-    config, identity = read_json(temporary / ENCODER_CONFIG), identity_of(temporary)
+    config, identity = read_config(temporary), identity_of(temporary)
     notes, use = [], ""
     if with_onnx:
         difference = write_onnx(temporary / ENCODER_WEIGHTS, config, temporary / ONNX)

@@ -6,20 +6,10 @@ from typing import Any
 
 import torch
 
-from pipeline.evaluation.features import (
-    EncoderUnreadable,
-    TrainedEncoder,
-    check_encoder,
-    check_weights_size,
-    missing_file,
-    read_encoder,
-)
+from pipeline.encoders.files import missing_file
+from pipeline.evaluation.features import EncoderUnreadable, TrainedEncoder, check_encoder, read_encoder
 from pipeline.runtime.errors import UserError, listed, shown
-from pipeline.storage.files import read_json, sha256_of_file
-from pipeline.storage.schema import CHOSEN, ENCODER_CONFIG, ENCODER_WEIGHTS, Layout
-
-FED_BY = ["encoder", "stem_stride", "feature_dim", "image_size", "mean", "std", "value_range"]
-"""Keys of its configuration that, with the weights, decide its features."""
+from pipeline.storage.schema import CHOSEN, Layout
 
 
 @dataclass(frozen=True)
@@ -27,7 +17,7 @@ class OpenedEncoder:
     folder: Path
     trained: TrainedEncoder
     identity: dict[str, Any]
-    """`weights_sha256` and the values of `FED_BY`: equal where features can be compared."""
+    """As of `identity_of`."""
 
     @property
     def name(self) -> str:
@@ -70,11 +60,5 @@ def open_encoder(folder: Path, device: torch.device) -> OpenedEncoder:
         raise UserError(
             f"the encoder in {folder} is damaged ({why}): make it anew, or name another with --encoder"
         ) from None
-    return OpenedEncoder(folder, trained, identity_of(folder))
-
-
-def identity_of(folder: Path) -> dict[str, Any]:
-    config = read_json(folder / ENCODER_CONFIG)
-    fed_by = {key: config.get(key) for key in FED_BY}
-    check_weights_size(folder)
-    return {"weights_sha256": sha256_of_file(folder / ENCODER_WEIGHTS)} | fed_by
+    assert trained.identity is not None, "it was read from a folder"
+    return OpenedEncoder(folder, trained, trained.identity)

@@ -11,13 +11,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.evaluation.features import features_of_batch, missing_file
+from pipeline.encoders.files import identity_of, missing_file
+from pipeline.evaluation.features import features_of_batch
 from pipeline.inference.contact_sheet import check_sheet, write_sheet
 from pipeline.inference.embedder import NOT_FINITE
 from pipeline.inference.images.base import InputImage
 from pipeline.inference.images.decode import Decoder, decoder, on_a_canvas
 from pipeline.inference.images.open import open_again
-from pipeline.inference.open_encoder import OpenedEncoder, identity_of, open_encoder
+from pipeline.inference.open_encoder import OpenedEncoder, open_encoder
 from pipeline.inference.vectors import Vectors
 from pipeline.runtime.console import SafeConsole
 from pipeline.runtime.device import pick_device

@@ -2,8 +2,11 @@
 
 import json
 import math
+import os
 import shutil
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,13 @@ from torch import Tensor
 
 from drawn_encoders import write_drawn_encoder
 from fuzz.parameters import NO_NUMBERS, NUMBERS, OTHER_TYPES
+from pipeline.encoders.files import MOST_OF_CONFIG, identity_of
+from pipeline.encoders.registry import build_encoder
 from pipeline.evaluation.features import EncoderUnreadable, load_encoder_from_elsewhere, read_encoder
 from pipeline.runtime.errors import UserError
 from pipeline.storage.files import read_json, write_json
 from pipeline.storage.schema import Layout
+from pipeline.untrusted.tensor_files import MOST_OF_HEADER
 from support import at_once
 
 CPU = torch.device("cpu")
@@ -41,6 +47,16 @@ CONFIGS: dict[str, list[Any]] = {
     "weights_sha256": [*OTHER_TYPES[1:], "0" * 63, "0" * 64, "A" * 64, "x" * 10_000, 0],
 }
 GOOD = {"encoder": "resnet18", "stem_stride": 4, "feature_dim": 512, "image_size": 32, "mean": [0.5] * 3}
+
+
+@contextmanager
+def allocating_at_most(most: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] <= most
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +186,7 @@ def test_files_without_an_end(tmp_path: Path) -> None:
         read_encoder(tmp_path, CPU)
     with (tmp_path / "config.json").open("wb") as file:
         file.truncate(20 << 30)
-    with at_once(30), pytest.raises(EncoderUnreadable, match=r"^config\.json: .*more than 64 MiB"):
+    with at_once(30), pytest.raises(EncoderUnreadable, match=r"^config\.json: .*more than 128 KiB"):
         read_encoder(tmp_path, CPU)
 
 
@@ -178,3 +194,70 @@ def test_a_configuration_without_an_end(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(EncoderUnreadable, match="nested too deep"):
         read_encoder(tmp_path, CPU)
+
+
+def in_json(size: int, item: str, config: dict[str, Any]) -> str:
+    """A good configuration of that many bytes, most of them of one key that nobody asks for."""
+    start = json.dumps(config)[:-1] + ', "x": ['
+    return start + (item + ",") * ((size - len(start) - 10) // (len(item) + 1)) + "0]}"
+
+
+@pytest.mark.parametrize("item", ['{"":0,"":0}', "[]", '""', "0"])
+def test_a_configuration_that_would_take_gigabytes(folder: Path, tmp_path: Path, item: str) -> None:
+    """Python makes sixty times as many bytes of such items."""
+    shutil.copytree(folder, tmp_path / "other")
+    config = read_json(folder / "config.json")
+    path = tmp_path / "other/config.json"
+    path.write_text(in_json(MOST_OF_CONFIG // 2, item, config))
+    assert read_encoder(tmp_path / "other", CPU).image_size == 32
+    path.write_text(in_json(16 << 20, item, config))
+    with allocating_at_most(4 << 20):
+        with pytest.raises(EncoderUnreadable, match=r"^config\.json: .*more than 128 KiB$"):
+            read_encoder(tmp_path / "other", CPU)
+        with pytest.raises(ValueError, match="more than 128 KiB"):
+            identity_of(tmp_path / "other")
+
+
+def header_of(names: int) -> bytes:
+    entries = ",".join(f'"{n:x}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for n in range(names))
+    return f"{{{entries}}}".encode()
+
+
+@pytest.mark.parametrize(
+    "header", [header_of(50_000), b'{"' + b"x" * (2 << 20) + b'":1}', b" " * (2 << 20), b"{}"]
+)
+@pytest.mark.parametrize("claimed", [None, (1 << 20) + 1, (1 << 64) - 1])
+def test_weights_of_many_names(folder: Path, tmp_path: Path, header: bytes, claimed: int | None) -> None:
+    """The header's length decides, before it is parsed."""
+    length = len(header) if claimed is None else claimed
+    shutil.copy(folder / "config.json", tmp_path)
+    write_json(tmp_path / "config.json", read_json(folder / "config.json") | {"weights_sha256": None})
+    (tmp_path / "encoder.safetensors").write_bytes(length.to_bytes(8, "little") + header)
+    why = "Error" if length < 100 else r"its header claims more than 1 MiB$"
+    with pytest.raises(EncoderUnreadable, match=rf"^encoder\.safetensors: .*{why}"):
+        read_encoder(tmp_path, CPU)
+
+
+def test_the_largest_network_is_far_below_the_limit(folder: Path) -> None:
+    """Its names make up the header."""
+    names = max(len(build_encoder(name, 4).backbone.state_dict()) for name in ("resnet18", "resnet50"))
+    assert len(header_of(2 * names)) < MOST_OF_HEADER // 4
+    assert (folder / "config.json").stat().st_size < MOST_OF_CONFIG // 8
+
+
+@pytest.mark.parametrize("name", ["config.json", "encoder.safetensors"])
+def test_places_that_are_no_files(folder: Path, tmp_path: Path, name: str) -> None:
+    """Also where they take the place of a file after a look at it."""
+    shutil.copytree(folder, tmp_path / "other")
+    (tmp_path / "other" / name).unlink()
+    for make in (os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")):
+        make(tmp_path / "other" / name)
+        with at_once(30), pytest.raises(EncoderUnreadable, match=rf"^{name}: .* can't be read"):
+            read_encoder(tmp_path / "other", CPU)
+        with at_once(30), pytest.raises(ValueError, match="can't be read"):
+            identity_of(tmp_path / "other")
+        (tmp_path / "other" / name).rename(tmp_path / f"{name}-{make}".replace("/", ""))
+
+
+def test_both_readings_know_an_encoder_by_the_same(folder: Path) -> None:
+    assert read_encoder(folder, CPU).identity == identity_of(folder)

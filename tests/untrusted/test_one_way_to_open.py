@@ -17,6 +17,8 @@ READERS = [
         for name in (
             "clustering/methods/hierarchy.py",
             "doctor/decoding.py",
+            "encoders/files.py",
+            "evaluation/features.py",
             "ingest/prepare.py",
             "untrusted/similar_paths.py",
             "statistics/command.py",
