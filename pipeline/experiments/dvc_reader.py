@@ -18,9 +18,12 @@ from pipeline.runtime.errors import UserError, shown, system_error_message
 from pipeline.runtime.json_text import parse_json
 from pipeline.storage.schema import CHOSEN, ENCODER_CONFIG, Layout
 from pipeline.untrusted.dvc.process import Request, answer
+from pipeline.untrusted.safe_paths import SafePath
 
 Answer = TypeVar("Answer")
 
+MOST_CACHED_BYTES = 1 << 20
+"""The list of an encoder's files, or its configuration, has some hundred."""
 ENCODER = str(Layout().encoder(CHOSEN))
 
 
@@ -99,7 +102,10 @@ def _train_images(lock: Mapping[str, Any] | None, path_of: Callable[[str], str])
 def _cached(name: str, path_of: Callable[[str], str]) -> Any:
     if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", name):
         raise ValueError("it would become a path")
-    return parse_json(Path(path_of(name)).read_text(encoding="utf-8"))
+    content = SafePath(Path(path_of(name))).read_whole(MOST_CACHED_BYTES)
+    if content is None:
+        raise ValueError("it is larger than any of its kind")
+    return parse_json(content)
 
 
 def read_reasons(rows: Sequence[Row]) -> dict[str, str]:

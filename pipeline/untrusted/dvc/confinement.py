@@ -3,7 +3,8 @@
 Symptom: `clinfonce compare` of someone else's branch asks an address that stands in that branch, or never
 ends. Cause: what its cache lacks DVC fetches, from a remote of .dvc/config, or from where a `.dvc` file says
 that it was imported from; of stages, variables, patterns and metrics a few lines stand for as many as they
-like; and DVC writes locks and notes, through whatever links the repository holds. Cure: the kernel limits
+like; and DVC writes locks and notes, through whatever links the repository holds, and opens pipes and devices
+as files. Cure: the kernel limits
 this process's time and memory, and Python asks before each way out and each change, whichever library makes
 it.
 """
@@ -13,6 +14,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ _LOCAL_PROGRAMS = frozenset({"git"})
 configuration names to supply a password, are refused."""
 
 
+_HARMLESS = frozenset({os.devnull, "/dev/urandom", "/dev/random"})
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES_CONTENT = frozenset(
     {"os.truncate", "os.chmod", "os.chown", "os.utime", "os.setxattr", "os.removexattr", "sqlite3.connect"}
@@ -79,20 +82,25 @@ def _lower(what: int, most: int) -> None:
 
 
 class Confinement:
-    """Of this process, once it is entered, for good and in all threads: no way out of the machine, and
-    changes below `writable` alone."""
+    """Of this process, once it is entered, for good and in all threads: no way out of the machine,
+    nothing opened but files, and changes below `writable` alone."""
 
     def __init__(self, writable: Iterable[str]) -> None:
         """`writable`: folders whose paths hold no links."""
         self._writable = tuple(folder + os.sep for folder in writable)
         self.refused: list[str] = []
-        """What was not written, each as a sentence: libraries go on without it, as if it were not there."""
+        """Sentences of what was neither opened nor changed: libraries go on as if it were not there."""
 
     def enter(self) -> None:
         sys.addaudithook(self._check)
 
     def _check(self, event: str, arguments: tuple[Any, ...]) -> None:
         _refuse_to_reach_out(event, arguments)
+        if event == "open" and _is_special(arguments[0]):
+            self._refuse(
+                f"{shown(os.fsdecode(arguments[0]))} is, or leads to, a pipe, socket or device: put a "
+                "regular file in its place"
+            )
         for path in _changed(event, arguments):
             if path != os.devnull and not path.startswith(self._writable):
                 self._refuse(
@@ -117,6 +125,22 @@ def _refuse_to_reach_out(event: str, arguments: tuple[Any, ...]) -> None:
     local = event in _PROGRAMS and os.path.basename(os.fsdecode(arguments[0])) in _LOCAL_PROGRAMS
     if event == _SHELL or (event in _PROGRAMS and not local):
         raise NoWayOut(f"no other program is started, such as {arguments[0]!r}")
+
+
+# --- what is no file ----------------------------------------------------------------------------------------
+
+
+def _is_special(path: Any) -> bool:
+    """Whether an opening would wait for another program, or a reading never end."""
+    if isinstance(path, int):
+        return False
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False  # for the opening to say
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return False
+    return os.path.realpath(os.fsdecode(path)) not in _HARMLESS
 
 
 # --- changes ------------------------------------------------------------------------------------------------
