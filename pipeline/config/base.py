@@ -16,25 +16,25 @@ LONGEST_PATH = 4095
 
 
 class Section(BaseModel):
-    """Frozen and strict: unknown keys and wrong types are refused, nothing is converted in silence.
+    """Frozen and strict: refuses unknown keys and wrong types, and converts nothing implicitly.
 
-    So is, in every field and at any depth, what can't be written down or passed on: text that is no Unicode,
-    holds a NUL or is longer than `LONGEST_TEXT`, and integers of more than 64 bits.
+    At any depth it also refuses values that cannot be stored or passed to other programs: invalid Unicode,
+    text with a NUL or longer than `LONGEST_TEXT`, and integers of more than 64 bits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _can_be_passed_on(cls, value: Any, info: ValidationInfo) -> Any:
+    def _is_storable(cls, value: Any, info: ValidationInfo) -> Any:
         for path, leaf in _leaves(value, ""):
-            if reason := _why_not(leaf):
+            if reason := _rejection(leaf):
                 raise ValueError(f"{info.field_name}{path} {reason}" if path else reason)
         return value
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Values that are no lists or maps, and keys, each with the names on the way to it."""
+    """Scalars and keys, each with the path of names to it."""
     if isinstance(value, dict):
         for key, part in value.items():
             yield path, key
@@ -46,19 +46,19 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _why_not(leaf: Any) -> str | None:
+def _rejection(leaf: Any) -> str | None:
     if isinstance(leaf, int) and abs(leaf) > LARGEST_INTEGER:
         return "is out of range: an integer must fit into 64 bits"
     if not isinstance(leaf, str):
         return None
     if len(leaf) > LONGEST_TEXT:
-        return f"holds {len(leaf):,} characters: the most are {LONGEST_TEXT:,}"
+        return f"holds {len(leaf):,} characters, more than {LONGEST_TEXT:,}: shorten it"
     if "\0" in leaf:
-        return "holds a NUL character: take it out"
+        return "holds a NUL character: remove it"
     try:
         leaf.encode()
     except UnicodeEncodeError:
-        return "holds half a character, such as \\ud800: take it out"
+        return "holds a lone surrogate, such as \\ud800: remove it"
     return None
 
 
@@ -66,7 +66,7 @@ Named = TypeVar("Named", str, float)
 
 
 def each_once(names: list[Named]) -> list[Named]:
-    """For lists in which nothing may stand twice."""
+    """Validator of lists without duplicates."""
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
         raise ValueError(f"names {min(repeated)} twice: name it once")
@@ -93,25 +93,25 @@ OwnPath = Annotated[PathText, AfterValidator(_is_no_place_of_outputs)]
 """Of the user's own files: where a stage writes, they would be removed."""
 
 # --- numbers ------------------------------------------------------------------------------------------------
-# Each has an upper bound beyond any sensible use: a larger value is a slip, and would end in a traceback or
-# never. What is too much for the data or the machine is checked by the code that knows them.
+# Each upper bound is beyond any sensible use: a larger value is a mistake, and would end in a traceback or
+# run forever. Limits of the data or the machine are checked by the code that knows them.
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 ImageCount = Annotated[int, Field(ge=1, le=10**9)]
 """Ten times the images that docs/scale.md plans for."""
 ClusterCount = Annotated[int, Field(ge=2, le=10**6)]
 LARGEST_BATCH = 2**20
-"""Images a step: as many as in any published training (Zhai et al., arXiv 2303.15343)."""
+"""Images per step: the largest in published trainings (Zhai et al., arXiv 2303.15343)."""
 BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Iterations = Annotated[int, Field(ge=1, le=1000)]
-"""Of algorithms that converge in tens of iterations."""
+"""For algorithms that converge in tens of iterations."""
 Width = Annotated[int, Field(ge=1, le=2**16)]
-"""Of a layer: as wide as the widest published head (Caron et al., arXiv 2104.14294)."""
+"""Width of a layer, up to the widest published head (Caron et al., arXiv 2104.14294)."""
 LONGEST_QUEUE = 2**20
-"""Sixteen times that of MoCo's paper."""
+"""Sixteen times the queue in the paper on MoCo."""
 QueueLength = Annotated[int, Field(ge=1, le=LONGEST_QUEUE)]
 LearningRate = Annotated[float, Field(gt=0.0, le=1000.0)]
-"""A linear layer on frozen features has been trained with 30 (He et al., arXiv 1911.05722)."""
+"""Up to 30 for linear layers on frozen features (He et al., arXiv 1911.05722)."""
 Temperature = Annotated[float, Field(ge=0.001, le=100.0)]
-"""For cosines: below the range rounding decides the loss, above it the loss is nearly constant."""
+"""For cosines: below the range rounding dominates the loss, above it the loss is nearly constant."""

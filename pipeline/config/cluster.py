@@ -1,4 +1,4 @@
-"""The section `cluster` of params.yaml: one block a method that has choices."""
+"""The section `cluster` of params.yaml: one block per method with parameters."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -30,56 +30,56 @@ Method = Literal[
 
 
 MOST_LEVELS = 1000
-"""Of a tree: WordNet has twenty, and every image keeps the whole path."""
+"""Of a tree: WordNet has twenty, and every image stores its whole path."""
 
 JoinedValues = Annotated[int, Field(ge=1, le=10_000)]
 LabelCount = Annotated[int, Field(le=10**6)]
 
 
 class MethodSection(Section):
-    """The choices of one method."""
+    """The parameters of one method."""
 
-    remade: ClassVar[bool] = False
-    """Whether pretraining remakes the clusters from its own features."""
+    recomputed: ClassVar[bool] = False
+    """Whether pretraining recomputes the clusters from its features."""
 
     def check_chosen(self) -> None:
-        """Raises `ValueError` if the method can't run with these choices."""
+        """Raises `ValueError` if the method cannot run with these parameters."""
 
 
 class AttributesParams(MethodSection):
     top: JoinedValues | None = Field(
         default=None,
-        description="how many `column=value` attributes, ranked by entropy, are joined; null: up to 12",
+        description="`column=value` attributes, ranked by entropy, to join; null: up to 12",
     )
     columns: UniqueNames = Field(
         default=[],
-        description="whole columns to join instead; empty: the `top` attributes over all columns",
+        description="whole columns to join instead; empty: the `top` attributes of all columns",
     )
     label_columns: Literal["leave_out", "keep"] = Field(
         default="leave_out",
-        description="columns that determine the label, where `columns` names none",
+        description="whether to use columns that determine the label, if `columns` is empty",
     )
     bins: int = Field(
         default=4,
         ge=2,
         le=1000,
-        description="a column of numbers with more than 20 different values is cut into so many equal parts",
+        description="number of equal parts for a column of numbers with more than 20 distinct values",
     )
 
 
 class HashtagsParams(MethodSection):
     mode: Literal["joint", "topics"] = Field(
-        default="joint", description="joint: which of the top tags an image has; topics: k-means of TF-IDF"
+        default="joint", description="joint: combinations of the top tags; topics: k-means of TF-IDF"
     )
     top: JoinedValues | None = Field(
-        default=None, description="how many hashtags, ranked by entropy, are joined; null: up to 8"
+        default=None, description="number of hashtags, ranked by entropy, to join; null: up to 8"
     )
-    stop_words: list[str] = Field(default_factory=list, description="hashtags that are not looked at")
-    min_df: ImageCount = Field(default=1, description="images that a hashtag must stand on to count")
-    max_df: Fraction = Field(default=1.0, description="share of the images above which a hashtag is ignored")
-    clusters: ClusterCount = Field(default=50, description="of `topics`")
+    stop_words: list[str] = Field(default_factory=list, description="hashtags to ignore")
+    min_df: ImageCount = Field(default=1, description="least number of images with a hashtag")
+    max_df: Fraction = Field(default=1.0, description="largest share of the images with a hashtag")
+    clusters: ClusterCount = Field(default=50, description="number of `topics`")
     components: int = Field(
-        default=50, ge=1, le=1000, description="of `topics`: dimensions of the truncated SVD"
+        default=50, ge=1, le=1000, description="dimensions of the truncated SVD for `topics`"
     )
 
 
@@ -87,7 +87,7 @@ class HierarchyParams(MethodSection):
     level: int = Field(default=1, ge=1, le=MOST_LEVELS, description="1 is the root's column")
     edges: OwnPath | None = Field(
         default=None,
-        description="a table of child and parent; the images' last hierarchy column holds leaves",
+        description="a table of child and parent; the last hierarchy column of the images holds leaves",
     )
     several_parents: Literal["refuse", "first"] = "refuse"
 
@@ -101,13 +101,13 @@ class ColumnParams(MethodSection):
 
 
 class KMeansParams(MethodSection):
-    remade: ClassVar[bool] = True
+    recomputed: ClassVar[bool] = True
 
     clusters: ClusterCount = 100
     max_iter: Iterations = 20
     n_init: int = Field(default=5, ge=1, le=100, description="the run of lowest inertia is kept")
     min_points: ImageCount = Field(
-        default=10, description="images a cluster on average; fewer clusters if need be"
+        default=10, description="least mean number of images per cluster; reduces the number of clusters"
     )
 
 
@@ -116,29 +116,27 @@ class RandomParams(MethodSection):
 
 
 class CoarsenParams(MethodSection):
-    clusters: LabelCount = Field(default=8, ge=1, description="labels left after merging pairs at random")
+    clusters: LabelCount = Field(default=8, ge=1, description="labels after merging random pairs")
 
 
 class SubdivideParams(MethodSection):
-    depth: int = Field(default=1, ge=0, le=30, description="each label is halved so many times")
+    depth: int = Field(default=1, ge=0, le=30, description="number of times that each label is halved")
 
 
 class PermuteParams(MethodSection):
-    labels: LabelCount = Field(
-        default=2, ge=0, description="labels among whose images the clusters are shuffled"
-    )
+    labels: LabelCount = Field(default=2, ge=0, description="number of labels whose images are shuffled")
 
 
 class ClusterParams(Section):
     method: Method = "attributes"
     missing: Literal["instance", "own", "drop"] = Field(
         default="instance",
-        description="images of which nothing is known: each alone, all in one cluster, or not trained on",
+        description="images without a value to cluster by: one cluster each, one for all, or not trained on",
     )
     min_size: ImageCount = Field(default=1, description="clusters of fewer images are small")
     small: Literal["keep", "instance", "nearest"] = Field(
         default="keep",
-        description="what becomes of small clusters: each image alone, or the nearest large one",
+        description="small clusters: keep them, one cluster per image, or merge into the nearest large one",
     )
     attributes: AttributesParams = AttributesParams()
     hashtags: HashtagsParams = HashtagsParams()
@@ -155,7 +153,7 @@ class ClusterParams(Section):
         return self.block(self.method)
 
     def block(self, method: str) -> MethodSection:
-        """The parameters of `method`; `instance` and `label` have none, so they share an empty block."""
+        """The parameters of `method`; empty for `instance` and `label`."""
         section: MethodSection = getattr(self, method, MethodSection())
         return section
 
@@ -171,9 +169,9 @@ class ClusterParams(Section):
                 f"cluster.min_size={self.min_size} has no effect with cluster.small=keep: set small to "
                 "instance or nearest"
             )
-        if self.small != "keep" and self.chosen.remade:
+        if self.small != "keep" and self.chosen.recomputed:
             raise ValueError(
-                f"cluster.small={self.small} has no effect on clusters that are remade "
+                f"cluster.small={self.small} has no effect on clusters that pretraining recomputes "
                 f"(cluster.method={self.method}): set it to keep"
             )
         if self.small != "keep" and self.min_size == 1:

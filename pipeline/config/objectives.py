@@ -40,9 +40,9 @@ class CmcParams(Section):
 
 class MocoParams(Section):
     queue: QueueLength = Field(
-        default=4096, description="earlier keys, the only candidates beside a view's own key"
+        default=4096, description="earlier keys, the only candidates besides a view's positive key"
     )
-    momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 in long trainings")
+    momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 for long trainings")
 
 
 class PclParams(Section):
@@ -50,28 +50,26 @@ class PclParams(Section):
         default=[100, 200, 400],
         min_length=1,
         max_length=20,
-        description="a k-means for each number, at most half the images; the loss is their mean",
+        description="one k-means per number, at most half the images each; the loss is their mean",
     )
-    negatives: int = Field(
-        default=1024, ge=1, le=10**6, description="prototypes drawn as negatives, at most all others"
-    )
-    queue: QueueLength = Field(default=4096, description="earlier keys of the contrastive part")
-    momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 in long trainings")
+    negatives: int = Field(default=1024, ge=1, le=10**6, description="prototypes drawn as negatives")
+    queue: QueueLength = Field(default=4096, description="number of earlier keys in the contrastive term")
+    momentum: Fraction = Field(default=0.99, description="of the target network; 0.999 for long trainings")
     warmup_fraction: Fraction = Field(default=0.1, description="share of the epochs without prototypes")
     smoothing: float = Field(
-        default=10.0, gt=0.0, le=1e6, description="keeps small clusters from being too concentrated"
+        default=10.0, gt=0.0, le=1e6, description="limits the concentration of small clusters"
     )
-    max_iter: Iterations = Field(default=20, description="of k-means")
+    max_iter: Iterations = Field(default=20, description="iterations of k-means")
 
 
 class SwavParams(Section):
     prototypes: int = Field(default=300, ge=2, le=100_000, description="3,000 for ImageNet")
     epsilon: float = Field(
-        default=0.05, ge=0.001, le=100.0, description="entropy of the assignment; 0.03 if the loss is stuck"
+        default=0.05, ge=0.001, le=100.0, description="entropy of the assignment; 0.03 if the loss stalls"
     )
-    iterations: Iterations = Field(default=3, description="of Sinkhorn and Knopp")
+    iterations: Iterations = Field(default=3, description="of the Sinkhorn-Knopp algorithm")
     queue: int = Field(
-        default=1024, ge=0, le=LONGEST_QUEUE, description="earlier views a side that are assigned along"
+        default=1024, ge=0, le=LONGEST_QUEUE, description="earlier embeddings per view in the assignment"
     )
     queue_from: Fraction = Field(
         default=0.15, description="share of the training after which the queue is used"
@@ -81,7 +79,7 @@ class SwavParams(Section):
 
 class ByolParams(Section):
     hidden: Width = Field(default=1024, description="width of projector and predictor; 4,096 for ImageNet")
-    momentum: Fraction = Field(default=0.99, description="of the target network at first; it rises to 1")
+    momentum: Fraction = Field(default=0.99, description="initial, of the target network; it rises to 1")
 
 
 class SimsiamParams(Section):
@@ -92,17 +90,19 @@ class SimsiamParams(Section):
 
 class IcclParams(Section):
     hidden: Width = Field(default=1024, description="width of projector and predictor; 4,096 for ImageNet")
-    momentum: Fraction = Field(default=0.99, description="of the target network at first; it rises to 1")
+    momentum: Fraction = Field(default=0.99, description="initial, of the target network; it rises to 1")
     online_temperature: Temperature = 0.1
     target_temperature: Temperature = 0.07
     uniformity: float = Field(
-        default=1.0, ge=0.0, le=1000.0, description="rho, the weight of uniform use; 5 for ImageNet"
+        default=1.0, ge=0.0, le=1000.0, description="rho, the weight of the uniformity term; 5 for ImageNet"
     )
-    start: Fraction = Field(default=0.5, description="share of the training from which clustering takes over")
-    end: Fraction = Field(default=0.6, description="share at which it has taken over")
+    start: Fraction = Field(
+        default=0.5, description="share of the training at which clustering starts to take over"
+    )
+    end: Fraction = Field(default=0.6, description="share of the training at which it has taken over")
     constant: Fraction | None = Field(
         default=None,
-        description="one weight of clustering for the whole training instead; 0 is similarity alone",
+        description="constant weight of clustering instead; 0: only similarity",
     )
 
     @model_validator(mode="after")

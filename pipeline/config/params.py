@@ -1,4 +1,4 @@
-"""params.yaml: one frozen model, checked as a whole before a stage does anything."""
+"""params.yaml as one frozen model, validated as a whole at the start of each stage."""
 
 import difflib
 import reprlib
@@ -27,7 +27,7 @@ _SHORT.maxstring = _SHORT.maxother = LONGEST_QUOTE
 
 
 class Params(Section):
-    """Every choice that changes a result, and nothing else."""
+    """All parameters that change a result, and nothing else."""
 
     seed: int = Field(default=0, ge=0, le=LARGEST_INTEGER)
     ingest: IngestParams = IngestParams()
@@ -38,12 +38,12 @@ class Params(Section):
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
-    """Reads and checks `path`. Raises `UserError` with one sentence that names the key and the cure."""
+    """Reads and validates `path`. Raises `UserError` with one sentence that names the key and the fix."""
     return check_params(read_values(path), str(path))
 
 
 def read_values(path: Path = PARAMS_FILE) -> Any:
-    """What `path` holds, unchecked. Raises `UserError` where it is missing or no YAML."""
+    """The unvalidated contents of `path`. Raises `UserError` if it is missing or no YAML."""
     try:
         return read_yaml(path)
     except FileNotFoundError:
@@ -74,14 +74,14 @@ def _sentence(error: ErrorDetails) -> str:
             allowed = context["expected"].replace(" or ", ", ")
             return f"{key}={_bare(written)} must be one of {allowed}"
         case "value_error":
-            # A section's own check names its keys; a check of one value does not know its key.
+            # Validators of sections name the key; those of single values do not know it.
             return str(context["error"]) if isinstance(given, dict) else f"{key} {context['error']}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             return f"{key}={written} is out of range: the {error['msg'][0].lower()}{error['msg'][1:]}"
         case "too_long":
             return f"{key} holds {len(given):,} values, more than {context['max_length']:,}: leave some out"
         case "too_short":
-            return f"{key} holds nothing: name at least {context['min_length']}"
+            return f"{key} is empty: name at least {context['min_length']}"
         case "list_type":
             return f"{key}={written} is no list: write it as {key}=[{_bare(written)}]"
         case "string_type" if isinstance(given, bool | int | float | date):
@@ -100,7 +100,7 @@ def _kind(value: object) -> str:
 
 
 def _quoted(value: Any) -> str:
-    """What a sentence shows of a value, however large or deep that is."""
+    """A value for a message, shortened if it is large or deep."""
     try:
         return repr(shortened(value, LONGEST_QUOTE)) if isinstance(value, str) else _SHORT.repr(value)
     except ValueError:

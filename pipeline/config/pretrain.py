@@ -29,8 +29,8 @@ EncoderName = Literal[
     "wide_resnet50_2",
     "wide_resnet101_2",
 ]
-"""Also the only names that an encoder's folder may hold, beside that of the untrained one: torchvision builds
-others with weights that it downloads."""
+"""Also the only names allowed in an encoder's folder, besides that of `untrained`: torchvision builds others
+with downloaded weights."""
 
 
 Sigma = Annotated[float, Field(ge=0.01, le=1000.0)]
@@ -38,7 +38,7 @@ Sigma = Annotated[float, Field(ge=0.01, le=1000.0)]
 
 
 class AugmentParams(Section):
-    """Random changes that make two views of one image; each is drawn anew for every image."""
+    """Random augmentations for the two views of an image, drawn separately for each view."""
 
     crop_scale_min: float = Field(
         default=0.7, gt=0.0, le=1.0, description="smallest crop, as a share of the area; 0.4 in the papers"
@@ -51,13 +51,13 @@ class AugmentParams(Section):
     hue: float = Field(default=0.03, ge=0.0, le=0.5, description="of a full turn")
     grayscale_probability: Fraction = 0.05
     blur_probability: Fraction = 0.0
-    blur_sigma_min: Sigma = Field(default=0.1, description="pixels; the kernel is a tenth of the image wide")
+    blur_sigma_min: Sigma = Field(default=0.1, description="pixels; the kernel is 10 % of the width")
     blur_sigma_max: Sigma = 2.0
     solarize_probability: Fraction = 0.0
-    solarize_threshold: Fraction = Field(default=0.5, description="values from here on are inverted")
+    solarize_threshold: Fraction = Field(default=0.5, description="values from this one up are inverted")
 
     @model_validator(mode="after")
-    def _blur_s_sigmas_are_a_range(self) -> Self:
+    def _blur_sigmas_are_a_range(self) -> Self:
         if self.blur_sigma_min > self.blur_sigma_max:
             raise ValueError(
                 f"pretrain.augment.blur_sigma_min={self.blur_sigma_min} is above "
@@ -70,12 +70,12 @@ class _SharedParams(Section):
     """What trainings by any objective have."""
 
     objective: Objective = Field(
-        default="cl_infonce", description="of the chosen arm; the references are always Cl-InfoNCE's"
+        default="cl_infonce", description="of the chosen arm; references always use Cl-InfoNCE"
     )
     form: Literal["out", "in", "pair"] = Field(
         default="out",
         description="mean over positives outside or inside the logarithm (SupCon's L_out, L_in); pair: the "
-        "second view is one of another image of the cluster, and clusters play no other part",
+        "second view is of another image of the cluster; clusters have no other effect",
     )
     encoder: EncoderName = Field(
         default="patch_resnet",
@@ -83,30 +83,30 @@ class _SharedParams(Section):
     )
     stem_stride: Literal[1, 2, 4, "auto"] = Field(
         default="auto",
-        description="pixels a step of the first layer; auto, for a ResNet: 1 below 48 px images, 2 below "
-        "128, else 4; for patch_resnet 2 below 64 px, else 4",
+        description="stride of the first layer in pixels; auto: 1 for ResNets below 48 px, 2 below "
+        "128 px, else 4; 2 for patch_resnet below 64 px, else 4",
     )
     projection_dim: Width = 128
     epochs: Epochs = 9
     batch_size: int = Field(
-        default=128, ge=2, le=LARGEST_BATCH, description="images a step; each gives two views"
+        default=128, ge=2, le=LARGEST_BATCH, description="images per step, with two views each"
     )
     micro_batch: BatchSize | None = Field(
         default=None,
-        description="images that pass through the encoder at one time, where memory does not hold a batch; "
-        "the loss still sees the whole batch, batch norm sees the part",
+        description="images per forward pass, if memory does not hold a batch; the loss still uses the whole "
+        "batch, batch norm uses the part",
     )
     sampler: Literal["shuffle", "cluster"] = Field(
-        default="shuffle", description="cluster: each image meets another of its cluster in its batch"
+        default="shuffle", description="cluster: batches contain pairs of images of a cluster"
     )
     optimizer: Literal["muon", "adamw", "sgd", "lars"] = Field(
-        default="muon", description="lars is for batches above 1,024 images"
+        default="muon", description="lars for batches above 1,024 images"
     )
     learning_rate: LearningRate = 4e-3
     momentum: float = Field(
         default=0.95, ge=0.0, lt=1.0, description="of sgd and muon (Nesterov's), and of lars"
     )
-    weight_decay: float = Field(default=1e-4, ge=0.0, le=100.0, description="biases and norms have none")
+    weight_decay: float = Field(default=1e-4, ge=0.0, le=100.0, description="not applied to biases and norms")
     warmup_fraction: float = Field(
         default=0.1, ge=0.0, lt=1.0, description="share of the steps with a rising rate"
     )
@@ -115,17 +115,17 @@ class _SharedParams(Section):
         default=1,
         ge=0,
         le=100_000,
-        description="epochs between re-clusterings, where the method re-clusters; 0: never",
+        description="epochs between re-clusterings, if the method re-clusters; 0: never",
     )
     nonfinite_rate_factor: float = Field(
         default=0.5,
         gt=0.0,
         le=1.0,
-        description="after a loss that is not finite, training goes back one state, once, with the learning "
-        "rate times this; 1: the same rate, which helps only against a fault of the machine",
+        description="factor of the learning rate after a loss that is not finite, when training returns once "
+        "to the previous state; 1: the same rate, which helps only against hardware errors",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="auto: bfloat16 where the device computes in it"
+        default="auto", description="auto: bfloat16 if the device supports it"
     )
     augment: AugmentParams = AugmentParams()
 
@@ -134,21 +134,20 @@ class PretrainParams(ObjectiveBlocks, _SharedParams):
     @field_validator("stem_stride", mode="before")
     @classmethod
     def _is_a_whole_number(cls, stride: object) -> object:
-        # True and 2.0 equal 1 and 2, and would be taken for them in silence.
+        # True and 2.0 equal 1 and 2, and would be accepted as them.
         if isinstance(stride, bool | float):
-            raise ValueError(f"must be 1, 2, 4 or auto, and is {stride}")
+            raise ValueError(f"must be 1, 2, 4 or auto, not {stride}")
         return stride
 
     def of_references(self) -> "PretrainParams":
-        """Floor and ceiling are SimCLR and SupCon, whatever they are compared with."""
+        """The parameters of the references, which are always trained as SimCLR and SupCon."""
         return PretrainParams.model_validate(self.model_dump(exclude={"objective", *get_args(Objective)}))
 
     @model_validator(mode="after")
     def _forms_belong_to_cl_infonce(self) -> Self:
         if self.form == "pair" and self.objective != "cl_infonce":
             raise ValueError(
-                f"pretrain.form=pair shows two images of a cluster as views of one, which "
-                f"pretrain.objective={self.objective} does not know: leave the form at out"
+                f"pretrain.form=pair has no effect on pretrain.objective={self.objective}: leave it at out"
             )
         if self.form == "in" and self.objective != "cl_infonce":
             raise ValueError(

@@ -124,8 +124,8 @@ def test_what_a_study_changes_can_be_passed_on(tmp_path: Path, content: str) -> 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("surrogate", "report.title holds half a character"),
-        ("surrogate-deep", "cluster.hashtags.stop_words holds half a character"),
+        ("surrogate", "report.title holds a lone surrogate"),
+        ("surrogate-deep", "cluster.hashtags.stop_words holds a lone surrogate"),
         ("nul", "ingest.path holds a NUL character"),
         ("of-65-bits", "seed is out of range: an integer must fit into 64 bits"),
         ("number-as-key-inside", "1 is no parameter of report"),
