@@ -1,4 +1,4 @@
-"""How the report calls an arm and its clusters."""
+"""Names of the arms and their clusters in the report."""
 
 from pipeline.config.cluster import ClusterParams
 from pipeline.config.pretrain import PretrainParams
@@ -7,7 +7,7 @@ from pipeline.presentation.formatting import TIMES
 
 ARM_ROLES = {
     "chosen": "chosen",
-    "untrained": "filters taken from the images",
+    "untrained": "filters cut from the images",
     "instance": "floor: self-supervision",
     "label": "ceiling: labels as clusters",
 }
@@ -31,8 +31,8 @@ def clusters_phrase(method: str, cluster: ClusterParams) -> str:
 
 
 def chosen_phrase(method: str, cluster: ClusterParams, pretrain: PretrainParams) -> str:
-    """The subject, in the plural, of the verdict on the chosen arm: its clusters, where its training reads
-    them, else its features."""
+    """The plural subject of the verdict: the chosen arm's clusters if its training reads them, else its
+    features."""
     if reads_clusters(pretrain.objective, pretrain.sampler):
         return clusters_phrase(method, cluster)
     return f"Features by {pretrain.objective}, which reads no clusters,"

@@ -1,4 +1,4 @@
-"""What the stages before wrote of one arm, read back."""
+"""Reads what the earlier stages wrote for an arm."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,12 +36,12 @@ class Arm:
     name: str
     """One of `schema.ArmName`."""
     statistics: Mapping[str, Any]
-    """Of its clusters; of `untrained`, which has none, the method's name alone."""
+    """Of its clusters; for `untrained`, which has none, only the name of the method."""
     metrics: EvaluationMetrics
     per_class: pd.DataFrame
     """`schema.PER_CLASS_COLUMNS`; no rows where no image has a label."""
     predictions: pd.DataFrame
-    """`id`, `label`, `predicted`, one row a test image; no rows where no image has a label."""
+    """`id`, `label`, `predicted`, one row per test image; no rows where no image has a label."""
     history: pd.DataFrame
     """`schema.HISTORY_COLUMNS`; no rows where nothing was trained."""
     placed: pd.DataFrame
@@ -52,7 +52,7 @@ class Arm:
     """`schema.TIMING_COLUMNS`."""
     config: Mapping[str, Any]
     trajectory: pd.DataFrame | None
-    """A row a re-clustering, where the method re-clusters."""
+    """One row per re-clustering, where the method re-clusters."""
 
     @property
     def method(self) -> str:
@@ -68,7 +68,7 @@ class Arm:
 
     @property
     def collapse(self) -> Collapse | None:
-        """How its training ended, where that was in a collapse."""
+        """The collapse in which its training ended, if any."""
         return None if self.history.empty else collapse({str(k): v for k, v in self.history.iloc[-1].items()})
 
     @property
@@ -94,16 +94,16 @@ class Arm:
 
     @property
     def reclustered_after(self) -> int | None:
-        """After how many epochs the clusters were made last, None where they stayed as they were."""
+        """The number of epochs before the last re-clustering; None without re-clustering."""
         return None if self.trajectory is None else int(self.trajectory["epoch"].iloc[-1])
 
     def correct(self) -> "pd.Series[bool]":
-        """Whether the linear probe named each test image's label, by image id."""
+        """Whether the linear probe predicts the label of each test image, by image id."""
         right = self.predictions["label"] == self.predictions["predicted"]
         return pd.Series(right.to_numpy(dtype=bool), index=self.predictions["id"].to_numpy())
 
-    def figures(self) -> dict[str, Any]:
-        """The figures that `report/metrics.json` and `points.csv` keep of an arm."""
+    def main_metrics(self) -> dict[str, Any]:
+        """The values of an arm in `report/metrics.json` and `points.csv`."""
         return {
             "method": self.method,
             "clusters": self.clusters,
@@ -114,20 +114,20 @@ class Arm:
             "knn_top1": self.metrics["knn_top1"],
         }
 
-    def more_figures(self) -> dict[str, Any]:
-        """What `report/metrics.json` keeps beside them; of fewer labels only where they were asked for."""
+    def further_metrics(self) -> dict[str, Any]:
+        """Further values in `report/metrics.json`; `top1_at` only with `evaluate.label_fractions`."""
         top1_at = {fraction: found["top1"] for fraction, found in self.metrics["top1_at"].items()}
-        figures = {
+        further = {
             "top1_low": self.metrics["top1_low"],
             "top1_high": self.metrics["top1_high"],
             "selection_top1": self.metrics["selection_top1"],
-            # With the epochs it is the training's budget, by which experiments compare.
+            # Times the epochs: the training budget, by which experiments are compared.
             "train_images": self.config.get("train_images"),
         }
-        return figures | ({"top1_at": top1_at} if top1_at else {})
+        return further | ({"top1_at": top1_at} if top1_at else {})
 
     def _of_the_last_clusters(self, key: str) -> float | None:
-        """`key` of the clusters the encoder was last trained on."""
+        """`key` of the clusters of the last epoch."""
         if self.trajectory is None:
             value = self.statistics.get(key)
         else:
@@ -136,7 +136,7 @@ class Arm:
 
 
 def paired(first: Arm, second: Arm) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Whether each of two arms is right, over the test images that both have, in one order."""
+    """The correctness of two arms on their common test images, in the same order."""
     both = pd.concat([first.correct(), second.correct()], axis=1, join="inner")
     return both.iloc[:, 0].to_numpy(dtype=bool), both.iloc[:, 1].to_numpy(dtype=bool)
 
@@ -171,8 +171,8 @@ def read_arm(layout: Layout, name: str) -> Arm:
     for file, table in (("history.csv", arm.history), ("timing.csv", arm.timing)):
         check_rows(encoder / file, len(table), config["epochs"], encoder / "config.json")
     if measured:
-        told_by = evaluation / "metrics.json"
-        check_rows(evaluation / PREDICTIONS, len(arm.predictions), metrics["test_images"], told_by)
+        counted_in = evaluation / "metrics.json"
+        check_rows(evaluation / PREDICTIONS, len(arm.predictions), metrics["test_images"], counted_in)
     return arm
 
 
@@ -183,9 +183,9 @@ def _read_statistics(layout: Layout, name: str) -> Mapping[str, Any]:
 def read_table(
     path: Path, columns: Sequence[str], needed: bool = True, text: tuple[str, ...] = ()
 ) -> pd.DataFrame:
-    """A CSV file with at least `columns`; an absent one that is not needed has no rows.
+    """A CSV file with at least `columns`; no rows if it is absent and not needed.
 
-    The columns `text` are kept letter by letter: a label may be called "NA", "007" or "null".
+    The columns `text` are read verbatim: a label may be "NA", "007" or "null".
     """
     if not needed and not path.exists():
         return pd.DataFrame()

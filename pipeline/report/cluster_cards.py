@@ -1,4 +1,4 @@
-"""Cluster cards: what the largest clusters hold, in figures and example pictures."""
+"""Cluster cards: statistics and example images of the largest clusters."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ THUMBNAIL = 64
 """Pixels of a thumbnail's longer side."""
 TRAITS = 3
 LEAST_SHARE = 0.2
-"""A trait that fewer of a cluster's images have is not shown as its mark."""
+"""Traits of a smaller share of the cluster's images are not shown."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Trait:
     text: str
     """`column=value` or `#tag`."""
     share: float
-    """Of the cluster's images."""
+    """Of the images in the cluster."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Card:
     share: float
     """Of all train images."""
     label: str | None
-    """The most frequent one, None where no image of the cluster has a label."""
+    """The most frequent label; None if no image of the cluster has one."""
     purity: float | None
     """Share of `label` among the cluster's labelled images."""
     traits: list[Trait]
@@ -50,7 +50,7 @@ class Card:
 
 
 def cluster_cards(
-    album: Thumbnails, clusters: pd.DataFrame, made_of: Mapping[str, Sequence[str]]
+    train: Thumbnails, clusters: pd.DataFrame, made_of: Mapping[str, Sequence[str]]
 ) -> list[Card]:
     """The largest of `clusters` (`id`, `cluster`) of the train images, largest first.
 
@@ -62,11 +62,11 @@ def cluster_cards(
     def count(some: pd.DataFrame) -> Counter[str]:
         return _trait_counts(some, columns, hashtags)
 
-    rows = album.rows.merge(clusters, on="id", how="inner")
+    rows = train.rows.merge(clusters, on="id", how="inner")
     sizes = most_frequent(rows["cluster"]).head(CARDS)
     members = {cluster: rows[rows["cluster"] == cluster] for cluster in sizes.index}
     examples = {cluster: _examples(inside) for cluster, inside in members.items()}
-    pictures = album.thumbnails([id_ for shown in examples.values() for id_ in shown["id"]], THUMBNAIL)
+    pictures = train.thumbnails([id_ for shown in examples.values() for id_ in shown["id"]], THUMBNAIL)
     overall = count(rows)
     cards = []
     for cluster, size in sizes.items():
@@ -79,7 +79,7 @@ def cluster_cards(
                 share=int(size) / len(rows),
                 label=None if labels.empty else str(labels.index[0]),
                 purity=None if labels.empty else float(labels.iloc[0] / labels.sum()),
-                traits=_marks(count(members[cluster]), int(size), overall, len(rows)),
+                traits=_frequent_traits(count(members[cluster]), int(size), overall, len(rows)),
                 examples=[
                     Example(pictures[id_], None if pd.isna(label) else str(label))
                     for id_, label in zip(shown["id"], shown["label"], strict=True)
@@ -90,15 +90,15 @@ def cluster_cards(
 
 
 def last_clusters(layout: Layout, arm: str) -> pd.DataFrame:
-    """`id` and `cluster` of the train images, as the trainer remade them where it did."""
-    remade = layout.encoder(arm) / "assignments.parquet"
-    path = remade if remade.exists() else layout.assignments(arm)
+    """`id` and `cluster` of the train images, after the last re-clustering if there is one."""
+    reclustered = layout.encoder(arm) / "assignments.parquet"
+    path = reclustered if reclustered.exists() else layout.assignments(arm)
     found: pd.DataFrame = read_parquet(path, ASSIGNMENTS_SCHEMA, ASSIGNMENTS_SCHEMA.names).to_pandas()
     return found
 
 
 def most_frequent(values: pd.Series) -> pd.Series:
-    """How often each value occurs, the most frequent first, of equals the smaller; missing ones aside."""
+    """Counts of the values, missing ones excluded; highest first, ties in ascending order of the values."""
     return values.dropna().value_counts().sort_index().sort_values(ascending=False, kind="stable")
 
 
@@ -120,13 +120,13 @@ def _trait_counts(
     return counts
 
 
-def _marks(inside: Counter[str], members: int, overall: Counter[str], images: int) -> list[Trait]:
-    """What is more frequent in the cluster than elsewhere, by the difference of the two shares."""
+def _frequent_traits(inside: Counter[str], members: int, overall: Counter[str], images: int) -> list[Trait]:
+    """The traits that are more frequent in the cluster than overall, by the difference of the shares."""
 
     def excess(trait: str) -> float:
         return inside[trait] / members - overall[trait] / images
 
-    # What one image alone has, such as its article number, marks no cluster.
+    # A value of a single image, such as an article number, does not describe a cluster.
     shared = [trait for trait in inside if overall[trait] > 1]
     frequent = [trait for trait in shared if inside[trait] / members >= LEAST_SHARE and excess(trait) > 0]
     best = sorted(frequent, key=lambda trait: (-excess(trait), trait))[:TRAITS]
@@ -134,6 +134,6 @@ def _marks(inside: Counter[str], members: int, overall: Counter[str], images: in
 
 
 def _examples(members: pd.DataFrame) -> pd.DataFrame:
-    """Members at even steps through the cluster, so that neighbours in the source do not fill the card."""
+    """Members at even steps through the cluster, so that the examples are not neighbours in the source."""
     step = max(1, len(members) // EXAMPLES)
     return members.iloc[::step].head(EXAMPLES)

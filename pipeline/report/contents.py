@@ -1,4 +1,4 @@
-"""Everything a report shows, gathered once, so that HTML and Markdown tell the same."""
+"""The contents of a report, collected once for both HTML and Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,10 +40,10 @@ class Contents:
     arms: Table
     fewer_labels: Table | None
     against: list[Figure]
-    """Accuracy against the statistics."""
+    """Accuracy against I(Z;T) and H(Z|T)."""
     landscape: Figure | None
     choices: Table | None
-    """Every clustering that could be chosen."""
+    """Every available clustering."""
     best_choices: Table | None
     maps: Maps | None
     queries: list[Query]
@@ -53,7 +53,7 @@ class Contents:
     training_table: Table
     images: Table
     notes: list[str]
-    """What the source decided by itself."""
+    """Decisions that the source made by default."""
     rejects: Table | None
     changes: list[Table]
     confusions: Table | None
@@ -68,15 +68,15 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     dataset = ImageDataset(layout.images)
     summary = _checked_summary(dataset, layout)
     against = [figures.accuracy_against(statistic, arms) for statistic in figures.AXIS_TITLES]
-    # The label arm is a ceiling of accuracy and would only repeat the labels' colours here.
-    looked_at = [arm for arm in arms if arm.name != "label"]
+    # The label arm is the ceiling of accuracy; its map would only repeat the colours of the labels.
+    mapped = [arm for arm in arms if arm.name != "label"]
     trained = [arm for arm in arms if arm.trained]
-    album, clusters = Thumbnails(dataset.train), last_clusters(layout, CHOSEN)
+    train, clusters = Thumbnails(dataset.train), last_clusters(layout, CHOSEN)
     test = Thumbnails(dataset.test) if summary["images"].get("test") else None
     choices = landscape.choices(
         read_table(layout.landscape, LANDSCAPE_COLUMNS, needed=False, text=("setting",))
     )
-    _check_ids(arms, album, test, layout)
+    _check_ids(arms, train, test, layout)
     return Contents(
         title=params.report.title,
         verdict=verdict(standings(list(arms)), chosen_phrase(chosen.method, params.cluster, params.pretrain)),
@@ -89,8 +89,8 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         landscape=landscape.picture(choices, chosen),
         choices=landscape.table(choices, chosen.method),
         best_choices=landscape.frontier_table(choices, chosen.method),
-        maps=maps(looked_at, album, clusters),
-        queries=queries(looked_at, album, test),
+        maps=maps(mapped, train, clusters),
+        queries=queries(mapped, train, test),
         test_queries=test is not None,
         training=figures.training_curves(trained)
         + [picture for arm in trained for picture in figures.trajectory(arm)],
@@ -100,7 +100,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         rejects=sections.rejects_table(read_parquet(layout.rejects).to_pandas()),
         changes=sections.changes_tables(class_changes(chosen, instance), chosen.method),
         confusions=sections.confusions_table(worst_confusions(chosen.predictions), chosen.method),
-        cards=cluster_cards(album, clusters, chosen.statistics.get("made_of", {})),
+        cards=cluster_cards(train, clusters, chosen.statistics.get("made_of", {})),
         findings=findings(list(arms), summary),
         provenance=[
             run_table(layout, arms),
@@ -119,7 +119,7 @@ def _checked_summary(dataset: ImageDataset, layout: Layout) -> IngestSummary:
 
 
 def _check_ids(arms: Sequence[Arm], train: Thumbnails, test: Thumbnails | None, layout: Layout) -> None:
-    """What the arms tell of images, against the images."""
+    """Raises `UserError` if an arm has ids that the images lack."""
     of_train = set(train.rows["id"])
     of_test = set(test.rows["id"]) if test is not None else of_train
     for arm in arms:

@@ -1,4 +1,4 @@
-"""What lies near what: maps of train images, and the train images nearest to some test images."""
+"""Maps of train images, and the nearest train images of some test images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from pipeline.report.thumbnails import Thumbnails
 
 MAP_WIDTH, MAP_HEIGHT, MARGIN = 1000, 800, 20
 GROUPS = 8
-"""Labels or clusters with a colour of their own; the style sheet has as many."""
+"""The number of labels or clusters with their own colour, as in the style sheet."""
 MAP_THUMBNAIL = 48
-"""Pixels of the longer side; there are hundreds of them."""
+"""Pixels of the longer side."""
 THUMBNAIL = 64
 
 
@@ -25,7 +25,7 @@ class Group:
     images: int
     """On the map."""
     colour: int
-    """From 1; 0 is all others."""
+    """From 1; 0 for all others."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Point:
     x: float
     y: float
     image: int
-    """Its place among `Maps.images`."""
+    """Its index in `Maps.images`."""
     label_colour: int
     cluster_colour: int
 
@@ -41,15 +41,15 @@ class Point:
 @dataclass(frozen=True)
 class Maps:
     arms: list[tuple[str, str, list[Point]]]
-    """Name and method of each arm, and its points."""
+    """Name, method and points of each arm."""
     labels: list[Group]
     """Most frequent first; empty where no image has a label."""
     clusters: list[Group]
-    """Of the chosen arm; empty where hardly an image shares its cluster with another."""
+    """Of the chosen arm; empty if no mapped images share a cluster."""
     coloured_by: Literal["label", "cluster"]
-    """What the colours follow at first."""
+    """The initial colouring."""
     images: list[dict[str, str | None]]
-    """`picture`, `label`, `cluster` of each image that the maps show."""
+    """`picture`, `label` and `cluster` of each image on the maps."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Near:
     picture: str
     label: str | None
     alike: bool | None
-    """Whether it has the label of the image in question; None where one of both has none."""
+    """Whether it has the label of the query; None if either has none."""
     cosine: float
 
 
@@ -66,11 +66,11 @@ class Query:
     picture: str
     label: str | None
     arms: list[tuple[str, str, list[Near]]]
-    """Name and method of each arm, and the images that it finds nearest."""
+    """Name and method of each arm, and its nearest images."""
 
 
 def maps(arms: Sequence[Arm], train: Thumbnails, clusters: pd.DataFrame) -> Maps | None:
-    """The same images as each of `arms` places them, None where there are too few.
+    """The same images on a map of each arm; None if there are too few.
 
     `clusters` (`id`, `cluster`) are those of the chosen arm.
     """
@@ -95,7 +95,7 @@ def maps(arms: Sequence[Arm], train: Thumbnails, clusters: pd.DataFrame) -> Maps
             Point(x, y, number_of[id_], label_colours[id_], cluster_colours[id_])
             for id_, (x, y) in zip(of_arm, _scaled(arm.placed), strict=True)
         ]
-        # Those without a colour lie below.
+        # Points without their own colour are drawn first.
         points.sort(key=lambda point: at_first[ids.iloc[point.image]] > 0)
         drawn.append((arm.name, arm.method, points))
     images = [
@@ -110,7 +110,7 @@ def maps(arms: Sequence[Arm], train: Thumbnails, clusters: pd.DataFrame) -> Maps
 
 
 def queries(arms: Sequence[Arm], train: Thumbnails, test: Thumbnails | None) -> list[Query]:
-    """Some images, of `train` where there is no test image, and what each of `arms` finds nearest to them."""
+    """Some test images, or train images if there are none, and their nearest train images in each arm."""
     found = [arm for arm in arms if not arm.nearest.empty]
     if not found:
         return []
@@ -146,13 +146,13 @@ def _groups(values: pd.Series, name: str) -> list[Group]:
 
 
 def _colours(values: pd.Series) -> dict[str, int]:
-    """By id the colour of the image's value, 0 where it has none of its own."""
+    """The colour of each image's value by id; 0 if the value has none."""
     colour_of = {value: colour for colour, value in enumerate(most_frequent(values).head(GROUPS).index, 1)}
     return {str(id_): colour_of.get(value, 0) for id_, value in values.items()}
 
 
 def _scaled(placed: pd.DataFrame) -> list[tuple[float, float]]:
-    """Places in the picture's units. Each axis fills it: distances mean little on such a map."""
+    """Coordinates in units of the map. Each axis is scaled separately: distances mean little in t-SNE."""
     places_N2 = placed[["x", "y"]].to_numpy(np.float64) * [1, -1]
     low_2, high_2 = places_N2.min(axis=0), places_N2.max(axis=0)
     room_2 = np.array([MAP_WIDTH - 2 * MARGIN, MAP_HEIGHT - 2 * MARGIN])

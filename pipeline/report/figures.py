@@ -1,4 +1,4 @@
-"""The report's pictures. Colour, mark and line say which arm, the same in all of them."""
+"""The charts of the report. Each arm has the same colour, marker and line style in all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def arm_title(arm: Arm) -> str:
 
 
 def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Figure | None:
-    """Linear top-1 against a statistic of the clusters, a point an arm; None for less than two arms."""
+    """Linear top-1 against a statistic of the clusters, one point per arm; None for fewer than two arms."""
     placed = [
         (arm, x, y)
         for arm in arms
@@ -61,7 +61,7 @@ def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Figure | None
 
 
 def draw_untrained(axes: Axes, top1: float | None) -> None:
-    """A line at what untrained filters reach; they have no clusters, so no place along the axis."""
+    """A line at the accuracy of untrained filters, which have no clusters and so no place along the axis."""
     if top1 is None:
         return
     colour = COLOURS["untrained"]
@@ -73,22 +73,22 @@ def draw_untrained(axes: Axes, top1: float | None) -> None:
 
 
 _ACCURACY_CAPTIONS: dict[Statistic, str] = {
-    "mutual_information_bits": "I(Z;T): how much a cluster tells of the label. "
-    "Further right is better information. Bars: 95 % interval over the test images.",
-    "conditional_entropy_bits": "H(Z|T): what clusters split beyond the labels. "
+    "mutual_information_bits": "I(Z;T): information of the clusters about the label. "
+    "More is better. Bars: 95 % interval over the test images.",
+    "conditional_entropy_bits": "H(Z|T): entropy of the clusters beyond the labels. "
     "At equal I(Z;T), less is better. Bars: 95 % interval over the test images.",
 }
 
 
 def training_curves(arms: Sequence[Arm]) -> list[Figure]:
-    """The loss, and what the features were like after each epoch where the training measured it."""
-    return [picture for curve in _CURVES if (picture := _over_epochs(curve, arms)) is not None]
+    """The loss, and the representation metrics after each epoch where the training measured them."""
+    return [chart for curve in _CURVES if (chart := _over_epochs(curve, arms)) is not None]
 
 
 @dataclass(frozen=True)
 class _Curve:
     column: str
-    """Of the history."""
+    """Of `history.csv`."""
     title: str
     axis: str
     caption: str
@@ -98,36 +98,36 @@ _CURVES = [
     _Curve(
         "loss",
         "Training loss",
-        "loss, mean of an epoch",
-        "Each line should fall and settle. Its level says little across arms: "
-        "the more images share a cluster, the higher the least loss there can be.",
+        "mean loss per epoch",
+        "Each line should fall and level off. Levels are not comparable between arms: "
+        "the more images share a cluster, the higher the lower bound of the loss.",
     ),
     _Curve(
         "rankme",
         "Effective rank of the embeddings",
         "RankMe, directions",
-        "How many directions the embeddings use (Garrido et al., 2023). A fall towards 1 is collapse: "
-        "all images alike.",
+        "The number of directions that the embeddings use (Garrido et al., 2023). A fall towards 1 is a "
+        "collapse: all embeddings are alike.",
     ),
     _Curve(
         "alignment",
         "Alignment",
         "mean squared distance",
-        "Between two views of one image, on the unit sphere (Wang and Isola, 2020). Less is better, "
-        "as long as uniformity falls too.",
+        "Distance of two views of an image on the unit sphere (Wang and Isola, 2020). Less is better "
+        "if uniformity falls too.",
     ),
     _Curve(
         "uniformity",
         "Uniformity",
         "log of the mean potential",
         "How evenly the embeddings cover the unit sphere (Wang and Isola, 2020). Lower is more even; "
-        "0 is collapse.",
+        "0 is a collapse.",
     ),
 ]
 
 
 def _over_epochs(curve: _Curve, arms: Sequence[Arm]) -> Figure | None:
-    """A line an arm; None where no arm has the figure."""
+    """One line per arm; None if no arm has the metric."""
     drawn = [(arm, _known(arm.history, curve.column)) for arm in arms]
     drawn = [(arm, known) for arm, known in drawn if not known.empty]
     if not drawn:
@@ -152,23 +152,23 @@ def _known(history: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def trajectory(arm: Arm) -> list[Figure]:
-    """How the clusters of an arm changed while it was re-clustered."""
+    """The changes of an arm's clusters over its re-clusterings."""
     table = arm.trajectory
     if table is None or len(table) < 2:
         return []
     method = arm_title(arm)
     title = f"Images that changed cluster ({method})"
     caption = (
-        "Share of the images at each re-clustering, renaming left aside. It falls as the clusters settle."
+        "Share of the images at each re-clustering, up to renumbering. It falls as the clusters converge."
     )
     moved = {"moved_share": "moved"}
-    pictures = [_lines_over_epochs(f"moved-{arm.name}", title, table, moved, "images in %", caption, 100)]
+    charts = [_lines_over_epochs(f"moved-{arm.name}", title, table, moved, "images in %", caption, 100)]
     bits = {"mutual_information_bits": "I(Z;T)", "conditional_entropy_bits": "H(Z|T)"}
     if all(key in table and table[key].notna().any() for key in bits):
         caption = "Measured after each re-clustering. Good clusters gain I(Z;T) faster than H(Z|T)."
         title = f"Information in the clusters ({method})"
-        pictures.append(_lines_over_epochs(f"bits-{arm.name}", title, table, bits, "bits", caption))
-    return pictures
+        charts.append(_lines_over_epochs(f"bits-{arm.name}", title, table, bits, "bits", caption))
+    return charts
 
 
 def _lines_over_epochs(
@@ -180,7 +180,7 @@ def _lines_over_epochs(
     caption: str,
     factor: float = 1,
 ) -> Figure:
-    """One line a column of `table`, named at its end."""
+    """One line per column of `table`, named at its end."""
     with drawing() as (figure, axes):
         ends = []
         for colour, line, (column, label) in zip(

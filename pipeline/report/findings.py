@@ -1,4 +1,4 @@
-"""Findings: what a reader must know before trusting the figures. Each has a stable code and one sentence."""
+"""Findings: conditions that limit what the results mean. Each has a stable code and one sentence."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pipeline.statistics.intervals import paired_difference
 from pipeline.storage.schema import IngestSummary
 
 WIDE_INTERVAL = 0.06
-"""An interval of top-1 wider than this cannot tell clusterings apart that differ by a few points."""
+"""Wider intervals of top-1 cannot separate clusterings that differ by a few points."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Finding:
     code: str
     sentence: str
     where: str
-    """The arm or stage it speaks of."""
+    """The arm or stage it concerns."""
     cure: str = ""
-    """What to do about it."""
+    """What to do."""
 
 
 def findings(arms: list[Arm], summary: IngestSummary) -> list[Finding]:
@@ -55,16 +55,17 @@ def _of_the_images(summary: IngestSummary) -> Iterator[Finding]:
     if summary["leaks"]:
         yield Finding(
             "leaked_test_images",
-            f"{plural(summary['leaks'], 'test image')} also in train, exactly alike, flatter the accuracy.",
+            f"{plural(summary['leaks'], 'test image')} with a copy in train: the accuracy is too high.",
             "ingest",
-            "Set ingest.leaks=drop_train; data/images/duplicates.parquet names them.",
+            "Set ingest.leaks=drop_train; data/images/duplicates.parquet lists them.",
         )
     if summary["near_leaks"]:
         yield Finding(
             "nearly_leaked_test_images",
-            f"{plural(summary['near_leaks'], 'test image')} nearly alike in train may flatter the accuracy.",
+            f"{plural(summary['near_leaks'], 'test image')} with a near duplicate in train: the accuracy may "
+            "be too high.",
             "ingest",
-            "Look at them in data/images/duplicates.parquet, and set ingest.leaks=drop_train.",
+            "Check them in data/images/duplicates.parquet, and set ingest.leaks=drop_train.",
         )
     if summary["duplicates"]:
         yield Finding(
@@ -72,22 +73,21 @@ def _of_the_images(summary: IngestSummary) -> Iterator[Finding]:
             f"{plural(summary['duplicates'], 'image repeats', 'images repeat')} an earlier one of the same "
             "split.",
             "ingest",
-            "Keep one of each, unless that is meant; data/images/duplicates.parquet names them.",
+            "Keep one of each, unless intended; data/images/duplicates.parquet lists them.",
         )
     if summary["near_duplicates"]:
         yield Finding(
             "near_duplicate_images",
-            f"{plural(summary['near_duplicates'], 'image is', 'images are')} nearly like an earlier one of "
-            "the same split.",
+            f"{plural(summary['near_duplicates'], 'near duplicate')} of an earlier image of the same split.",
             "ingest",
-            "Look at them in data/images/duplicates.parquet, and keep one of each, unless that is meant.",
+            "Check them in data/images/duplicates.parquet, and keep one of each, unless intended.",
         )
     train, unlabelled = summary["images"].get("train", 0), summary["unlabelled"].get("train", 0)
     if 0 < unlabelled < train:
         yield Finding(
             "unlabelled_images",
             f"{percent(unlabelled / train)} of the train images have no label: "
-            "I(Z;T), H(Z|T) and the probe leave them out.",
+            "I(Z;T), H(Z|T) and the probe ignore them.",
             "ingest",
         )
 
@@ -101,7 +101,7 @@ def _of_the_labels(arms: list[Arm]) -> Iterator[Finding]:
             "unreachable_labels",
             f"At most {percent(given['reachable_top1'])} can be reached: {UNREACHABLE}.",
             "ingest",
-            "Mend the split, or take such test images out.",
+            "Fix the split, or remove these test images.",
         )
     if weak := [arm.name for arm in arms if not _is_above_majority(arm)]:
         yield Finding(
@@ -109,12 +109,12 @@ def _of_the_labels(arms: list[Arm]) -> Iterator[Finding]:
             f"Not clearly above the majority share of {percent(given['majority_top1'])} (always naming the "
             f"most frequent label): {listed(weak)}.",
             "evaluate",
-            "Look at the classes below: such an accuracy says nothing about the features.",
+            "See the classes below: such an accuracy says nothing about the features.",
         )
 
 
 def _is_above_majority(arm: Arm) -> bool:
-    """Whether its accuracy is clearly above the majority share, over the same test images."""
+    """Whether its accuracy is clearly above the majority share on the same test images."""
     if arm.top1 is None:
         return True
     in_train = dict(zip(arm.per_class["label"], arm.per_class["train_images"], strict=True))
@@ -128,7 +128,7 @@ def _of_the_evaluation(arms: list[Arm]) -> Iterator[Finding]:
         yield Finding(
             "few_test_images",
             f"With {plural(arms[0].metrics['test_images'], 'test image')} the 95 % interval of top-1 spans "
-            f"{100 * (high - low):.0f} points: small differences cannot be seen.",
+            f"{100 * (high - low):.0f} points: small differences are not resolved.",
             "evaluate",
             "Test on more labelled images.",
         )
@@ -145,9 +145,9 @@ def _of_the_evaluation(arms: list[Arm]) -> Iterator[Finding]:
         if not gap.above_zero:
             yield Finding(
                 "no_gap",
-                "The label reference is not clearly above self-supervision: no gap to judge clusters by.",
+                "The label reference is not clearly above self-supervision: the gap is not measurable.",
                 "evaluate",
-                "Train longer, or give more labelled images.",
+                "Train longer, or add labelled images.",
             )
 
 
@@ -167,7 +167,7 @@ def _of_the_training(arm: Arm) -> Iterator[Finding]:
 
 
 def _of_the_clusters(arm: Arm) -> Iterator[Finding]:
-    """What the cluster stage found, in its own words."""
+    """The findings of the cluster stage."""
     given: list[Mapping[str, Any]] = arm.statistics.get("findings") or []
     for finding in given:
         text = sentence(str(finding["sentence"]))

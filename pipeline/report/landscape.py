@@ -1,4 +1,4 @@
-"""Every clustering that could be chosen: a picture that names the best of them, and a table of all."""
+"""The landscape of available clusterings: a chart with the names of the best, and a table of all."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,16 +28,15 @@ I_BITS, H_BITS, AGREEMENT = (
     "adjusted_mutual_information",
 )
 NAMED, NAMED_OF_MANY = 12, 6
-"""The most names in the picture, and how many of the frontier are named where there would be more."""
+"""The most names in the chart; with more, the number of named points on the frontier."""
 LONGEST_NAME = 28
 
 
 def choices(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `landscape.csv` to show, with their `name`, and whether they are on the `frontier`.
+    """The rows of `landscape.csv` to show, with their `name` and whether they are on the `frontier`.
     Empty without labels.
 
-    Columns that give each image a value of its own, such as article numbers, are left out: they stand where
-    `instance` stands.
+    Columns with a distinct value per image, such as article numbers, are left out: they equal `instance`.
     """
     if "singletons" in table:
         table = table[(table["method"] != "column") | (table["singletons"] < table["rows"])]
@@ -50,9 +49,9 @@ def choices(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
-    """For each row whether no other has as much I(Z;T) at no more H(Z|T) (the Pareto frontier).
+    """Whether each row is on the Pareto frontier: no other has as much I(Z;T) at no more H(Z|T).
 
-    The labels, clusters that equal them, and each image alone are no choices: they are ignored.
+    Ignores the labels, clusters that equal them, and instances, which are references.
     """
     is_choice = ~table["method"].isin(["label", "instance"])
     if AGREEMENT in table:
@@ -63,15 +62,14 @@ def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def picture(rows: pd.DataFrame, chosen: Arm) -> Figure | None:
-    """The plane of H(Z|T) and I(Z;T). A few points are named, the chosen clusters among them; all have
-    tooltips."""
+    """The clusterings in the plane of H(Z|T) and I(Z;T), with tooltips; the chosen and a few others named."""
     if rows.empty:
         return None
     with drawing(height=HEIGHT * 1.2) as (figure, axes):
         tooltips = _draw_points(axes, rows, chosen.method)
         frontier = rows[rows["frontier"]].sort_values(H_BITS)
         axes.plot(frontier[H_BITS], frontier[I_BITS], "--", color=COLOURS["accent"], linewidth=1)
-        named = _worth_a_name(rows)
+        named = _rows_to_name(rows)
         labels = [
             (_shortened(name), COLOURS["muted"], x, y)
             for name, x, y in zip(named["name"], named[H_BITS], named[I_BITS], strict=True)
@@ -84,14 +82,14 @@ def picture(rows: pd.DataFrame, chosen: Arm) -> Figure | None:
         axes.set_ylabel("I(Z;T) in bits")
         room_around(rows[H_BITS].to_list(), axes)
         name_points(axes, labels)
-        title = "The landscape: every clustering one could choose"
+        title = "The landscape: all available clusterings"
         described = f"{len(rows)} clusterings of {rows['method'].nunique()} methods"
         svg = inline_svg(figure, "landscape", title, described, tooltips)
         return Figure(svg, title, _caption(rows))
 
 
 def _draw_points(axes: Axes, rows: pd.DataFrame, chosen_method: str) -> dict[str, list[str]]:
-    """Returns each group's tooltips, in the order of its points."""
+    """Returns the tooltips of each group in the order of its points."""
     for method, path in rows[rows["nested"].astype(bool)].groupby("method", sort=False):
         colour = COLOURS["chosen" if method == chosen_method else "muted"]
         axes.plot(path[H_BITS], path[I_BITS], "-", color=colour, linewidth=1)
@@ -108,25 +106,25 @@ def _draw_points(axes: Axes, rows: pd.DataFrame, chosen_method: str) -> dict[str
 
 def _caption(rows: pd.DataFrame) -> str:
     caption = (
-        "Up: more information on the label. Right: more splitting beyond it. Dashed: no other clustering has "
-        "as much of the one at as little of the other, but for the labels. Rest on a point for its name."
+        "Up: more information about the label. Right: more entropy beyond it. Dashed: the Pareto frontier, "
+        "without the labels. Point at a marker for its name."
     )
     if rows["nested"].any():
-        caption += " Along a line each point has one attribute, hashtag or level more than the one before."
+        caption += " Along a line, each point adds one attribute, hashtag or level."
     return caption
 
 
 def table(rows: pd.DataFrame, chosen_method: str) -> Table | None:
-    """All of `rows`: those of the frontier first, then by agreement with the labels."""
+    """All of `rows`: the frontier first, then by agreement with the labels."""
     title = f"All {plural(len(rows), 'clustering')} that could be chosen"
-    note = "Bold: on the dashed line of the picture. All figures: data/clusters/chosen/landscape.csv."
+    note = "Bold: on the dashed line of the chart. All statistics: data/clusters/chosen/landscape.csv."
     return _table(rows, chosen_method, title, note)
 
 
 def frontier_table(rows: pd.DataFrame, chosen_method: str) -> Table | None:
     title = f"The best of {plural(len(rows), 'clustering')} that could be chosen"
     note = (
-        "No other has as much I(Z;T) at as little H(Z|T), but for the labels. All of them: "
+        "Without the labels, no other has as much I(Z;T) at as little H(Z|T). All of them: "
         "data/clusters/chosen/landscape.csv."
     )
     return _table(rows[rows["frontier"].astype(bool)], chosen_method, title, note)
@@ -150,16 +148,16 @@ def _table(rows: pd.DataFrame, chosen_method: str, title: str, note: str) -> Tab
 
 def _cells(row: Mapping[Any, Any], chosen_method: str) -> list[Cell]:
     colour = "chosen" if row["method"] == chosen_method else ""
-    figures = [("clusters", count), (I_BITS, number), (H_BITS, number), (AGREEMENT, number)]
+    statistics = [("clusters", count), (I_BITS, number), (H_BITS, number), (AGREEMENT, number)]
     return [
         Cell(row["name"], strong=bool(row["frontier"]), colour=colour),
-        *(Cell(shown(row.get(key)), row.get(key)) for key, shown in figures),
+        *(Cell(shown(row.get(key)), row.get(key)) for key, shown in statistics),
     ]
 
 
-def _worth_a_name(rows: pd.DataFrame) -> pd.DataFrame:
-    """The ends of the scale and, of few clusterings, the frontier, single columns and the last of each other
-    method; of many some of the frontier alone."""
+def _rows_to_name(rows: pd.DataFrame) -> pd.DataFrame:
+    """The references and, of few clusterings, the frontier, single columns and the last of each other
+    method; of many, only some of the frontier."""
     frontier, is_column = rows["frontier"].astype(bool), rows["method"] == "column"
     is_last = ~rows.duplicated(["method", "nested"], keep="last")
     few = rows[frontier | is_column | is_last]
@@ -170,7 +168,7 @@ def _worth_a_name(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _spaced(frontier: pd.DataFrame, most: int) -> pd.DataFrame:
-    """So many rows at most, at even steps of I(Z;T), so that their names do not meet; both ends are kept."""
+    """At most `most` rows, evenly spaced in I(Z;T) so that names do not overlap; keeps both ends."""
     if len(frontier) <= most:
         return frontier
     information = frontier[I_BITS].to_numpy()

@@ -1,4 +1,4 @@
-"""What happened to single classes: gains and losses against self-supervision, and who is taken for whom."""
+"""Results per class: gains and losses against self-supervision, and confusions."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Confusion:
 
 
 def class_changes(chosen: Arm, instance: Arm | None) -> list[ClassChange]:
-    """Every class that has test images, largest gain first; equal gains in the order of names."""
+    """Every class with test images, largest gain first, ties by name."""
     if chosen.per_class.empty:
         return []
     before = {} if instance is None or instance.per_class.empty else _recalls(instance.per_class)

@@ -1,4 +1,4 @@
-"""Where this report comes from: the commit, and how long each stage took."""
+"""The provenance of the report: the commit, and the time of each stage."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,15 @@ from pipeline.untrusted.git import run_git
 
 
 def commit() -> str | None:
-    """The commit of the working directory, with a word where files differ from it; None outside of Git."""
+    """The commit of the working tree, with a suffix if files differ from it; None outside of Git."""
     head = _git("rev-parse", "--short=12", "HEAD")
-    # What DVC and the stages themselves write is no change of the code.
+    # Outputs of DVC and the stages are no change of the code.
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", ":!data")
     return None if head is None else head + (" with changes" if changed else "")
 
 
 def run_table(layout: Layout, arms: Sequence[Arm]) -> Table:
-    entries = [("Commit, when this report was written", commit() or NOTHING)]
+    entries = [("Commit of this report", commit() or NOTHING)]
     entries.append(("Time of ingest", seconds(seconds_of("ingest", layout.ingest_summary))))
     for arm in arms:
         stages = {
@@ -34,9 +34,9 @@ def run_table(layout: Layout, arms: Sequence[Arm]) -> Table:
         entries.append((f"Time of {arm.method}", durations))
     return Table(
         "The run",
-        [Column("What"), Column("Found")],
+        [Column("Item"), Column("Value")],
         [[Cell(key), Cell(value)] for key, value in entries],
-        note="What came out of DVC's cache or from another machine shows no time but pretraining's.",
+        note="Outputs from DVC's cache or another machine only have the time of pretraining.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The report: reads what every stage wrote, says what it means, and writes it for people and for DVC."""
+"""Stage 5: the outputs of all stages -> report as HTML and Markdown, and metrics for DVC."""
 
 from pipeline.config.params import Params
 from pipeline.presentation.html import render
@@ -26,7 +26,7 @@ POINTS_COLUMNS = [
 def build_report(params: Params, layout: Layout = Layout()) -> None:  # noqa: B008 - it is frozen
     """Writes `report.html`, `report.md`, `points.csv` and `metrics.json` below `layout.report`.
 
-    Ends by printing the arms' table, the verdict and the report's path. The same inputs give the same
+    Prints the table of arms, the verdict and the path of the report. The same inputs give the same
     bytes. Raises `UserError` where an earlier stage has not run.
     """
     arms = read_arms(layout, list(params.report.references))
@@ -36,7 +36,7 @@ def build_report(params: Params, layout: Layout = Layout()) -> None:  # noqa: B0
     )
     write_text(layout.report / "report.md", report_markdown(contents))
     write_csv(
-        layout.report / "points.csv", POINTS_COLUMNS, [{"arm": arm.name} | arm.figures() for arm in arms]
+        layout.report / "points.csv", POINTS_COLUMNS, [{"arm": arm.name} | arm.main_metrics() for arm in arms]
     )
     write_json(layout.report / "metrics.json", metrics(arms))
 
@@ -48,15 +48,15 @@ def build_report(params: Params, layout: Layout = Layout()) -> None:  # noqa: B0
 
 
 def metrics(arms: list[Arm]) -> dict[str, object]:
-    """`report/metrics.json`: the figures of each arm, the share of the gap closed, and what guessing reaches.
+    """`report/metrics.json`: the metrics of each arm, the closed share of the gap, and the baselines.
 
-    `gap_closed` is the plain ratio; its interval is there only where the verdict states the share.
+    `gap_closed` is the plain ratio; its interval is given only where the verdict states the share.
     """
     top1 = {arm.name: arm.top1 for arm in arms}
     closed = gap_closed(top1["chosen"], top1.get("instance"), top1.get("label"))
     stated = stated_share(standings(arms))
-    figures = {arm.name: arm.figures() | arm.more_figures() for arm in arms}
-    return figures | {
+    of_arms = {arm.name: arm.main_metrics() | arm.further_metrics() for arm in arms}
+    return of_arms | {
         "gap_closed": closed,
         "gap_closed_low": None if stated is None else stated.low,
         "gap_closed_high": None if stated is None else stated.high,

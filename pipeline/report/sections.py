@@ -1,4 +1,4 @@
-"""The report's tables, from what the stages wrote. Pure: data in, `Table`s out."""
+"""The tables of the report, as pure functions of the outputs of the stages."""
 
 from collections.abc import Sequence
 
@@ -28,12 +28,12 @@ from pipeline.runtime.errors import listed
 from pipeline.storage.schema import CHOSEN, IngestSummary
 
 REJECTS_SHOWN = 5
-"""Examples a reason."""
+"""Examples per reason."""
 COLUMNS_SHOWN = 20
 
 
 def arms_table(arms: Sequence[Arm], pretrain: PretrainParams) -> Table:
-    """What was measured of each arm; columns of which no arm has a figure are left out."""
+    """The results of each arm; columns without any value are left out."""
     columns = [Column("Arm")]
     rows = [
         [Cell(arm.method, colour=arm.name, detail=ARM_ROLES[arm.name], strong=arm.name == CHOSEN)]
@@ -42,7 +42,7 @@ def arms_table(arms: Sequence[Arm], pretrain: PretrainParams) -> Table:
     notes = [*baseline_notes(arms), *selection_notes(arms), *recluster_notes(arms)]
     if not reads_clusters(pretrain.objective, pretrain.sampler):
         notes.append(
-            f"{pretrain.objective} reads no clusters: those of the chosen arm had no part in its training."
+            f"{pretrain.objective} reads no clusters: those of the chosen arm are not used in its training."
         )
     accuracies, scale = _accuracy_columns(arms)
     for column, cells in [*accuracies, *_cluster_columns(arms)]:
@@ -53,7 +53,7 @@ def arms_table(arms: Sequence[Arm], pretrain: PretrainParams) -> Table:
 
 
 def fewer_labels_table(arms: Sequence[Arm]) -> Table | None:
-    """Linear top-1 with a share of the labels; None where `evaluate.label_fractions` asks for none."""
+    """Linear top-1 with a share of the labels; None if `evaluate.label_fractions` is empty."""
     measured = [arm for arm in arms if arm.metrics["top1_at"]]
     if not measured:
         return None
@@ -67,22 +67,20 @@ def fewer_labels_table(arms: Sequence[Arm]) -> Table | None:
             row.append(
                 Cell(percent(found["top1"]), detail=interval_text(found["top1_low"], found["top1_high"]))
             )
-    note = "The same protocol with that share of each class's train labels, at least one, drawn once."
+    note = "The same protocol with that share of the train labels of each class, at least one, drawn once."
     return Table("Linear top-1 with fewer labels", columns, rows, note=note)
 
 
 def _accuracy_columns(arms: Sequence[Arm]) -> tuple[list[tuple[Column, list[Cell]]], tuple[str, str] | None]:
-    """The columns, and the ends of the intervals' common scale."""
+    """The columns, and the ends of the common scale of the intervals."""
     if all(arm.top1 is None for arm in arms):
         return [], None
     placed, (start, end) = spans([_interval(arm) for arm in arms])
-    linear = Column(
-        "Linear top-1", True, "test images that a linear layer on the frozen features names rightly"
-    )
-    interval = Column("95 % interval", False, "Wilson's, over the test images")
-    top5 = Column("Top-5", True, "the label is among the linear layer's first five")
+    linear = Column("Linear top-1", True, "accuracy of a linear layer on the frozen features")
+    interval = Column("95 % interval", False, "Wilson interval over the test images")
+    top5 = Column("Top-5", True, "share of labels among the five best of the linear layer")
     top5_cells = [Cell(percent(arm.metrics["top5"])) for arm in arms]
-    neighbours = Column("k-NN", True, "label by vote of the nearest train images")
+    neighbours = Column("k-NN", True, "accuracy of a vote of the nearest train images")
     columns = [
         (linear, [Cell(percent(arm.top1), strong=True) for arm in arms]),
         (
@@ -111,7 +109,7 @@ def _cluster_columns(arms: Sequence[Arm]) -> list[tuple[Column, list[Cell]]]:
         columns.append((mutual, [_bits(arm, "mutual_information") for arm in arms]))
         columns.append((conditional, [_bits(arm, "conditional_entropy") for arm in arms]))
     else:
-        entropy = Column("H(Z)", True, "entropy in bits: how finely the clusters split the images")
+        entropy = Column("H(Z)", True, "entropy of the clusters in bits")
         largest = Column("Largest", True, "share of the train images in the largest cluster")
         columns.append((entropy, [Cell(number(arm.cluster_entropy_bits)) for arm in arms]))
         columns.append((largest, [Cell(percent(arm.largest_share)) for arm in arms]))
@@ -119,20 +117,20 @@ def _cluster_columns(arms: Sequence[Arm]) -> list[tuple[Column, list[Cell]]]:
 
 
 def _bits(arm: Arm, statistic: str) -> Cell:
-    """The plug-in figure, and below it the estimate for the population where there is one."""
+    """The plug-in estimate, and below it the corrected estimate for the population, if any."""
     corrected = arm.statistics.get(f"{statistic}_corrected_bits") if arm.trajectory is None else None
     detail = f"{number(corrected)} corrected" if corrected is not None else ""
     return Cell(number(getattr(arm, f"{statistic}_bits")), detail=detail)
 
 
 def baseline_notes(arms: Sequence[Arm]) -> list[str]:
-    """What accuracy means on these labels, which are the same for all arms."""
+    """The accuracy of guessing on the labels, which are the same for all arms."""
     given = arms[0].metrics["baselines"]
     return [] if given is None else [sentence(baselines_in_words(given))]
 
 
 def selection_notes(arms: Sequence[Arm]) -> list[str]:
-    """All arms have the same labels, so that the same train images choose."""
+    """On which images the hyperparameter was chosen; the same for all arms, as they share the labels."""
     measured = [arm.metrics for arm in arms if arm.metrics["selection_rows"] is not None]
     choices = [chosen_on(metrics["protocol"], metrics["selection_rows"] or 0) for metrics in measured[:1]]
     return [sentence(f"the linear layers: {choice}") for choice in choices]
@@ -140,8 +138,8 @@ def selection_notes(arms: Sequence[Arm]) -> list[str]:
 
 def recluster_notes(arms: Sequence[Arm]) -> list[str]:
     return [
-        f"{arm.method} makes its clusters anew while it trains: the figures of its clusters are those of the "
-        f"last time (after epoch {arm.reclustered_after}), on which the encoder was trained last."
+        f"{arm.method} recomputes its clusters during training: their statistics are those after epoch "
+        f"{arm.reclustered_after}, the last clusters that the encoder was trained on."
         for arm in arms
         if arm.reclustered_after is not None
     ]
@@ -163,7 +161,7 @@ def images_table(summary: IngestSummary) -> Table:
         ("Repeated within a split", _exact_and_near(summary["duplicates"], summary["near_duplicates"])),
         ("Test images also in train", _exact_and_near(summary["leaks"], summary["near_leaks"])),
     ]
-    return Table("The images", [Column("What"), Column("Found")], [[Cell(k), Cell(v)] for k, v in entries])
+    return Table("The images", [Column("Item"), Column("Value")], [[Cell(k), Cell(v)] for k, v in entries])
 
 
 def _columns(names: Sequence[str]) -> str:
@@ -175,7 +173,7 @@ def _exact_and_near(exact: int, near: int | None) -> str:
 
 
 def rejects_table(rejects: pd.DataFrame) -> Table | None:
-    """Counts by reason and where the first ones stood; None where nothing was refused."""
+    """Counts by reason and the first inputs; None if nothing was refused."""
     if rejects.empty:
         return None
     rows = []
@@ -188,7 +186,7 @@ def rejects_table(rejects: pd.DataFrame) -> Table | None:
 
 
 def changes_tables(changes: Sequence[ClassChange], method: str) -> list[Table]:
-    """Largest gains, largest losses, and all classes; without a reference the recalls alone."""
+    """Largest gains, largest losses, and all classes; without a reference only the recalls."""
     compared = [change for change in changes if change.before is not None and change.after is not None]
     if not compared:
         plain = [
@@ -232,9 +230,9 @@ def confusions_table(confusions: Sequence[Confusion], method: str) -> Table | No
         return None
     columns = [
         Column("Label"),
-        Column("Taken for"),
+        Column("Predicted"),
         Column("Test images", True),
-        Column("Of the label", True, "share of the label's test images"),
+        Column("Share", True, "of the test images of the label"),
     ]
     rows = [
         [
@@ -249,7 +247,7 @@ def confusions_table(confusions: Sequence[Confusion], method: str) -> Table | No
 
 
 def clusters_table(cards: Sequence[Card]) -> Table | None:
-    """The cluster cards without their pictures; None where there is no cluster."""
+    """The cluster cards without images; None if there is no cluster."""
     if not cards:
         return None
     labelled = any(card.label is not None for card in cards)

@@ -1,4 +1,4 @@
-"""Small pictures of stored images, found by their ids."""
+"""Thumbnails of stored images, by id."""
 
 import base64
 import io
@@ -16,12 +16,12 @@ from pipeline.storage.validation import open_parquet, read_parquet
 
 
 class Thumbnails:
-    """The images of one split, as ingest stored them."""
+    """The stored images of one split."""
 
     def __init__(self, split: ImageSplit) -> None:
         self._shards = split.shards
         self.rows = pd.concat([self._read(number) for number in range(len(self._shards))], ignore_index=True)
-        """`id`, `label`, `hashtags`, `attributes`, and where the image stands: `shard`, `row`."""
+        """`id`, `label`, `hashtags`, `attributes`, and the place of the image: `shard`, `row`."""
 
     def _read(self, number: int) -> pd.DataFrame:
         columns = ["id", "label", "hashtags", "attributes"]
@@ -41,7 +41,7 @@ class Thumbnails:
 
 
 def _encoded(shard: Path, rows: list[int]) -> Iterator[bytes]:
-    """The stored images of the ascending `rows` of a shard."""
+    """The stored images at the ascending `rows` of a shard."""
     of_group: dict[int, list[int]] = defaultdict(list)
     with open_parquet(shard) as file:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]

@@ -1,5 +1,5 @@
-"""The verdict: what was measured, how sure it is, and nothing else. One sentence, and before it others
-where a training has collapsed, or has not exceeded untrained filters."""
+"""The verdict: the results with their intervals in one sentence, preceded by warnings where a training has
+collapsed or does not exceed untrained filters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from pipeline.runtime.errors import listed
 from pipeline.statistics.intervals import Correct, Interval, paired_difference, share_closed
 from pipeline.storage.schema import UNTRAINED
 
-LUCK = "one seed, so luck in training is not in these intervals"
+ONE_SEED = "one seed: the intervals exclude the variance of training"
 
 
 @dataclass(frozen=True)
 class Standings:
-    """What the arms reached and how they differ; None where an arm or the labels are missing."""
+    """The accuracies of the arms and their differences; None where an arm or the labels are missing."""
 
     method: str
     top1: float | None
@@ -27,13 +27,13 @@ class Standings:
     untrained_top1: float | None = None
     over_untrained: Interval | None = None
     not_above_untrained: tuple[str, ...] = ()
-    """Trained arms that are not clearly above it."""
+    """Trained arms that are not clearly above `untrained`."""
     collapsed: tuple[str, ...] = ()
-    """Arms whose training ended in a collapse, and how."""
+    """Arms whose training ended in a collapse, with its description."""
     gap: Interval | None = None
     """Label minus instance."""
     closed: Interval | None = None
-    """Share of the gap; None too where the gap's interval reaches zero."""
+    """Share of the gap; also None if the interval of the gap includes zero."""
     reason: str | None = None
     """Why nothing was measured."""
 
@@ -74,9 +74,9 @@ def not_above_untrained(arms: Sequence[Arm]) -> list[Arm]:
 
 
 def gap_closed(top1: float | None, instance_top1: float | None, label_top1: float | None) -> float | None:
-    """(chosen - instance) / (label - instance) in top-1; None where it is not defined.
+    """(chosen - instance) / (label - instance) in top-1; None where it is undefined.
 
-    `metrics.json` keeps it as it is, for programs; what people read says how sure it is.
+    The point estimate for `metrics.json`; the verdict gives its interval.
     """
     if top1 is None or instance_top1 is None or label_top1 is None or label_top1 <= instance_top1:
         return None
@@ -84,7 +84,7 @@ def gap_closed(top1: float | None, instance_top1: float | None, label_top1: floa
 
 
 def verdict(found: Standings, subject: str) -> str:
-    """About `subject`, the chosen clusters in the plural."""
+    """`subject`: the chosen clusters, in the plural."""
     if found.top1 is None:
         return f"{_collapsed(found)}{sentence(found.reason or 'No accuracy was measured')}"
     return f"{_collapsed(found)}{_below_untrained(found)}{_of_the_clusters(found, subject)}"
@@ -105,24 +105,24 @@ def _of_the_clusters(found: Standings, subject: str) -> str:
     reached = f"{subject} reach {percent(found.top1)} linear top-1"
     comparisons = _comparisons(found)
     if comparisons:
-        return f"{reached}: {'; '.join([*comparisons, *_gap(found), LUCK])}."
+        return f"{reached}: {'; '.join([*comparisons, *_gap(found), ONE_SEED])}."
     if found.top1_interval is not None:
         low, high = found.top1_interval
         reached += f" (95 % interval {percent(low)} to {percent(high)})"
-    return f"{reached}; {_without_comparison(found)}; {LUCK}."
+    return f"{reached}; {_without_comparison(found)}; {ONE_SEED}."
 
 
 def _without_comparison(found: Standings) -> str:
     if found.over_instance is None and found.over_label is None:
         return (
             "no reference ran beside them (report.references), "
-            "so whether that is better than self-supervision stays open"
+            "so a comparison with self-supervision is missing"
         )
-    return "the only reference is that same clustering, so there is nothing to compare them with"
+    return "the only reference is the same clustering, so there is no comparison"
 
 
 def _comparisons(found: Standings) -> list[str]:
-    """The chosen arm against each reference that is not of its own method."""
+    """The chosen arm against each reference of another method."""
     against = []
     if found.over_untrained is not None:
         against.append(_against(found.over_untrained, "untrained filters", found.untrained_top1))
@@ -146,26 +146,26 @@ def _against(difference: Interval, name: str, top1: float | None) -> str:
 
 
 def _gap(found: Standings) -> list[str]:
-    """What share of the gap between the references is closed, as far as that can be said."""
+    """The closed share of the gap between the references, where it can be estimated."""
     if found.gap is None or found.over_instance is None or found.method in ("instance", "label"):
         return []
     if found.gap.estimate <= 0:
         return ["no share of a gap is closed, as the label reference is not above self-supervision"]
     if found.closed is None:
-        return ["the two references lie too close together to say what share of their gap is closed"]
+        return ["the references are too close to estimate what share of their gap is closed"]
     if found.over_instance.below_zero:
         return ["none of the gap between the references is closed"]
     share = stated_share(found)
     if share is None:
-        return ["no share of the gap between the references is seen to close"]
+        return ["no closed share of the gap between the references is measured"]
     interval = f"{points(share.low, 0, signed=False)} to {points(share.high, 0, signed=False)}"
     return [f"{percent(share.estimate, 0)} of the gap between the two is closed (95 % interval {interval})"]
 
 
 def stated_share(found: Standings) -> Interval | None:
-    """The share of the gap between the references that is closed, where it can be said; else None.
+    """The closed share of the gap between the references; None where it cannot be estimated.
 
-    That needs clusters of another method than theirs, a gap that is clearly there, and a gain.
+    It requires clusters of another method, a gap that is clearly above zero, and a gain.
     """
     if found.over_instance is None or found.method in ("instance", "label"):
         return None

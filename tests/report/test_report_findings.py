@@ -45,7 +45,7 @@ def test_each_fault_has_its_code(fake_data, tmp_path):
         "loss_did_not_fall",
     ]
     assert output[0].sentence.startswith("3 test images")
-    assert output[1].sentence.startswith("4 test images nearly alike")
+    assert output[1].sentence.startswith("4 test images with a near duplicate")
     assert "10.0 %" in output[4].sentence
     assert (output[8].sentence, output[8].cure, output[8].where) == (
         "Half are alone.",

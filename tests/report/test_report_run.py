@@ -207,7 +207,7 @@ def test_a_gap_that_may_be_none_is_divided_by_for_programs_alone(fake_data, tmp_
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert metrics["gap_closed"] == pytest.approx(-0.1 / 0.005)
     assert metrics["gap_closed_low"] is metrics["gap_closed_high"] is None
-    assert "too close together" in page_of(layout)
+    assert "too close to estimate" in page_of(layout)
     assert "% of the gap" not in page_of(layout)
 
 
@@ -278,7 +278,7 @@ def test_remade_clusters_are_judged_by_the_last_ones(fake_data, tmp_path):
         2.25,
     )
     for name in ("report.html", "report.md"):
-        assert "last time (after epoch 5)" in (layout.report / name).read_text(encoding="utf-8")
+        assert "those after epoch 5" in (layout.report / name).read_text(encoding="utf-8")
 
 
 def test_the_same_inputs_give_the_same_bytes(fake_data, tmp_path):
@@ -359,4 +359,4 @@ def test_an_objective_that_reads_no_clusters_is_not_judged_by_them(fake_data, tm
     build_report(byol, layout)
     text = (layout.report / "report.md").read_text(encoding="utf-8")
     assert "Features by byol, which reads no clusters, reach 75.0 % linear top-1" in text
-    assert "byol reads no clusters: those of the chosen arm had no part in its training." in text
+    assert "byol reads no clusters: those of the chosen arm are not used in its training." in text
