@@ -259,7 +259,7 @@ def test_an_encoder_whose_features_are_not_finite_is_refused(
         return features
 
     monkeypatch.setattr(evaluation, "features_of", broken)
-    with pytest.raises(UserError, match=r"chosen gives features that are not finite, of 2 of 18 images"):
+    with pytest.raises(UserError, match=r"chosen gives features that are not finite for 2 of 18 images"):
         evaluated(layout)
     assert not layout.evaluation("chosen").exists()
 

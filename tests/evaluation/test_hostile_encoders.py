@@ -74,7 +74,7 @@ def test_a_configuration_that_feeds_no_network(tmp_path: Path, key: str) -> None
         with pytest.raises(EncoderUnreadable) as refused:
             read_encoder(tmp_path, CPU)
         where = (
-            r"encoder.safetensors: its bytes"
+            "encoder.safetensors: its SHA-256"
             if (key, value) == ("weights_sha256", "0" * 64)
             else "config.json: "
         )
@@ -120,7 +120,7 @@ WEIGHTS: dict[str, tuple[Spoil, str]] = {
     "half": (each(Tensor.half), "holds torch.float16, expected torch.float32"),
     "double": (each(Tensor.double), "holds torch.float64, expected torch.float32"),
     "bytes": (each(lambda weight: weight.to(torch.uint8)), "holds torch.uint8, expected torch.float32"),
-    "complex": (each(lambda weight: weight.to(torch.complex64)), "holds torch.complex64, where"),
+    "complex": (each(lambda weight: weight.to(torch.complex64)), "holds torch.complex64, expected"),
     "none": (lambda weights: weights.clear(), "Error(s) in loading state_dict"),
     "one is missing": (lambda weights: weights.pop("conv1.weight"), "Error(s) in loading state_dict"),
     "one too many": (lambda weights: weights.update(extra=torch.zeros(1)), "Error(s) in loading state_dict"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from drawn_encoders import write_drawn_encoder
-from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.dataset import ImageDataset, ImageSplit
 from pipeline.dataset.pixels import load_pixels
 from pipeline.evaluation import parallel_features as spread
 from pipeline.evaluation.features import features_of, load_encoder
@@ -44,7 +44,7 @@ def test_parts_are_put_together_in_order(
     layout = Layout(tmp_path)
     ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, layout)
     folder = write_drawn_encoder(Layout(tmp_path / "other"))
-    found = spread.features_by_executor(folder, layout.images, ["train", "test"], ExecutorName.RAY)
+    found = spread.features_by_executor(folder, ImageDataset(layout.images), ExecutorName.RAY)
     trained = load_encoder(folder, CPU)
     for split, features_ND in zip(("train", "test"), found, strict=True):
         expected_ND = features_of(trained, load_pixels(ImageSplit(layout.images, split)), CPU)
