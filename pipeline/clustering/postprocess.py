@@ -61,7 +61,7 @@ def _nearest_large(clusters: Clusters, sizes_K: np.ndarray, small_K: np.ndarray)
     """
     if clusters.common_values is None:
         raise UserError(
-            "cluster.small=nearest needs clusters made of attributes, hashtags or a hierarchy: set it to "
+            "cluster.small=nearest needs clusters from attributes, hashtags or a hierarchy: set it to "
             "keep or instance"
         )
     target_K = np.arange(len(sizes_K))

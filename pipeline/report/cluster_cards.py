@@ -30,7 +30,7 @@ class Trait:
 
 @dataclass(frozen=True)
 class Example:
-    picture: str
+    thumbnail: str
     """A data URI."""
     label: str | None
 
@@ -66,7 +66,7 @@ def cluster_cards(
     sizes = most_frequent(rows["cluster"]).head(CARDS)
     members = {cluster: rows[rows["cluster"] == cluster] for cluster in sizes.index}
     examples = {cluster: _examples(inside) for cluster, inside in members.items()}
-    pictures = train.thumbnails([id_ for shown in examples.values() for id_ in shown["id"]], THUMBNAIL)
+    thumbnails = train.thumbnails([id_ for shown in examples.values() for id_ in shown["id"]], THUMBNAIL)
     overall = count(rows)
     cards = []
     for cluster, size in sizes.items():
@@ -81,7 +81,7 @@ def cluster_cards(
                 purity=None if labels.empty else float(labels.iloc[0] / labels.sum()),
                 traits=_frequent_traits(count(members[cluster]), int(size), overall, len(rows)),
                 examples=[
-                    Example(pictures[id_], None if pd.isna(label) else str(label))
+                    Example(thumbnails[id_], None if pd.isna(label) else str(label))
                     for id_, label in zip(shown["id"], shown["label"], strict=True)
                 ],
             )

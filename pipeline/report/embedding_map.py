@@ -49,12 +49,12 @@ class Maps:
     coloured_by: Literal["label", "cluster"]
     """The initial colouring."""
     images: list[dict[str, str | None]]
-    """`picture`, `label` and `cluster` of each image on the maps."""
+    """`thumbnail`, `label` and `cluster` of each image on the maps."""
 
 
 @dataclass(frozen=True)
 class Near:
-    picture: str
+    thumbnail: str
     label: str | None
     alike: bool | None
     """Whether it has the label of the query; None if either has none."""
@@ -63,7 +63,7 @@ class Near:
 
 @dataclass(frozen=True)
 class Query:
-    picture: str
+    thumbnail: str
     label: str | None
     arms: list[tuple[str, str, list[Near]]]
     """Name and method of each arm, and its nearest images."""
@@ -84,7 +84,7 @@ def maps(arms: Sequence[Arm], train: Thumbnails, clusters: pd.DataFrame) -> Maps
     if not any(group.images > 1 for group in clusters_shown):
         clusters_shown = []
     label_colours, cluster_colours = (_colours(facts[name]) for name in ("label", "cluster"))
-    pictures = train.thumbnails(ids, MAP_THUMBNAIL)
+    thumbnails = train.thumbnails(ids, MAP_THUMBNAIL)
     number_of = {id_: number for number, id_ in enumerate(ids)}
     coloured_by: Literal["label", "cluster"] = "label" if labels else "cluster"
     at_first = label_colours if labels else cluster_colours
@@ -100,7 +100,7 @@ def maps(arms: Sequence[Arm], train: Thumbnails, clusters: pd.DataFrame) -> Maps
         drawn.append((arm.name, arm.method, points))
     images = [
         {
-            "picture": pictures[id_],
+            "thumbnail": thumbnails[id_],
             "label": _text(label),
             "cluster": None if pd.isna(cluster) else f"{cluster:.0f}",
         }
@@ -116,8 +116,8 @@ def queries(arms: Sequence[Arm], train: Thumbnails, test: Thumbnails | None) -> 
         return []
     of_queries = test if test is not None else train
     ids = list(dict.fromkeys(found[0].nearest["query"]))
-    pictures = of_queries.thumbnails(ids, THUMBNAIL)
-    near_pictures = train.thumbnails({id_ for arm in found for id_ in arm.nearest["id"]}, THUMBNAIL)
+    thumbnails = of_queries.thumbnails(ids, THUMBNAIL)
+    near_thumbnails = train.thumbnails({id_ for arm in found for id_ in arm.nearest["id"]}, THUMBNAIL)
     labels = dict(zip(of_queries.rows["id"], of_queries.rows["label"], strict=True))
     near_labels = dict(zip(train.rows["id"], train.rows["label"], strict=True))
     shown = []
@@ -128,7 +128,7 @@ def queries(arms: Sequence[Arm], train: Thumbnails, test: Thumbnails | None) -> 
             rows = arm.nearest[arm.nearest["query"] == query].sort_values("rank")
             near = [
                 Near(
-                    near_pictures[id_],
+                    near_thumbnails[id_],
                     _text(near_labels[id_]),
                     _alike(label, _text(near_labels[id_])),
                     cosine,
@@ -136,7 +136,7 @@ def queries(arms: Sequence[Arm], train: Thumbnails, test: Thumbnails | None) -> 
                 for id_, cosine in zip(rows["id"], rows["cosine"], strict=True)
             ]
             of_arms.append((arm.name, arm.method, near))
-        shown.append(Query(pictures[query], label, of_arms))
+        shown.append(Query(thumbnails[query], label, of_arms))
     return shown
 
 

@@ -61,7 +61,7 @@ def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
     return pd.Series(table.index.isin(ordered.index[ordered[I_BITS] > best_before + 1e-9]), table.index)
 
 
-def picture(rows: pd.DataFrame, chosen: Arm) -> Figure | None:
+def chart(rows: pd.DataFrame, chosen: Arm) -> Figure | None:
     """The clusterings in the plane of H(Z|T) and I(Z;T), with tooltips; the chosen and a few others named."""
     if rows.empty:
         return None

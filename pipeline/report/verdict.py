@@ -114,10 +114,7 @@ def _of_the_clusters(found: Standings, subject: str) -> str:
 
 def _without_comparison(found: Standings) -> str:
     if found.over_instance is None and found.over_label is None:
-        return (
-            "no reference ran beside them (report.references), "
-            "so a comparison with self-supervision is missing"
-        )
+        return "there is no reference (report.references), so a comparison with self-supervision is missing"
     return "the only reference is the same clustering, so there is no comparison"
 
 

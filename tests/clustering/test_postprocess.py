@@ -45,7 +45,7 @@ def test_small_clusters_join_the_nearest_large_one() -> None:
 
 
 def test_nearest_needs_clusters_that_can_be_compared() -> None:
-    with pytest.raises(UserError, match=r"cluster.small=nearest needs clusters made of attributes"):
+    with pytest.raises(UserError, match=r"cluster.small=nearest needs clusters from attributes"):
         postprocessed([0, 0, 0, 1], min_size=2, small="nearest")
 
 

@@ -43,7 +43,7 @@ def test_examples_are_the_clusters_own_images(fake_data, tmp_path):
     members = [index for index, cluster in enumerate(clusters) if cluster == card.cluster]
     assert len(card.examples) == EXAMPLES
     for example, index in zip(card.examples, members[:: len(members) // EXAMPLES], strict=False):
-        with Image.open(io.BytesIO(base64.b64decode(example.picture.partition(",")[2]))) as image:
+        with Image.open(io.BytesIO(base64.b64decode(example.thumbnail.partition(",")[2]))) as image:
             red, green, _ = image.convert("RGB").getpixel((0, 0))
         assert (red, green) == (
             pytest.approx(40 * index % 256, abs=25),

@@ -55,7 +55,7 @@ def test_every_point_is_its_image_with_its_label_and_cluster(fake_data, tmp_path
             assert image["cluster"] == str(min(point.image % 9, 5))
             assert point.label_colour == colour_of.get(f"class {point.image % 10}", 0)
             assert point.cluster_colour == cluster_colour_of[f"cluster {image['cluster']}"]
-            assert seen(str(image["picture"])) == painted(point.image)
+            assert seen(str(image["thumbnail"])) == painted(point.image)
 
 
 def test_places_fill_the_picture_and_keep_their_order(fake_data, tmp_path) -> None:
@@ -95,17 +95,17 @@ def test_images_alone_in_their_clusters_have_no_cluster_colours(fake_data, tmp_p
 def test_neighbours_are_those_that_evaluation_found(fake_data, tmp_path) -> None:
     (first, *others) = queries_of(fake_data(), tmp_path)
     assert len(others) == 2
-    assert (first.label, seen(first.picture)) == ("boot", painted(0))
+    assert (first.label, seen(first.thumbnail)) == ("boot", painted(0))
     name, method, near = first.arms[0]
     assert (name, method) == ("chosen", "attributes")
     assert [shown.cosine for shown in near] == pytest.approx([0.9, 0.8, 0.7, 0.6])
     for shown, index in zip(near, range(101, 105), strict=True):
-        assert seen(shown.picture) == painted(index)
+        assert seen(shown.thumbnail) == painted(index)
         assert shown.alike == (index % 6 == 0)
 
 
 def test_without_test_images_train_images_are_asked_about(fake_data, tmp_path) -> None:
     data = fake_data(labelled=False, test_images=0)
     (first, *_) = queries_of(data, tmp_path)
-    assert (first.label, seen(first.picture)) == (None, painted(0))
+    assert (first.label, seen(first.thumbnail)) == (None, painted(0))
     assert {shown.alike for shown in first.arms[0][2]} == {None}

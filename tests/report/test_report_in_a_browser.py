@@ -125,7 +125,7 @@ def test_pointing_at_the_map_shows_the_image(visit) -> None:
         int(str(point.get_attribute("data-image")))
     ]
     assert tip.inner_text() == f"{image['label']}, cluster {image['cluster']}"
-    assert tip.locator("img").get_attribute("src") == image["picture"]
+    assert tip.locator("img").get_attribute("src") == image["thumbnail"]
     assert tip.locator("img").evaluate("image => image.naturalWidth") > 0
     page.mouse.move(0, 0)
     assert not tip.is_visible()

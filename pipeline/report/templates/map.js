@@ -5,9 +5,9 @@ const images = mapped ? JSON.parse(mapped.textContent) : [];
 
 for (const plane of document.querySelectorAll(".plane")) {
   const tip = plane.querySelector(".tip");
-  const picture = document.createElement("img");
-  picture.alt = "";
-  tip.prepend(picture);
+  const thumbnail = document.createElement("img");
+  thumbnail.alt = "";
+  tip.prepend(thumbnail);
   const points = [...plane.querySelectorAll("circle")];
   let shown = null;
 
@@ -21,7 +21,7 @@ for (const plane of document.querySelectorAll(".plane")) {
     shown = point;
     shown.classList.add("shown");
     const image = images[point.dataset.image];
-    picture.src = image.picture;
+    thumbnail.src = image.thumbnail;
     const known = [image.label, image.cluster === null ? null : `cluster ${image.cluster}`];
     tip.querySelector("span").textContent = known.filter((text) => text !== null).join(", ");
     tip.hidden = false;

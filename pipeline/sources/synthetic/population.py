@@ -172,7 +172,7 @@ def attribute_table(name: str) -> Table:
 
 @cache
 def recording_channel(name: str) -> Table:
-    """P(Z | A) of what is recorded, shape (A, A + 1): the attribute's values, then None (missing)."""
+    """P(Z | A) of the recorded value, shape (A, A + 1): the values of the attribute, then None (missing)."""
     attribute = ATTRIBUTES[ATTRIBUTE_NAMES.index(name)]
     size = len(attribute.values)
     channel_AA = np.full((size, size), attribute.wrong / (size - 1))
@@ -182,16 +182,16 @@ def recording_channel(name: str) -> Table:
 
 
 def recorded_table(name: str) -> Table:
-    """P(Z | T) of what is recorded, shape (T, A + 1): the attribute's values, then None (missing)."""
+    """P(Z | T) of the recorded value, shape (T, A + 1): the values of the attribute, then None (missing)."""
     return attribute_table(name) @ recording_channel(name)
 
 
 def joint_table(columns: Sequence[str], recorded: bool = True) -> Table:
     """P(T, Z) of the joint value Z of attribute columns, shape (T, Z), sums to 1.
 
-    Z runs over the product of the columns' values, the last column fastest. `recorded=True` takes what is
-    recorded, each column's values followed by None; `recorded=False` takes what is visible in the picture.
-    Raises `UserError` for a column that there is not.
+    Z runs over the product of the columns' values, the last column fastest. `recorded=True`: the
+    recorded values of each column, followed by None; `recorded=False`: the values visible in the image.
+    Raises `UserError` for an unknown column.
     """
     _check(columns)
     joint_TZ = label_probabilities()[:, None]
@@ -202,9 +202,9 @@ def joint_table(columns: Sequence[str], recorded: bool = True) -> Table:
 
 
 def population_information(columns: Sequence[str]) -> tuple[float, float]:
-    """Exactly (I(Z;T), H(Z|T)) in bits, Z the joint value of the recorded columns with None as a value.
+    """Exact (I(Z;T), H(Z|T)) in bits, with Z the joint value of the recorded columns, including None.
 
-    I(Z;T) = H(Z) - H(Z|T), enumerated over all values. Raises `UserError` for a column that there is not.
+    I(Z;T) = H(Z) - H(Z|T), enumerated over all values. Raises `UserError` for an unknown column.
     """
     joint_TZ = joint_table(columns)
     conditional_bits = _entropy_bits(joint_TZ) - _entropy_bits(label_probabilities())
@@ -212,10 +212,10 @@ def population_information(columns: Sequence[str]) -> tuple[float, float]:
 
 
 def best_top1() -> float:
-    """The highest expected top-1 accuracy (0-1) that any classifier of the pictures can reach.
+    """The highest expected top-1 accuracy (0-1) of any classifier of the images.
 
-    A picture depends on the label only through its visible attributes A, so it is the sum over A of
-    max_T P(T, A), reached by whoever recognises every attribute and knows the tables.
+    An image depends on the label only through its visible attributes A, so it is the sum over A of
+    max_T P(T, A), reached by recognising every attribute and knowing the tables.
     """
     return float(joint_table(ATTRIBUTE_NAMES, recorded=False).max(axis=0).sum())
 
