@@ -7,7 +7,7 @@ from torchvision.models import ResNet
 from pipeline.config.pretrain import EncoderName
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.patches import PatchResNet, WhitenedPatches
-from pipeline.encoders.resnet import build_resnet, serve_small_maps
+from pipeline.encoders.resnet import build_resnet, use_small_map_convolutions
 from pipeline.runtime.errors import listed
 
 PATCH_RESNET = "patch_resnet"
@@ -40,7 +40,7 @@ def build_encoder(name: str, stem_stride: int) -> Encoder:
     """The network of `build_plain_encoder`, faster on small images."""
     encoder = build_plain_encoder(name, stem_stride)
     if isinstance(encoder.backbone, ResNet):
-        serve_small_maps(encoder.backbone)
+        use_small_map_convolutions(encoder.backbone)
     return encoder
 
 

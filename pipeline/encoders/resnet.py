@@ -61,7 +61,7 @@ def _in_autocast_type(values: Tensor) -> Tensor:
     return values.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else values
 
 
-def serve_small_maps(backbone: nn.Module) -> None:
+def use_small_map_convolutions(backbone: nn.Module) -> None:
     """Replaces each convolution with a kernel above 1 x 1 by a `SmallMapConv2d` with the same weights."""
     for parent in list(backbone.modules()):
         for name, child in parent.named_children():

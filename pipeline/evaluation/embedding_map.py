@@ -28,7 +28,7 @@ QUERIES = 8
 NEIGHBOURS = 6
 
 
-def write_vicinity(
+def write_map(
     folder: Path,
     train_ids: Sequence[str],
     train_ND: Tensor,

@@ -14,7 +14,7 @@ from pipeline.config.evaluate import EvaluateParams
 from pipeline.dataset.dataset import ImageDataset, ImageSplit
 from pipeline.dataset.pixels import load_pixels
 from pipeline.evaluation.baselines import baselines
-from pipeline.evaluation.embedding_map import write_vicinity
+from pipeline.evaluation.embedding_map import write_map
 from pipeline.evaluation.features import (
     check_features,
     features_of,
@@ -79,12 +79,12 @@ def evaluate(
         params = params.model_copy(update={"transfer_from": None})
     dataset = ImageDataset(layout.images)
     train, test = Labels.of(dataset.train), Labels.of(dataset.test)
-    reason = _why_not(train, test)
+    reason = _reason_not_measured(train, test)
     train_ND, test_ND = _features(params, arm, dataset, layout, executor)
     for features_ND in (train_ND, test_ND):
         check_features(features_ND, f"the encoder in {_encoder_folder(params, arm, layout)}")
     with replaced_output(layout.evaluation(arm), EVALUATION_FILES) as folder:
-        write_vicinity(folder, train.ids, train_ND, test.ids, test_ND, seed)
+        write_map(folder, train.ids, train_ND, test.ids, test_ND, seed)
         if reason is None:
             weights = sha256_of_file(_encoder_folder(params, arm, layout) / ENCODER_WEIGHTS)
             labelled = train, train_ND[train.known], test, test_ND[test.known]
@@ -98,7 +98,7 @@ def evaluate(
     return metrics
 
 
-def _why_not(train: Labels, test: Labels) -> str | None:
+def _reason_not_measured(train: Labels, test: Labels) -> str | None:
     for split, rows in (("train", train), ("test", test)):
         if not rows.ids:
             return f"The data has no {split} image, so there is nothing to evaluate on."

@@ -73,24 +73,24 @@ class Arm:
 
     @property
     def clusters(self) -> int | None:
-        clusters = self._of_the_last_clusters("clusters")
+        clusters = self._last_cluster_statistic("clusters")
         return None if clusters is None else int(clusters)
 
     @property
     def cluster_entropy_bits(self) -> float | None:
-        return self._of_the_last_clusters("cluster_entropy_bits")
+        return self._last_cluster_statistic("cluster_entropy_bits")
 
     @property
     def largest_share(self) -> float | None:
-        return self._of_the_last_clusters("largest_share")
+        return self._last_cluster_statistic("largest_share")
 
     @property
     def mutual_information_bits(self) -> float | None:
-        return self._of_the_last_clusters("mutual_information_bits")
+        return self._last_cluster_statistic("mutual_information_bits")
 
     @property
     def conditional_entropy_bits(self) -> float | None:
-        return self._of_the_last_clusters("conditional_entropy_bits")
+        return self._last_cluster_statistic("conditional_entropy_bits")
 
     @property
     def reclustered_after(self) -> int | None:
@@ -126,7 +126,7 @@ class Arm:
         }
         return further | ({"top1_at": top1_at} if top1_at else {})
 
-    def _of_the_last_clusters(self, key: str) -> float | None:
+    def _last_cluster_statistic(self, key: str) -> float | None:
         """`key` of the clusters of the last epoch."""
         if self.trajectory is None:
             value = self.statistics.get(key)

@@ -30,17 +30,17 @@ class Finding:
 
 def findings(arms: list[Arm], summary: IngestSummary) -> list[Finding]:
     found = [
-        *_of_the_untrained(arms),
-        *_of_the_images(summary),
-        *_of_the_labels(arms),
-        *_of_the_evaluation(arms),
+        *_untrained_findings(arms),
+        *_image_findings(summary),
+        *_label_findings(arms),
+        *_evaluation_findings(arms),
     ]
     for arm in (arm for arm in arms if arm.trained):
-        found += [*_of_the_training(arm), *_of_the_clusters(arm)]
+        found += [*_training_findings(arm), *_cluster_findings(arm)]
     return found
 
 
-def _of_the_untrained(arms: list[Arm]) -> Iterator[Finding]:
+def _untrained_findings(arms: list[Arm]) -> Iterator[Finding]:
     if weak := not_above_untrained(arms):
         named = listed([arm.name for arm in weak])
         yield Finding(
@@ -51,7 +51,7 @@ def _of_the_untrained(arms: list[Arm]) -> Iterator[Finding]:
         )
 
 
-def _of_the_images(summary: IngestSummary) -> Iterator[Finding]:
+def _image_findings(summary: IngestSummary) -> Iterator[Finding]:
     if summary["leaks"]:
         yield Finding(
             "leaked_test_images",
@@ -92,7 +92,7 @@ def _of_the_images(summary: IngestSummary) -> Iterator[Finding]:
         )
 
 
-def _of_the_labels(arms: list[Arm]) -> Iterator[Finding]:
+def _label_findings(arms: list[Arm]) -> Iterator[Finding]:
     given = arms[0].metrics["baselines"]
     if given is None:
         return
@@ -122,7 +122,7 @@ def _is_above_majority(arm: Arm) -> bool:
     return paired_difference(arm.correct().to_numpy(), by_majority).above_zero
 
 
-def _of_the_evaluation(arms: list[Arm]) -> Iterator[Finding]:
+def _evaluation_findings(arms: list[Arm]) -> Iterator[Finding]:
     low, high = arms[0].metrics["top1_low"], arms[0].metrics["top1_high"]
     if low is not None and high is not None and high - low > WIDE_INTERVAL:
         yield Finding(
@@ -151,7 +151,7 @@ def _of_the_evaluation(arms: list[Arm]) -> Iterator[Finding]:
             )
 
 
-def _of_the_training(arm: Arm) -> Iterator[Finding]:
+def _training_findings(arm: Arm) -> Iterator[Finding]:
     losses = arm.history["loss"].to_list()
     traits = TRAITS.get(arm.config.get("pretrain", {}).get("objective"))
     comparable = traits is None or not traits.loss_may_rise
@@ -166,7 +166,7 @@ def _of_the_training(arm: Arm) -> Iterator[Finding]:
         yield Finding("collapsed", f"At the end {found.what}.", arm.name, sentence(found.cure))
 
 
-def _of_the_clusters(arm: Arm) -> Iterator[Finding]:
+def _cluster_findings(arm: Arm) -> Iterator[Finding]:
     """The findings of the cluster stage."""
     given: list[Mapping[str, Any]] = arm.statistics.get("findings") or []
     for finding in given:

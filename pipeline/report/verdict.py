@@ -87,7 +87,7 @@ def verdict(found: Standings, subject: str) -> str:
     """`subject`: the chosen clusters, in the plural."""
     if found.top1 is None:
         return f"{_collapsed(found)}{sentence(found.reason or 'No accuracy was measured')}"
-    return f"{_collapsed(found)}{_below_untrained(found)}{_of_the_clusters(found, subject)}"
+    return f"{_collapsed(found)}{_below_untrained(found)}{_cluster_sentence(found, subject)}"
 
 
 def _collapsed(found: Standings) -> str:
@@ -101,7 +101,7 @@ def _below_untrained(found: Standings) -> str:
     return f"Not clearly above untrained filters at {percent(found.untrained_top1)}: {arms}. "
 
 
-def _of_the_clusters(found: Standings, subject: str) -> str:
+def _cluster_sentence(found: Standings, subject: str) -> str:
     reached = f"{subject} reach {percent(found.top1)} linear top-1"
     comparisons = _comparisons(found)
     if comparisons:

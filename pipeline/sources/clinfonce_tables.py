@@ -14,7 +14,7 @@ from typing import Self
 from pipeline.config.ingest import IngestParams
 from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.reading.expected_files import first_there, named_folder
+from pipeline.sources.reading.expected_files import find_first, named_folder
 from pipeline.sources.reading.source_root import source_root
 from pipeline.storage.files import resolve_user_path
 from pipeline.tables.delimited import Head, csv_records, read_head
@@ -41,8 +41,8 @@ class ClInfoNceTablesSource:
     def open(cls, params: IngestParams, _seed: int) -> Self:
         folder, choice = named_folder(params, WHAT), params.clinfonce_tables
         tables: dict[Split, SafePath] = {
-            "train": folder.at(first_there(folder, [choice.train], params)),
-            "test": folder.at(first_there(folder, [choice.test], params)),
+            "train": folder.at(find_first(folder, [choice.train], params)),
+            "test": folder.at(find_first(folder, [choice.test], params)),
         }
         if choice.images is None:
             return cls(folder, tables)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pipeline.config.ingest import IngestParams
 from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.reading.expected_files import first_there, named_folder, numbered_lines, pairs
+from pipeline.sources.reading.expected_files import find_first, named_folder, numbered_lines, pairs
 from pipeline.sources.reading.source_root import ALLOWED_BY
 from pipeline.storage.schema import NO, YES
 from pipeline.tables.lines import NotARow, open_text, text_lines
@@ -57,8 +57,8 @@ class Cub200Source:
         folder = named_folder(params, WHAT)
         home = folder.below(HOME) if folder.has_folder(HOME) else folder
         names = ["images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt"]
-        tables = {Path(name).stem: home.at(first_there(home, [name], params)) for name in names}
-        tables["answers"] = home.at(first_there(home, ["attributes/image_attribute_labels.txt"], params))
+        tables = {Path(name).stem: home.at(find_first(home, [name], params)) for name in names}
+        tables["answers"] = home.at(find_first(home, ["attributes/image_attribute_labels.txt"], params))
         tables["attributes"] = _attribute_names(home, params)
         return cls(home.bounded("images"), tables)
 
@@ -125,7 +125,7 @@ class Cub200Source:
 def _attribute_names(home: Root, params: IngestParams) -> SafePath:
     """The file of attribute names, published beside CUB_200_2011. If `ingest.path` is CUB_200_2011 itself,
     only this file may be in its parent folder."""
-    name = first_there(home, ATTRIBUTE_NAMES_AT, params)
+    name = find_first(home, ATTRIBUTE_NAMES_AT, params)
     if home.within is None or name != BESIDE:
         return home.at(name)
     return SafePath(home.folder / name, Boundary.around(home.folder / "..", ALLOWED_BY))

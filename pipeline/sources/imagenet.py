@@ -15,7 +15,7 @@ from pipeline.config.ingest import ImageNetParams, IngestParams
 from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.reading.class_folders import files_below, folders_in
-from pipeline.sources.reading.expected_files import entries, first_there, named_folder, numbered_lines, pairs
+from pipeline.sources.reading.expected_files import entries, find_first, named_folder, numbered_lines, pairs
 from pipeline.sources.reading.split_names import Splits, splits_of
 from pipeline.storage.files import resolve_user_path
 from pipeline.tables.edge_list import paths_from_root
@@ -58,7 +58,7 @@ class ImageNetSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         root = named_folder(params, WHAT)
-        first_there(root, ["train"], params)
+        find_first(root, ["train"], params)
         split_folders = [name for name in SPLIT_FOLDERS if root.has_folder(name)]
         splits, notes = splits_of(split_folders)
         wnids = _classes(root, split_folders, params.imagenet)

@@ -16,7 +16,7 @@ from pipeline.config.ingest import IngestParams
 from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.reading.class_folders import files_below
-from pipeline.sources.reading.expected_files import first_there, named_folder
+from pipeline.sources.reading.expected_files import find_first, named_folder
 from pipeline.storage.schema import NO, YES
 from pipeline.tables.delimited import Head, csv_records, read_head
 from pipeline.tables.lines import NotARow, open_text
@@ -59,11 +59,11 @@ class UtZappos50kSource:
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
         folder = named_folder(params, WHAT)
-        data = folder.below(first_there(folder, DATA_AT, params))
-        images = folder.bounded(first_there(folder, IMAGES_AT, params))
+        data = folder.below(find_first(folder, DATA_AT, params))
+        images = folder.bounded(find_first(folder, IMAGES_AT, params))
         return cls(
             images,
-            data.at(first_there(data, ["meta-data.csv"], params)),
+            data.at(find_first(data, ["meta-data.csv"], params)),
             data.at(ANSWERS) if data.has(ANSWERS) else None,
         )
 

@@ -15,7 +15,7 @@ from pipeline.config.ingest import IngestParams
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.json_text import NotJson, parse_json
 from pipeline.sources.base import Refusal, SourceRow, Split
-from pipeline.sources.reading.expected_files import first_there, named_folder
+from pipeline.sources.reading.expected_files import find_first, named_folder
 from pipeline.storage.schema import NO, YES
 from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
 
@@ -45,9 +45,9 @@ class WiderAttributeSource:
     def open(cls, params: IngestParams, _seed: int) -> Self:
         """Keeps both tables in memory: 58,000 persons."""
         folder = named_folder(params, WHAT)
-        images = first_there(folder, IMAGES_AT, params)
+        images = find_first(folder, IMAGES_AT, params)
         tables = {
-            split: _read(folder.at(first_there(folder, [place + name for place in TABLES_IN], params)))
+            split: _read(folder.at(find_first(folder, [place + name for place in TABLES_IN], params)))
             for split, name in TABLES.items()
         }
         return cls(folder.bounded(images), tables)

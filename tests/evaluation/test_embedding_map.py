@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipeline.evaluation import embedding_map as vicinity
-from pipeline.evaluation.embedding_map import FEWEST_MAPPED, NEIGHBOURS, QUERIES, map_of, write_vicinity
+from pipeline.evaluation import embedding_map
+from pipeline.evaluation.embedding_map import FEWEST_MAPPED, NEIGHBOURS, QUERIES, map_of, write_map
 from probes import blobs
 
 
@@ -17,7 +17,7 @@ def written(
 ) -> tuple[list[dict], list[dict], torch.Tensor]:
     features, _ = blobs(train + test, 8, 3, 1.0)
     ids = [f"{kind}{n}" for kind, count in (("train", train), ("test", test)) for n in range(count)]
-    write_vicinity(folder, ids[:train], features[:train], ids[train:], features[train:], seed)
+    write_map(folder, ids[:train], features[:train], ids[train:], features[train:], seed)
     rows = [pq.read_table(folder / name).to_pylist() for name in ("map.parquet", "nearest.parquet")]
     return rows[0], rows[1], features
 
@@ -60,7 +60,7 @@ def test_few_images_give_what_there_is(tmp_path: Path, train: int, test: int) ->
 def test_the_map_holds_a_draw_of_the_train_images_and_follows_from_the_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vicinity, "MAPPED", 40)
+    monkeypatch.setattr(embedding_map, "MAPPED", 40)
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
         folder.mkdir()

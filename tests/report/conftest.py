@@ -191,7 +191,7 @@ class FakeData:
         }
         (layout.encoder(arm) / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
-    def _write_vicinity(self, folder: Path) -> None:
+    def _write_map(self, folder: Path) -> None:
         """Images on a line; the first test images are the queries, train images near 100 the neighbours."""
         placed = [{"id": f"{n:04d}", "x": float(n), "y": 0.5 * n} for n in range(self.mapped)]
         write_checksummed(pa.Table.from_pylist(placed, schema=MAP_SCHEMA), folder / "map.parquet")
@@ -205,7 +205,7 @@ class FakeData:
 
     def _write_evaluation(self, layout: Layout, arm: str) -> None:
         folder = layout.evaluation(arm)
-        self._write_vicinity(folder)
+        self._write_map(folder)
         if not self.labelled:
             metrics: dict[str, Any] = dict.fromkeys(["top1", "top5", "knn_top1", "top1_low", "top1_high"])
             metrics |= {

@@ -89,7 +89,7 @@ def _files_that_end_in(ending: str, root: Root, walk: Walk) -> tuple[list[SafePa
     return sorted(files.values(), key=lambda file: file.path), left_out
 
 
-def first_there(root: Root, candidates: Sequence[str], params: IngestParams) -> str:
+def find_first(root: Root, candidates: Sequence[str], params: IngestParams) -> str:
     """The first of `candidates` in `root`. Raises `UserError` that lists what it holds instead."""
     for candidate in candidates:
         if root.has(candidate):

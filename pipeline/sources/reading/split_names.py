@@ -73,7 +73,7 @@ def by_split(files: Sequence[SafePath], folder: Path) -> tuple[dict[SafePath, Sp
 
     If only some files have one, the others are skipped, with a note.
     """
-    words = {file: _word_on_the_way(file.path, folder) for file in files}
+    words = {file: _word_in_path(file.path, folder) for file in files}
     named = {file: word for file, word in words.items() if word is not None}
     if not named:
         return dict.fromkeys(files), []
@@ -83,6 +83,6 @@ def by_split(files: Sequence[SafePath], folder: Path) -> tuple[dict[SafePath, Sp
     return {file: splits[word] for file, word in named.items()}, notes
 
 
-def _word_on_the_way(file: Path, folder: Path) -> str | None:
+def _word_in_path(file: Path, folder: Path) -> str | None:
     parts = file.relative_to(folder).parts
     return next((word for part in reversed(parts) if (word := split_word(part))), None)
