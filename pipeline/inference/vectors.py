@@ -20,9 +20,14 @@ from typing_extensions import TypedDict
 
 from pipeline.inference.images.base import LONGEST_ID
 from pipeline.runtime.errors import UserError
-from pipeline.runtime.json_text import parse_json
 from pipeline.storage.checksums import checksummed_writer
-from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, batches, parquet_headers
+from pipeline.untrusted.isolation.parquet import (
+    Damaged,
+    NotParquet,
+    batches,
+    json_in_metadata,
+    parquet_headers,
+)
 from pipeline.untrusted.safe_paths import MISSING, SafePath
 
 METADATA = b"clinfonce"
@@ -94,7 +99,7 @@ class Vectors:
         try:
             if not outline.checksummed:
                 raise ValueError("no checksum")
-            metadata = parse_json((outline.schema.metadata or {})[METADATA])
+            metadata = json_in_metadata(outline.schema, METADATA)
             description = TypeAdapter(Description).validate_python(metadata, strict=True)
             dimension = outline.schema.field("vector").type.list_size
             if not outline.schema.equals(vectors_schema(dimension, description)):

@@ -21,7 +21,6 @@ import pyarrow as pa
 
 from pipeline.config.ingest import IngestParams
 from pipeline.runtime.errors import UserError, listed
-from pipeline.runtime.json_text import parse_json
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.reading.columns import NO_VALUES, Columns, TableDescription, resolve_columns, row_of
 from pipeline.sources.reading.expected_files import named_files
@@ -30,7 +29,14 @@ from pipeline.sources.reading.split_names import by_split
 from pipeline.tables.cells import are_equal
 from pipeline.tables.delimited import check_names
 from pipeline.tables.reading import Record, is_binary, is_unicode, no_values
-from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, ParquetHeader, parquet_headers, records
+from pipeline.untrusted.isolation.parquet import (
+    Damaged,
+    NotParquet,
+    ParquetHeader,
+    json_in_metadata,
+    parquet_headers,
+    records,
+)
 from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
 
 WHAT = "a Parquet file, or a folder that holds some"
@@ -193,7 +199,7 @@ def _check_image_column(schema: pa.Schema, name: str, file: SafePath) -> None:
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
     """The class names of each column of ClassLabels or lists of them."""
     try:
-        metadata = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
+        metadata = json_in_metadata(schema, b"huggingface")
         features = metadata["info"]["features"].items()
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -15,7 +15,14 @@ import pytest
 from pipeline.runtime.errors import UserError
 from pipeline.storage.checksums import write_checksummed
 from pipeline.untrusted.isolation import parquet
-from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, batches, parquet_headers, records
+from pipeline.untrusted.isolation.parquet import (
+    Damaged,
+    NotParquet,
+    batches,
+    json_in_metadata,
+    parquet_headers,
+    records,
+)
 from pipeline.untrusted.isolation.plain_types import size_in_python
 from pipeline.untrusted.safe_paths import Boundary, SafePath
 from support import REPOSITORY, at_once
@@ -54,10 +61,10 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from pipeline.untrusted.safe_paths import SafePath
-from pipeline.untrusted.isolation.parquet import outlines
+from pipeline.untrusted.isolation.parquet import parquet_headers
 
 sys.executable = {python!r}
-outlines([SafePath(Path({path!r}))])
+parquet_headers([SafePath(Path({path!r}))])
 """
 
 
@@ -246,6 +253,48 @@ def test_a_footer_that_takes_much_memory_ends_its_reader(path: Path, monkeypatch
     thrift_footer(path, row_groups=2, chunks=600_000)
     with pytest.raises(UserError, match=r"ends the process that reads it \(signal 9\)"):
         parquet_headers([SafePath(path)])
+
+
+def test_a_list_of_nested_structs_is_no_more_than_one_row_may_take(path: Path) -> None:
+    """Each of them is a dict of 184 bytes at every level, where its one value takes a bit in the file."""
+    kind, value = pa.struct([("a", pa.bool_())]), {"a": True}
+    for _ in range(45):
+        kind, value = pa.struct([("a", kind)]), {"a": value}
+    nested = pa.array([[value] * 20_000], pa.list_(kind))
+    pq.write_table(pa.table({"x": nested, "label": ["a"]}), path)
+    (row,) = records(SafePath(path), 1)
+    assert row == Damaged(1, "the row takes more than 160 MiB")
+
+
+@pytest.mark.parametrize(
+    ("of", "store_schema"), [("metadata", True), ("field", True), ("column", True), ("column", False)]
+)
+def test_a_schema_of_many_bytes_is_refused_where_it_is_read(path: Path, of: str, store_schema: bool) -> None:
+    """The process that asked would hold it, and parse what it holds."""
+    long = b"[]," * (12 << 20)
+    field = pa.field("x" if of != "column" else "x" * len(long), pa.int8())
+    if of == "field":
+        field = field.with_metadata({b"a": long})
+    table = pa.table([pa.array([1], pa.int8())], schema=pa.schema([field]))
+    if of == "metadata":
+        table = table.replace_schema_metadata({b"huggingface": long})
+    pq.write_table(table, path, store_schema=store_schema)
+    with pytest.raises(NotParquet, match=r"^its columns and metadata take more than 32 MiB$"):
+        parquet_headers([SafePath(path)])
+    with pytest.raises(UserError, match="its columns and metadata take more than 32 MiB"):
+        list(records(SafePath(path), 1))
+
+
+def test_long_texts_in_the_metadata_are_not_parsed(path: Path) -> None:
+    table = pa.table({"x": [1]}).replace_schema_metadata(
+        {b"short": b'{"a": [1]}', b"long": b"[" + b"0," * (3 << 20)}
+    )
+    pq.write_table(table, path)
+    (header,) = parquet_headers([SafePath(path)])
+    assert json_in_metadata(header.schema, b"short") == {"a": [1]}
+    for key, why in ((b"long", "^more than 4 MiB$"), (b"none", "Expecting value")):
+        with pytest.raises(ValueError, match=why):
+            json_in_metadata(header.schema, key)
 
 
 def test_what_is_no_parquet_is_named(path: Path, tmp_path: Path) -> None:

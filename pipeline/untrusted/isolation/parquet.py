@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.runtime.errors import UserError, first_line
+from pipeline.runtime.json_text import parse_json
 from pipeline.storage.checksums import has_checksum, is_unbroken
 from pipeline.untrusted.isolation.plain_types import plain_schema, size_in_python, with_times_as_text
 from pipeline.untrusted.safe_paths import Boundary, SafePath, UnsafePath
@@ -41,6 +42,9 @@ MOST_MEMORY = 4 << 30
 """Bytes that the reader may take: ten kilobytes can hold a text of gigabytes a thousand times."""
 BUFFER_BYTES, LEAST_BUFFER = 64 << 20, 16 << 10
 """Of all columns together, and of one of many."""
+MOST_OF_SCHEMA, MOST_OF_METADATA = 32 << 20, 4 << 20
+"""Bytes of a schema with its metadata, which the process that asked holds, and of one text of these that it
+parses, which takes sixty times as many. A column takes about fifty, a class's name about thirty."""
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
@@ -80,6 +84,14 @@ def parquet_headers(paths: Sequence[SafePath]) -> list[ParquetHeader]:
         schema = pa.ipc.read_schema(pa.py_buffer(record["schema"]))
         found.append(ParquetHeader(schema, record["rows"], record["has_checksum"]))
     return found
+
+
+def json_in_metadata(schema: pa.Schema, key: bytes) -> Any:
+    """The value of a text in the metadata. Raises `ValueError` if it is no JSON, too long, or not there."""
+    text = (schema.metadata or {}).get(key, b"")
+    if len(text) > MOST_OF_METADATA:
+        raise ValueError(f"more than {MOST_OF_METADATA >> 20} MiB")
+    return parse_json(text)
 
 
 def records(
@@ -262,7 +274,7 @@ def _send_outlines(paths: list[SafePath]) -> None:
                         raise ValueError("its bytes are not those that were written")
                     with pq.ParquetFile(pinned) as file:
                         plain_schema(file.schema_arrow)
-                        record["schema"] = file.schema_arrow.serialize().to_pybytes()
+                        record["schema"] = _serialized(file.schema_arrow).to_pybytes()
                         record["rows"] = _counted_rows(file.metadata, pinned.stat().st_size)
             except UnsafePath as unsafe:
                 record["mistake"] = unsafe.reason
@@ -271,6 +283,14 @@ def _send_outlines(paths: list[SafePath]) -> None:
             stream.write_batch(pa.RecordBatch.from_pylist([record], OUTLINE))
             # So that it is known which of them ends this process.
             sys.stdout.buffer.flush()
+
+
+def _serialized(schema: pa.Schema) -> pa.Buffer:
+    """Raises `ValueError` for one that is too large to be handed on."""
+    serialized = schema.serialize()
+    if serialized.size > MOST_OF_SCHEMA:
+        raise ValueError(f"its columns and metadata take more than {MOST_OF_SCHEMA >> 20} MiB")
+    return serialized
 
 
 def _counted_rows(footer: pq.FileMetaData, file_bytes: int) -> int:
@@ -303,6 +323,7 @@ def _send_batches(path: SafePath, request: dict[str, Any]) -> None:
         chosen = pa.schema([field for field in of_file if field.name in requested], of_file.metadata)
         if columns is not None and sorted(chosen.names) != sorted(requested):
             raise ValueError("its columns are others than when it was opened")
+        _serialized(chosen)
         schema = plain_schema(chosen, keep_dictionaries=request["keep_dictionaries"])
     except UNREADABLE as error:
         why = error.reason if isinstance(error, UnsafePath) else first_line(error)
