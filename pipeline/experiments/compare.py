@@ -15,7 +15,7 @@ from pipeline.presentation.markdown import bullets, escaped, table
 from pipeline.presentation.terminal import print_table
 from pipeline.runtime.console import terminal
 from pipeline.runtime.errors import listed
-from pipeline.storage.files import write_csv, write_text
+from pipeline.storage.files import check_output, write_csv, write_text
 from pipeline.untrusted.dvc.process import reading
 from pipeline.untrusted.git import check_complete
 
@@ -25,8 +25,12 @@ def compare_experiments(
 ) -> None:
     """Prints DVC's successful experiments, best first, and writes them to the files.
 
-    Raises `UserError` for a name that is no experiment, branch or commit, or outside of a repository.
+    Raises `UserError` for a name that is no experiment, branch or commit, outside of a repository, and for
+    files that can't be written.
     """
+    for path, option in ((html, "--html"), (markdown, "--markdown"), (csv, "--csv")):
+        if path is not None:
+            check_output(path, option)
     commits = _commits(names)
     check_complete(commits)
     request = {"names": list(names), "with_experiments": with_experiments}

@@ -48,6 +48,7 @@ _MEMORY = "end other programs, or take a machine with more memory"
 _NO_FOLDER = (errno.EEXIST, errno.ENOTDIR)
 _FOLDER_NEEDED = "move away what stands there, where a folder is needed"
 _CURES = {
+    errno.ENOENT: "choose another place, or put back what was there",
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room, or ask for a larger quota",
     errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
@@ -98,6 +99,8 @@ def system_error_message(error: BaseException) -> str | None:
         if isinstance(cause, KeyError | OSError) and any(words in str(cause) for words in _NO_USER):
             return "the user's number has no name on this machine: give one by the variable USER, as USER=me"
         number = _number_of(cause)
+        if number == errno.ENOENT and cause is not error:
+            continue  # programs look for what may be missing, and go on without it
         if number in _CURES:
             where = _place_of(cause, number)
             return f"the machine refuses{where} ({os.strerror(number)}): {_CURES[number]}, {_AGAIN}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.runtime.console import json_text
-from pipeline.runtime.errors import UserError
+from pipeline.runtime.errors import UserError, shown
 from pipeline.runtime.json_text import parse_json
 from pipeline.runtime.sanitize import for_spreadsheet
 
@@ -56,15 +56,30 @@ def users_project() -> Path:
     return Path(root) / here.relative_to(own_root)
 
 
+def check_output(path: Path, option: str | None = None) -> None:
+    """Before the work whose result goes there; writing checks it again. `option`: by which it was named.
+
+    Raises `UserError` for a folder, as the empty path and `/` are; and for a device or a pipe, which a file
+    would replace: root can do that to `/dev/null`.
+    """
+    named = shown(path) if option is None else f"{option} {shown(path)}"
+    with suppress(OSError):
+        kind = stat.S_IFMT(path.stat().st_mode)
+        if kind == stat.S_IFDIR:
+            raise UserError(
+                f"{named} is a folder, where a file is needed: move it away, or name another file"
+            )
+        if kind != stat.S_IFREG:
+            raise UserError(f"{named} is a device or a pipe: name a file for the output")
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` on a sibling temporary file, flushes it to the disk, and moves it to `path`.
 
-    A process killed at any moment leaves `path` as it was or complete. Raises `UserError` for a device
-    or a pipe, which a file would replace: root can do that to `/dev/null`.
+    A process killed at any moment leaves `path` as it was or complete. Raises `UserError` as
+    `check_output`.
     """
-    with suppress(OSError):
-        if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
-            raise UserError(f"{path} is a device or a pipe: name a file for the output")
+    check_output(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for left_behind in _left_by_the_dead(path):
         left_behind.unlink(missing_ok=True)

@@ -237,6 +237,17 @@ def test_an_unknown_name_is_reported(repository: Path, monkeypatch: pytest.Monke
     assert ended.stderr.startswith("error: there is no experiment, branch or commit nothing-of-that-name")
 
 
+@pytest.mark.parametrize("option", ["--html", "--markdown", "--csv"])
+@pytest.mark.parametrize("place", ["", ".", "/", "/dev/null"])
+def test_places_for_no_file_are_named_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, place: str
+) -> None:
+    done = compared(monkeypatch, tmp_path, option, place)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: {option} {place or '.'} is a ")
+    assert not list(tmp_path.iterdir())
+
+
 def test_outside_of_a_repository_it_says_where_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ended = compared(monkeypatch, tmp_path)
     assert ended.exit_code == 2

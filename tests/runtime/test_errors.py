@@ -84,6 +84,7 @@ FAULTS |= {
     "threads": (lambda: _raise(RuntimeError("can't start new thread")), "(ulimit -u)"),
 }
 CURES = {
+    errno.ENOENT: "choose another place",
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "where a folder is needed"),
     errno.EISDIR: "where a file is needed",
     errno.ENAMETOOLONG: "choose a shorter path",
@@ -101,6 +102,38 @@ FAULTS |= {f"errno {errno.errorcode[number]}": (refuse(number), cure) for number
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+def test_what_was_done_without_is_no_fault_of_the_machine() -> None:
+    """A mistake of the program keeps its traceback, although something was missing before."""
+
+    def fail() -> None:
+        try:
+            Path("nowhere/at/all").read_text()
+        except FileNotFoundError:
+            {}["key"]
+
+    with pytest.raises(KeyError) as mistake:
+        fail()
+    assert system_error_message(mistake.value) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="this system has no /proc")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda: write_text(Path("/proc/x.html"), "x"),
+        lambda: write_text(Path("/proc/x/y.html"), "x"),
+        lambda: Path("/proc/x").mkdir(parents=True, exist_ok=True),
+    ],
+)
+def test_a_place_where_nothing_can_be_made(
+    write: Callable[[], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, exit_on_user_error():
+        write()
+    assert ended.value.code == 2
+    assert "error: the machine refuses at /proc/" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("length", [201, 5_000, 1_000_000])

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.runtime.errors import UserError
 from pipeline.storage.files import (
+    check_output,
     read_json,
     replaced_directory,
     resolve_user_path,
@@ -123,6 +124,31 @@ def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> 
     assert victim.read_text() == "precious"
     assert (tmp_path / "a.json").read_text() == "1\n"
     assert not (tmp_path / "a.json").is_symlink()
+
+
+@pytest.mark.parametrize("path", ["", ".", "..", "/", "folder", "folder/", "folder/..", "link"])
+def test_a_folder_is_no_place_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("link").symlink_to("folder")
+    for write in (
+        check_output,
+        lambda place: write_text(place, "text"),
+        lambda place: write_csv(place, [], []),
+    ):
+        with pytest.raises(UserError, match="is a folder, where a file is needed: move it away, or name"):
+            write(Path(path))
+    with pytest.raises(UserError, match=r"^--html .* is a folder"):
+        check_output(Path(path), "--html")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder", "link"]
+
+
+def test_places_for_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "nowhere").symlink_to("nothing")
+    for name in ("file", "link", "nowhere", "new", "new/one"):
+        check_output(tmp_path / name, "--html")
 
 
 def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
