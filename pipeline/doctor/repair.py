@@ -22,6 +22,7 @@ from pipeline.runtime.errors import UserError, listed, shown
 from pipeline.runtime.json_text import NotJson, parse_json
 from pipeline.untrusted.dvc.process import reading
 
+HASH = "md5"
 DIRECTORY = ".dir"
 """How DVC's names for lists of files end."""
 _NAME_IN_CACHE = re.compile(r"[0-9a-f]{32}(\.dir)?")
@@ -111,6 +112,11 @@ def _known(output: Output, path: Path) -> Output:
         raise UserError(f"{path} is kept by Git and not by DVC: `git checkout {path}` brings it back")
     if output.hash is None:
         raise UserError(f"{path} has not been made yet: run `dvc repro`")
+    if output.hash_name != HASH:
+        raise UserError(
+            f"dvc.lock records {path} by {shown(output.hash_name)}, as DVC 2 did, and not by {HASH} of its "
+            "bytes, so that a whole file could count as damaged: run `dvc cache migrate --dvc-files` first"
+        )
     _check_name(output.hash, "dvc.lock")
     return output
 

@@ -260,6 +260,27 @@ def test_a_name_in_dvc_lock_that_is_no_md5_leads_nowhere(root: Path, name: str) 
     assert contents(root) == before
 
 
+@pytest.mark.parametrize("content", [b"a\r\nb\r\n", b"a\nb\n"])
+def test_what_is_recorded_by_another_hash_stays(root: Path, content: bytes) -> None:
+    """DVC 2 hashed text with its line ends changed: bytes and hash differ though nothing is damaged."""
+    (root / A).unlink()
+    (root / A).write_bytes(content)
+    md5 = hashlib.md5(content.replace(b"\r\n", b"\n")).hexdigest()  # noqa: S324 - DVC's own
+    cached = root / f".dvc/cache/{md5[:2]}/{md5[2:]}"
+    cached.parent.mkdir()
+    cached.write_bytes(content)
+    lock = re.sub(
+        r"path: data/clusters/a.txt\n +hash: md5\n +md5: \w+",
+        f"path: data/clusters/a.txt\n      md5: {md5}",
+        (root / "dvc.lock").read_text(),
+    )
+    (root / "dvc.lock").write_text(lock)
+    for recorded in (False, True):
+        with pytest.raises(UserError, match="by md5-dos2unix, as DVC 2 did, and not by md5 of its bytes"):
+            echo(A, recorded=recorded)
+    assert (root / A).read_bytes() == cached.read_bytes() == content
+
+
 def listed_as(root: Path, content: bytes) -> None:
     """A stranger's cache and dvc.lock: the list of `IMAGES` is `content`, and its checksum fits."""
     (listing,) = root.glob(".dvc/cache/files/md5/*/*.dir")
