@@ -7,24 +7,25 @@ removed from the workspace and from the cache. What is as recorded stays, since 
 cache; a file that was damaged before DVC recorded it is removed only on demand.
 """
 
-import errno
-import hashlib
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.doctor.found_file import FoundFile, new_md5
 from pipeline.runtime.console import echo
 from pipeline.runtime.errors import UserError, listed, shown
 from pipeline.runtime.json_text import NotJson, parse_json
 from pipeline.untrusted.dvc.process import reading
+from pipeline.untrusted.safe_paths import SafePath, UnsafePath
 
 HASH = "md5"
 DIRECTORY = ".dir"
 """How DVC's names for lists of files end."""
+MOST_LIST_BYTES = 64 << 20
+"""A file takes a hundred."""
 _NAME_IN_CACHE = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
@@ -53,21 +54,22 @@ class Output:
 class Removal:
     """What goes of one file of an output."""
 
-    path: Path
-    cached: Path | None = None
+    file: FoundFile
+    cached: FoundFile | None = None
     """Its copy in DVC's cache, where that is damaged too."""
     made_again: bool = True
     """False where the cache holds it whole."""
 
     def __str__(self) -> str:
-        where = "" if self.cached is None else f" and its copy in DVC's cache, {_short(self.cached)}"
+        where = "" if self.cached is None else f" and its copy in DVC's cache, {_short(self.cached.path)}"
         then = "makes it again" if self.made_again else "brings it back from DVC's cache"
-        return f"{_short(self.path)}{where}: `dvc repro` {then}"
+        return f"{_short(self.file.path)}{where}: `dvc repro` {then}"
 
-    def carry_out(self) -> None:
-        for path in (self.cached, self.path):
-            if path is not None:
-                path.unlink(missing_ok=True)
+    def carry_out(self) -> Iterator[Path]:
+        """What stays, since it has changed meanwhile."""
+        for found in (self.cached, self.file):
+            if found is not None and not found.remove():
+                yield _short(found.path)
 
 
 def repair(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) -> None:
@@ -83,15 +85,18 @@ def repair(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) ->
         if removals:
             echo("This goes:", *map(str, removals))
             if agreed():
-                for removal in removals:
-                    removal.carry_out()
-                echo(f"removed {len(removals)} files")
+                stay = [str(path) for removal in removals for path in removal.carry_out()]
+                echo(
+                    f"removed {len(removals)} files" if not stay else f"stays, as it changed: {listed(stay)}"
+                )
                 return
         echo("nothing was removed" if removals else _nothing_differs(path))
 
 
 def _output(record: dict[str, Any], cache: str) -> Output:
-    return Output(Path(record["place"]), record["in_cache"], record["hash_name"], record["hash"], Path(cache))
+    return Output(
+        Path(record["place"]), record["in_cache"], record["hash_name"], record["hash"], Path(cache).resolve()
+    )
 
 
 def _named_output(path: Path, outputs: Iterable[Output]) -> tuple[Output, Path]:
@@ -141,7 +146,7 @@ def _removals(output: Output, requested: Path, everything: bool) -> Iterator[Rem
     expected = _listed_files(output, cached)
     if expected is None:
         # Without the list of its files nothing is known of any of them.
-        yield Removal(cached)
+        yield Removal(FoundFile.at(cached))
     found = {path for path in place.rglob("*") if path.is_file() or path.is_symlink()}
     for path in sorted(found | set(expected or ())):
         if path == requested or requested in path.parents:
@@ -151,13 +156,14 @@ def _removals(output: Output, requested: Path, everything: bool) -> Iterator[Rem
 
 def _listed_files(output: Output, cached_list: Path) -> dict[Path, str] | None:
     """The MD5 of each file in an output that is a folder; None where the list is damaged or lost."""
-    if f"{_md5(cached_list)}{DIRECTORY}" != output.hash:
-        return None
     place = output.place
+    content = _content(cached_list)
+    if content is None or f"{new_md5(content).hexdigest()}{DIRECTORY}" != output.hash:
+        return None
     files: dict[Path, str] = {}
-    for member, md5 in _read_list(cached_list, f"the list of {_short(place)}"):
+    for member, md5 in _read_list(content, cached_list, f"the list of {_short(place)}"):
         path = place / member
-        if ".." in path.parts or not path.parent.resolve().is_relative_to(place.resolve()):
+        if ".." in path.parts or place not in path.parents or path.parent.resolve() != path.parent:
             raise UserError(
                 f"the list of {_short(place)} names {shown(path)}, which is not in it: run `dvc repro`"
             )
@@ -165,10 +171,23 @@ def _listed_files(output: Output, cached_list: Path) -> dict[Path, str] | None:
     return files
 
 
-def _read_list(path: Path, called: str) -> Iterator[tuple[str, str]]:
+def _content(cached_list: Path) -> bytes | None:
+    """None where it is lost."""
+    try:
+        content = SafePath(cached_list).read_whole(MOST_LIST_BYTES)
+    except UnsafePath:
+        return None
+    if content is None:
+        raise UserError(
+            f"{shown(cached_list)} is larger than {MOST_LIST_BYTES >> 20} MiB: no list of DVC's is"
+        )
+    return content
+
+
+def _read_list(content: bytes, path: Path, called: str) -> Iterator[tuple[str, str]]:
     """The name of each file and its MD5. Raises `UserError` for a list that DVC did not write."""
     try:
-        for entry in parse_json(path.read_bytes()):
+        for entry in parse_json(content):
             member, md5 = entry["relpath"], entry["md5"]
             os.fsencode(member)
             if not member or "\0" in member:
@@ -185,25 +204,11 @@ def _removal(path: Path, expected: str | None, cached: Path | None, everything: 
     """`expected` is the MD5 by which DVC knows the file; None: it does not belong to the output."""
     if path.is_dir() and not path.is_symlink():
         raise UserError(f"{_short(path)} is a folder, where a file should be: move it away")
-    if everything or cached is None or _md5(cached) != expected:
-        yield Removal(path, cached)
-    elif _md5(path) != expected:
-        yield Removal(path, made_again=False)
-
-
-def _md5(path: Path) -> str | None:
-    """As DVC names what it keeps; None where there is no regular file."""
-    try:
-        # A pipe that nobody writes to would block an ordinary open for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO):
-            return None
-        raise
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    in_cache = None if cached is None else FoundFile.at(cached)
+    if everything or in_cache is None or in_cache.md5 != expected:
+        yield Removal(FoundFile.at(path), in_cache)
+    elif (found := FoundFile.at(path)).md5 != expected:
+        yield Removal(found, made_again=False)
 
 
 def _nothing_differs(path: Path) -> str:
