@@ -4,11 +4,12 @@ import shutil
 from pathlib import Path
 
 import torch
-from dvc.config import Config, ConfigError
 
 from pipeline.doctor.base import Check, Situation, fail, ok, size, warn
 from pipeline.encoders.registry import build_encoder, resolved_stem_stride
+from pipeline.runtime.errors import UserError
 from pipeline.storage.files import state_root
+from pipeline.untrusted.dvc.process import reading
 
 SPARE_BYTES = 500 * 10**6
 """Beside what is known to be written: reports, tables, DVC's own files."""
@@ -54,10 +55,12 @@ def _room(what: str, path: Path, count: int, together: int) -> Check:
 def cache_folder(root: Path) -> Path:
     """Where DVC keeps outputs; as its configuration says, which is read and not touched."""
     try:
-        named = Config(str(root / ".dvc"))["cache"].get("dir")
-    except (ConfigError, KeyError, OSError):
+        request = {"root": str(root.resolve())}
+        with reading("pipeline.doctor.dvc_config", request, "DVC's configuration") as found:
+            named: str | None = found
+    except UserError:
         named = None
-    return root / ".dvc" / "cache" if named is None else root / ".dvc" / str(named)
+    return root / ".dvc" / (named or "cache")
 
 
 def _existing(path: Path) -> Path:

@@ -1,6 +1,8 @@
 """Devices, memory and disks, where there is too little of them."""
 
+import os
 from collections import namedtuple
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from small_project import one
 
 from pipeline.doctor import disk, hardware, memory
 from pipeline.doctor.base import Situation, duration, size
+from pipeline.untrusted.dvc import process
 from support import params_with
 
 Usage = namedtuple("Usage", "total used free")
@@ -96,6 +99,33 @@ def test_the_cache_lies_where_dvc_says(folder: Path, tmp_path: Path) -> None:
     assert disk.cache_folder(folder) == tmp_path / "shared"
     (folder / ".dvc" / "config.local").write_text("[cache]\n    dir = ../beside\n")
     assert disk.cache_folder(folder).resolve() == (folder / "beside").resolve()
+
+
+def _device(config: Path) -> None:
+    config.symlink_to("/dev/zero")
+
+
+def _pipe(config: Path) -> None:
+    os.mkfifo(config)
+
+
+def _interpolation(config: Path) -> None:
+    """Of a thousand million letters."""
+    lines = [f"a{n} = {f'%(a{n - 1})s' * 10}" for n in range(1, 10)]
+    config.write_text("\n".join(["[core]", "a0 = x", *lines, "[cache]", "dir = %(a9)s", ""]))
+
+
+@pytest.mark.parametrize(
+    "write", [_device, _pipe, _interpolation, lambda config: config.write_bytes(b"\xff")]
+)
+def test_a_configuration_that_dvc_did_not_write(
+    write: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "WALL_SECONDS", 60)
+    monkeypatch.setattr(process, "MEMORY_BYTES", 512 << 20)
+    (tmp_path / ".dvc").mkdir()
+    write(tmp_path / ".dvc/config")
+    assert disk.cache_folder(tmp_path) == tmp_path / ".dvc/cache"
 
 
 def test_before_params_yaml_is_there(folder: Path) -> None:
