@@ -169,7 +169,7 @@ def test_every_text_is_checked() -> None:
                 values: Any = "\ud800"
                 for part in reversed(f"{name}{field}".split(".")):
                     values = {part: values}
-                assert "half a character" in sentence_of(lambda values=values: check_params(values))
+                assert "lone surrogate" in sentence_of(lambda values=values: check_params(values))
 
     sections(Params)
     assert Study.model_fields
