@@ -29,8 +29,8 @@ _SHELL = "os.system"
 _LOCAL_PROGRAMS = frozenset({"git"})
 """DVC starts Git to read the local repository. All others, such as `ssh`, or a program that a remote's
 configuration names to supply a password, are refused."""
-
-
+_UNPICKLING = "pickle.find_class"
+"""Of a pickle that names code: DVC keeps some below .dvc/tmp, which a repository may hold."""
 _HARMLESS = frozenset({os.devnull, "/dev/urandom", "/dev/random"})
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES_CONTENT = frozenset(
@@ -58,7 +58,7 @@ class Limits:
 
 
 class NoWayOut(RuntimeError):
-    """An attempt to reach another machine or start a program. No `OSError`, as libraries retry those."""
+    """An attempt to reach another machine, or to run something. No `OSError`, as libraries retry those."""
 
 
 def limit(limits: Limits) -> None:
@@ -96,6 +96,8 @@ class Confinement:
 
     def _check(self, event: str, arguments: tuple[Any, ...]) -> None:
         _refuse_to_reach_out(event, arguments)
+        if event == _UNPICKLING:
+            raise NoWayOut(f"no pickle brings code, such as {arguments[-1]!r}")
         if event == "open" and _is_special(arguments[0]):
             self._refuse(
                 f"{shown(os.fsdecode(arguments[0]))} is, or leads to, a pipe, socket or device: put a "
