@@ -7,8 +7,12 @@ is room, and each part is a file that an interrupted run finds again. Ray does a
 import logging
 import os
 import platform
+import re
 import socket
 import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
@@ -32,7 +36,11 @@ except ModuleNotFoundError as missing:
     raise UserError("--executor ray needs Ray: `uv sync --extra ray`, on each node") from missing
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+AUTO = "auto"
+"""The cluster that this machine is a node of."""
+ADDRESS = re.compile(r"(ray://)?([a-z0-9._-]+|\[[0-9a-f:.%]+\]):[0-9]{1,5}", re.ASCII | re.IGNORECASE)
 CONNECT_SECONDS = 10
+INIT_SECONDS = 60
 HTTP2_SETTINGS = b"\4"
 """A frame's type, after three bytes of its length; both sides' first frame (RFC 9113, 3.4)."""
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + HTTP2_SETTINGS + b"\0" * 5
@@ -83,10 +91,12 @@ class _Pending:
 
 
 def _connect() -> None:
-    address = os.environ.get(ADDRESS_VARIABLE, "auto")
+    address = _named_address()
+    # It would warn that another thread than the main one starts it, which handles no signals.
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         _knock_at(address)
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        _within(INIT_SECONDS, lambda: ray.init(address, log_to_driver=False, logging_level=logging.ERROR))
     except (OSError, OverflowError, RayError, ValueError, RuntimeError) as error:
         why = str(error).partition("\n")[0].rstrip(".")
         raise UserError(
@@ -96,12 +106,48 @@ def _connect() -> None:
         ) from None
 
 
+def _named_address() -> str:
+    """Raises `UserError` for what names no cluster: Ray takes `local`, which starts one, and `name://`, which
+    imports a module of that name."""
+    address = os.environ.get(ADDRESS_VARIABLE, "").strip() or AUTO
+    if address != AUTO and not ADDRESS.fullmatch(address):
+        raise UserError(
+            f"{ADDRESS_VARIABLE}={shown(address)} names no Ray cluster: set it to host:port, such as "
+            f"first-machine:6379, or to {AUTO}"
+        )
+    os.environ[ADDRESS_VARIABLE] = address  # where Ray looks, too
+    return address
+
+
+def _within(seconds: float, call: Callable[[], object]) -> None:
+    """Symptom: an embedding waited for minutes for a server that speaks HTTP/2 and is none of Ray's. Cause:
+    Ray asks it again and again, in code that no signal interrupts. Cure: another thread waits for Ray, and
+    ends with this process. Raises `OSError` when the time is over."""
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        done.result(seconds)
+    except TimeoutError as error:
+        if done.done():
+            raise
+        raise OSError(f"no answer within {seconds:g} s") from error
+
+
 def _knock_at(address: str) -> None:
     """Raises `OSError` where nothing listens, or something that does not speak HTTP/2 as Ray's servers do:
     Ray itself would ask again for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal():
+    if address == AUTO:
         return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as server:
         if os.environ.get("RAY_USE_TLS", "0") != "0":
             return

@@ -223,6 +223,97 @@ def test_an_address_where_nobody_listens_is_not_waited_for(
             pass
 
 
+@pytest.mark.parametrize("blank", [" ", "\n", "\t", "\r\n", "\u00a0"])
+def test_blanks_around_an_address_are_none_of_it(monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"{blank}127.0.0.1:{taken.getsockname()[1]}{blank}")
+        with (
+            at_once(30),
+            pytest.raises(UserError, match=r"at RAY_ADDRESS=127.0.0.1:\d+ \(.*refused"),
+            open_executor(ExecutorName.RAY),
+        ):
+            pass
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("local", "local2", "127.0.0.1", ":6379", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:-1", "a b:1"),
+        *("os://x", "://", "ray://", "ray://ray://127.0.0.1:1", "http://127.0.0.1:1", "127.0.0.1:1/x"),
+        *("127.0.0.1:1 2", "127.0.0.1 :1", "127.0.0.1:\u0661", "\u00e9:1", "\x1b[31m:1", "127.0.0.1:123456"),
+        *("127.0.0.1:" + "1" * 5000, "x" * 5000, "[::1:1", "::1:1", "[]:1", "a@b:1", "a,b:1"),
+    ],
+)
+def test_what_is_no_address_never_reaches_ray(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("it was asked"))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with (
+        at_once(30),
+        pytest.raises(UserError, match=r"^RAY_ADDRESS=.* names no Ray cluster: set it to host:port"),
+        open_executor(ExecutorName.RAY),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("address", ["", " ", "\n", "auto", " auto\n", None])
+def test_without_an_address_it_is_the_cluster_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, address: str | None
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def refuse(named: str, **_: object) -> None:
+        asked.append((named, os.environ["RAY_ADDRESS"]))
+        raise ConnectionError("none")
+
+    monkeypatch.setattr("ray.init", refuse)
+    monkeypatch.setenv("RAY_ADDRESS", address or "")
+    if address is None:
+        monkeypatch.delenv("RAY_ADDRESS")
+    with pytest.raises(UserError, match="no Ray cluster answers"), open_executor(ExecutorName.RAY):
+        pass
+    assert asked == [("auto", "auto")]
+
+
+OF_ANOTHER_SERVER = """
+import socket, sys, threading
+from pipeline.executors import ray_cluster
+from pipeline.executors.select import ExecutorName, open_executor
+from pipeline.runtime.errors import exit_on_user_error
+
+ray_cluster.INIT_SECONDS = 3
+server, taken = socket.create_server(("127.0.0.1", 0)), []
+
+def serve():
+    while True:
+        taken.append(server.accept()[0])
+        taken[-1].sendall(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+
+threading.Thread(target=serve, daemon=True).start()
+import os
+os.environ["RAY_ADDRESS"] = sys.argv[1] + f"127.0.0.1:{server.getsockname()[1]}"
+with exit_on_user_error(), open_executor(ExecutorName.RAY):
+    pass
+"""
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_server_of_http2_that_is_not_ray_is_not_waited_for(tmp_path: Path, scheme: str) -> None:
+    """It says its settings and nothing more. In a process of its own: the thread that waits for it stays."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", OF_ANOTHER_SERVER, scheme],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "SIGTERM" not in done.stderr
+    assert "(no answer within 3 s): start one with `uv run ray start --head`" in done.stderr
+
+
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0"])
 def test_what_listens_and_is_not_ray_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, answer: bytes
