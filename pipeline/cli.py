@@ -42,7 +42,7 @@ def _print_version(requested: bool) -> None:
 def main(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and end"),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="print the version"),
     ] = False,
 ) -> None:
     """Pretrains image encoders on auxiliary information, by Cl-InfoNCE.

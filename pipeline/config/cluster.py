@@ -84,7 +84,7 @@ class HashtagsParams(MethodSection):
 
 
 class HierarchyParams(MethodSection):
-    level: int = Field(default=1, ge=1, le=MOST_LEVELS, description="1 is the root's column")
+    level: int = Field(default=1, ge=1, le=MOST_LEVELS, description="1 is the root")
     edges: OwnPath | None = Field(
         default=None,
         description="a table of child and parent; the last hierarchy column of the images holds leaves",

@@ -1,4 +1,4 @@
-"""The objectives by name, and the blocks of `pretrain` that belong to one each."""
+"""The objectives by name, and the blocks of `pretrain`, one per objective."""
 
 from typing import Literal, Self
 

@@ -36,7 +36,7 @@ class TrainedEncoder:
     value_range: ValueRange | None = None
     """The values that become black and white in images of more than 8 bits; None: by each image."""
     identity: dict[str, Any] | None = None
-    """As of `identity_of`; None where it was read from no folder."""
+    """As in `identity_of`; None without a folder."""
 
 
 class EncoderUnreadable(Exception):
@@ -79,7 +79,7 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
         config = EncoderConfig.checked(values)
         encoder = build_encoder(config.encoder, config.stem_stride)
     with _reading(ENCODER_WEIGHTS):
-        # Encoders of earlier versions have no hash beside them.
+        # Encoders of earlier versions have no hash.
         weights, weights_sha256 = read_weights(folder, config.weights_sha256)
         _check_numbers(weights)
         encoder.backbone.load_state_dict(weights)

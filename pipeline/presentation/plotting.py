@@ -1,9 +1,8 @@
-"""matplotlib, without the settings that lie in the current folder.
+"""matplotlib, without the settings of the current folder.
 
-Symptom: in a branch that holds a file `matplotlibrc`, `clinfonce compare` started LaTeX; where it was a pipe,
-the command waited for ever. Cause: while it is imported, matplotlib reads a file of that name in the current
-folder, whatever it is. Cure: it is imported here alone, from the folder of its own defaults, and figures are
-drawn with these: they look the same on every machine.
+Symptom: in a branch with a file `matplotlibrc`, `clinfonce compare` started LaTeX; with a pipe of that name
+it blocked. Cause: on import, matplotlib reads a file of that name in the current folder. Cure: it is only
+imported here, from the folder of its defaults, and figures are drawn with these, the same on every machine.
 """
 
 import contextlib
@@ -14,14 +13,14 @@ from typing import Any
 
 
 def _folder_of_defaults() -> Path:
-    """Found without importing matplotlib."""
+    """The folder of matplotlib's default settings, without importing it."""
     spec = find_spec("matplotlib")
     assert spec is not None, "a dependency"
     assert spec.origin is not None, "a package of files"
     return Path(spec.origin).with_name("mpl-data")
 
 
-# Nothing else is imported from there: what users name in MPLCONFIGDIR may be relative to their folder.
+# Only this import, since MPLCONFIGDIR may be relative to the current folder.
 with contextlib.chdir(_folder_of_defaults()):
     import matplotlib
 
@@ -35,9 +34,9 @@ __all__ = ["Axes", "Figure", "MaxNLocator", "offset_copy", "styled"]
 
 @contextlib.contextmanager
 def styled(settings: Mapping[Any, Any]) -> Iterator[None]:
-    """What is drawn and saved in the block has matplotlib's defaults and these `settings`.
+    """Draws and saves with matplotlib's defaults and these `settings` in the block.
 
-    Also where something else, such as a tracker of trainings, has imported matplotlib before.
+    Also if other code, such as a tracker, has imported matplotlib before.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

@@ -36,7 +36,7 @@ class Contents:
     same_objective: bool
     """Whether the references were trained by the chosen arm's objective."""
     measured: bool
-    """Whether there are labels, so accuracies."""
+    """Whether there are labels, and so accuracies."""
     arms: Table
     fewer_labels: Table | None
     against: list[Figure]

@@ -48,7 +48,7 @@ def class_changes(chosen: Arm, instance: Arm | None) -> list[ClassChange]:
 
 
 def worst_confusions(predictions: pd.DataFrame) -> list[Confusion]:
-    """The pairs (label, predicted) that take the most test images, largest first."""
+    """The pairs (label, predicted) with the most test images, largest first."""
     if predictions.empty:
         return []
     of_label = predictions["label"].value_counts()

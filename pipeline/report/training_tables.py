@@ -1,4 +1,4 @@
-"""The report's tables on how encoders were trained, and by which parameters. Pure: data in, `Table`s out."""
+"""The tables of training and parameters in the report, as pure functions of the outputs of the stages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,11 +15,11 @@ def training_table(arms: Sequence[Arm]) -> Table:
     columns = [
         Column("Arm"),
         Column("Epochs", True),
-        Column("Images a step", True, "a batch, or all where they fill none"),
+        Column("Images per step", True, "a batch, or all images if they do not fill one"),
         Column("First loss", True),
         Column("Last loss", True),
-        Column("Time", True, "all epochs together"),
-        Column("Images/s", True, "median of the epochs"),
+        Column("Time", True, "of all epochs"),
+        Column("Images/s", True, "median over the epochs"),
     ]
     rows = []
     for arm in arms:
@@ -28,7 +28,7 @@ def training_table(arms: Sequence[Arm]) -> Table:
             [
                 Cell(arm.method, colour=arm.name),
                 Cell(count(len(losses)), len(losses)),
-                Cell(count(_images_a_step(arm))),
+                Cell(count(_images_per_step(arm))),
                 Cell(number(losses.iloc[0] if len(losses) else None)),
                 Cell(number(losses.iloc[-1] if len(losses) else None)),
                 Cell(seconds(float(arm.timing["seconds"].sum()))),
@@ -38,7 +38,7 @@ def training_table(arms: Sequence[Arm]) -> Table:
     return Table("Time and loss", columns, rows)
 
 
-def _images_a_step(arm: Arm) -> int | None:
+def _images_per_step(arm: Arm) -> int | None:
     pretrain = arm.config.get("pretrain")
     if pretrain is None:
         return None
@@ -46,7 +46,7 @@ def _images_a_step(arm: Arm) -> int | None:
 
 
 def parameters_table(params: BaseModel) -> Table:
-    """Every parameter; those that differ from their default stand out."""
+    """Every parameter; in bold if it differs from the default."""
     given, default = flattened(params.model_dump()), flattened(type(params)().model_dump())
     rows = [
         [Cell(key), Cell(_shown(value), strong=value != default.get(key)), Cell(_shown(default.get(key)))]
@@ -59,9 +59,9 @@ def parameters_table(params: BaseModel) -> Table:
 
 
 def configuration_table(arms: Sequence[Arm], params: BaseModel) -> Table:
-    """What the trainer wrote of itself: device, precision, versions, sizes; a column an arm.
+    """The record of each training: device, precision, versions, sizes; one column per arm.
 
-    A parameter stands here only where some arm was trained with another value than `params` has.
+    Includes a parameter only if an arm was trained with another value than that of `params`.
     """
     configs, given = [flattened(arm.config) for arm in arms], flattened(params.model_dump())
     keys = [
@@ -70,13 +70,13 @@ def configuration_table(arms: Sequence[Arm], params: BaseModel) -> Table:
         if key not in given or any(config.get(key) != given[key] for config in configs)
     ]
     rows = [[Cell(key), *(Cell(_shown(config.get(key, NOTHING))) for config in configs)] for key in keys]
-    note = "Parameters are those of the next table, but for the ones that stand here."
+    note = "All other parameters are those of the next table."
     columns = [Column("Key"), *(Column(arm.method) for arm in arms)]
     return Table("Encoders", columns, rows, note=note, kinds="tall")
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one with dotted keys."""
+    """A nested mapping as a flat one with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:

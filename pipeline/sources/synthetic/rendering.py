@@ -226,7 +226,7 @@ def _rays(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
 
 
 def _edge(distance_HW: Array) -> Array:
-    """1 where the distance in picture widths is negative; an edge a little softer than that of the shapes."""
+    """1 where the distance in image widths is negative; with softer edges than those of the shapes."""
     return below_zero(distance_HW, np.float32(0.03))
 
 

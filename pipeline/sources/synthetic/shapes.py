@@ -98,9 +98,9 @@ def _dots(u: Array, v: Array, radius: np.float32, softness: np.float32) -> Array
     return below_zero(np.hypot(cell_u, cell_v) - np.float32(0.3) * period, softness)
 
 
-def _period(radius: np.float32, of_radius: float, of_picture: float) -> np.float32:
-    """A texture's period in units of the radius; not below a share of the picture that 32 pixels can show."""
-    return np.float32(max(of_radius, of_picture / float(radius)))
+def _period(radius: np.float32, of_radius: float, of_image: float) -> np.float32:
+    """The period of a texture in units of the radius; at least a share of the image visible at 32 pixels."""
+    return np.float32(max(of_radius, of_image / float(radius)))
 
 
 def _wave(coordinate: Array, period: np.float32) -> Array:
