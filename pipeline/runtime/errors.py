@@ -1,4 +1,21 @@
-"""Mistakes that a user can fix, and faults of the machine, each as one sentence."""
+"""Mistakes that a user can fix, and faults of the machine, each as one sentence.
+
+Exception
+├── ValueError
+│   ├── UserError              ends the command: one sentence on standard error, exit code 2
+│   │   ├── UnsafePath         a path that leaves its folder, or is no regular file
+│   │   └── WorkerDied         the process that decodes images was killed
+│   ├── ImageRefused           becomes a row of rejects.parquet; so do
+│   │   └── NoImage, NotAClass, NotOneValue, LineTooLong, NoRange
+│   ├── Unsupported            the file takes the slower way: it is decoded and encoded
+│   ├── NotJson, NotParquet    a parser's refusal, which the caller turns into one of the above
+│   └── NoClusters             a column that `statistics` leaves out with a note
+├── RuntimeError
+│   └── NoWayOut               what DVC tried while it read a repository, and was refused
+├── EncoderUnreadable          damaged or foreign files of an encoder
+├── TrialFailed                a measurement of `doctor` ended without a result
+└── WorkerKilled               a process of an executor was killed by one of its jobs
+"""
 
 import errno
 import os

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,11 @@ import torch
 from safetensors import SafetensorError
 
 from pipeline.config.params import check_params
+from pipeline.runtime import errors
 from pipeline.runtime.errors import UserError, exit_on_user_error, system_error_message
 from pipeline.storage.files import replaced_directory, write_text
 from pipeline.training.checkpoint import _write
+from support import REPOSITORY
 
 
 @pytest.fixture
@@ -283,3 +286,13 @@ def test_a_mistake_is_told_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit), exit_on_user_error():
         raise UserError("name a folder that can be read") from PermissionError(errno.EACCES, "no")
     assert capsys.readouterr().err == "error: name a folder that can be read\n"
+
+
+def test_the_tree_names_every_exception() -> None:
+    """All that the package defines, in the docstring of errors.py; private ones are left out."""
+    classes = re.compile(r"^class ([A-Z]\w*)\((?:\w*Error|Exception)\):", re.MULTILINE)
+    files = (REPOSITORY / "pipeline").rglob("*.py")
+    defined = {name for path in files for name in classes.findall(path.read_text())}
+    standard = {"Exception", "ValueError", "RuntimeError"}
+    tree = set(re.findall(r"[A-Z]\w*[a-z]\w*", str(errors.__doc__).partition("\n")[2])) - standard
+    assert defined == tree
