@@ -89,9 +89,14 @@ def test_each_artifact_is_an_output(stages: dict[str, Any]) -> None:
 
 
 def test_packages_hold_no_code() -> None:
-    """Else the code of a package would run in a stage that depends on single files of it."""
+    """Else the code of a package would run in a stage that depends on single files of it. That of the first
+    of them decides no output: it keeps strangers' code out."""
     for path in (REPOSITORY / "pipeline").rglob("__init__.py"):
-        assert re.fullmatch(r'"""[^"]*"""\n', path.read_text()), path
+        code = path.read_text()
+        if path.parent.name == "pipeline":
+            code = code.replace("\nfrom pipeline.runtime.safe_import import guard_torch\n\n", "")
+            code = re.sub(r"^guard_torch\(\)  # .*\n", "", code, flags=re.MULTILINE)
+        assert re.fullmatch(r'"""[^"]*"""\n', code), path
 
 
 @pytest.mark.parametrize("stage", ["cluster", "pretrain", "evaluate"])

@@ -1,0 +1,41 @@
+"""torch is imported from the root of the file system: nothing in the current folder becomes its code.
+
+Symptom: a file `libcuda.so.1` in the current folder, such as a stranger's images or a branch, was run by all
+commands that import torch. Cause: NVIDIA's libcusparseLt, which comes with CUDA builds of torch, has a search
+path with an empty entry (`$ORIGIN:`), which the dynamic loader takes for the current folder; it looks there
+before it looks where the system's libraries lie. Cure: while torch loads its libraries, the current
+folder is one that only root can write to. Needed until `readelf -d` shows no empty entry of libcusparseLt.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+
+def guard_torch() -> None:
+    """For the first import of torch in this process, which every module may be the one to ask for."""
+    if "torch" not in sys.modules and not any(isinstance(finder, _Guard) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Guard())
+
+
+class _Guard(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "torch":
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def load_from_root(module: ModuleType) -> None:
+            with contextlib.chdir(os.sep):
+                load(module)
+
+        spec.loader.exec_module = load_from_root  # type: ignore[method-assign]
+        return spec
