@@ -15,8 +15,8 @@ import pytest
 from pipeline.encoders.registry import build_encoder
 from pipeline.executors.base import Job
 from pipeline.executors.select import ExecutorName, open_executor
-from pipeline.experiments.experiment import _value
 from pipeline.experiments.report_study import _code
+from pipeline.experiments.selection import _value
 from pipeline.inference.images.open import open_pictures
 from pipeline.ingest.prepare import MAX_BYTES, ImageRefused, pixels_to_store, prepare_image, stored_pixels
 from pipeline.runtime.device import pick_device

@@ -13,7 +13,8 @@ from PIL import Image
 
 from drawn_encoders import write_drawn_encoder
 from pipeline.augment import central_views
-from pipeline.dataset.pixels import decode_center, sizes_after_cutting
+from pipeline.dataset.decode import sizes_after_cutting
+from pipeline.dataset.pixels import decode_center
 from pipeline.evaluation.features import EncoderUnreadable, read_encoder
 from pipeline.inference.images.base import InputImage
 from pipeline.inference.images.crop import central_square
