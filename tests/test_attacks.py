@@ -183,7 +183,7 @@ def test_a_launcher_that_says_no_meeting_place(
 def test_an_address_of_no_ray_cluster(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(UserError, match="no Ray cluster answers") as raised, open_executor(ExecutorName.RAY):
+    with pytest.raises(UserError, match="names no Ray cluster") as raised, open_executor(ExecutorName.RAY):
         pass
     assert len(str(raised.value)) < 700
 

@@ -12,6 +12,8 @@ import pytest
 from project import TINY, Project
 from support import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 STAGES = ["ingest", "cluster", "pretrain", "evaluate", "report"]
 WRITES = '"metrics.json", metrics(arms)'
 """In the report's code, where a change shows in a file that Git keeps."""

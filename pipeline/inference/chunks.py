@@ -9,8 +9,10 @@ that is not exactly as `write_chunk` leaves it is made anew. Chunks are tensors 
 needs a process of its own for files of others.
 """
 
+import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,17 +85,11 @@ class Chunks:
     def missing(self) -> list[int]:
         """Numbers of the chunks that are still to be made, in order.
 
-        Raises `UserError` for a folder in place of one, which no file can replace.
+        Raises `UserError` for what stands in place of one and is no file, before any of them is made.
         """
-        missing = []
         for number in range(len(self.ranges)):
-            if SafePath(self.path(number)).is_folder():
-                raise UserError(
-                    f"{self.path(number)} is a folder, and must be a file of unfinished work: remove it"
-                )
-            if self._read(number) is None:
-                missing.append(number)
-        return missing
+            _check_place(self.path(number))
+        return [number for number in range(len(self.ranges)) if self._read(number) is None]
 
     def refusals(self) -> list[Refusal]:
         """Otherwise as `tables`."""
@@ -135,6 +131,14 @@ class Chunks:
         if chunk is None or not _fits(chunk, images, dimension):
             return None
         return chunk
+
+
+def _check_place(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise UserError(
+                f"{path} is a link, folder, pipe or device, and must be a file of unfinished work: remove it"
+            )
 
 
 def _chunk_in(content: bytes) -> Chunk:

@@ -17,6 +17,8 @@ from pipeline.storage.files import read_json
 from pipeline.storage.schema import Layout
 from support import params_with
 
+pytestmark = pytest.mark.slow
+
 
 def run(layout: Layout, arm: str = "chosen", **section: object) -> dict[str, object]:
     return cluster(params_with(cluster=section).cluster, arm, 256, 0, layout)

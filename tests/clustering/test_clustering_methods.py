@@ -26,6 +26,8 @@ from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
 from support import params_with
 
+pytestmark = pytest.mark.slow
+
 Fit = Callable[..., Clusters]
 TAGS = pa.list_(pa.string())
 

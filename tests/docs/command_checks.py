@@ -36,6 +36,7 @@ NOT_OURS = {
     "git add": "git's own",
     "git checkout": "git's own",
     "git commit": "git's own",
+    "git diff": "git's own",
     "git init": "git's own",
     "lint-imports": "a check of .ci/run",
     "mypy": "a check of .ci/run",

@@ -15,6 +15,8 @@ from pipeline.cli import app
 from project import Project
 from support import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     REPOSITORY / "README.md",
     REPOSITORY / "CONTRIBUTING.md",
@@ -138,24 +140,6 @@ def test_documented_comparisons_run(project: Project, monkeypatch: pytest.Monkey
         assert "main" in ended.stdout
     assert (project.root / "compare.html").exists()
     assert (project.root / "compare.md").exists()
-
-
-def test_documented_scripts_run(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that make a table out of the real images' tables, which they look for beside the checkout."""
-    scripts = [text for command in all_commands() if "to_csv" in (text := command.here_document or "")]
-    assert scripts
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    (tmp_path / "shared").mkdir()
-    (tmp_path / "shared" / "data").symlink_to(shared_data)
-    monkeypatch.chdir(checkout)
-    for script in scripts:
-        exec(compile(script, "<shown>", "exec"), {})  # noqa: S102  # our own texts tell people to run it
-    for table in checkout.rglob("*.csv"):
-        with table.open(newline="") as file:
-            first = next(csv.DictReader(file))
-        assert (table.parent / first["image"]).is_file(), "paths are relative to the table"
-    assert list(checkout.rglob("*.csv"))
 
 
 def _is_there(name: str) -> bool:

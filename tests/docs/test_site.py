@@ -89,7 +89,7 @@ def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
 
 
 def test_files_of_the_repository_are_shown(site: Path) -> None:
-    assert "bfloat16 where the device computes in it" in (
+    assert "All parameters that change a result, and nothing else" in (
         site / "repository" / "params.yaml.html"
     ).read_text().replace("</span>", "")
     assert 'href="repository/params.yaml.html"' in (site / "parameters.html").read_text()

@@ -12,6 +12,8 @@ from pipeline.doctor.base import Situation
 from pipeline.storage.schema import Layout
 from support import blank_out_all_but
 
+pytestmark = pytest.mark.slow
+
 
 def files_below(folder: Path) -> dict[str, tuple[int, int]]:
     return {

@@ -32,7 +32,8 @@ def test_a_value_that_a_stage_would_refuse_fails(name: str, monkeypatch: pytest.
     monkeypatch.setenv(name, "nonsense")
     found = one(environment.look(NOBODY), name)
     assert found.status == "fail"
-    assert f"{name}=nonsense" in found.found
+    assert name in found.found
+    assert "nonsense" in found.found
 
 
 def test_no_variable_at_all() -> None:

@@ -14,6 +14,8 @@ from pipeline.doctor.trial_run import Trial
 from pipeline.storage.schema import Layout
 from support import blank_out_all_but, params_with
 
+pytestmark = pytest.mark.slow
+
 TRAINING = Trial(
     images=100, image_bytes=10, start=5.0, decode=2.0, batch=10, steps=[0.5, 1.0, 1.0, 1.5],
     embed=1.0, begin_epoch=0.0, host_peak=1000, state=50,

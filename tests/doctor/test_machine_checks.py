@@ -14,6 +14,8 @@ from pipeline.doctor.base import Situation, duration, size
 from pipeline.untrusted.dvc import process
 from support import params_with
 
+pytestmark = pytest.mark.slow
+
 Usage = namedtuple("Usage", "total used free")
 
 

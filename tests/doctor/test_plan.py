@@ -22,6 +22,8 @@ from pipeline.doctor.trial_run import Request, Trial
 from pipeline.runtime.errors import UserError
 from support import params_with
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SETTING = Setting(32, "patch_resnet", 128)
 COUNTS = Counts(12_800, 3200, 10, None)

@@ -17,6 +17,8 @@ from pipeline.doctor import repair as module
 from pipeline.doctor.repair import repair
 from pipeline.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = """
 stages:
   make:

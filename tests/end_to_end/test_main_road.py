@@ -11,6 +11,8 @@ from ruamel.yaml import YAML
 from project import Project
 from support import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 OF_ALL_ARMS = {"gap_closed", "gap_closed_low", "gap_closed_high", "baselines"}
 ARM_KEYS = {
     "method",

@@ -3,7 +3,11 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from project import Project
+
+pytestmark = pytest.mark.slow
 
 REPORT = "data/report/report.md"
 

@@ -31,6 +31,8 @@ from pipeline.storage.schema import EvaluationMetrics, Layout
 from pipeline.training import run as training
 from support import TINY_PRETRAIN, params_with
 
+pytestmark = pytest.mark.slow
+
 Prepare = Callable[..., Layout]
 
 

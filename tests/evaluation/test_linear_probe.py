@@ -24,6 +24,8 @@ from pipeline.evaluation.linear_probe import (
 from pipeline.evaluation.registry import PROTOCOLS
 from probes import accuracy, blobs, few_of_each
 
+pytestmark = pytest.mark.slow
+
 CLASSES = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 SHARES = st.floats(0.05, 0.9)
 

@@ -28,6 +28,8 @@ from pipeline.storage.files import read_json
 from pipeline.storage.schema import Layout
 from support import REPOSITORY, at_once, png
 
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
 pytest.importorskip("ray", reason="Ray is not installed")
 
 TOKEN = "known to all nodes, and longer than thirty characters"  # noqa: S105

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from support import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 BIN = Path(sys.executable).parent
 
 PLOTS = "\nplots:\n" + (REPOSITORY / "dvc.yaml").read_text().partition("\nplots:\n")[2]

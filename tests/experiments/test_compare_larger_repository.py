@@ -8,6 +8,8 @@ from test_compare_dvc import CLUSTER, PARAMS, PIPELINE, REPORT, compared, run, t
 
 from pipeline.experiments.dvc_lock import read_lock
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -7,6 +7,8 @@ import pytest
 
 from project import Project
 
+pytestmark = pytest.mark.slow
+
 CHOSEN = ["cluster@chosen", "pretrain@chosen", "evaluate@chosen", "report"]
 
 

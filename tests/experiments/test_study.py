@@ -84,7 +84,7 @@ def test_what_is_wrong_is_reported(tmp_path: Path, old: str, new: str, sentence:
             "which-one--instance--3: report.references=label; touch PWNED # must be one of",
         ),
         ("images/table.csv", "[a, b]", "ingest.path"),
-        ("images/table.csv", "7", "ingest.path=7 has the wrong type"),
+        ("images/table.csv", "7", "ingest.path=7 is read as a number, and must be text"),
         ("epochs: 4", "epochs: many", "which-one--by-colour--3: pretrain.epochs='many' has the wrong type"),
         ("epochs: 4", "temperature: -1.0", "pretrain.temperature=-1.0 is out of range"),
         ("[colour]", '["${oc.env:HOME}"]', r"cluster.attributes.columns holds \$\{, which DVC would replace"),

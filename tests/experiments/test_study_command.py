@@ -14,6 +14,8 @@ from listener import Listener
 from pipeline.cli import app
 from pipeline.untrusted.dvc.environment import SENDS_NOTHING
 
+pytestmark = pytest.mark.slow
+
 BIN = Path(sys.executable).parent
 
 PARAMS = """

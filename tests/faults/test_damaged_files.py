@@ -26,6 +26,8 @@ from project import Project
 from stage_runs import Workshop, strength
 from support import png, write_summary
 
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
 BYTES = 400
 """So many bytes of a file are changed, each alone."""
 CURE = "run `clinfonce repair {path}` and then `dvc repro`"

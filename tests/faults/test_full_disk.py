@@ -14,6 +14,8 @@ import pytest
 
 from stage_runs import MADE, STAGES, STATE, Workshop, strength
 
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
 SIZE, ENOUGH = "50m", "2g"
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from stage_runs import STAGES, Workshop, strength
 
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
 ATTEMPTS = 20
 """At a moment at which the stage still runs."""
 

@@ -18,6 +18,8 @@ from pipeline.runtime.errors import UserError
 from stage_runs import STAGES, Workshop
 from support import png
 
+pytestmark = pytest.mark.slow
+
 FUZZ_VARIABLE = "CLINFONCE_FUZZ"
 MOST_SECONDS, MOST_BYTES = 120, 6 << 30
 """Of the processor, and of memory, for a stage on so few images."""

@@ -28,6 +28,8 @@ from pipeline.storage.files import read_json, sha256_of_file
 from pipeline.storage.schema import Layout
 from support import params_with, png
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -175,38 +175,34 @@ def elsewhere(path: Path) -> Path:
     return victim
 
 
-def sparse(path: Path) -> None:
-    with path.open("wb") as file:
-        file.truncate(1 << 40)
-
-
 PLACES: dict[str, Callable[[Path], object]] = {
     "pipe": os.mkfifo,
+    "folder": Path.mkdir,
     "endless": lambda path: path.symlink_to("/dev/zero"),
     "link": lambda path: path.symlink_to(elsewhere(path) / path.name),
     "link to nothing": lambda path: path.symlink_to(path.parents[2] / "new"),
     "circle": lambda path: path.symlink_to(path),
-    "sparse": sparse,
 }
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_what_is_no_file_is_replaced(chunks: Chunks, path: Path, name: str) -> None:
+def test_what_is_no_file_is_named_before_any_work(chunks: Chunks, path: Path, name: str) -> None:
     PLACES[name](path)
-    before = {file: file.read_bytes() for file in path.parents[2].glob("elsewhere/*")}
-    assert chunks.missing() == [0]
-    write_chunk(path, IDS[:1], VECTORS[:1], REFUSALS * 2)
-    assert chunks.missing() == []
-    assert path.is_file()
-    assert not path.is_symlink()
-    assert {file: file.read_bytes() for file in path.parents[2].glob("elsewhere/*")} == before
-    assert not (path.parents[2] / "new").exists()
-
-
-def test_a_folder_in_place_of_a_chunk_is_named_before_any_work(chunks: Chunks, path: Path) -> None:
-    path.mkdir()
-    with pytest.raises(UserError, match=r"000000.chunk is a folder, and must be a file"):
+    with pytest.raises(UserError, match=r"000000.chunk is a link, folder, pipe or device, and must be a f"):
         chunks.missing()
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_takes_a_files_place_is_not_read(chunks: Chunks, path: Path, name: str) -> None:
+    PLACES[name](path)
+    with pytest.raises(UserError, match=r"000000.chunk has changed since it was written"):
+        chunks.refusals()
+
+
+def test_a_file_without_an_end_is_made_anew(chunks: Chunks, path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    assert chunks.missing() == [0]
 
 
 @pytest.mark.parametrize("place", ["v.parquet.parts", f"v.parquet.parts/{MADE_OF}"])

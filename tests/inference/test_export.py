@@ -25,6 +25,8 @@ from pipeline.storage.files import read_json, sha256_of_file, write_json
 from pipeline.storage.schema import Layout
 from project import Project
 
+pytestmark = pytest.mark.slow
+
 NAMES = {"encoder.safetensors", "config.json", "README.md"}
 
 
@@ -151,7 +153,7 @@ def test_other_people_s_files_are_left_alone(
     (tmp_path / "README.md").write_text("my project")
     (tmp_path / "file").write_text("")
     for output, sentence in (
-        (encoder, "which no export wrote: name another folder"),
+        (encoder, "which DVC empties before a stage runs: keep your own files in another folder"),
         (tmp_path, "holds README.md, which no export wrote"),
         (tmp_path / "file", "is a file: name a folder"),
     ):

@@ -31,6 +31,8 @@ from pipeline.storage.checksums import write_checksummed
 from pipeline.storage.files import read_json, write_json
 from support import NO_FILES, at_once, png
 
+pytestmark = pytest.mark.slow
+
 DIMENSION = 4
 TOLD: Description = {
     "encoder": {"weights_sha256": "00", "feature_dim": DIMENSION},
@@ -246,7 +248,9 @@ def scale_weights(encoder: Path, factor: float) -> Path:
     return encoder
 
 
-@pytest.mark.parametrize(("factor", "why"), [(1e30, "are not finite"), (0.0, "the same features of all")])
+@pytest.mark.parametrize(
+    ("factor", "why"), [(1e30, "are not finite"), (0.0, "its features are equal for all")]
+)
 def test_an_encoder_that_makes_no_features(
     make_encoder: MakeEncoder, pictures: Path, tmp_path: Path, factor: float, why: str
 ) -> None:

@@ -21,6 +21,8 @@ from pipeline.untrusted.isolation.limits import CRASHED, TOO_LARGE
 from support import png
 from untrusted import victims
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 20
 KILLERS = ["killer-0.png", "killer-1.png"]
 

@@ -23,6 +23,8 @@ from pipeline.untrusted.safe_paths import SafePath
 from processes import started
 from support import png
 
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
 IMAGES, A_PART = 60, 4
 KILLS = 8
 

@@ -22,6 +22,8 @@ from pipeline.objectives.registry import OBJECTIVES
 from pipeline.objectives.traits import TRAITS
 from support import png
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

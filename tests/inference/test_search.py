@@ -23,6 +23,8 @@ from pipeline.inference import vectors as vectors_module
 from pipeline.inference.search import nearest
 from support import png
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = ["[bold]x[/bold]", "<img src=x onerror=alert(1)>", "\x1b[2Jgone", "\u202egnp"]
 
 

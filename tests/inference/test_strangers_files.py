@@ -19,6 +19,8 @@ from pipeline.inference.images.open import open_again, open_pictures
 from pipeline.runtime.errors import UserError
 from support import NO_FILES, at_once, png
 
+pytestmark = pytest.mark.slow
+
 OUT = "a link leads out of the source's folder, which needs --allow-outside-paths"
 KIND = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

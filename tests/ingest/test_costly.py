@@ -17,6 +17,8 @@ from pipeline.storage.schema import Layout
 from pipeline.untrusted.isolation.limits import CPU_SECONDS, TOO_LARGE, TOO_SLOW
 from support import REPOSITORY, png
 
+pytestmark = pytest.mark.slow
+
 ORDINARY = 6
 SCRIPT = """
 import sys

@@ -30,6 +30,8 @@ from pipeline.sources.registry import open_source
 from pipeline.storage.schema import Layout
 from support import REPOSITORY, params_with, png
 
+pytestmark = pytest.mark.slow
+
 CASES = FILES | PLACES
 SIZE = 96
 MOST_SECONDS = 5

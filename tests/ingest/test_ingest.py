@@ -24,6 +24,8 @@ from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import IngestSummary, Layout
 from support import params_with
 
+pytestmark = pytest.mark.slow
+
 
 def run(path: Path, root: Path, **options: object) -> IngestSummary:
     params = params_with(ingest={"source": "manifest", "path": str(path), **options})

@@ -16,6 +16,8 @@ from test_report_run import VARIANTS, XSS, built
 CHROMIUM = os.environ.get("CLINFONCE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
 pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: `apt-get install chromium`"),
     # Of Playwright's own event loop, which is collected after the test that ran it.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

@@ -16,6 +16,8 @@ from pipeline.report.run import build_report
 from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
 
+pytestmark = pytest.mark.slow
+
 XSS = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "br", "use", "path", "rect", "input"}
 

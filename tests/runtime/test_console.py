@@ -21,6 +21,8 @@ from pipeline.cli import app
 from pipeline.runtime.console import echo, json_text, terminal
 from support import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.\u2066x\u200f\x7f[red]not red[/red]"
 SOURCES = sorted(path for folder in ("pipeline", "stages") for path in (REPOSITORY / folder).rglob("*.py"))
 PRINTS = {"print", "input", "Console", "typer.echo", "typer.secho", "warnings.warn", "traceback.print_exc"}

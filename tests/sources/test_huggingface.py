@@ -11,6 +11,8 @@ from journey import journey, jpeg
 
 from pipeline.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 KINDS = ["tops", "shoes", "bags"]
 
 

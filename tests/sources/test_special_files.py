@@ -27,7 +27,7 @@ from pipeline.sources.registry import open_source
 from pipeline.untrusted.safe_paths import SafePath
 from support import NO_FILES
 
-pytestmark = pytest.mark.usefixtures("without_waiting")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_waiting")]
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 BIRD, SHOE, PARADE = "images/002.Laysan_Albatross/Laysan_Albatross_0001_7.jpg", "100600.0.jpg", "0--Parade"

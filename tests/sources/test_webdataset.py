@@ -14,6 +14,8 @@ from hostile_tables import header, pax
 from pipeline.runtime.errors import UserError
 from pipeline.sources.webdataset import LONGEST_HEADERS
 
+pytestmark = pytest.mark.slow
+
 CAPTIONS = ["a red hat", "blue shoes", "a green bag; cheap"]
 Members = list[tuple[str, bytes]]
 

@@ -20,6 +20,8 @@ from pipeline.sources.manifest import ManifestSource
 from pipeline.statistics.command import tally_columns
 from pipeline.statistics.tables import open_table
 
+pytestmark = pytest.mark.slow
+
 Row = tuple[Any, Any]
 Counts = tuple[Counter[Row], int]
 """How often each label meets each colour, both known; and refused rows."""
@@ -69,7 +71,7 @@ def of_statistics(path: Path) -> Counts:
     tally = tally_columns(table, "label", ["colour"])[0]["colour"]
     counted = tally.labelled
     cells = zip(counted.labels_C, counted.clusters_C, counted.counts_C, strict=True)
-    labels, colours = tally.labels.values, tally.clusters.values
+    labels, colours = list(tally.labels._code_of), list(tally.clusters._code_of)
     return Counter({(labels[label], colours[colour]): int(n) for label, colour, n in cells}), (
         table.refused.total()
     )

@@ -20,6 +20,8 @@ from pipeline.training.checkpoint import StateFolder, fingerprint
 from pipeline.training.shutdown import Interrupted, StopRequest
 from processes import in_ranks
 
+pytestmark = pytest.mark.slow
+
 
 def hold(folder: Path, held: Event, release: Event) -> None:
     with StateFolder(folder).locked("pretrain", ALONE, StopRequest()):

@@ -30,6 +30,8 @@ from pipeline.training.step import batch_sizes
 from processes import in_ranks
 from support import TINY_PRETRAIN, params_with
 
+pytestmark = pytest.mark.slow
+
 WAYS: dict[str, dict[str, Any]] = {
     "shuffle": {},
     "cluster": {"sampler": "cluster"},

@@ -28,6 +28,8 @@ from pipeline.training.shutdown import Interrupted
 from pipeline.training.trainer import Trainer
 from support import TINY_PRETRAIN, params_with
 
+pytestmark = pytest.mark.slow
+
 PARAMS = TINY_PRETRAIN | {"batch_size": 4, "epochs": 4, "recluster_every": 2}
 
 

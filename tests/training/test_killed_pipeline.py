@@ -10,6 +10,8 @@ import pytest
 
 from project import Project
 
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
 
 def wait_for_state(root: Path, process: subprocess.Popen[bytes]) -> int:
     """Waits until the trainer has saved a state; returns its process id."""

@@ -23,6 +23,8 @@ from pipeline.training.shutdown import Interrupted
 from pipeline.training.trainer import Trainer
 from support import TINY_PRETRAIN, params_with
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {
     "batch_size": 4,
     "epochs": 2,

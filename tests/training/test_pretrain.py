@@ -37,6 +37,8 @@ from pipeline.training.trainer import Trainer
 from processes import started
 from support import TINY_PRETRAIN, params_with
 
+pytestmark = pytest.mark.slow
+
 Pretrain = Callable[..., bytes]
 ATTRIBUTES = {"method": "attributes", "attributes": {"columns": ["colour", "size"]}}
 

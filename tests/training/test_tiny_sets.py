@@ -18,6 +18,8 @@ from pipeline.training.context import TrainingContext
 from pipeline.training.run import train
 from support import params_with
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

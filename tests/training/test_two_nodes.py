@@ -20,6 +20,8 @@ from pipeline.training import run as training
 from processes import started
 from support import TINY_PRETRAIN, params_with
 
+pytestmark = pytest.mark.slow
+
 PARAMS = TINY_PRETRAIN | {"batch_size": 8, "epochs": 2, "learning_rate": 0.01, "stem_stride": 1}
 PARAMS["optimizer"] = "sgd"
 TRAIN = """

@@ -14,6 +14,8 @@ from pipeline.doctor.repair import repair
 from pipeline.experiments.compare import compare_experiments
 from pipeline.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 CHANGES = {
     "write": "open({path!r}, 'w')",
     "append": "open({path!r}, 'ab')",

@@ -16,6 +16,8 @@ from pipeline.doctor.repair import repair
 from pipeline.experiments.compare import compare_experiments
 from pipeline.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 MD5 = "3b0332e02daabf31651a5a0d81ba83"
 
 

@@ -14,6 +14,8 @@ from pipeline.experiments.compare import compare_experiments
 from pipeline.runtime.errors import UserError
 from pipeline.untrusted.dvc import process
 
+pytestmark = pytest.mark.slow
+
 
 def chain(first: str, link: str, length: int) -> str:
     """Each value is made of nine times the one before it."""

@@ -15,6 +15,8 @@ from pipeline.experiments.compare import compare_experiments
 from pipeline.runtime.errors import UserError
 from pipeline.untrusted.dvc import process
 
+pytestmark = pytest.mark.slow
+
 REFUSED = "is, or leads to, a pipe, socket or device: put a regular file in its place|is not below .dvc here"
 READING = """
 import os

@@ -16,6 +16,8 @@ from pipeline.statistics.command import statistics_of_table
 from pipeline.untrusted.isolation import parquet
 from pipeline.untrusted.safe_paths import SafePath
 
+pytestmark = pytest.mark.slow
+
 # --- archives -----------------------------------------------------------------------------------------------
 
 

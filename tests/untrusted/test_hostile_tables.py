@@ -230,8 +230,8 @@ def test_a_table_of_too_many_columns_is_refused_unless_some_are_named(
         monkeypatch.setattr(module, "MOST_COLUMNS", 100)
     path = wide(tmp_path / name, TOO_MANY[:101], 1)
     sentence = said(lambda: rows_of(WIDE[name], path)) or ""
-    assert "has 101 columns of attributes, and 100 are the most" in sentence
-    assert "name those to take in ingest.columns.attributes" in sentence
+    assert "has 101 attribute columns, more than the limit of 100" in sentence
+    assert "name those to use in ingest.columns.attributes" in sentence
     (row,) = rows_of(WIDE[name], path, columns={"attributes": ["c3", "c100"]})
     assert isinstance(row, SourceRow)
     assert list(row.attributes) == ["c3", "c100"]
@@ -268,7 +268,7 @@ def test_layouts_of_too_many_attributes_are_refused(
     tmp_path: Path, source: str, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path)
-    assert "has 10,001 columns of attributes" in (said(lambda: rows_of(source, tmp_path)) or "")
+    assert "has 10,001 attribute columns" in (said(lambda: rows_of(source, tmp_path)) or "")
 
 
 def test_columns_are_looked_for_in_no_more_records_than_needed() -> None:

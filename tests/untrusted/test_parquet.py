@@ -27,6 +27,8 @@ from pipeline.untrusted.isolation.plain_types import size_in_python
 from pipeline.untrusted.safe_paths import Boundary, SafePath
 from support import REPOSITORY, at_once
 
+pytestmark = pytest.mark.slow
+
 ROWS = 50
 CUT_SHORT = """#!{python}
 import os, signal, subprocess, sys

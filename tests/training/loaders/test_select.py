@@ -38,6 +38,8 @@ from pipeline.training.loaders.streamed import (
 from processes import in_ranks
 from support import blank_out_all_but, png, write_summary
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 DEVICES = [CPU] + [torch.device("cuda")] * torch.cuda.is_available()
 READ = {"id", "image", "width", "height"}
