@@ -28,6 +28,8 @@ from pipeline.storage.schema import Layout
 from pipeline.training.checkpoint import _read
 from support import REPOSITORY, params_with
 
+pytestmark = pytest.mark.slow
+
 SOURCES = sorted(path for folder in ("pipeline", "stages") for path in (REPOSITORY / folder).rglob("*.py"))
 FORMULAS = ["=1+1", "+1", "-1+1", "@SUM(A1)", "\t=1", "  =1", "'=1", "'", "cat"]
 

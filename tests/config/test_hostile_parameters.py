@@ -18,6 +18,8 @@ from pipeline.runtime.errors import UserError
 from pipeline.untrusted.yaml_text import MOST_BYTES, parse_yaml
 from support import NO_FILES, at_once
 
+pytestmark = pytest.mark.slow
+
 MOST_SECONDS = 10
 
 

@@ -13,6 +13,8 @@ from pipeline.ingest.run import ingest
 from pipeline.storage.schema import Layout
 from support import REPOSITORY, params_with
 
+pytestmark = pytest.mark.slow
+
 SEEN = {"datasets": "(12, 12) cat", "duckdb": "cat", "polars": '"#Pet"'}
 SHOWN = [
     str(command.here_document)

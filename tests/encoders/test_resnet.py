@@ -8,6 +8,8 @@ from torch import nn
 from pipeline.encoders.registry import build_encoder, resolved_stem_stride
 from pipeline.encoders.resnet import SmallMapConv2d
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("stride", "side"), [(1, 4), (2, 2), (4, 1)])
 def test_the_stem_decides_the_resolution(stride: int, side: int) -> None:

@@ -26,6 +26,8 @@ from pipeline.storage.schema import Layout
 from pipeline.untrusted.tensor_files import MOST_OF_HEADER
 from support import at_once
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 COLOURS: list[Any] = [
     *([value] * 3 for value in [*OTHER_TYPES[:-1], *NO_NUMBERS, False, -1, -1e-9, 1.5, 1e300, 10**400]),

@@ -19,6 +19,8 @@ from pipeline.evaluation.lbfgs import fit_by_lbfgs
 from pipeline.evaluation.linear_probe import held_out_parts, weakest_within_an_error
 from probes import Rows, accuracy, blobs, few_of_each
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("strength", [1.0, 0.01, 0.0001])
 def test_it_finds_scikit_learn_s_optimum(strength: float, monkeypatch: pytest.MonkeyPatch) -> None:

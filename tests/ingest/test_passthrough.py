@@ -24,6 +24,8 @@ from pipeline.sources.synthetic.source import SyntheticSource
 from pipeline.storage.schema import Layout
 from support import params_with, png
 
+pytestmark = pytest.mark.slow
+
 SECRET = b"51.5074 N, 0.1278 W"
 SIZE = 128
 

@@ -11,6 +11,8 @@ import pytest
 
 from support import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 SOURCES = [
     path
     for path in sorted([*(REPOSITORY / "pipeline").rglob("*.py"), *(REPOSITORY / "stages").glob("*.py")])

@@ -11,6 +11,8 @@ from pipeline.storage.checksums import write_checksummed
 from pipeline.storage.files import read_json
 from pipeline.storage.schema import PREDICTIONS_SCHEMA
 
+pytestmark = pytest.mark.slow
+
 
 def found(data, tmp_path, **summary):
     layout = data.write(tmp_path)

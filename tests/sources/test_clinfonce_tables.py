@@ -14,6 +14,8 @@ from pipeline.config.cluster import ClusterParams, ColumnParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.runtime.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 TRAIN = """,label_gran_1,label_gran_2,class,path
 0,0,0,0,train/a/0.jpg
 1,0,1,0,train/a/1.jpg

@@ -9,6 +9,8 @@ from journey import journey, jpeg, write
 from pipeline.runtime.errors import UserError
 from pipeline.sources.reading.source_root import ALLOWED_BY
 
+pytestmark = pytest.mark.slow
+
 
 def classes(folder: Path, *places: str, each: int = 4) -> Path:
     files: dict[str, str | bytes] = {}

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from pipeline.config.ingest import IngestParams, SyntheticParams
@@ -12,6 +13,8 @@ from pipeline.sources.base import Source, SourceRow
 from pipeline.sources.synthetic.population import ATTRIBUTE_NAMES, LABELS
 from pipeline.sources.synthetic.posts import draw_posts
 from pipeline.sources.synthetic.source import SyntheticSource
+
+pytestmark = pytest.mark.slow
 
 
 def source(images: int = 40, size: int = 32, seed: int = 0) -> SyntheticSource:

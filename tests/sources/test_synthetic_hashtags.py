@@ -12,6 +12,8 @@ from pipeline.sources.synthetic import hashtags as tagging
 from pipeline.sources.synthetic.population import ATTRIBUTES
 from pipeline.sources.synthetic.posts import Post
 
+pytestmark = pytest.mark.slow
+
 
 def hashtag_probability(word: str, label: str, attributes: Mapping[str, str]) -> float:
     """P(a post has the hashtag `word` | T, A), A as visible; `word` in lower case and without its `#`.

@@ -10,6 +10,8 @@ from pipeline.training import malloc as memory
 from pipeline.training.malloc import limited_arenas
 from support import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 COUNT = """
 import resource
 import torch

@@ -17,6 +17,8 @@ from pipeline.training import whitened_layers
 from pipeline.training.untrained import write_untrained
 from support import blank_out_all_but, params_with
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

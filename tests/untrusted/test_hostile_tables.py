@@ -35,6 +35,8 @@ from pipeline.tables.reading import MOST_COLUMNS, names_in
 from pipeline.untrusted.safe_paths import SafePath
 from support import params_with
 
+pytestmark = pytest.mark.slow
+
 # --- JSON ---------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,8 @@ from pipeline.untrusted.isolation.pool import TRIES, Call, Pool
 from pipeline.untrusted.isolation.workers import WorkerDied
 from support import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 SEGFAULT, ABORT, KILL = (
     ("signal", int(number)) for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL)
 )
