@@ -1,6 +1,7 @@
 """A small project as a person has it after some stages."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from recorded_project import MAKE, PIPELINE, dvc
 from small_project import run_trial_here, tiny, write_params
 
 from pipeline.clustering.run import cluster
@@ -57,3 +59,29 @@ def soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return subprocess.CompletedProcess([], process.exitcode, *(path.read_text() for path in said))
 
     monkeypatch.setattr(cost, "subprocess", SimpleNamespace(run=run))
+
+
+@pytest.fixture(scope="session")
+def recorded_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with its outputs, whose cache two clones could share: copies, no links."""
+    root = tmp_path_factory.mktemp("repair") / "project"
+    root.mkdir()
+    (root / "dvc.yaml").write_text(PIPELINE)
+    (root / "make.py").write_text(MAKE)
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        dvc("init", "-q", "--no-scm")
+        dvc("config", "core.analytics", "false")
+        dvc("repro", "-q", "make")
+    finally:
+        os.chdir(before)
+    return root
+
+
+@pytest.fixture
+def root(recorded_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    copy = tmp_path / "project"
+    shutil.copytree(recorded_project, copy, symlinks=True)
+    monkeypatch.chdir(copy)
+    return copy
