@@ -2,6 +2,7 @@
 
 import difflib
 import reprlib
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -48,6 +49,15 @@ def read_values(path: Path = PARAMS_FILE) -> Any:
         return read_yaml(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: run from the folder that holds it") from None
+
+
+def by_dotted_name(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested sections, by names such as `cluster.method`."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from by_dotted_name(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def check_params(values: Any, name: str = "params.yaml") -> Params:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.params import PARAMS_FILE, load_params
+from pipeline.config.params import PARAMS_FILE, by_dotted_name, load_params
 from pipeline.doctor.base import Check, Situation, fail, ok, size, warn
 from pipeline.runtime.errors import UserError, listed
 from pipeline.storage.files import state_root
@@ -96,20 +96,12 @@ def _counts(situation: Situation) -> str:
 def _changed(entry: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The parameters with which a stage ran and which params.yaml does not hold any more."""
     recorded = (entry.get("params") or {}).get(PARAMS_FILE.name) or {}
-    for key, then in _leaves(recorded):
+    for key, then in by_dotted_name(recorded):
         now: Any = values
         for part in key.split("."):
             now = now.get(part) if isinstance(now, Mapping) else None
         if now != then:
             yield key, then
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _foreign(situation: Situation) -> Iterator[Check]:

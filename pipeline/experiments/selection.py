@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.config.params import Params
+from pipeline.config.params import Params, by_dotted_name
 from pipeline.experiments.experiment import FIGURES, Comparison, Experiment, Group, Value, of_ingest
 from pipeline.storage.schema import Baselines, Layout
 
@@ -162,21 +162,13 @@ def _made_with(params: Mapping[str, Value], lock: Mapping[str, Any] | None) -> b
     outputs = {out["path"]: out.get("md5") for stage in on_the_way for out in stage.get("outs", [])}
     for stage in on_the_way:
         for recorded in stage.get("params", {}).values():
-            if any(not _equal(value, params.get(key)) for key, value in _leaves(recorded)):
+            if any(not _equal(value, params.get(key)) for key, value in by_dotted_name(recorded)):
                 return False
         if any(
             dep["path"] in outputs and dep.get("md5") != outputs[dep["path"]] for dep in stage.get("deps", [])
         ):
             return False
     return True
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _equal(recorded: Any, shown: Value) -> bool:

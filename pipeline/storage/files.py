@@ -122,11 +122,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises `ValueError` also for one longer than `MOST_OF_JSON`: a sparse file has no end."""
+    """Raises `ValueError`, also for an empty file or one longer than `MOST_OF_JSON`: a sparse file has no
+    end."""
     with path.open(encoding="utf-8") as file:
         text = file.read(MOST_OF_JSON + 1)
     if len(text) > MOST_OF_JSON:
         raise ValueError(f"{path.name} holds more than {MOST_OF_JSON >> 20} MiB")
+    if not text.strip():
+        raise ValueError("it is empty")
     return parse_json(text)
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.runtime.errors import UserError, first_line, system_error_message
-from pipeline.runtime.json_text import parse_json
+from pipeline.storage import files
 from pipeline.storage.checksums import is_unbroken
 from pipeline.storage.files import version_of
 
@@ -106,10 +106,7 @@ def read_parquet(
 def read_json(path: Path, shape: type[Record]) -> Record:
     """An object with at least the keys of the `TypedDict` `shape`, of their types."""
     with reading(path):
-        text = path.read_text(encoding="utf-8")
-        if not text.strip():
-            raise damaged(path, "it is empty")
-        value = parse_json(text)
+        value = files.read_json(path)
         try:
             TypeAdapter(shape).validate_python(value, strict=True)
         except ValidationError as error:
