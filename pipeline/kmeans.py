@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.magnitude import power_of_two
 from pipeline.runtime.device import computes_in_bfloat16
 from pipeline.runtime.errors import UserError
+from pipeline.runtime.magnitude import power_of_two
 
 DISTANCES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
 """Entries of the distance matrix that exist at one time: what a CPU's cache holds, what fills a GPU."""

@@ -24,9 +24,9 @@ class Operations(TorchDispatchMode):
         self.names.add(func.overloadpacket.__name__)
         if func.overloadpacket.__name__ in INDEXING and any(map(_is_mask, args[1])):
             self.names.add("nonzero")  # which the operation calls where no Python looks
-        for built in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(built, Tensor):
-                self.largest = max(self.largest, built.numel())
+        for element in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(element, Tensor):
+                self.largest = max(self.largest, element.numel())
         return result
 
 

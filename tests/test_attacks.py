@@ -1,4 +1,4 @@
-"""What a fresh attack found after the rest was mended: one test a finding, each with its right value."""
+"""What attacks found: one test per finding."""
 
 import errno
 import json

@@ -40,11 +40,13 @@ Params = TypeVar("Params", bound=MethodSection)
 
 class Choice(NamedTuple, Generic[Params]):
     setting: str
-    """Its name in the landscape, such as `top 3`."""
+    """Within the method, such as `top 3`."""
     params: Params
     """The method's block with this setting."""
     nested: bool = False
     """Whether its clusters refine those of the method's previous choice, so that a line joins the two."""
+    name: str | None = None
+    """Among all methods; None: the method and the setting."""
 
 
 def no_choices(_train: ImageSplit, _params: Params) -> Iterator[Choice[Params]]:

@@ -21,8 +21,8 @@ def landscape(
     """
     rows = []
     for name, method in METHODS.items():
-        for setting, block, nested in method.choices(train, params.block(name)):
-            clusters = method.fit(train, block, seed)
+        for choice in method.choices(train, params.block(name)):
+            clusters = method.fit(train, choice.params, seed)
             # Without distances between clusters, small ones can't join others.
             policies = (
                 params if clusters.common_values is not None else params.model_copy(update={"small": "keep"})
@@ -30,5 +30,6 @@ def landscape(
             postprocessed = apply_policies(clusters, policies)
             statistics = describe(name, train, clusters, postprocessed, batch_size, seed)
             metrics = {key: value for key, value in statistics.items() if key not in NOT_A_METRIC}
-            rows.append({"method": name, "setting": setting, "nested": nested} | metrics)
+            row = {"method": name, "setting": choice.setting, "nested": choice.nested}
+            rows.append(row | {"name": choice.name or f"{name}: {choice.setting}"} | metrics)
     return list(dict.fromkeys(key for row in rows for key in row)), rows

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from pipeline.magnitude import unit_rows
+from pipeline.runtime.magnitude import unit_rows
 from pipeline.runtime.seeding import derived_seed, numpy_generator
 from pipeline.storage.checksums import write_checksummed
 from pipeline.storage.schema import MAP_SCHEMA, NEAREST_SCHEMA

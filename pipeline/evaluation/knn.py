@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pipeline.magnitude import unit_rows
+from pipeline.runtime.magnitude import unit_rows
 
 TEMPERATURE = 0.07
 QUERIES_AT_ONCE = 1024

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config.evaluate import EvaluateParams
-from pipeline.magnitude import power_of_two
+from pipeline.runtime.magnitude import power_of_two
 
 CONSTANT = 1e-6
 """A feature with a smaller deviation, as a share of its largest magnitude, varies by rounding only."""

@@ -32,8 +32,8 @@ class Failure:
 def run_study(path: Path, data: Path | None, root: Path, console: SafeConsole) -> None:
     """Runs what is missing. Raises `UserError` at the end if experiments failed, naming them.
 
-    What was interrupted goes on where it was: finished experiments are kept by DVC, finished stages by its
-    cache, and a training by its state.
+    An interrupted study resumes: DVC keeps finished experiments, its cache finished stages, and a training
+    its checkpoint.
     """
     study, name = read_study(path, data), study_name(path, data)
     if changed := uncommitted(root):

@@ -1,4 +1,4 @@
-"""An unfinished embedding on the disk, so that a killed run goes on where it was.
+"""An unfinished embedding on the disk, so that a killed run resumes.
 
 Beside the output lies `<output>.parts/<fingerprint>/` with a file for every few thousand images. The
 fingerprint covers all that decides the vectors: another encoder or changed images mean another folder, and

@@ -35,8 +35,8 @@ def embed(
 ) -> None:
     """Writes `output` and, where images were refused, `<output>.rejects.csv`.
 
-    A run that was killed goes on where it was. Raises `UserError` for a source or encoder that cannot be
-    read, and where no image can be used.
+    A killed run resumes. Raises `UserError` for a source or encoder that cannot be read, and where no image
+    can be used.
     """
     _check_output(output)
     embedder = Embedder.open(request)

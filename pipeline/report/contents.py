@@ -73,9 +73,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     trained = [arm for arm in arms if arm.trained]
     train, clusters = Thumbnails(dataset.train), last_clusters(layout, CHOSEN)
     test = Thumbnails(dataset.test) if summary["images"].get("test") else None
-    choices = landscape.choices(
-        read_table(layout.landscape, LANDSCAPE_COLUMNS, needed=False, text=("setting",))
-    )
+    choices = landscape.choices(read_table(layout.landscape, LANDSCAPE_COLUMNS, needed=False, text=("name",)))
     _check_ids(arms, train, test, layout)
     return Contents(
         title=params.report.title,

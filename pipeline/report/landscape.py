@@ -33,19 +33,20 @@ LONGEST_NAME = 28
 
 
 def choices(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `landscape.csv` to show, with their `name` and whether they are on the `frontier`.
-    Empty without labels.
+    """The rows of `landscape.csv` to show, with whether they are on the `frontier`. Empty without labels.
 
-    Columns with a distinct value per image, such as article numbers, are left out: they equal `instance`.
+    Clusters of one image each, such as those of a column of article numbers, equal `instance`: they are left
+    out.
     """
     if "singletons" in table:
-        table = table[(table["method"] != "column") | (table["singletons"] < table["rows"])]
+        table = table[_is_reference(table) | (table["singletons"] < table["rows"])]
     if table.empty or table[[H_BITS, I_BITS]].isna().any(axis=None):
-        return table.iloc[:0].assign(name=[], frontier=[])
-    names = [
-        _name(method, setting) for method, setting in zip(table["method"], table["setting"], strict=True)
-    ]
-    return table.assign(name=names, frontier=on_frontier(table)).reset_index(drop=True)
+        return table.iloc[:0].assign(frontier=[])
+    return table.assign(frontier=on_frontier(table)).reset_index(drop=True)
+
+
+def _is_reference(table: pd.DataFrame) -> "pd.Series[bool]":
+    return table["method"].isin(["label", "instance"])
 
 
 def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
@@ -53,7 +54,7 @@ def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
 
     Ignores the labels, clusters that equal them, and instances, which are references.
     """
-    is_choice = ~table["method"].isin(["label", "instance"])
+    is_choice = ~_is_reference(table)
     if AGREEMENT in table:
         is_choice &= ~(table[AGREEMENT] >= EQUAL_AGREEMENT)
     ordered = table[is_choice].sort_values([H_BITS, I_BITS], ascending=[True, False], kind="stable")
@@ -156,15 +157,14 @@ def _cells(row: Mapping[Any, Any], chosen_method: str) -> list[Cell]:
 
 
 def _rows_to_name(rows: pd.DataFrame) -> pd.DataFrame:
-    """The references and, of few clusterings, the frontier, single columns and the last of each other
-    method; of many, only some of the frontier."""
-    frontier, is_column = rows["frontier"].astype(bool), rows["method"] == "column"
-    is_last = ~rows.duplicated(["method", "nested"], keep="last")
-    few = rows[frontier | is_column | is_last]
+    """The references and, of few clusterings, the frontier, those on no line and the end of each line; of
+    many, only some of the frontier."""
+    frontier, nested = rows["frontier"].astype(bool), rows["nested"].astype(bool)
+    few = rows[frontier | ~nested | ~rows.duplicated(["method", "nested"], keep="last")]
     if len(few) <= NAMED:
         return few
-    ends = rows[rows["method"].isin(["label", "instance"])]
-    return pd.concat([_spaced(rows[frontier].sort_values(H_BITS), NAMED_OF_MANY), ends])
+    some = _spaced(rows[frontier].sort_values(H_BITS), NAMED_OF_MANY)
+    return pd.concat([some, rows[_is_reference(rows)]])
 
 
 def _spaced(frontier: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -175,12 +175,6 @@ def _spaced(frontier: pd.DataFrame, most: int) -> pd.DataFrame:
     requested = np.linspace(information[0], information[-1], most)
     nearest = np.abs(information - requested[:, None]).argmin(axis=1)
     return frontier.iloc[np.unique(nearest)]
-
-
-def _name(method: Any, setting: Any) -> str:
-    if method in ("label", "instance"):
-        return str(method)
-    return str(setting) if method == "column" else f"{method}: {setting}"
 
 
 def _shortened(name: str) -> str:

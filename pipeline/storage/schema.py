@@ -167,7 +167,7 @@ TRAJECTORY_COLUMNS = [
     "moved_share",
 ]
 INFORMED_TRAJECTORY_COLUMNS = [*TRAJECTORY_COLUMNS, "mutual_information_bits", "conditional_entropy_bits"]
-LANDSCAPE_COLUMNS = ["method", "setting", "nested", "mutual_information_bits", "conditional_entropy_bits"]
+LANDSCAPE_COLUMNS = ["method", "name", "nested", "mutual_information_bits", "conditional_entropy_bits"]
 """As far as others count on them."""
 PER_CLASS_COLUMNS = ["label", "train_images", "test_images", "recall", "precision"]
 

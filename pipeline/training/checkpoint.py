@@ -1,4 +1,4 @@
-"""A training's state on disk, so that a killed run goes on where it was.
+"""A training's state on disk, so that a killed run resumes.
 
 DVC deletes a stage's outputs before it runs, so the state lies elsewhere: in a folder named by a
 fingerprint of all that decides the result. Changed parameters, inputs or code mean another folder, never

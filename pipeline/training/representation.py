@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from pipeline.magnitude import unit_rows
+from pipeline.runtime.magnitude import unit_rows
 
 SAMPLED_IMAGES = 512
 """RankMe grows with the sample, so that figures compare only at one size."""

@@ -36,8 +36,8 @@ from pipeline.training.whitened_layers import Sample, fit_last_layer
 def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layout: Layout) -> None:
     """Trains the encoder of `arm` and writes `layout.encoder(arm)`.
 
-    Where there are several GPUs and no launcher, this process becomes one a GPU. A run that was stopped or
-    killed goes on where it was. Raises `UserError` for inputs that don't fit.
+    Where there are several GPUs and no launcher, this process becomes one a GPU. A stopped or killed
+    run resumes. Raises `UserError` for inputs that don't fit.
     """
     start_processes()
     with joined_ranks() as (ranks, device):

@@ -70,7 +70,7 @@ def test_pixels_against_the_free_memory(
     assert (one(checks, "train pixels").status, one(checks, "evaluation").status) == (pixels, evaluation)
 
 
-def test_a_feed_that_the_memory_does_not_hold_fails(
+def test_a_loader_that_the_memory_does_not_hold_fails(
     ingested: Situation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 5_000)

@@ -66,13 +66,15 @@ def plans(monkeypatch: pytest.MonkeyPatch, found: dict[int, Plan]) -> None:
     monkeypatch.setattr(plan, "planned", planned)
 
 
-def result(setting: Setting, epochs: int, *, seconds: float = 500, fits: bool = True) -> Plan:
+def planned(setting: Setting, epochs: int, *, seconds: float = 500, fits: bool = True) -> Plan:
     return Plan(setting, epochs, 100 * epochs, seconds, fits)
 
 
 def test_the_largest_images_for_which_enough_epochs_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     small, medium, large = plan.ON_A_CPU
-    plans(monkeypatch, {32: result(small, 100), 64: result(medium, 25), 128: result(large, 3, seconds=700)})
+    plans(
+        monkeypatch, {32: planned(small, 100), 64: planned(medium, 25), 128: planned(large, 3, seconds=700)}
+    )
     checks = list(plan.look(situation(10)))
     assert [check.status for check in checks] == ["ok", "ok", "warn", "ok"]
     assert checks[-1].what == "for 10 minutes"
@@ -81,7 +83,11 @@ def test_the_largest_images_for_which_enough_epochs_are_left(monkeypatch: pytest
 
 def test_what_the_memory_does_not_hold_is_not_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
     small, medium, large = plan.ON_A_CPU
-    found = {32: result(small, 100), 64: result(medium, 50, fits=False), 128: result(large, 20, fits=False)}
+    found = {
+        32: planned(small, 100),
+        64: planned(medium, 50, fits=False),
+        128: planned(large, 20, fits=False),
+    }
     plans(monkeypatch, found)
     checks = list(plan.look(situation(10)))
     assert [check.status for check in checks] == ["ok", "warn", "warn", "ok"]
@@ -89,7 +95,7 @@ def test_what_the_memory_does_not_hold_is_not_proposed(monkeypatch: pytest.Monke
 
 
 def test_too_little_time_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    plans(monkeypatch, {32: result(plan.ON_A_CPU[0], 1, seconds=4000)})
+    plans(monkeypatch, {32: planned(plan.ON_A_CPU[0], 1, seconds=4000)})
     first, last = plan.look(situation(10))
     assert (first.status, last.status) == ("warn", "warn")
     assert first.found == "one epoch takes 66 min 40 s in all"
@@ -100,7 +106,7 @@ def test_too_little_time_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_proposed_is_valid(setting: Setting) -> None:
     """As parameters, and as the steps of a trial."""
     before = situation(10)
-    lines = plan.settings(result(setting, 7), before)
+    lines = plan.settings(planned(setting, 7), before)
     assert before.params is not None
     values = before.params.model_dump(mode="json")
     for name, value in lines.items():

@@ -1,4 +1,4 @@
-"""A configuration of strangers that feeds no network is told in a line."""
+"""A configuration that fits no network is refused in one sentence."""
 
 import json
 import math

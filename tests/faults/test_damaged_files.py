@@ -1,6 +1,6 @@
-"""Any damage of a border file is told with the command that mends it, or changes nothing that follows.
+"""Any damage of a file between stages is reported with the command that repairs it, or changes nothing.
 
-`CLINFONCE_FAULTS=20` also damages every file of a project, and mends each as the sentence says.
+`CLINFONCE_FAULTS=20` also damages every file of a project, and repairs each as the sentence says.
 """
 
 import json
@@ -263,7 +263,7 @@ ALL_DAMAGED = [
 
 
 @pytest.mark.parametrize("name", ALL_DAMAGED if strength() > 1 else DAMAGED)
-def test_what_the_sentence_says_mends_it(project: Project, name: str) -> None:
+def test_what_the_sentence_says_repairs_it(project: Project, name: str) -> None:
     path = project.root / name
     undisturbed = bytes_of(project)
     content = path.read_bytes()

@@ -50,7 +50,7 @@ def table(ids: pa.Array = IDS, vectors_ND: np.ndarray = VECTORS_ND) -> pa.Table:
     return vectors_table(ids.to_pylist(), vectors_ND, SCHEMA)
 
 
-def output(**changed: Any) -> pa.Table:
+def described(**changed: Any) -> pa.Table:
     return table().replace_schema_metadata({METADATA: json.dumps(dict(TOLD) | changed)})
 
 
@@ -65,12 +65,12 @@ def listed(values: list[Any], kind: pa.DataType | None = None, dimension: int = 
 
 MALFORMED: dict[str, Callable[[], pa.Table]] = {
     **{
-        f"{key} is {value!r}": lambda key=key, value=value: output(**{key: value})  # type: ignore[misc]
+        f"{key} is {value!r}": lambda key=key, value=value: described(**{key: value})  # type: ignore[misc]
         for key in TOLD
         for value in (None, 7, [], [["path", "x"]])
     },
-    "source is text": lambda: output(source="pictures"),
-    "encoder is text": lambda: output(encoder="pictures"),
+    "source is text": lambda: described(source="pictures"),
+    "encoder is text": lambda: described(encoder="pictures"),
     "no metadata": lambda: table().replace_schema_metadata({}),
     "metadata without a key": lambda: table().replace_schema_metadata({METADATA: '{"source": {}}'}),
     "metadata of another shape": lambda: table().replace_schema_metadata({METADATA: "[1]"}),
@@ -175,7 +175,7 @@ PLACES: dict[str, Callable[[Path], object]] = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-9]),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:60]),
     "empty": lambda path: path.write_bytes(b""),
-    "without a seal": lambda path: pq.write_table(table(), path),
+    "without a checksum": lambda path: pq.write_table(table(), path),
     **{name: lambda path, make=make: (path.unlink(), make(path)) for name, make in NO_FILES.items()},  # type: ignore[misc]
 }
 
@@ -206,7 +206,7 @@ def run(*arguments: object) -> Result:
     ],
 )
 def test_an_encoder_that_is_nowhere(tmp_path: Path, changed: dict[str, Any], where: str) -> None:
-    write_checksummed(output(**changed), tmp_path / "v.parquet")
+    write_checksummed(described(**changed), tmp_path / "v.parquet")
     result = run("a.png", "--vectors", tmp_path / "v.parquet")
     assert result.exit_code == 2
     assert where in result.stderr.replace("\\", "\\\\")

@@ -145,20 +145,20 @@ def test_whole_parts_are_taken_and_damaged_ones_made_again(
     monkeypatch.setattr(parts_module, "ROWS_PER_CHUNK", 4)
     monkeypatch.setenv("CLINFONCE_WORKERS", "1")
 
-    def result() -> list[Path]:
+    def paths_of_run() -> list[Path]:
         log = tmp_path / "log"
         names = [line for line in log.read_text().splitlines() if line.endswith(".arrow")]
         log.unlink()
         return [tmp_path / name for name in names]
 
     first = list(prepared_chunks(rows_of(10), TASK, tmp_path, prepare=log_and_prepare))
-    assert result() == first
+    assert paths_of_run() == first
     content = first[1].read_bytes()
     first[1].write_bytes(content[:-100])
     first[2].unlink()
     assert not is_whole(first[1])
     assert list(prepared_chunks(rows_of(10), TASK, tmp_path, prepare=log_and_prepare)) == first
-    assert result() == first[1:]
+    assert paths_of_run() == first[1:]
     assert first[1].read_bytes() == content
 
 

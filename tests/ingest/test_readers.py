@@ -58,20 +58,20 @@ def test_hugging_face_datasets(data: Path, tmp_path: Path, monkeypatch: pytest.M
 def test_duckdb(data: Path) -> None:
     duckdb = pytest.importorskip("duckdb", reason="the dependency group `readers` is not installed")
 
-    def requested(question: str) -> list[tuple[object, ...]]:
+    def answers(question: str) -> list[tuple[object, ...]]:
         answer: list[tuple[object, ...]] = duckdb.execute(question, [f"{data}/*-of-*.parquet"]).fetchall()
         return answer
 
-    counted = requested("SELECT label, count(*) FROM read_parquet(?) GROUP BY label")
+    counted = answers("SELECT label, count(*) FROM read_parquet(?) GROUP BY label")
     assert dict(counted) == Counter(OF_LABELS[number % 4] or None for number in range(ROWS))
-    red = requested(
+    red = answers(
         "SELECT count(*) FROM read_parquet(?) "
         "WHERE attributes.colour = 'red' AND list_contains(hashtags, 'tag0')"
     )
     assert red == [(sum(number % 15 == 0 for number in range(ROWS)),)]
-    of_families = requested("SELECT hierarchy[2], count(*) FROM read_parquet(?) GROUP BY 1")
+    of_families = answers("SELECT hierarchy[2], count(*) FROM read_parquet(?) GROUP BY 1")
     assert dict(of_families) == {"feline": ROWS // 2, "canine": ROWS // 2}
-    assert requested("SELECT DISTINCT image.bytes[1:4] FROM read_parquet(?)") == [(b"\x89PNG",)]
+    assert answers("SELECT DISTINCT image.bytes[1:4] FROM read_parquet(?)") == [(b"\x89PNG",)]
 
 
 def test_polars(data: Path) -> None:

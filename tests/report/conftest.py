@@ -18,6 +18,7 @@ from pipeline.storage.checksums import checksummed_writer, write_checksummed
 from pipeline.storage.schema import (
     ASSIGNMENTS_SCHEMA,
     DUPLICATES_SCHEMA,
+    LANDSCAPE_COLUMNS,
     MAP_SCHEMA,
     NEAREST_SCHEMA,
     PREDICTIONS_SCHEMA,
@@ -151,15 +152,16 @@ class FakeData:
             pa.table({"id": ids, "cluster": clusters}, schema=ASSIGNMENTS_SCHEMA), layout.assignments(arm)
         )
         if self.landscape and arm == "chosen":
-            points = [("attributes", f"top {k}", True, 0.5 * k, 0.2 * k * k) for k in range(1, 5)]
+            points = [("attributes", f"attributes: top {k}", True, 0.5 * k, 0.2 * k * k) for k in range(1, 5)]
             places = np.random.default_rng(0).uniform(0, [2.0, 5.0], (self.columns, 2)).round(3)
             points += [("column", f"column number {n}", False, *place) for n, place in enumerate(places)]
             points += [
-                ("label", "each label", False, 2.58, 0.0),
-                ("instance", "each image", False, 2.58, 5.3),
+                ("label", "label", False, 2.58, 0.0),
+                ("instance", "instance", False, 2.58, 5.3),
             ]
-            columns = ["method", "setting", "nested", "mutual_information_bits", "conditional_entropy_bits"]
-            pd.DataFrame(points, columns=columns).to_csv(layout.clusters(arm) / "landscape.csv", index=False)
+            pd.DataFrame(points, columns=LANDSCAPE_COLUMNS).to_csv(
+                layout.clusters(arm) / "landscape.csv", index=False
+            )
 
     def _write_encoder(self, layout: Layout, arm: str) -> None:
         falling = [5.2 - 0.4 * epoch + 0.02 * epoch**2 + 0.3 * len(arm) for epoch in range(1, 9)]

@@ -17,7 +17,7 @@ def rows(points: list[tuple[float, float]], method: str = "column") -> pd.DataFr
         [
             {
                 "method": method,
-                "setting": f"c{number}",
+                "name": f"c{number}",
                 "nested": False,
                 "clusters": 3,
                 "conditional_entropy_bits": float(conditional),

@@ -226,7 +226,7 @@ def test_columns_that_number_the_images_are_not_in_the_landscape(fake_data, tmp_
     table = pd.read_csv(path).assign(rows=240, singletons=3)
     number = {
         "method": "column",
-        "setting": "article-number",
+        "name": "article-number",
         "nested": False,
         "rows": 240,
         "singletons": 240,

@@ -54,7 +54,7 @@ def packed(members: list[tuple[str, bytes] | tarfile.TarInfo]) -> bytes:
     return buffer.getvalue()
 
 
-def result(tmp_path: Path, **options: Any) -> Journey:
+def run_journey(tmp_path: Path, **options: Any) -> Journey:
     columns = {"label": "kind", "hashtags": "tags"} | options.pop("columns", {})
     return journey(tmp_path, "webdataset", tmp_path / "shards", columns=columns, **options)
 
@@ -64,7 +64,7 @@ def test_shards_of_img2dataset(tmp_path: Path) -> None:
         f"{k:05d}.tar": packed([*samples(range(8 * k, 8 * k + 8))]) for k in range(3)
     }
     write(tmp_path / "shards", files | {"00000_stats.json": "{}", "00000.parquet": "x"})
-    got = result(tmp_path, test_fraction=0.25)
+    got = run_journey(tmp_path, test_fraction=0.25)
     assert (len(got.train) + len(got.test), got.refused) == (24, {})
     assert got.summary["labels"] == ["bag", "hat", "shoe"]
     # What img2dataset notes of every image is no attribute, unless it is named.
@@ -73,7 +73,7 @@ def test_shards_of_img2dataset(tmp_path: Path) -> None:
     assert row["id"] == row["image"]["path"] == "00001.tar/000000009"
     assert (row["label"], row["hashtags"], row["attributes"]) == ("hat", ["red", "new"], {"brand": None})
     assert got.cluster("hashtags", top=3)["mutual_information_bits"] > 1
-    named = result(tmp_path, columns={"attributes": ["brand", "txt", "caption"]})
+    named = run_journey(tmp_path, columns={"attributes": ["brand", "txt", "caption"]})
     assert named.row("000000010")["attributes"] == {"brand": "Acme"} | dict.fromkeys(
         ["txt", "caption"], "blue shoes"
     )
@@ -83,7 +83,7 @@ def test_shards_of_img2dataset(tmp_path: Path) -> None:
 def test_names_tell_the_split(tmp_path: Path, names: tuple[str, str]) -> None:
     train, test = (packed([*samples(numbers)]) for numbers in (range(8), range(8, 12)))
     write(tmp_path / "shards", {names[0]: train, names[1]: test})
-    got = result(tmp_path)
+    got = run_journey(tmp_path)
     assert (len(got.train), len(got.test)) == (8, 4)
 
 
@@ -121,7 +121,7 @@ def test_hostile_members_are_refused_and_nothing_is_written_or_followed(tmp_path
         *sample(1),
     ]
     write(tmp_path / "shards", {"0.tar": packed(hostile)})
-    got = result(tmp_path, test_fraction=0.5)
+    got = run_journey(tmp_path, test_fraction=0.5)
     assert got.refused == {
         "0.tar: /absolute.jpg": "the name is absolute or holds ..",
         "0.tar: ../outside.jpg": "the name is absolute or holds ..",
@@ -145,7 +145,7 @@ def test_samples_that_are_none_are_refused(tmp_path: Path) -> None:
         *sample(0),
     ]  # fmt: skip
     write(tmp_path / "shards", {"0.tar": packed([*members])})
-    got = result(tmp_path, test_fraction=0.5)
+    got = run_journey(tmp_path, test_fraction=0.5)
     assert got.refused == {
         "0.tar/1": "the JSON is no object",
         "0.tar/2": "2 images under the key, whose endings are jpg, json, png",
@@ -173,7 +173,7 @@ def test_samples_that_are_too_large_are_not_held(tmp_path: Path, monkeypatch: py
             )
         },
     )
-    got = result(tmp_path, test_fraction=0.5)
+    got = run_journey(tmp_path, test_fraction=0.5)
     assert got.refused == {"0.tar/1": "larger than 1 MiB"}
     assert len(got.train) + len(got.test) == 2
 
@@ -210,7 +210,7 @@ def test_of_a_half_downloaded_shard_the_samples_so_far_are_kept(
     """Where it ends between two members nothing says whether the last sample is whole: it is not kept."""
     first, second = packed([*samples(range(8))]), packed([*samples(range(8, 12))])
     write(tmp_path / "shards", {"0.tar": cut(first, place), "1.tar": second})
-    got = result(tmp_path, test_fraction=0.5)
+    got = run_journey(tmp_path, test_fraction=0.5)
     kept = sorted(row["id"] for row in got.train + got.test)
     assert kept == [f"0.tar/{n:09d}" for n in range(whole_samples)] + [f"1.tar/{n:09d}" for n in range(8, 12)]
     assert list(got.refused) == ["0.tar"]
@@ -229,7 +229,7 @@ def test_a_header_that_points_backwards_ends_the_shard(tmp_path: Path) -> None:
     header[148:156] = f"{sum(header):06o}\0 ".encode()
     whole[start : start + 512] = header
     write(tmp_path / "shards", {"0.tar": bytes(whole)})
-    got = result(tmp_path, test_fraction=0.5)
+    got = run_journey(tmp_path, test_fraction=0.5)
     assert list(got.refused) == ["0.tar"]
     assert got.refused["0.tar"].startswith("the archive is damaged or not whole, from 000000001 on: ")
 
@@ -243,7 +243,7 @@ def test_a_list_of_holes_is_not_held(tmp_path: Path) -> None:
     start = len(whole.rstrip(b"\0"))
     padded = whole[:start] + bytes(-start % 512)
     write(tmp_path / "shards", {"0.tar": padded + holes + bytes(1024)})
-    got = result(tmp_path, test_fraction=0.5)
+    got = run_journey(tmp_path, test_fraction=0.5)
     assert list(got.refused) == ["0.tar"]
     assert "a header of 1,0" in got.refused["0.tar"]
     assert len(got.train + got.test) >= 2
@@ -257,20 +257,20 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"shards \(ingest.path\) does not exist: set ingest.path to a .tar fi"
     ):
-        result(tmp_path)
+        run_journey(tmp_path)
     write(tmp_path / "shards", {"readme.md": "x"})
     with pytest.raises(UserError, match=r"expects .tar files in .*, which holds readme.md"):
-        result(tmp_path)
+        run_journey(tmp_path)
     write(tmp_path / "shards", {"0.tar": b"no archive"})
     with pytest.raises(
         UserError, match=r"no file of .*shards \(ingest.path\) is a tar archive with samples, t"
     ):
-        result(tmp_path)
+        run_journey(tmp_path)
     write(tmp_path / "shards", {"0.tar": packed([*sample(0)])})
     with pytest.raises(
         UserError, match=r"no column 'sort' \(ingest.columns.label\) in the shards of .*: name"
     ):
-        result(tmp_path, columns={"label": "sort"})
+        run_journey(tmp_path, columns={"label": "sort"})
 
 
 def test_endings_of_several_parts(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_endings_of_several_parts(tmp_path: Path) -> None:
         ]
 
     write(tmp_path / "shards", {"0.tar": packed([member for n in range(8) for member in members(n)])})
-    got = result(tmp_path, test_fraction=0.25)
+    got = run_journey(tmp_path, test_fraction=0.25)
     assert (got.refused, got.summary["labels"]) == ({}, ["hat", "shoe"])
     row = got.row("3")
     assert (row["hashtags"], row["attributes"]) == (["red"], {"brand": "Acme"})
@@ -292,7 +292,7 @@ def test_endings_of_several_parts(tmp_path: Path) -> None:
 def test_two_images_of_one_ending_are_refused(tmp_path: Path) -> None:
     twice = [("9.a.png", jpeg(9)), ("9.b.png", jpeg(10)), ("8.png", jpeg(8)), ("8.png", jpeg(11))]
     write(tmp_path / "shards", {"0.tar": packed([*samples(range(4)), *twice])})
-    assert result(tmp_path, test_fraction=0.5).refused == {
+    assert run_journey(tmp_path, test_fraction=0.5).refused == {
         "0.tar/9": "2 images under the key, whose endings are a.png, b.png",
         "0.tar/8": "two files under the key end in png",
     }
@@ -301,7 +301,7 @@ def test_two_images_of_one_ending_are_refused(tmp_path: Path) -> None:
 def test_hidden_members_are_counted_and_nothing_else(tmp_path: Path) -> None:
     hidden = [(name, b"\0\5") for n in range(4) for name in (f"./a/._{n}.jpg", f"__MACOSX/{n}")]
     write(tmp_path / "shards", {"0.tar": packed([*hidden, *sample(0, "./a/"), *samples(range(1, 4))])})
-    got = result(tmp_path, test_fraction=0.5)
+    got = run_journey(tmp_path, test_fraction=0.5)
     assert (len(got.train) + len(got.test), got.refused) == (4, {})
     (note,) = [note for note in got.summary["notes"] if "hidden" in note]
     assert note.startswith("8 hidden files")
@@ -314,7 +314,7 @@ def test_files_of_a_key_that_stand_apart_are_no_samples(tmp_path: Path) -> None:
     images = [member for member in members if member[0].endswith(".jpg")]
     apart = packed([*images[:4], *(member for member in members if member not in images[:4])])
     write(tmp_path / "shards", {"0.tar": apart, "1.tar": packed(samples(range(6, 30)))})
-    got = result(tmp_path, max_reject_fraction=0.5)
+    got = run_journey(tmp_path, max_reject_fraction=0.5)
     assert set(got.refused) == {f"0.tar/{n:09d}" for n in range(4)}
     assert {reason[:40] for reason in got.refused.values()} == {"the files of the key stand apart in the "}
     assert len(got.train) + len(got.test) == 26
@@ -324,7 +324,7 @@ def test_files_of_a_key_that_stand_apart_are_no_samples(tmp_path: Path) -> None:
 def test_whole_samples_of_one_key_are_no_files_apart(tmp_path: Path) -> None:
     members = samples(range(20))
     write(tmp_path / "shards", {"0.tar": packed([*members, *sample(0)])})
-    got = result(tmp_path, max_reject_fraction=0.5)
+    got = run_journey(tmp_path, max_reject_fraction=0.5)
     assert got.refused == {"0.tar/000000000": "an earlier row has the same image"}
 
 
@@ -346,7 +346,7 @@ def test_two_values_of_a_field_are_no_value(
 ) -> None:
     odd = [("x.jpg", jpeg(99)), *((f"x.{ending}", content) for ending, content in files.items())]
     write(tmp_path / "shards", {"0.tar": packed([*samples(range(20)), *odd])})
-    got = result(tmp_path, max_reject_fraction=0.5)
+    got = run_journey(tmp_path, max_reject_fraction=0.5)
     assert got.refused.get("0.tar/x") == reason
     if reason is None:
         assert got.row("0.tar/x")["label"] == "3"
@@ -360,7 +360,7 @@ def test_a_picture_downloaded_once_for_each_of_its_captions_is_counted(tmp_path:
         for ending, content in (("jpg", jpeg(n // 3)), ("json", json.dumps({"kind": n % 3}).encode()))
     ]
     write(tmp_path / "shards", {"0.tar": packed(members)})
-    got = result(tmp_path, columns={"hashtags": None})
+    got = run_journey(tmp_path, columns={"hashtags": None})
     assert (
         "30 labelled images are exact copies of 10, whose labels differ: at most 33.3% of the labelled "
         "images can be classified rightly, as only one label per image is supported"
@@ -373,13 +373,13 @@ def test_archives_that_cat_joined_are_read_to_the_end_of_the_last(tmp_path: Path
     joined = three[0].rstrip(b"\0")
     joined += bytes(-len(joined) % 512 + 1024) + three[1] + bytes(512 * 1000) + three[2]
     write(tmp_path / "shards", {"a.tar": joined})
-    got = result(tmp_path)
+    got = run_journey(tmp_path)
     assert (len(got.train) + len(got.test), got.refused) == (24, {})
 
 
 def test_what_follows_the_end_and_is_no_archive_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "shards", {"a.tar": packed(samples(range(16))) + b"signed by nobody"})
-    got = result(tmp_path, max_reject_fraction=0.2)
+    got = run_journey(tmp_path, max_reject_fraction=0.2)
     assert len(got.train) + len(got.test) == 16
     ((where, reason),) = got.refused.items()
     assert where == "a.tar"
@@ -389,4 +389,4 @@ def test_what_follows_the_end_and_is_no_archive_is_refused(tmp_path: Path) -> No
 def test_a_hole_behind_the_end_costs_no_time(tmp_path: Path) -> None:
     write(tmp_path / "shards", {"a.tar": packed(samples(range(16)))})
     os.truncate(tmp_path / "shards/a.tar", 1 << 42)
-    assert result(tmp_path).refused == {}
+    assert run_journey(tmp_path).refused == {}

@@ -284,7 +284,7 @@ def test_a_long_epoch_is_saved_within(
 @pytest.mark.parametrize(
     ("before", "after", "sampler"), [("resident", "streamed", "shuffle"), ("streamed", "host", "cluster")]
 )
-def test_with_another_feed_an_epoch_goes_on_in_its_order(
+def test_with_another_loader_an_epoch_keeps_its_order(
     layout: Layout,
     here: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
@@ -293,7 +293,7 @@ def test_with_another_feed_an_epoch_goes_on_in_its_order(
     after: str,
     sampler: str,
 ) -> None:
-    """Every image of the epoch is shown as often as by the feed that began it."""
+    """Every image of the epoch is shown as often as by the loader that began it."""
     shown: list[tuple[int, Tensor]] = []
     step = Trainer.train_step
 

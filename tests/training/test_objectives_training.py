@@ -1,4 +1,4 @@
-"""A short training of every objective: it ends, goes on where it was stopped, and asks for what it needs."""
+"""A short training of every objective: it ends, resumes, and refuses data without what it learns from."""
 
 import os
 import signal

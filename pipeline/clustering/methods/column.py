@@ -27,4 +27,4 @@ def column_choices(train: ImageSplit, params: ColumnParams) -> Iterator[Choice[C
     """Every column that has a value."""
     for name in train.attribute_names:
         if any(cell is not None for cell in train.attribute(name, "cluster.column.name")):
-            yield Choice(name, params.model_copy(update={"name": name}))
+            yield Choice(name, params.model_copy(update={"name": name}), name=name)

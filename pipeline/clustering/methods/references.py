@@ -45,9 +45,9 @@ def cluster_at_random(train: ImageSplit, params: RandomParams, seed: int) -> Clu
 
 
 def instance_choices(_train: ImageSplit, params: MethodSection) -> Iterator[Choice[MethodSection]]:
-    yield Choice("each image", params)
+    yield Choice("each image", params, name="instance")
 
 
 def label_choices(train: ImageSplit, params: MethodSection) -> Iterator[Choice[MethodSection]]:
     if pc.count(train.labels).as_py():
-        yield Choice("each label", params)
+        yield Choice("each label", params, name="label")

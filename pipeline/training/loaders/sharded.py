@@ -23,7 +23,7 @@ def home_share(count: int, ranks: Ranks) -> range:
 class ShardedLoader:
     """Each rank keeps an equal share of the pixels; what the next steps show is sent from rank to rank.
 
-    So the ranks' shares are dealt anew all the time, and the order is that of the other feeds in memory.
+    So the ranks' shares change all the time, and the order is that of the other loaders in memory.
     `batches` is collective: every rank asks for as many, and takes them in step with the others.
     """
 

@@ -1,4 +1,4 @@
-"""Every feed yields what indexing the decoded tensor yields, and the streamed one holds little of it."""
+"""Every loader yields what indexing the decoded tensor yields, and the streamed one holds little of it."""
 
 import threading
 import time
@@ -149,13 +149,13 @@ def test_an_epoch_is_a_permutation_that_follows_from_its_seed(images: Path, buil
 
 
 @pytest.mark.parametrize("build", [resident, sharded, host])
-def test_feeds_in_memory_share_one_order(images: Path, build: Build) -> None:
+def test_loaders_in_memory_share_one_order(images: Path, build: Build) -> None:
     order_N = build(images, range(ROWS), CPU).shuffled(seeded(3))
     assert torch.equal(order_N, torch.randperm(ROWS, generator=seeded(3)))
 
 
 @pytest.mark.parametrize("build", FEEDS)
-def test_a_feed_that_is_closed_early_ends_its_threads(images: Path, build: Build) -> None:
+def test_a_loader_that_is_closed_early_ends_its_threads(images: Path, build: Build) -> None:
     before = set(threading.enumerate())
     loader = build(images, range(ROWS), CPU)
     requested = list(loader.shuffled(seeded(0)).split(2))
@@ -408,7 +408,7 @@ def test_the_environment_overrides_the_choice(
     assert loader.ids == [store.ids[row] for row in (4, 20, 3)]
 
 
-def test_a_feed_that_is_none_is_refused(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loader_that_is_none_is_refused(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLINFONCE_LOADER", "disk")
     with pytest.raises(
         UserError, match="CLINFONCE_LOADER must be one of resident, sharded, host, streamed, not disk"

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.magnitude import power_of_two, unit_rows
+from pipeline.runtime.magnitude import power_of_two, unit_rows
 
 NORMAL = st.floats(2.0**-126, 2.0**127, width=32)
 
