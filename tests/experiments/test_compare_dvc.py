@@ -167,7 +167,7 @@ def test_a_branch_brings_its_experiments_where_that_is_asked(
     assert table_of(printed) == [["main", "50.0"], ["by-features", "30.0"]]
 
 
-PLOTS = {
+STATISTIC_BY_PLOT = {
     "accuracy against I(Z;T)": "mutual_information_bits",
     "accuracy against H(Z|T)": "conditional_entropy_bits",
 }
@@ -179,7 +179,7 @@ def test_plots_diff_holds_the_points_of_all_revisions(repository: Path) -> None:
     )
     assert "errors" not in output
     expected = {("main", "attributes"), ("by-features", "kmeans"), ("other-branch", "label")}
-    for title, statistic in PLOTS.items():
+    for title, statistic in STATISTIC_BY_PLOT.items():
         (plot,) = output["data"][title]
         check_spec(plot["content"], statistic)
         values = plot["content"]["data"]["values"]
@@ -189,7 +189,7 @@ def test_plots_diff_holds_the_points_of_all_revisions(repository: Path) -> None:
 
 def test_plots_show_holds_the_points_of_the_workspace(repository: Path) -> None:
     output = json.loads(run(repository, "dvc", "plots", "show", "--json"))
-    for title, statistic in PLOTS.items():
+    for title, statistic in STATISTIC_BY_PLOT.items():
         (plot,) = output["data"][title]
         check_spec(plot["content"], statistic)
         methods = [point["method"] for point in plot["content"]["data"]["values"]]
