@@ -24,7 +24,7 @@ from benchmarks.harness import Goal, JsonFlag, Outcome
 
 REPOSITORY = Path(__file__).parents[1]
 COPIED = ["pipeline", "stages", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore"]
-IMAGES_A_SHARD = 10_000
+IMAGES_PER_SHARD = 10_000
 SIDE = 32
 STAGE = """
 import re, sys, time
@@ -67,9 +67,9 @@ def measure(largest: int = 200_000, as_json: JsonFlag = False) -> None:
 def _write_shards(folder: Path, images: int) -> None:
     folder.mkdir()
     generator = np.random.default_rng(0)
-    for start in range(0, images, IMAGES_A_SHARD):
-        with tarfile.open(folder / f"{start // IMAGES_A_SHARD:05d}.tar", "w") as shard:
-            for number in range(start, min(start + IMAGES_A_SHARD, images)):
+    for start in range(0, images, IMAGES_PER_SHARD):
+        with tarfile.open(folder / f"{start // IMAGES_PER_SHARD:05d}.tar", "w") as shard:
+            for number in range(start, min(start + IMAGES_PER_SHARD, images)):
                 pixels = generator.integers(0, 256, (4, 4, 3), np.uint8)
                 buffer = io.BytesIO()
                 Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(buffer, "PNG")
@@ -91,7 +91,7 @@ def _copy_project(root: Path, shards: Path, images: int) -> None:
             shutil.copy(source, root / name)
     chosen = root / "shards"
     chosen.mkdir()
-    for shard in sorted(shards.iterdir())[: -(-images // IMAGES_A_SHARD)]:
+    for shard in sorted(shards.iterdir())[: -(-images // IMAGES_PER_SHARD)]:
         os.link(shard, chosen / shard.name)
     yaml = YAML()
     params = yaml.load(root / "params.yaml")

@@ -149,7 +149,7 @@ def resample(
 
     Equals torchvision's `resized_crop(..., antialias=True)`: the bilinear filter widens with the scale
     and sees no pixel outside its box. Then come `changes`, each with its amounts for the images, and
-    `normalize`, while the pixels are at hand. Returns (N, 3, size, size) float32, 0-1 before `normalize`.
+    `normalize`, while the pixels are cached. Returns (N, 3, size, size) float32, 0-1 before `normalize`.
     """
     count, channels, height, width = canvas_NCHW.shape
     top_N1, left_N1, box_h_N1, box_w_N1 = boxes_N4.float().split(1, dim=1)
@@ -314,7 +314,7 @@ def _blurred(images_NCSS: Tensor, sigma_N111: Tensor) -> Tensor:
     taps_SK = size - 1 - (size - 1 - taps_SK).abs()
     kernel = Filter(taps_SK[None], weights_N1K.repeat_interleave(channels, dim=0).expand(-1, size, -1))
     # Each channel passes as an image. The kernel is the same along both axes, so they may trade places,
-    # which makes of `resample`'s columns the lines of memory that are wanted here.
+    # which makes of `resample`'s columns contiguous lines of memory.
     planes_MSS1 = images_NCSS.transpose(2, 3).flatten(0, 1)[..., None]
     return _filtered(planes_MSS1, kernel, kernel).transpose(2, 3).reshape(images_NCSS.shape)
 

@@ -19,7 +19,7 @@ class Check:
     """A sentence that says what to do; there is one wherever the status is not ok."""
 
     def __post_init__(self) -> None:
-        assert (self.status == "ok") or self.cure, f"{self.what}: who is warned is told what to do"
+        assert (self.status == "ok") or self.cure, f"{self.what}: a warning needs a cure"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Situation:
     seconds: float = 8.0
     """How long each training is measured, after its warm-up; 0: not at all."""
     minutes: float | None = None
-    """The time for which a plan is asked; None: none is."""
+    """The time that the plan should fill; None: no plan."""
     images: int | None = None
     """Train images to plan for, where none are ingested."""
     root: Path = Path()

@@ -26,7 +26,7 @@ from pipeline.training.loaders.select import loader_kind
 from pipeline.training.representation import SAMPLED_IMAGES
 
 EVALUATION, REFERENCE = "evaluation", "reference"
-FLOATS_A_FEATURE = 5
+FLOATS_PER_FEATURE = 5
 """Copies of a split's features that evaluation holds at one time, about: standardised, turned, scaled."""
 
 
@@ -167,7 +167,7 @@ def _of_training(trial: Trial, params: PretrainParams, counts: Counts) -> Estima
     grown = counts.train / trial.images
     steps = params.epochs * max(1, counts.train // trial.batch)
     forward = trial.embed / trial.images
-    # After each epoch two views of some images tell whether the representation is alive.
+    # After each epoch two views of some images show whether the representation is alive.
     beside = trial.begin_epoch * grown + 2 * min(SAMPLED_IMAGES, counts.train) * forward
     every = params.recluster_every
     remakings = (params.epochs - 1) // every if every and trial.recluster else 0
@@ -198,7 +198,7 @@ def _of_evaluation(trial: Trial, params: Params, counts: Counts) -> Estimate:
         trial.start + decode + forward + (fits * trial.fit * grown + vote if counts.classes > 1 else 0.0)
     )
     more = max(0, max(counts.train, counts.test) - trial.images) * trial.image_bytes
-    features = 4 * FLOATS_A_FEATURE * trial.feature_dim * max(0, counts.train - trial.images)
+    features = 4 * FLOATS_PER_FEATURE * trial.feature_dim * max(0, counts.train - trial.images)
     device = trial.device_peak and trial.device_peak + features
     return Estimate(
         seconds, seconds, seconds, trial.host_peak + more + (0 if device else features), device,

@@ -36,7 +36,7 @@ def _packages() -> list[Check]:
         requested = [Requirement(line) for line in requires("clinfonce") or []]
     except PackageNotFoundError:
         present = [ok(name, found) for name in SHOWN if (found := installed(name)) is not None]
-        cure = "run `uv sync`; until then nothing tells which versions are needed."
+        cure = "run `uv sync`; until then the needed versions are unknown."
         return [warn("clinfonce", "is not installed in this environment", cure), *present]
     needed = [one for one in requested if one.marker is None or one.marker.evaluate()]
     checks = [_package(requirement) for requirement in needed]

@@ -95,7 +95,7 @@ class Plan:
 
 
 def look(situation: Situation) -> Iterator[Check]:
-    assert situation.minutes is not None, "only asked for with --minutes"
+    assert situation.minutes is not None, "a plan needs --minutes"
     if situation.params is None:
         raise UserError("params.yaml is not valid: run `clinfonce doctor` without --minutes, which says why")
     counts, device = counts_of(situation), pick_device()

@@ -61,7 +61,7 @@ class Request:
     started: float
     """When the process was started, by `time.time`."""
     classes: int = 10
-    """Of the labels that an evaluation tells apart, of which it learns no more than their number."""
+    """Of the labels that an evaluation distinguishes; only their number matters here."""
 
 
 @dataclass(frozen=True, kw_only=True)

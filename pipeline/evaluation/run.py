@@ -105,7 +105,7 @@ def _reason_not_measured(train: Labels, test: Labels) -> str | None:
         if not rows.known:
             return f"No {split} image has a label, so accuracy cannot be measured."
     if len({train.labels[position] for position in train.known}) < 2:
-        return "All labelled train images have the same label, so there is nothing to tell apart."
+        return "All labelled train images have the same label, so there is nothing to classify."
     return None
 
 

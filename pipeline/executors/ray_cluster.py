@@ -85,7 +85,7 @@ class _Pending:
                 raise WorkerKilled from None
             if isinstance(error.cause, UserError):
                 raise error.cause from None
-            # It may be a fault of the node's machine, which is told by its cause.
+            # It may be a fault of the node's machine, which its cause shows.
             raise error from error.cause
         write_atomically(self._job.path, lambda temporary: temporary.write_bytes(content))
 

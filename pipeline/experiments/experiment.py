@@ -83,7 +83,7 @@ class Experiment:
 
     @property
     def budget(self) -> Budget | None:
-        """None where it trained nothing itself, or nothing tells of it."""
+        """None where it trained nothing itself, or no record of it exists."""
         epochs = self.params.get("pretrain.epochs")
         if not isinstance(epochs, float) or self.params.get("evaluate.transfer_from") is not None:
             return None

@@ -221,7 +221,7 @@ def draw_plane(lines: Sequence[Line], floor: Floor | None) -> Figure:
     x = np.array([line.conditional_entropy_bits for line in lines])
     y = np.array([line.mutual_information_bits for line in lines])
     points = axes.scatter(x, y, c=[100 * line.mean for line in lines], s=70, cmap="viridis", zorder=2)
-    axes.set_xlabel("H(Z|T), bits: what the clusters tell apart beyond the labels")
+    axes.set_xlabel("H(Z|T), bits: what the clusters separate beyond the labels")
     axes.set_ylabel("I(Z;T), bits: what they know of the labels")
     axes.grid(alpha=0.3)
     axes.margins(y=0.2)

@@ -5,8 +5,8 @@ fingerprint covers all that decides the vectors: another encoder or changed imag
 never a stale resume. A finished embedding removes all of them.
 
 The output may lie among a stranger's images, and so may such a folder: no link is followed there, and a file
-that is not exactly as `write_chunk` leaves it is made anew. Chunks are tensors and not Parquet, whose reader
-needs a process of its own for files of others.
+that is not exactly as `write_chunk` leaves it is computed again. Chunks are tensors and not Parquet, whose
+reader needs a process of its own for files of others.
 """
 
 import os

@@ -27,7 +27,7 @@ NOT_FINITE = "the encoder makes no finite numbers of it"
 
 @dataclass(frozen=True)
 class Request:
-    """What an embedding was asked to do: enough for any process that sees the same files."""
+    """The request of an embedding, enough for any process that sees the same files."""
 
     source: Path
     image_column: str | None

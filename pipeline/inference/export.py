@@ -34,7 +34,7 @@ def export(arm: str, output: Path, *, with_onnx: bool, layout: Layout, console: 
         check_onnx_is_installed()
     folder = arm_folder(arm, layout)
     _check_output(output)
-    # What is handed on should be whole; it tells of damage with the cure.
+    # Raises for a damaged encoder, with the cure.
     load_encoder(folder, torch.device("cpu"))
     output.mkdir(parents=True, exist_ok=True)
     # Beside its place, so that each file is moved there whole, when all of them are made.

@@ -93,7 +93,7 @@ def _checked_difference(network: nn.Module, path: Path, size: int) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter tells of optional packages that it does not find."""
+    """The exporter warns about optional packages that it does not find."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)

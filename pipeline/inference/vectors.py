@@ -32,7 +32,7 @@ from pipeline.untrusted.safe_paths import MISSING, SafePath
 
 METADATA = b"clinfonce"
 """Key of the schema's metadata: a `Description` as JSON."""
-ROWS_A_TILE = 8192
+ROWS_PER_TILE = 8192
 
 
 class Description(TypedDict):
@@ -114,7 +114,7 @@ class Vectors:
         Raises `UserError` where a row has no vector of numbers, or a longer id than `embed` writes.
         """
         types = vectors_schema(self.dimension, self.description).types
-        for batch in batches(SafePath(self.path), ROWS_A_TILE, ["id", "vector"]):
+        for batch in batches(SafePath(self.path), ROWS_PER_TILE, ["id", "vector"]):
             if isinstance(batch, Damaged):
                 raise UserError(f"{self.path} is damaged ({batch.why}): {_make_it(self.path)}")
             if batch.schema.types != types:

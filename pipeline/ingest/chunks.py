@@ -39,7 +39,7 @@ from pipeline.untrusted.safe_paths import SafePath
 
 ROWS_PER_CHUNK = 2048
 BYTES_PER_CHUNK = 64 * 1024 * 1024
-"""Of images that the source hands over in memory, and of what tables say of images, as Python holds it."""
+"""Of images that the source yields in memory, and of their rows of tables, as Python holds them."""
 SUFFIX = ".arrow"
 REFUSALS = b"refusals"
 """Key in the schema's metadata: where and why, as JSON."""
@@ -138,7 +138,7 @@ def _image_facts(image: bytes | SafePath) -> tuple[object, ...]:
 
 # --- pieces -------------------------------------------------------------------------------------------------
 
-SECONDS_A_PIECE, SECONDS_AFTER_A_DEATH = 1.0, 0.1
+SECONDS_PER_PIECE, SECONDS_AFTER_A_DEATH = 1.0, 0.1
 """Of processor time: what is lost at most when an image ends the process, and where one did already."""
 _PIECES = ".{}.from-{}.tmp"
 
@@ -163,7 +163,7 @@ def _pieces(part: Path) -> Iterator[pa.Table]:
 def prepare_chunk(rows: Sequence[Row], task: Task, path: Path) -> None:
     """Writes the part. Called again after it was ended, it begins where the last piece ends."""
     begun = path.with_name(_PIECES.format(path.name, "begun"))
-    seconds = SECONDS_AFTER_A_DEATH if begun.exists() else SECONDS_A_PIECE
+    seconds = SECONDS_AFTER_A_DEATH if begun.exists() else SECONDS_PER_PIECE
     begun.touch()
     pieces = list(_pieces(path))
     done = sum(rows_of(piece) for piece in pieces)

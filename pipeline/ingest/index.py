@@ -26,7 +26,7 @@ from pipeline.untrusted.isolation.pool import Call, Pool
 ENOUGH = 1024
 """Passed train images that are decoded for the channels' mean and deviation, where so many are there."""
 
-IMAGES_A_CALL = 64
+IMAGES_PER_CALL = 64
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class IndexBuilder:
 def channel_statistics(
     index: ImageIndex, selected_N: NDArray[np.bool_], parts: Chunks
 ) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of red, green and blue over the pixels of the wanted images.
+    """Mean and standard deviation of red, green and blue over the pixels of the selected images.
 
     Images that were passed through count by those of them that were decoded: the few that their content
     chose while they were prepared, and where these are not `ENOUGH`, as many more.
@@ -193,7 +193,7 @@ def _decode(sums_N6: NDArray[np.float64], missing_N: NDArray[np.bool_], parts: C
         under_way: list[tuple[NDArray[np.intp], Future[list[NDArray[np.float64] | None]]]] = []
         for start, part in parts.all():
             here = np.flatnonzero(missing_N[start : start + len(part)])
-            for some in np.split(here, range(IMAGES_A_CALL, len(here), IMAGES_A_CALL)):
+            for some in np.split(here, range(IMAGES_PER_CALL, len(here), IMAGES_PER_CALL)):
                 images = pc.struct_field(part.column("image"), "bytes").take(pa.array(some)).to_pylist()
                 call = Call(sums_of_images, images, (), lambda image, reason: None)
                 under_way.append((start + some, pool.submit(call)))

@@ -70,7 +70,7 @@ class PreparedImage:
     """(2, 3): sums and sums of squares of red, green, blue over the pixels, 0-1. None: it was passed through,
     and is not in the sample."""
     look: np.ndarray | None
-    """(LOOK, LOOK) uint8: the image in gray, squeezed into a square; None where nobody asked."""
+    """(LOOK, LOOK) uint8: the image in gray, squeezed into a square; None if not requested."""
     passed: bool = False
     """Whether the file's own JPEG data were kept."""
     scaled: Scaled | None = None

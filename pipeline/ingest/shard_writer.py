@@ -13,10 +13,10 @@ from pipeline.executors.workers import worker_count
 from pipeline.ingest.chunks import Chunks
 from pipeline.storage.checksums import checksummed_writer
 
-ROWS_A_GROUP = 128
-BYTES_A_SHARD = 256 * 1024 * 1024
+ROWS_PER_GROUP = 128
+BYTES_PER_SHARD = 256 * 1024 * 1024
 """At most, and up to a group more."""
-BYTES_A_CELL = 20
+BYTES_PER_CELL = 20
 """What the writer remembers of each until the shard ends. A row counts as so much even if its image is small,
 or a shard of small images in a table of thousands of columns would not fit into memory."""
 
@@ -33,7 +33,7 @@ def write_shards(
     `sizes_N`: bytes of each row's image, which decide where a shard ends unless the columns do.
     """
 
-    sizes_N = np.maximum(sizes_N, BYTES_A_CELL * len(_columns(schema)))
+    sizes_N = np.maximum(sizes_N, BYTES_PER_CELL * len(_columns(schema)))
 
     def write(path: Path, split: str, start: int, stop: int) -> None:
         write_shard(_stored_rows(parts, chosen[split], start, stop, schema), schema, path)
@@ -59,10 +59,10 @@ def _cuts(sizes_N: NDArray[np.int32]) -> NDArray[np.intp]:
     """Where shards begin, but for the first: after whole row groups, with about as many bytes in each."""
     ends_N = np.cumsum(sizes_N, dtype=np.int64)
     total = int(ends_N[-1]) if len(ends_N) else 0
-    shards = max(1, -(-total // BYTES_A_SHARD))
+    shards = max(1, -(-total // BYTES_PER_SHARD))
     requested = np.arange(1, shards) * (total / shards)
-    groups = np.round((np.searchsorted(ends_N, requested) + 1) / ROWS_A_GROUP).astype(np.intp)
-    cuts = np.unique(groups) * ROWS_A_GROUP
+    groups = np.round((np.searchsorted(ends_N, requested) + 1) / ROWS_PER_GROUP).astype(np.intp)
+    cuts = np.unique(groups) * ROWS_PER_GROUP
     return cuts[(cuts > 0) & (cuts < len(sizes_N))]
 
 
@@ -72,8 +72,8 @@ def _stored_rows(
     """The chosen of these rows, few at a time: their images are held in memory."""
     for first, part in parts.between(start, stop):
         part = part.select(schema.names).replace_schema_metadata(schema.metadata)
-        for place in range(0, len(part), ROWS_A_GROUP):
-            few = part.slice(place, ROWS_A_GROUP)
+        for place in range(0, len(part), ROWS_PER_GROUP):
+            few = part.slice(place, ROWS_PER_GROUP)
             yield few.filter(pa.array(chosen_N[first + place : first + place + len(few)]))
 
 
@@ -85,16 +85,16 @@ def write_shard(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> No
 
 
 def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Cuts into groups of `ROWS_A_GROUP`; the last takes what is left, up to half a group more."""
+    """Cuts into groups of `ROWS_PER_GROUP`; the last takes what is left, up to half a group more."""
     pending = schema.empty_table()
     for table in tables:
         pending = pa.concat_tables([pending, table])
-        while len(pending) >= 2 * ROWS_A_GROUP:
-            yield pending.slice(0, ROWS_A_GROUP)
-            pending = pending.slice(ROWS_A_GROUP)
-    if len(pending) > 1.5 * ROWS_A_GROUP:
-        yield pending.slice(0, ROWS_A_GROUP)
-        pending = pending.slice(ROWS_A_GROUP)
+        while len(pending) >= 2 * ROWS_PER_GROUP:
+            yield pending.slice(0, ROWS_PER_GROUP)
+            pending = pending.slice(ROWS_PER_GROUP)
+    if len(pending) > 1.5 * ROWS_PER_GROUP:
+        yield pending.slice(0, ROWS_PER_GROUP)
+        pending = pending.slice(ROWS_PER_GROUP)
     if len(pending):
         yield pending
 

@@ -12,7 +12,7 @@ from pipeline.runtime.distributed import Ranks
 
 
 class AttributePrediction(Objective):
-    """A linear layer on the encoder tells of each attribute whether it holds."""
+    """A linear layer on the encoder predicts for each attribute whether it holds."""
 
     beside_published: ClassVar[str] = (
         "The published loss, of both views of an image; attributes that are not known are left out of the "

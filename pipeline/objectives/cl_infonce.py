@@ -121,7 +121,7 @@ class _Loss(Function):
 def _cluster_loss(
     own_MD: Tensor, clusters_M: Tensor, form: Form, ranks: Ranks, gradient_wanted: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The forms `out` and `in`: the loss, and if wanted its gradient by own_MD.
+    """The forms `out` and `in`: the loss, and on request its gradient by own_MD.
 
     An anchor's loss is log sum_a exp s_a less the mean of s_p (`out`) or log mean_p exp s_p (`in`).
     """
@@ -217,7 +217,7 @@ class _Logits:
 def _two_sided_loss(
     own_MD: Tensor, clusters_M: Tensor, form: Form, ranks: Ranks, gradient_wanted: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The forms `across` and `pair`: the loss, and if wanted its gradient by own_MD.
+    """The forms `across` and `pair`: the loss, and on request its gradient by own_MD.
 
     An anchor's loss is log sum_j exp s_j, over the other side, less its product with the mean of its
     positives there. A row of logits is one softmax, so that whole rows need one pass where tiles would need

@@ -12,7 +12,7 @@ from pipeline.runtime.distributed import Ranks
 
 
 class CrossEntropy(Objective):
-    """A linear layer on the encoder tells the cluster of each view."""
+    """A linear layer on the encoder predicts the cluster of each view."""
 
     beside_published: ClassVar[str] = (
         "The published loss, of both views of an image, where the published baseline shows one."

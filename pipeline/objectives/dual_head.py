@@ -12,7 +12,7 @@ from pipeline.runtime.distributed import Ranks
 
 
 class DualHead(Objective):
-    """One head tells images apart, the other brings clusters together; both losses weigh the same.
+    """One head discriminates images, the other pulls clusters together; both losses weigh the same.
 
     As in the published code the first compares each view with all others, the second with those of the
     other side alone: first views with second ones. Clusters are remade in the space of the first, which

@@ -99,7 +99,7 @@ class SwAV(Objective):
     def _swapped_codes(self, z_ND: Tensor, ranks: Ranks) -> Tensor:
         """For each view of this rank the code of its image's other view, (N, K).
 
-        Each rank computes the codes of all: what ranks tell each other is embeddings, shorter than scores.
+        Each rank computes the codes of all: ranks exchange embeddings, which are shorter than scores.
         """
         pairs_GP = ranks.all_gather(torch.cat(z_ND.chunk(2), dim=1))
         assigned_MP = pairs_GP

@@ -15,7 +15,7 @@ class Ranks:
     rank: int = 0
     world_size: int = 1
     control: dist.ProcessGroup | None = None
-    """A group on the CPU for what hosts tell each other; None: the default group is one."""
+    """A group on the CPU for what hosts exchange; None: the default group is one."""
     local_world_size: int = 1
     """How many of them share this one's machine, itself included."""
 

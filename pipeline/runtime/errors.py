@@ -90,17 +90,17 @@ _CURES = {
 }
 _AGAIN = "and type the same command again: what was done is not lost, and nothing half-written is left"
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
-"""As safetensors and tokenizers tell of it."""
+"""As safetensors and tokenizers word it."""
 _SHARED_MEMORY = re.compile(r"unable to (?:open|write to|resize|allocate|mmap).*\((\d+)\)")
-"""As torch tells of it, about files that have no name any more."""
+"""As torch words it, about files that have no name any more."""
 _NO_THREAD = "can't start new thread"
-"""As Python tells of a limit of processes, which counts threads, or of memory for their stacks."""
+"""As Python words a limit of processes, which counts threads, or of memory for their stacks."""
 _NO_MEMORY = (
     *("allocate memory", "not enough memory: you tried to allocate", "out of memory"),
     *("bad_alloc", "failed to map segment"),
 )
 _NO_USER = ("getpwuid(): uid not found", "No username set in the environment")
-"""As Python tells of a container that was started with the number of a user whom it does not know."""
+"""As Python words it in a container that was started with the number of a user whom it does not know."""
 FULL_BELOW = 1 << 20
 """Bytes that are left on a file system that counts as full."""
 

@@ -1,6 +1,6 @@
 """How much of the machine is this process's: cores and memory, less than all of them in a container.
 
-Read from Linux's files below `root`; elsewhere what the system itself tells.
+Read from Linux's files below `root`; elsewhere what the system itself reports.
 """
 
 import os

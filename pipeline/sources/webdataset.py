@@ -88,7 +88,7 @@ class Sample:
 
 
 class WebDatasetSource:
-    """Label, hashtags, attributes and hierarchy: the fields that `ingest.columns` names; split: told by
+    """Label, hashtags, attributes and hierarchy: the fields that `ingest.columns` names; split: named by
     the shards' or folders' names, or else by its field."""
 
     def __init__(

@@ -58,6 +58,6 @@ def objective_ceiling_bits(cluster_entropy_bits: float, batch_size: int) -> floa
     """min(H(Z), log2 n): what Cl-InfoNCE cannot exceed with n images a batch.
 
     The objective of Tsai et al. (2022, "Learning Weakly-Supervised Contrastive Representations") is a lower
-    bound of a divergence that H(Z) bounds, and n pairs cannot tell more than log2 n.
+    bound of a divergence that H(Z) bounds, and n pairs cannot show more than log2 n.
     """
     return min(cluster_entropy_bits, math.log2(batch_size))

@@ -32,7 +32,7 @@ class TableStatistics:
     columns: list[dict[str, Any]]
     """One object per cluster column: `column` and the keys of `statistics.json`."""
     notes: list[str]
-    """What was decided without being asked, a sentence each."""
+    """Automatic choices, one sentence each."""
 
 
 def run(

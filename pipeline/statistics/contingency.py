@@ -15,7 +15,7 @@ UNKNOWN = -1
 """The code of a value that is not known."""
 
 _SMALL_TABLE = 1 << 20
-_CELLS_A_ROW = 4
+_CELLS_PER_ROW = 4
 """Tables up to so many cells, or so many cells a row, are counted by address and not by sorting."""
 
 _SAMPLED_ROWS, _MANY_IN_SAMPLE = 1 << 16, 8
@@ -50,7 +50,7 @@ class Contingency:
             known_N = (clusters_N >= 0) & (labels_N >= 0)
             return cls.of_codes(clusters_N[known_N], labels_N[known_N])
         assert clusters * labels < 1 << 63, "the key of a cell is a signed 64-bit number"
-        if clusters * labels > max(_SMALL_TABLE, _CELLS_A_ROW * clusters_N.size):
+        if clusters * labels > max(_SMALL_TABLE, _CELLS_PER_ROW * clusters_N.size):
             return cls._of_cells(*_runs(np.sort(clusters_N * labels + labels_N)), clusters, labels)
         in_bytes = _counted_in_bytes(clusters_N, labels_N, clusters, labels)
         if in_bytes is not None:

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 _PAIRS_AT_ONCE = 1 << 16
 _REACH = 8.0
 """Deviations from the mean beyond which a hypergeometric probability is below 1e-14."""
-_NODES_A_DEVIATION = 1.3
+_NODES_PER_DEVIATION = 1.3
 """The trapezoidal rule on so many nodes a standard deviation integrates a normal density to 1e-14."""
 _NEGLIGIBLE = 1e-25
 
@@ -104,7 +104,7 @@ def _expected_terms(a: Floats, b: Floats, rows: int) -> Floats:
     std = np.sqrt(mean * (1 - a / rows) * (1 - b / rows) * rows / max(rows - 1, 1))
     least, most = np.maximum(0.0, a + b - rows), np.minimum(a, b)
     is_wide = (mean - _REACH * std > least + 1) & (mean + _REACH * std < most - 1)
-    is_wide &= std > 2 * _NODES_A_DEVIATION
+    is_wide &= std > 2 * _NODES_PER_DEVIATION
     terms = np.empty_like(mean)
     wide, narrow = np.flatnonzero(is_wide), np.flatnonzero(~is_wide)
     terms[wide] = _terms_by_quadrature(a[wide], b[wide], rows, mean[wide], std[wide])
@@ -135,7 +135,7 @@ def _terms_by_quadrature(a: Floats, b: Floats, rows: int, mean: Floats, std: Flo
 
     By Poisson's summation formula the trapezoidal rule errs by exp(-2 (pi deviation / step)^2).
     """
-    step = np.floor(std / _NODES_A_DEVIATION)
+    step = np.floor(std / _NODES_PER_DEVIATION)
     log_mean = np.log(mean)
     first = np.floor(mean - _REACH * std)
     terms = np.zeros_like(mean)

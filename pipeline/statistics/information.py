@@ -15,7 +15,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Information:
-    """What clusters Z and labels T tell of each other, in bits, over the rows of one table.
+    """What clusters Z and labels T say about each other, in bits, over the rows of one table.
 
     With I from entropies, H(Z|T) = H(Z,T) - H(T) and I = H(Z) - H(Z|T), the papers' plug-in estimates.
     """

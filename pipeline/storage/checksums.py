@@ -50,7 +50,7 @@ def checksum(path: Path) -> None:
 def is_unbroken(path: Path) -> bool:
     """Whether the file has a checksum, and it fits what it covers.
 
-    Of a file for which it does not, nothing should be asked of pyarrow: it ends the whole process at some
+    Of a file for which it does not, pyarrow must not read it: it ends the whole process at some
     damaged footers.
     """
     with path.open("rb") as file:
@@ -60,7 +60,7 @@ def is_unbroken(path: Path) -> bool:
 
 
 def has_checksum(path: Path) -> bool:
-    """Whether we wrote it, as far as its mark tells; files that others wrote have none."""
+    """Whether we wrote it, as far as its mark shows; files that others wrote have none."""
     with path.open("rb") as file:
         return _checksum_of(file)[1].startswith(MARK)
 

@@ -176,7 +176,7 @@ def replaced_directory(path: Path) -> Iterator[Path]:
 def version_of(status: os.stat_result) -> tuple[int, int, int, int]:
     """What another content of a file changes, without reading it: size, times and inode.
 
-    Symptom: an embedding that goes on holds vectors of pictures that are no longer there. Cause: pictures
+    Symptom: a resumed embedding holds vectors of pictures that are no longer there. Cause: pictures
     without compression are of one size, and `cp -p`, `rsync -t` and `tar` set the time of the last change
     (mtime). Cure: the time at which the inode changed (ctime), which no program sets, and the inode's number.
     Both may change where the content does not, as by a hard link, or on a file system that numbers anew when

@@ -133,7 +133,7 @@ def _is_at(file: TextIO, path: Path) -> bool:
 def try_lock(file: TextIO, how: int = fcntl.LOCK_EX) -> bool:
     """Locks `file` until it is closed; False where another process has locked it.
 
-    Where the file system has no locks, a line says that nobody is kept away, and the work goes on: a lock
+    Where the file system has no locks, a line says that nobody is kept away, and the work continues: a lock
     file of our own would stay behind a process that was killed on another machine.
     """
     try:

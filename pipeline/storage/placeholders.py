@@ -1,7 +1,7 @@
 """References that `report.references` leaves out: their stages run, and make nothing.
 
 dvc.yaml names the arms itself, so that no value of params.yaml becomes part of a command or of a path that
-DVC deletes. The stages of every reference therefore exist. Those of one that is not asked for write
+DVC deletes. The stages of every reference therefore exist. Those of one that is not requested write
 placeholders: clusters without rows, an empty encoder folder, an empty evaluation folder. Only the first stage
 of each reference depends on `report.references`, and the stages after it on what it wrote: a changed list
 trains none of the arms that stay.
@@ -17,7 +17,7 @@ from pipeline.storage.validation import check_parquet
 
 
 def leave_out_clusters(layout: Layout, arm: str) -> None:
-    """Writes the clusters of an arm that is not asked for: no rows, and no statistics."""
+    """Writes the clusters of an arm that is not requested: no rows, and no statistics."""
     nothing = ASSIGNMENTS_SCHEMA.empty_table()
     write_atomically(layout.assignments(arm), lambda temporary: write_checksummed(nothing, temporary))
     write_json(layout.statistics(arm), {})

@@ -43,7 +43,7 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise missing(path) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException) as error:
-        # pyarrow tells of damage as OSError, too.
+        # pyarrow raises OSError for damage, too.
         if system_error_message(error):
             raise
         raise damaged(path, first_line(error)) from None

@@ -111,7 +111,7 @@ class StateFolder:
         return self._share * passed >= taken
 
     def save(self, state: State) -> None:
-        """Copies `state` and returns; a thread writes the copy while training goes on."""
+        """Copies `state` and returns; a thread writes the copy while training continues."""
         started = time.monotonic()
         copied = _copied(state)
         self.wait()

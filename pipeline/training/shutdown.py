@@ -5,7 +5,7 @@ from types import FrameType
 
 
 class Interrupted(SystemExit):
-    """Training was asked to stop, and has saved its state. Exits as a shell reports that signal."""
+    """A signal ended the training, which has saved its state. Exits as a shell reports that signal."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(128 + signal_number)

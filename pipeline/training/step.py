@@ -54,7 +54,7 @@ class Step:
     def run(self, views: Views, batch: Batch, step_info: StepInfo) -> Tensor:
         """The global batch's loss, the same on every rank; its gradient is left in the parameters' `grad`.
 
-        `batch` tells of this rank's images, in the order of `places_B`.
+        `batch` describes this rank's images, in the order of `places_B`.
         """
         self._network.begin_step(step_info)
         if len(self._parts) == 1:

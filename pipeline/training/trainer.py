@@ -89,7 +89,7 @@ class Trainer:
         """Clusters by the epoch (as text) before which they were made."""
 
     def run(self, states: StateFolder, stop: StopRequest, trackers: Trackers) -> None:
-        """Trains to the last epoch. Raises `Interrupted` after saving if `stop` was asked for."""
+        """Trains to the last epoch. Raises `Interrupted` after saving, if `stop` was requested."""
         found = self._go_to_saved(states)
         trackers.begin(self.progress.history)
         done = self.progress.epoch * self.steps_per_epoch + self.progress.step
@@ -138,7 +138,7 @@ class Trainer:
                 if fault_of(self.network, self.loss_sum) is None:
                     self.save(states)
                 states.wait()
-                console.echo(f"stopped by signal {reason}; the same command goes on from here")
+                console.echo(f"stopped by signal {reason}; the same command resumes here")
                 raise Interrupted(reason)
             if reason == SAVE_ONLY:
                 if fault := fault_of(self.network, self.loss_sum):
@@ -214,7 +214,7 @@ class Trainer:
         return Plan(list(torch.cat(own, dim=1)), batches)
 
     def train_step(self, pixels: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
-        """One update by the images in `pixels` (canvas, sizes), of which `batch` tells; returns the loss.
+        """One update by the images in `pixels` (canvas, sizes), which `batch` describes; returns the loss.
 
         Nothing here waits for the device. Raises `UserError` where the memory does not hold the batch.
         """

@@ -25,7 +25,7 @@ from pipeline.runtime.errors import UserError, shown
 
 FOLDERS_REMEMBERED = 65_536
 LONGEST_PATH = 4096
-"""As Linux has it. Where links lead is asked for every part of a path."""
+"""As Linux has it. Links are followed for every part of a path."""
 MISSING = "the file does not exist"
 FOLDER = "a folder, not a file"
 NO_FOLDER = "a file, not a folder"

@@ -58,7 +58,7 @@ def test_an_evaluation_by_hand() -> None:
     params = params_with(evaluate={"label_fractions": [0.1]})
     found = estimated("evaluation", EVALUATION, params, Counts(400, 100, 5, "resident"))
     assert found.seconds == pytest.approx(5 + 10 + 20 + 1.1 * 12 + 4)
-    assert found.host_bytes == 1000 + 300 * 10 + 300 * 2 * 4 * cost.FLOATS_A_FEATURE
+    assert found.host_bytes == 1000 + 300 * 10 + 300 * 2 * 4 * cost.FLOATS_PER_FEATURE
     without_labels = estimated("evaluation", EVALUATION, params, Counts(400, 100, 0, "resident"))
     assert without_labels.seconds == pytest.approx(35)
 

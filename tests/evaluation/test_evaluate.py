@@ -101,7 +101,7 @@ def test_five_guesses_of_six_classes_may_be_wrong(prepare: Prepare) -> None:
     ("labels", "sentence"),
     [
         ([""] * 24, "No train image has a label, so accuracy cannot be measured."),
-        (["cat"] * 24, "All labelled train images have the same label, so there is nothing to tell apart."),
+        (["cat"] * 24, "All labelled train images have the same label, so there is nothing to classify."),
         (["" if n % 4 == 3 else "cat" for n in range(24)], "No test image has a label"),
     ],
 )

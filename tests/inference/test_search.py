@@ -94,7 +94,7 @@ def rows_of(result: Result) -> list[tuple[float, str]]:
 def test_an_image_finds_itself(
     vectors: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors_module, "ROWS_A_TILE", 5)
+    monkeypatch.setattr(vectors_module, "ROWS_PER_TILE", 5)
     found = rows_of(run("search", pictures / "07.png", "--vectors", vectors, "--count", 5))
     assert found[0] == (1.0, "07.png")
     assert len(found) == 5

@@ -55,7 +55,7 @@ def log_and_prepare(rows: Sequence[Row], task: Task, path: Path) -> None:
 def prepare_in_pieces(rows: Sequence[Row], task: Task, path: Path) -> None:
     """In a worker. Each row is a piece; those whose image says so end the process."""
     log_of_images(path.with_name("log"))
-    parts_module.SECONDS_A_PIECE = parts_module.SECONDS_AFTER_A_DEATH = -1.0
+    parts_module.SECONDS_PER_PIECE = parts_module.SECONDS_AFTER_A_DEATH = -1.0
     prepare_chunk(rows, task, path)
 
 
@@ -233,7 +233,7 @@ def test_who_dies_of_no_image_costs_a_sentence(tmp_path: Path) -> None:
 def test_pieces_make_the_bytes_of_a_part_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [*rows_of(5), Refusal("no", "image"), *rows_of(2)]
     prepare_chunk(rows, TASK, tmp_path / "whole.arrow")
-    monkeypatch.setattr(parts_module, "SECONDS_A_PIECE", -1.0)
+    monkeypatch.setattr(parts_module, "SECONDS_PER_PIECE", -1.0)
     prepare_chunk(rows, TASK, tmp_path / "pieces.arrow")
     assert (tmp_path / "whole.arrow").read_bytes() == (tmp_path / "pieces.arrow").read_bytes()
 

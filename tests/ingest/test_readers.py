@@ -22,8 +22,8 @@ TRAIN = [number for number in range(ROWS) if number % 4 != 3]
 def data(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """18 train images in several shards and 6 test images, some of them without a label, with all that can
     be known of an image."""
-    monkeypatch.setattr(shards, "BYTES_A_SHARD", 4000)
-    monkeypatch.setattr(shards, "ROWS_A_GROUP", 4)
+    monkeypatch.setattr(shards, "BYTES_PER_SHARD", 4000)
+    monkeypatch.setattr(shards, "ROWS_PER_GROUP", 4)
     table = manifest(
         ROWS,
         label=[OF_LABELS[number % 4] for number in range(ROWS)],

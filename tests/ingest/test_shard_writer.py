@@ -57,8 +57,8 @@ def test_shards_hold_the_chosen_rows(
     workers: str,
 ) -> None:
     monkeypatch.setenv("CLINFONCE_WORKERS", workers)
-    monkeypatch.setattr(shards, "ROWS_A_GROUP", 2)
-    monkeypatch.setattr(shards, "BYTES_A_SHARD", bytes_a_shard)
+    monkeypatch.setattr(shards, "ROWS_PER_GROUP", 2)
+    monkeypatch.setattr(shards, "BYTES_PER_SHARD", bytes_a_shard)
     chosen_N = np.arange(ROWS) % every == every - 1
     sizes_N = np.array([len(png(row)) for row in range(ROWS)], np.int32)
     write_shards(parts, {"train": chosen_N, "test": ~chosen_N}, sizes_N, SCHEMA, tmp_path)
@@ -80,8 +80,8 @@ def test_columns_count_where_images_are_small(
     parts: Chunks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: int, shards_wanted: int
 ) -> None:
     """The schema has nine columns, of 20 bytes a cell."""
-    monkeypatch.setattr(shards, "ROWS_A_GROUP", 2)
-    monkeypatch.setattr(shards, "BYTES_A_SHARD", 1500)
+    monkeypatch.setattr(shards, "ROWS_PER_GROUP", 2)
+    monkeypatch.setattr(shards, "BYTES_PER_SHARD", 1500)
     chosen = {"train": np.ones(ROWS, np.bool_)}
     write_shards(parts, chosen, np.full(ROWS, sizes, np.int32), SCHEMA, tmp_path)
     assert len(list(tmp_path.iterdir())) == shards_wanted
@@ -98,8 +98,8 @@ def test_the_first_mistake_ends_the_writing(
         raise OSError("no space left")
 
     monkeypatch.setenv("CLINFONCE_WORKERS", "2")
-    monkeypatch.setattr(shards, "ROWS_A_GROUP", 1)
-    monkeypatch.setattr(shards, "BYTES_A_SHARD", 1)
+    monkeypatch.setattr(shards, "ROWS_PER_GROUP", 1)
+    monkeypatch.setattr(shards, "BYTES_PER_SHARD", 1)
     monkeypatch.setattr(shards, "write_shard", full)
     with pytest.raises(OSError, match="no space left"):
         write_shards(parts, {"train": np.ones(ROWS, np.bool_)}, np.ones(ROWS, np.int32), SCHEMA, tmp_path)
@@ -113,8 +113,8 @@ def test_the_first_mistake_ends_the_writing(
 )
 def test_cuts_lie_between_groups(sizes: list[int], bytes_a_shard: int, rows_a_group: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(shards, "ROWS_A_GROUP", rows_a_group)
-        patched.setattr(shards, "BYTES_A_SHARD", bytes_a_shard)
+        patched.setattr(shards, "ROWS_PER_GROUP", rows_a_group)
+        patched.setattr(shards, "BYTES_PER_SHARD", bytes_a_shard)
         cuts = shards._cuts(np.array(sizes, np.int32))
     edges = [0, *cuts.tolist(), len(sizes)]
     assert all(cut % rows_a_group == 0 for cut in cuts)

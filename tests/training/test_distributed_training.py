@@ -130,5 +130,5 @@ def test_a_stage_becomes_several_processes_that_stop_and_go_on_together(
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert "stopped by signal 15; the same command goes on from here" in " ".join(said.split())
+    assert "stopped by signal 15; the same command resumes here" in " ".join(said.split())
     assert len(list((tmp_path / "states").glob("*/state.pt"))) == 1

@@ -55,7 +55,7 @@ def open_pictures(
 
 
 def open_again(place: dict[str, Any], *, allow_outside_paths: bool = False) -> Pictures | None:
-    """What `Pictures.place` told of; None where it is gone."""
+    """What `Pictures.place` names; None where it is gone."""
     try:
         columns = place.get("image_column"), place.get("id_column")
         return open_pictures(Path(place["path"]), *columns, allow_outside_paths=allow_outside_paths)

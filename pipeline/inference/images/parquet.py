@@ -18,10 +18,10 @@ from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, ParquetHea
 from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
 
 CONVENTIONAL_IMAGE, CONVENTIONAL_ID = "image", "id"
-IMAGES_A_BYTE = 10
+IMAGES_PER_BYTE = 10
 """Of a table of images, at most: even one image again and again takes a bit a row."""
 IDS_AT_ONCE, IMAGES_AT_ONCE = 1024, 16
-"""Rows. An image may have many megabytes, whatever the footer tells of them."""
+"""Rows. An image may have many megabytes, whatever the footer says."""
 
 
 def open_tables(paths: Sequence[SafePath]) -> dict[SafePath, ParquetHeader]:
@@ -175,7 +175,7 @@ def _shard(path: SafePath, outline: ParquetHeader, image_column: str | None, id_
 
 def _check_rows(path: SafePath, rows: int) -> None:
     status = path.status()
-    if status is not None and rows > IMAGES_A_BYTE * status.st_size:
+    if status is not None and rows > IMAGES_PER_BYTE * status.st_size:
         raise UserError(f"{path} claims {rows:,} images in {status.st_size:,} bytes: write it again")
 
 

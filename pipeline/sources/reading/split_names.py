@@ -79,7 +79,7 @@ def by_split(files: Sequence[SafePath], folder: Path) -> tuple[dict[SafePath, Sp
         return dict.fromkeys(files), []
     splits, notes = splits_of(named.values())
     if left_out := [str(file.path.relative_to(folder)) for file in files if file not in named]:
-        notes.append(f"not looked at, since their names tell no split: {listed(left_out, 6)}")
+        notes.append(f"not looked at, since their names name no split: {listed(left_out, 6)}")
     return {file: splits[word] for file, word in named.items()}, notes
 
 

@@ -1,4 +1,4 @@
-"""Work done before it is asked for, and its way to the device."""
+"""Batches prepared in advance, and their transfer to the device."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -19,7 +19,7 @@ Batches = Generator[Batch, None, None]
 """Close it where it is left early: its threads end then."""
 
 AHEAD = 3
-"""Batches made before they are asked for."""
+"""Batches prepared in advance."""
 
 
 def prefetched(make: Callable[[Asked], Made], requests: Iterable[Asked]) -> Generator[Made, None, None]:

@@ -25,7 +25,7 @@ BUFFER_ROWS = 4096
 """Rows over which an epoch's order mixes: 32 row groups as ingest writes them. They are held encoded; at
 40 kB an image that is 160 MB."""
 
-PIECES_A_BATCH = 32
+PIECES_PER_BATCH = 32
 """So many tasks are handed to the threads that decode."""
 
 Encoded = Mapping[int, bytes]
@@ -106,7 +106,7 @@ class StreamedLoader:
                 canvas_BHWC[step.place_B == place, :height, :width] = pixels
 
         # Handing over one small image at a time would take as long as decoding it.
-        pieces = np.array_split(np.arange(len(step.rows_U)), PIECES_A_BATCH)
+        pieces = np.array_split(np.arange(len(step.rows_U)), PIECES_PER_BATCH)
         for _ in decoders.map(draw, pieces):
             pass
         return torch.from_numpy(canvas_BHWC).permute(0, 3, 1, 2), torch.from_numpy(sizes_U2[step.place_B])

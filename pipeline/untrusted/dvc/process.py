@@ -106,17 +106,17 @@ def _value(line: bytes) -> Any:
 
 
 def answer(read: Callable[[Request], AbstractContextManager[Any]]) -> None:
-    """Answers one request, and ends when the process that asked is through with it, or has died."""
+    """Answers one request, and ends when the calling process is through with it, or has died."""
     # Whatever libraries print, with the text of strangers, goes nowhere.
     reply = os.fdopen(os.dup(STDOUT), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, STDOUT)
     os.dup2(nowhere, STDERR)
-    asked = json.loads(sys.stdin.buffer.readline())
-    end_with(asked["parent"], signal.SIGKILL)
-    # Ctrl+C is for the process that asked; it ends this one.
+    order = json.loads(sys.stdin.buffer.readline())
+    end_with(order["parent"], signal.SIGKILL)
+    # Ctrl+C is for the calling process, which ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    limit(Limits(**asked["limits"]))
+    limit(Limits(**order["limits"]))
     confinement = Confinement([os.path.join(_root(), ".dvc"), os.path.realpath(tempfile.gettempdir())])
     confinement.enter()
 
@@ -125,7 +125,7 @@ def answer(read: Callable[[Request], AbstractContextManager[Any]]) -> None:
         reply.close()
 
     try:
-        with read(asked["request"]) as value:
+        with read(order["request"]) as value:
             send({"mistake": confinement.refused[0]} if confinement.refused else {"value": value})
             wait_for_ever()
             sys.stdin.buffer.read()

@@ -4,7 +4,7 @@ Symptom: one file of a million ends the run, by signal 11, for lack of memory, o
 Cause: decoders are C, have faults, and promise neither time nor memory; what ends one ends its process.
 Cure: they run in worker processes that do nothing else, under limits for each image that the kernel keeps
 (`limits`). A worker notes the number of an image before it begins, in memory that outlives it. When it dies,
-the image is known at once, its row is refused with the reason, and a new worker goes on (`pool`).
+the image is known at once, its row is refused with the reason, and a new worker continues (`pool`).
 
 Workers are forked by a small server (`server`), one for each process that asks (`workers`): it has a single
 thread, has imported the decoders, and makes a worker in some milliseconds. A worker ends with the server, and

@@ -64,7 +64,7 @@ def begin_call(size: int) -> None:
 
 
 def limited(items: Sequence[T], first: int = 0) -> Generator[T, None, None]:
-    """The items from number `first` on. Each has the limits of one image until the next is asked for.
+    """The items from number `first` on. Each has the limits of one image until the next is requested.
 
     In a process that is no worker they are simply gone through.
     """
@@ -113,7 +113,7 @@ def reason(killed_by: int) -> str:
 
 
 def forget_lack_of_memory() -> None:
-    """Before a decoder is asked: see `lacked_memory`."""
+    """Before a decoder runs: see `lacked_memory`."""
     if _errno is not None:
         _errno()[0] = 0
 
@@ -121,7 +121,7 @@ def forget_lack_of_memory() -> None:
 def lacked_memory(error: Exception) -> bool:
     """Whether the limit of memory is why a decoder failed.
 
-    Some of them tell of it as of damaged data. But the kernel's refusal stays in the C library's `errno`, as
+    Some of them report it as damaged data. But the kernel's refusal stays in the C library's `errno`, as
     nothing that follows it in a failing decoder sets another.
     """
     if _Worker.held is None:

@@ -36,14 +36,14 @@ EMPTY = pa.RecordBatch.from_pylist([], pa.schema([]))
 STDIN = 0
 MOST_AT_ONCE = 160 << 20
 """Bytes of a batch once it is Python's: more than the largest image. A row that has more is damaged."""
-ROWS_A_BYTE = 100_000
+ROWS_PER_BYTE = 100_000
 """Of a file, at most: rows that repeat one value take next to nothing, but a footer can claim any number."""
 MOST_MEMORY = 4 << 30
 """Bytes that the reader may take: ten kilobytes can hold a text of gigabytes a thousand times."""
 BUFFER_BYTES, LEAST_BUFFER = 64 << 20, 16 << 10
 """Of all columns together, and of one of many."""
 MOST_OF_SCHEMA, MOST_OF_METADATA = 32 << 20, 4 << 20
-"""Bytes of a schema with its metadata, which the process that asked holds, and of one text of these that it
+"""Bytes of a schema with its metadata, which the calling process holds, and of one text of these that it
 parses, which takes sixty times as many. A column takes about fifty, a class's name about thirty."""
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
@@ -198,7 +198,7 @@ def _reader(request: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
         try:
             yield reader
         finally:
-            reader.kill()  # where no more is wanted
+            reader.kill()  # where the caller needs no more
             with suppress(BrokenPipeError):  # of what it did not take
                 reader.stdin.close()
 
@@ -207,7 +207,7 @@ def _reader(request: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def main() -> None:
-    # Ctrl+C is for the process that asked; it ends this one.
+    # Ctrl+C is for the calling process, which ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.loads(_request())
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -219,7 +219,7 @@ def main() -> None:
 
 
 def _request() -> bytes:
-    """One line. Read without `sys.stdin`, whose lock would be held by the thread that goes on to wait."""
+    """One line. Read without `sys.stdin`, whose lock would be held by the thread that still waits."""
     line = b""
     while not line.endswith(b"\n"):
         more = os.read(STDIN, 1 << 16)
@@ -298,7 +298,7 @@ def _counted_rows(footer: pq.FileMetaData, file_bytes: int) -> int:
     groups = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
     if min(groups, default=0) < 0 or sum(groups) != footer.num_rows:
         raise ValueError("its footer counts its rows wrongly")
-    if footer.num_rows > ROWS_A_BYTE * file_bytes:
+    if footer.num_rows > ROWS_PER_BYTE * file_bytes:
         raise ValueError(
             f"its footer claims {footer.num_rows:,} rows, more than {file_bytes:,} bytes can hold"
         )
@@ -404,7 +404,7 @@ class _Reading:
             yield from self._bounded(batch)
 
     def _bounded(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | Damaged]:
-        """The batch, or parts of it that the process which asked can hold."""
+        """The batch, or parts of it that the calling process can hold."""
         if sum(map(size_in_python, batch.columns)) <= self.at_once:
             yield batch
         elif len(batch) == 1:

@@ -10,10 +10,10 @@ import pyarrow.types as types
 
 DEEPEST = 50
 """Lists and structs in each other. Arrow's streams end at 64."""
-BYTES_A_STRUCT, BYTES_A_LIST, BYTES_A_TEXT, BYTES_A_TIME, BYTES_A_VALUE = 200, 88, 88, 136, 48
+BYTES_PER_STRUCT, BYTES_PER_LIST, BYTES_PER_TEXT, BYTES_PER_TIME, BYTES_PER_VALUE = 200, 88, 88, 136, 48
 """Of Python's memory, with its place in a list: a dict and an empty list, whose items count for themselves; a
 text without its letters; a time or a decimal, which may become a text; any other value."""
-BYTES_A_LETTER = 4
+BYTES_PER_LETTER = 4
 """Of a text that has a wide one."""
 
 
@@ -101,17 +101,17 @@ def size_in_python(values: pa.Array) -> int:
         return size + sum(size_in_python(field) for field in values.flatten())
     if types.is_nested(kind):
         return size + size_in_python(values.flatten())
-    return size + (BYTES_A_LETTER if _is_text(kind) else 1) * int(values.nbytes)
+    return size + (BYTES_PER_LETTER if _is_text(kind) else 1) * int(values.nbytes)
 
 
 def _size_of_object(kind: pa.DataType) -> int:
     if types.is_struct(kind):
-        return BYTES_A_STRUCT
+        return BYTES_PER_STRUCT
     if types.is_nested(kind):
-        return BYTES_A_LIST
+        return BYTES_PER_LIST
     if _is_text(kind):
-        return BYTES_A_TEXT
-    return BYTES_A_TIME if types.is_temporal(kind) or types.is_decimal(kind) else BYTES_A_VALUE
+        return BYTES_PER_TEXT
+    return BYTES_PER_TIME if types.is_temporal(kind) or types.is_decimal(kind) else BYTES_PER_VALUE
 
 
 def _is_text(kind: pa.DataType) -> bool:

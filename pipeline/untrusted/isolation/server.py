@@ -146,7 +146,7 @@ def _import(name: str) -> None:
     try:
         importlib.import_module(name)
     except Exception:
-        # The worker will fail at it, too, and tell who asks.
+        # The worker fails at it, too, and answers with the reason.
         return
 
 

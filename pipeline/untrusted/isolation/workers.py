@@ -38,7 +38,7 @@ ENDING_SECONDS = 10
 
 @dataclass
 class WorkerDied(UserError):
-    """The process ended instead of answering. Its sentence is for who asked when the pool gives up."""
+    """The process ended instead of answering. The caller gets its sentence when the pool gives up."""
 
     number: int | None
     """Of the image that it was at; None where it was at none."""
@@ -66,7 +66,7 @@ class Worker:
     """One process. It answers one call at a time, of one thread at a time."""
 
     def __init__(self, module: str) -> None:
-        """`module` holds the functions that it will be asked to call, and is imported before it is forked.
+        """`module` holds the functions that it will call, and is imported before it is forked.
 
         Raises `UserError` where no process can be started.
         """
