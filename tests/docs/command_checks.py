@@ -38,6 +38,7 @@ NOT_OURS = {
     "git commit": "git's own",
     "git diff": "git's own",
     "git init": "git's own",
+    "git tag": "git's own",
     "lint-imports": "a check of .ci/run",
     "mypy": "a check of .ci/run",
     "pip install uv": "the one thing that is not installed by uv",

@@ -17,6 +17,7 @@ def test_what_was_pushed_is_all_that_another_clone_needs(project: Project, tmp_p
     project.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
     project.run("git", "commit", "-qam", "a remote")
     project.run("dvc", "push")
+    project.run("git", "tag", "-a", "encoder@v1.0.0", "-m", "the first")
     project.run("git", "clone", "-q", "--depth", "1", f"file://{project.root}", str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
     for name in ("NAME", "EMAIL"):
@@ -31,6 +32,12 @@ def test_what_was_pushed_is_all_that_another_clone_needs(project: Project, tmp_p
     assert "Ours" in (clone.root / REPORT).read_text()
     clone.run("clinfonce", "compare", "HEAD", "titled")
     assert "titled" in (clone.root / "compare.md").read_text()
+
+    clone.run("dvc", "artifacts", "get", str(project.root), "encoder", "--rev", "v1.0.0", "--out", "fetched")
+    weights = "encoder.safetensors"
+    assert (clone.root / "fetched" / weights).read_bytes() == (
+        project.root / "data/encoders/chosen" / weights
+    ).read_bytes()
 
 
 def test_an_experiment_comes_back_after_the_cache_was_cleaned(project: Project, tmp_path: Path) -> None:
