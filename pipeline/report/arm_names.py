@@ -14,7 +14,7 @@ ARM_ROLES = {
 
 
 def clusters_phrase(method: str, cluster: ClusterParams) -> str:
-    """The clusters of `method` as the subject of a sentence in the plural."""
+    """Returns the clusters of `method` as a plural subject for a sentence."""
     columns = cluster.attributes.columns
     phrases = {
         "instance": "Clusters of one image each (self-supervision)",
@@ -31,7 +31,7 @@ def clusters_phrase(method: str, cluster: ClusterParams) -> str:
 
 
 def chosen_phrase(method: str, cluster: ClusterParams, pretrain: PretrainParams) -> str:
-    """The plural subject of the verdict: the chosen arm's clusters if its training reads them, else its
+    """Returns the verdict's plural subject: the chosen arm's clusters if training reads them, else
     features."""
     if reads_clusters(pretrain.objective, pretrain.sampler):
         return clusters_phrase(method, cluster)

@@ -34,25 +34,25 @@ MAP, NEAREST, PREDICTIONS = "map.parquet", "nearest.parquet", "predictions.parqu
 @dataclass(frozen=True)
 class Arm:
     name: str
-    """One of `schema.ArmName`."""
+    """A name in `schema.ArmName`."""
     statistics: Mapping[str, Any]
-    """Of its clusters; for `untrained`, which has none, only the name of the method."""
+    """Statistics of the clusters; only the name of the method for `untrained`, which has no clusters."""
     metrics: EvaluationMetrics
     per_class: pd.DataFrame
-    """`schema.PER_CLASS_COLUMNS`; no rows where no image has a label."""
+    """Columns: `schema.PER_CLASS_COLUMNS`; no rows if no image has a label."""
     predictions: pd.DataFrame
-    """`id`, `label`, `predicted`, one row per test image; no rows where no image has a label."""
+    """`id`, `label` and `predicted`, one row per test image; no rows if no image has a label."""
     history: pd.DataFrame
-    """`schema.HISTORY_COLUMNS`; no rows where nothing was trained."""
+    """Columns: `schema.HISTORY_COLUMNS`; no rows if nothing was trained."""
     placed: pd.DataFrame
-    """`schema.MAP_SCHEMA`; no rows where there are too few images for a map."""
+    """Columns: `schema.MAP_SCHEMA`; no rows if there are too few images for a map."""
     nearest: pd.DataFrame
-    """`schema.NEAREST_SCHEMA`."""
+    """Columns: `schema.NEAREST_SCHEMA`."""
     timing: pd.DataFrame
-    """`schema.TIMING_COLUMNS`."""
+    """Columns: `schema.TIMING_COLUMNS`."""
     config: Mapping[str, Any]
     trajectory: pd.DataFrame | None
-    """One row per re-clustering, where the method re-clusters."""
+    """One row per re-clustering; None if the method does not re-cluster."""
 
     @property
     def method(self) -> str:
@@ -68,7 +68,7 @@ class Arm:
 
     @property
     def collapse(self) -> Collapse | None:
-        """The collapse in which its training ended, if any."""
+        """The collapse in which the training ended, if any."""
         return None if self.history.empty else collapse({str(k): v for k, v in self.history.iloc[-1].items()})
 
     @property
@@ -98,12 +98,12 @@ class Arm:
         return None if self.trajectory is None else int(self.trajectory["epoch"].iloc[-1])
 
     def correct(self) -> "pd.Series[bool]":
-        """Whether the linear probe predicts the label of each test image, by image id."""
+        """Returns whether the linear probe predicts the label of each test image, indexed by image id."""
         right = self.predictions["label"] == self.predictions["predicted"]
         return pd.Series(right.to_numpy(dtype=bool), index=self.predictions["id"].to_numpy())
 
     def main_metrics(self) -> dict[str, Any]:
-        """The values of an arm in `report/metrics.json` and `points.csv`."""
+        """Returns the values of an arm in `report/metrics.json` and `points.csv`."""
         return {
             "method": self.method,
             "clusters": self.clusters,
@@ -115,19 +115,20 @@ class Arm:
         }
 
     def further_metrics(self) -> dict[str, Any]:
-        """Further values in `report/metrics.json`; `top1_at` only with `evaluate.label_fractions`."""
+        """Returns further values for `report/metrics.json`: `top1_at` only with
+        `evaluate.label_fractions`."""
         top1_at = {fraction: found["top1"] for fraction, found in self.metrics["top1_at"].items()}
         further = {
             "top1_low": self.metrics["top1_low"],
             "top1_high": self.metrics["top1_high"],
             "selection_top1": self.metrics["selection_top1"],
-            # Times the epochs: the training budget, by which experiments are compared.
+            # Multiplied by the epochs, this is the training budget by which experiments are compared.
             "train_images": self.config.get("train_images"),
         }
         return further | ({"top1_at": top1_at} if top1_at else {})
 
     def _last_cluster_statistic(self, key: str) -> float | None:
-        """`key` of the clusters of the last epoch."""
+        """Returns the statistic `key` of the clusters of the last epoch."""
         if self.trajectory is None:
             value = self.statistics.get(key)
         else:
@@ -136,18 +137,21 @@ class Arm:
 
 
 def paired(first: Arm, second: Arm) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """The correctness of two arms on their common test images, in the same order."""
+    """Returns the correctness of two arms on their common test images, in the same order."""
     both = pd.concat([first.correct(), second.correct()], axis=1, join="inner")
     return both.iloc[:, 0].to_numpy(dtype=bool), both.iloc[:, 1].to_numpy(dtype=bool)
 
 
 def read_arms(layout: Layout, references: list[str]) -> list[Arm]:
-    """The chosen arm first, then `references` in their order."""
+    """Reads the chosen arm and then `references`, in this order."""
     return [read_arm(layout, name) for name in [CHOSEN, *references]]
 
 
 def read_arm(layout: Layout, name: str) -> Arm:
-    """Raises `UserError` naming the file that an earlier stage has not written, or that is damaged."""
+    """Reads what the earlier stages wrote for an arm.
+
+    Raises `UserError` naming the file that is damaged or that an earlier stage has not written.
+    """
     encoder, evaluation = layout.encoder(name), layout.evaluation(name)
     metrics = read_json(evaluation / "metrics.json", EvaluationMetrics)
     config = read_json(encoder / "config.json", EncoderRecord)
@@ -183,9 +187,9 @@ def _read_statistics(layout: Layout, name: str) -> Mapping[str, Any]:
 def read_table(
     path: Path, columns: Sequence[str], needed: bool = True, text: tuple[str, ...] = ()
 ) -> pd.DataFrame:
-    """A CSV file with at least `columns`; no rows if it is absent and not needed.
+    """Reads a CSV file with at least `columns`; returns no rows if it is absent and not needed.
 
-    The columns `text` are read verbatim: a label may be "NA", "007" or "null".
+    The columns in `text` are read verbatim: a label may be "NA", "007" or "null".
     """
     if not needed and not path.exists():
         return pd.DataFrame()

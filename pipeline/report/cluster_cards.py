@@ -14,10 +14,10 @@ from pipeline.tables.hashtags import normalized_hashtag
 CARDS = 12
 EXAMPLES = 8
 THUMBNAIL = 64
-"""Pixels of a thumbnail's longer side."""
+"""Longer side of a thumbnail, in pixels."""
 TRAITS = 3
 LEAST_SHARE = 0.2
-"""Traits of a smaller share of the cluster's images are not shown."""
+"""Smallest share of a cluster's images with which a trait is shown."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Trait:
     text: str
     """`column=value` or `#tag`."""
     share: float
-    """Of the images in the cluster."""
+    """Share of the cluster's images."""
 
 
 @dataclass(frozen=True)
 class Example:
     thumbnail: str
-    """A data URI."""
+    """Data URI."""
     label: str | None
 
 
@@ -40,11 +40,11 @@ class Card:
     cluster: int
     images: int
     share: float
-    """Of all train images."""
+    """Share of all train images."""
     label: str | None
     """The most frequent label; None if no image of the cluster has one."""
     purity: float | None
-    """Share of `label` among the cluster's labelled images."""
+    """Share of `label` among the labelled images of the cluster."""
     traits: list[Trait]
     examples: list[Example]
 
@@ -52,10 +52,10 @@ class Card:
 def cluster_cards(
     train: Thumbnails, clusters: pd.DataFrame, made_of: Mapping[str, Sequence[str]]
 ) -> list[Card]:
-    """The largest of `clusters` (`id`, `cluster`) of the train images, largest first.
+    """Returns cards of the largest of `clusters` (`id`, `cluster`) of the train images, largest first.
 
-    The `columns` and `hashtags` in `made_of` are left out of the traits, as all images of a cluster agree in
-    them.
+    The `columns` and `hashtags` in `made_of` are not shown as traits, because all images of a cluster agree
+    in them.
     """
     columns, hashtags = (frozenset(made_of.get(kind, ())) for kind in ("columns", "hashtags"))
 
@@ -90,7 +90,7 @@ def cluster_cards(
 
 
 def last_clusters(layout: Layout, arm: str) -> pd.DataFrame:
-    """`id` and `cluster` of the train images, after the last re-clustering if there is one."""
+    """Returns `id` and `cluster` of the train images, after the last re-clustering if there is one."""
     reclustered = layout.encoder(arm) / "assignments.parquet"
     path = reclustered if reclustered.exists() else layout.assignments(arm)
     found: pd.DataFrame = read_parquet(path, ASSIGNMENTS_SCHEMA, ASSIGNMENTS_SCHEMA.names).to_pandas()
@@ -98,7 +98,7 @@ def last_clusters(layout: Layout, arm: str) -> pd.DataFrame:
 
 
 def most_frequent(values: pd.Series) -> pd.Series:
-    """Counts of the values, missing ones excluded; highest first, ties in ascending order of the values."""
+    """Returns counts of the values without missing ones: highest first, ties in ascending order of values."""
     return values.dropna().value_counts().sort_index().sort_values(ascending=False, kind="stable")
 
 
@@ -107,7 +107,7 @@ def _trait_counts(
 ) -> Counter[str]:
     counts: Counter[str] = Counter()
     for attributes, hashtags in zip(rows["attributes"], rows["hashtags"], strict=True):
-        # An absent struct or list comes back from pandas as NaN.
+        # pandas returns NaN for an absent struct or list.
         if isinstance(attributes, dict):
             counts.update(
                 f"{name}={value}"
@@ -121,12 +121,12 @@ def _trait_counts(
 
 
 def _frequent_traits(inside: Counter[str], members: int, overall: Counter[str], images: int) -> list[Trait]:
-    """The traits that are more frequent in the cluster than overall, by the difference of the shares."""
+    """Returns the traits more frequent in the cluster than overall, by the difference of the shares."""
 
     def excess(trait: str) -> float:
         return inside[trait] / members - overall[trait] / images
 
-    # A value of a single image, such as an article number, does not describe a cluster.
+    # A value of only one image, such as an article number, does not describe a cluster.
     shared = [trait for trait in inside if overall[trait] > 1]
     frequent = [trait for trait in shared if inside[trait] / members >= LEAST_SHARE and excess(trait) > 0]
     best = sorted(frequent, key=lambda trait: (-excess(trait), trait))[:TRAITS]
@@ -134,6 +134,6 @@ def _frequent_traits(inside: Counter[str], members: int, overall: Counter[str], 
 
 
 def _examples(members: pd.DataFrame) -> pd.DataFrame:
-    """Members at even steps through the cluster, so that the examples are not neighbours in the source."""
+    """Returns evenly spaced members of the cluster, so that the examples are not neighbours in the source."""
     step = max(1, len(members) // EXAMPLES)
     return members.iloc[::step].head(EXAMPLES)

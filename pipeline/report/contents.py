@@ -34,9 +34,9 @@ class Contents:
     verdict: str
     references: list[str]
     same_objective: bool
-    """Whether the references were trained by the chosen arm's objective."""
+    """Whether the references were trained with the chosen arm's objective."""
     measured: bool
-    """Whether there are labels, and so accuracies."""
+    """Whether there are labels, and therefore accuracies."""
     arms: Table
     fewer_labels: Table | None
     against: list[Figure]
@@ -48,7 +48,7 @@ class Contents:
     maps: Maps | None
     queries: list[Query]
     test_queries: bool
-    """Whether they are test images."""
+    """Whether the queries are test images."""
     training: list[Figure]
     training_table: Table
     images: Table
@@ -68,7 +68,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     dataset = ImageDataset(layout.images)
     summary = _checked_summary(dataset, layout)
     against = [figures.accuracy_against(statistic, arms) for statistic in figures.AXIS_TITLES]
-    # The label arm is the ceiling of accuracy; its map would only repeat the colours of the labels.
+    # The label arm is the ceiling of accuracy; its map would only repeat the label colours.
     mapped = [arm for arm in arms if arm.name != "label"]
     trained = [arm for arm in arms if arm.trained]
     train, clusters = Thumbnails(dataset.train), last_clusters(layout, CHOSEN)
@@ -117,7 +117,7 @@ def _checked_summary(dataset: ImageDataset, layout: Layout) -> IngestSummary:
 
 
 def _check_ids(arms: Sequence[Arm], train: Thumbnails, test: Thumbnails | None, layout: Layout) -> None:
-    """Raises `UserError` if an arm has ids that the images lack."""
+    """Raises `UserError` if an arm has ids that are not among the images."""
     of_train = set(train.rows["id"])
     of_test = set(test.rows["id"]) if test is not None else of_train
     for arm in arms:

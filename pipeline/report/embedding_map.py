@@ -13,9 +13,9 @@ from pipeline.report.thumbnails import Thumbnails
 
 MAP_WIDTH, MAP_HEIGHT, MARGIN = 1000, 800, 20
 GROUPS = 8
-"""The number of labels or clusters with their own colour, as in the style sheet."""
+"""Number of labels or clusters with their own colour, as in the style sheet."""
 MAP_THUMBNAIL = 48
-"""Pixels of the longer side."""
+"""Longer side of a thumbnail on the map, in pixels."""
 THUMBNAIL = 64
 
 
@@ -23,9 +23,9 @@ THUMBNAIL = 64
 class Group:
     name: str
     images: int
-    """On the map."""
+    """Number of images on the map."""
     colour: int
-    """From 1; 0 for all others."""
+    """Colours count from 1; 0 stands for all others."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Point:
     x: float
     y: float
     image: int
-    """Its index in `Maps.images`."""
+    """Index in `Maps.images`."""
     label_colour: int
     cluster_colour: int
 
@@ -43,9 +43,9 @@ class Maps:
     arms: list[tuple[str, str, list[Point]]]
     """Name, method and points of each arm."""
     labels: list[Group]
-    """Most frequent first; empty where no image has a label."""
+    """Most frequent first; empty if no image has a label."""
     clusters: list[Group]
-    """Of the chosen arm; empty if no mapped images share a cluster."""
+    """Clusters of the chosen arm; empty if no mapped images share a cluster."""
     coloured_by: Literal["label", "cluster"]
     """The initial colouring."""
     images: list[dict[str, str | None]]
@@ -57,7 +57,7 @@ class Near:
     thumbnail: str
     label: str | None
     alike: bool | None
-    """Whether it has the label of the query; None if either has none."""
+    """Whether the image has the label of the query; None if either has no label."""
     cosine: float
 
 
@@ -70,7 +70,7 @@ class Query:
 
 
 def maps(arms: Sequence[Arm], train: Thumbnails, clusters: pd.DataFrame) -> Maps | None:
-    """The same images on a map of each arm; None if there are too few.
+    """Places the same images on a map for each arm; returns None if there are too few.
 
     `clusters` (`id`, `cluster`) are those of the chosen arm.
     """
@@ -110,7 +110,7 @@ def maps(arms: Sequence[Arm], train: Thumbnails, clusters: pd.DataFrame) -> Maps
 
 
 def queries(arms: Sequence[Arm], train: Thumbnails, test: Thumbnails | None) -> list[Query]:
-    """Some test images, or train images if there are none, and their nearest train images in each arm."""
+    """Returns some test (or else train) images, with their nearest train images in each arm."""
     found = [arm for arm in arms if not arm.nearest.empty]
     if not found:
         return []
@@ -146,13 +146,16 @@ def _groups(values: pd.Series, name: str) -> list[Group]:
 
 
 def _colours(values: pd.Series) -> dict[str, int]:
-    """The colour of each image's value by id; 0 if the value has none."""
+    """Returns the colour of each image's value by id; 0 if the value has no colour of its own."""
     colour_of = {value: colour for colour, value in enumerate(most_frequent(values).head(GROUPS).index, 1)}
     return {str(id_): colour_of.get(value, 0) for id_, value in values.items()}
 
 
 def _scaled(placed: pd.DataFrame) -> list[tuple[float, float]]:
-    """Coordinates in units of the map. Each axis is scaled separately: distances mean little in t-SNE."""
+    """Returns coordinates in units of the map.
+
+    Each axis is scaled separately, because distances mean little in t-SNE.
+    """
     places_N2 = placed[["x", "y"]].to_numpy(np.float64) * [1, -1]
     low_2, high_2 = places_N2.min(axis=0), places_N2.max(axis=0)
     room_2 = np.array([MAP_WIDTH - 2 * MARGIN, MAP_HEIGHT - 2 * MARGIN])

@@ -35,7 +35,7 @@ def arm_title(arm: Arm) -> str:
 
 
 def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Figure | None:
-    """Linear top-1 against a statistic of the clusters, one point per arm; None for fewer than two arms."""
+    """Plots linear top-1 against a statistic of the clusters, one point per arm; None for fewer than two."""
     placed = [
         (arm, x, y)
         for arm in arms
@@ -61,7 +61,7 @@ def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Figure | None
 
 
 def draw_untrained(axes: Axes, top1: float | None) -> None:
-    """A line at the accuracy of untrained filters, which have no clusters and so no place along the axis."""
+    """Draws a line at the accuracy of untrained filters, which have no clusters and thus no x coordinate."""
     if top1 is None:
         return
     colour = COLOURS["untrained"]
@@ -81,14 +81,14 @@ _ACCURACY_CAPTIONS: dict[Statistic, str] = {
 
 
 def training_curves(arms: Sequence[Arm]) -> list[Figure]:
-    """The loss, and the representation metrics after each epoch where the training measured them."""
+    """Plots the loss and, where the training measured them, the representation metrics after each epoch."""
     return [chart for curve in _CURVES if (chart := _over_epochs(curve, arms)) is not None]
 
 
 @dataclass(frozen=True)
 class _Curve:
     column: str
-    """Of `history.csv`."""
+    """Column of `history.csv`."""
     title: str
     axis: str
     caption: str
@@ -127,7 +127,7 @@ _CURVES = [
 
 
 def _over_epochs(curve: _Curve, arms: Sequence[Arm]) -> Figure | None:
-    """One line per arm; None if no arm has the metric."""
+    """Plots one line per arm; returns None if no arm has the metric."""
     drawn = [(arm, _known(arm.history, curve.column)) for arm in arms]
     drawn = [(arm, known) for arm, known in drawn if not known.empty]
     if not drawn:
@@ -152,7 +152,7 @@ def _known(history: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def trajectory(arm: Arm) -> list[Figure]:
-    """The changes of an arm's clusters over its re-clusterings."""
+    """Plots how an arm's clusters change over its re-clusterings."""
     table = arm.trajectory
     if table is None or len(table) < 2:
         return []
@@ -180,7 +180,7 @@ def _lines_over_epochs(
     caption: str,
     factor: float = 1,
 ) -> Figure:
-    """One line per column of `table`, named at its end."""
+    """Plots one line per column of `table`, with its name at its end."""
     with drawing() as (figure, axes):
         ends = []
         for colour, line, (column, label) in zip(

@@ -15,7 +15,7 @@ from pipeline.statistics.intervals import paired_difference
 from pipeline.storage.schema import IngestSummary
 
 WIDE_INTERVAL = 0.06
-"""Wider intervals of top-1 cannot separate clusterings that differ by a few points."""
+"""Width above which an interval of top-1 cannot separate clusterings that differ by a few points."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Finding:
     code: str
     sentence: str
     where: str
-    """The arm or stage it concerns."""
+    """Arm or stage that the finding concerns."""
     cure: str = ""
     """What to do."""
 
@@ -114,7 +114,7 @@ def _label_findings(arms: list[Arm]) -> Iterator[Finding]:
 
 
 def _is_above_majority(arm: Arm) -> bool:
-    """Whether its accuracy is clearly above the majority share on the same test images."""
+    """Returns whether the accuracy is clearly above the majority share on the same test images."""
     if arm.top1 is None:
         return True
     in_train = dict(zip(arm.per_class["label"], arm.per_class["train_images"], strict=True))
@@ -167,7 +167,7 @@ def _training_findings(arm: Arm) -> Iterator[Finding]:
 
 
 def _cluster_findings(arm: Arm) -> Iterator[Finding]:
-    """The findings of the cluster stage."""
+    """Yields the findings of the cluster stage."""
     given: list[Mapping[str, Any]] = arm.statistics.get("findings") or []
     for finding in given:
         text = sentence(str(finding["sentence"]))

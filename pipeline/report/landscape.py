@@ -1,4 +1,4 @@
-"""The landscape of available clusterings: a chart with the names of the best, and a table of all."""
+"""The landscape of available clusterings: a chart that names the best, and a table of all."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,14 +28,14 @@ I_BITS, H_BITS, AGREEMENT = (
     "adjusted_mutual_information",
 )
 NAMED, NAMED_OF_MANY = 12, 6
-"""The most names in the chart; with more, the number of named points on the frontier."""
+"""Maximum number of names in the chart, and the number of named points on the frontier if there are more."""
 LONGEST_NAME = 28
 
 
 def choices(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `landscape.csv` to show, with whether they are on the `frontier`. Empty without labels.
+    """Returns the rows of `landscape.csv` to show, with the column `frontier`; empty without labels.
 
-    Clusters of one image each, such as those of a column of article numbers, equal `instance`: they are left
+    Clusters of one image each, such as those of a column of article numbers, equal `instance` and are left
     out.
     """
     if "singletons" in table:
@@ -50,9 +50,9 @@ def _is_reference(table: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Whether each row is on the Pareto frontier: no other has as much I(Z;T) at no more H(Z|T).
+    """Returns whether each row is on the Pareto frontier: no other has as much I(Z;T) at no more H(Z|T).
 
-    Ignores the labels, clusters that equal them, and instances, which are references.
+    Ignores the labels, clusters that equal them, and instances, which are all references.
     """
     is_choice = ~_is_reference(table)
     if AGREEMENT in table:
@@ -63,7 +63,7 @@ def on_frontier(table: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def chart(rows: pd.DataFrame, chosen: Arm) -> Figure | None:
-    """The clusterings in the plane of H(Z|T) and I(Z;T), with tooltips; the chosen and a few others named."""
+    """Plots the clusterings by H(Z|T) and I(Z;T), with tooltips; names the chosen one and a few others."""
     if rows.empty:
         return None
     with drawing(height=HEIGHT * 1.2) as (figure, axes):
@@ -90,7 +90,7 @@ def chart(rows: pd.DataFrame, chosen: Arm) -> Figure | None:
 
 
 def _draw_points(axes: Axes, rows: pd.DataFrame, chosen_method: str) -> dict[str, list[str]]:
-    """Returns the tooltips of each group in the order of its points."""
+    """Draws the points; returns the tooltips of each group in the order of its points."""
     for method, path in rows[rows["nested"].astype(bool)].groupby("method", sort=False):
         colour = COLOURS["chosen" if method == chosen_method else "muted"]
         axes.plot(path[H_BITS], path[I_BITS], "-", color=colour, linewidth=1)
@@ -116,7 +116,7 @@ def _caption(rows: pd.DataFrame) -> str:
 
 
 def table(rows: pd.DataFrame, chosen_method: str) -> Table | None:
-    """All of `rows`: the frontier first, then by agreement with the labels."""
+    """Lists all of `rows`: the frontier first, then by agreement with the labels."""
     title = f"All {plural(len(rows), 'clustering')} that could be chosen"
     note = "Bold: on the dashed line of the chart. All statistics: data/clusters/chosen/landscape.csv."
     return _table(rows, chosen_method, title, note)
@@ -157,8 +157,11 @@ def _cells(row: Mapping[Any, Any], chosen_method: str) -> list[Cell]:
 
 
 def _rows_to_name(rows: pd.DataFrame) -> pd.DataFrame:
-    """The references and, of few clusterings, the frontier, those on no line and the end of each line; of
-    many, only some of the frontier."""
+    """Returns the rows to name in the chart.
+
+    For few clusterings, these are the references, the frontier, those on no line and the end of each line.
+    For many, they are the references and some of the frontier.
+    """
     frontier, nested = rows["frontier"].astype(bool), rows["nested"].astype(bool)
     few = rows[frontier | ~nested | ~rows.duplicated(["method", "nested"], keep="last")]
     if len(few) <= NAMED:
@@ -168,7 +171,7 @@ def _rows_to_name(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _spaced(frontier: pd.DataFrame, most: int) -> pd.DataFrame:
-    """At most `most` rows, evenly spaced in I(Z;T) so that names do not overlap; keeps both ends."""
+    """Returns at most `most` rows, evenly spaced in I(Z;T) so that names do not overlap; keeps both ends."""
     if len(frontier) <= most:
         return frontier
     information = frontier[I_BITS].to_numpy()

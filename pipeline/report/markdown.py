@@ -12,11 +12,11 @@ def report_markdown(contents: Contents) -> str:
     parts = [f"# {escaped(contents.title)}", escaped(contents.verdict), table(contents.arms)]
     parts += [table(contents.fewer_labels)] if contents.fewer_labels else []
     parts += _section("Findings", [bullets([_text(finding) for finding in contents.findings])])
-    # With many classes, only the largest changes; the HTML report lists all.
+    # With many classes, only the largest changes are listed; the HTML report lists all.
     changes = [table(t) for t in contents.changes if not t.sortable or len(contents.changes) == 1]
     parts += _section("Classes", [*changes, *([table(contents.confusions)] if contents.confusions else [])])
     largest = clusters_table(contents.cards)
-    # The HTML report lists all of them, with a chart.
+    # The HTML report lists all clusterings, with a chart.
     shown = [contents.best_choices, largest]
     parts += _section("Clusters", [table(t) for t in shown if t])
     refused = [table(contents.rejects)] if contents.rejects else []

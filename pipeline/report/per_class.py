@@ -29,11 +29,11 @@ class Confusion:
     predicted: str
     images: int
     share: float
-    """Of the test images of `label`."""
+    """Share of the test images of `label`."""
 
 
 def class_changes(chosen: Arm, instance: Arm | None) -> list[ClassChange]:
-    """Every class with test images, largest gain first, ties by name."""
+    """Returns every class with test images, largest gain first, ties by name."""
     if chosen.per_class.empty:
         return []
     before = {} if instance is None or instance.per_class.empty else _recalls(instance.per_class)
@@ -48,7 +48,7 @@ def class_changes(chosen: Arm, instance: Arm | None) -> list[ClassChange]:
 
 
 def worst_confusions(predictions: pd.DataFrame) -> list[Confusion]:
-    """The pairs (label, predicted) with the most test images, largest first."""
+    """Returns the pairs (label, predicted) with the most test images, largest first."""
     if predictions.empty:
         return []
     of_label = predictions["label"].value_counts()

@@ -12,9 +12,9 @@ from pipeline.untrusted.git import run_git
 
 
 def commit() -> str | None:
-    """The commit of the working tree, with a suffix if files differ from it; None outside of Git."""
+    """Returns the commit of the working tree, with a suffix if files differ from it; None outside of Git."""
     head = _git("rev-parse", "--short=12", "HEAD")
-    # Outputs of DVC and the stages are no change of the code.
+    # Outputs of DVC and of the stages are not changes of the code.
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", ":!data")
     return None if head is None else head + (" with changes" if changed else "")
 

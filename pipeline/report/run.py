@@ -26,8 +26,8 @@ POINTS_COLUMNS = [
 def build_report(params: Params, layout: Layout = Layout()) -> None:  # noqa: B008 - it is frozen
     """Writes `report.html`, `report.md`, `points.csv` and `metrics.json` below `layout.report`.
 
-    Prints the table of arms, the verdict and the path of the report. The same inputs give the same
-    bytes. Raises `UserError` where an earlier stage has not run.
+    Prints the table of arms, the verdict and the path of the report. The same inputs give the same bytes.
+    Raises `UserError` if an earlier stage has not run.
     """
     arms = read_arms(layout, list(params.report.references))
     contents = gather(params, layout, arms)
@@ -48,9 +48,9 @@ def build_report(params: Params, layout: Layout = Layout()) -> None:  # noqa: B0
 
 
 def metrics(arms: list[Arm]) -> dict[str, object]:
-    """`report/metrics.json`: the metrics of each arm, the closed share of the gap, and the baselines.
+    """Returns the content of `report/metrics.json`: arms, closed share of the gap, and baselines.
 
-    `gap_closed` is the plain ratio; its interval is given only where the verdict states the share.
+    `gap_closed` is the plain ratio; its interval is given only if the verdict states the share.
     """
     top1 = {arm.name: arm.top1 for arm in arms}
     closed = gap_closed(top1["chosen"], top1.get("instance"), top1.get("label"))

@@ -1,4 +1,4 @@
-"""The tables of the report, as pure functions of the outputs of the stages."""
+"""Tables of the report, as pure functions of the outputs of the stages."""
 
 from collections.abc import Sequence
 
@@ -28,12 +28,12 @@ from pipeline.runtime.errors import listed
 from pipeline.storage.schema import CHOSEN, IngestSummary
 
 REJECTS_SHOWN = 5
-"""Examples per reason."""
+"""Number of examples per reason."""
 COLUMNS_SHOWN = 20
 
 
 def arms_table(arms: Sequence[Arm], pretrain: PretrainParams) -> Table:
-    """The results of each arm; columns without any value are left out."""
+    """Lists the results of each arm; columns without any value are left out."""
     columns = [Column("Arm")]
     rows = [
         [Cell(arm.method, colour=arm.name, detail=ARM_ROLES[arm.name], strong=arm.name == CHOSEN)]
@@ -53,7 +53,7 @@ def arms_table(arms: Sequence[Arm], pretrain: PretrainParams) -> Table:
 
 
 def fewer_labels_table(arms: Sequence[Arm]) -> Table | None:
-    """Linear top-1 with a share of the labels; None if `evaluate.label_fractions` is empty."""
+    """Lists linear top-1 with a share of the labels; None if `evaluate.label_fractions` is empty."""
     measured = [arm for arm in arms if arm.metrics["top1_at"]]
     if not measured:
         return None
@@ -72,7 +72,7 @@ def fewer_labels_table(arms: Sequence[Arm]) -> Table | None:
 
 
 def _accuracy_columns(arms: Sequence[Arm]) -> tuple[list[tuple[Column, list[Cell]]], tuple[str, str] | None]:
-    """The columns, and the ends of the common scale of the intervals."""
+    """Returns the columns, and the ends of the common scale of the intervals."""
     if all(arm.top1 is None for arm in arms):
         return [], None
     placed, (start, end) = spans([_interval(arm) for arm in arms])
@@ -117,20 +117,20 @@ def _cluster_columns(arms: Sequence[Arm]) -> list[tuple[Column, list[Cell]]]:
 
 
 def _bits(arm: Arm, statistic: str) -> Cell:
-    """The plug-in estimate, and below it the corrected estimate for the population, if any."""
+    """Shows the plug-in estimate, and below it the corrected estimate for the population, if any."""
     corrected = arm.statistics.get(f"{statistic}_corrected_bits") if arm.trajectory is None else None
     detail = f"{number(corrected)} corrected" if corrected is not None else ""
     return Cell(number(getattr(arm, f"{statistic}_bits")), detail=detail)
 
 
 def baseline_notes(arms: Sequence[Arm]) -> list[str]:
-    """The accuracy of guessing on the labels, which are the same for all arms."""
+    """States the accuracy of guessing, which depends only on the labels and is the same for all arms."""
     given = arms[0].metrics["baselines"]
     return [] if given is None else [sentence(baselines_in_words(given))]
 
 
 def selection_notes(arms: Sequence[Arm]) -> list[str]:
-    """On which images the hyperparameter was chosen; the same for all arms, as they share the labels."""
+    """States on which images the hyperparameter was chosen: the same for all arms, which share labels."""
     measured = [arm.metrics for arm in arms if arm.metrics["selection_rows"] is not None]
     choices = [chosen_on(metrics["protocol"], metrics["selection_rows"] or 0) for metrics in measured[:1]]
     return [sentence(f"the linear layers: {choice}") for choice in choices]
@@ -173,7 +173,7 @@ def _exact_and_near(exact: int, near: int | None) -> str:
 
 
 def rejects_table(rejects: pd.DataFrame) -> Table | None:
-    """Counts by reason and the first inputs; None if nothing was refused."""
+    """Counts the refused inputs by reason and lists the first ones; None if nothing was refused."""
     if rejects.empty:
         return None
     rows = []
@@ -186,7 +186,7 @@ def rejects_table(rejects: pd.DataFrame) -> Table | None:
 
 
 def changes_tables(changes: Sequence[ClassChange], method: str) -> list[Table]:
-    """Largest gains, largest losses, and all classes; without a reference only the recalls."""
+    """Lists the largest gains, the largest losses and all classes; without a reference, only the recalls."""
     compared = [change for change in changes if change.before is not None and change.after is not None]
     if not compared:
         plain = [
@@ -247,7 +247,7 @@ def confusions_table(confusions: Sequence[Confusion], method: str) -> Table | No
 
 
 def clusters_table(cards: Sequence[Card]) -> Table | None:
-    """The cluster cards without images; None if there is no cluster."""
+    """Lists the cluster cards without images; None if there is no cluster."""
     if not cards:
         return None
     labelled = any(card.label is not None for card in cards)

@@ -21,7 +21,7 @@ class Thumbnails:
     def __init__(self, split: ImageSplit) -> None:
         self._shards = split.shards
         self.rows = pd.concat([self._read(number) for number in range(len(self._shards))], ignore_index=True)
-        """`id`, `label`, `hashtags`, `attributes`, and the place of the image: `shard`, `row`."""
+        """`id`, `label`, `hashtags`, `attributes`, and the position of the image: `shard`, `row`."""
 
     def _read(self, number: int) -> pd.DataFrame:
         columns = ["id", "label", "hashtags", "attributes"]
@@ -30,7 +30,7 @@ class Thumbnails:
         return pd.DataFrame(values | {"shard": number, "row": range(len(table))})
 
     def thumbnails(self, ids: Iterable[str], longest: int) -> dict[str, str]:
-        """Data URIs by id; the longer side is at most `longest` pixels. Reads each row group once."""
+        """Returns data URIs by id, at most `longest` pixels per side. Reads each row group once."""
         requested = self.rows[self.rows["id"].isin(set(ids))]
         uris: dict[str, str] = {}
         for shard, rows in requested.groupby("shard"):
@@ -41,7 +41,7 @@ class Thumbnails:
 
 
 def _encoded(shard: Path, rows: list[int]) -> Iterator[bytes]:
-    """The stored images at the ascending `rows` of a shard."""
+    """Yields the stored images at the ascending `rows` of a shard."""
     of_group: dict[int, list[int]] = defaultdict(list)
     with open_parquet(shard) as file:
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]

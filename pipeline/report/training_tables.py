@@ -1,4 +1,4 @@
-"""The tables of training and parameters in the report, as pure functions of the outputs of the stages."""
+"""Tables of training and parameters in the report, as pure functions of the outputs of the stages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,7 +46,7 @@ def _images_per_step(arm: Arm) -> int | None:
 
 
 def parameters_table(params: BaseModel) -> Table:
-    """Every parameter; in bold if it differs from the default."""
+    """Lists every parameter, in bold if it differs from the default."""
     given, default = flattened(params.model_dump()), flattened(type(params)().model_dump())
     rows = [
         [Cell(key), Cell(_shown(value), strong=value != default.get(key)), Cell(_shown(default.get(key)))]
@@ -59,9 +59,9 @@ def parameters_table(params: BaseModel) -> Table:
 
 
 def configuration_table(arms: Sequence[Arm], params: BaseModel) -> Table:
-    """The record of each training: device, precision, versions, sizes; one column per arm.
+    """Lists the record of each training (device, precision, versions, sizes), one column per arm.
 
-    Includes a parameter only if an arm was trained with another value than that of `params`.
+    Includes a parameter only if an arm was trained with a value that differs from the one in `params`.
     """
     configs, given = [flattened(arm.config) for arm in arms], flattened(params.model_dump())
     keys = [
@@ -76,7 +76,7 @@ def configuration_table(arms: Sequence[Arm], params: BaseModel) -> Table:
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as a flat one with dotted keys."""
+    """Flattens a nested mapping to dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:

@@ -1,5 +1,7 @@
-"""The verdict: the results with their intervals in one sentence, preceded by warnings where a training has
-collapsed or does not exceed untrained filters."""
+"""The verdict: the results and their intervals in one sentence.
+
+Warnings precede it if a training has collapsed or does not exceed untrained filters.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ ONE_SEED = "one seed: the intervals exclude the variance of training"
 
 @dataclass(frozen=True)
 class Standings:
-    """The accuracies of the arms and their differences; None where an arm or the labels are missing."""
+    """Accuracies of the arms and their differences; None if an arm or the labels are missing."""
 
     method: str
     top1: float | None
@@ -33,9 +35,9 @@ class Standings:
     gap: Interval | None = None
     """Label minus instance."""
     closed: Interval | None = None
-    """Share of the gap; also None if the interval of the gap includes zero."""
+    """Closed share of the gap; also None if the interval of the gap includes zero."""
     reason: str | None = None
-    """Why nothing was measured."""
+    """Reason why nothing was measured."""
 
 
 def standings(arms: list[Arm]) -> Standings:
@@ -64,7 +66,7 @@ def standings(arms: list[Arm]) -> Standings:
 
 
 def not_above_untrained(arms: Sequence[Arm]) -> list[Arm]:
-    """The trained arms whose linear top-1 is not clearly above that of untrained filters."""
+    """Returns the trained arms whose linear top-1 is not clearly above that of untrained filters."""
     untrained = next((arm for arm in arms if arm.name == UNTRAINED and arm.top1 is not None), None)
     return [
         arm
@@ -74,9 +76,9 @@ def not_above_untrained(arms: Sequence[Arm]) -> list[Arm]:
 
 
 def gap_closed(top1: float | None, instance_top1: float | None, label_top1: float | None) -> float | None:
-    """(chosen - instance) / (label - instance) in top-1; None where it is undefined.
+    """Returns (chosen - instance) / (label - instance) in top-1; None if it is undefined.
 
-    The point estimate for `metrics.json`; the verdict gives its interval.
+    This is the point estimate for `metrics.json`; the verdict gives its interval.
     """
     if top1 is None or instance_top1 is None or label_top1 is None or label_top1 <= instance_top1:
         return None
@@ -84,7 +86,7 @@ def gap_closed(top1: float | None, instance_top1: float | None, label_top1: floa
 
 
 def verdict(found: Standings, subject: str) -> str:
-    """`subject`: the chosen clusters, in the plural."""
+    """Returns the verdict about `subject`, the chosen clusters as a plural subject."""
     if found.top1 is None:
         return f"{_collapsed(found)}{sentence(found.reason or 'No accuracy was measured')}"
     return f"{_collapsed(found)}{_below_untrained(found)}{_cluster_sentence(found, subject)}"
@@ -119,7 +121,7 @@ def _without_comparison(found: Standings) -> str:
 
 
 def _comparisons(found: Standings) -> list[str]:
-    """The chosen arm against each reference of another method."""
+    """Compares the chosen arm with each reference of another method."""
     against = []
     if found.over_untrained is not None:
         against.append(_against(found.over_untrained, "untrained filters", found.untrained_top1))
@@ -143,7 +145,7 @@ def _against(difference: Interval, name: str, top1: float | None) -> str:
 
 
 def _gap(found: Standings) -> list[str]:
-    """The closed share of the gap between the references, where it can be estimated."""
+    """States the closed share of the gap between the references, or why it cannot be estimated."""
     if found.gap is None or found.over_instance is None or found.method in ("instance", "label"):
         return []
     if found.gap.estimate <= 0:
@@ -160,9 +162,9 @@ def _gap(found: Standings) -> list[str]:
 
 
 def stated_share(found: Standings) -> Interval | None:
-    """The closed share of the gap between the references; None where it cannot be estimated.
+    """Returns the closed share of the gap between the references; None if it cannot be estimated.
 
-    It requires clusters of another method, a gap that is clearly above zero, and a gain.
+    The estimate requires clusters of another method, a gap that is clearly above zero, and a gain.
     """
     if found.over_instance is None or found.method in ("instance", "label"):
         return None
