@@ -5,7 +5,7 @@ import math
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 NOTHING = "\N{EN DASH}"
-"""In place of a missing value."""
+"""Shown in place of a missing value."""
 
 MUTUAL_INFORMATION = "mutual information in bits: information of the cluster Z about the label T"
 CONDITIONAL_ENTROPY = "conditional entropy in bits: entropy of the clusters beyond the labels"
@@ -17,7 +17,7 @@ def percent(fraction: float | None, digits: int = 1) -> str:
 
 
 def points(fraction: float | None, digits: int = 1, signed: bool = True) -> str:
-    """A difference of two fractions, in percentage points."""
+    """Formats a difference of two fractions in percentage points."""
     if missing(fraction):
         return NOTHING
     text = _rounded(100 * float(fraction or 0), digits)
@@ -25,7 +25,7 @@ def points(fraction: float | None, digits: int = 1, signed: bool = True) -> str:
 
 
 def interval_text(low: float | None, high: float | None) -> str:
-    """Two fractions as percentages, without the percent sign."""
+    """Formats two fractions as percentages, without the percent sign."""
     if low is None or high is None:
         return NOTHING
     return f"{100 * low:.1f}\N{EN DASH}{100 * high:.1f}"
@@ -53,7 +53,7 @@ def plural(value: int, noun: str, many: str | None = None) -> str:
 
 
 def sentence(text: str) -> str:
-    """`text` with an initial capital and a full stop."""
+    """Returns `text` with an initial capital and a full stop."""
     text = text.strip()
     closed = text if text.endswith((".", "!", "?")) else f"{text}."
     return closed[:1].upper() + closed[1:]
@@ -64,6 +64,6 @@ def missing(value: float | None) -> bool:
 
 
 def _rounded(value: float, digits: int) -> str:
-    """`value` to `digits` places, with a typographic minus and without a negative zero."""
+    """Formats `value` to `digits` places, with a typographic minus and without a negative zero."""
     text = f"{value:.{digits}f}"
     return f"{abs(float(text)):.{digits}f}" if float(text) == 0 else text.replace("-", MINUS)

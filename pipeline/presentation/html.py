@@ -27,5 +27,5 @@ def _readable(value: object) -> object:
 
 
 def tied(text: str) -> str:
-    """Keeps a number and its percent sign, and "top-1", on one line."""
+    """Keeps "top-1", and a number and its percent sign, on one line."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("top-1", "top-\N{WORD JOINER}1")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pipeline.presentation.plotting import Axes, offset_copy
 
 LABEL_GAP = 0.075
-"""Least distance between two labels, as a share of the axes' height."""
+"""Minimum distance between two labels, as a share of the axes' height."""
 
 
 def room_around(values: Sequence[float], axes: Axes) -> None:

@@ -9,7 +9,7 @@ escaped = for_markdown
 
 
 def table(shown: Table) -> str:
-    """The caption in bold, the table, the hints of its columns, and the note."""
+    """Renders the caption in bold, the table, the hints of its columns, and the note."""
     head = [escaped(column.title) for column in shown.columns]
     rule = ["--:" if column.numeric else "---" for column in shown.columns]
     body = [[_cell(cell) for cell in row] for row in shown.rows]

@@ -1,8 +1,9 @@
 """matplotlib, without the settings of the current folder.
 
 Symptom: in a branch with a file `matplotlibrc`, `clinfonce compare` started LaTeX; with a pipe of that name
-it blocked. Cause: on import, matplotlib reads a file of that name in the current folder. Cure: it is only
-imported here, from the folder of its defaults, and figures are drawn with these, the same on every machine.
+it blocked. Cause: on import, matplotlib reads a file of that name in the current folder. Cure: it is imported
+only here, from the folder of its defaults, and figures are drawn with these defaults, which are the same on
+every machine.
 """
 
 import contextlib
@@ -13,14 +14,14 @@ from typing import Any
 
 
 def _folder_of_defaults() -> Path:
-    """The folder of matplotlib's default settings, without importing it."""
+    """Returns the folder of matplotlib's default settings, without importing matplotlib."""
     spec = find_spec("matplotlib")
     assert spec is not None, "a dependency"
     assert spec.origin is not None, "a package of files"
     return Path(spec.origin).with_name("mpl-data")
 
 
-# Only this import, since MPLCONFIGDIR may be relative to the current folder.
+# Only this import runs there, because MPLCONFIGDIR may be relative to the current folder.
 with contextlib.chdir(_folder_of_defaults()):
     import matplotlib
 
@@ -34,9 +35,9 @@ __all__ = ["Axes", "Figure", "MaxNLocator", "offset_copy", "styled"]
 
 @contextlib.contextmanager
 def styled(settings: Mapping[Any, Any]) -> Iterator[None]:
-    """Draws and saves with matplotlib's defaults and these `settings` in the block.
+    """Draws and saves in the block with matplotlib's defaults and these `settings`.
 
-    Also if other code, such as a tracker, has imported matplotlib before.
+    This also holds if other code, such as a tracker, has imported matplotlib before.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

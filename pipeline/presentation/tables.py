@@ -10,7 +10,7 @@ class Column:
     title: str
     numeric: bool = False
     hint: str = ""
-    """The meaning of the values, in a few words."""
+    """Meaning of the values, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Span:
 class Cell:
     text: str
     value: float | str | None = None
-    """The sort key; None: the text."""
+    """Sort key; None: the text."""
     colour: str = ""
     """A name in `themed_svg.COLOURS` for a swatch before the text."""
     span: Span | None = None
     bar: float | None = None
-    """From -1 (all to the left) to 1, drawn beside the text."""
+    """Length from -1 (all to the left) to 1, drawn beside the text."""
     strong: bool = False
     detail: str = ""
     """A second, less prominent line."""
@@ -55,7 +55,7 @@ class Table:
 
     @property
     def hints(self) -> list[str]:
-        """The meaning of the columns, one sentence each."""
+        """Meaning of the columns, one sentence each."""
         return [f"{column.title}: {column.hint}." for column in self.columns if column.hint]
 
     def has_spans(self, column: int) -> bool:
@@ -65,7 +65,7 @@ class Table:
 def spans(
     triples: Sequence[tuple[float, float, float] | None],
 ) -> tuple[list[Span | None], tuple[float, float]]:
-    """(low, at, high) triples on a common 0-1 scale with a margin, and the ends of the scale."""
+    """Puts (low, at, high) triples on a common 0-1 scale with a margin; also returns the scale's ends."""
     values = [value for triple in triples if triple is not None for value in triple]
     if not values:
         return [None] * len(triples), (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""A table for the terminal."""
+"""Output of a table to the terminal."""
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
@@ -12,8 +12,10 @@ _COLOURS = {"chosen": "blue", "untrained": "magenta", "instance": "yellow", "lab
 
 
 def print_table(table: Table, console: SafeConsole) -> None:
-    """Prints `table`, the hints of its columns, and its note. Texts are not parsed as rich markup; numbers
-    are never truncated."""
+    """Prints `table`, the hints of its columns, and its note.
+
+    Texts are not parsed as rich markup. Numbers are never truncated.
+    """
     drawn = RichTable(
         box=SIMPLE_HEAD,
         title=Text(for_terminal(table.caption)),

@@ -1,7 +1,7 @@
 """Matplotlib figures as inline SVG whose colours follow the theme of the page.
 
-Figures are drawn in placeholder colours that occur nowhere else, which then become CSS variables, so that
-one SVG serves light, dark and print. Text remains text: it can be read aloud, searched and scaled.
+Figures are drawn in placeholder colors that occur nowhere else. These are then replaced by CSS variables, so
+that one SVG serves light, dark and print. Text remains text, so it can be read aloud, searched and scaled.
 """
 
 import io
@@ -26,7 +26,7 @@ COLOURS = {
 """Placeholder colours by the name of the CSS variable that replaces them."""
 
 WIDTH, HEIGHT = 4.9, 3.3
-"""Inches of 72 units. At 350 CSS pixels a unit is a pixel, so text of 10.5 units is readable on a phone."""
+"""Inches of 72 units. At 350 CSS pixels, a unit is a pixel, so text of 10.5 units is readable on a phone."""
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -55,7 +55,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def drawing(height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
-    """A figure with one axes in the report's style; draw and call `inline_svg` inside the block."""
+    """Yields a figure with one axes in the report's style; draw and call `inline_svg` inside the block."""
     with styled(_STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         figure.patch.set_alpha(0.0)
@@ -71,13 +71,13 @@ def inline_svg(
     description: str,
     tooltips: Mapping[str, Sequence[str]] | None = None,
 ) -> Markup:
-    """The figure as an `<svg>` element for a page. `name` must be unique in it; the texts are escaped.
+    """Returns the figure as an `<svg>` element; escapes the texts. `name` must be unique on the page.
 
-    `tooltips` holds, by the gid of a line with markers, a text for each marker.
+    `tooltips` maps the gid of a line with markers to a text for each marker.
     """
     buffer = io.StringIO()
     with warnings.catch_warnings():
-        # The browser's fonts draw the text, so glyphs that matplotlib's font lacks do not matter.
+        # The text is drawn in the browser's fonts, so glyphs that matplotlib's font lacks do not matter.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     drawn = buffer.getvalue()
