@@ -1,4 +1,4 @@
-"""What a batch of the training sees of a clustering: positives and the ceiling."""
+"""Statistics of a clustering in a training batch: positives and the ceiling."""
 
 import math
 from typing import Any
@@ -11,11 +11,12 @@ from pipeline.statistics.factorials import log_hypergeometric
 
 
 def anchors_without_positives(cluster_sizes_K: NDArray[np.integer[Any]], batch_size: int) -> float:
-    """The probability that an anchor finds no other image of its cluster in its batch.
+    """Returns the probability that an anchor finds no other image of its cluster in its batch.
 
-    The batch is drawn without replacement, so of the other B - 1 images the number from the anchor's
-    cluster is hypergeometric; exact. Such an anchor has its own second view as its only positive, which is
-    SimCLR. A batch size above the number of images counts as all images; 1.0 for no rows.
+    The batch is drawn without replacement, so the number of the other B - 1 images that are from the anchor's
+    cluster is hypergeometric; the result is exact. The only positive of such an anchor is its own second
+    view, as in SimCLR. A batch size above the number of images counts as all images. Returns 1.0 for at most
+    one row.
     """
     sizes, times = sizes_and_times(cluster_sizes_K)
     rows = int(sizes @ times)
@@ -28,7 +29,7 @@ def anchors_without_positives(cluster_sizes_K: NDArray[np.integer[Any]], batch_s
 
 
 def expected_positives(cluster_sizes_K: NDArray[np.integer[Any]], batch_size: int) -> float:
-    """How many other images of its cluster an anchor meets in its batch, on average over the images."""
+    """Returns the mean number of other images of an anchor's cluster in its batch, over all images."""
     sizes, times = sizes_and_times(cluster_sizes_K)
     rows = int(sizes @ times)
     if rows <= 1:
@@ -38,11 +39,11 @@ def expected_positives(cluster_sizes_K: NDArray[np.integer[Any]], batch_size: in
 
 
 def largest_pair_share(cluster_sizes_K: NDArray[np.integer[Any]], batch_size: int | None) -> float:
-    """The share of the positive pairs of views in a batch that lie in the largest cluster; 0 for no rows.
+    """Returns the largest cluster's share of the positive pairs of views in a batch; 0 for no rows.
 
-    Each of B images gives two views. A view's positives are the other view of its image and both views of
-    the other images of its cluster, of which `expected_positives` counts the mean. The share is one of
-    expected numbers. Without a batch size, as if a batch held all images.
+    Each of B images gives two views. A view's positives are the other view of its image and both views of the
+    other images of its cluster, whose mean number is `expected_positives`. The share is a ratio of expected
+    numbers. Without a batch size, a batch holds all images.
     """
     sizes, times = sizes_and_times(cluster_sizes_K)
     rows = int(sizes @ times)
@@ -55,7 +56,7 @@ def largest_pair_share(cluster_sizes_K: NDArray[np.integer[Any]], batch_size: in
 
 
 def objective_ceiling_bits(cluster_entropy_bits: float, batch_size: int) -> float:
-    """min(H(Z), log2 n): what Cl-InfoNCE cannot exceed with n images a batch.
+    """Returns min(H(Z), log2 n), the upper bound of Cl-InfoNCE with n images per batch.
 
     The objective of Tsai et al. (2022, "Learning Weakly-Supervised Contrastive Representations") is a lower
     bound of a divergence that H(Z) bounds, and n pairs cannot show more than log2 n.

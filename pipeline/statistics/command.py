@@ -1,4 +1,4 @@
-"""What `clinfonce statistics` does: the statistics of columns of any table against one of its columns."""
+"""Implementation of `clinfonce statistics`: statistics of columns of any table against one of its columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +19,13 @@ from pipeline.tables.cells import NotOneValue, noted
 
 METHOD = "column"
 MOST_UNNAMED = 2000
-"""Columns that are taken without being named; the statistics of each take some milliseconds."""
+"""Maximum number of columns without naming them; the statistics of each take some milliseconds."""
 SPLIT = "split"
 IMAGE = "image"
-"""A column of this name is no cluster unless it is named."""
+"""Name of a column that is a cluster column only if it is named."""
 MOST_VALUES = 2_000_000
-"""Different ones in a column. More are no clusters, and a few kilobytes of Parquet can hold any number."""
+"""Maximum number of different values in a column. More are no clusters, and a few kilobytes of Parquet can
+hold any number."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,19 @@ def run(
 
 
 def _place_notes(path: Path) -> list[str]:
-    """The table is often looked at before the first run, which would remove it and the images beside it."""
+    """Warns that the first run would remove the table and the images beside it, if they are not outputs."""
     return [f"{path} {conflict_with_outputs(path)}"] if is_foreign(path) else []
 
 
 def statistics_of_table(
     path: Path, label: str, clusters: Sequence[str], *, seed: int, batch_size: int | None = None
 ) -> TableStatistics:
-    """The statistics of the columns `clusters` of the table at `path` against its column `label`.
+    """Computes the statistics of the columns `clusters` of the table at `path` against its column `label`.
 
-    Without `clusters` every other column is taken whose values repeat: a column with a value of its own in
-    each row (an id, a path) or with none is left out and named in a note, and so is one called `image`, of
-    which ingest takes each value once. One pass over the file.
-    Raises `UserError` for a file or column that is not there, is empty or cannot be read.
+    Without `clusters`, every other column whose values repeat is used. A column whose values are all
+    different (an id, a path) or missing is left out and named in a note. So is a column `image`, because
+    ingest reads each of its values only once. Reads the file in one pass. Raises `UserError` for a file or
+    column that is missing, empty or unreadable.
     """
     table = open_table(path)
     table.check_columns([label, *clusters])
@@ -105,8 +106,8 @@ def tally_columns(
 ) -> tuple[dict[str, Tally], dict[str, str]]:
     """Counts each of `clusters` against `label`, all in one pass over the table.
 
-    A column of more than `MOST_VALUES` different values, or of values that can't be compared, is left out
-    where it is `droppable`, and comes back with the reason; else it raises `UserError`.
+    A column of more than `MOST_VALUES` different values, or of values that can't be compared, is left out and
+    returned with the reason if it is `droppable`; otherwise it raises `UserError`.
     """
     labels = Coder()
     tallies = {name: Tally(labels) for name in clusters}
@@ -128,7 +129,7 @@ def tally_columns(
 
 
 class NoClusters(ValueError):
-    """A column whose values are no clusters or labels; the message is what it holds."""
+    """Raised for a column whose values are no clusters or labels; the message says what it holds."""
 
 
 def _is_no_clusters(table: ColumnTable, name: str, why: NoClusters) -> UserError:
@@ -197,7 +198,7 @@ def _notes(unrepeated: list[str], left_out: dict[str, str]) -> list[str]:
 
 
 def _row_notes(table: ColumnTable, tallies: dict[str, Tally]) -> list[str]:
-    """On rows that were refused, and cells that count as others."""
+    """Returns notes on rows that were refused, and on cells that are counted as other values."""
     tally = next(iter(tallies.values()))
     notices = sum((each.clusters.notices for each in tallies.values()), tally.labels.notices.copy())
     notes = noted(notices)

@@ -1,4 +1,4 @@
-"""Statistics for the eye: a table with its findings as sentences, or CSV."""
+"""Statistics for people to read: a table with its findings as sentences, or CSV."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,19 +23,19 @@ FEW_SEEN = (
 )
 
 WIDEST_NAME = 40
-"""Cells of a terminal, of which a Chinese letter takes two."""
+"""Maximum width in terminal cells; a Chinese character takes two."""
 LEGEND = (
     "Z: clusters, K of them. T: labels. In bits: entropy H(Z), H(T), conditional entropy H(Z|T), mutual "
     "information I(Z;T). AMI: adjusted mutual information, 0 at chance, 1 where clusters are the labels."
 )
 LEFT_OUT_FIRST = ("AMI", "H(T)", "rows", "singletons", "largest", "H(Z)", "K", "I corrected")
-"""Columns that a narrow terminal goes without, in this order."""
+"""Columns that are left out on a narrow terminal, in this order."""
 
 
 def print_statistics(statistics: Sequence[dict[str, Any]], label: str, file: TextIO | None = None) -> None:
-    """`statistics` holds one object per cluster column, as `statistics_of_table` gives them.
+    """Prints `statistics`, one object per cluster column, as in `TableStatistics.columns`.
 
-    A figure is never cut: where the terminal is too narrow, whole columns are left out, and named.
+    A number is never truncated: if the terminal is too narrow, whole columns are left out and named.
     """
     console = terminal(file=file)
     if not console.is_terminal:
@@ -73,14 +73,17 @@ def _table(shown: Sequence[dict[str, str]], label: str) -> Table:
     for heading in list(shown[0])[1:]:
         table.add_column(heading, justify="right", no_wrap=True)
     for cells in shown:
-        # Escaped here, so that columns are as wide as what is shown.
+        # Escaped here, so that the width of a column is that of what is shown.
         table.add_row(*(Text(for_terminal(cell)) for cell in cells.values()))
     return table
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Each within `WIDEST_NAME` cells, without its middle where it is longer: names of columns often begin
-    alike and end alike. Those that are the same then are numbered."""
+    """Shortens each name to at most `WIDEST_NAME` cells by removing its middle.
+
+    Both ends are kept, because column names often share a beginning or an ending. Names that are the same
+    after shortening are numbered.
+    """
     names = [for_terminal(name) for name in names]
     times = Counter(_without_middle(name, WIDEST_NAME) for name in names)
     numbers: Counter[str] = Counter()
@@ -162,7 +165,7 @@ def _print_notes(console: SafeConsole, statistics: Sequence[dict[str, Any]]) -> 
 
 
 def _print_findings(console: SafeConsole, statistics: Sequence[dict[str, Any]]) -> None:
-    """Each finding once, with the figures of the first column that has it."""
+    """Prints each finding once, with the values of the first column that has it."""
     columns_of: dict[str, list[str]] = {}
     for one in statistics:
         for finding in one["findings"]:
@@ -177,7 +180,7 @@ def _print_findings(console: SafeConsole, statistics: Sequence[dict[str, Any]]) 
 
 
 def write_statistics_csv(statistics: Sequence[dict[str, Any]], file: TextIO) -> None:
-    """One line per cluster column; findings as their codes, size quantiles as a column each."""
+    """Writes one line per cluster column; findings as their codes, and one column per size quantile."""
     rows = [_flat(one) for one in statistics]
     write_cells(file, list(rows[0]), rows)
 

@@ -1,4 +1,4 @@
-"""Exact counts of how often each cluster meets each label: the one table all statistics come from."""
+"""Exact counts of the rows of each cluster and label: the table from which all statistics are computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ Codes = NDArray[np.int64]
 Counts = NDArray[np.int64]
 
 UNKNOWN = -1
-"""The code of a value that is not known."""
+"""Code of an unknown value."""
 
 _SMALL_TABLE = 1 << 20
 _CELLS_PER_ROW = 4
-"""Tables up to so many cells, or so many cells a row, are counted by address and not by sorting."""
+"""Tables of up to this many cells, or this many cells per row, are counted by address, not by sorting."""
 
 _SAMPLED_ROWS, _MANY_IN_SAMPLE = 1 << 16, 8
 _ROWS_AT_ONCE = 1 << 16
@@ -30,9 +30,9 @@ class Contingency:
     """
 
     keys_C: Codes
-    """Ascending; cluster * L + label."""
+    """Ascending keys: cluster * L + label."""
     counts_C: Counts
-    """At least 1 each."""
+    """Counts of at least 1."""
     cluster_sizes_K: Counts
     label_sizes_L: Counts
 
@@ -40,7 +40,7 @@ class Contingency:
     def of_codes(cls, clusters_N: NDArray[np.integer[Any]], labels_N: NDArray[np.integer[Any]]) -> Self:
         """Counts the rows whose two codes are both known (not negative).
 
-        Raises `ValueError` for arrays that are not of one length.
+        Raises `ValueError` for arrays of different lengths.
         """
         if clusters_N.shape != labels_N.shape or clusters_N.ndim != 1:
             raise ValueError(f"{clusters_N.shape} clusters cannot meet {labels_N.shape} labels")
@@ -60,7 +60,7 @@ class Contingency:
 
     @classmethod
     def of_table(cls, counts_KL: NDArray[np.integer[Any]]) -> Self:
-        """Takes a full table, empty cells included."""
+        """Builds the cells from a full table, including empty cells."""
         flat = counts_KL.ravel()
         keys_C = np.flatnonzero(flat != 0)
         return cls(
@@ -72,7 +72,7 @@ class Contingency:
 
     @classmethod
     def merged(cls, tables: "Sequence[Contingency]") -> Self:
-        """The table of all tables' rows. The same code must mean the same value in all of them."""
+        """Returns the table of all tables' rows. A code must mean the same value in all of them."""
         clusters = max(table.cluster_sizes_K.size for table in tables)
         labels = max(table.label_sizes_L.size for table in tables)
         keys = np.concatenate([table.clusters_C * labels + table.labels_C for table in tables])
@@ -80,8 +80,8 @@ class Contingency:
 
     @classmethod
     def _summed(cls, keys: Codes, counts: Counts, clusters: int, labels: int) -> Self:
-        """From cells in any order, some of them twice."""
-        # Where tables are merged the keys are ascending runs, which a stable sort takes in one pass.
+        """Builds the table from cells in any order, of which some may occur several times."""
+        # The keys of merged tables are ascending runs, which a stable sort merges in one pass.
         order = np.argsort(keys, kind="stable")
         keys_C, starts = _distinct(keys[order])
         counts_C = np.add.reduceat(counts[order], starts) if starts.size else counts
@@ -110,7 +110,7 @@ class Contingency:
         return int(self.cluster_sizes_K.sum())
 
     def recoded(self, new_clusters_K: Codes, new_labels_L: Codes) -> "Contingency":
-        """Each cluster and label under its new code; those of one code are joined, `UNKNOWN` is dropped."""
+        """Gives each cluster and label its new code; joins those with the same code and drops `UNKNOWN`."""
         clusters_C, labels_C = new_clusters_K[self.clusters_C], new_labels_L[self.labels_C]
         known_C = (clusters_C >= 0) & (labels_C >= 0)
         clusters, labels = int(new_clusters_K.max(initial=-1)) + 1, int(new_labels_L.max(initial=-1)) + 1
@@ -121,10 +121,11 @@ class Contingency:
 def _counted_in_bytes(
     clusters_N: Codes, labels_N: Codes, clusters: int, labels: int
 ) -> NDArray[np.uint8] | None:
-    """The full table, or None where it is small or a cell holds more than 255 rows.
+    """Returns the full table; None if it is small or a cell holds, or is likely to hold, more than 255 rows.
 
     A table of bytes stays in the processor's cache, which makes counting three times as fast. A cell that
-    overflows loses 256 rows, so a total that is complete proves that none did.
+    overflows loses 256 rows, so a complete total proves that no cell did. Whether an overflow is likely is
+    decided on a sample of the rows.
     """
     if clusters * labels <= _SMALL_TABLE:
         return None
@@ -142,13 +143,13 @@ def _counted_in_bytes(
 
 
 def _runs(sorted_keys: Codes) -> tuple[Codes, Counts]:
-    """The distinct keys and how often each occurs."""
+    """Returns the distinct keys and their counts."""
     keys, starts = _distinct(sorted_keys)
     return keys, np.diff(starts, append=sorted_keys.size)
 
 
 def _distinct(sorted_keys: Codes) -> tuple[Codes, Codes]:
-    """The distinct keys and where the run of each begins."""
+    """Returns the distinct keys and the index at which each one's run begins."""
     begins = np.ones(sorted_keys.size, np.bool_)
     np.not_equal(sorted_keys[1:], sorted_keys[:-1], out=begins[1:])
     starts = np.flatnonzero(begins)
@@ -165,7 +166,7 @@ def _contiguous(codes_N: NDArray[np.integer[Any]]) -> Codes:
 
 
 def _span(codes_N: Codes) -> int | None:
-    """One more than the largest code, or None if one is negative."""
-    # As unsigned numbers the negative ones are the largest, so one pass answers both.
+    """Returns one more than the largest code, or None if a code is negative."""
+    # As unsigned integers, negative codes are the largest, so one pass is enough.
     largest = int(codes_N.view(np.uint64).max()) if codes_N.size else -1
     return largest + 1 if largest < 1 << 63 else None

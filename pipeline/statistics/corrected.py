@@ -1,11 +1,11 @@
-"""I(Z;T) and H(Z|T) of the population, from a sample that has not seen all of it.
+"""I(Z;T) and H(Z|T) of a population, estimated from an incomplete sample.
 
-Plug-in information is biased upwards when clusters are many and small, because most cells of the joint
-table are seen once or never. Of the published estimators tried on known distributions (Miller 1955,
-Grassberger 2003, Chao and Shen 2003, Chao, Wang and Jost 2013) the last has the smallest mean error at every
-sample size: `benchmarks/estimators.py` prints the figures. What bias it leaves falls about as 1/N, so that
-half of the rows show how much it is, and it is taken off (Richardson's extrapolation):
-`benchmarks/intervals.py` prints how often the intervals hold the truth, with and without.
+Plug-in information is biased upwards if clusters are many and small, because most cells of the joint table
+are seen once or never. Of the published estimators that were compared on known distributions (Miller 1955,
+Grassberger 2003, Chao and Shen 2003, Chao, Wang and Jost 2013), the last has the smallest mean error at every
+sample size (`benchmarks/estimators.py`). Its remaining bias falls approximately as 1/N, so it is estimated
+from half of the rows and subtracted (Richardson's extrapolation). `benchmarks/intervals.py` prints how often
+the intervals cover the true value, with and without this step.
 """
 
 import math
@@ -29,9 +29,9 @@ ESTIMATOR = "chao_wang_jost_2013_extrapolated"
 LEAST_ROWS = 100
 LEAST_COVERAGE = 0.9
 MOST_CELLS_SEEN_ONCE = 0.6
-"""Of the cells that were seen. More are the mark of a power law, whose tail no sample shows."""
+"""Maximum share of the observed cells. More are typical of a power law, whose tail no sample shows."""
 DOUBT_IN_CORRECTION = 0.4
-"""The standard deviation of the bias that is left, as a share of the bias that was taken off."""
+"""Standard deviation of the remaining bias, as a share of the bias that was subtracted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +44,29 @@ class CorrectedInformation:
 
 
 def joint_coverage(table: Contingency) -> float:
-    """1 - (cells seen once) / rows: the share of the population whose cell was seen (Good 1953)."""
+    """Returns 1 - (cells seen once) / rows: the share of the population whose cell was seen (Good 1953)."""
     return 1 - _cells_seen_once(table) / table.rows
 
 
 def is_covered(table: Contingency) -> bool:
-    """Whether the sample has seen enough of its population for `corrected_information` to be trusted."""
+    """Returns whether the sample covers enough of its population to trust `corrected_information`."""
     is_power_law = _cells_seen_once(table) > MOST_CELLS_SEEN_ONCE * table.counts_C.size
     return table.rows >= LEAST_ROWS and joint_coverage(table) >= LEAST_COVERAGE and not is_power_law
 
 
 def corrected_information(table: Contingency) -> CorrectedInformation:
-    """I = H(Z) + H(T) - H(Z,T) and H(Z|T) = H(Z,T) - H(T), from a table of at least two rows.
+    """Estimates I = H(Z) + H(T) - H(Z,T) and H(Z|T) = H(Z,T) - H(T), from a table of at least two rows.
 
-    Both are cut to where they can lie. The estimate of I exceeds neither entropy of the sample; its interval
-    may, as the population's entropies are larger.
+    Both are clipped to their possible range. The estimate of I exceeds neither entropy of the sample; its
+    interval may, because the population's entropies are larger.
     """
     counts_C, rows = table.counts_C, table.rows
     clusters = Sampled.entropy(table.cluster_sizes_K, table.clusters_C)
     labels = Sampled.entropy(table.label_sizes_L, table.labels_C)
     joint = Sampled.entropy(counts_C, np.arange(counts_C.size))
     mutual, conditional = clusters + labels - joint, joint - labels
-    # Near independence 2 N I in nats is noncentral chi-squared, whose variance grows by 4 with each unit;
-    # and a row in a cell that was not seen before adds about log2(N) / N bits to H(Z|T).
+    # Near independence, 2 N I in nats is noncentral chi-squared, whose variance grows by 4 per unit. A row in
+    # an unseen cell adds about log2(N) / N bits to H(Z|T).
     mutual_slope, conditional_slope = 2 / rows / math.log(2), math.log2(rows) / rows
     most_mutual = min(clusters.extrapolated, labels.extrapolated)
     most_seen = min(entropy_bits(table.cluster_sizes_K), entropy_bits(table.label_sizes_L))
@@ -78,16 +78,16 @@ def corrected_information(table: Contingency) -> CorrectedInformation:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """An entropy, or a sum of some, in bits: from all rows, from half of them, and from all but one."""
+    """An entropy, or a sum of entropies, in bits: from all rows, from half of them, and from all but one."""
 
     all_rows: float
     half: float
     without_row_C: Floats
-    """For a row of each cell of the joint table."""
+    """Estimate without one row of each cell of the joint table."""
 
     @classmethod
     def entropy(cls, counts_V: Counts, values_C: Codes) -> Self:
-        """From how often each value was seen, and which value each cell of the joint table has."""
+        """Estimates an entropy from the values' counts, and the value of each cell of the joint table."""
         sizes_S, times_S = sizes_and_times(counts_V)
         without_row_S = entropies_without_a_row_nats(sizes_S, times_S) / math.log(2)
         without_row_V = without_row_S[np.searchsorted(sizes_S, counts_V)]
@@ -112,7 +112,7 @@ class Sampled:
 
     @property
     def bias(self) -> float:
-        """What was taken off: where bias falls as 1/N, a half has twice that of all rows."""
+        """Bias that is subtracted: if it falls as 1/N, half of the rows have twice the bias of all rows."""
         return self.half - self.all_rows
 
     @property
@@ -120,10 +120,10 @@ class Sampled:
         return self.all_rows - self.bias
 
     def jackknife_variance(self, counts_C: Counts) -> float:
-        """Of `all_rows`, from leaving out each row in turn (Efron and Stein 1981).
+        """Returns the variance of `all_rows`, from leaving out each row in turn (Efron and Stein 1981).
 
-        For `extrapolated` that would come out too large, as leaving out one row moves the bias's estimate in
-        jumps; this one is right on average in simulation.
+        The same computation for `extrapolated` would overestimate, because leaving out one row changes the
+        estimated bias in jumps. The variance of `all_rows` is right on average in simulations.
         """
         rows = int(counts_C.sum())
         mean = float(counts_C @ self.without_row_C) / rows
@@ -133,7 +133,7 @@ class Sampled:
 def _estimate(
     sampled: Sampled, counts_C: Counts, steepest: float, most: float, most_shown: float
 ) -> Interval:
-    """The interval is around a value from 0 to `most`; the value itself is no larger than `most_shown`."""
+    """Returns an interval around a value from 0 to `most`; the estimate itself is at most `most_shown`."""
     centre = max(0.0, min(sampled.extrapolated, most))
     bits = min(centre, most_shown)
     of_sampling = sampled.jackknife_variance(counts_C)

@@ -1,4 +1,4 @@
-"""One clustering's statistics as the keys of `statistics.json`."""
+"""Statistics of one clustering under the keys of `statistics.json`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -29,50 +29,53 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class SizeStatistics:
-    """Over all rows that have a cluster."""
+    """Statistics over all rows that have a cluster."""
 
     rows: int
     clusters: int
     singletons: int
-    """Clusters of one row."""
+    """Number of clusters of one row."""
     largest_share: float
-    """Of the rows, in the largest cluster."""
+    """Share of the rows that are in the largest cluster."""
     size_quantiles: dict[str, int]
-    """Rows of a cluster, by the share of the clusters that are no larger."""
+    """Cluster sizes in rows, by the share of clusters that are no larger."""
     cluster_entropy_bits: float
     """H(Z)."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStatistics:
-    """What a batch sees; None without a batch size."""
+    """Statistics of a batch; None without a batch size."""
 
     batch_size: int | None = None
     batch_ceiling_bits: float | None = None
-    """log2 of the batch size, or of the rows where a batch holds all."""
+    """log2 of the batch size, or of the number of rows if a batch holds all of them."""
     objective_ceiling_bits: float | None = None
     """min(H(Z), `batch_ceiling_bits`)."""
     anchors_without_positives: float | None = None
-    """The share of anchors with no other image of their cluster in their batch."""
+    """Share of anchors with no other image of their cluster in their batch."""
     expected_positives: float | None = None
-    """Other images of its cluster that an anchor meets in its batch, on average."""
+    """Mean number of other images of an anchor's cluster in its batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelStatistics:
-    """Over the rows whose label is known; None where there is none. `corrected` estimates the population."""
+    """Statistics over the rows whose label is known; None if there are none.
+
+    `corrected` values are estimates for the population.
+    """
 
     labels: int = 0
     labelled_clusters: int | None = None
-    """Clusters with a labelled row."""
+    """Number of clusters with a labelled row."""
     labelled_cluster_entropy_bits: float | None = None
-    """H(Z) over the labelled rows: I + H(Z|T) = this, and `cluster_entropy_bits` where all have a label."""
+    """H(Z) over the labelled rows: equals I + H(Z|T), and `cluster_entropy_bits` if all rows have a label."""
     label_entropy_bits: float | None = None
     """H(T)."""
     mutual_information_bits: float | None = None
-    """I(Z;T), plug-in, as the papers print it."""
+    """I(Z;T), plug-in, as reported in the papers."""
     mutual_information_corrected_bits: float | None = None
-    """None, as all corrected figures are, where the sample has seen too little of its population."""
+    """None, like all corrected values, if the sample has seen too little of its population."""
     mutual_information_corrected_low_bits: float | None = None
     mutual_information_corrected_high_bits: float | None = None
     conditional_entropy_bits: float | None = None
@@ -81,21 +84,21 @@ class LabelStatistics:
     conditional_entropy_corrected_low_bits: float | None = None
     conditional_entropy_corrected_high_bits: float | None = None
     correction: str | None = None
-    """The estimator of the corrected figures."""
+    """Estimator of the corrected values."""
     joint_coverage: float | None = None
-    """The share of the population whose cell, of cluster and label, was seen."""
+    """Share of the population whose cell, of cluster and label, was seen."""
     label_conditional_entropy_bits: float | None = None
     """H(T|Z), plug-in."""
     expected_mutual_information_bits: float | None = None
-    """I(Z;T) of clusters of the same sizes that are filled by chance."""
+    """Expected I(Z;T) of random clusters of the same sizes."""
     independence_p_value: float | None = None
-    """The probability of an I(Z;T) as large as this one by chance."""
+    """Probability of an I(Z;T) at least as large as this one by chance."""
     adjusted_mutual_information: float | None = None
     normalized_mutual_information: float | None = None
     label_error_reduction: float | None = None
     """Share of the most frequent label's errors avoided (`pipeline.dataset.label_determination`)."""
     purity: float | None = None
-    """The share of rows that carry the most frequent label of their cluster."""
+    """Share of rows that carry the most frequent label of their cluster."""
 
 
 def describe_clustering(
@@ -109,13 +112,13 @@ def describe_clustering(
     columns_determining_labels: Sequence[str] = (),
     stopped_tags: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The statistics of `clusters_N` (whole numbers from 0) against `labels`, ready for JSON.
+    """Computes the statistics of `clusters_N` (integers from 0) against `labels`, ready for JSON.
 
-    Sizes and H(Z) are over all rows. Whatever needs the labels is over the rows whose label is known
-    (not null, NaN or blank), and None where there is none. `batch_size` counts images; without it what
-    depends on the batch is None. `tags` holds each row's hashtags and is looked through for tags that name
-    the label; `stopped_tags` have been taken out of it. `method` decides which findings are intended, and
-    so are left out (see `findings`).
+    Sizes and H(Z) are over all rows. Statistics that need the labels are over the rows whose label is known
+    (not null, NaN or blank), and None if there are none. `batch_size` counts images; without it, the
+    statistics that depend on the batch are None. `tags` holds each row's hashtags and is searched for tags
+    that name the label; `stopped_tags` have already been removed from it. `method` decides which findings are
+    intended and therefore left out (see `findings`).
     """
     label_codes_N, label_values = encoded(labels)
     assert label_codes_N.shape == clusters_N.shape, "one label, known or not, for each row"
@@ -143,7 +146,7 @@ def describe_counts(
     columns_determining_labels: Sequence[str] = (),
     stopped_tags: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """As `describe_clustering`, from the table of the labelled rows and the cluster sizes over all rows."""
+    """Computes the same from the table of the labelled rows and the cluster sizes over all rows."""
     of_labels = _of_labels(labelled, seed) if labelled.rows else LabelStatistics()
     of_batches = _of_batches(cluster_sizes_K, batch_size) if batch_size is not None else BatchStatistics()
     statistics = {
@@ -172,7 +175,7 @@ def _of_sizes(cluster_sizes_K: NDArray[np.int64]) -> SizeStatistics:
 
 
 def _quantiles(sizes: NDArray[np.int64], times: NDArray[np.int64]) -> dict[str, int]:
-    """The smallest size that a share q of the clusters does not exceed, under the name of q."""
+    """Returns by q the smallest size that a share q of the clusters does not exceed."""
     cumulative = np.cumsum(times)
     ranks = np.maximum(1, np.ceil(np.array(QUANTILES) * cumulative[-1]))
     found = sizes[np.searchsorted(cumulative, ranks)]

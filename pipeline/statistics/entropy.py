@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def entropy_bits(counts: NDArray[np.integer[Any]]) -> float:
-    """H = log2 N - (1/N) sum n log2 n over `counts`; 0 for no rows."""
+    """Returns H = log2 N - (1/N) sum n log2 n over `counts`; 0 for no rows."""
     sizes, times = sizes_and_times(counts)
     rows = int(sizes @ times)
     if rows == 0:
@@ -17,7 +17,10 @@ def entropy_bits(counts: NDArray[np.integer[Any]]) -> float:
 
 
 def sizes_and_times(counts: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The distinct counts above zero and how often each occurs: equal counts are many, logarithms dear."""
+    """Returns the distinct counts above zero and how often each occurs.
+
+    Many counts are equal, so this saves expensive logarithms.
+    """
     largest = int(counts.max(initial=0))
     if largest > 4 * counts.size:
         sizes, times = np.unique(counts[counts > 0], return_counts=True)

@@ -1,4 +1,4 @@
-"""What two clusterings share by chance alone, when only their sizes are given and all else is shuffled."""
+"""Expected mutual information by chance: two clusterings with given sizes and shuffled rows."""
 
 import math
 from typing import Any
@@ -14,9 +14,9 @@ Floats = NDArray[np.float64]
 
 _PAIRS_AT_ONCE = 1 << 16
 _REACH = 8.0
-"""Deviations from the mean beyond which a hypergeometric probability is below 1e-14."""
+"""Standard deviations from the mean beyond which a hypergeometric probability is below 1e-14."""
 _NODES_PER_DEVIATION = 1.3
-"""The trapezoidal rule on so many nodes a standard deviation integrates a normal density to 1e-14."""
+"""Nodes per standard deviation at which the trapezoidal rule integrates a normal density to 1e-14."""
 _NEGLIGIBLE = 1e-25
 
 _CERTAIN = 1e-4
@@ -26,11 +26,11 @@ _ROUNDING_SQUARED = 1e-24
 
 
 def expected_mutual_information_bits(table: Contingency) -> float:
-    """E[I] over all tables with the margins of `table` (Vinh, Epps and Bailey 2010, JMLR 11, equation 24).
+    """Returns E[I] over all tables with the margins of `table`.
 
-    Each cell is hypergeometric and its term depends on its two margins alone, so the sum runs over the
-    distinct pairs of sizes, weighted by how often they meet: 10,000 clusters by 1,000 labels have ten
-    million cells and far fewer distinct pairs.
+    Vinh, Epps and Bailey 2010, JMLR 11, equation 24. Each cell is hypergeometric and its term depends only on
+    its two margins. The sum is therefore over the distinct pairs of sizes, weighted by their frequency:
+    10,000 clusters by 1,000 labels have ten million cells but far fewer distinct pairs.
     """
     sizes_a, times_a = _distinct(table.cluster_sizes_K)
     sizes_b, times_b = _distinct(table.label_sizes_L)
@@ -51,13 +51,13 @@ def independence_p_value(
     expected_bits: float,
     generator: np.random.Generator,
 ) -> float:
-    """The probability of at least so much information between clusters and labels that are independent.
+    """Returns the probability of at least this much information between independent clusters and labels.
 
-    2 N ln(2) I is the likelihood-ratio statistic G. Its mean over all tables with these margins is known
-    exactly from `expected_bits`, and chi-squared with that mean has a tail that is right where cells are
-    full and too heavy where they are sparse. So a small answer stands; otherwise the variance is measured
-    on shuffled tables, and where it is clearly below the chi-squared one, it takes its place (Satterthwaite
-    1946: a scaled chi-squared with both moments).
+    2 N ln(2) I is the likelihood-ratio statistic G. Its exact mean over all tables with these margins follows
+    from `expected_bits`. A chi-squared distribution with that mean has the right tail if cells are full, and
+    too heavy a tail if they are sparse. A small p-value is therefore returned as it is. Otherwise the
+    variance is measured on shuffled tables and used if it is clearly below that of the chi-squared
+    distribution (Satterthwaite 1946: a scaled chi-squared with both moments).
     """
     to_statistic = 2 * table.rows * math.log(2)
     mean, statistic = to_statistic * expected_bits, to_statistic * mutual_information_bits
@@ -73,7 +73,7 @@ def independence_p_value(
 
 
 def _tail(statistic: float, mean: float, variance: float) -> float:
-    """P(X >= `statistic`) for a scaled chi-squared X (Wilson and Hilferty 1931)."""
+    """Returns P(X >= `statistic`) for a scaled chi-squared X (Wilson and Hilferty 1931)."""
     freedom = 2 * mean**2 / variance
     spread = 2 / (9 * freedom)
     stds = (math.cbrt(statistic / mean) - (1 - spread)) / math.sqrt(spread)
@@ -81,7 +81,7 @@ def _tail(statistic: float, mean: float, variance: float) -> float:
 
 
 def _variance_of_shuffled_joint_entropy(table: Contingency, generator: np.random.Generator) -> float:
-    """Bits squared. With given margins I and H(Z,T) differ by a constant only."""
+    """Returns the variance in bits squared. With given margins, I and H(Z,T) differ only by a constant."""
     clusters_N = np.repeat(table.clusters_C, table.counts_C)
     labels_N = np.repeat(table.labels_C, table.counts_C)
     shuffles = int(np.clip(_SHUFFLED_ROWS // table.rows, _FEWEST_SHUFFLES, _MOST_SHUFFLES))
@@ -99,7 +99,7 @@ def _distinct(sizes: NDArray[np.int64]) -> tuple[Floats, Floats]:
 
 
 def _expected_terms(a: Floats, b: Floats, rows: int) -> Floats:
-    """E[n ln(n rows / (a b))] for n hypergeometric with margins `a` and `b`."""
+    """Returns E[n ln(n rows / (a b))] for n hypergeometric with margins `a` and `b`."""
     mean = a * b / rows
     std = np.sqrt(mean * (1 - a / rows) * (1 - b / rows) * rows / max(rows - 1, 1))
     least, most = np.maximum(0.0, a + b - rows), np.minimum(a, b)
@@ -113,11 +113,11 @@ def _expected_terms(a: Floats, b: Floats, rows: int) -> Floats:
 
 
 def _terms_one_by_one(a: Floats, b: Floats, rows: int, mean: Floats, std: Floats) -> Floats:
-    """Sums over every n, with each probability from the one before it."""
+    """Sums over every n, with each probability computed from the previous one."""
     if a.size == 0:
         return mean
     least = np.maximum(0.0, a + b - rows)
-    # Bernstein's bound: below this n lies less than 1e-16 of the probability.
+    # By Bernstein's bound, less than 1e-16 of the probability lies below this n.
     count = np.maximum(least, np.floor(mean - (_REACH + 1) * std - 27))
     probability = np.exp(log_hypergeometric(count, a, b, rows))
     log_mean = np.log(mean)
@@ -131,9 +131,9 @@ def _terms_one_by_one(a: Floats, b: Floats, rows: int, mean: Floats, std: Floats
 
 
 def _terms_by_quadrature(a: Floats, b: Floats, rows: int, mean: Floats, std: Floats) -> Floats:
-    """Sums over every so many n where the distribution is wide, far from its ends, and thus smooth.
+    """Sums over every `step`-th n, for distributions that are wide, far from their ends, and thus smooth.
 
-    By Poisson's summation formula the trapezoidal rule errs by exp(-2 (pi deviation / step)^2).
+    By Poisson's summation formula, the error of the trapezoidal rule is exp(-2 (pi deviation / step)^2).
     """
     step = np.floor(std / _NODES_PER_DEVIATION)
     log_mean = np.log(mean)
@@ -149,5 +149,5 @@ def _terms_by_quadrature(a: Floats, b: Floats, rows: int, mean: Floats, std: Flo
 
 
 def _deviance(count: Floats, mean: Floats, log_mean: Floats) -> Any:
-    """n ln(n/mean) - (n - mean): its expectation is that of n ln(n/mean), and all its terms are positive."""
+    """Returns n ln(n/mean) - (n - mean): the same expectation as n ln(n/mean), but all terms are positive."""
     return count * (np.log(np.maximum(count, 1.0)) - log_mean) - (count - mean)

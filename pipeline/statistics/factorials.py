@@ -1,4 +1,4 @@
-"""Logarithms of factorials and hypergeometric probabilities that stay exact to rounding for any counts."""
+"""Logarithms of factorials and hypergeometric probabilities, exact to rounding for any counts."""
 
 import math
 from typing import Any
@@ -15,9 +15,9 @@ _SMALL_REMAINDERS = np.array(
 
 
 def stirling_remainder(counts: ArrayLike) -> Floats:
-    """ln n! - (n ln n - n) for whole numbers n >= 0, to 1e-15.
+    """Returns ln n! - (n ln n - n) for integers n >= 0, to 1e-15.
 
-    From n = 32 on by Stirling's series (Abramowitz and Stegun 1964, 6.1.41), below from a table.
+    Uses Stirling's series from n = 32 on (Abramowitz and Stegun 1964, 6.1.41), and a table below.
     """
     n = np.asarray(counts, dtype=np.float64)
     large = np.maximum(n, _TABULATED)
@@ -28,12 +28,12 @@ def stirling_remainder(counts: ArrayLike) -> Floats:
 
 
 def log_hypergeometric(overlap: ArrayLike, first: ArrayLike, second: ArrayLike, total: int) -> Floats:
-    """ln P(`overlap`) of two random subsets of `total`, of sizes `first` and `second`; -inf where impossible.
+    """Returns ln P(`overlap`) of random subsets of `total`, sized `first` and `second`; -inf if impossible.
 
     The difference of log-factorials loses digits as `total` grows (1e-8 at ten million). Writing each
-    factorial as its Stirling part and a remainder turns that difference into four deviances, which are
-    small where the probability is not (the saddle-point form of Loader 2000, "Fast and accurate
-    computation of binomial probabilities", here for the four cells of a 2 x 2 table).
+    factorial as its Stirling part and a remainder turns that difference into four deviances, which are small
+    unless the probability is small (the saddle-point form of Loader 2000, "Fast and accurate computation of
+    binomial probabilities", here for the four cells of a 2 x 2 table).
     """
     both, a, b = (np.asarray(x, np.float64) for x in np.broadcast_arrays(overlap, first, second))
     expected = a * b / total
@@ -49,7 +49,7 @@ def log_hypergeometric(overlap: ArrayLike, first: ArrayLike, second: ArrayLike, 
 
 
 def _deviance(count: Floats, excess: Floats) -> Floats:
-    """n ln(n/e) - (n - e) for n = `count` and e = n - `excess`, without cancellation around n = e."""
+    """Returns n ln(n/e) - (n - e) for n = `count` and e = n - `excess`, without cancellation near n = e."""
     expected = np.maximum(count - excess, 0.0)
     share = np.divide(excess, expected, out=np.zeros_like(expected), where=expected > 0)
     above_empty = np.maximum(share, -1 + 1e-300)

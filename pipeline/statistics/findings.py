@@ -1,6 +1,6 @@
-"""What a person should know about a clustering before a GPU hour is spent on it.
+"""Findings about a clustering that a user should know before spending GPU time on it.
 
-Codes are stable: reports, tests and scripts may match on them. Sentences may be worded anew.
+Codes are stable: reports, tests and scripts may match on them. Sentences may be reworded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,14 +26,14 @@ PURPOSES: dict[str, frozenset[str]] = {
     "subdivide": frozenset({CLUSTERS_DETERMINE_LABELS}),
     "random": frozenset({CLUSTERS_INDEPENDENT_OF_LABELS}),
 }
-"""What a method is there to be, and therefore no finding about it."""
+"""Findings that are the purpose of a method and therefore not reported for it."""
 
 SINGLETON_SHARE = 0.2
 DOMINANT_EXCESS = 0.5
-"""The largest cluster's share of the positive pairs is 1 / K in K clusters of one size, and 1 at most; it is
-dominant when its share has come this far from the one to the other."""
+"""The largest cluster is dominant if its share of the positive pairs is at least this fraction of the way
+from 1 / K, as in K clusters of equal size, to the maximum of 1."""
 EQUAL_AGREEMENT = 0.99
-"""Adjusted mutual information from which two partitions are one but for typing errors."""
+"""Adjusted mutual information from which two partitions are equal except for typing errors."""
 CHANCE_LEVEL = 0.01
 ROUNDING = 1e-9
 
@@ -42,7 +42,7 @@ ROUNDING = 1e-9
 class Finding:
     code: str
     sentence: str
-    """What is the matter, with the figures."""
+    """What is wrong, with the numbers."""
     cure: str
     """What to do about it."""
 
@@ -53,8 +53,11 @@ def findings_of(
     columns_determining_labels: Sequence[str] = (),
     stopped_tags: Sequence[str] = (),
 ) -> list[dict[str, str]]:
-    """The findings as JSON objects. `statistics` holds the keys of `statistics.json`, `stopped_tags` the tags
-    that are on the stop list already."""
+    """Returns the findings as JSON objects.
+
+    `statistics` holds the keys of `statistics.json`, and `stopped_tags` the tags that are already on the stop
+    list.
+    """
     purpose = PURPOSES.get(statistics["method"], frozenset())
     found = (
         *_about_sizes(statistics),

@@ -1,4 +1,4 @@
-"""Entropies and the measures made from them, as the papers print them: plug-in estimates from counts."""
+"""Entropies and derived measures as reported in the papers: plug-in estimates from counts."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,14 +10,15 @@ from pipeline.statistics.entropy import entropy_bits
 from pipeline.statistics.expected_information import expected_mutual_information_bits
 
 _ROUNDING = 1e-12
-"""Bits below which a difference of entropies is rounding."""
+"""Bits below which a difference of entropies is due to rounding."""
 
 
 @dataclass(frozen=True)
 class Information:
-    """What clusters Z and labels T say about each other, in bits, over the rows of one table.
+    """Information between clusters Z and labels T, in bits, over the rows of one table.
 
-    With I from entropies, H(Z|T) = H(Z,T) - H(T) and I = H(Z) - H(Z|T), the papers' plug-in estimates.
+    I is computed from entropies: H(Z|T) = H(Z,T) - H(T) and I = H(Z) - H(Z|T), the plug-in estimates of the
+    papers.
     """
 
     table: Contingency
@@ -54,7 +55,7 @@ class Information:
 
     @property
     def normalized_mutual_information(self) -> float:
-        """I over the mean of both entropies: scikit-learn's default, its limits included."""
+        """I divided by the mean of both entropies, as scikit-learn's default, including its limits."""
         if self.clusters_equal_labels:
             return 1.0
         mean_entropy = (self.cluster_entropy_bits + self.label_entropy_bits) / 2
@@ -62,7 +63,7 @@ class Information:
 
     @property
     def adjusted_mutual_information(self) -> float:
-        """(I - E[I]) over (mean entropy - E[I]): 0 at chance, 1 for equal partitions.
+        """(I - E[I]) / (mean entropy - E[I]): 0 at chance, 1 for equal partitions.
 
         Vinh, Epps and Bailey 2010, with the arithmetic mean, which is scikit-learn's default.
         """
@@ -76,13 +77,13 @@ class Information:
 
     @property
     def clusters_equal_labels(self) -> bool:
-        """Whether both are one partition of the rows, up to names."""
+        """Whether both are the same partition of the rows, up to names."""
         clusters = np.count_nonzero(self.table.cluster_sizes_K)
         return bool(clusters == np.count_nonzero(self.table.label_sizes_L) == self.table.counts_C.size)
 
     @property
     def purity(self) -> float:
-        """The share of rows that carry the most frequent label of their cluster; 1 for no rows."""
+        """Share of rows that carry the most frequent label of their cluster; 1 for no rows."""
         if self.table.rows == 0:
             return 1.0
         largest_K = np.zeros(self.table.cluster_sizes_K.size, np.int64)

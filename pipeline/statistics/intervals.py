@@ -1,7 +1,7 @@
 """95 % intervals in closed form: of a share, of the differences between arms, of an estimated quantity.
 
-All arms are tested on the same images, so differences are paired: an image that is easy for both arms
-adds nothing to the doubt, and the interval is narrower than that of two separate accuracies.
+All arms are tested on the same images, so differences are paired: an image that is easy for both arms adds no
+uncertainty, and the interval is narrower than that of two separate accuracies.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Z_95 = 1.959963984540054
 """The two-sided 95 % quantile of the normal distribution."""
 
 Correct = npt.NDArray[np.bool_]
-"""Whether each of N test images was named rightly; arms share the order."""
+"""Whether each of N test images was classified correctly; arms share the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Interval:
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
-    """Of a share (Wilson 1927): stays within 0-1 and holds for few trials, too.
+    """Returns the interval of a share (Wilson 1927), which stays within 0-1 and also holds for few trials.
 
-    It covers the draw of the test images, not what another seed of training would change.
+    It accounts for the sampling of the test images, not for the variance between training seeds.
     """
     z = Z_95
     share = successes / trials
@@ -45,10 +45,10 @@ def wilson_interval(successes: int, trials: int) -> Interval:
 
 
 def score_interval(estimate: float, variance: float, slope: float) -> Interval:
-    """All x with (x - estimate)^2 <= 1.96^2 (variance + slope (x - estimate)), as Wilson's.
+    """Returns all x with (x - estimate)^2 <= 1.96^2 (variance + slope (x - estimate)), like Wilson's.
 
-    `variance` is that of the estimate where it stands, and `slope` by how much it grows with the true value.
-    A small estimate has a small variance by the same luck, so that `estimate` plus or minus 1.96 deviations
+    `variance` is the variance at the estimate, and `slope` its increase per unit of the true value. An
+    estimate that is small by chance also has a small variance, so `estimate` plus or minus 1.96 deviations
     would end too low too often.
     """
     shift = Z_95**2 * slope / 2
@@ -57,11 +57,11 @@ def score_interval(estimate: float, variance: float, slope: float) -> Interval:
 
 
 def paired_difference(first_N: Correct, second_N: Correct) -> Interval:
-    """Accuracy of `first_N` minus that of `second_N`, a fraction, with its 95 % interval.
+    """Returns the accuracy of `first_N` minus that of `second_N`, as a fraction, with its 95 % interval.
 
-    The interval is the adjusted Wald interval for matched pairs of Agresti and Min (2005, Statistics in
-    Medicine 24): half an image is added to each of the four cells, so that it keeps its coverage for
-    small counts and never has width zero. It is widened to hold the estimate where it would not.
+    This is the adjusted Wald interval for matched pairs of Agresti and Min (2005, Statistics in Medicine 24):
+    half an image is added to each of the four cells, so that it keeps its coverage for small counts and never
+    has zero width. It is widened to include the estimate if necessary.
     """
     assert len(first_N) == len(second_N) > 0, "pairs of test images"
     only_first = int((first_N & ~second_N).sum()) + 0.5
@@ -75,9 +75,9 @@ def paired_difference(first_N: Correct, second_N: Correct) -> Interval:
 
 
 def share_closed(chosen_N: Correct, floor_N: Correct, ceiling_N: Correct) -> Interval | None:
-    """(chosen - floor) / (ceiling - floor) in accuracy, with its 95 % interval after Fieller (1954).
+    """Returns (chosen - floor) / (ceiling - floor) in accuracy, with its 95 % interval after Fieller (1954).
 
-    None where the gap's own 95 % interval reaches zero: the ratio is then unbounded and says nothing.
+    Returns None if the 95 % interval of the gap includes zero, because the ratio is then unbounded.
     """
     gain_N = chosen_N.astype(np.float64) - floor_N
     gap_N = ceiling_N.astype(np.float64) - floor_N

@@ -1,4 +1,4 @@
-"""Hashtags that give the label away: by their text, or by standing on exactly the images of one label."""
+"""Hashtags that reveal the label: by their text, or because they mark exactly the images of one label."""
 
 import re
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ from pipeline.tables.cells import normalized
 Tags: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[Sequence[str] | None]
 
 LEAST_SHARE_OF_LABEL = 0.2
-"""A tag that spells the label counts when so many of the label's images carry it."""
+"""Minimum share of a label's images that carry a tag that spells the label."""
 LEAST_OVERLAP = 0.95
 LEAST_ROWS = 10
-"""A tag that marks the label's images counts at such an overlap (Jaccard) and on so many images."""
+"""Minimum overlap (Jaccard) and number of images of a tag that marks a label's images."""
 
 
 def tags_that_name_labels(tags: Tags, label_codes_N: Codes, label_values: pa.Array) -> list[str]:
-    """The tags that name a label, those on most images first.
+    """Returns the tags that name a label, those on most images first.
 
-    A tag names a label if both are spelled alike, or if it stands on the label's images and on no others,
-    whatever its spelling.
+    A tag names a label if both have the same spelling, or if it occurs on the label's images and on (nearly)
+    no others, whatever its spelling.
     """
     rows_P, tag_codes_P, tag_values = _pairs(tags)
     assert rows_P.size == 0 or rows_P[-1] < label_codes_N.size, "one list of tags for each row"
@@ -47,7 +47,7 @@ def tags_that_name_labels(tags: Tags, label_codes_N: Codes, label_values: pa.Arr
 
 
 def _pairs(tags: Tags) -> tuple[Codes, Codes, pa.Array]:
-    """(row, tag) for every tag of every row, each once, and the value of each tag code."""
+    """Returns (row, tag) for every distinct tag of every row, and the value of each tag code."""
     lists = tags if isinstance(tags, pa.Array | pa.ChunkedArray) else pa.array(tags, pa.list_(pa.string()))
     if isinstance(lists, pa.ChunkedArray):
         lists = lists.combine_chunks()
@@ -60,5 +60,5 @@ def _pairs(tags: Tags) -> tuple[Codes, Codes, pa.Array]:
 
 
 def _spelling(value: Any) -> str:
-    """T-Shirts, #t_shirts and tshirts are spelled alike."""
+    """Returns a normalized spelling: the same for T-Shirts, #t_shirts and tshirts."""
     return re.sub(r"[\W_]+", "", normalized("NFKC", str(value)).casefold())

@@ -1,4 +1,4 @@
-"""Counting a table that comes in batches, in memory that grows with its distinct values and not its rows."""
+"""Counts of a table that is read in batches, in memory that grows with its distinct values, not its rows."""
 
 import hashlib
 from typing import Any
@@ -12,7 +12,7 @@ from pipeline.tables.cells import FOLDED, Notices, is_folded, text
 
 _PENDING_CELLS = 1 << 20
 _LONG_TEXT = 256
-"""Characters. Longer texts are known by their hash: a few kilobytes of Parquet can hold gigabytes of them."""
+"""Characters above which a text is stored as its hash: a few kilobytes of Parquet can hold gigabytes."""
 
 
 class Coder:
@@ -21,14 +21,17 @@ class Coder:
     def __init__(self) -> None:
         self._code_of: dict[Any, int] = {}
         self.notices = Notices()
-        """On the cells that were given."""
+        """Notices about the cells that were passed to `codes`."""
 
     def __len__(self) -> int:
         return len(self._code_of)
 
     def codes(self, column: Column) -> Codes:
-        """`UNKNOWN` for null, NaN and blank text. What a value says is what `cells.text` makes of it, so that
-        3.0 and 3 are one value, as are texts that look the same. Raises `NotOneValue`."""
+        """Returns the code of each value; `UNKNOWN` for null, NaN and blank text.
+
+        Values are compared as the text that `cells.text` returns, so 3.0 and 3 are one value, as are texts
+        that look the same. Raises `NotOneValue`.
+        """
         batch_codes_N, batch_values = encoded(column)
         values = batch_values.to_pylist()
         texts = [text(value) for value in values]
@@ -54,7 +57,7 @@ def _short(value: Any) -> Any:
 
 
 class Tally:
-    """How often each cluster meets each label, over the batches given so far."""
+    """Counts of each cluster and label over the batches added so far."""
 
     def __init__(self, labels: Coder) -> None:
         self.clusters = Coder()
@@ -65,14 +68,15 @@ class Tally:
         self._pending_cells = 0
 
     def add_codes(self, clusters_N: Codes, labels_N: Codes) -> None:
-        """Counts one batch, by the codes that the two coders gave."""
+        """Counts one batch by the codes that the two coders returned."""
         self.rows += clusters_N.size
-        # In these tables label 0 is the unknown one and every other code is one higher, so that one table
+        # In these tables, label 0 is the unknown one and every other code is one higher, so that one table
         # gives the sizes over all rows and the counts over the labelled ones.
         table = Contingency.of_codes(clusters_N, labels_N - UNKNOWN)
         self._pending.append(table)
         self._pending_cells += table.counts_C.size
-        # Merging costs as much as the result has cells: waiting for as many merges each one few times.
+        # Merging is linear in the cells of the result. Waiting for as many pending cells merges each one only
+        # a few times.
         if self._pending_cells > max(
             _PENDING_CELLS, 0 if self._merged is None else self._merged.counts_C.size
         ):
@@ -88,7 +92,7 @@ class Tally:
 
     @property
     def cluster_sizes_K(self) -> Counts:
-        """Over the rows whose cluster is known, with or without a label."""
+        """Cluster sizes over the rows whose cluster is known, with or without a label."""
         return self._table().cluster_sizes_K
 
     @property

@@ -1,4 +1,4 @@
-"""Tables in batches of columns, whatever their size: Parquet as Arrow has it, all else as texts."""
+"""Tables of any size, read in batches of columns: Parquet in Arrow's types, everything else as text."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,19 +25,19 @@ Batches = Iterator[pa.RecordBatch]
 
 @dataclass(frozen=True)
 class ColumnTable:
-    """A file of which any columns can be read in batches."""
+    """A file whose columns can be read in batches."""
 
     path: Path
     columns: list[str]
-    """Those that hold one value a row; lists, structs and bytes are neither clusters nor labels."""
+    """Columns with one value per row; lists, structs and bytes are neither clusters nor labels."""
     read: Callable[[Sequence[str]], Batches]
-    """Batches with the columns named. Raises `UserError` where the file turns out to be broken."""
+    """Reads batches of the named columns. Raises `UserError` if the file turns out to be broken."""
     notes: list[str]
     refused: Refused
-    """Of the rows read so far those that are none."""
+    """The refused rows among those read so far."""
 
     def check_columns(self, names: Sequence[str]) -> None:
-        """Raises `UserError` unless there are such columns."""
+        """Raises `UserError` if one of these columns does not exist."""
         columns = set(self.columns)
         for name in names:
             if name not in columns:
@@ -46,7 +46,10 @@ class ColumnTable:
 
 
 def open_table(path: Path) -> ColumnTable:
-    """Raises `UserError` if `path` is missing, empty or not a table."""
+    """Opens a table.
+
+    Raises `UserError` if `path` is missing, empty or not a table.
+    """
     try:
         with SafePath(path).open_binary() as file:
             is_empty = not file.read(1)
@@ -102,7 +105,7 @@ def _text_batches(rows: reading.Numbered, columns: Sequence[str], refused: Refus
 
 
 def _in_batches(rows: reading.Numbered, most_rows: int, refused: Refused) -> Iterator[list[reading.Record]]:
-    """Of so many rows, or fewer where their texts are long."""
+    """Yields batches of `most_rows` rows, or fewer if their texts are long."""
     records: list[reading.Record] = []
     characters = 0
     for where, record in rows:
@@ -118,7 +121,7 @@ def _in_batches(rows: reading.Numbered, most_rows: int, refused: Refused) -> Ite
 
 
 def _as_text(cell: Any) -> str | None:
-    """Text as it is; a list or an object where others have one value is unknown."""
+    """Returns a cell as text; None for a list or an object, which is not one value."""
     try:
         return cell if isinstance(cell, str) else text(cell)
     except NotOneValue:

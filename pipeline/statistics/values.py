@@ -1,4 +1,4 @@
-"""From a column of any type to codes: equal values get equal codes, what is unknown gets none."""
+"""Conversion of a column of any type to codes: equal values get equal codes, unknown values get none."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -13,14 +13,14 @@ Column: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[Any]
 
 
 def encoded(column: Column) -> tuple[Codes, pa.Array]:
-    """Codes in order of first appearance, and the value of each code, of times the number.
+    """Returns codes in order of first appearance, and the value of each code; times as numbers.
 
     Null, NaN and text without a visible character are unknown and get `UNKNOWN`.
     """
     array = as_array(column)
     if pa.types.is_dictionary(array.type):
         codes_N, values = _encoded(array.dictionary)
-        # Two entries of a dictionary may hold one value, and an entry may be unknown.
+        # Two entries of a dictionary may have the same value, and an entry may be unknown.
         indices = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         return np.where(indices >= 0, np.append(codes_N, UNKNOWN)[indices], UNKNOWN), values
     return _encoded(array)
@@ -41,14 +41,14 @@ def _encoded(array: pa.Array) -> tuple[Codes, pa.Array]:
 
 
 def _as_numbers(array: pa.Array) -> pa.Array:
-    """Times as the numbers that they are: Arrow's go on where Python's calendar ends."""
+    """Returns times as numbers, because Arrow's times exceed the range of Python's."""
     if not pa.types.is_temporal(array.type):
         return array
     return array.view(pa.int32() if array.type.bit_width == 32 else pa.int64())
 
 
 def without_unknown(array: pa.Array) -> pa.Array:
-    """NaN and blank text become null."""
+    """Replaces NaN and blank text by null."""
     if pa.types.is_floating(array.type):
         return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
