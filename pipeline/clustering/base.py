@@ -10,7 +10,7 @@ from pipeline.config.cluster import MethodSection
 from pipeline.dataset.dataset import ImageSplit
 
 UNKNOWN = -1
-"""In place of a cluster id, where an image has no value to cluster by."""
+"""Stands for the cluster id of an image without a value to cluster by."""
 
 
 @dataclass(frozen=True)
@@ -20,33 +20,33 @@ class Clusters:
     labels_N: np.ndarray
     """int64, contiguous from 0, or `UNKNOWN`."""
     common_values: list[frozenset[str]] | None = None
-    """The values that the images of each cluster share, for distances between clusters. None: unknown."""
+    """Values that the images of each cluster share, for distances between clusters. None: unknown."""
     recluster: dict[str, Any] | None = None
-    """Settings by which pretraining recomputes the clusters from its features; None: it keeps them."""
+    """Settings with which pretraining recomputes the clusters from its features; None: it keeps them."""
     hashtags: list[list[str]] | None = None
-    """The hashtags of each image, if clusters come from them: a tag that names the label would leak it."""
+    """Hashtags of each image, if clusters come from them: a tag that names the label would leak it."""
     label_columns: Sequence[str] = ()
     """Columns that the clusters are built from and that determine the label."""
     stopped_hashtags: Sequence[str] = ()
-    """The stop list: tags that were removed from `hashtags`."""
+    """Stop list: tags that were removed from `hashtags`."""
     made_of: dict[str, list[str]] = field(default_factory=dict)
     """`columns` and `hashtags` that the clusters are built from: all images of a cluster agree in them."""
     notes: list[str] = field(default_factory=list)
 
 
 Params = TypeVar("Params", bound=MethodSection)
-"""The block of a method in the section `cluster`."""
+"""Block of a method in the section `cluster`."""
 
 
 class Choice(NamedTuple, Generic[Params]):
     setting: str
-    """Within the method, such as `top 3`."""
+    """Setting within the method, such as `top 3`."""
     params: Params
-    """The method's block with this setting."""
+    """Block of the method with this setting."""
     nested: bool = False
-    """Whether its clusters refine those of the method's previous choice, so that a line joins the two."""
+    """Whether the clusters refine those of the method's previous choice, so that a line joins the two."""
     name: str | None = None
-    """Among all methods; None: the method and the setting."""
+    """Name among all methods; None: the method and the setting."""
 
 
 def no_choices(_train: ImageSplit, _params: Params) -> Iterator[Choice[Params]]:
@@ -62,7 +62,7 @@ class Method(Generic[Params]):
 
 
 def clusters_of_values(values: Sequence[object | None]) -> np.ndarray:
-    """Equal values share a cluster; None is `UNKNOWN`. (N,) int64, numbered in order of appearance."""
+    """Returns (N,) int64 clusters of equal values, numbered in order of appearance; None is `UNKNOWN`."""
     numbers: dict[object, int] = {}
     return np.array(
         [UNKNOWN if value is None else numbers.setdefault(value, len(numbers)) for value in values], np.int64
@@ -70,6 +70,6 @@ def clusters_of_values(values: Sequence[object | None]) -> np.ndarray:
 
 
 def clusters_of_sets(sets: Sequence[frozenset[str] | None]) -> Clusters:
-    """Images with the same set share a cluster; the distance of clusters is the difference of their sets."""
+    """Returns clusters of equal sets; the distance between two clusters is the difference of their sets."""
     common_values = list(dict.fromkeys(members for members in sets if members is not None))
     return Clusters(clusters_of_values(sets), common_values)

@@ -8,11 +8,11 @@ _BECOMES = {
     "own": "together they form one cluster",
     "drop": "training leaves them out",
 }
-"""By `cluster.missing`."""
+"""What becomes of images without a value, by `cluster.missing`."""
 
 
 def messages(arm: str, statistics: dict[str, Any], missing: str) -> Iterator[str]:
-    """One line of statistics, then notes, counts and findings.
+    """Yields one line of statistics, then notes, counts and findings.
 
     `missing` is the value of `cluster.missing` for this arm.
     """

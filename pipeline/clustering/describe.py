@@ -1,4 +1,4 @@
-"""The contents of `statistics.json` for a clustering."""
+"""Contents of `statistics.json` for a clustering."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def describe(
     batch_size: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Statistics over the images that are trained on, and the counts of the policies.
+    """Computes the statistics over the images that are trained on, and adds the counts of the policies.
 
     `batch_size` is that of pretraining: some statistics describe the clusters within a batch.
     """

@@ -14,9 +14,9 @@ NOT_A_METRIC = ("findings", "size_quantiles", "notes", "made_of")
 def landscape(
     train: ImageSplit, params: ClusterParams, batch_size: int, seed: int
 ) -> tuple[list[str], list[dict[str, Any]]]:
-    """Column names and one row per method and setting: each k, level, column, number of tags or topics,
-    label, instance.
+    """Returns column names, and one row per method and setting.
 
+    The settings are each k, level, column and number of tags or topics; label and instance have one row each.
     K-means is left out: its initial clusters say little, and later ones need the encoder.
     """
     rows = []

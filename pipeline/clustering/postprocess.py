@@ -16,7 +16,7 @@ class Postprocessed:
     labels_N: np.ndarray
     """int64, contiguous from 0; `UNKNOWN` for images that are not trained on."""
     counts: dict[str, int]
-    """Images that each policy affects, by the keys of `statistics.json`."""
+    """Number of images that each policy affects, by the keys of `statistics.json`."""
 
 
 def apply_policies(clusters: Clusters, params: ClusterParams) -> Postprocessed:
@@ -55,9 +55,9 @@ def _as_singletons(labels_N: np.ndarray, chosen_N: np.ndarray) -> np.ndarray:
 
 
 def _nearest_large(clusters: Clusters, sizes_K: np.ndarray, small_K: np.ndarray) -> np.ndarray:
-    """For each cluster the one that receives its images: (K,) int64.
+    """Returns the cluster that receives each cluster's images: (K,) int64.
 
-    The nearest differs in the fewest values; ties go to the largest cluster, then to the first.
+    The nearest cluster differs in the fewest values; ties go to the largest, then to the first.
     """
     if clusters.common_values is None:
         raise UserError(

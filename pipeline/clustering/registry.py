@@ -1,4 +1,4 @@
-"""The clusterings by their names in `cluster.method`. A new one is one file and one line here."""
+"""Clusterings by their names in `cluster.method`. A new one is one file and one line here."""
 
 from typing import Any
 

@@ -37,5 +37,5 @@ def cluster(params: ClusterParams, arm: str, batch_size: int, seed: int, layout:
 
 
 def section_of(arm: str, params: ClusterParams) -> ClusterParams:
-    """The section `cluster` for the arm `chosen`; for a reference only the method of the same name."""
+    """Returns the section `cluster` for `chosen`; for a reference, only the method of the same name."""
     return params if arm == CHOSEN else ClusterParams.model_validate({"method": arm})

@@ -20,10 +20,10 @@ DEFAULT_TOP = 12
 
 
 def cluster_by_attributes(train: ImageSplit, params: AttributesParams, _seed: int) -> Clusters:
-    """Joins the columns of `cluster.attributes.columns`, if any, else the `top` values of all columns.
+    """Joins the columns of `cluster.attributes.columns`, or else the `top` values of all columns.
 
-    In named columns a missing value counts as a value. An image without any value is unknown. Of a
-    yes-or-no column only yes is ranked: no has the same entropy and would count the column twice.
+    In named columns, a missing value counts as a value. An image without any value is unknown. Only the yes
+    of a yes-or-no column is ranked: no has the same entropy and would count the column twice.
     """
     left_out: list[str] = []
     if not train.attribute_names:
@@ -60,14 +60,14 @@ def cluster_by_attributes(train: ImageSplit, params: AttributesParams, _seed: in
             "cluster.attributes.label_columns=keep to include them"
         )
     clusters = clusters_of_sets(present_of(known.of_images, joined))
-    # An automatic choice has left such columns out already.
+    # An automatic choice has already left out such columns.
     may_determine = columns if params.columns or params.label_columns == "keep" else []
     determining = label_columns({column: known.cells[column] for column in may_determine}, train)
     return replace(clusters, notes=notes, label_columns=determining, made_of={"columns": columns})
 
 
 def attribute_choices(train: ImageSplit, params: AttributesParams) -> Iterator[Choice[AttributesParams]]:
-    """Every number of joined values, until almost every image is alone."""
+    """Yields every number of joined values, until almost every image is alone."""
     if train.attribute_names:
         _, ranking, _ = ranked_attributes(train, params)
         for top in range(1, min(len(ranking), LARGEST_CHOICE) + 1):

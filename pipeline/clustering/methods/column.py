@@ -10,7 +10,7 @@ from pipeline.runtime.errors import UserError
 
 
 def cluster_by_column(train: ImageSplit, params: ColumnParams, _seed: int) -> Clusters:
-    """Each value of `cluster.column.name` is a cluster; an image without a value is unknown."""
+    """Makes each value of `cluster.column.name` a cluster; an image without a value is unknown."""
     assert params.name is not None, "check_chosen requires a name"
     cells = train.attribute(params.name, "cluster.column.name")
     if not any(cell is not None for cell in cells):
@@ -24,7 +24,7 @@ def cluster_by_column(train: ImageSplit, params: ColumnParams, _seed: int) -> Cl
 
 
 def column_choices(train: ImageSplit, params: ColumnParams) -> Iterator[Choice[ColumnParams]]:
-    """Every column that has a value."""
+    """Yields every column that has a value."""
     for name in train.attribute_names:
         if any(cell is not None for cell in train.attribute(name, "cluster.column.name")):
             yield Choice(name, params.model_copy(update={"name": name}), name=name)

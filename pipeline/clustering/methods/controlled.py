@@ -15,9 +15,9 @@ from pipeline.runtime.seeding import numpy_generator
 
 
 def coarsen_labels(train: ImageSplit, params: CoarsenParams, seed: int) -> Clusters:
-    """Merges random pairs of labels until `cluster.coarsen.clusters` are left: H(Z|T) = 0, I falls.
+    """Merges random pairs of labels until `cluster.coarsen.clusters` remain: H(Z|T) = 0, I falls.
 
-    The order of the merges does not depend on where they end, so coarser clusters contain finer ones.
+    The order of the merges does not depend on the number of clusters, so coarser clusters contain finer ones.
     """
     labels_N = clusters_of_values(known_labels(train))
     count = labels_N.max() + 1
@@ -44,7 +44,8 @@ def subdivide_labels(train: ImageSplit, params: SubdivideParams, seed: int) -> C
     parts_N = np.empty(len(labels_N), np.int64)
     for label in np.unique(labels_N):
         rows = np.flatnonzero(labels_N == label)
-        # The low bits of a row's place in a random order are its part, so deeper parts refine shallower ones.
+        # A row's part is given by the low bits of its position in a random order, so deeper parts refine
+        # shallower ones.
         parts_N[generator.permutation(rows)] = np.arange(len(rows)) % parts
     pairs = zip(labels_N.tolist(), parts_N.tolist(), strict=True)
     return Clusters(clusters_of_values([None if pair[0] == UNKNOWN else pair for pair in pairs]))
@@ -53,7 +54,7 @@ def subdivide_labels(train: ImageSplit, params: SubdivideParams, seed: int) -> C
 def permute_labels(train: ImageSplit, params: PermuteParams, seed: int) -> Clusters:
     """Shuffles the clusters among the images of `cluster.permute.labels` random labels.
 
-    H(Z) stays; I falls with the number of labels.
+    H(Z) stays constant; I falls with the number of labels.
     """
     labels_N = clusters_of_values(known_labels(train))
     count = labels_N.max() + 1

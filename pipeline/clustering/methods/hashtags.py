@@ -19,11 +19,11 @@ from pipeline.tables.hashtags import normalized_hashtag
 
 DEFAULT_TOP = 8
 MOST_FOR_TOPICS = 100_000
-"""Images up to which the landscape includes topics; beyond, their k-means takes minutes."""
+"""Maximum number of images for topics in the landscape; for more, their k-means takes minutes."""
 
 
 def cluster_by_hashtags(train: ImageSplit, params: HashtagsParams, seed: int) -> Clusters:
-    """`joint`: which of the `top` tags of highest entropy an image has; `topics`: k-means of TF-IDF.
+    """Clusters by the `top` tags of highest entropy (`joint`), or by k-means of TF-IDF (`topics`).
 
     An image without a counted tag is unknown.
     """
@@ -38,7 +38,7 @@ def cluster_by_hashtags(train: ImageSplit, params: HashtagsParams, seed: int) ->
 
 
 def hashtag_choices(train: ImageSplit, params: HashtagsParams) -> Iterator[Choice[HashtagsParams]]:
-    """Every number of joined hashtags; and all, half and a quarter of the topics of params.yaml."""
+    """Yields every number of joined hashtags; and all, half and a quarter of the topics of params.yaml."""
     tags = counted_hashtags(train, params)
     for top in range(1, min(len(informative(tags)), LARGEST_CHOICE) + 1):
         yield Choice(f"top {top}", params.model_copy(update={"mode": "joint", "top": top}), nested=True)
@@ -51,7 +51,7 @@ def hashtag_choices(train: ImageSplit, params: HashtagsParams) -> Iterator[Choic
 
 
 def counted_hashtags(train: ImageSplit, params: HashtagsParams) -> list[list[str]]:
-    """The normalised tags of each image that pass the stop list and the document frequencies."""
+    """Returns the normalized tags of each image that pass the stop list and the document frequencies."""
     normalized = {tag: normalized_hashtag(tag) for tag in set(chain.from_iterable(train.hashtags))}
     tags = [_unique(normalized[tag] for tag in of_image) for of_image in train.hashtags]
     images_with = Counter(tag for of_image in tags for tag in of_image)
@@ -65,7 +65,7 @@ def counted_hashtags(train: ImageSplit, params: HashtagsParams) -> list[list[str
 
 
 def _unique(tags: Iterable[str]) -> list[str]:
-    """The tags that are not empty, in order."""
+    """Returns the distinct tags that are not empty, in order."""
     return list(dict.fromkeys(tag for tag in tags if tag))
 
 
@@ -82,7 +82,7 @@ def _joint(_train: ImageSplit, tags: list[list[str]], params: HashtagsParams, _s
 
 
 def _topics(train: ImageSplit, tags: list[list[str]], params: HashtagsParams, seed: int) -> Clusters:
-    """K-means of the tags' latent semantic analysis, on the unit sphere."""
+    """Runs k-means on the tags' latent semantic analysis, on the unit sphere."""
     # Imported here: scikit-learn takes a second to load, and no other clustering needs it.
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -95,7 +95,7 @@ def _topics(train: ImageSplit, tags: list[list[str]], params: HashtagsParams, se
     labels_N = np.full(len(tags), UNKNOWN, np.int64)
     kmeans = KMeans(min(params.clusters, len(known)), n_init=5, random_state=state)
     with warnings.catch_warnings():
-        # Too few distinct vectors give fewer topics than requested; the statistics count them.
+        # Too few distinct vectors give fewer topics than requested; the statistics report their number.
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = kmeans.fit(train.cache[key])
     labels_N[known] = np.unique(fitted.labels_, return_inverse=True)[1]
@@ -103,7 +103,7 @@ def _topics(train: ImageSplit, tags: list[list[str]], params: HashtagsParams, se
 
 
 def _vectors(tags: list[list[str]], components: int, state: int) -> Any:
-    """(N, C) unit vectors, one row per image, by TF-IDF and truncated SVD; a single tag by TF-IDF alone."""
+    """Returns (N, C) unit vectors of the images by TF-IDF and truncated SVD; a single tag by TF-IDF alone."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize

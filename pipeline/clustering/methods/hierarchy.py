@@ -11,11 +11,11 @@ from pipeline.storage.files import resolve_user_path
 from pipeline.tables.edge_list import paths_from_root
 
 SEPARATOR = "\x1f"
-"""Separates the names of a path; names do not contain it."""
+"""Separator of the names of a path; names do not contain it."""
 
 
 def cluster_by_hierarchy(train: ImageSplit, params: HierarchyParams, _seed: int) -> Clusters:
-    """The ancestor at `cluster.hierarchy.level` (1 is the root); a shallower leaf is its own cluster.
+    """Clusters by the ancestor at `cluster.hierarchy.level` (root: 1); a shallower leaf is its own cluster.
 
     An ancestor is identified by its path, so equal names under different parents differ.
     """
@@ -33,13 +33,13 @@ def cluster_by_hierarchy(train: ImageSplit, params: HierarchyParams, _seed: int)
 
 
 def hierarchy_choices(train: ImageSplit, params: HierarchyParams) -> Iterator[Choice[HierarchyParams]]:
-    """Every level."""
+    """Yields every level."""
     for level in range(1, max(map(len, _paths(train, params))) + 1):
         yield Choice(f"level {level}", params.model_copy(update={"level": level}), nested=True)
 
 
 def _paths(train: ImageSplit, params: HierarchyParams) -> list[list[str]]:
-    """One path per image, root to leaf: that of the data, or that of its leaf in the file of edges."""
+    """Returns one path per image, root to leaf: from the data, or that of its leaf in the file of edges."""
     if params.edges is None:
         return train.hierarchy
     leaves = {levels[-1] for levels in train.hierarchy if levels}

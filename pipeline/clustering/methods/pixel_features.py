@@ -12,7 +12,7 @@ COMPONENTS = 32
 
 
 def pixel_features(train: ImageSplit) -> Tensor:
-    """(N, up to 32) float32 of the train images: thumbnails along their principal directions, whitened."""
+    """Returns (N, up to 32) float32 features: thumbnails along their principal directions, whitened."""
     store = load_pixels(train)
     views_NC = [
         central_views(canvas, sizes, THUMBNAIL_SIDE).flatten(1)

@@ -13,17 +13,20 @@ from pipeline.runtime.seeding import numpy_generator
 
 
 def cluster_by_instance(train: ImageSplit, _params: MethodSection, _seed: int) -> Clusters:
-    """Each image its own cluster: self-supervision (SimCLR)."""
+    """Makes each image its own cluster: self-supervision (SimCLR)."""
     return Clusters(np.arange(len(train), dtype=np.int64))
 
 
 def cluster_by_label(train: ImageSplit, _params: MethodSection, _seed: int) -> Clusters:
-    """The labels themselves: supervision (SupCon). An image without a label is unknown."""
+    """Takes the labels as clusters: supervision (SupCon). An image without a label is unknown."""
     return Clusters(clusters_of_values(known_labels(train)))
 
 
 def known_labels(train: ImageSplit) -> list[str | None]:
-    """Raises `UserError` if no train image has a label."""
+    """Returns the labels, with None if unknown.
+
+    Raises `UserError` if no train image has a label.
+    """
     if pc.count(train.labels).as_py() == 0:
         raise UserError(
             "clusters from labels need labels, and no train image has one: name their column in "
@@ -34,12 +37,12 @@ def known_labels(train: ImageSplit) -> list[str | None]:
 
 
 def cluster_at_random(train: ImageSplit, params: RandomParams, seed: int) -> Clusters:
-    """Random clusters of equal size, without information about the labels."""
+    """Returns random clusters of equal size, without information about the labels."""
     if params.clusters > len(train):
         raise UserError(
             f"cluster.random.clusters={params.clusters} is more than the {len(train)} train images: lower it"
         )
-    # A permutation of equal shares leaves no cluster empty.
+    # Permuting equal shares leaves no cluster empty.
     shares_N = np.arange(len(train), dtype=np.int64) % params.clusters
     return Clusters(numpy_generator(seed, "cluster", "random").permutation(shares_N))
 
