@@ -1,4 +1,4 @@
-"""Baselines of the accuracy: guessing on given labels, and the highest that is possible."""
+"""Baselines of the accuracy: guessing from the labels alone, and the highest possible accuracy."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pipeline.storage.schema import Baselines
 
 
 def baselines(train_labels: Sequence[str], test_labels: Sequence[str]) -> Baselines:
-    """Accuracies on `test_labels` that need no image, as fractions. Neither sequence is empty.
+    """Returns accuracies on `test_labels` that need no image, as fractions. Neither sequence is empty.
 
     Guessing is uniform over the labels of train.
     """
@@ -23,5 +23,5 @@ def baselines(train_labels: Sequence[str], test_labels: Sequence[str]) -> Baseli
 
 
 def majority_label(train_images: Mapping[str, int]) -> str:
-    """The most frequent label, of several the first by name. `train_images` counts images by label."""
+    """Returns the most frequent label, ties by name. `train_images` counts images by label."""
     return min(train_images, key=lambda label: (-train_images[label], label))

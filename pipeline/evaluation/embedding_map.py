@@ -1,6 +1,6 @@
-"""For inspection of the features: a map of some images, and the nearest neighbours of others.
+"""Inspection of the features: a map of some images, and the nearest neighbours of others.
 
-None of it is a metric, and labels are not used. Shape letters: N train images, M queries, D features.
+These are no metrics, and labels are not used. Shape letters: N train images, M queries, D features.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from pipeline.storage.checksums import write_checksummed
 from pipeline.storage.schema import MAP_SCHEMA, NEAREST_SCHEMA
 
 MAPPED = 500
-"""Train images on the map."""
+"""Maximum number of train images on the map."""
 FEWEST_MAPPED = 10
 PERPLEXITY = 30
 COMPONENTS = 50
-"""Principal components as the input of t-SNE, as its authors advise."""
+"""Number of principal components as the input of t-SNE, as its authors advise."""
 QUERIES = 8
 NEIGHBOURS = 6
 
@@ -39,7 +39,7 @@ def write_map(
     """Writes `map.parquet` and `nearest.parquet` into `folder`.
 
     The choice of images depends only on the seed and the number of images, so it is the same for all arms.
-    Without test images the queries are train images, which are not their own neighbours.
+    Without test images, the queries are train images, which are not their own neighbours.
     """
     mapped_N = _sample(len(train_ids), MAPPED, seed, "map")
     places_N2 = map_of(train_ND[torch.from_numpy(mapped_N)], seed)
@@ -64,13 +64,14 @@ def write_map(
 
 
 def map_of(features_ND: Tensor, seed: int) -> np.ndarray:
-    """(N, 2) float32 coordinates by t-SNE on the unit sphere; no rows for too few images."""
+    """Returns (N, 2) float32 coordinates by t-SNE on the unit sphere; no rows for too few images."""
     if len(features_ND) < FEWEST_MAPPED:
         return np.zeros((0, 2), np.float32)
     directions_ND = unit_rows(features_ND).cpu().numpy()
     components = min(COMPONENTS, *directions_ND.shape)
     reduced_NC = PCA(components, svd_solver="full").fit_transform(directions_ND)
-    # "exact" sums in a fixed order; the threads of the faster method give other maps on other machines.
+    # "exact" sums in a fixed order; the faster method is multi-threaded, and its maps differ between
+    # machines.
     layout = TSNE(
         perplexity=min(PERPLEXITY, (len(features_ND) - 1) / 3),
         init="pca",
@@ -82,7 +83,7 @@ def map_of(features_ND: Tensor, seed: int) -> np.ndarray:
 
 
 def nearest(queries_MD: Tensor, train_ND: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Cosines and positions of the `count` nearest train images of each query, (M, count) each."""
+    """Returns cosines and positions of the `count` nearest train images of each query, (M, count) each."""
     count = min(count, len(train_ND))
     cosines_MN = unit_rows(queries_MD) @ unit_rows(train_ND).T
     found = cosines_MN.topk(count, dim=1)
@@ -90,6 +91,6 @@ def nearest(queries_MD: Tensor, train_ND: Tensor, count: int) -> tuple[Tensor, T
 
 
 def _sample(images: int, most: int, seed: int, use: str) -> np.ndarray:
-    """At most `most` positions among `images`, in order."""
+    """Returns at most `most` positions among `images`, in order."""
     order = numpy_generator(seed, "evaluate", use).permutation(images)
     return np.sort(order[:most])

@@ -1,4 +1,4 @@
-"""Trained encoder -> features of images, before any head."""
+"""Features of images from a trained encoder, before any head."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from pipeline.storage.validation import damaged, missing
 
 BATCH = 256
 LARGEST_CHECKED = 128
-"""Pixels per side of the noise images for the check of external encoders."""
+"""Maximum side in pixels of the noise images that check external encoders."""
 DAMAGE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
@@ -34,17 +34,20 @@ class TrainedEncoder:
     image_size: int
     normalize: Normalizer
     value_range: ValueRange | None = None
-    """The values that become black and white in images of more than 8 bits; None: by each image."""
+    """The values that become black and white in images of more than 8 bits; None: set for each image."""
     identity: dict[str, Any] | None = None
-    """As in `identity_of`; None without a folder."""
+    """Identity as in `identity_of`; None without a folder."""
 
 
 class EncoderUnreadable(Exception):
-    """An encoder's files cannot be loaded; the message is the reason, in one line."""
+    """Raised if an encoder's files cannot be loaded; the message is the reason, in one line."""
 
 
 def load_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
-    """The encoder that pretraining wrote to `folder`. Raises `UserError` if it is missing or damaged."""
+    """Loads the encoder that pretraining wrote to `folder`.
+
+    Raises `UserError` if it is missing or damaged.
+    """
     if absent := missing_file(folder):
         raise missing(absent)
     try:
@@ -54,7 +57,7 @@ def load_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
 
 
 def load_encoder_from_elsewhere(named: str, device: torch.device) -> TrainedEncoder:
-    """The encoder in `evaluate.transfer_from`. Raises `UserError` if it cannot be loaded."""
+    """Loads the encoder in `evaluate.transfer_from`. Raises `UserError` if it cannot be loaded."""
     folder = resolve_user_path(named)
     if missing := missing_file(folder):
         raise UserError(
@@ -73,7 +76,7 @@ def load_encoder_from_elsewhere(named: str, device: torch.device) -> TrainedEnco
 
 
 def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
-    """The encoder in `folder`, which may be untrusted. Raises `EncoderUnreadable`."""
+    """Loads the encoder in `folder`, which may be untrusted. Raises `EncoderUnreadable`."""
     with _reading(ENCODER_CONFIG):
         values = read_config(folder)
         config = EncoderConfig.checked(values)
@@ -108,7 +111,7 @@ def _check_numbers(weights: dict[str, Tensor]) -> None:
 def check_encoder(trained: TrainedEncoder, device: torch.device) -> None:
     """Raises `EncoderUnreadable` if the features of noise images are not finite, or all equal.
 
-    For external encoders; the report covers collapses of this project's encoders.
+    This is for external encoders; the report covers collapses of this project's encoders.
     """
     size = min(trained.image_size, LARGEST_CHECKED)
     generator = torch.Generator().manual_seed(0)
@@ -125,7 +128,7 @@ def check_encoder(trained: TrainedEncoder, device: torch.device) -> None:
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Turns errors of damaged files, unknown networks and other networks' weights into one line."""
+    """Turns errors from damaged files, unknown networks and other networks' weights into one line."""
     try:
         yield
     except (*DAMAGE, EncoderUnreadable) as error:
@@ -136,9 +139,9 @@ def _reading(name: str) -> Iterator[None]:
 
 @torch.inference_mode()
 def features_of(trained: TrainedEncoder, store: PixelStore, device: torch.device) -> Tensor:
-    """(N, D) float32 features of the central squares of the images, on `device`.
+    """Returns (N, D) float32 features of the central squares of the images, on `device`.
 
-    Computed in float32, since the probe depends on small differences.
+    They are computed in float32, because the probe depends on small differences.
     """
     outputs = []
     batch = views_at_once(trained.image_size, BATCH)
@@ -160,7 +163,7 @@ def check_features(features_ND: Tensor, encoder: str) -> None:
 
 @torch.inference_mode()
 def features_of_batch(trained: TrainedEncoder, canvas_NCHW: Tensor, sizes_N2: Tensor) -> Tensor:
-    """(N, D) float32 features of the central squares of images on a canvas, on its device."""
+    """Returns (N, D) float32 features of the central squares of images on a canvas, on its device."""
     views_NCSS = central_views(canvas_NCHW, sizes_N2, trained.image_size)
     features_ND: Tensor = trained.encoder(trained.normalize(views_NCSS))
     return features_ND

@@ -12,7 +12,7 @@ QUERIES_AT_ONCE = 1024
 def knn_predict(
     train_ND: Tensor, classes_N: Tensor, queries_MD: Tensor, class_count: int, neighbours: int
 ) -> Tensor:
-    """The class of each query by a vote of its nearest train images, (M,) int64.
+    """Returns the class of each query by a vote of its nearest train images, (M,) int64.
 
     Similarity is the cosine; a neighbour votes with exp(cosine / 0.07) (Wu et al., CVPR 2018).
     """

@@ -14,9 +14,9 @@ from pipeline.config.evaluate import EvaluateParams
 from pipeline.evaluation.linear_probe import LinearProbe, choose, standardisation, weakest_within_an_error
 
 STRENGTHS = tuple(10.0 ** (-halves / 2) for halves in range(13))
-"""From strong to weak: each fit starts from the previous solution."""
+"""Strengths from strong to weak: each fit starts from the previous solution."""
 ITERATIONS = 60
-"""For each strength."""
+"""Maximum number of iterations for each strength."""
 CURVATURE = 0.2
 """Approximate curvature of the cross-entropy along a feature of variance 1: p (1 - p) is at most 0.25."""
 
@@ -24,7 +24,7 @@ CURVATURE = 0.2
 def fit_by_lbfgs(
     features_ND: Tensor, classes_N: Tensor, class_count: int, params: EvaluateParams, seed: int
 ) -> LinearProbe:
-    """Chooses the strength by accuracy on held-out rows of train, then fits all rows.
+    """Chooses the strength by accuracy on held-out rows of train, then fits on all rows.
 
     The loss is the mean cross-entropy plus strength / 2 times the squared weights (without the bias).
     """
@@ -41,7 +41,7 @@ def fit_by_lbfgs(
         seed,
         weakest_within_an_error,
     )
-    # A warm start from the two strengths before the chosen one.
+    # Warm start from the two strengths before the chosen one.
     ending = STRENGTHS[max(choice.position - 2, 0) : choice.position + 1]
     probe = _Problem(features_ND, classes_N, class_count).path(ending)[-1]
     return replace(probe, selection_top1=choice.top1, selection_rows=choice.rows)
@@ -50,10 +50,10 @@ def fit_by_lbfgs(
 class _Problem:
     """Rows to fit, rotated to their principal axes.
 
-    Along an axis the curvature of the loss is about proportional to the variance, plus the strength. Scaling
-    by its root makes the problem about equally steep in all directions. Variances of features span orders
-    of magnitude; without the scaling, L-BFGS with a weak strength is far from the minimum after a thousand
-    iterations.
+    The curvature of the loss along an axis is about proportional to the variance, plus the strength. Scaling
+    by its square root makes the problem about equally steep in all directions. Variances of features span
+    orders of magnitude: without the scaling, L-BFGS with a weak strength is far from the minimum after a
+    thousand iterations.
     """
 
     def __init__(self, features_ND: Tensor, classes_N: Tensor, class_count: int) -> None:
@@ -94,7 +94,7 @@ class _Problem:
 
 
 def _principal_axes(standard_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """The variances (A,) along the principal axes, and the axes (D, A), at most as many as rows."""
+    """Returns the variances (A,) along the principal axes, and the axes (D, A), at most as many as rows."""
     if len(standard_ND) < standard_ND.shape[1]:
         # Weights outside the span of the rows would converge to zero.
         _, lengths_A, axes_AD = torch.linalg.svd(standard_ND.double(), full_matrices=False)

@@ -1,4 +1,4 @@
-"""The common part of the protocols: a linear layer on frozen, standardised features.
+"""Common part of the protocols: a linear layer on frozen, standardised features.
 
 Each protocol chooses one hyperparameter on held-out train rows. The test images are used once, at the end,
 and no protocol sees them. Shape letters: N images, D features, C classes.
@@ -15,9 +15,9 @@ from pipeline.config.evaluate import EvaluateParams
 from pipeline.runtime.magnitude import power_of_two
 
 CONSTANT = 1e-6
-"""A feature with a smaller deviation, as a share of its largest magnitude, varies by rounding only."""
+"""Deviation, as a share of the largest magnitude, below which a feature varies only by rounding."""
 ENOUGH_ROWS = 500
-"""Held-out rows that suffice for a choice; if one part of train has fewer, others are held out in turn."""
+"""Number of held-out rows that is enough for a choice; if one part of train has fewer, more are held out."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class LinearProbe:
     weights_DC: Tensor
     bias_C: Tensor
     strength: float | None = None
-    """Of the regularisation."""
+    """Strength of the regularisation."""
     learning_rate: float | None = None
     selection_top1: float | None = None
     """Accuracy of the chosen hyperparameter on the held-out rows; None without such rows."""
@@ -44,7 +44,7 @@ Protocol = Callable[[Tensor, Tensor, int, EvaluateParams, int], LinearProbe]
 
 
 def standardisation(features_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (D,) of the features, for their standardisation."""
+    """Returns mean and deviation (D,) of the features, for their standardisation."""
     scale_1D = power_of_two(features_ND, 0)
     scaled_ND = features_ND / scale_1D
     std_D = scaled_ND.std(dim=0, correction=0)
@@ -56,11 +56,11 @@ def standardisation(features_ND: Tensor) -> tuple[Tensor, Tensor]:
 @dataclass(frozen=True)
 class Choice:
     position: int
-    """Its index among the candidates."""
+    """Index among the candidates."""
     top1: float | None
-    """Its accuracy on the held-out rows; None without such rows."""
+    """Accuracy on the held-out rows; None without such rows."""
     rows: int
-    """The number of held-out rows."""
+    """Number of held-out rows."""
 
 
 def choose(
@@ -75,10 +75,10 @@ def choose(
     """Chooses among K `candidates`, which `fit` returns from strong to weak regularisation.
 
     The choice has the highest accuracy on held-out rows; ties go to the strongest. One part of train is held
-    out if it has `ENOUGH_ROWS`. Otherwise the parts are held out in turn, as in cross-validation, until there
-    are enough rows or each row was held out once. If these are fewer, `on_few_rows` chooses, from a matrix
-    (R, K) of which of the R rows each candidate classifies correctly. Without any held-out row the choice is
-    the weakest.
+    out if it has `ENOUGH_ROWS`. Otherwise, the parts are held out in turn, as in cross-validation, until
+    there are enough rows or each row was held out once. If there are still too few, `on_few_rows` chooses
+    from a matrix (R, K) of which of the R rows each candidate classifies correctly. Without any held-out row,
+    the choice is the weakest.
     """
     parts: list[np.ndarray] = []
     for held_N in held_out_parts(classes_N, fraction, seed):
@@ -96,11 +96,11 @@ def choose(
 
 
 def weakest_within_an_error(correct_RK: np.ndarray) -> int:
-    """The last candidate within one standard error of the best.
+    """Returns the last candidate within one standard error of the best.
 
     Few rows contain hardly any of the rare classes, which hides the cost of a strong regularisation that only
-    predicts the frequent classes; one that is too weak costs little. The error is that of a paired
-    difference (McNemar 1947): the root of the number of rows on which two candidates differ.
+    predicts the frequent classes; one that is too weak costs little. The error is that of a paired difference
+    (McNemar 1947): the square root of the number of rows on which two candidates differ.
     """
     correct_K = correct_RK.sum(axis=0)
     best = int(correct_K.argmax())
@@ -109,16 +109,16 @@ def weakest_within_an_error(correct_RK: np.ndarray) -> int:
 
 
 def weakest_of_equals(correct_RK: np.ndarray) -> int:
-    """The last of the candidates with the highest accuracy."""
+    """Returns the last of the candidates with the highest accuracy."""
     correct_K = correct_RK.sum(axis=0)
     return int(np.flatnonzero(correct_K == correct_K.max())[-1])
 
 
 def held_out_parts(classes_N: Tensor, fraction: float, seed: int) -> Iterator[Tensor]:
-    """Masks (N,) of disjoint parts of the rows, each with `fraction` of every class, rounded.
+    """Yields masks (N,) of disjoint parts of the rows, each with `fraction` of every class, rounded.
 
-    A row is held out only if another row of its class is left to fit, so the only row of a class never is.
-    All other rows are in one part each. `seed` determines the order of the rows of a class.
+    A row is held out only if another row of its class remains to fit, so the only row of a class is never
+    held out. Every other row is in exactly one part. `seed` determines the order of the rows of a class.
     """
     classes = classes_N.cpu().numpy()
     drawn = np.random.default_rng(seed).permutation(len(classes))
@@ -128,7 +128,7 @@ def held_out_parts(classes_N: Tensor, fraction: float, seed: int) -> Iterator[Te
     for number, rows in enumerate(np.split(by_class, np.bincount(classes).cumsum()[:-1])):
         ends = np.round(np.arange(1, parts) * len(rows) / parts)
         place_N = np.searchsorted(ends, np.arange(len(rows)), side="right")
-        # Small classes start at different parts, or their rows would all be in the same few.
+        # Small classes start at different parts; otherwise their rows would all be in the same few parts.
         part_of[rows] = place_N if len(rows) >= parts else (place_N + number) % parts
     for part in range(parts):
         held = part_of == part
@@ -138,7 +138,7 @@ def held_out_parts(classes_N: Tensor, fraction: float, seed: int) -> Iterator[Te
 
 
 def labelled_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:
-    """True for `fraction` of the rows of each class, rounded, at least one.
+    """Returns a mask of `fraction` of the rows of each class, rounded, at least one.
 
     With the same seed, a larger fraction includes the rows of a smaller one.
     """
@@ -152,6 +152,6 @@ def labelled_mask(classes_N: Tensor, fraction: float, seed: int) -> Tensor:
 
 
 def _correct(probe: LinearProbe, features_ND: Tensor, classes_N: Tensor) -> np.ndarray:
-    """(N,) bool."""
+    """Returns (N,) bool."""
     correct: np.ndarray = (probe.logits(features_ND).argmax(dim=1) == classes_N).cpu().numpy()
     return correct

@@ -17,13 +17,13 @@ from pipeline.runtime.device import pick_device
 from pipeline.runtime.errors import UserError
 
 IMAGES_PER_JOB = 16 * BATCH
-"""Whole batches, so that each image is in the same batch as on one machine."""
+"""A multiple of the batch size, so that each image is in the same batch as on one machine."""
 
 
 def features_by_executor(
     encoder_folder: Path, dataset: ImageDataset, executor: ExecutorName
 ) -> tuple[Tensor, Tensor]:
-    """(N, D) float32 features of all train and all test images, on the device of this process.
+    """Returns (N, D) float32 features of all train and all test images, on the device of this process.
 
     Raises `UserError` if a worker is killed.
     """
@@ -56,7 +56,7 @@ def features_by_executor(
 
 
 def write_features(encoder_folder: Path, images: Path, split: str, start: int, stop: int, path: Path) -> None:
-    """A job of an executor."""
+    """Computes and saves the features of a range of images, as a job of an executor."""
     device = pick_device()
     store = load_pixels(ImageSplit(images, split), range(start, stop))
     np.save(path, features_of(_encoder(encoder_folder, device), store, device).cpu().numpy())

@@ -1,4 +1,4 @@
-"""The protocols by their names in `evaluate.protocol`. A new one is one file and one line here."""
+"""Protocols by their names in `evaluate.protocol`. A new one is one file and one line here."""
 
 from pipeline.evaluation.lbfgs import fit_by_lbfgs
 from pipeline.evaluation.linear_probe import Protocol

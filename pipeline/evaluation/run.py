@@ -71,7 +71,7 @@ def evaluate(
 ) -> EvaluationMetrics:
     """Writes `layout.evaluation(arm)` and returns its metrics.
 
-    Without labels the metrics are null and `reason` says why; the report can still show the clusters and the
+    Without labels, the metrics are null and `reason` says why; the report can still show the clusters and the
     training. Raises `UserError` for features that are not finite.
     """
     if arm != CHOSEN:
@@ -116,7 +116,7 @@ def _encoder_folder(params: EvaluateParams, arm: str, layout: Layout) -> Path:
 def _features(
     params: EvaluateParams, arm: str, dataset: ImageDataset, layout: Layout, executor: ExecutorName
 ) -> tuple[Tensor, Tensor]:
-    """The features of all train and all test images, in order."""
+    """Computes the features of all train and all test images, in order."""
     device = pick_device()
     if params.transfer_from is None:
         trained = load_encoder(layout.encoder(arm), device)
@@ -141,7 +141,7 @@ def _measure(
     weights_sha256: str,
     folder: Path,
 ) -> EvaluationMetrics:
-    """The features are those of the labelled images only."""
+    """Measures the accuracies; the features are those of the labelled images only."""
     device = train_ND.device
     names = sorted({str(train.labels[position]) for position in train.known})
     number_of = {name: number for number, name in enumerate(names)}
@@ -194,7 +194,7 @@ def _with_fewer_labels(
     test_ND: Tensor,
     truth_M: Tensor,
 ) -> dict[str, FewerLabels]:
-    """Accuracies with each of `fractions` of the train rows; `fit` takes a mask of rows (N,)."""
+    """Returns accuracies with each of `fractions` of the train rows; `fit` takes a mask of rows (N,)."""
     found: dict[str, FewerLabels] = {}
     for fraction in fractions:
         rows_N = labelled_mask(classes_N, fraction, derived_seed(seed, "evaluate", "labels"))
@@ -211,12 +211,12 @@ def _with_fewer_labels(
 
 
 def _top1(predicted_M: Tensor, truth_M: Tensor) -> Interval:
-    """The share of correct predictions, and its 95 % interval."""
+    """Returns the share of correct predictions, and its 95 % interval."""
     return wilson_interval(int((predicted_M == truth_M).sum()), len(truth_M))
 
 
 def _top5(logits_MC: Tensor, truth_M: Tensor) -> float | None:
-    """None for five classes or fewer."""
+    """Returns the top-5 accuracy; None for five classes or fewer."""
     if logits_MC.shape[1] <= 5:
         return None
     hits_MK = logits_MC.topk(5, dim=1).indices == truth_M[:, None]

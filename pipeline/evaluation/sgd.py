@@ -1,7 +1,7 @@
 """`evaluate.protocol=sgd`: a linear layer by stochastic gradient descent, as in the papers.
 
-The papers train on augmented images; here the features of the central views are computed once, so that it
-takes seconds. The hyperparameter is the learning rate, which the papers choose on test or not at all.
+The papers train on augmented images; here the features of the central views are computed once, so that
+fitting takes seconds. The hyperparameter is the learning rate, which the papers choose on test or not at all.
 Shape letters: N images, B of them per batch, D features and a 1 for the bias, C classes, R learning rates.
 """
 
@@ -19,16 +19,16 @@ from pipeline.runtime.seeding import numpy_generator
 
 MOMENTUM = 0.9
 MOST_STEPS = 10**8
-"""A day at a thousand steps per second."""
+"""Maximum number of steps; at a thousand per second they take a day."""
 FACTORS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-"""Of `evaluate.sgd.learning_rate`, from small to large; most are below 1, since standardised features need
-smaller rates than the papers' 0.3."""
+"""Factors of `evaluate.sgd.learning_rate`, from small to large; most are below 1, because standardised
+features need smaller rates than the papers' 0.3."""
 
 
 def fit_by_sgd(
     features_ND: Tensor, classes_N: Tensor, class_count: int, params: EvaluateParams, seed: int
 ) -> LinearProbe:
-    """Chooses the learning rate by accuracy on held-out rows of train, then fits all rows.
+    """Chooses the learning rate by accuracy on held-out rows of train, then fits on all rows.
 
     The loss is the mean cross-entropy, without weight decay. A small rate acts as a strong regularisation:
     the weights stay close to zero.
@@ -60,7 +60,7 @@ def _check_steps(sgd: SgdParams, rows: int) -> None:
 def _fit(
     features_ND: Tensor, classes_N: Tensor, class_count: int, sgd: SgdParams, rates: list[float], seed: int
 ) -> list[LinearProbe]:
-    """One probe per rate. All see the same batches, so that a step is one matrix product for all of them."""
+    """Fits one probe per rate, all on the same batches, so that a step is one matrix product for all."""
     mean_D, std_D = standardisation(features_ND)
     # The bias is the weight of a feature that is always 1.
     inputs_ND = functional.pad((features_ND - mean_D) / std_D, (0, 1), value=1.0)

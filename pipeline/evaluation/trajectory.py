@@ -1,6 +1,6 @@
 """Statistics against the labels of the clusters that pretraining recomputed.
 
-Pretraining must not see labels, so it writes the clusters, and the statistics are computed here.
+Pretraining must not read labels. It therefore writes the clusters, and the statistics are computed here.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from pipeline.storage.validation import check_csv, damaged, read_parquet, readin
 
 
 def trajectory_with_information(encoder: Path, labels: Sequence[str | None]) -> list[dict[str, Any]]:
-    """The rows of `trajectory.csv`, each with I(Z;T) and H(Z|T) of its clusters.
+    """Returns the rows of `trajectory.csv`, each with I(Z;T) and H(Z|T) of its clusters.
 
-    `labels` are those of the train images, in order. Without any label both values are missing.
+    `labels` are those of the train images, in order. Without any label, both values are missing.
     """
     path = encoder / "trajectory.csv"
     check_csv(path, TRAJECTORY_COLUMNS)

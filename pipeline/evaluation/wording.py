@@ -1,16 +1,16 @@
-"""Sentences on accuracies for the terminal, the report, the comparison and the model card."""
+"""Sentences about accuracies for the terminal, the report, the comparison and the model card."""
 
 from pipeline.storage.schema import Baselines, EvaluationMetrics, FewerLabels
 
 NOTICEABLE = 0.05
-"""A used share of labels is reported if it differs from that of params.yaml by more than this share."""
+"""Relative difference from params.yaml above which the used share of labels is reported."""
 NUMBERS = {"lbfgs": "regularisation", "sgd": "learning rate"}
-"""The hyperparameter that each protocol chooses."""
+"""Hyperparameter that each protocol chooses."""
 UNREACHABLE = "the other test images have labels that no train image has"
 
 
 def chosen_on(protocol: str, rows: int) -> str:
-    """The number of `rows` of train that chose the hyperparameter: a phrase for brackets."""
+    """States on how many `rows` of train the hyperparameter was chosen, as a phrase for brackets."""
     chosen = NUMBERS.get(protocol, "hyperparameter")
     if not rows:
         return f"{chosen} chosen on no train image, as no class has two"
@@ -18,7 +18,7 @@ def chosen_on(protocol: str, rows: int) -> str:
 
 
 def accuracies_in_words(metrics: EvaluationMetrics) -> str:
-    """The accuracies of an arm, or why there are none, as printed by the stage."""
+    """States the accuracies of an arm, or why there are none, as printed by the stage."""
     if metrics["top1"] is None:
         return str(metrics["reason"])
     choice = chosen_on(metrics["protocol"], metrics["selection_rows"] or 0)
@@ -33,7 +33,7 @@ def accuracies_in_words(metrics: EvaluationMetrics) -> str:
 
 
 def baselines_in_words(given: Baselines) -> str:
-    """Without capital and full stop."""
+    """States the baselines, without capital and full stop."""
     words = (
         f"chance level {_percent(given['chance_top1'])} (guessing evenly among the labels), "
         f"majority share {_percent(given['majority_top1'])} (always naming the most frequent one)"
@@ -48,7 +48,7 @@ def _reachable(given: Baselines) -> str:
 
 
 def labels_in_words(fraction: str, few: FewerLabels, train_images: int) -> str:
-    """The number of train labels used for a `fraction` of `evaluate.label_fractions`."""
+    """States the number of train labels used for a `fraction` of `evaluate.label_fractions`."""
     share = few["train_images"] / train_images
     used = f"{few['train_images']:,} of {train_images:,} train labels"
     requested = f"{100 * float(fraction):g} %"
