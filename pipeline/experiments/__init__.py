@@ -1,1 +1,1 @@
-"""Many experiments on one page."""
+"""Comparisons and studies of several experiments."""

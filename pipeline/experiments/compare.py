@@ -1,4 +1,4 @@
-"""`clinfonce compare`: reads, prints, writes."""
+"""Implementation of `clinfonce compare`: reads the experiments, prints and writes the comparison."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +25,8 @@ def compare_experiments(
 ) -> None:
     """Prints DVC's successful experiments, best first, and writes them to the files.
 
-    Raises `UserError` for a name that is no experiment, branch or commit, outside of a repository, and for
-    files that can't be written.
+    Raises `UserError` for a name that is not an experiment, branch or commit, outside of a repository, and
+    for files that can't be written.
     """
     for path, option in ((html, "--html"), (markdown, "--markdown"), (csv, "--csv")):
         if path is not None:
@@ -42,7 +42,7 @@ def compare_experiments(
 
 
 def _commits(names: Sequence[str]) -> list[str]:
-    """The commits that DVC reads for `names`, or without them."""
+    """Returns the commits that DVC reads for `names`, or by default."""
     experiments = experiments_in(git(*LISTING))
     commits = [rev for name in names or experiments for pair in experiments.get(name, []) for rev in pair]
     return sorted({*commits, *filter(is_object, names or ["HEAD"])})
@@ -92,7 +92,7 @@ def comparison_markdown(contents: ComparisonContents) -> str:
 
 
 def _captions(group: GroupContents) -> list[str]:
-    """What the pictures' captions say, without the pictures: the same words once."""
+    """Returns the captions of the pictures as text; pictures with the same caption share an entry."""
     titles: dict[str, list[str]] = {}
     for picture in group.pictures:
         titles.setdefault(picture.caption, []).append(picture.title)

@@ -1,4 +1,4 @@
-"""What the comparison shows: for each set of images a sentence, tables and scatters; and what is left out."""
+"""Contents of the comparison: a sentence, tables and scatter plots per set of images; what is left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class GroupContents:
 class ComparisonContents:
     title: str
     summary: str
-    """Where there is not one group of experiments; else the group has its own."""
+    """Empty if there is exactly one group of experiments, which has its own summary."""
     groups: list[GroupContents]
     left_out: list[str]
 
@@ -164,20 +164,20 @@ def experiments_table(group: Group) -> Table:
 
 
 def _note(group: Group) -> str:
-    """What guessing reaches on these labels, and how the budgets compare."""
+    """States the accuracy of guessing on these labels, and the budget if it is the same for all."""
     given = dict.fromkeys(baselines_in_words(e.baselines) for e in group.experiments if e.baselines)
     return " ".join(filter(None, [*map(sentence, given), _same_budget(group)]))
 
 
 def _same_budget(group: Group) -> str:
-    """In place of the table of budgets, where there is one alone."""
+    """States the budget if it is the same for all experiments, instead of the table of budgets."""
     budgets = {experiment.budget for experiment in group.experiments}
     (budget,) = budgets if len(budgets) == 1 else [None]
     return f"Trained for {_budget(budget)}." if budget is not None else ""
 
 
 def budgets_table(group: Group) -> Table | None:
-    """The best experiment of each training budget; None where there are not two."""
+    """Lists the best experiment of each training budget; None for fewer than two budgets."""
     by_budget = group.by_budget()
     if len(by_budget) < 2:
         return None
@@ -216,7 +216,7 @@ def _budget(budget: Budget) -> str:
 
 
 def left_out(comparison: Comparison) -> list[str]:
-    """What the table does not show, and why."""
+    """States what the table does not show, and why."""
     sentences = []
     if comparison.failed:
         sentences.append(

@@ -1,4 +1,4 @@
-"""The comparison as a table for other programs, spreadsheets among them."""
+"""The comparison as a table for other programs, such as spreadsheets."""
 
 import re
 from typing import Any
@@ -11,7 +11,7 @@ BASELINES = tuple(Baselines.__annotations__)
 
 
 def csv_table(comparison: Comparison) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows, one an experiment; the parameters are those that differ."""
+    """Returns columns and rows, one row per experiment; only parameters that differ are included."""
     keys = differing(comparison.experiments)
     fixed = ["experiment", "rev", "images", "images_hash", "method", *FIGURES, *GAP, *BASELINES]
     fixed += ["epochs", "train_images"]
@@ -30,5 +30,5 @@ def csv_table(comparison: Comparison) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def on_one_line(value: Any) -> Any:
-    """A line's end within a cell would begin a row of its own in readers that do not know quotes."""
+    """Replaces line breaks in a cell, which begin a new row in readers that do not support quotes."""
     return re.sub(r"[\r\n]+", " ", value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""The dvc.lock of a commit or of the workspace, which may be a stranger's."""
+"""The dvc.lock of a commit or of the workspace, which may be untrusted."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +11,14 @@ from pipeline.untrusted.yaml_text import parse_yaml
 
 LOCK = "dvc.lock"
 MOST_LOCK_BYTES = 1 << 20
-"""One of many stages has a hundred thousand."""
+"""Maximum size in bytes; the lock of a project with many stages has a hundred thousand."""
 
 
 def read_lock(rev: str) -> Mapping[str, Any] | None:
-    """Raises `UserError` for a file that DVC did not write, such as one with the marks of a conflict."""
+    """Reads the stages of a lock; None if there is no lock.
+
+    Raises `UserError` for a file that DVC did not write, such as one with conflict markers.
+    """
     content = (
         _of_the_workspace(Path(LOCK)) if rev == "workspace" else read_blob(f"{rev}:./{LOCK}", MOST_LOCK_BYTES)
     )

@@ -23,22 +23,22 @@ from pipeline.untrusted.safe_paths import SafePath
 Answer = TypeVar("Answer")
 
 MOST_CACHED_BYTES = 1 << 20
-"""The list of an encoder's files, or its configuration, has some hundred."""
+"""Maximum size in bytes; the list of an encoder's files, or its configuration, has some hundred."""
 ENCODER = str(Layout().encoder(CHOSEN))
 
 
 @contextmanager
 def found(request: Request) -> Iterator[dict[str, Any]]:
-    """The rows of the request's `names`, and what else DVC knows of them, by `rev`."""
+    """Yields the rows for the request's `names`, and further facts that DVC has about them, by `rev`."""
     rows = read_rows(request["names"], request["with_experiments"])
     yield {"rows": rows, "reasons": read_reasons(rows), "train_images": read_train_images(rows)}
 
 
 def read_rows(names: Sequence[str], with_experiments: bool = False) -> list[Row]:
-    """Without names: what `dvc exp show` shows. A name is an experiment's, or a branch, tag or commit, which
-    stands for itself, and `with_experiments` for those made from it, too.
+    """Returns the rows for `names`; without names, those that `dvc exp show` shows.
 
-    Raises `UserError` for an unknown name.
+    A name is that of an experiment, branch, tag or commit. The latter three stand for the commit and, with
+    `with_experiments`, also for the experiments made from it. Raises `UserError` for an unknown name.
     """
     if not names:
         return _exp_show(
@@ -55,7 +55,7 @@ def read_rows(names: Sequence[str], with_experiments: bool = False) -> list[Row]
 
 
 def _baselines(names: Sequence[str]) -> list[str]:
-    """The commits from which the experiments of these names start, finished, failed or queued."""
+    """Returns the commits from which the named experiments start, whether finished, failed or queued."""
     finished = experiments_in(git(*LISTING))
     found = {start for name in names for start, _ in finished.get(name, [])}
     if others := {name for name in names if name not in finished and not is_object(name)} - {"workspace"}:
@@ -72,9 +72,9 @@ def _baselines_in_the_queue(names: Collection[str]) -> set[str]:
 
 
 def read_train_images(rows: Sequence[Row]) -> dict[str, float]:
-    """By `rev` the images that the chosen arm learned from, where its report did not record them.
+    """Returns by `rev` the number of train images of the chosen arm, where its report did not record it.
 
-    The encoder's own files did; they are read where this machine's cache has them. Nothing is fetched.
+    The encoder's files record it; they are read if this machine's cache has them. Nothing is fetched.
     """
     missing = [
         str(row["rev"])
@@ -85,14 +85,14 @@ def read_train_images(rows: Sequence[Row]) -> dict[str, float]:
     if missing:
         with Repo() as repo:
             for rev in missing:
-                # What lock and cache hold may be missing, damaged, or not what DVC wrote.
+                # The contents of lock and cache may be missing, damaged, or not written by DVC.
                 with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
                     found[rev] = _train_images(read_lock(rev), repo.cache.local.oid_to_path)
     return found
 
 
 def _train_images(lock: Mapping[str, Any] | None, path_of: Callable[[str], str]) -> float:
-    """Raises one of many errors where the encoder's configuration is not in the cache."""
+    """Reads the number of train images; raises one of many errors if the cache lacks the configuration."""
     outs = [out for stage in (lock or {})["stages"].values() for out in stage.get("outs", [])]
     (listing,) = {out["md5"] for out in outs if out["path"] == ENCODER}
     files = {file["relpath"]: file["md5"] for file in _cached(listing, path_of)}
@@ -109,7 +109,7 @@ def _cached(name: str, path_of: Callable[[str], str]) -> Any:
 
 
 def read_reasons(rows: Sequence[Row]) -> dict[str, str]:
-    """By `rev` what the log of a failed experiment ends in, where DVC kept one."""
+    """Returns by `rev` the reason at the end of a failed experiment's log, if DVC kept a log."""
     failed = [str(row["rev"]) for row in rows if row.get("State") == "Failed"]
     if not failed:
         return {}
@@ -125,9 +125,9 @@ def read_reasons(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def reason_in(log: str) -> str:
-    """The line of a stage's log that says why it ended, else the last one; empty where there is none."""
+    """Returns the line of a stage's log that says why it ended, else the last one; empty if there is none."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    # A stage's own sentence begins so; DVC's come behind it and say that a stage failed.
+    # A stage's own message begins like this; DVC's messages follow it and only say that a stage failed.
     own = [line for line in lines if line.startswith("error: ") or re.match(r"[A-Za-z.]*Error: ", line)]
     return (own or lines or [""])[-1].removeprefix("error: ")
 
@@ -156,8 +156,10 @@ def _exp_show(why_not: str, **selection: Any) -> list[Row]:
 
 
 def _of_this_folder(row: Row) -> Row:
-    """The row with the paths of files relative to this folder: DVC writes them from the repository's root,
-    and the project may lie in a folder of it."""
+    """Returns the row with the paths of files relative to this folder.
+
+    DVC writes them relative to the repository's root, and the project may be in a subfolder.
+    """
     here = os.path.relpath(os.getcwd(), Repo.find_root())
     prefix = "" if here == os.curdir else f"{here}{os.sep}"
     return {key.removeprefix(prefix): value for key, value in row.items()}
@@ -167,7 +169,7 @@ def _from_dvc(why_not: str, read: Callable[[], Answer]) -> Answer:
     try:
         return read()
     except Exception as error:
-        # Of files that DVC did not write it raises whatever their parsers do.
+        # For files that DVC did not write, it raises whatever their parsers raise.
         if isinstance(error, OSError | MemoryError | KeyError) and system_error_message(error):
             raise
         raise UserError(f"{why_not} ({shown(error)})") from None

@@ -1,4 +1,4 @@
-"""An experiment that succeeded, and those that are compared with it."""
+"""A successful experiment, and those that are compared with it."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,20 +21,20 @@ _CUT = {
     "ingest.columns.split": "splits: {}",
     "ingest.test_fraction": "test {}",
 }
-"""What of `ingest` decides the images of train and test, and their labels; the other columns do not."""
+"""Parameters of `ingest` that determine the train and test images and their labels, and their wording."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a training may spend, in images seen; what an objective costs for each is not in it."""
+    """Training budget in images seen, without what an objective costs per image."""
 
     epochs: float
     train_images: float | None
-    """None: it is not recorded, as in reports of earlier versions."""
+    """None: not recorded, as in reports of earlier versions."""
 
     @property
     def size(self) -> tuple[float, float]:
-        """Images seen, each as often as it was; those without a number of images first."""
+        """Number of images seen, including repetitions (0 if unknown), and of epochs."""
         return (self.epochs * (self.train_images or 0), self.epochs)
 
 
@@ -45,17 +45,17 @@ class Experiment:
     params: Mapping[str, Value]
     method: str
     figures: Mapping[str, float | None]
-    """`FIGURES` of the chosen arm."""
+    """Values of `FIGURES` for the chosen arm."""
     gap_closed: float | None
     gap_closed_interval: tuple[float, float] | None
-    """95 %; None where the report states no share, as where the two references lie too close together."""
+    """95 % interval; None if the report states no share, for example because the references are too close."""
     baselines: Baselines | None
     references: Mapping[str, float | None]
     """Top-1 of the arms `untrained`, `instance` and `label`."""
     train_images: float | None = None
-    """That the chosen arm learned from, where its report recorded it."""
+    """Number of images that the chosen arm was trained on, if its report recorded it."""
     images_hash: str | None = None
-    """DVC's hash of data/images, which differs where the tables at one path do. None: not recorded."""
+    """DVC's hash of data/images, which differs if the tables at the same path differ. None: not recorded."""
 
     @property
     def top1(self) -> float | None:
@@ -63,17 +63,17 @@ class Experiment:
 
     @property
     def clusters(self) -> tuple[object, ...]:
-        """The same for the same clusters, but for clusterings of equal figures."""
+        """Key of the clusters; different clusterings with equal values share it."""
         return self.method, *(self.figures[name] for name in OF_CLUSTERS)
 
     @property
     def images(self) -> str:
-        """Which images these are, in words; experiments that differ here are not compared."""
+        """Description of the images; experiments that differ in it are not compared."""
         source, path = self.params.get("ingest.source"), self.params.get("ingest.path")
         split = self.params.get("ingest.columns.split")
         sources = [_place(path) if isinstance(path, str) else f"{source or 'images'}"]
         for key, words in _CUT.items():
-            # Rendered images come with labels and without splits; a manifest's columns say both.
+            # Rendered images have labels but no splits; a manifest's columns give both.
             of_rendered = "columns" not in key
             of_manifest = "synthetic" not in key and not (split and key == "ingest.test_fraction")
             value = self.params.get(key) if (of_rendered if path is None else of_manifest) else None
@@ -83,7 +83,7 @@ class Experiment:
 
     @property
     def budget(self) -> Budget | None:
-        """None where it trained nothing itself, or no record of it exists."""
+        """Training budget; None if the experiment trained nothing itself, or no record of it exists."""
         epochs = self.params.get("pretrain.epochs")
         if not isinstance(epochs, float) or self.params.get("evaluate.transfer_from") is not None:
             return None
@@ -98,11 +98,14 @@ class Group:
     experiments: list[Experiment]
 
     def differing(self) -> list[str]:
-        """The parameters that are not the same in all of them, in the order of params.yaml."""
+        """Returns the parameters that are not the same in all experiments, in the order of params.yaml."""
         return differing(self.experiments)
 
     def by_budget(self) -> dict[Budget, list[Experiment]]:
-        """From the smallest budget on; the best first, and those without an accuracy not at all."""
+        """Returns the experiments by budget, smallest first.
+
+        Those of a budget are in the order of accuracy, without those that have none.
+        """
         found: dict[Budget, list[Experiment]] = {}
         for experiment in self.experiments:
             if experiment.budget is not None and experiment.top1 is not None:
@@ -113,30 +116,30 @@ class Group:
 @dataclass(frozen=True)
 class Comparison:
     groups: list[Group]
-    """The one with the most experiments first."""
+    """Group with the most experiments first."""
     failed: Mapping[str, str]
-    """The reason by the experiment's name; empty where none is known."""
+    """Reasons by the experiment's name; empty if unknown."""
     unfinished: int
-    """Queued or running."""
+    """Number of queued or running experiments."""
     stale: list[str]
-    """Names of rows whose figures were not made with their parameters."""
+    """Names of rows whose values were not computed with their parameters."""
     empty: int
-    """Rows without a report."""
+    """Number of rows without a report."""
 
     @property
     def experiments(self) -> list[Experiment]:
-        """Group after group."""
+        """The experiments of all groups, in their order."""
         return [experiment for group in self.groups for experiment in group.experiments]
 
 
 def _place(path: str) -> str:
-    """The same text however the path was written: inside of the project relative to it, else absolute."""
+    """Returns the same text for all spellings of a path: relative inside the project, else absolute."""
     from_here = os.path.relpath(path)
     return os.path.abspath(path) if from_here.split(os.sep)[0] == os.pardir else from_here
 
 
 def differing(experiments: Sequence[Experiment]) -> list[str]:
-    """The parameters that are not the same in all of `experiments`, in the order of params.yaml."""
+    """Returns the parameters that are not the same in all of `experiments`, in the order of params.yaml."""
     keys = dict.fromkeys(key for experiment in experiments for key in experiment.params)
     order = {section: place for place, section in enumerate(Params.model_fields)}
     found = [key for key in keys if len({e.params.get(key) for e in experiments}) > 1]
@@ -144,13 +147,13 @@ def differing(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def of_ingest(experiments: Sequence[Experiment]) -> list[str]:
-    """The parameters of ingest that differ, among experiments on images from one place."""
+    """Returns the parameters of ingest that differ, among experiments on images from one place."""
     keys = differing(experiments)
     return [key for key in keys if key == "seed" or (key.startswith("ingest.") and key != "ingest.path")]
 
 
 def differences(experiment: Experiment, keys: Sequence[str]) -> dict[str, Value]:
-    """The values of `keys` that matter: those of a clustering method that was not chosen are left out."""
+    """Returns the values of `keys` that matter, without those of clustering methods that were not chosen."""
     method = experiment.params.get("cluster.method")
 
     def matters(key: str) -> bool:

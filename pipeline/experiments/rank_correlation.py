@@ -1,4 +1,4 @@
-"""How well a statistic orders the experiments by accuracy."""
+"""Rank correlation between a statistic and the accuracies of experiments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,14 @@ class RankCorrelation:
     rho: float
     low: float | None
     high: float | None
-    """95 % interval, None where all points lie in one order and the formula has no width."""
+    """95 % interval; None if the order is perfect, where the formula has no width."""
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation | None:
-    """Spearman's, ties by mean ranks, with the interval of Bonett and Wright (2000, Psychometrika 65).
+    """Returns Spearman's rho, with mean ranks for ties.
 
-    None below `LEAST_POINTS` points, or where all values of one side are equal.
+    The interval is that of Bonett and Wright (2000, Psychometrika 65). Returns None for fewer than
+    `LEAST_POINTS` points, or if all values of one side are equal.
     """
     assert len(x) == len(y), "pairs"
     if len(x) < LEAST_POINTS or len(set(x)) == 1 or len(set(y)) == 1:

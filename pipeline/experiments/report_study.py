@@ -1,4 +1,4 @@
-"""`clinfonce study report`: mean and spread of a study's experiments, as a table and a picture."""
+"""Implementation of `clinfonce study report`: mean and spread of experiments, in table and picture."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from pipeline.storage.files import write_atomically, write_text
 
 BACKTICK = "\\x60"
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "clinfonce"}
-"""Text stays text, and the names of shapes are the same each time."""
+"""Keeps text as text, and makes the names of shapes reproducible."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One experiment over its seeds; fractions 0-1, information in bits."""
+    """Results of one experiment over its seeds; fractions 0-1, information in bits."""
 
     experiment: str
     top1: list[float]
@@ -42,7 +42,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Floor:
-    """Filters that learned nothing, over the seeds: what is not above them shows nothing."""
+    """Accuracies of untrained filters over the seeds, which a meaningful result exceeds."""
 
     top1: list[float]
     knn_top1: list[float]
@@ -69,7 +69,7 @@ def report_study(path: Path, data: Path | None, root: Path, folder: Path, consol
 
 
 def summarised(study: Study, results: Mapping[str, StudyResult]) -> list[Line]:
-    """In the order of the study; experiments without any accuracy are left out."""
+    """Summarizes the experiments in the order of the study, without those that lack an accuracy."""
     lines = []
     for experiment in study.experiments:
         of_seeds = [one.figures for one in results.values() if one.planned.experiment == experiment]
@@ -89,7 +89,7 @@ def summarised(study: Study, results: Mapping[str, StudyResult]) -> list[Line]:
 
 
 def untrained_floor(results: Mapping[str, StudyResult]) -> Floor | None:
-    """None where no experiment has that reference."""
+    """Returns the accuracies of untrained filters; None if no experiment has that reference."""
     of_seed = {one.planned.seed: one.untrained for one in results.values() if one.untrained is not None}
     measured = [of_seed[seed] for seed in sorted(of_seed) if of_seed[seed].get("top1") is not None]
     if not measured:
@@ -142,7 +142,7 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 
 def _code(text: str) -> str:
-    """As Markdown's code, which has no escapes of its own."""
+    """Formats text as Markdown code, which has no escapes of its own."""
     return f"`{for_terminal(' '.join(shown(text).split())).replace('`', BACKTICK)}`"
 
 
@@ -163,13 +163,13 @@ def _table(lines: Sequence[Line], floor: Floor | None) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation in percent; of one seed there is no deviation."""
+    """Formats mean and standard deviation in percent; for one seed, there is no deviation."""
     mean = f"{100 * fmean(values):.1f}"
     return f"{mean} ± {100 * stdev(values):.1f}" if len(values) > 1 else mean
 
 
 def _correlations(lines: Sequence[Line]) -> list[str]:
-    """How well each statistic, and their difference, orders the experiments by accuracy."""
+    """States how well each statistic, and their difference, orders the experiments by accuracy."""
     accuracy = [line.mean for line in lines]
     information = [line.mutual_information_bits for line in lines]
     noise = [line.conditional_entropy_bits for line in lines]
@@ -191,7 +191,7 @@ def _text(correlation: RankCorrelation) -> str:
 
 
 def draw_rows(lines: Sequence[Line], floor: Floor | None) -> Figure:
-    """A row an experiment: a dot a seed, a line at their mean; across all rows the untrained filters."""
+    """Draws one row per experiment: a dot per seed, a line at the mean; across all, untrained filters."""
     figure = Figure(figsize=(7, 0.8 + 0.34 * len(lines)), layout="constrained")
     axes = figure.subplots()
     for row, line in enumerate(reversed(lines)):
@@ -215,7 +215,7 @@ def draw_rows(lines: Sequence[Line], floor: Floor | None) -> Figure:
 
 
 def draw_plane(lines: Sequence[Line], floor: Floor | None) -> Figure:
-    """A point an experiment over H(Z|T) and I(Z;T), its colour the accuracy."""
+    """Draws one point per experiment over H(Z|T) and I(Z;T), colored by accuracy."""
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.subplots()
     x = np.array([line.conditional_entropy_bits for line in lines])
@@ -234,5 +234,5 @@ def draw_plane(lines: Sequence[Line], floor: Floor | None) -> Figure:
 
 
 def save_svg(figure: Figure, path: Path) -> None:
-    """The same figure gives the same bytes."""
+    """Saves the figure; the same figure gives the same bytes."""
     figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

@@ -1,4 +1,4 @@
-"""`clinfonce study run`: makes the missing experiments of a study, one DVC experiment after the other."""
+"""Implementation of `clinfonce study run`: runs the missing experiments of a study one after the other."""
 
 import json
 import os
@@ -30,10 +30,10 @@ class Failure:
 
 
 def run_study(path: Path, data: Path | None, root: Path, console: SafeConsole) -> None:
-    """Runs what is missing. Raises `UserError` at the end if experiments failed, naming them.
+    """Runs the missing experiments. Raises `UserError` at the end, naming those that failed.
 
-    An interrupted study resumes: DVC keeps finished experiments, its cache finished stages, and a training
-    its checkpoint.
+    An interrupted study resumes: DVC keeps finished experiments, its cache keeps finished stages, and a
+    training keeps its checkpoint.
     """
     study, name = read_study(path, data), study_name(path, data)
     if changed := uncommitted(root):
@@ -56,7 +56,7 @@ def run_study(path: Path, data: Path | None, root: Path, console: SafeConsole) -
 def _make(
     requested: Sequence[Planned], root: Path, console: SafeConsole, title: str
 ) -> tuple[dict[str, StudyResult], list[Failure]]:
-    """Those of `requested` that are there in the end, in their order, and those that failed."""
+    """Returns those of `requested` that exist at the end, in their order, and those that failed."""
     if not requested:
         return {}, []
     check_planned(requested, root)
@@ -84,9 +84,9 @@ def _run_one(one: Planned, root: Path) -> Failure | None:
     log.unlink(missing_ok=True)
     changes = [argument for key, value in one.changes.items() for argument in ("-S", f"{key}={_text(value)}")]
     if one.name in experiment_names(root):
-        # Of the same name, and made with other parameters.
+        # It has the same name, but other parameters.
         _dvc(root, log, "exp", "remove", one.name)
-    # In a folder of its own, so that the workspace stays as it is.
+    # In a separate folder, so that the workspace does not change.
     return (
         None
         if _dvc(root, log, "exp", "run", "--temp", "--name", one.name, *changes) == 0
@@ -104,5 +104,5 @@ def _dvc(root: Path, log: Path, *arguments: str) -> int:
 
 
 def _text(value: Any) -> str:
-    """As overrides are written: text in quotes, so that commas and equals signs are part of it."""
+    """Formats a value as an override: text in quotes, so that it may include commas and equals signs."""
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Scatters of the comparison: accuracy against what is measured of the clusters."""
+"""Scatter plots of the comparison: accuracy against statistics of the clusters."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ SEEDS_NOTE = (
     "evidence."
 )
 NUMBER_GAP = 0.05
-"""Least distance between two numbers beside points, as a share of the axes' height."""
+"""Minimum distance between two numbers beside points, as a share of the axes' height."""
 COLUMN_WIDTH = 0.06
-"""Points closer than this, as a share of the width, have their numbers in one column."""
+"""Horizontal distance below which the numbers of points share a column, as a share of the width."""
 
 
 def scatter(statistic: Statistic, experiments: Sequence[Experiment], group: int) -> Figure | None:
@@ -52,7 +52,7 @@ def scatter(statistic: Statistic, experiments: Sequence[Experiment], group: int)
 
 
 def _number_points(axes: Axes, placed: Sequence[tuple[int, float, float]]) -> None:
-    """Each point's place in the table, to its right; where points lie close, no number over another."""
+    """Writes each point's place in the table to its right; numbers of close points do not overlap."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     columns: list[list[tuple[int, float, float]]] = []
     for point in sorted(placed, key=lambda point: point[1]):
@@ -61,7 +61,7 @@ def _number_points(axes: Axes, placed: Sequence[tuple[int, float, float]]) -> No
         else:
             columns.append([point])
     for column in columns:
-        # Of equal heights the better place stands above.
+        # At equal heights, the better place is written above.
         column.sort(reverse=True)
         heights = spread([y for _, _, y in column], NUMBER_GAP * (high - low))
         for (place, x, _), height in zip(column, heights, strict=True):
@@ -71,7 +71,7 @@ def _number_points(axes: Axes, placed: Sequence[tuple[int, float, float]]) -> No
 
 
 def _reference_lines(axes: Axes, experiments: Sequence[Experiment]) -> None:
-    """The references, where all experiments share them."""
+    """Draws the references that all experiments share."""
     for arm, line in LINES.items():
         if arm == CHOSEN:
             continue

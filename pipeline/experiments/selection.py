@@ -1,8 +1,8 @@
-"""DVC's rows of experiments -> the ones that succeeded, each with its figures and its parameters.
+"""Selection of the successful experiments from DVC's rows, each with its metrics and parameters.
 
-A row is one of `dvc.api.exp_show`: a flat mapping with `Experiment`, `rev`, `State`, parameters under dotted
-names, metrics under dotted names, and hashes of dependencies. Names carry their file (`params.yaml:seed`)
-only where they would clash. Integers come back as floats, null as the text "None", an unreadable file as "!".
+A row is one of `dvc.api.exp_show`: a flat mapping with `Experiment`, `rev`, `State`, parameters and metrics
+under dotted names, and hashes of dependencies. Names carry their file (`params.yaml:seed`) only where they
+would clash. Integers are returned as floats, null as the text "None", an unreadable file as "!".
 """
 
 import math
@@ -19,7 +19,7 @@ IMAGES = str(Layout().images)
 FILES = {"params.yaml", "data/report/metrics.json"}
 _NO_VALUE = {None, "", "None", "!", "-"}
 MOST = 2.0**63
-"""What a figure, a parameter or a count stays below."""
+"""Upper bound of a metric, a parameter or a count."""
 
 
 def select(
@@ -28,12 +28,15 @@ def select(
     reasons: Mapping[str, str] | None = None,
     train_images: Mapping[str, float] | None = None,
 ) -> Comparison:
-    """Sorts the rows out. `locks` holds the content of dvc.lock by `rev`, None where there is none; `reasons`
-    why an experiment failed, and `train_images` what its report lacks, both by `rev`.
+    """Sorts the rows into a comparison.
 
-    A failed experiment must go because DVC shows the metrics of its baseline in its row. A row goes as
-    stale when its dvc.lock says that other parameters made its figures: a params.yaml that was edited
-    and not run, or an experiment of some stages only. The workspace goes where it repeats another row.
+    `locks` holds the content of dvc.lock by `rev`, None if there is none. Also by `rev`, `reasons` says why
+    an experiment failed, and `train_images` holds what its report lacks.
+
+    A failed experiment is left out because DVC shows the metrics of its baseline in its row. A row is stale,
+    and left out, if its dvc.lock says that its metrics come from other parameters: after an edit of
+    params.yaml without a run, or a run of only some stages. The workspace is left out if it repeats another
+    row.
     """
     unfinished = empty = 0
     failed: dict[str, str] = {}
@@ -63,8 +66,11 @@ def select(
 
 
 def _by_content(images: str, experiments: list[Experiment]) -> list[tuple[str, list[Experiment]]]:
-    """Split by the hash of data/images, where ingest wrote several with the same parameters, as its input
-    changed. Where hashes differ only with the parameters, such as the seed, the group stays whole."""
+    """Splits experiments by the hash of data/images if ingest wrote several with the same parameters.
+
+    Its input has then changed. If hashes differ only with the parameters, such as the seed, the group stays
+    whole.
+    """
     hashes_by_choices: dict[tuple[Value, ...], set[str | None]] = {}
     keys = of_ingest(experiments)
     for experiment in experiments:
@@ -81,7 +87,7 @@ def _by_content(images: str, experiments: list[Experiment]) -> list[tuple[str, l
 def _experiment(
     row: Row, train_images: Mapping[str, float], lock: Mapping[str, Any] | None
 ) -> Experiment | None:
-    """None where the row has no figure of the chosen arm."""
+    """Returns the experiment of a row; None if the row has no metric of the chosen arm."""
     named = {_plain_name(key): _value(value) for key, value in row.items() if _plain_name(key)}
     method = named.get("chosen.method")
     figures = {figure: _number(named.get(f"chosen.{figure}")) for figure in FIGURES}
@@ -115,7 +121,7 @@ def _interval(low: float | None, high: float | None) -> tuple[float, float] | No
 
 
 def _baselines(named: Mapping[str, Value]) -> Baselines | None:
-    """None of reports of earlier versions."""
+    """Returns the baselines; None for reports of earlier versions."""
     chance, majority, reachable = (
         _number(named.get(f"baselines.{kind}_top1")) for kind in ("chance", "majority", "reachable")
     )
@@ -129,7 +135,7 @@ def _name_of(row: Row) -> str:
 
 
 def _plain_name(key: str) -> str:
-    """The dotted name without its file; empty for a name of another file."""
+    """Returns the dotted name without its file; empty for a name of another file."""
     file, colon, name = key.rpartition(":")
     return name if not colon or file in FILES else ""
 
@@ -139,7 +145,7 @@ def _value(value: Any) -> Value:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    # Another branch's files may hold any number.
+    # The files of another branch may contain any number.
     return float(value) if abs(value) < MOST else None
 
 
@@ -155,7 +161,7 @@ def _same(one: Experiment, other: Experiment) -> bool:
 
 
 def _made_with(params: Mapping[str, Value], lock: Mapping[str, Any] | None) -> bool:
-    """Whether dvc.lock says that every stage on the chosen arm's way ran with `params` and in turn."""
+    """Returns whether, by dvc.lock, every stage of the chosen arm ran with `params` and on current inputs."""
     stages = (lock or {}).get("stages", {})
     # The lock may still hold reference arms that are no longer run.
     on_the_way = [stage for name, stage in stages.items() if name.partition("@")[2] in ("", "chosen")]
@@ -172,7 +178,7 @@ def _made_with(params: Mapping[str, Value], lock: Mapping[str, Any] | None) -> b
 
 
 def _equal(recorded: Any, shown: Value) -> bool:
-    """Compares as `exp_show` writes: everything passes through text and numbers come back as floats."""
+    """Compares values as `exp_show` returns them: passed through text, with numbers as floats."""
     if isinstance(shown, float):
         try:
             return math.isclose(float(recorded), shown, rel_tol=1e-4)

@@ -1,4 +1,4 @@
-"""`studies/*.yaml`: which experiments belong together, as changes of params.yaml, and with which seeds."""
+"""Studies (`studies/*.yaml`): experiments that belong together, as changes of params.yaml, and seeds."""
 
 import copy
 import errno
@@ -27,7 +27,7 @@ PATHS = (
     "ingest.clinfonce_tables.images",
     "evaluate.transfer_from",
 )
-"""Parameters that name a file: an experiment runs in a folder of its own, so they must be absolute there."""
+"""Parameters that name a file. An experiment runs in a separate folder, so their paths must be absolute."""
 
 MOST_EXPERIMENTS = 10_000
 
@@ -88,7 +88,7 @@ class Study(Section):
         return self
 
     def of(self, data: StudyData) -> "Study":
-        """This study on other images than those of params.yaml."""
+        """Returns this study on other images than those of params.yaml."""
         changed = {
             "title": f"{self.title}: {data.title}",
             "base": self.base | data.base,
@@ -118,17 +118,20 @@ class Planned:
     """One experiment with one seed, or one try of its search."""
 
     name: str
-    """Of the DVC experiment."""
+    """Name of the DVC experiment."""
     experiment: str
     seed: int
     changes: Mapping[str, Any]
-    """All that differs from params.yaml, paths absolute."""
+    """Everything that differs from params.yaml, with absolute paths."""
     tried: Mapping[str, Any] = field(default_factory=dict)
-    """Of `changes` those that the search sets."""
+    """Those of `changes` that the search sets."""
 
 
 def read_study(path: Path, data: Path | None = None) -> Study:
-    """Raises `UserError` with a sentence where a file or a value in it is wrong."""
+    """Reads a study.
+
+    Raises `UserError` with a sentence if a file or a value in it is wrong.
+    """
     study = _read(path, Study, "`ls studies` shows the studies")
     shared = {"base": study.base, "search": study.search, "search_base": study.search_base}
     _check_parameters(path, shared | study.experiments)
@@ -148,8 +151,10 @@ def read_study(path: Path, data: Path | None = None) -> Study:
 
 
 def study_name(path: Path, data: Path | None = None) -> str:
-    """Of its experiments and its report. Raises `UserError` for a file whose name cannot be part of a
-    command line, a Git reference and a path."""
+    """Returns the name for a study's experiments and report.
+
+    Raises `UserError` for a file whose name cannot be part of a command line, a Git reference and a path.
+    """
     files = [path] if data is None else [path, data]
     for file in files:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", file.stem):
@@ -160,9 +165,9 @@ def study_name(path: Path, data: Path | None = None) -> str:
 
 
 def check_planned(plans: Iterable[Planned], root: Path) -> None:
-    """Raises `UserError` unless params.yaml with the changes of each experiment is one that stages accept.
+    """Raises `UserError` unless stages accept params.yaml with the changes of each experiment.
 
-    Only then may the changes reach DVC's command line.
+    Only checked changes may be passed to DVC's command line.
     """
     values = read_values(root / PARAMS_FILE)
     for one in plans:
@@ -175,7 +180,7 @@ def check_planned(plans: Iterable[Planned], root: Path) -> None:
 
 
 def _altered_by_dvc(value: Any) -> str | None:
-    """What in a value does not come through DVC's command line as it is."""
+    """Returns what in a value DVC's command line would alter; None if nothing."""
     if isinstance(value, dict):
         return "several parameters"
     if isinstance(value, list):
@@ -189,7 +194,7 @@ def _altered_by_dvc(value: Any) -> str | None:
 
 
 def set_parameter(values: dict[str, Any], key: str, value: Any) -> None:
-    """By its dotted name."""
+    """Sets a parameter by its dotted name."""
     *sections, name = key.split(".")
     for section in sections:
         if not isinstance(values.get(section), dict):
@@ -221,9 +226,9 @@ def _check_parameters(path: Path, by_name: Mapping[str, Mapping[str, Any]]) -> N
 def planned(
     study: Study, study_name: str, root: Path, found: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Iterator[Planned]:
-    """Every experiment with every seed: all first seeds first, so that an early look sees all experiments.
+    """Yields every experiment with every seed, seed by seed, so that early results cover all experiments.
 
-    `found` holds by experiment what its search has chosen; one that has not chosen yet is left out.
+    `found` holds the choice of each experiment's search; experiments without a choice yet are left out.
     """
     for seed in study.seeds:
         for experiment, changes in study.experiments.items():
@@ -236,7 +241,7 @@ def planned(
 
 
 def tries(study: Study, study_name: str, root: Path) -> Iterator[Planned]:
-    """All values of the search with all others, for every experiment, with the first seed."""
+    """Yields all combinations of the search's values for every experiment, with the first seed."""
     if not study.search:
         return
     seed = study.seeds[0]
@@ -249,7 +254,7 @@ def tries(study: Study, study_name: str, root: Path) -> Iterator[Planned]:
 
 
 def _ref_name(*parts: str | int) -> str:
-    """Two hyphens between the parts, which have but single ones, so that no two experiments share a name."""
+    """Joins the parts with two hyphens, so that names from parts with only single hyphens are unique."""
     return "--".join(str(part).replace("_", "-") for part in parts)
 
 
@@ -261,10 +266,10 @@ def _with_absolute_paths(changes: Changes, root: Path) -> Changes:
 
 
 def _absolute(key: str, value: str, root: Path) -> str:
-    """Raises `UserError` for a path that no file can have.
+    """Returns the absolute path. Raises `UserError` for a path that no file can have.
 
     Symptom: a study with such a path ran for minutes. Cause: DVC starts each experiment, and the synthetic
-    source never looks at the path. One that is only absent passes: a stage that is cached needs none.
+    source never reads the path. A path that is merely absent passes, because a cached stage does not need it.
     """
     try:
         os.stat(root / value)

@@ -1,4 +1,4 @@
-"""The experiments that DVC has, read from Git: those that succeeded are commits under `refs/exps/`."""
+"""Results of DVC's experiments, read from Git: successful experiments are commits under `refs/exps/`."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -16,24 +16,24 @@ from pipeline.untrusted.yaml_text import MOST_BYTES, parse_yaml
 
 METRICS = "data/report/metrics.json"
 MOST_METRICS_BYTES = 1 << 20
-"""One of all arms has ten thousand."""
+"""Maximum size in bytes; the metrics of all arms have ten thousand."""
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """An experiment that ran with the parameters that the study asks for."""
+    """An experiment that ran with the parameters of the study."""
 
     planned: Planned
     start: str
-    """The commit that it was made from, shortened."""
+    """Abbreviated hash of the commit that the experiment started from."""
     figures: Mapping[str, Any]
-    """Of the chosen arm, by their names in metrics.json."""
+    """Metrics of the chosen arm, by their names in metrics.json."""
     untrained: Mapping[str, Any] | None = None
-    """The same of the reference that learned nothing, where the study has it."""
+    """Metrics of the untrained reference, if the study has it."""
 
 
 def existing_results(requested: Iterable[Planned], root: Path) -> dict[str, StudyResult]:
-    """The finished ones of `requested`, by name: with the same changes, and params.yaml as it is now."""
+    """Returns the finished ones of `requested` by name: with the same changes and the current params.yaml."""
     refs = _experiment_refs(root)
     found = {}
     for one in requested:
@@ -50,13 +50,15 @@ def existing_results(requested: Iterable[Planned], root: Path) -> dict[str, Stud
 
 STATISTICS = ("clusters", "mutual_information_bits", "conditional_entropy_bits")
 FIGURES = ("top1", "knn_top1", "selection_top1", *STATISTICS)
-"""What a study's report takes of an arm's metrics: numbers, or None where an accuracy was not measured."""
+"""Metrics of an arm in a study's report: numbers, or None if an accuracy was not measured."""
 LARGEST_FIGURE = 1e12
 
 
 def _figures(written: bytes, one: Planned) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Of the chosen arm, and of the untrained one where it is there. Raises `UserError` for metrics that no
-    report wrote."""
+    """Returns the metrics of the chosen arm and, if present, of the untrained one.
+
+    Raises `UserError` for metrics that no report wrote.
+    """
     try:
         assert len(written) <= MOST_METRICS_BYTES
         metrics = parse_json(written)
@@ -79,7 +81,7 @@ def _is_figure(figure: Any) -> bool:
 
 
 def chosen_by_search(results: Iterable[StudyResult]) -> dict[str, Mapping[str, Any]]:
-    """By experiment the values of its best try, by accuracy on a part of train; the first of equals."""
+    """Returns the values of each experiment's best try by accuracy on a part of train; ties: the first."""
     best: dict[str, StudyResult] = {}
     for one in results:
         before = best.get(one.planned.experiment)
@@ -98,10 +100,12 @@ def experiment_names(root: Path) -> set[str]:
 
 
 def uncommitted(root: Path) -> list[str]:
-    """Files of the project under version control that were changed and would become part of an experiment;
-    the repository may hold more than this project."""
+    """Returns the changed files under version control that would become part of an experiment.
+
+    Only files of this project count; the repository may contain more.
+    """
     changed = _git(root, "diff", "--name-only", "--relative", "--no-renames", "-z", "HEAD").split("\0")
-    # These two are what a run leaves, and no cause of anything.
+    # A run writes these two files, and no stage reads them.
     return [name for name in changed if name not in ("", "dvc.lock", METRICS)]
 
 
