@@ -1,1 +1,1 @@
-"""What a person wants to know of a machine before a run, or when something is odd."""
+"""Diagnosis of a machine and a project before a run, or when something is wrong."""

@@ -1,4 +1,4 @@
-"""What the doctor says of one thing, and what all of its parts are given."""
+"""Common types of the doctor: the result of a check, and the input of all checks."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ class Check:
     what: str
     found: str
     cure: str = ""
-    """A sentence that says what to do; there is one wherever the status is not ok."""
+    """A sentence that says what to do; required unless the status is ok."""
 
     def __post_init__(self) -> None:
         assert (self.status == "ok") or self.cure, f"{self.what}: a warning needs a cure"
@@ -30,18 +30,18 @@ class Section:
 
 @dataclass(frozen=True)
 class Situation:
-    """Where the doctor looks; it never writes there."""
+    """What the doctor inspects, read-only."""
 
     params: Params | None
-    """None: params.yaml is not there, or not valid."""
+    """None: params.yaml is missing or invalid."""
     seconds: float = 8.0
-    """How long each training is measured, after its warm-up; 0: not at all."""
+    """Seconds for which each training is measured, after its warm-up; 0: not at all."""
     minutes: float | None = None
-    """The time that the plan should fill; None: no plan."""
+    """Time that the plan should fill; None: no plan."""
     images: int | None = None
-    """Train images to plan for, where none are ingested."""
+    """Number of train images to plan for if none are ingested."""
     root: Path = Path()
-    """The project's folder."""
+    """Folder of the project."""
     layout: Layout = field(default_factory=Layout)
 
     @property
@@ -66,7 +66,7 @@ def fail(what: str, found: str, cure: str) -> Check:
 
 
 def size(count: float) -> str:
-    """Bytes as people read them: 1.5 GB."""
+    """Formats bytes for people to read: 1.5 GB."""
     for unit in ("B", "kB", "MB", "GB"):
         if abs(count) < 1000:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
@@ -75,7 +75,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Exact enough to plan by: 8.1 s, 75 s, 12 min 5 s, 3 h 20 min."""
+    """Formats a duration exactly enough to plan with: 8.1 s, 75 s, 12 min 5 s, 3 h 20 min."""
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""Which images can be read here, and how fast."""
+"""Checks of which images can be read, and how fast."""
 
 import time
 from collections import Counter
@@ -32,15 +32,15 @@ FORMATS = {
     "webp": "WebP",
     "libtiff": "TIFF",
 }
-"""By Pillow's name of the library that reads them; BMP, GIF and others need none."""
+"""Formats by Pillow's name of the library that reads them; BMP, GIF and others need no library."""
 NEEDED = ("jpg", "zlib")
-"""What ingest writes."""
+"""Libraries of the formats that ingest writes."""
 INSPECTED = 2_000
-"""Rows of the source whose files' endings are counted."""
+"""Maximum number of rows of the source whose file extensions are counted."""
 DECODED = 512
 SECONDS = 3.0
 A_CALL = 8
-"""Images that a process, or a thread, is given at once."""
+"""Number of images per call of a process or thread."""
 
 
 def look(situation: Situation) -> list[Check]:
@@ -57,9 +57,9 @@ def _formats() -> Check:
 
 
 def _source(situation: Situation) -> list[Check]:
-    """Whether the source opens, and whether its files end in what ingest reads.
+    """Checks that the source opens, and that ingest reads its file types.
 
-    Nothing of a source that gives encoded images: they have no files, and the rate decodes them.
+    Returns nothing for a source of encoded images: they have no files, and `_rate` decodes them.
     """
     if situation.params is None:
         return []
@@ -100,7 +100,7 @@ def _cure_of_absent(absent: int, of: int, params: IngestParams) -> str:
 
 
 def _rate(situation: Situation) -> Check:
-    """Of the images as ingest left them; before ingest of the source's."""
+    """Measures the decoding of the ingested images or, before ingest, of the source's images."""
     what = "decoding"
     if situation.ingested:
         outline = ImageSplit(situation.layout.images, "train").shape
@@ -152,7 +152,7 @@ def _encoded(images: Path) -> list[bytes]:
 
 
 def _measured(count: int, work: Callable[[slice], object]) -> float:
-    """Places below `count` a second that `work` is done with, in at most `SECONDS`."""
+    """Returns how many of `count` items per second `work` processes, in at most `SECONDS`."""
     done, started = 0, time.perf_counter()
     while done < count and time.perf_counter() - started < SECONDS:
         stop = min(count, done + A_CALL * _at_once())

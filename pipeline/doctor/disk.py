@@ -1,4 +1,4 @@
-"""Whether the disks hold what a run writes: its outputs, DVC's cache of them, and states of trainings."""
+"""Checks of the free disk space for what a run writes: outputs, DVC's cache of them, and checkpoints."""
 
 import shutil
 from pathlib import Path
@@ -12,9 +12,9 @@ from pipeline.storage.files import state_root
 from pipeline.untrusted.dvc.process import reading
 
 SPARE_BYTES = 500 * 10**6
-"""Beside what is known to be written: reports, tables, DVC's own files."""
+"""Reserve for what is not estimated: reports, tables, DVC's own files."""
 STATE_COPIES = 2
-"""The newest state, and the one before it; each holds the weights and what the optimiser keeps of them."""
+"""Number of checkpoints: the newest and the previous one, each with the weights and the optimizer's state."""
 OPTIMIZER_COPIES = {"muon": 1, "adamw": 2, "sgd": 1, "lars": 1}
 
 
@@ -26,7 +26,7 @@ def look(situation: Situation) -> list[Check]:
         "DVC's cache": (cache, len(situation.arms) * written),
         "states of trainings": (state_root(), _state_bytes(situation, written)),
     }
-    # What lies on one disk needs its room together.
+    # Paths on one disk share its free space.
     together: dict[int, int] = {}
     for path, count in needed.values():
         disk = _existing(path).stat().st_dev
@@ -53,7 +53,7 @@ def _room(what: str, path: Path, count: int, together: int) -> Check:
 
 
 def cache_folder(root: Path) -> Path:
-    """Where DVC keeps outputs; as its configuration says, which is read and not touched."""
+    """Returns DVC's cache folder as set in its configuration, which is only read."""
     try:
         request = {"root": str(root.resolve())}
         with reading("pipeline.doctor.dvc_config", request, "DVC's configuration") as found:
@@ -64,7 +64,7 @@ def cache_folder(root: Path) -> Path:
 
 
 def _existing(path: Path) -> Path:
-    """`path`, or the nearest folder above it that is there."""
+    """Returns `path`, or its nearest existing parent."""
     path = path.resolve()
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
@@ -85,5 +85,5 @@ def _state_bytes(situation: Situation, encoder_bytes: int) -> int:
     if situation.params is None:
         return 0
     copies = 1 + OPTIMIZER_COPIES[situation.params.pretrain.optimizer]
-    # A target network is at most one more.
+    # A target network adds at most one more copy.
     return STATE_COPIES * (copies + 1) * encoder_bytes

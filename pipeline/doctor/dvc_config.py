@@ -1,4 +1,4 @@
-"""Reads from DVC's configuration, perhaps a stranger's, where the cache lies, in a process of its own."""
+"""Reads the cache folder from DVC's configuration, which may be untrusted, in a separate process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ from pipeline.untrusted.dvc.process import Request, answer
 
 @contextmanager
 def cache_folder(request: Request) -> Iterator[str | None]:
-    """Relative to `.dvc` in the request's `root`; None where the configuration names none or is broken."""
+    """Yields the cache folder relative to `.dvc` in the request's `root`; None if unset or unreadable."""
     try:
         named = Config(f"{request['root']}/.dvc")["cache"].get("dir")
-    except Exception:  # its parsers raise their own
+    except Exception:  # its parsers raise exceptions of their own
         named = None
     yield None if named is None else str(named)
 

@@ -1,4 +1,4 @@
-"""Reads the outputs of stages from DVC, in a process of its own: `python -m pipeline.doctor.dvc_outputs`."""
+"""Reads the outputs of stages from DVC, in a separate process: `python -m pipeline.doctor.dvc_outputs`."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,8 +12,10 @@ from pipeline.untrusted.dvc.process import Request, answer
 
 @contextmanager
 def outputs(request: Request) -> Iterator[dict[str, Any]]:
-    """Of all stages those in the repository, with DVC's record of them; meanwhile no command of DVC changes
-    any. Raises `UserError` where DVC can't read its files."""
+    """Yields the outputs of all stages in the repository, with DVC's record of them.
+
+    No DVC command changes them meanwhile. Raises `UserError` if DVC can't read its files.
+    """
     with ExitStack() as held:
         try:
             repo = held.enter_context(Repo())
@@ -21,7 +23,7 @@ def outputs(request: Request) -> Iterator[dict[str, Any]]:
             found = [_record(output) for output in repo.index.outs if output.is_in_repo]
             cache = repo.cache.repo.path
         except Exception as error:
-            # Of files that it did not write DVC raises whatever their parsers do.
+            # For files that it did not write, DVC raises whatever their parsers raise.
             if isinstance(error, OSError | MemoryError) and system_error_message(error):
                 raise
             raise UserError(

@@ -1,4 +1,4 @@
-"""The environment variables that clinfonce reads: those that are set, and those that nobody reads."""
+"""Environment variables of clinfonce: those that are set, and those that no code reads."""
 
 import difflib
 import os
@@ -35,14 +35,14 @@ KNOWN = (
 READERS: dict[str, Callable[[], object]] = {
     DEVICE_VARIABLE: pick_device,
     EXECUTOR_VARIABLE: engine_named_by_environment,
-    # No bytes at all: only a value that is none of its kinds is refused.
+    # With no bytes, only an unknown kind is refused.
     LOADER_VARIABLE: lambda: loader_kind(0, torch.device("cpu")),
     PROCESSES_VARIABLE: requested_processes,
     SHARE_VARIABLE: saving_share,
     TRACKERS_VARIABLE: tracker_names,
     WORKERS_VARIABLE: worker_count,
 }
-"""What refuses a wrong value, as the stages would."""
+"""Functions that refuse a wrong value, as the stages do."""
 
 
 def look(_situation: Situation) -> list[Check]:

@@ -1,4 +1,4 @@
-"""What a run with these parameters takes in time and memory, from a few steps of it that are really run."""
+"""Estimates of the time and memory of a run with these parameters, from a few real steps."""
 
 import json
 import math
@@ -27,35 +27,35 @@ from pipeline.training.representation import SAMPLED_IMAGES
 
 EVALUATION, REFERENCE = "evaluation", "reference"
 FLOATS_PER_FEATURE = 5
-"""Copies of a split's features that evaluation holds at one time, about: standardised, turned, scaled."""
+"""Approximate number of copies of a split's features in evaluation: standardised, rotated, scaled."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Of all images, or of as many as are made up where there are none."""
+    """Numbers of images and classes; those of made-up images if nothing is ingested."""
 
     train: int
     test: int
     classes: int
     loader: str | None
-    """None: there are no images yet."""
+    """None: nothing is ingested yet."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one stage in one arm."""
+    """Time and memory of one stage in one arm."""
 
     seconds: float
     low: float
     high: float
-    """With the slower and the faster quarter of the measured steps."""
+    """`low` and `high` are for the faster and the slower quartile of the measured steps."""
     host_bytes: int
     device_bytes: int
     images_per_second: float
 
 
 class TrialFailed(Exception):
-    """Why a trial did not end, as a sentence."""
+    """Raised if a trial does not finish; the message says why."""
 
 
 def look(situation: Situation) -> Iterator[Check]:
@@ -86,7 +86,7 @@ def look(situation: Situation) -> Iterator[Check]:
 
 
 def trials_of(params: Params) -> Iterator[tuple[str, list[str]]]:
-    """What is run, and the arms that it stands for."""
+    """Yields the trials to run, and the arms that each represents."""
     references: list[str] = list(params.report.references)
     trained = [arm for arm in references if arm != UNTRAINED]
     alike = params.pretrain == params.pretrain.of_references()
@@ -102,9 +102,9 @@ def read_counts(situation: Situation) -> Counts:
     images = situation.layout.images
     train, test = (ImageSplit(images, split).shape for split in ("train", "test"))
     kind = loader_kind(len(train.ids) * train.image_bytes, pick_device())
-    # Shared pixels are resident pixels, of which one process has a part.
+    # Shared pixels are resident pixels of which one process has a part.
     kind = "resident" if kind == "sharded" else kind
-    # Of the labels only how many there are.
+    # Only the number of labels is needed.
     classes = len(read_json(situation.layout.ingest_summary, IngestSummary)["labels"])
     return Counts(len(train.ids), len(test.ids), classes, kind)
 
@@ -123,7 +123,7 @@ def _told_of(counts: Counts, params: Params, device: torch.device) -> str:
 
 
 def run_trial(what: str, situation: Situation, counts: Counts) -> Trial:
-    """Raises `TrialFailed` with the reason."""
+    """Runs a trial in a separate process. Raises `TrialFailed` with the reason."""
     assert situation.params is not None, "nothing is tried without parameters"
     request = Request(
         what,
@@ -134,8 +134,8 @@ def run_trial(what: str, situation: Situation, counts: Counts) -> Trial:
         time.time(),
         max(2, counts.classes),
     )
-    let_idle_threads_sleep()  # in the process that is started, as in a stage
-    # -P: the package that runs here, and not a folder of its name where the command was typed.
+    let_idle_threads_sleep()  # for the process that is started, as in a stage
+    # -P: import the package that runs here, not a folder of that name in the current folder.
     command = [sys.executable, "-P", "-m", "pipeline.doctor.trial_run"]
     ended = subprocess.run(  # noqa: S603 - our own module
         command, input=json.dumps(asdict(request)), capture_output=True, text=True, check=False
@@ -156,7 +156,7 @@ def _cure(what: str) -> str:
 
 
 def estimated(what: str, trial: Trial, params: Params, counts: Counts) -> Estimate:
-    """From the sample's figures those of all images."""
+    """Extrapolates from the measured sample to all images."""
     if what == EVALUATION:
         return _of_evaluation(trial, params, counts)
     pretrain = params.pretrain if what == CHOSEN else params.pretrain.of_references()
@@ -167,7 +167,7 @@ def _of_training(trial: Trial, params: PretrainParams, counts: Counts) -> Estima
     grown = counts.train / trial.images
     steps = params.epochs * max(1, counts.train // trial.batch)
     forward = trial.embed / trial.images
-    # After each epoch two views of some images show whether the representation is alive.
+    # After each epoch, two views of some images are embedded to detect a collapse.
     beside = trial.begin_epoch * grown + 2 * min(SAMPLED_IMAGES, counts.train) * forward
     every = params.recluster_every
     remakings = (params.epochs - 1) // every if every and trial.recluster else 0
@@ -207,7 +207,7 @@ def _of_evaluation(trial: Trial, params: Params, counts: Counts) -> Estimate:
 
 
 def _more_pixels(trial: Trial, counts: Counts) -> int:
-    """Bytes of the pixels that the sample lacks, where a training keeps all."""
+    """Returns the bytes of the pixels beyond the sample, for a loader that keeps all pixels."""
     return 0 if counts.loader in (None, "streamed") else (counts.train - trial.images) * trial.image_bytes
 
 
@@ -235,7 +235,7 @@ def _checked(what: str, arms: list[str], trial: Trial, estimate: Estimate, devic
 
 
 def exceeds_memory(estimate: Estimate, device: torch.device, share: float = 1.0) -> bool:
-    """Whether it takes more than that share of what is free."""
+    """Returns whether the estimate exceeds this share of the free memory."""
     room = [(estimate.host_bytes, available_memory())]
     if device.type == "cuda":
         room.append((estimate.device_bytes, int(torch.cuda.mem_get_info(device)[0])))

@@ -1,8 +1,9 @@
-"""Removes files that were looked at some time ago, if they are still the same.
+"""Removal of files that were inspected earlier, if they are still the same.
 
-Symptom: while `clinfonce repair` asked, another clone made a file in the shared cache again, and it was
-removed. Cause: what was decided of a path's content was done to whatever had the path later. Cure: the
-content is compared once more, just before, in a folder that is held open and was reached without links.
+Symptom: while `clinfonce repair` waited for an answer, another clone created a file in the shared cache
+again, and it was removed. Cause: a decision about a path's content was applied to whatever had the path
+later. Cure: the content is compared once more, immediately before the removal, in a folder that is kept open
+and was reached without links.
 """
 
 import errno
@@ -16,15 +17,15 @@ from pathlib import Path
 
 _NO_FOLDER_OR_FILE = {errno.ENOTDIR, errno.ELOOP, errno.EISDIR}
 _AS_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
-"""A folder on the way need not be readable."""
+"""Flags to open a folder on the path, which need not be readable."""
 
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file as it was when it was looked at."""
+    """A file as it was when it was inspected."""
 
     path: Path
-    """Without links, but for its last part."""
+    """Path without links, except for its last part."""
     md5: str | None
 
     @classmethod
@@ -32,7 +33,10 @@ class FoundFile:
         return cls(path, _md5(path))
 
     def remove(self) -> bool:
-        """Whether it is gone: what has changed since stays, as does all in a folder that is now a link."""
+        """Removes the file and returns whether it is gone.
+
+        A file that has changed since stays, as does everything in a folder that is now a link.
+        """
         try:
             with _folder(self.path.parent) as folder:
                 if _md5(self.path.name, folder) != self.md5:
@@ -48,12 +52,14 @@ class FoundFile:
 
 
 def _md5(path: Path | str, folder: int | None = None) -> str | None:
-    """As DVC names what it keeps; None where there is no regular file. A relative path starts from the folder
-    of this descriptor."""
+    """Returns the MD5 by which DVC names files; None if this is not a regular file.
+
+    A relative path starts from the folder of this descriptor.
+    """
     try:
         if not stat.S_ISREG(os.stat(path, dir_fd=folder).st_mode):
             return None
-        # A pipe that took its place, and that nobody writes to, would block an ordinary open for ever.
+        # A pipe that has replaced the file and has no writer would block an ordinary open forever.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0), dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ELOOP):
@@ -71,7 +77,7 @@ def new_md5(content: bytes = b"") -> "hashlib._Hash":
 
 @contextmanager
 def _folder(path: Path) -> Iterator[int]:
-    """A descriptor of the folder at this absolute path, no part of which may be a link."""
+    """Yields a descriptor of the folder at this absolute path, no part of which may be a link."""
     descriptor = os.open(path.anchor, _AS_FOLDER)
     try:
         for part in path.parts[1:]:

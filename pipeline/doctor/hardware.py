@@ -1,4 +1,4 @@
-"""What a training can run on here, and how much of it is free."""
+"""Checks of the devices that a training can use, and of how much of them is free."""
 
 import os
 
@@ -12,7 +12,7 @@ from pipeline.runtime.resources import usable_cores
 from pipeline.training.launch import requested_processes
 
 BUSY_SHARE = 0.5
-"""Of the cores: above it what is measured, and what is trained, waits for other programs."""
+"""Share of the cores; above it, measurements and trainings wait for other programs."""
 
 
 def look(situation: Situation) -> list[Check]:

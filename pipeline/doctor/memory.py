@@ -1,4 +1,4 @@
-"""Whether host memory holds what a run keeps in it, before anything is decoded."""
+"""Checks that host memory is enough for a run, before anything is decoded."""
 
 import torch
 
@@ -10,7 +10,7 @@ from pipeline.runtime.resources import available_memory, total_memory
 from pipeline.training.loaders.select import LOADER_VARIABLE, loader_kind
 
 LEAST_BYTES = 2 * 10**9
-"""What a training takes beside its pixels, roughly: torch itself, weights, and a batch's activations."""
+"""Approximate memory of a training beside its pixels: torch itself, weights, and a batch's activations."""
 
 
 def look(situation: Situation) -> list[Check]:
@@ -69,7 +69,7 @@ def _room(kind: str, device: torch.device, free: int) -> int:
 
 
 def _evaluation(larger: SplitShape, free: int) -> Check:
-    """Evaluation decodes a split at a time, all of it, whatever feed training takes."""
+    """Checks the memory of an evaluation, which decodes one whole split at a time with every loader."""
     found = f"{size(_bytes(larger))} of pixels at a time"
     if _bytes(larger) > free:
         cure = "evaluate on a machine with more memory, or lower ingest.image_size."

@@ -1,4 +1,4 @@
-"""Which Python and which packages run here, and whether they fit each other."""
+"""Checks of the versions of Python and the packages, and whether they are compatible."""
 
 import importlib
 import platform
@@ -40,7 +40,7 @@ def _packages() -> list[Check]:
         return [warn("clinfonce", "is not installed in this environment", cure), *present]
     needed = [one for one in requested if one.marker is None or one.marker.evaluate()]
     checks = [_package(requirement) for requirement in needed]
-    # Those that decide the figures are always shown, the others where something is wrong with them.
+    # Packages that affect the results are always shown, others only if there is a problem.
     return [check for check in checks if check.status != "ok" or check.what in SHOWN]
 
 
@@ -62,7 +62,7 @@ def _pair() -> Check:
     if reason := misfit(torch, torchvision, requires("torchvision") or []):
         return fail(what, reason, together)
     try:
-        # Symptom of a pair that does not fit: operator torchvision::nms does not exist.
+        # Symptom of an incompatible pair: operator torchvision::nms does not exist.
         importlib.import_module("torchvision")
     except Exception as error:
         first_line = str(error).partition("\n")[0]
@@ -71,9 +71,10 @@ def _pair() -> Check:
 
 
 def misfit(torch: str, torchvision: str, requirements: list[str]) -> str:
-    """Why these two versions do not belong together; empty where they do.
+    """Returns why these two versions are incompatible; empty if they are compatible.
 
-    torchvision calls torch from compiled code: `requirements` of each release name the torch it needs.
+    torchvision calls torch from compiled code: the `requirements` of each release name the torch that it
+    needs.
     """
     for requested in map(Requirement, requirements):
         if requested.name == "torch" and not requested.specifier.contains(torch, prereleases=True):
@@ -102,7 +103,7 @@ def _cuda() -> Check:
 
 
 def _driver() -> str | None:
-    """Of the NVIDIA GPUs; None where there is none."""
+    """Returns the driver version of the NVIDIA GPUs; None if there is none."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -116,7 +117,7 @@ def _driver() -> str | None:
 
 
 def _dvc_command() -> Check:
-    """Stages run `python` by its name, so dvc and python must be those of this environment."""
+    """Checks that dvc and python are those of this environment, because stages run `python` by its name."""
     here = Path(sys.executable).parent
     elsewhere = [
         f"{name} is {found}" if found is not None else f"{name} is not found"

@@ -1,6 +1,6 @@
-"""`clinfonce doctor --minutes`: which image size, network, batch and epochs fit, by a few real steps of each.
+"""`clinfonce doctor --minutes`: image size, network, batch and epochs that fit, from a few steps of each.
 
-The time is that of all arms' trainings and evaluations; ingest, cluster and report come on top.
+The time is that of all arms' trainings and evaluations, without ingest, cluster and report.
 """
 
 import math
@@ -30,14 +30,14 @@ from pipeline.storage.schema import CHOSEN
 from pipeline.training.loaders.select import loader_kind
 
 LEAST_EPOCHS, LEAST_STEPS = 10, 300
-"""Below either, smaller images are taken."""
+"""Minimum for a setting; below either, smaller images are used."""
 LEAST_OF_SMALLEST = 3, 200
-"""The same of the smallest: so few are enough to exceed filters that learned nothing (docs/results.md)."""
+"""The same minimum for the smallest images: enough to exceed untrained filters (docs/results.md)."""
 MOST_EPOCHS = 200
 SPARE = 0.1
-"""Share of the time that is left over, as steps differ."""
+"""Share of the time that is kept in reserve, because steps vary."""
 TEST_SHARE = 0.25
-"""Test images for each train image, where nothing is ingested yet."""
+"""Number of test images per train image if nothing is ingested yet."""
 USUAL_BATCH = 128
 
 
@@ -51,7 +51,8 @@ class Setting:
 
     def applied_to(self, params: Params) -> Params:
         ingest = params.ingest.model_copy(update={"image_size": self.image_size})
-        # Adaptive steps are as large whatever the gradient: with the noise of a batch they grow by its root.
+        # The step size of an adaptive optimizer does not depend on the gradient's scale; because of the
+        # gradient noise, the rate grows with the square root of the batch size.
         rate = params.pretrain.learning_rate * math.sqrt(self.batch_size / params.pretrain.batch_size)
         changed = {
             "encoder": self.encoder,
@@ -75,7 +76,7 @@ ON_A_GPU = [
     Setting(128, "resnet18", 512),
     Setting(224, "resnet50", 256),
 ]
-"""From the quickest to the slowest."""
+"""From the fastest to the slowest."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ class Plan:
     setting: Setting
     epochs: int
     steps: int
-    """Of one training."""
+    """Number of steps of one training."""
     seconds: float
-    """Of all trainings and evaluations."""
+    """Time of all trainings and evaluations."""
     fits_memory: bool
 
     @property
@@ -115,9 +116,9 @@ def look(situation: Situation) -> Iterator[Check]:
 
 
 def counts_of(situation: Situation) -> Counts:
-    """Of the ingested images; without any, of as many as the user or the source says.
+    """Returns the counts of the ingested images or, without any, those given by the user or the source.
 
-    Raises `UserError` where neither does.
+    Raises `UserError` if neither gives them.
     """
     assert situation.params is not None
     if situation.ingested:
@@ -129,17 +130,17 @@ def counts_of(situation: Situation) -> Counts:
 
 
 def _images_of_source(params: Params) -> int:
-    """How many train images there will be, about; 0 where the source would have to be read for it."""
+    """Returns the approximate number of train images; 0 if the source would have to be read for it."""
     rows = length_hint(open_source(params.ingest, params.seed))
     return round(rows * (1 - params.ingest.test_fraction))
 
 
 def planned(setting: Setting, situation: Situation, counts: Counts, device: torch.device) -> Plan:
-    """As many epochs as the time allows, at least one. Raises `TrialFailed`."""
+    """Plans as many epochs as the time allows, at least one. Raises `TrialFailed`."""
     assert situation.params is not None
     assert situation.minutes is not None
     params = setting.applied_to(situation.params)
-    # Other sizes than the ingested one are measured on random pixels.
+    # Sizes other than the ingested one are measured on random pixels.
     as_ingested = situation.ingested and setting.image_size == situation.params.ingest.image_size
     loader = counts.loader if as_ingested else None
     candidate = replace(situation, params=params)
@@ -205,7 +206,7 @@ def _advice(plans: list[Plan], situation: Situation) -> Check:
 
 
 def settings(plan: Plan, situation: Situation) -> dict[str, object]:
-    """The values of params.yaml that differ, by their dotted names."""
+    """Returns the values of params.yaml that differ, by their dotted names."""
     assert situation.params is not None
     before, after = situation.params, _with_epochs(plan.setting.applied_to(situation.params), plan.epochs)
     found: dict[str, object] = {}

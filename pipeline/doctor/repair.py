@@ -1,10 +1,10 @@
-"""`clinfonce repair`: takes a damaged output away, so that `dvc repro` brings it back or makes it again.
+"""`clinfonce repair`: removes a damaged output, so that `dvc repro` restores or recomputes it.
 
-Symptom: an output that was damaged in its place stays damaged through `dvc repro --force`. Cause: it is a
-hard link to DVC's cache, so the cache holds the same bytes, and DVC does not read again what lies there under
-a name: it takes the fresh output away and links the damaged one. Cure: what is not as DVC recorded it is
-removed from the workspace and from the cache. What is as recorded stays, since other clones may share the
-cache; a file that was damaged before DVC recorded it is removed only on demand.
+Symptom: an output that was damaged in place stays damaged after `dvc repro --force`. Cause: it is a hard link
+to DVC's cache, so the cache holds the same bytes, and DVC does not reread a file that the cache has under a
+name: it removes the fresh output and links the damaged one. Cure: what differs from DVC's record is removed
+from the workspace and from the cache. What matches the record stays, because other clones may share the
+cache; a file that was damaged before DVC recorded it is removed only on request.
 """
 
 import os
@@ -23,22 +23,22 @@ from pipeline.untrusted.safe_paths import SafePath, UnsafePath
 
 HASH = "md5"
 DIRECTORY = ".dir"
-"""How DVC's names for lists of files end."""
+"""Suffix of DVC's names for lists of files."""
 MOST_LIST_BYTES = 64 << 20
-"""A file takes a hundred."""
+"""Maximum size in bytes; each file takes a hundred."""
 _NAME_IN_CACHE = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 @dataclass(frozen=True)
 class Output:
-    """Of a stage, and what dvc.lock says of it."""
+    """An output of a stage, and its record in dvc.lock."""
 
     place: Path
     in_cache: bool
-    """Else Git keeps it."""
+    """False if Git keeps it."""
     hash_name: str | None
     hash: str | None
-    """None where no stage has run."""
+    """None if the stage has not run."""
     cache: Path
 
     @property
@@ -46,19 +46,19 @@ class Output:
         return str(self.hash).endswith(DIRECTORY)
 
     def cached(self, md5: str) -> Path:
-        """Where DVC's cache has what it knows by this name."""
+        """Returns the path of the file with this MD5 in DVC's cache."""
         return self.cache / md5[:2] / md5[2:]
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What goes of one file of an output."""
+    """What to remove for one file of an output."""
 
     file: FoundFile
     cached: FoundFile | None = None
-    """Its copy in DVC's cache, where that is damaged too."""
+    """Its copy in DVC's cache, if that is removed too."""
     made_again: bool = True
-    """False where the cache holds it whole."""
+    """False if the cache holds an intact copy."""
 
     def __str__(self) -> str:
         where = "" if self.cached is None else f" and its copy in DVC's cache, {_short(self.cached.path)}"
@@ -66,17 +66,18 @@ class Removal:
         return f"{_short(self.file.path)}{where}: `dvc repro` {then}"
 
     def carry_out(self) -> Iterator[Path]:
-        """What stays, since it has changed meanwhile."""
+        """Removes the files; yields those that stay because they have changed meanwhile."""
         for found in (self.cached, self.file):
             if found is not None and not found.remove():
                 yield _short(found.path)
 
 
 def repair(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) -> None:
-    """Removes what differs from DVC's record in `path`, an output or a part of one, once `agreed` to.
+    """Removes what differs from DVC's record in `path`, an output or a part of one, after consent.
 
-    With `recorded`, what is as DVC recorded it goes too, from the cache as well: it was damaged before.
-    Raises `UserError` for a path that is no output and in none, such as a folder of several.
+    With `recorded`, also removes what matches the record, from the cache too: it was damaged before it was
+    recorded. Raises `UserError` for a path that is not an output or inside one, such as a folder of several
+    outputs.
     """
     request = {"path": str(path)}
     with reading("pipeline.doctor.dvc_outputs", request, "this repository") as found:
@@ -100,9 +101,9 @@ def _output(record: dict[str, Any], cache: str) -> Output:
 
 
 def _named_output(path: Path, outputs: Iterable[Output]) -> tuple[Output, Path]:
-    """The output that `path` names, or lies in, and the path without links and `..`."""
+    """Returns the output that `path` names, or lies in, and the path without links and `..`."""
     places = {output.place: output for output in outputs}
-    # Where an output is a link to the cache, its own name counts; elsewhere links are followed.
+    # If an output is a link to the cache, its own name counts; elsewhere links are followed.
     for named in (path.parent.resolve() / path.name, path.resolve()):
         for folder in (named, *named.parents):
             if folder in places:
@@ -127,7 +128,10 @@ def _known(output: Output, path: Path) -> Output:
 
 
 def _check_name(name: object, found_in: str) -> None:
-    """Both dvc.lock and the lists in a cache may be a stranger's, and these names become paths."""
+    """Raises `UserError` for a name that is not an MD5.
+
+    dvc.lock and the lists in a cache may be untrusted, and these names become paths.
+    """
     if not (isinstance(name, str) and _NAME_IN_CACHE.fullmatch(name)):
         raise UserError(
             f"{found_in} holds {shown(repr(name))}, which is no MD5: take the file that DVC wrote"
@@ -135,7 +139,7 @@ def _check_name(name: object, found_in: str) -> None:
 
 
 def _removals(output: Output, requested: Path, everything: bool) -> Iterator[Removal]:
-    """Of the files of `output` that are `requested`, or lie in it."""
+    """Yields the removals for the files of `output` that are `requested`, or lie in it."""
     assert output.hash is not None
     place, cached = output.place, output.cached(output.hash)
     if not output.is_folder:
@@ -145,7 +149,7 @@ def _removals(output: Output, requested: Path, everything: bool) -> Iterator[Rem
         raise UserError(f"{_short(place)} is a link, and what it leads to may be another's: remove the link")
     expected = _listed_files(output, cached)
     if expected is None:
-        # Without the list of its files nothing is known of any of them.
+        # Without the list, nothing is known about any of the files.
         yield Removal(FoundFile.at(cached))
     found = {path for path in place.rglob("*") if path.is_file() or path.is_symlink()}
     for path in sorted(found | set(expected or ())):
@@ -155,7 +159,7 @@ def _removals(output: Output, requested: Path, everything: bool) -> Iterator[Rem
 
 
 def _listed_files(output: Output, cached_list: Path) -> dict[Path, str] | None:
-    """The MD5 of each file in an output that is a folder; None where the list is damaged or lost."""
+    """Returns the MD5 of each file in an output that is a folder; None if the list is damaged or missing."""
     place = output.place
     content = _content(cached_list)
     if content is None or f"{new_md5(content).hexdigest()}{DIRECTORY}" != output.hash:
@@ -172,7 +176,7 @@ def _listed_files(output: Output, cached_list: Path) -> dict[Path, str] | None:
 
 
 def _content(cached_list: Path) -> bytes | None:
-    """None where it is lost."""
+    """Returns the content of a list; None if it is missing."""
     try:
         content = SafePath(cached_list).read_whole(MOST_LIST_BYTES)
     except UnsafePath:
@@ -185,7 +189,7 @@ def _content(cached_list: Path) -> bytes | None:
 
 
 def _read_list(content: bytes, path: Path, called: str) -> Iterator[tuple[str, str]]:
-    """The name of each file and its MD5. Raises `UserError` for a list that DVC did not write."""
+    """Yields the name and the MD5 of each file. Raises `UserError` for a list that DVC did not write."""
     try:
         for entry in parse_json(content):
             member, md5 = entry["relpath"], entry["md5"]
@@ -201,7 +205,10 @@ def _read_list(content: bytes, path: Path, called: str) -> Iterator[tuple[str, s
 
 
 def _removal(path: Path, expected: str | None, cached: Path | None, everything: bool) -> Iterator[Removal]:
-    """`expected` is the MD5 by which DVC knows the file; None: it does not belong to the output."""
+    """Yields the removal of a file, if it is necessary.
+
+    `expected` is the MD5 by which DVC knows the file; None: it does not belong to the output.
+    """
     if path.is_dir() and not path.is_symlink():
         raise UserError(f"{_short(path)} is a folder, where a file should be: move it away")
     in_cache = None if cached is None else FoundFile.at(cached)

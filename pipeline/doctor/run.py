@@ -1,4 +1,4 @@
-"""`clinfonce doctor`: looks at everything in turn, says what it sees, and what to do."""
+"""Implementation of `clinfonce doctor`: runs all checks in turn and prints the findings and what to do."""
 
 import importlib
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ PARTS = {
     "stage_state": "Pipeline",
     "estimate": "What a run takes",
 }
-"""Modules beside this one, in the order in which they report, by their titles."""
+"""Titles of the modules beside this one, in the order in which they report."""
 PLAN = {"plan": "What the time allows"}
-"""Instead of them, where minutes are given."""
+"""Used instead of `PARTS` if minutes are given."""
 COLOURS: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -56,7 +56,7 @@ def _situation(seconds: float) -> Situation:
 
 
 def _checks(module: str, situation: Situation) -> Iterator[Check]:
-    # Imported when its turn comes, and guarded: what is broken may be torch itself, or any of the others.
+    # Imported only here, and guarded: torch or any other package may be what is broken.
     try:
         yield from importlib.import_module(f"pipeline.doctor.{module}").look(situation)
     except UserError as error:
@@ -68,7 +68,7 @@ def _checks(module: str, situation: Situation) -> Iterator[Check]:
 
 
 def print_section(section: Section, console: SafeConsole) -> None:
-    """Texts are shown as they are, never as rich's markup."""
+    """Prints a section; texts are never parsed as rich markup."""
     drawn = Table(
         box=SIMPLE_HEAD,
         title=Text(section.title, style="bold"),

@@ -1,4 +1,4 @@
-"""A sample of the source, prepared in a worker process: this module imports nothing that starts threads."""
+"""A sample of the source, prepared in a worker process. This module imports nothing that starts threads."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from pipeline.untrusted.isolation.limits import limited
 
 
 def reasons(rows: Sequence[SourceRow | Refusal], size: int) -> list[str | None]:
-    """Why each is refused; None: it is not."""
+    """Returns why each row is refused; None if it is not."""
     return [_reason(row, size) for row in limited(rows)]
 
 

@@ -1,4 +1,4 @@
-"""How far the pipeline has come here, by its files and by what DVC recorded of them; nothing is hashed."""
+"""Checks of the pipeline's progress, from its files and DVC's records of them; nothing is hashed."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -94,7 +94,7 @@ def _counts(situation: Situation) -> str:
 
 
 def _changed(entry: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The parameters with which a stage ran and which params.yaml does not hold any more."""
+    """Yields the parameters with which a stage ran and that params.yaml no longer holds."""
     recorded = (entry.get("params") or {}).get(PARAMS_FILE.name) or {}
     for key, then in by_dotted_name(recorded):
         now: Any = values
@@ -105,7 +105,7 @@ def _changed(entry: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tu
 
 
 def _foreign(situation: Situation) -> Iterator[Check]:
-    """What a user put where DVC removes all before a stage runs."""
+    """Finds files that a user put into folders that DVC empties before a stage runs."""
     for folder, own in output_folders(situation.layout).items():
         if names := foreign_files(situation.root / folder, own):
             found = f"holds {listed(names, 4)}, which no stage wrote, and which DVC will remove"

@@ -1,4 +1,4 @@
-"""A few real steps of a training or an evaluation, in a process of its own, so that its memory is its own.
+"""A few real steps of a training or an evaluation, in a process whose memory is measured separately.
 
 `python -m pipeline.doctor.trial_run` reads a `Request` as JSON from standard input and prints a `Trial`. It
 writes nothing, and reads only the images and attributes of the shards, never labels.
@@ -43,43 +43,43 @@ from pipeline.training.run import assigned_positions
 from pipeline.training.setup import attributes_of, build_trainer
 
 MADE_UP_IMAGES = 1000
-"""Of random pixels, where nothing is ingested yet."""
+"""Number of images of random pixels if nothing is ingested yet."""
 SAMPLED_IMAGES, SAMPLED_BATCHES = 2048, 8
-"""At least so many of the images are in the sample, as far as there are any."""
+"""Minimum size of the sample, if there are as many images."""
 
 
 @dataclass(frozen=True)
 class Request:
     what: str
-    """chosen, reference or evaluation."""
+    """One of chosen, reference and evaluation."""
     params: dict[str, object]
     data: str
-    """The folder that holds `images` and `clusters`."""
+    """Folder that contains `images` and `clusters`."""
     loader: str | None
-    """What the training of all images takes; None: there are no images, and pixels are random."""
+    """Loader of the training of all images; None: there are no images, and pixels are random."""
     seconds: float
     started: float
-    """When the process was started, by `time.time`."""
+    """Time at which the process was started, by `time.time`."""
     classes: int = 10
-    """Of the labels that an evaluation distinguishes; only their number matters here."""
+    """Number of labels that an evaluation distinguishes; the labels themselves do not matter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial(Profile):
-    """What was measured of a sample; times in seconds, sizes in bytes."""
+    """Measurements on a sample; times in seconds, sizes in bytes."""
 
     image_bytes: int
-    """Of one image's pixels."""
+    """Pixels of one image."""
     start: float = 0.0
-    """Until the first image is decoded: starting Python, loading torch, building the network."""
+    """Time until the first image is decoded: starting Python, loading torch, building the network."""
     decode: float = 0.0
-    """The sample, where its pixels are kept decoded."""
+    """Decoding of the sample, if its pixels are kept decoded."""
     features: float = 0.0
-    """The sample's features, for the evaluation."""
+    """Computation of the sample's features, for the evaluation."""
     fit: float = 0.0
-    """The evaluation's protocol on the sample's features."""
+    """Fit of the evaluation's protocol on the sample's features."""
     neighbours: float = 0.0
-    """The vote of the sample's neighbours over the sample."""
+    """Vote of the nearest neighbours, from the sample for the sample."""
     feature_dim: int = 0
     host_peak: int = 0
     device_peak: int = 0
@@ -124,7 +124,10 @@ def _training(request: Request, params: Params, pretrain: PretrainParams, device
 def _sample(
     request: Request, params: Params, pretrain: PretrainParams, layout: Layout, device: torch.device
 ) -> tuple[Loader, Clustered, int]:
-    """Images in the order of the shards, in the kind of feed that holds all of them; an image's bytes."""
+    """Returns a loader of the first images in shard order, their clusters, and the bytes of one image.
+
+    The kind of loader is that for all images.
+    """
     if request.loader is None:
         store = _made_up_pixels(params.ingest.image_size, params.seed, MADE_UP_IMAGES)
         clusters_N = torch.arange(len(store)) % math.isqrt(len(store))
@@ -203,7 +206,7 @@ def _made_up_pixels(side: int, seed: int, count: int) -> PixelStore:
 
 
 def _made_up_classes(features_ND: Tensor, count: int) -> Tensor:
-    """Classes that a linear layer can learn, so that its fit takes about as long as on labels: (N,)."""
+    """Returns classes (N,) that a linear layer can learn, so that a fit takes about as long as on labels."""
     generator = torch.Generator().manual_seed(0)
     mean_D, std_D = standardisation(features_ND)
     standard_ND = (features_ND - mean_D) / std_D
@@ -233,7 +236,7 @@ def _device_peak(device: torch.device) -> int:
 
 
 def main() -> None:
-    # Where memory ends this process goes, and none that works for somebody.
+    # If memory runs out, this process is killed first, and not one that is in use.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     request = Request(**json.load(sys.stdin))
