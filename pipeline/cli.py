@@ -241,5 +241,5 @@ def report_study(
 
 
 def main_command() -> None:
-    """The script `clinfonce`."""
+    """Runs the script `clinfonce`."""
     run_app(app)

@@ -1,1 +1,1 @@
-"""What every stage stands on: errors, console, devices, ranks, seeds."""
+"""Common basis of all stages: errors, console, devices, ranks, seeds."""

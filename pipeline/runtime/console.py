@@ -1,7 +1,7 @@
-"""The one way to the terminal: what is printed is made harmless first, wherever it comes from.
+"""The only output to the terminal: everything that is printed is escaped first.
 
-Names of columns, labels, hashtags and branches are strangers' and may hold escape sequences.
-tests/runtime/test_console.py looks for other ways.
+Names of columns, labels, hashtags and branches are untrusted and may contain escape sequences.
+tests/runtime/test_console.py checks that there is no other way to print.
 """
 
 import json
@@ -32,13 +32,16 @@ def echo(*lines: str, stderr: bool = False) -> None:
 
 
 def log_error(sentence: str) -> None:
-    """Of what a user, a file or a variable holds at most `LONGEST_VALUE` letters are quoted."""
+    """Prints an error.
+
+    At most `LONGEST_VALUE` letters of a value from a user, a file or a variable are quoted.
+    """
     words = _LONG_WORD.sub(lambda found: shortened(found[0], LONGEST_VALUE), sentence)
     echo(f"error: {shortened(words, LONGEST_SENTENCE)}", stderr=True)
 
 
 def log_traceback(error: BaseException) -> None:
-    """Of an unexpected error: strangers' names that it quotes are escaped like all else."""
+    """Prints the traceback of an unexpected error; untrusted names in it are escaped like all other text."""
     echo(*"".join(traceback.format_exception(error)).splitlines(), stderr=True)
 
 
@@ -51,7 +54,7 @@ def json_text(value: Any) -> str:
 
 
 class SafeConsole(Console):
-    """For tables and bars: of what is rendered into it only its own codes reach the terminal."""
+    """A console for tables and bars that passes only its own control codes on to the terminal."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -61,33 +64,33 @@ class SafeConsole(Console):
                 yield segment._replace(text="\n".join(map(for_terminal, segment.text.split("\n"))))
 
     def echo(self, text: str) -> None:
-        """Prints `text` as it is: never as markup, and on a terminal wrapped by the terminal."""
+        """Prints `text` verbatim: never as markup, and wrapped only by the terminal itself."""
         self.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def terminal(
     *, stderr: bool = False, file: TextIO | None = None, width: int | None = None, quiet: bool = False
 ) -> SafeConsole:
-    # Rich would make a picture of a name such as `:skull:`.
+    # Rich would replace a name such as `:skull:` by a picture.
     return SafeConsole(stderr=stderr, file=file, width=width, quiet=quiet, highlight=False, emoji=False)
 
 
 def standard_output() -> TextIO:
-    """For text that is harmless already, such as CSV."""
+    """Returns standard output, for text that is already harmless, such as CSV."""
     return sys.stdout
 
 
 def is_interactive() -> bool:
-    """Whether progress, which goes to standard error, is seen as it is drawn."""
+    """Returns whether progress, which is written to standard error, is seen as it is drawn."""
     return sys.stderr.isatty()
 
 
 def run(app: typer.Typer) -> NoReturn:
     """Runs a command from the shell, and ends the process.
 
-    A mistake in the command line is one line, an unexpected error a traceback; neither steers the terminal.
-    What the terminal's encoding lacks is shown as an escape. Where nobody reads any more, as behind
-    `| head`, it ends in silence.
+    A mistake in the command line is printed as one line, an unexpected error as a traceback; neither can
+    control the terminal. Characters that the terminal's encoding lacks are printed as escapes. If the reader
+    has closed the pipe, as with `| head`, the process ends silently.
     """
     _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
@@ -95,14 +98,14 @@ def run(app: typer.Typer) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _show_warning
     try:
-        # Not by calling `app`, which prints usage errors and tracebacks by itself.
+        # Not by calling `app`, which prints usage errors and tracebacks itself.
         code = typer.main.get_command(app).main(standalone_mode=False)
         sys.stdout.flush()
     except typer.Abort:
         echo("aborted", stderr=True)
         code = CTRL_C
     except BrokenPipeError:
-        # Or the interpreter tries to flush once more at its end.
+        # Otherwise the interpreter would flush once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:
@@ -116,7 +119,7 @@ def run(app: typer.Typer) -> NoReturn:
 
 
 def _open_missing_streams() -> None:
-    """Puts the null device in place of standard streams that are closed, as `>&-` and some services do.
+    """Opens the null device for standard streams that are closed, as by `>&-` and some services.
 
     Python has None for them, and the next file that is opened would get their number.
     """
@@ -124,15 +127,15 @@ def _open_missing_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # It takes the lowest number that is free, and programs that are started get it, too.
+            # It takes the lowest free number, and started programs inherit it.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _of_the_command_line(error: Exception) -> str | None:
-    """What is wrong in the command that was typed; None for every other error."""
-    # Of Click's exceptions, wherever Typer takes Click from.
+    """Returns what is wrong in the typed command; None for every other error."""
+    # For Click's exceptions, wherever Typer imports Click from.
     if not hasattr(error, "format_message"):
         return None
     context = getattr(error, "ctx", None)

@@ -1,4 +1,4 @@
-"""The machine's part in a run: it decides speed, and no parameter names it."""
+"""Choice of the device, which determines the speed of a run and is not a parameter."""
 
 import os
 from functools import cache
@@ -12,14 +12,14 @@ DEVICE_VARIABLE = "CLINFONCE_DEVICE"
 
 
 def pick_device() -> torch.device:
-    """CUDA when there is one, else the CPU; the environment variable CLINFONCE_DEVICE overrides."""
+    """Returns CUDA if available, else the CPU, unless the variable CLINFONCE_DEVICE overrides this."""
     named = os.environ.get(DEVICE_VARIABLE)
     if named is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(named)
         torch.empty(0, device=device)
-        # Others, such as `meta`, compute nothing.
+        # Other devices, such as `meta`, compute nothing.
         assert device.type in ("cpu", "cuda")
     except (RuntimeError, AssertionError):
         raise UserError(
@@ -33,7 +33,7 @@ def device_name(device: torch.device) -> str:
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where the device has instructions for it, float32 elsewhere."""
+    """Returns the dtype; `auto` is bfloat16 if the device has instructions for it, else float32."""
     if precision == "auto":
         return torch.bfloat16 if computes_in_bfloat16(device) else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
@@ -41,7 +41,7 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 @cache
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for it."""
+    """Returns whether the device has instructions for bfloat16."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     try:

@@ -1,4 +1,4 @@
-"""The processes that train together, one a device; alone when there is one."""
+"""Ranks that train together, one per device; a single rank needs no communication."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,22 +10,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `world_size`. Its functions are collective: all ranks call them in one order."""
+    """This process among `world_size` ranks. Its methods are collective: all ranks call them in one order."""
 
     rank: int = 0
     world_size: int = 1
     control: dist.ProcessGroup | None = None
-    """A group on the CPU for what hosts exchange; None: the default group is one."""
+    """Group on the CPU for what hosts exchange; None: the default group is one."""
     local_world_size: int = 1
-    """How many of them share this one's machine, itself included."""
+    """Number of ranks on this rank's machine, including itself."""
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes and speaks for all."""
+        """Whether this process writes and prints for all ranks."""
         return self.rank == 0
 
     def all_gather(self, part_ND: Tensor) -> Tensor:
-        """The parts of all ranks, of one shape, in rank order: (count * N, ...), without gradient."""
+        """Returns the parts of all ranks, of one shape, in rank order: (count * N, ...), without gradient."""
         if self.world_size == 1:
             return part_ND.detach()
         whole = part_ND.new_empty(self.world_size * part_ND.shape[0], *part_ND.shape[1:])
@@ -33,34 +33,34 @@ class Ranks:
         return whole
 
     def all_reduce_sum(self, part: Tensor) -> Tensor:
-        """The sum over the ranks, the same on each, without gradient."""
+        """Returns the sum over the ranks, the same on each, without gradient."""
         whole = part.detach().clone()
         if self.world_size > 1:
             dist.all_reduce(whole)
         return whole
 
     def broadcast(self, tensor: Tensor) -> Tensor:
-        """The first rank's `tensor`; the others' have its shape and type."""
+        """Returns the first rank's `tensor`; those of the others have its shape and type."""
         if self.world_size > 1:
             dist.broadcast(tensor, 0)
         return tensor
 
     def broadcast_object(self, value: Any) -> Any:
-        """The first rank's `value`, of any kind that can be pickled."""
+        """Returns the first rank's `value`, of any kind that can be pickled."""
         values = [value]
         if self.world_size > 1:
             dist.broadcast_object_list(values, 0, group=self.control)
         return values[0]
 
     def all_gather_object(self, value: Any) -> list[Any]:
-        """Every rank's `value`, of any kind that can be pickled, in rank order."""
+        """Returns every rank's `value`, of any kind that can be pickled, in rank order."""
         values = [value] * self.world_size
         if self.world_size > 1:
             dist.all_gather_object(values, value, group=self.control)
         return values
 
     def all_to_all(self, rows_NX: Tensor, sent: list[int], received: list[int]) -> Tensor:
-        """Rows for each rank, `sent` many, against those from each, `received` many, both in rank order."""
+        """Exchanges rows; `sent` counts those for each rank, `received` those from each, in rank order."""
         if self.world_size == 1:
             return rows_NX
         whole = rows_NX.new_empty(sum(received), *rows_NX.shape[1:])
@@ -68,7 +68,7 @@ class Ranks:
         return whole
 
     def all_reduce_max(self, value: int) -> int:
-        """The highest `value` of all ranks. Hosts wait for each other, devices don't."""
+        """Returns the highest `value` of all ranks. Hosts wait for each other, devices don't."""
         if self.world_size == 1:
             return value
         values = torch.tensor([value])
@@ -76,7 +76,7 @@ class Ranks:
         return int(values)
 
     def share(self, length: int) -> slice:
-        """This rank's equal, contiguous share of `length`, which `world_size` must divide."""
+        """Returns this rank's equal, contiguous share of `length`, which `world_size` must divide."""
         each = length // self.world_size
         return slice(self.rank * each, (self.rank + 1) * each)
 

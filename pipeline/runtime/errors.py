@@ -7,11 +7,11 @@ Exception
 │   │   └── WorkerDied         the process that decodes images was killed
 │   ├── ImageRefused           becomes a row of rejects.parquet; so do
 │   │   └── NoImage, NotAClass, NotOneValue, LineTooLong, NoRange
-│   ├── Unsupported            the file takes the slower way: it is decoded and encoded
+│   ├── Unsupported            the file is decoded and encoded instead, which is slower
 │   ├── NotJson, NotParquet    a parser's refusal, which the caller turns into one of the above
 │   └── NoClusters             a column that `statistics` leaves out with a note
 ├── RuntimeError
-│   └── NoWayOut               what DVC tried while it read a repository, and was refused
+│   └── NoWayOut               DVC tried something forbidden while it read a repository
 ├── EncoderUnreadable          damaged or foreign files of an encoder
 ├── TrialFailed                a measurement of `doctor` ended without a result
 └── WorkerKilled               a process of an executor was killed by one of its jobs
@@ -36,8 +36,10 @@ class UserError(ValueError):
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turns a `UserError`, or a fault of the machine, into its sentence on standard error and exit code 2,
-    without a traceback."""
+    """Turns a `UserError`, or a fault of the machine, into its sentence on standard error and exit code 2.
+
+    No traceback is printed.
+    """
     try:
         yield
     except Exception as error:
@@ -49,12 +51,12 @@ def exit_on_user_error() -> Iterator[None]:
 
 
 def shown(value: object) -> str:
-    """`value` as a message quotes it: at most `LONGEST_VALUE` letters, its middle left out."""
+    """Returns `value` as text for a message: at most `LONGEST_VALUE` letters, without its middle."""
     return shortened(str(value), LONGEST_VALUE)
 
 
 def listed(names: list[str], limit: int = 12) -> str:
-    """`["a", "b"]` -> "a, b"; long names and lists are cut, so that a sentence stays a sentence."""
+    """Joins names: `["a", "b"]` -> "a, b". Long names and lists are shortened to keep a sentence readable."""
     joined = ", ".join(shortened(name, LONGEST_VALUE) for name in names[:limit])
     return joined if len(names) <= limit else f"{joined} and {len(names) - limit} more"
 
@@ -90,24 +92,26 @@ _CURES = {
 }
 _AGAIN = "and type the same command again: what was done is not lost, and nothing half-written is left"
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
-"""As safetensors and tokenizers word it."""
+"""Format of safetensors and tokenizers."""
 _SHARED_MEMORY = re.compile(r"unable to (?:open|write to|resize|allocate|mmap).*\((\d+)\)")
-"""As torch words it, about files that have no name any more."""
+"""Format of torch, for files that no longer have a name."""
 _NO_THREAD = "can't start new thread"
-"""As Python words a limit of processes, which counts threads, or of memory for their stacks."""
+"""Message of Python at a limit of processes, which counts threads, or of memory for their stacks."""
 _NO_MEMORY = (
     *("allocate memory", "not enough memory: you tried to allocate", "out of memory"),
     *("bad_alloc", "failed to map segment"),
 )
 _NO_USER = ("getpwuid(): uid not found", "No username set in the environment")
-"""As Python words it in a container that was started with the number of a user whom it does not know."""
+"""Messages of Python in a container that was started with a user number that it does not know."""
 FULL_BELOW = 1 << 20
-"""Bytes that are left on a file system that counts as full."""
+"""Free bytes below which a file system counts as full."""
 
 
 def system_error_message(error: BaseException) -> str | None:
-    """A full or read-only disk, a missing permission, too little memory: a sentence with its cure; None for
-    every other error."""
+    """Returns a sentence with the cure for a fault of the machine; None for every other error.
+
+    Such faults are a full or read-only disk, a missing permission and too little memory.
+    """
     for cause in _causes(error):
         if _is_memory(cause):
             return f"the memory is not enough ({shown(first_line(cause))}): {_MEMORY}, {_AGAIN}"
@@ -117,7 +121,7 @@ def system_error_message(error: BaseException) -> str | None:
             return "the user's number has no name on this machine: give one by the variable USER, as USER=me"
         number = _number_of(cause)
         if number == errno.ENOENT and cause is not error:
-            continue  # programs look for what may be missing, and go on without it
+            continue  # programs probe for files that may be missing
         if number in _CURES:
             where = _place_of(cause, number)
             return f"the machine refuses{where} ({os.strerror(number)}): {_CURES[number]}, {_AGAIN}"
@@ -125,7 +129,7 @@ def system_error_message(error: BaseException) -> str | None:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and those that led to it: libraries put their own around the kernel's."""
+    """Yields the error and its causes: libraries wrap the kernel's errors in their own."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         seen.append(error)
@@ -136,7 +140,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _is_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    # torch is not imported for its sake. A shared library that has no room is an ImportError.
+    # torch is not imported for this check. A shared library for which memory is lacking is an ImportError.
     of_a_library = isinstance(error, RuntimeError | ImportError)
     return of_a_library and any(words in str(error).lower() for words in _NO_MEMORY)
 
@@ -152,20 +156,20 @@ def _number_of(error: BaseException) -> int | None:
 
 
 def _place_of(error: BaseException, number: int) -> str:
-    # Of a move that fails, what stands in the way is at its end.
+    # If a move fails, the obstacle is at its destination.
     named = getattr(error, "filename2", None) or getattr(error, "filename", None)
     if isinstance(named, str | bytes | os.PathLike):
         path = Path(os.fsdecode(named))
         return f" at {shown(_no_folder(path) if number in _NO_FOLDER else path)}"
     if number != errno.ENOSPC:
         return ""
-    # Shared memory and temporary files have no name: the full file system is looked for.
+    # Shared memory and temporary files have no name, so the full file system is searched for.
     full = [place for place in ("/dev/shm", tempfile.gettempdir(), os.curdir) if _is_full(place)]  # noqa: S108
     return f" at {os.path.abspath(full[0])}" if full else ""
 
 
 def _no_folder(path: Path) -> Path:
-    """The first on the way to `path`, it included, that is there and no folder."""
+    """Returns the first part of the way to `path`, including it, that exists and is not a folder."""
     way = (*reversed(path.parents), path)
     return next((place for place in way if os.path.lexists(place) and not place.is_dir()), path)
 
@@ -178,5 +182,5 @@ def _is_full(place: str) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What it says, without the paragraphs that libraries add; its name where it says nothing."""
+    """Returns the first line of the message, without what libraries add; the class name if it is empty."""
     return str(error).partition("\n")[0].strip().rstrip(".:") or type(error).__name__

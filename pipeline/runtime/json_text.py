@@ -1,4 +1,4 @@
-"""JSON that strangers wrote: every way in which it can fail is one exception."""
+"""JSON from untrusted sources: every failure raises the same exception."""
 
 import json
 from collections import Counter
@@ -7,19 +7,21 @@ from typing import Any
 from pipeline.runtime.sanitize import shortened
 
 DEEPEST = 100
-"""Lists and objects in each other. Whatever walks through a value calls itself as often, and Python ends
-that at a thousand calls."""
+"""Maximum nesting of lists and objects. Code that walks through a value recurses as often, and Python limits
+recursion to a thousand calls."""
 LONGEST_KEY = 100
-"""Characters, in a sentence."""
+"""Maximum number of characters in a message."""
 
 
 class NotJson(ValueError):
-    """Text that is no JSON, or none that can be used; the message is why."""
+    """Raised for text that is not JSON, or not usable; the message says why."""
 
 
 class RepeatedKey(dict[str, Any]):
-    """An object in which a key stands more than once, with the last value of each: which one was meant is for
-    its reader to say, or to refuse."""
+    """An object in which a key occurs more than once, with the last value of each.
+
+    Its reader decides which one is meant, or refuses it.
+    """
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -32,11 +34,11 @@ class RepeatedKey(dict[str, Any]):
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value that `text` holds. NaN and Infinity are numbers, as Python's own `json` writes them. An
-    object in which a key stands more than once is a `RepeatedKey`.
+    """Parses `text`.
 
-    Raises `NotJson` for everything that `json.loads` ends at, and for a value that is nested deeper than
-    `DEEPEST`. The size of `text` is for its reader to bound.
+    NaN and Infinity are numbers, as Python's own `json` writes them. An object in which a key occurs more
+    than once is a `RepeatedKey`. Raises `NotJson` for everything that `json.loads` refuses, and for a value
+    that is nested deeper than `DEEPEST`. The caller limits the size of `text`.
     """
     try:
         value = json.loads(text, object_pairs_hook=_object)
@@ -59,7 +61,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _may_be_deep(text: str | bytes) -> bool:
-    """Far quicker than looking at the value, and true of few."""
+    """Returns whether the value may be too deep; much faster than checking the value, and rarely true."""
     if isinstance(text, bytes):
         return text.count(b"[") + text.count(b"{") > DEEPEST
     return text.count("[") + text.count("{") > DEEPEST

@@ -1,4 +1,4 @@
-"""Progress on a terminal; silence where nobody watches."""
+"""Progress bars on a terminal; no output elsewhere."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 
 def counted(items: Iterable[Item], title: str, total: int | None = None) -> Iterator[Item]:
-    """Yields `items` and counts them on a terminal, with their rate and, of a known total, the time left."""
+    """Yields `items` and shows their number and rate on a terminal, and with a `total` the remaining time."""
     left = (TimeRemainingColumn(),) if total else (TimeElapsedColumn(),)
     with _bar(SpinnerColumn(), *left) as progress:
         task = progress.add_task(title, total=total)
@@ -34,7 +34,10 @@ def counted(items: Iterable[Item], title: str, total: int | None = None) -> Iter
 
 @contextmanager
 def measured(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Shows rate and time left of `total` items, of which `done` were made before; yields what counts on."""
+    """Shows the rate and the remaining time of `total` items, of which `done` are complete.
+
+    Yields a function that adds to the number of complete items.
+    """
     with _bar(TimeRemainingColumn()) as progress:
         task = progress.add_task(title, total=total, completed=done)
         yield lambda count: progress.advance(task, count)
@@ -52,7 +55,7 @@ def _bar(*more: ProgressColumn) -> Progress:
 
 
 class _Rate(TextColumn):
-    """Items a second, of those that are made now."""
+    """Items per second, without those that were complete before."""
 
     def __init__(self) -> None:
         super().__init__("")

@@ -1,10 +1,10 @@
-"""torch is imported from the root of the file system: nothing in the current folder becomes its code.
+"""Import of torch from the root of the file system, so that it loads no code from the current folder.
 
-Symptom: a file `libcuda.so.1` in the current folder, such as a stranger's images or a branch, was run by all
-commands that import torch. Cause: NVIDIA's libcusparseLt, which comes with CUDA builds of torch, has a search
-path with an empty entry (`$ORIGIN:`), which the dynamic loader takes for the current folder; it looks there
-before it looks where the system's libraries lie. Cure: while torch loads its libraries, the current
-folder is one that only root can write to. Needed until `readelf -d` shows no empty entry of libcusparseLt.
+Symptom: a file `libcuda.so.1` in the current folder, for example from an untrusted data set or branch, was
+run by all commands that import torch. Cause: NVIDIA's libcusparseLt, which is part of torch's CUDA builds,
+has a search path with an empty entry (`$ORIGIN:`). The dynamic loader reads it as the current folder, and
+looks there before the system's libraries. Cure: while torch loads its libraries, the current folder is one
+that only root can write to. This is needed until `readelf -d` shows no empty entry of libcusparseLt.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from types import ModuleType
 
 
 def guard_torch() -> None:
-    """For the first import of torch in this process, which every module may be the one to ask for."""
+    """Guards the first import of torch in this process, whichever module it comes from."""
     if "torch" not in sys.modules and not any(isinstance(finder, _Guard) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Guard())
 

@@ -1,7 +1,7 @@
-"""Strangers' strings, made harmless for where they are shown. HTML is escaped by its templates.
+"""Escaping of untrusted strings for where they are shown. HTML is escaped by its templates.
 
-Letters that steer a terminal, turn the direction of writing or are not seen at all are shown as `\\x1b` or
-`\\u202e`: all that Unicode does not call printable, and letters that are blank.
+Characters that control a terminal, change the direction of writing or are invisible are shown as `\\x1b` or
+`\\u202e`: everything that Unicode does not call printable, and blank characters.
 """
 
 import re
@@ -10,18 +10,18 @@ import unicodedata
 from collections.abc import Iterable
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$]|:(?=//)|(?<=\bwww)\.)")
-"""Beside its own signs those by which hosts make links of bare addresses."""
+"""Special characters of Markdown, and those with which hosts turn bare addresses into links."""
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]")
-"""Printable by Unicode's word, and blank: fillers and the like. What chooses a letter's shape stays."""
+"""Blank characters that Unicode calls printable, such as fillers. Variation selectors such as U+FE0F stay."""
 _FORMULA_STARTS = frozenset("=+-@")
 _BEFORE_A_FORMULA = re.compile(r"^[\s\"']*")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 _FORMULA_WITHIN = re.compile("([;|][\\s\"']*)([=+@\\-\uff1d\uff0b\uff20\uff0d\ufe62\ufe63\ufe66\ufe6b])")
-"""Behind what some spreadsheets take for the end of a cell."""
+"""Formula signs after a character that some spreadsheets read as the end of a cell."""
 
 
 def shortened(text: str, longest: int) -> str:
-    """Without its middle where it is longer: a stranger may give a name of megabytes."""
+    """Removes the middle of a longer text: an untrusted name may have megabytes."""
     if len(text) <= longest:
         return text
     kept = (longest - 5) // 2
@@ -29,38 +29,39 @@ def shortened(text: str, longest: int) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Whether all of it is seen as it is."""
+    """Returns whether all characters are shown as they are."""
     return text.isprintable() and not _UNSEEN.search(text)
 
 
 def for_terminal(text: str) -> str:
-    """`text` as one line without anything that steers a terminal or turns the direction of writing."""
+    """Returns `text` as one line without anything that controls a terminal or the direction of writing."""
     return text if is_plain(text) else "".join(map(_visible, text))
 
 
 def for_markdown(text: str) -> str:
-    """`text` as one line that Markdown and its HTML show letter by letter."""
+    """Returns `text` as one line that Markdown and its HTML show verbatim."""
     line = for_terminal(" ".join(text.split()))
     html_safe = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKDOWN.sub(r"\\\1", html_safe)
 
 
 def for_html(text: str) -> str:
-    """`text` without letters that would turn the direction of what stands around it; lines are kept."""
+    """Returns `text` without characters that change the direction of the surrounding text; keeps lines."""
     return text if is_plain(text) else "".join(c if c in "\n\t\xa0\u2060" else _visible(c) for c in text)
 
 
 def for_json(text: str) -> str:
-    """JSON in which strings hold escapes, as JSON has them, for what is not printable; lines are kept."""
+    """Escapes what is not printable in the strings of a JSON text, in JSON's way; keeps lines."""
     if is_plain(text):
         return text
     return "".join(c if is_plain(c) or c == "\n" else _json_escape(c) for c in text)
 
 
 def for_spreadsheet(text: str) -> str:
-    """`text` as a cell that no spreadsheet takes for a formula; `from_spreadsheet` undoes it.
+    """Returns `text` as a cell that no spreadsheet reads as a formula; `from_spreadsheet` undoes it.
 
-    A formula's start is led by an apostrophe; within a cell, where another separator could end it, escaped.
+    An apostrophe precedes the start of a formula. Within a cell, where another separator could end the cell,
+    the start is escaped.
     """
     cell = for_terminal(_ESCAPE.sub(lambda found: f"\\x5c{found[0][1:]}", text))
     cell = _FORMULA_WITHIN.sub(lambda found: found[1] + _escape(found[2]), cell)
@@ -72,7 +73,7 @@ def from_spreadsheet(cell: str) -> str:
 
 
 def for_utf8(text: str) -> str:
-    """A file name whose bytes are no UTF-8, as text that can be stored."""
+    """Returns a file name whose bytes are not UTF-8 as text that can be stored."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -93,21 +94,22 @@ def _json_escape(letter: str) -> str:
 
 
 def _starts_a_formula(cell: str) -> bool:
-    """Also by a full-width sign, which some spreadsheets read as the plain one."""
+    """Returns whether a cell starts a formula, also by a full-width sign, which some spreadsheets accept."""
     first = cell[_BEFORE_A_FORMULA.match(cell).end() :][:1]  # type: ignore[union-attr]
     return unicodedata.normalize("NFKC", first)[:1] in _FORMULA_STARTS
 
 
 def for_override(key: str, values: Iterable[str]) -> str:
-    """What sets the list `key` to `values`, ready for a shell behind `dvc exp run`: `-S 'a.b=["x","y"]'`.
+    """Returns the option that sets the list `key` to `values`, quoted for a shell: `-S 'a.b=["x","y"]'`.
 
-    Any text comes through the shell, Hydra's grammar and its interpolations as it is.
+    It follows `dvc exp run`. Any text passes unchanged through the shell, Hydra's grammar and its
+    interpolation.
     """
     listed = ",".join(map(_in_hydra, values))
     return f"-S {shlex.quote(f'{key}=[{listed}]')}"
 
 
 def _in_hydra(text: str) -> str:
-    # Backslashes count only before a quote, and each stands there for half of one.
+    # Backslashes are special only before a quote, where two stand for one.
     quoted = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), text)
     return f'"{quoted}"'.replace("${", "\\${")
