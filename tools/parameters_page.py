@@ -1,4 +1,4 @@
-"""docs/parameters.md, from params.yaml, its comments and the models that check it."""
+"""Generates docs/parameters.md from params.yaml, its comments and the models that check it."""
 
 import re
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ Schema = dict[str, Any]
 
 
 def comments_of(text: str) -> dict[str, str]:
-    """The comment of each key by its dotted name: beside it, going on below it, or in full lines above it."""
+    """Returns the comments by dotted key: beside it, continued below it, or on full lines above it."""
     found: dict[str, list[str]] = {}
     path: list[str] = []
     above: list[str] = []
@@ -57,7 +57,7 @@ def comments_of(text: str) -> dict[str, str]:
         elif full_line:
             above.append(full_line["comment"])
         else:
-            above = []  # an empty line: what stood above is of the file, not of the next key
+            above = []  # after an empty line, comments belong to the file and not to the next key
         column = line.find(" # ") + 1 if parameter else column
     return {key: " ".join(words) for key, words in found.items()}
 
@@ -71,7 +71,7 @@ def page() -> str:
 def _section(
     prefix: str, model: Schema, models: dict[str, Schema], values: Any, comments: dict[str, str]
 ) -> Iterator[str]:
-    """The section's own parameters as a table, then the sections within it."""
+    """Yields the section's own parameters as a table, then the sections within it."""
     inner: list[tuple[str, Schema]] = []
     rows = []
     for name, field in model["properties"].items():
@@ -108,7 +108,7 @@ def _value(value: Any) -> str:
 
 
 def allowed_values(field: Schema) -> str:
-    """What the model takes, in words: `whole number from 1, or null`."""
+    """Describes the values that the model accepts: `whole number from 1, or null`."""
     if options := field.get("anyOf"):
         options_in_words = [allowed_values(option) for option in options if option.get("type") != "null"]
         return ", or ".join([*options_in_words, "`null`"])
@@ -137,7 +137,7 @@ def _range(field: Schema) -> str:
 
 
 def _number(bound: float) -> str:
-    """In digits, without the zeros behind a point: `100,000`, `0.5`."""
+    """Formats digits without the zeros after a point: `100,000`, `0.5`."""
     return f"{bound:,}".removesuffix(".0")
 
 
