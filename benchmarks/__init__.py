@@ -1,4 +1,4 @@
-"""Speed beside the named peers.
+"""Benchmarks of speed against the named peers.
 
 uv run --group bench python -m benchmarks.<name> [--json]
 """

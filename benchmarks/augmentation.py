@@ -1,4 +1,4 @@
-"""Random views beside torchvision's and lightly's, on one thread and from images in memory.
+"""Random views, compared with torchvision and lightly, on one thread and from images in memory.
 
 uv run --group bench python -m benchmarks.augmentation
 """
@@ -24,7 +24,7 @@ OURS = "clinfonce"
 TENSORS, PIL, LIGHTLY = "torchvision v2, tensors", "torchvision v2, PIL", "lightly SimCLRTransform"
 
 SMALL = AugmentParams()
-# What SimCLRTransform does as it ships.
+# The defaults of SimCLRTransform.
 LARGE = AugmentParams(
     crop_scale_min=0.08,
     brightness=0.8,
@@ -39,7 +39,7 @@ def measure(small: int = 1024, large: int = 48, rounds: int = 15, as_json: JsonF
     """Views of `small` images at 32 px without blur, and of `large` ones at 256 -> 224 px with it."""
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
-    # A trainer has freed tensors of this size before, after which the C library keeps memory between calls.
+    # As in a trainer, which has freed tensors of this size: the C library then keeps memory between calls.
     torch.empty(31 * 2**20, dtype=torch.uint8)
     outcome = Outcome("augmentation")
     _compare_at_32(_smooth_noise(small, 32), rounds, outcome)
@@ -100,7 +100,7 @@ def _torchvision_views(params: AugmentParams, size: int) -> v2.Transform:
 
 
 def _smooth_noise(count: int, side: int) -> Tensor:
-    """(N, 3, side, side) uint8 whose channels of a pixel lie together, as decoders leave them."""
+    """Returns (N, 3, side, side) uint8 images in channels-last memory, as decoders return them."""
     coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     smooth = functional.interpolate(coarse, (side, side), mode="bicubic").clamp(0, 1)
     return (255 * smooth).to(torch.uint8).contiguous(memory_format=torch.channels_last)

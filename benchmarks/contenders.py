@@ -1,8 +1,7 @@
-"""The same training by three hands: ours, a plain PyTorch loop, and lightly.
+"""The same training in three implementations: ours, a plain PyTorch loop, and lightly.
 
-All start from encoded images in memory, make two views of each, and train the same ResNet with the same
-head and a contrastive loss on instances; the peers decode in their DataLoader's workers, as their
-examples do.
+All start from encoded images in memory, make two views of each, and train the same ResNet with the same head
+and a contrastive loss on instances. The peers decode in their DataLoader's workers, as in their examples.
 """
 
 import io
@@ -37,7 +36,7 @@ MEAN, DEVIATION = [0.5] * 3, [0.25] * 3
 
 @dataclass(frozen=True)
 class Setting:
-    """What all contenders train on what."""
+    """What all contenders train, and on which images and device."""
 
     arch: str
     size: int
@@ -51,7 +50,7 @@ class Setting:
 
 
 def encoded_images(count: int, size: int) -> list[bytes]:
-    """Smooth noise as JPEG: what a photograph costs to decode."""
+    """Returns smooth noise as JPEG, which costs as much to decode as a photograph."""
     generator = torch.Generator().manual_seed(0)
     small = torch.rand(count, 3, size // 4, size // 4, generator=generator)
     pixels = functional.interpolate(small, size=size, mode="bicubic", align_corners=False).clamp(0, 1)
@@ -71,7 +70,7 @@ def decoded(encoded: Sequence[bytes]) -> PixelStore:
 
 
 class Ours:
-    """`pipeline.training.trainer` as the stage runs it, without its states on disk."""
+    """`pipeline.training.trainer` as the stage runs it, without writing checkpoints."""
 
     def __init__(self, setting: Setting, store: PixelStore, dtype: torch.dtype) -> None:
         precision = str(dtype).removeprefix("torch.")
@@ -103,7 +102,7 @@ class Ours:
                 self.trainer.train_step(pixels, batch)
 
     def run_in_place(self, steps: int) -> None:
-        """The same steps on one batch that is there already: what the device alone can do."""
+        """Runs the same steps on one batch in memory: the limit of the device alone."""
         pixels, batch = next(self._batches(1))
         with limited_arenas():
             for _ in range(steps):
@@ -136,7 +135,7 @@ class TwoViews(Dataset[tuple[Tensor, Tensor]]):
 
 
 class Peer:
-    """The loop that tutorials show: a DataLoader, two views, one encoder, a loss, an optimiser."""
+    """The loop of common tutorials: a DataLoader, two views, one encoder, a loss, an optimizer."""
 
     def __init__(
         self,
@@ -190,11 +189,11 @@ def plain(setting: Setting, encoded: Sequence[bytes], workers: int, **how: Any) 
 
 
 def lightlys(setting: Setting, encoded: Sequence[bytes], workers: int, **how: Any) -> Peer:
-    # Imported here: where lightly is not installed, the other contenders can still be measured.
+    # Imported here, so that the other contenders can be measured without lightly.
     from lightly.loss import NTXentLoss
     from lightly.transforms import SimCLRTransform
 
-    # Without blur, as lightly's own CIFAR example and as ours here.
+    # Without blur, as in lightly's own CIFAR example and in ours here.
     transform = SimCLRTransform(input_size=setting.size, gaussian_blur=0.0)
     return Peer(setting, encoded, transform, NTXentLoss(TEMPERATURE), workers, **how)
 
@@ -216,7 +215,7 @@ def torchvision_views(size: int) -> Callable[[Image.Image], Sequence[Tensor]]:
 
 
 def textbook_loss(first: Tensor, second: Tensor) -> Tensor:
-    """NT-Xent as it is usually written: a matrix of all logits, its diagonal struck out, cross-entropy."""
+    """Computes NT-Xent as it is usually written: a matrix of all logits, a masked diagonal, cross-entropy."""
     views = functional.normalize(torch.cat([first, second]), dim=1)
     logits = views @ views.T / TEMPERATURE
     logits.fill_diagonal_(-torch.inf)

@@ -1,10 +1,10 @@
-"""What a GPU has to show, in one call that needs neither DVC nor a network. On a CPU it runs at toy size.
+"""Checks and benchmarks of a GPU in one call, without DVC or a network; on a CPU, at toy size.
 
 python -m benchmarks.gpu_check --folder out                               # all parts, images made up
 python -m benchmarks.gpu_check --folder out --images data/images --only accuracy   # of ingested CIFAR-100
 
-Each part's outcome is a line of `results.jsonl` as soon as it is there, an error with its traceback, too. At
-the end all of them stand in one table. Parts that would begin after `--minutes` are left out.
+The result of each part is appended to `results.jsonl` when it ends, errors with their traceback. At the end,
+all results are printed in one table. Parts that would begin after `--minutes` are left out.
 """
 
 import os
@@ -55,7 +55,7 @@ ARMS: dict[str, tuple[Result, str]] = {
     "query_tag, cross-entropy": ({"method": "column", "column": {"name": "query_tag"}}, "cross_entropy"),
     "label": ({"method": "label"}, "cl_infonce"),
 }
-"""Clusters of CIFAR-100 and the objective, as `accuracy` trains them."""
+"""Clusters of CIFAR-100 and objective of each training of `accuracy`."""
 PAPERS: Result = {"encoder": "resnet18", "stem_stride": 1, "optimizer": "sgd", "learning_rate": 0.1}
 PAPERS |= {"batch_size": 512, "temperature": 0.1}
 
@@ -140,7 +140,7 @@ def _pytest(*arguments: str) -> Result:
 
 
 def _speed(setting: Setting, real: bool) -> Result:
-    """Views a second of the whole loop; what a batch in place, augmentation and loss take of a step."""
+    """Measures views per second of the whole loop, and the shares of its parts."""
     size, batch, device = setting.size, setting.batch, setting.device
     steps, rounds, workers = (20, 3, 16) if real else (2, 1, 0)
     dtype = compute_dtype("auto", device)
@@ -180,7 +180,7 @@ def _speed(setting: Setting, real: bool) -> Result:
 
 
 def _step(arch: str, size: int, batch: int, device: torch.device, compiled: str, real: bool) -> Result:
-    """Views a second of steps on one batch in place, with torch.compile and without."""
+    """Measures views per second of steps on one batch in place, with or without torch.compile."""
     before = os.environ.get(COMPILE_VARIABLE)
     os.environ[COMPILE_VARIABLE] = compiled
     try:
@@ -206,7 +206,7 @@ def _wait_for(device: torch.device) -> None:
 
 
 def host_waits(run: Callable[[], object]) -> int:
-    """How often the host waits for the device while `run` runs, by torch's profiler."""
+    """Returns how often the host waits for the device during `run`, by torch's profiler."""
     activities = [ProfilerActivity.CPU]
     if torch.cuda.is_available():
         activities.append(ProfilerActivity.CUDA)
@@ -230,7 +230,7 @@ pretrain(params, "instance", 32, 0, Layout(Path(sys.argv[1])))
 
 
 def _kill_and_resume(root: Path) -> Result:
-    """A training that is killed once and typed again ends; where it went on from."""
+    """Kills a training once and runs it again; reports where it resumed."""
     layout = Layout(root)
     params = Params.model_validate({"ingest": {"synthetic": {"images": 320}}})
     ingest(params.ingest, 0, layout)
@@ -263,7 +263,7 @@ def _untrained(images: Path, scratch: Path) -> Result:
 
 
 def _accuracy(arm: str, images: Path, scratch: Path, device: torch.device, epochs: int) -> Result:
-    """Linear and k-NN top-1 of a training with the papers' stem."""
+    """Measures linear and k-NN top-1 of a training with the papers' stem."""
     clusters, objective = ARMS[arm]
     layout = _scratch_layout(images, scratch / arm.replace(" ", "-"))
     cluster(ClusterParams.model_validate(clusters), "chosen", 512, 0, layout)

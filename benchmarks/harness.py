@@ -1,4 +1,4 @@
-"""What the benchmarks share: contenders in turns, ratios, goals, and how the outcome is told."""
+"""Common parts of the benchmarks: contenders in turns, ratios, goals, and output."""
 
 import json
 import os
@@ -22,7 +22,7 @@ class Goal:
     value: float
     limit: float
     at_least: bool = True
-    """Whether the value must reach the limit; else it must stay below."""
+    """Whether the value must reach the limit; otherwise, it must not exceed it."""
 
     @property
     def met(self) -> bool:
@@ -37,7 +37,7 @@ class Outcome:
     goals: list[Goal] = field(default_factory=list)
 
     def tell(self, as_json: bool) -> None:
-        """Prints everything, and exits with 1 where a goal is missed."""
+        """Prints everything, and exits with 1 if a goal is missed."""
         goals = [asdict(goal) | {"met": goal.met} for goal in self.goals]
         met = all(goal.met for goal in self.goals)
         if as_json:
@@ -56,10 +56,11 @@ class Outcome:
 def in_turns(
     contenders: Mapping[str, Callable[[], object]], rounds: int, *, pause_seconds: float = 0.0
 ) -> dict[str, list[float]]:
-    """Seconds of each contender in each round, after one round that does not count.
+    """Returns the seconds of each contender in each round, after one round that does not count.
 
-    Taking turns lets a change of the machine's mood fall on all; every other round goes backwards, since
-    who comes after whom matters too. A pause before each turn lets what was left running come to its end.
+    The contenders take turns so that changes of the machine's speed affect all of them. Every other round is
+    in reverse order, because the previous contender matters too. A pause before each turn lets remaining
+    background work finish.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for round_number in range(rounds + 1):
@@ -76,17 +77,17 @@ def in_turns(
 
 
 def times_as_fast(seconds: Mapping[str, Sequence[float]], ours: str, theirs: str) -> float:
-    """Median over the rounds of their seconds by ours."""
+    """Returns the median over the rounds of their seconds divided by ours."""
     return median(b / a for a, b in zip(seconds[ours], seconds[theirs], strict=True))
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """What `append_result` wrote there, for benchmarks that resume; none where there is no file."""
+    """Returns what `append_result` wrote, for benchmarks that resume; empty if there is no file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def append_result(path: Path, result: Mapping[str, Any]) -> None:
-    """As a line of JSON, also printed."""
+    """Appends the result as a line of JSON, and prints it."""
     line = json.dumps(result)
     with path.open("a") as file:
         file.write(f"{line}\n")

@@ -1,4 +1,4 @@
-"""Ingest beside a plain loop of Pillow, its ways through an image apart, and reading back what it wrote.
+"""Ingest compared with a plain loop of Pillow, its code paths for an image, and reading of its output.
 
 uv run --group bench python -m benchmarks.ingest
 """
@@ -78,7 +78,7 @@ def _write_source(folder: Path, images: int, size: int) -> list[Path]:
 
 
 def _manifest(files: Sequence[Path], folder: Path, times: int = 1) -> Path:
-    """Each file `times` times, under names that differ."""
+    """Writes a manifest with each file `times` times, under different names."""
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "label"])
@@ -88,7 +88,10 @@ def _manifest(files: Sequence[Path], folder: Path, times: int = 1) -> Path:
 
 
 def _stage(manifest: Path, project: Path, size: int, workers: int) -> Callable[[], object]:
-    """As DVC runs it, in a process of its own: its workers import what it imports, and not torch."""
+    """Returns a function that runs the stage as DVC does, in a separate process.
+
+    Its workers import what the stage imports, and not torch.
+    """
     yaml = YAML()
     params = yaml.load(REPOSITORY / "params.yaml")
     params["ingest"] |= {"source": "manifest", "path": str(manifest), "image_size": size}
@@ -109,7 +112,7 @@ def _with_pillow(files: Sequence[Path], size: int) -> Callable[[], None]:
 
 
 def _passing(outcome: Outcome, files: Sequence[Path], size: int, rounds: int) -> None:
-    """One core; the size that is asked for is that of the files."""
+    """Compares on one core; the requested size is that of the files."""
 
     def pillow() -> None:
         for file in files:
@@ -126,7 +129,7 @@ def _passing(outcome: Outcome, files: Sequence[Path], size: int, rounds: int) ->
 
 
 def _resizing(outcome: Outcome, files: Sequence[Path], size: int, rounds: int) -> None:
-    """One core."""
+    """Compares on one core."""
     runs: dict[str, Callable[[], object]] = {
         RESIZED: lambda: [prepare_image(file, size) for file in files],
         BY_PILLOW: _with_pillow(files, size),
@@ -153,7 +156,7 @@ def _two_workers(
 
 
 def _one_for_all(outcome: Outcome, files: Sequence[Path], folder: Path, size: int) -> None:
-    """Processor time of the main process, while two others prepare the images."""
+    """Measures the processor time of the main process while two others prepare the images."""
     times = max(1, 50_000 // len(files))
     params = IngestParams.model_validate(
         {"source": "manifest", "path": str(_manifest(files, folder, times)), "image_size": size}
@@ -189,7 +192,7 @@ def _reading_back(outcome: Outcome, folder: Path, rounds: int) -> None:
 
 
 def _searching(outcome: Outcome, count: int) -> None:
-    """CPU seconds, with a pair of near duplicates in every thousand."""
+    """Measures CPU seconds, with a pair of near duplicates in every thousand hashes."""
 
     generator = np.random.default_rng(0)
     hashes = generator.integers(0, 2**64, count, dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of corrected I(Z;T) and H(Z|T) hold the truth.
+"""Coverage of the true value by the 95 % intervals of corrected I(Z;T) and H(Z|T).
 
 uv run python -m benchmarks.intervals --data ../shared/data
 """
@@ -28,7 +28,7 @@ from pipeline.statistics.intervals import Interval
 
 ROWS = (100, 200, 2_000, 8_937, 30_000, 100_000)
 LEAST_SHOWN, MOST_SHOWN = 0.5, 0.9999
-"""Joint coverage of what is worth a line: below all is withheld, above the table is full."""
+"""Range of joint coverage that is listed: below it, all is withheld; above it, the table is full."""
 FASHION = ("fashion-products/manifest.csv", "label")
 WIDER = ("wider-clusters/meta_data_train.csv", "class")
 REAL = {
@@ -39,9 +39,9 @@ REAL = {
     "WIDER: 7 attributes": (*WIDER, ["label_gran_7"]),
     "WIDER: 14 attributes": (*WIDER, ["label_gran_14"]),
 }
-"""Tables whose rows are drawn with replacement: table, label, columns that are joined."""
+"""Tables whose rows are drawn with replacement: file, label, columns that are joined."""
 FULL_FROM = 2_000
-"""Rows beyond which a table that is full gets no line."""
+"""Number of rows above which a full table is not listed."""
 NOTHING = "\N{EN DASH}"
 Joint = NDArray[np.float64]
 
@@ -78,7 +78,7 @@ def _populations(data: Path | None) -> Iterator[tuple[str, Joint]]:
 
 
 def _joint_of(table: pa.Table, label: str, columns: list[str]) -> Joint:
-    """The shares of a table's rows; rows without a label are left out."""
+    """Returns the joint shares of a table's rows; rows without a label are left out."""
     table = table.filter(compute.is_valid(table[label]))
     parts = [compute.fill_null(table[column].cast(pa.string()), "") for column in columns]
     clusters = compute.binary_join_element_wise(*parts, "|") if len(parts) > 1 else parts[0]
@@ -143,12 +143,12 @@ def _of_sample(table: Contingency, truth: tuple[float, float]) -> dict[str, floa
 
 
 def _holds(interval: Interval, truth: float) -> bool:
-    # Where the truth is 0 or one entropy, rounding is on either side of it.
+    # If the truth is 0 or equals an entropy, rounding may lead to either side of it.
     return interval.low - 1e-9 <= truth <= interval.high + 1e-9
 
 
 def _not_extrapolated(table: Contingency) -> tuple[float, float]:
-    """Chao, Wang and Jost's I(Z;T), and its standard deviation by the jackknife."""
+    """Returns Chao, Wang and Jost's I(Z;T), and its standard deviation by the jackknife."""
     mutual = (
         Sampled.entropy(table.cluster_sizes_K, table.clusters_C)
         + Sampled.entropy(table.label_sizes_L, table.labels_C)
@@ -158,7 +158,7 @@ def _not_extrapolated(table: Contingency) -> tuple[float, float]:
 
 
 def _truth_bits(joint_KL: Joint) -> tuple[float, float]:
-    """I(Z;T) and H(Z|T)."""
+    """Returns I(Z;T) and H(Z|T)."""
     clusters, labels, joint = (
         -float(shares[shares > 0] @ np.log2(shares[shares > 0]))
         for shares in (joint_KL.sum(axis=1), joint_KL.sum(axis=0), joint_KL.ravel())

@@ -1,4 +1,4 @@
-"""K-means beside faiss: the same points, start and iterations.
+"""K-means compared with faiss: the same points, start and iterations.
 
 uv run --group bench python -m benchmarks.kmeans
 """

@@ -1,4 +1,4 @@
-"""The whole training loop, images a second, beside lightly and a plain PyTorch loop.
+"""The whole training loop in images per second, compared with lightly and a plain PyTorch loop.
 
 uv run --group bench python -m benchmarks.loop
 """
@@ -61,7 +61,7 @@ def _compare(
             alike = peer(setting, encoded, workers, channels_last=True)
             runs[f"{name}, {workers} workers, channels-last"] = partial(alike.run, steps)
             as_ours.append(f"{name}, {workers} workers, channels-last")
-    # The peers' workers fetch ahead after their turn.
+    # The peers' workers prefetch after their turn.
     seconds = in_turns(runs, rounds, pause_seconds=1.0)
     rate = {name: steps * batch / median(times) for name, times in seconds.items()}
     outcome.tables[f"ResNet-18 at {size} px, batches of {batch}"] = [

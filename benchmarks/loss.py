@@ -1,4 +1,4 @@
-"""The loss beside its textbook form, with all logits at once, and beside lightly's NT-Xent.
+"""The loss compared with its textbook form, with all logits at once, and with lightly's NT-Xent.
 
 uv run --group bench python -m benchmarks.loss --picture loss.svg
 """
@@ -59,7 +59,7 @@ def measure(
 
 
 def textbook(embeddings_ND: Tensor, clusters_N: Tensor, form: Form = "out") -> Tensor:
-    """The definition with N x N logits; autograd differentiates it."""
+    """Computes the loss by its definition with N x N logits; autograd differentiates it."""
     z_ND = functional.normalize(embeddings_ND, dim=1)
     if form == "pair":
         x_PD, y_PD = z_ND.chunk(2)
@@ -81,7 +81,7 @@ def ours(embeddings_ND: Tensor, clusters_N: Tensor, form: Form = "out") -> Tenso
 
 
 def lightly(embeddings_ND: Tensor, clusters_N: Tensor) -> Tensor:
-    """Each view against its image's other one, whatever the clusters: ours with one cluster an image."""
+    """Contrasts each view with its image's other one: ours with one cluster per image."""
     loss: Tensor = NTXentLoss(TEMPERATURE)(*embeddings_ND.chunk(2))
     return loss
 
@@ -112,7 +112,7 @@ def _compare_speed(views: int, dim: int, rounds: int, outcome: Outcome) -> None:
 
 
 def _compare_memory(views: int, dim: int, outcome: Outcome) -> None:
-    """Each in a process of its own: the peak less what was resident before."""
+    """Measures each loss in a separate process: the peak minus what was resident before."""
     rows: list[Row] = []
     for name in LOSSES:
         program = f"from benchmarks.loss import print_peak; print_peak({name!r}, {views}, {dim})"
@@ -124,7 +124,7 @@ def _compare_memory(views: int, dim: int, outcome: Outcome) -> None:
 
 
 def print_peak(name: str, views: int, dim: int) -> None:
-    # A small step loads what is loaded once, and is no part of the growth.
+    # A small step first loads what is loaded only once, which is not part of the growth.
     _step(LOSSES[name], *_views(64, dim, 32))
     batch = _views(views, dim, views // 2)
     before = _peak_megabytes()
@@ -133,14 +133,14 @@ def print_peak(name: str, views: int, dim: int) -> None:
 
 
 def _peak_megabytes() -> float:
-    # getrusage would count the peak of the process that started this one.
+    # getrusage would include the peak of the parent process.
     status = Path("/proc/self/status").read_text()
     kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
     return int(kilobytes) * 1024 / 1e6
 
 
 def _compare_digits(views: int, dim: int, outcome: Outcome) -> None:
-    """Relative error of the whole gradient, in the Euclidean norm, against the textbook in float64."""
+    """Measures the relative error of the gradient, in the Euclidean norm, against the textbook in float64."""
     batch_ND, clusters_N = _views(views, dim, views // 10)
     exact_ND = _step(textbook, batch_ND.double(), clusters_N)
     errors = {
@@ -161,7 +161,7 @@ def _compare_digits(views: int, dim: int, outcome: Outcome) -> None:
 def _sweep(
     axis: str, values: Sequence[int], sizes: Callable[[int], tuple[int, int, int]], *, lightly: bool = True
 ) -> list[Row]:
-    """Seconds of each for views, dimensions and clusters that depend on the axis's value."""
+    """Returns the seconds of each loss; views, dimensions and clusters depend on the axis's value."""
     rows = []
     for value in values:
         batch = _views(*sizes(value))
@@ -181,13 +181,13 @@ def _seconds_once(views: int, dim: int) -> float:
 
 
 def _views(views: int, dim: int, clusters: int) -> tuple[Tensor, Tensor]:
-    """Float32 embeddings (N, D), and ids; with N / 2 clusters one for each two views."""
+    """Returns float32 embeddings (N, D) and cluster ids; with N / 2 clusters, each has two views."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(views, dim, generator=generator), torch.arange(views) % clusters
 
 
 def _step(loss: Loss, embeddings_ND: Tensor, clusters_N: Tensor) -> Tensor:
-    """The gradient, as a training step needs it."""
+    """Returns the gradient, as a training step needs it."""
     leaf_ND = embeddings_ND.detach().requires_grad_()
     (gradient_ND,) = torch.autograd.grad(loss(leaf_ND, clusters_N), leaf_ND)
     return gradient_ND
@@ -198,7 +198,7 @@ def _relative_error(found_ND: Tensor, exact_ND: Tensor) -> float:
 
 
 def _draw(tables: Sequence[Sequence[Row]], path: Path) -> None:
-    """One axes a table: its first column across, seconds upwards, a line for each contender."""
+    """Draws one axes per table: its first column against seconds, with a line for each contender."""
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "clinfonce"}):
         figure = Figure(figsize=(4 * len(tables), 3.6), layout="constrained")
         all_axes = figure.subplots(1, len(tables), sharey=True)

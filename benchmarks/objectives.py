@@ -1,4 +1,4 @@
-"""What a step of each objective costs beside one of plain Cl-InfoNCE, in time and memory.
+"""Cost of a step of each objective compared with plain Cl-InfoNCE, in time and memory.
 
 uv run --group bench python -m benchmarks.objectives
 """
@@ -87,7 +87,7 @@ def trainer_of(name: str, images: int, batch: int) -> Trainer:
         params,
         TrainingContext("chosen", 0, 32, device),
     )
-    # Late in training, where queues and prototypes are in use; what an epoch prepares is made once.
+    # Late in training, when queues and prototypes are in use; what an epoch prepares is computed once.
     trainer.progress.epoch = params.epochs // 2
     embeddings_ND = functional.normalize(
         torch.randn(images, params.projection_dim, generator=generator), dim=1
@@ -113,7 +113,7 @@ def _megabytes_of(network: Network) -> float:
 def _peak_megabytes() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
-    # What getrusage tells has the parent's peak in it.
+    # getrusage would include the parent's peak.
     output = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert output is not None, "Linux tells"
     return int(output[1]) * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""The linear probe beside scikit-learn's logistic regression, which takes the same road.
+"""The linear probe compared with scikit-learn's logistic regression, by the same procedure.
 
 uv run python -m benchmarks.probe
 """

@@ -1,11 +1,11 @@
-"""One change of the training recipe at a time, on a held-out part of train; test images are never read.
+"""Single changes of the training recipe, measured on a held-out part of train; test images are never read.
 
 uv run python -m benchmarks.recipe --data posts=PROJECT/data --data fashion=PROJECT/data
 
-Each `--data` names a data set and the folder with its `images/` and `clusters/chosen/`. Of its train images
-some are trained on and others are held out; `instance`, `chosen` and `label` are trained on each, so that no
-kind of clusters is favoured. Results are appended to `recipe.jsonl` as they come; what stands there is not
-run again. Several processes may share the file, each with changes of its own.
+Each `--data` names a data set and the folder with its `images/` and `clusters/chosen/`. Some of its train
+images are trained on, and others are held out; `instance`, `chosen` and `label` are trained on each, so that
+no kind of clusters is favoured. Results are appended to `recipe.jsonl`, and those that it contains are not
+run again. Several processes may share the file if their changes differ.
 """
 
 import os
@@ -38,7 +38,7 @@ from pipeline.training.untrained import write_untrained
 
 SEED, BATCH = 0, 128
 BASE = {"learning_rate": 2e-3}
-"""The recipe that is changed, as far as it is no default any more."""
+"""The recipe that is changed, where it differs from the current defaults."""
 CHANGES: dict[str, dict[str, Any]] = {
     "none": {},
     "crops from 0.85": {"augment": {"crop_scale_min": 0.85}},
@@ -98,7 +98,7 @@ def search(
 
 
 def write_chunk(source: Layout, part: Layout, train_images: int, held_out: int) -> None:
-    """`held_out` train images of `source` as the test images of `part`, others to train on."""
+    """Writes `held_out` train images of `source` as the test images of `part`, and others to train on."""
     summary = read_json(source.ingest_summary, IngestSummary)
     schema = images_schema(summary["attributes"])
     table = ImageSplit(source.images, "train").columns(schema.names)
@@ -121,7 +121,7 @@ def write_chunk(source: Layout, part: Layout, train_images: int, held_out: int) 
 
 
 def record(results: Path, row: dict[str, Any], layout: Layout, pretrain: PretrainParams | None) -> None:
-    """Appends `row` with what is measured, after a training with `pretrain`; unless it is there."""
+    """Appends `row` with its measurements, after training with `pretrain`, unless it exists."""
     if any(row.items() <= known.items() for known in read_results(results)):
         return
     began = time.process_time()
@@ -135,7 +135,7 @@ def record(results: Path, row: dict[str, Any], layout: Layout, pretrain: Pretrai
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """A row a change, a column a data set: `linear / k-NN` of each arm, and the mean of both over all."""
+    """Returns one row per change and one column per data set: `linear / k-NN` of each arm, and means."""
     names = list(dict.fromkeys(row["data"] for row in rows))
     by_change: dict[str, list[dict[str, Any]]] = {}
     for row in rows:

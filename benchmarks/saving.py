@@ -1,4 +1,4 @@
-"""What saving the state costs a training: as it is, beside none and beside one at each epoch's end.
+"""Cost of checkpoints in a training: as configured, compared with none and with one after each epoch.
 
 uv run --group bench python -m benchmarks.saving
 """

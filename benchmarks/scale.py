@@ -1,4 +1,4 @@
-"""Memory and time of ingest and cluster as the images become more, and an idle `dvc repro` after them.
+"""Memory and time of ingest and cluster for growing numbers of images, and of an idle `dvc repro`.
 
 uv run python -m benchmarks.scale
 """
@@ -106,7 +106,7 @@ def _copy_project(root: Path, shards: Path, images: int) -> None:
 
 
 def _run_stage(project: Path, stage: str, arguments: list[str]) -> tuple[float, float]:
-    """Seconds and the peak of the memory in MB, imports included."""
+    """Returns the seconds and the peak memory in MB, including imports."""
     done = subprocess.run(
         [sys.executable, "-c", STAGE, f"stages.{stage}", *arguments],
         cwd=project,
@@ -120,7 +120,7 @@ def _run_stage(project: Path, stage: str, arguments: list[str]) -> tuple[float, 
 
 
 def _idle_repro(project: Path) -> float:
-    """Once all is made by DVC."""
+    """Returns the seconds of a `dvc repro` that has nothing to run."""
     environment = os.environ | {"PYTHONPATH": str(project), "DVC_NO_ANALYTICS": "1"}
     command = ["dvc", "repro", "cluster@chosen"]
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)

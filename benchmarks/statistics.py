@@ -1,4 +1,4 @@
-"""I(Z;T) of ten million rows beside scikit-learn and DuckDB.
+"""I(Z;T) of ten million rows, compared with scikit-learn and DuckDB.
 
 uv run --group bench python -m benchmarks.statistics
 """
@@ -56,12 +56,12 @@ def measure(rounds: int = 5, as_json: JsonFlag = False) -> None:
 
 
 def even_codes(generator: np.random.Generator) -> tuple[Codes, Codes]:
-    """Fills the table evenly: the hardest case for all."""
+    """Draws codes that fill the table evenly: the hardest case for all."""
     return generator.integers(0, CLUSTERS, ROWS), generator.integers(0, LABELS, ROWS)
 
 
 def skewed_codes(generator: np.random.Generator) -> tuple[Codes, Codes]:
-    """As hashtags are, and half of the labels follow the cluster."""
+    """Draws codes distributed like hashtags; half of the labels follow from the cluster."""
     clusters_N = generator.zipf(1.3, ROWS) % CLUSTERS
     labels_N = np.where(generator.random(ROWS) < 0.5, clusters_N % LABELS, generator.zipf(1.5, ROWS) % LABELS)
     return clusters_N, labels_N
@@ -72,7 +72,7 @@ def _group_by(clusters_N: Codes, labels_N: Codes) -> Callable[[], object]:
     table = pa.table({"z": clusters_N, "t": labels_N})
     connection.register("arrow_table", table)
     connection.execute("CREATE TABLE rows AS SELECT * FROM arrow_table")
-    # The sum keeps the groups from being copied out, which is no part of the grouping.
+    # The sum avoids copying the groups out, which is not part of the grouping.
     query = "SELECT sum(n) FROM (SELECT z, t, count(*) AS n FROM rows GROUP BY z, t)"
     return lambda: connection.execute(query).fetchall()
 

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of the statistics of 1 to 100 million rows out of Parquet.
+"""Seconds and peak memory of the statistics of 1 to 100 million rows from Parquet.
 
 uv run python -m benchmarks.stream
 """

@@ -1,9 +1,9 @@
-"""Accuracy against processor seconds: the default recipe, the one before it, lightly's SimCLR, no training.
+"""Accuracy against processor seconds: the default recipe, the previous one, lightly's SimCLR, no training.
 
 uv run --group bench python -m benchmarks.strength            # in a project whose `dvc repro` has run
 
-Each training has as many epochs as it is given from the start, so that its rates fall to zero. Results are
-appended to `strength.jsonl` as they come, and what stands there is not run again.
+The schedule of each training covers exactly its epochs, so that its rates fall to zero. Results are appended
+to `strength.jsonl`, and those that it contains are not run again.
 """
 
 import io
@@ -52,12 +52,12 @@ BEFORE = {
         "grayscale_probability": 0.2,
     },
 }
-"""The defaults until November 2026, as far as they were others."""
+"""The defaults until November 2026, where they differed."""
 RECIPES: dict[str, dict[str, Any]] = {"patch_resnet": {}, "ResNet-18, recipe before": BEFORE}
 ARMS = ("instance", "label")
 LIGHTLY, UNTRAINED_FILTERS = "lightly's SimCLR, as shipped", "untrained filters"
 LIGHTLY_BATCH, LIGHTLY_TEMPERATURE, LIGHTLY_RATE = 256, 0.5, 0.06
-"""Of lightly's own example on CIFAR-10."""
+"""Settings of lightly's own example on CIFAR-10."""
 
 
 def measure(
@@ -84,7 +84,7 @@ def measure(
 
 
 Result = tuple[float, float, float]
-"""Processor seconds without the evaluation, linear top-1, k-NN."""
+"""Processor seconds without the evaluation, linear top-1, k-NN top-1."""
 
 
 def _runs(
@@ -120,7 +120,7 @@ def _evaluated(layout: Layout, arm: str, seed: int) -> tuple[float, float]:
 
 
 def _lightly(layout: Layout, size: int, epochs: int) -> Result:
-    """Its example for SimCLR, word for word in what matters, on these images; evaluated as ours."""
+    """Trains lightly's SimCLR example on these images, unchanged in what matters; evaluates it like ours."""
     import torchvision
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
@@ -151,7 +151,7 @@ def _lightly(layout: Layout, size: int, epochs: int) -> Result:
 
 
 def _probed(trained: TrainedEncoder, layout: Layout) -> tuple[float, float]:
-    """Linear and k-NN, as `evaluate` has them."""
+    """Returns linear and k-NN top-1, as `evaluate` measures them."""
     params = EvaluateParams()
     names = sorted(read_json(layout.ingest_summary, IngestSummary)["labels"])
     number_of = {name: number for number, name in enumerate(names)}
