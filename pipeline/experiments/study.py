@@ -39,8 +39,8 @@ Read = TypeVar("Read", bound=Section)
 
 
 def _a_name(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
-        raise ValueError(f"names an experiment {name!r}: use small letters, digits and underscores")
+    if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
+        raise ValueError(f"names an experiment {name!r}: use small letters, digits and single underscores")
     return name
 
 
@@ -157,9 +157,10 @@ def study_name(path: Path, data: Path | None = None) -> str:
     """
     files = [path] if data is None else [path, data]
     for file in files:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", file.stem):
+        if not re.fullmatch(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*", file.stem):
             raise UserError(
-                f"{file} gives its experiments their names: rename it, with letters, digits, - and _ alone"
+                f"{file} gives its experiments their names: rename it, with letters and digits, and single - "
+                "or _ between them"
             )
     return "--".join(file.stem for file in files)
 
