@@ -329,7 +329,7 @@ def test_columns_that_determine_the_label_are_left_out_of_automatic_choices(
     clusters = fit("attributes", label=CLASSES, breed=column)
     assert same_partition(clusters.labels_N, list(zip(COLOURS, SIZES, strict=True)))
     assert not clusters.label_columns
-    assert clusters.notes[-1].startswith("left out breed, which determine the label")
+    assert clusters.notes[-1].startswith("left out breed, from which the label")
     kept = fit("attributes", {"attributes": {"label_columns": "keep"}}, label=CLASSES, breed=column)
     assert same_partition(kept.labels_N, list(zip(COLOURS, SIZES, column, strict=True)))
     assert kept.label_columns == ["breed"]
@@ -341,7 +341,7 @@ def test_columns_that_determine_the_label_are_left_out_of_automatic_choices(
 
 def test_where_nothing_else_differs_the_sentence_names_what_was_left_out(fit: Fit) -> None:
     own = {"colour": ["red"] * 24, "size": ["small"] * 24}
-    with pytest.raises(UserError, match="apart from breed, which determine the label: name other columns"):
+    with pytest.raises(UserError, match="apart from breed, from which the label follows: name other columns"):
         fit("attributes", label=CLASSES, breed=CODES, **own)
 
 

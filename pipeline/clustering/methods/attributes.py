@@ -37,7 +37,7 @@ def cluster_by_attributes(train: ImageSplit, params: AttributesParams, _seed: in
     else:
         known, ranking, left_out = ranked_attributes(train, params)
     if not ranking:
-        but = f", apart from {listed(left_out)}, which determine the label" if left_out else ""
+        but = f", apart from {listed(left_out)}, from which the label follows" if left_out else ""
         raise UserError(
             f"cluster.method=attributes: no attribute differs between the images{but}: name other columns, "
             "or choose another cluster.method"
@@ -56,8 +56,8 @@ def cluster_by_attributes(train: ImageSplit, params: AttributesParams, _seed: in
     notes = [f"joined {named}", *(known.notes[column] for column in columns if column in known.notes)]
     if left_out:
         notes.append(
-            f"left out {listed(left_out)}, which determine the label of nearly every image: set "
-            "cluster.attributes.label_columns=keep to include them"
+            f"left out {listed(left_out)}, from which the label of nearly every image follows: set "
+            "cluster.attributes.label_columns=keep to include such columns"
         )
     clusters = clusters_of_sets(present_of(known.of_images, joined))
     # An automatic choice has already left out such columns.
