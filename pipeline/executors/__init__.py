@@ -1,1 +1,1 @@
-"""Who does work that is cut into files: this process, processes beside it, or a Ray cluster."""
+"""Executors of work that is split into files: processes on this machine, or a Ray cluster."""

@@ -48,7 +48,7 @@ JobState = tuple[Job, bool]
 
 
 def ordered_results(requested: Iterable[JobState], executor: Executor) -> Iterator[tuple[Path, bool]]:
-    """The path of each job, in order, once its file exists; and whether it existed already.
+    """Yields the path of each job, in order, once its file exists, and whether it existed already.
 
     Raises `WorkerKilled`, and the exceptions of the jobs.
     """

@@ -1,4 +1,4 @@
-"""Processes on this machine, and new ones where a job has killed one of them."""
+"""An executor with processes on this machine; a process that a job kills is replaced."""
 
 from concurrent.futures import Future
 from typing import Any
@@ -8,7 +8,7 @@ from pipeline.untrusted.isolation.pool import Call, Pool
 from pipeline.untrusted.isolation.workers import WorkerDied
 
 AHEAD = 2
-"""Jobs a worker that have begun, or wait for it."""
+"""Number of running or waiting jobs per worker."""
 
 
 class ProcessPool:
@@ -35,7 +35,7 @@ class _Pending:
 
 
 def call_of(job: Job) -> Call:
-    """What a worker of `pipeline.untrusted.isolation` does for it."""
+    """Returns the call that a worker of `pipeline.untrusted.isolation` makes for the job."""
     assert job.refused is not None, "a job of strangers' images"
     items, *others = job.arguments
     return Call(job.make, items, (*others, job.path), job.refused)

@@ -1,7 +1,8 @@
-"""A Ray cluster. Jobs read what they need from a file system that all nodes share; their files come back.
+"""An executor on a Ray cluster. Jobs read from a file system that all nodes share; their files are sent back.
 
-Ray's own tasks, and not Ray Data: the rows come from a source that is read once, in order and as far as there
-is room, and each part is a file that an interrupted run finds again. Ray does a job again whose node dies.
+It uses Ray's own tasks, not Ray Data: the rows come from a source that is read once, in order and only as far
+as there is room, and each part is a file that an interrupted run finds again. Ray repeats a job whose node
+dies.
 """
 
 import logging
@@ -27,7 +28,7 @@ from pipeline.storage.files import write_atomically
 from pipeline.untrusted.isolation.pool import Pool
 from pipeline.untrusted.isolation.workers import WorkerDied
 
-# It would ask the network for a place to report to.
+# Otherwise Ray contacts the network to report its usage.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 try:
     import ray
@@ -37,19 +38,19 @@ except ModuleNotFoundError as missing:
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 AUTO = "auto"
-"""The cluster that this machine is a node of."""
+"""Address of the cluster that this machine is a node of."""
 ADDRESS = re.compile(r"(ray://)?([a-z0-9._-]+|\[[0-9a-f:.%]+\]):[0-9]{1,5}", re.ASCII | re.IGNORECASE)
 CONNECT_SECONDS = 10
 INIT_SECONDS = 60
 HTTP2_SETTINGS = b"\4"
-"""A frame's type, after three bytes of its length; both sides' first frame (RFC 9113, 3.4)."""
+"""Type of the frame that both sides send first; it follows the three bytes of its length (RFC 9113, 3.4)."""
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + HTTP2_SETTINGS + b"\0" * 5
 AHEAD = 2
-"""Jobs a processor that have begun, or wait for it."""
+"""Number of running or waiting jobs per CPU or GPU."""
 NODES_THAT_MAY_DIE = 8
-"""Under one job, or workers of theirs, before it is given up."""
+"""Maximum number of retries of a job whose node or worker process dies."""
 PACKAGES = ("numpy", "pillow", "pyarrow", "torch", "torchvision")
-"""Beside this one, what decides the bytes that a job writes."""
+"""Packages that, besides this one, determine the bytes that a job writes."""
 
 
 class RayCluster:
@@ -60,7 +61,7 @@ class RayCluster:
         self._needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
         self.ahead = AHEAD * max(1, gpus or int(resources.get("CPU", 1)))
         self._remote = ray.remote(_made)
-        # Kept once a node, not sent with each job.
+        # Stored once per node, not sent with each job.
         self._here = ray.put(Here(os.getcwd(), versions()))
 
     def submit(self, job: Job) -> "_Pending":
@@ -85,14 +86,14 @@ class _Pending:
                 raise WorkerKilled from None
             if isinstance(error.cause, UserError):
                 raise error.cause from None
-            # It may be a fault of the node's machine, which its cause shows.
+            # It may be a fault of the node, which the cause shows.
             raise error from error.cause
         write_atomically(self._job.path, lambda temporary: temporary.write_bytes(content))
 
 
 def _connect() -> None:
     address = _named_address()
-    # It would warn that another thread than the main one starts it, which handles no signals.
+    # Ray warns that it handles no signals when it is not started in the main thread.
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         _knock_at(address)
@@ -107,22 +108,28 @@ def _connect() -> None:
 
 
 def _named_address() -> str:
-    """Raises `UserError` for what names no cluster: Ray takes `local`, which starts one, and `name://`, which
-    imports a module of that name."""
+    """Returns the value of RAY_ADDRESS, by default `AUTO`.
+
+    Raises `UserError` if it names no cluster: Ray accepts `local`, which starts one, and `name://`, which
+    imports a module of that name.
+    """
     address = os.environ.get(ADDRESS_VARIABLE, "").strip() or AUTO
     if address != AUTO and not ADDRESS.fullmatch(address):
         raise UserError(
             f"{ADDRESS_VARIABLE}={shown(address)} names no Ray cluster: set it to host:port, such as "
             f"first-machine:6379, or to {AUTO}"
         )
-    os.environ[ADDRESS_VARIABLE] = address  # where Ray looks, too
+    os.environ[ADDRESS_VARIABLE] = address  # Ray reads it, too
     return address
 
 
 def _within(seconds: float, call: Callable[[], object]) -> None:
-    """Symptom: an embedding waited for minutes for a server that speaks HTTP/2 and is none of Ray's. Cause:
-    Ray asks it again and again, in code that no signal interrupts. Cure: another thread waits for Ray, and
-    ends with this process. Raises `OSError` when the time is over."""
+    """Makes `call` in another thread; raises its exceptions, and `OSError` when the time is over.
+
+    Symptom: an embedding waited for minutes for a server that speaks HTTP/2 but is not Ray's. Cause: Ray
+    retries repeatedly, in code that no signal interrupts. Cure: a daemon thread waits for Ray, and ends with
+    this process.
+    """
     done: Future[None] = Future()
 
     def run() -> None:
@@ -143,8 +150,8 @@ def _within(seconds: float, call: Callable[[], object]) -> None:
 
 
 def _knock_at(address: str) -> None:
-    """Raises `OSError` where nothing listens, or something that does not speak HTTP/2 as Ray's servers do:
-    Ray itself would ask again for minutes."""
+    """Raises `OSError` if nothing listens at `address`, or a server that does not speak HTTP/2, as Ray's do:
+    Ray itself would retry for minutes."""
     if address == AUTO:
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -162,14 +169,15 @@ def _knock_at(address: str) -> None:
 
 @dataclass(frozen=True)
 class Here:
-    """Where, and with which packages, the jobs were given out."""
+    """The folder and package versions of the process that submits the jobs."""
 
     folder: str
     versions: dict[str, str]
 
 
 def _made(here: Here, job: Job) -> bytes:
-    """The content of the file that the job makes; one that decodes strangers' images by a process beside."""
+    """Returns the content of the file that the job writes. A job that decodes untrusted images runs in a
+    separate process."""
     check_node(here, ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
         job = replace(job, path=Path(folder) / f"made{job.path.suffix}")
@@ -182,12 +190,13 @@ def _made(here: Here, job: Job) -> bytes:
 
 @cache
 def _pool() -> Pool:
-    """Of this worker of Ray's, and ends with it."""
+    """Returns the pool of this Ray worker, which ends with it."""
     return Pool(1)
 
 
 def check_node(here: Here, node: str) -> None:
-    """Enters the folder of the project. Raises `UserError` for a node that would not make the same bytes."""
+    """Changes to the folder of the project. Raises `UserError` for a node that lacks the folder, or would not
+    write the same bytes."""
     try:
         os.chdir(here.folder)
     except OSError:
@@ -206,7 +215,7 @@ def check_node(here: Here, node: str) -> None:
 
 @cache
 def versions() -> dict[str, str]:
-    """Of all that decides the bytes of a file, in this process."""
+    """Returns the versions of all packages of this process that determine the bytes of a file."""
     sources = sorted(Path(__file__).parents[1].rglob("*.py"))
     ours = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
     return {"Python": platform.python_version(), "clinfonce": ours} | {

@@ -1,4 +1,4 @@
-"""Which executor: by an option, or by the environment."""
+"""Selection of the executor by an option or the environment."""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +19,8 @@ class ExecutorName(StrEnum):
 
 
 def engine_named_by_environment() -> ExecutorName:
-    """Of CLINFONCE_EXECUTOR; without it, `local`. Raises `UserError` for another name."""
+    """Returns the executor that CLINFONCE_EXECUTOR names, by default `local`. Raises `UserError` for another
+    name."""
     named = os.environ.get(EXECUTOR_VARIABLE, ExecutorName.LOCAL)
     try:
         return ExecutorName(named)
@@ -31,14 +32,14 @@ def engine_named_by_environment() -> ExecutorName:
 def open_executor(
     name: ExecutorName, *, several_jobs: bool = True, on_gpus: bool = False
 ) -> Iterator[Executor]:
-    """The executor until the block ends. A single job needs a single worker.
+    """Yields an executor, which is closed when the block ends. A single job gets a single worker.
 
-    `on_gpus`: each job takes a GPU of the cluster, if it has any. Raises `UserError` where a cluster can't be
+    `on_gpus`: each job takes a GPU of the cluster, if it has any. Raises `UserError` if the cluster can't be
     reached.
     """
     executor: Executor
     if name is ExecutorName.RAY:
-        # Ray is an extra, and slow to import.
+        # Ray is an optional dependency, and slow to import.
         from pipeline.executors.ray_cluster import RayCluster
 
         executor = RayCluster(on_gpus=on_gpus)

@@ -1,4 +1,4 @@
-"""How many processes, or threads, share the work on this machine."""
+"""The number of processes or threads that share the work on this machine."""
 
 import os
 
@@ -10,7 +10,8 @@ MOST_WORKERS = 1024
 
 
 def worker_count() -> int:
-    """The cores that this process may use; the environment variable CLINFONCE_WORKERS overrides."""
+    """Returns the number of cores that this process may use; the environment variable CLINFONCE_WORKERS
+    overrides it. Raises `UserError` for an invalid value."""
     named = os.environ.get(WORKERS_VARIABLE)
     if named is None:
         return max(1, round(usable_cores()))
