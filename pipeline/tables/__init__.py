@@ -1,1 +1,1 @@
-"""Untrusted tables of any format: their rows, and the meaning of a cell, the same for every reader."""
+"""Untrusted tables of any format: their rows, and the meaning of cells, which is the same for all readers."""

@@ -6,11 +6,11 @@ from collections import Counter
 from typing import Any, Literal, TypeAlias
 
 _WITHOUT_LOOKS = re.compile("[\u00ad\u200b\u2060\ufeff]")
-"""Soft hyphen, zero-width space, word joiner, byte order mark, which are invisible."""
+"""Invisible characters: soft hyphen, zero-width space, word joiner, byte order mark."""
 _JOINERS = re.compile("[\u200c\u200d]")
-"""They change how letters of some scripts and emoji join; elsewhere they are invisible."""
+"""Characters that change how letters of some scripts and emoji join; elsewhere they are invisible."""
 _MANY_MARKS = re.compile(r"[^\w\s\x00-\x7f]{31}")
-"""Python sorts a run of combining marks in quadratic time; real text has fewer than 30 (UAX 15)."""
+"""A run of combining marks, which Python sorts in quadratic time; real text has at most 30 (UAX 15)."""
 _JOINED = ("Lo", "So", "Mn", "Mc", "Sk")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -24,11 +24,11 @@ FOLDED = (
 
 
 class NotOneValue(ValueError):
-    """A cell with a list, an object or bytes that are no text; the message says which."""
+    """Raised for a cell with a list, an object or bytes that are not text; the message says which."""
 
 
 def text(cell: Any, notices: Notices | None = None) -> str | None:
-    """A cell as text; None if it is empty. 3.0 is "3", as integers with missing values become floats.
+    """Returns a cell as text, or None if it is empty. 3.0 is "3", as integers with missing values are floats.
 
     Printable UTF-8 bytes are text, as written by Impala and Spark. Raises `NotOneValue`.
     """
@@ -51,7 +51,7 @@ def text(cell: Any, notices: Notices | None = None) -> str | None:
 
 
 def folded(written: str) -> str:
-    """The canonical form of text that looks the same: NFC, without surrounding blanks and invisible
+    """Returns the canonical form of text that looks the same: NFC, without surrounding blanks and invisible
     characters."""
     if written.isascii():
         return written.strip()
@@ -60,12 +60,12 @@ def folded(written: str) -> str:
 
 
 def normalized(form: Literal["NFC", "NFKC"], written: str) -> str:
-    """As `unicodedata.normalize`; text with an unrealistic run of combining marks is unchanged."""
+    """Same as `unicodedata.normalize`, but keeps text with an unrealistic run of combining marks as it is."""
     return written if _MANY_MARKS.search(written) else unicodedata.normalize(form, written)
 
 
 def is_folded(cell: Any) -> bool:
-    """Whether `folded` changes more than surrounding blanks."""
+    """Returns whether `folded` changes more than surrounding blanks."""
     return isinstance(cell, str) and not cell.isascii() and folded(cell) != cell.strip()
 
 
@@ -92,7 +92,7 @@ def _decoded(cell: bytes) -> str:
 
 
 def are_equal(one: Any, other: Any) -> bool:
-    """Whether two cells have the same value, also as a number and its text."""
+    """Returns whether two cells have the same value; a number equals its text."""
     try:
         return bool(one == other or text(one) == text(other))
     except NotOneValue:

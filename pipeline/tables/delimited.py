@@ -17,21 +17,21 @@ from pipeline.untrusted.safe_paths import SafePath
 _MARKS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"[^"]*"')
 LONGEST_CELL = 1 << 20
-"""Characters. An unclosed quote makes one cell of all that follows."""
+"""Maximum number of characters per cell; an unclosed quote puts all that follows into one cell."""
 MOST_REREAD = 500_000
-"""Lines in total that are parsed again after invalid rows."""
+"""Maximum number of lines in total that are parsed again after invalid rows."""
 
 
 class CsvRows:
-    """The cells of each row of `file` that is not blank, with the number of its first line.
+    """Iterates over the rows of `file` that are not blank: the number of the first line, and the cells.
 
-    An invalid row, as after an unclosed quote, loses only its first line: the lines after it are parsed
-    again.
+    An invalid row, such as one with an unclosed quote, loses only its first line: the lines after it are
+    parsed again.
     """
 
     def __init__(self, file: TextIO, delimiter: str = ",", above: int = 0) -> None:
         """`above`: the number of lines to skip before the first row."""
-        # A limit of the whole process, where nothing else sets it.
+        # The limit applies to the whole process; nothing else sets it.
         csv.field_size_limit(LONGEST_CELL)
         self._lines = _LinesOfRows(file)
         self._rereads_left = MOST_REREAD
@@ -65,8 +65,11 @@ class CsvRows:
         return self._lines.of_the_row
 
     def reread(self) -> str:
-        """Parses again the lines after the first one of the last row. Beyond `MOST_REREAD` returns what is
-        lost instead, since a table of only quotes would be parsed again for each of its lines."""
+        """Schedules the lines after the first one of the last row to be parsed again, and returns "".
+
+        Beyond `MOST_REREAD` lines returns what is lost instead, since a table of only quotes would be parsed
+        again for each of its lines.
+        """
         again = len(self.lines) - 1
         self._rereads_left -= again
         self._begin()
@@ -83,7 +86,7 @@ _CSV_ERRORS = {
 
 
 class _LinesOfRows(Lines):
-    """Lines of rows that may span several lines, with limits on a row."""
+    """The lines of rows that may span several lines, with limits on the size of a row."""
 
     def __init__(self, file: TextIO) -> None:
         super().__init__(file)
@@ -117,13 +120,13 @@ class _LinesOfRows(Lines):
 
 
 _TOO_LONG = ""
-"""In place of a line that is too long; no other line is empty."""
+"""Replacement of a line that is too long; no other line is empty."""
 
 
 def csv_records(
     file: TextIO, head: "Head", columns: Collection[str] | None = None
 ) -> Iterator[tuple[int, dict[str, str] | NotARow]]:
-    """Rows below the header as records of all or some columns."""
+    """Yields the rows below the header, with their line numbers, as records of all or the given columns."""
     names, rows = head.names, CsvRows(file, head.delimiter, max(0, head.line - 1))
     taken = [(place, name) for place, name in enumerate(names) if columns is None or name in columns]
     for line, cells in islice(rows, 1, None):
@@ -137,8 +140,8 @@ def csv_records(
 
 
 def _are_rows(lines: Sequence[str], delimiter: str, columns: int) -> bool:
-    """Whether the first and the last line of a row look like rows themselves. With two columns, where text
-    easily does, all lines must, and there must be three."""
+    """Returns whether the first and the last line of a row look like rows themselves. With two columns, where
+    text easily does, all lines must, and there must be at least three."""
     filled = [line for line in lines if line.strip()]
     if len(filled) < (3 if columns == 2 else 2) or columns < 2:
         return False
@@ -163,16 +166,18 @@ class Head:
     """The header of a table and its delimiter."""
 
     names: list[str]
-    """As `folded`; empty for an empty file."""
+    """The names as returned by `folded`; empty for an empty file."""
     delimiter: str
     line: int
     """The line number of the header."""
     notes: list[str]
-    """On skipped lines above it, one sentence each."""
+    """Notes on skipped lines above it, one sentence each."""
 
 
 def read_head(path: SafePath, named: str, usual: str = ",") -> Head:
-    """The delimiter is `usual`, or the mark that occurs equally often in the first lines: spreadsheets write
+    """Reads the header of a table and detects the delimiter.
+
+    The delimiter is `usual`, or the mark that occurs equally often in the first lines: spreadsheets write
     semicolons where the comma is the decimal mark, whatever the file extension. A line above the header that
     is not part of the table is skipped.
 
@@ -194,7 +199,11 @@ def read_head(path: SafePath, named: str, usual: str = ",") -> Head:
 
 
 def _first_lines(path: SafePath, named: str) -> list[tuple[int, str]]:
-    """The first lines, with at most `_CHARACTERS_SNIFFED` after the first one."""
+    """Returns the first lines that are not blank, with their numbers.
+
+    It returns at most `_CHARACTERS_SNIFFED` characters of the first `_LINES_SNIFFED` lines, but always the
+    first one. Raises `UserError` if that one cannot be read.
+    """
     found: list[tuple[int, str]] = []
     characters = 0
     with open_text(path) as file:
@@ -212,7 +221,7 @@ def _first_lines(path: SafePath, named: str) -> list[tuple[int, str]]:
 
 
 def _is_above(lines: Sequence[str]) -> bool:
-    """Whether the first line has no delimiter, or is a comment, and the lines below have equally many."""
+    """Returns whether the first line has no delimiter, or is a comment, and lines below have equally many."""
     first, *others = map(_marks_in, lines)
     if lines[0].startswith("#"):
         return any(a[mark] == b[mark] != first[mark] for a, b in pairwise(others[:2]) for mark in _MARKS)

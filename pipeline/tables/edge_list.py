@@ -12,7 +12,7 @@ from pipeline.untrusted.safe_paths import SafePath, UnsafePath
 def paths_from_root(
     file: Path, leaves: Iterable[str], several_parents: str, parameter: str
 ) -> dict[str, list[str]]:
-    """The path from the root to each leaf; a leaf that is not in the file is its own root.
+    """Returns the path from the root to each leaf; a leaf that is not in the file is its own root.
 
     A line holds a child and its parent, separated by a comma, a tab or spaces; a header `child,parent` is
     skipped. Raises `UserError`, which names the file by its `parameter`, for an invalid line, a cycle, too

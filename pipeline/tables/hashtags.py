@@ -11,7 +11,7 @@ from pipeline.tables.cells import Notices, NotOneValue, folded, normalized, text
 NAMES = ("text", "name", "tag")
 """Keys of objects that hold a tag; the first is Twitter's."""
 _COMMAS = ",\u3001\uff0c\uff1b•"
-"""Also the comma, full-width comma and semicolon of Chinese and Japanese, and a bullet."""
+"""Comma, ideographic comma, full-width comma and semicolon of Chinese and Japanese, and bullet."""
 _BETWEEN_TAGS = re.compile(rf"[{_COMMAS}\n\r\t]")
 _BETWEEN_WORDS = re.compile(rf"[\s|{_COMMAS}]+")
 _BRACKETS = {"[": "]", "{": "}", "(": ")"}
@@ -19,25 +19,25 @@ _BLANKS = re.compile(r"\s*")
 _QUOTED = re.compile(r"""\"(?:[^"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
 _BARE = re.compile(r"""[^,"'\[\](){}]*""")
 _NOTHING = ("None", "NULL", "null", "nan")
-"""Unquoted items of lists that are no tags."""
+"""Unquoted items of lists that are not tags."""
 _HUGE_ENTITY = re.compile(r"&#[xX]?[0-9a-fA-F]{9}")
-"""Python raises an error for one of thousands of digits."""
+"""A numeric HTML entity of nine or more digits; Python raises an error for one of thousands."""
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _AROUND = " \t\r\n.!?:;'\"()[]{}…“”«»\u2018\u2019\u3002\uff01\uff1f" + _COMMAS
 """Characters around a hashtag in a sentence that are not part of it."""
 _ADDRESS = re.compile(r"\w+://|www\.", re.IGNORECASE)
 PROSE_WORDS = 6
-"""The number of words from which a tag is more likely a sentence."""
+"""Number of words from which a tag is more likely a sentence."""
 WORDS_BESIDE = "cells hold words beside their hashtags: the hashtags alone are taken"
 PROSE = "cells hold sentences where hashtags are expected: each counts as one tag"
 
 
 def hashtags_of(cell: Any, notices: Notices | None = None) -> list[str]:
-    """The tags of a list, or of text: a list as text from Python, JSON, numpy or PostgreSQL; else the words
-    after `#`; else the parts between `;`, or `|`, or commas and line breaks. Raises `NotOneValue`.
+    """Returns the tags of a list or of text. Raises `NotOneValue`.
 
-    A tag may contain spaces in a list and between separators. In a sentence with hashtags, only these
-    count.
+    Text may be a list written by Python, JSON, numpy or PostgreSQL, or parts between `;` or `|`; else the
+    words after `#` are the tags, else the parts between commas and line breaks. A tag may contain spaces in a
+    list and between separators. In a sentence with hashtags, only these count.
     """
     if cell is None or cell != cell:
         return []
@@ -99,7 +99,7 @@ _LONE_SIGN = re.compile(r"(?<!\S)#\s+")
 
 
 def _signed(written: str) -> Iterator[str]:
-    """Each `#tag`. `summer#beach` is two tags; `C#` and addresses are none."""
+    """Yields each `#tag`. `summer#beach` is two tags; `C#` and addresses are none."""
     if "#" not in written:
         return
     for word in _words(written):
@@ -116,7 +116,7 @@ def _words(written: str) -> list[str]:
 
 
 def _listed(written: str) -> list[str] | None:
-    """The tags of a list as text; None if it is no list."""
+    """Returns the tags of a list written as text, or None if it is not a list."""
     closing = _BRACKETS.get(written[:1])
     if closing is None or not written.endswith(closing):
         return None
@@ -159,5 +159,5 @@ def _past_blanks(text: str, place: int) -> int:
 
 
 def normalized_hashtag(tag: str) -> str:
-    """The canonical form of a tag: NFKC, case-folded, without `#`; may be empty."""
+    """Returns the canonical form of a tag: NFKC, case-folded, without `#`; may be empty."""
     return normalized("NFKC", tag).casefold().strip().lstrip("#").strip()

@@ -7,22 +7,22 @@ from typing import TextIO
 from pipeline.untrusted.safe_paths import SafePath
 
 LONGEST_LINE = 1 << 23
-"""Characters: a hundred thousand columns of eighty each. Parsed JSON takes fifty times as many bytes."""
+"""Maximum number of characters per line: 100,000 columns of 80. Parsed JSON takes fifty times the bytes."""
 MOST_LINES = 1000
-"""Lines per row."""
+"""Maximum number of lines per row."""
 NOT_A_ROW = "the line is not a row of the table"
 NOT_UTF_8 = "the line is not UTF-8 text"
 
 
 @dataclass(frozen=True, slots=True)
 class NotARow:
-    """In place of an invalid row, with the reason."""
+    """Replacement of an invalid row, with the reason."""
 
     reason: str
 
 
 class LineTooLong(ValueError):
-    """A line or row of more than `LONGEST_LINE` characters or `MOST_LINES` lines."""
+    """Raised for a line or row of more than `LONGEST_LINE` characters or `MOST_LINES` lines."""
 
     def __init__(self, what: str = "line") -> None:
         lines = f", or {MOST_LINES:,} lines" if what == "row" else ""
@@ -30,7 +30,7 @@ class LineTooLong(ValueError):
 
 
 class Lines:
-    """The lines of `file`. Raises `LineTooLong` in place of a long line, and can continue after it."""
+    """Iterates over the lines of `file`. Raises `LineTooLong` for a long line, and can continue after it."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -50,12 +50,12 @@ class Lines:
 
 
 def open_text(path: SafePath) -> TextIO:
-    """Keeps newlines; bytes that are not UTF-8 become surrogates."""
+    """Opens a text file. Keeps newlines; bytes that are not UTF-8 become surrogates."""
     return path.open_text(newline="", errors="surrogateescape")
 
 
 def text_lines(file: TextIO) -> Iterator[tuple[int, str | NotARow]]:
-    """Each line with its number, from 1 on."""
+    """Yields each line with its number, starting at 1."""
     lines, number = Lines(file), 0
     while True:
         number += 1

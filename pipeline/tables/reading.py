@@ -24,12 +24,13 @@ Numbered: TypeAlias = Iterator[tuple[str, Record | NotARow]]
 """Rows with their places, such as a line number."""
 
 MOST_COLUMNS = 10_000
-"""Each row is stored with a cell of every column, so that there cannot be more attributes."""
+"""Maximum number of attributes, since each row is stored with a cell of every column."""
 LARGEST_ARRAY = 1 << 24
-"""Characters of a JSON array, which is read as a whole; parsed, it takes fifty times as many bytes."""
+"""Maximum number of characters of a JSON array, which is read as a whole; parsed, it takes fifty times as
+many bytes."""
 ROWS_PER_BATCH = 4096
 ROWS_SNIFFED = 100
-"""Rows of a binary column that decide whether it holds text."""
+"""Number of rows of a binary column that decide whether it holds text."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def open_table_file(path: SafePath, named: str) -> TableFile:
 
 
 def is_unicode(record: Record) -> bool:
-    """False for bytes that are not UTF-8, and for escaped lone surrogates."""
+    """Returns False for a record with bytes that are not UTF-8, or with escaped lone surrogates."""
     try:
         json.dumps(record, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
@@ -70,8 +71,8 @@ def is_unicode(record: Record) -> bool:
 
 
 def names_in(records: Iterable[Record]) -> tuple[list[str], list[str]]:
-    """The columns of `records` in order of appearance, until there are too many to store, and those with a
-    list or an object in any record."""
+    """Returns the columns of `records` in order of appearance, and those with a list or an object in any
+    record. Stops when there are too many columns to store."""
     names: dict[str, None] = {}
     no_values: dict[str, None] = {}
     for record in records:
@@ -103,7 +104,7 @@ def _of_text(record: Record | NotARow) -> Record | NotARow:
 
 
 def _open_json(path: SafePath, named: str) -> TableFile:
-    """JSON Lines, or an array of objects."""
+    """Opens JSON Lines, or an array of objects."""
     array = _array(path, named)
 
     def rows(columns: Sequence[str] | None) -> Numbered:
@@ -127,7 +128,8 @@ def _check_is_empty(rows: Numbered, named: str) -> None:
 
 
 def _array(path: SafePath, named: str) -> list[Any] | None:
-    """The items of a file that is a single array; None for other files."""
+    """Returns the items of a file that is a single array; None for other files. Raises `UserError` for an
+    array that is too large."""
     with open_text(path) as file:
         written = file.read(1 << 12).lstrip("\ufeff \t\r\n")
         if not written.startswith("["):
@@ -225,8 +227,8 @@ def _outline(path: SafePath, named: str) -> ParquetHeader:
 
 
 def no_values(path: SafePath, schema: pa.Schema, but: Collection[str] = ()) -> list[str]:
-    """The columns of a Parquet file with lists, structs, or non-text bytes. Those in `but` hold images and
-    are not read."""
+    """Returns the columns of a Parquet file with lists, structs, or non-text bytes. Those in `but` hold
+    images and are not read."""
     nested = [field.name for field in schema if _is_nested(field.type)]
     images = [field.name for field in schema if field.name in but and is_binary(field.type)]
     binary = [field.name for field in schema if field.name not in but and is_binary(field.type)]

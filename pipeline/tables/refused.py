@@ -13,7 +13,7 @@ class Refused(Counter[str]):
         """`refusals`: pairs of a reason and the place of a row."""
         super().__init__()
         self.first: dict[str, str] = {}
-        """The place of one row by reason."""
+        """The place of the first row, by reason."""
         for reason, where in refusals:
             self.add(reason, where)
 
