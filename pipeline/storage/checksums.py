@@ -1,9 +1,9 @@
-"""Parquet files in which any changed byte is found, and that any other reader takes for ordinary ones.
+"""Parquet files in which any changed byte is detected, and that other readers read as ordinary ones.
 
-Parquet can sum up each page (CRC-32), but neither the headers of the pages nor the footer, which holds the
-schema and the counts. So a checksum stands before the footer, where no reader looks: a mark, a hash of the
-footer, and one of all before it except the stored images, which are most of the bytes and have their pages'
-sums.
+Parquet has checksums of pages (CRC-32), but neither of their headers nor of the footer, which holds the
+schema and the counts. So a checksum is stored before the footer, where no reader looks: a mark, a hash of the
+footer, and a hash of all bytes before the mark except the stored images, which are most of the bytes and have
+the checksums of their pages.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ MARK = b"blake2b:"
 HASH_BYTES = 32
 CHECKSUM_BYTES = len(MARK) + 2 * HASH_BYTES
 TAIL_BYTES = len("size" + "PAR1")
-"""At the end of the file: the footer's length in four bytes, and the format's name."""
+"""Size of the end of the file: the footer's length in four bytes, and the format's name."""
 SUMMED_BY_PAGES = "image.bytes"
-"""The column whose pages have sums of their own, left out of the checksum."""
+"""Column that the checksum leaves out, since its pages have checksums of their own."""
 BYTES_AT_ONCE = 1 << 20
 
 
 @contextmanager
 def checksummed_writer(path: Path, schema: pa.Schema, **options: object) -> Iterator[pq.ParquetWriter]:
-    """Writes tables to `path`, with a sum in each page; a block without an error adds the checksum."""
+    """Writes tables to `path`, with a checksum per page; adds the file's after a block without an error."""
     with pq.ParquetWriter(path, schema, write_page_checksum=True, **options) as writer:
         yield writer
     checksum(path)
@@ -48,10 +48,9 @@ def checksum(path: Path) -> None:
 
 
 def is_unbroken(path: Path) -> bool:
-    """Whether the file has a checksum, and it fits what it covers.
+    """Returns whether the file has a checksum that matches its content.
 
-    Of a file for which it does not, pyarrow must not read it: it ends the whole process at some
-    damaged footers.
+    pyarrow must not read a file for which it does not: some damaged footers crash the whole process.
     """
     with path.open("rb") as file:
         end, found, footer = _checksum_of(file)
@@ -60,13 +59,16 @@ def is_unbroken(path: Path) -> bool:
 
 
 def has_checksum(path: Path) -> bool:
-    """Whether we wrote it, as far as its mark shows; files that others wrote have none."""
+    """Returns whether the file has the mark of a checksum, which files of other programs lack."""
     with path.open("rb") as file:
         return _checksum_of(file)[1].startswith(MARK)
 
 
 def _checksum_of(file: BinaryIO) -> tuple[int, bytes, bytes]:
-    """Where it starts, its bytes and those of the footer behind it; of a file without one, any bytes."""
+    """Returns the start of the checksum, its bytes and those of the footer after it.
+
+    For a file without a checksum these are arbitrary bytes.
+    """
     start, footer = _footer(file)
     end = max(start - CHECKSUM_BYTES, 0)
     file.seek(end)
@@ -74,7 +76,7 @@ def _checksum_of(file: BinaryIO) -> tuple[int, bytes, bytes]:
 
 
 def _footer(file: BinaryIO) -> tuple[int, bytes]:
-    """Where it starts, and its bytes with the tail; of what is no Parquet file, any."""
+    """Returns the start of the footer, and its bytes with the tail; arbitrary if the file is not Parquet."""
     size = file.seek(0, 2)
     file.seek(max(size - TAIL_BYTES, 0))
     length = int.from_bytes(file.read(TAIL_BYTES)[:4], "little")
@@ -88,7 +90,7 @@ def _hash_of(content: bytes) -> bytes:
 
 
 def _hash_before(end: int, file: BinaryIO) -> bytes:
-    """Of the bytes before `end`, but for the stored images."""
+    """Returns the hash of the bytes before `end`, except the stored images."""
     digest, place = hashlib.blake2b(digest_size=HASH_BYTES), 0
     for start, stop in [*_images(file), (end, end)]:
         file.seek(place)
@@ -100,7 +102,7 @@ def _hash_before(end: int, file: BinaryIO) -> bytes:
 
 
 def _images(file: BinaryIO) -> Iterator[tuple[int, int]]:
-    """Where stored images start and end, in their order."""
+    """Yields the start and end of each run of stored images, in order."""
     metadata = pq.read_metadata(file)
     columns = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
     if SUMMED_BY_PAGES in columns:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, never half of one."""
+"""Writing files atomically: a reader sees the old file or the new one, never a part of one."""
 
 import csv
 import glob
@@ -19,34 +19,34 @@ from pipeline.runtime.sanitize import for_spreadsheet
 STATE_VARIABLE = "CLINFONCE_STATE_DIR"
 
 MOST_OF_JSON = 64 << 20
-"""Letters. The encoder's configuration and summaries have thousands."""
+"""Maximum number of characters of a JSON file; the encoder's configuration and summaries have thousands."""
 
 
 def resolve_user_path(text: str) -> Path:
-    """A path as a user typed it in params.yaml: relative to the project.
+    """Returns a path that a user wrote in params.yaml, relative to the project.
 
     Symptom: a queued experiment does not find `../photos/manifest.csv`. Cause: DVC runs it in a temporary
-    copy elsewhere. Cure: what is not found from here is looked for from the project that was copied.
+    copy elsewhere. Cure: a path that does not exist from here is resolved from the project that was copied.
     """
     path = Path(text)
     from_project = users_project() / path
-    # By os.path, which also says of a path that is too long that there is none.
+    # os.path.exists also returns False for a path that is too long.
     return from_project if not os.path.exists(path) and os.path.exists(from_project) else path
 
 
 def state_root() -> Path:
-    """`.clinfonce/` of the project; experiments that DVC runs in a temporary copy share it.
+    """Returns `.clinfonce/` of the project, which experiments that DVC runs in a temporary copy share.
 
-    The environment variable CLINFONCE_STATE_DIR names another place.
+    The environment variable CLINFONCE_STATE_DIR overrides it.
     """
     named = os.environ.get(STATE_VARIABLE)
     return Path(named) if named else users_project() / ".clinfonce"
 
 
 def users_project() -> Path:
-    """This folder, or that of which it is DVC's temporary copy.
+    """Returns this folder, or the project of which it is DVC's temporary copy.
 
-    DVC names the root of its repository, of which the project may be a folder.
+    DVC_ROOT is the root of the repository, of which the project may be a subfolder.
     """
     root = os.environ.get("DVC_ROOT")
     if root is None:
@@ -57,10 +57,10 @@ def users_project() -> Path:
 
 
 def check_output(path: Path, option: str | None = None) -> None:
-    """Before the work whose result goes there; writing checks it again. `option`: by which it was named.
+    """Checks that `path` can be written, before the work is done; writing checks it again.
 
-    Raises `UserError` for a folder, as the empty path and `/` are; and for a device or a pipe, which a file
-    would replace: root can do that to `/dev/null`.
+    `option` is the command-line option that names it. Raises `UserError` for a folder, as the empty path and
+    `/` are, and for a device or a pipe, which a file would replace: root can do that to `/dev/null`.
     """
     named = shown(path) if option is None else f"{option} {shown(path)}"
     with suppress(OSError):
@@ -76,7 +76,7 @@ def check_output(path: Path, option: str | None = None) -> None:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` on a sibling temporary file, flushes it to the disk, and moves it to `path`.
 
-    A process killed at any moment leaves `path` as it was or complete. Raises `UserError` as
+    A process killed at any moment leaves `path` unchanged or complete. Raises `UserError` like
     `check_output`.
     """
     check_output(path)
@@ -84,7 +84,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     for left_behind in _left_by_the_dead(path):
         left_behind.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    # Among a stranger's files may lie a link of this name, which `write` would follow.
+    # An untrusted folder may contain a link of this name, which `write` would follow.
     temporary.unlink(missing_ok=True)
     try:
         write(temporary)
@@ -96,7 +96,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _left_by_the_dead(path: Path) -> Iterator[Path]:
-    """Half-written files for `path` whose process was killed: it runs no more on this machine."""
+    """Yields the temporary files of `path` whose process no longer runs on this machine."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         process = temporary.name.split(".")[-2]
         if process.isdecimal() and not _runs(int(process)):
@@ -109,7 +109,7 @@ def _runs(process: int) -> bool:
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
-        pass  # another user's, or no process's number
+        pass  # another user's process, or not a process id
     return True
 
 
@@ -122,8 +122,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises `ValueError`, also for an empty file or one longer than `MOST_OF_JSON`: a sparse file has no
-    end."""
+    """Reads a JSON file. Raises `ValueError`, also for an empty file or one longer than `MOST_OF_JSON`: a
+    sparse file can have any length."""
     with path.open(encoding="utf-8") as file:
         text = file.read(MOST_OF_JSON + 1)
     if len(text) > MOST_OF_JSON:
@@ -147,7 +147,8 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 
 def write_cells(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """As `write_csv`. All cells are quoted: what follows another separator begins no cell of its own."""
+    """Writes to an open file as `write_csv` does. All cells are quoted, so that no other separator starts a
+    new one."""
     writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow([for_spreadsheet(column) for column in columns])
     for row in rows:
@@ -157,9 +158,9 @@ def write_cells(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str
 
 @contextmanager
 def replaced_directory(path: Path) -> Iterator[Path]:
-    """Yields an empty sibling directory that takes the place of `path` when the block ends well.
+    """Yields an empty sibling directory that replaces `path` when the block ends without an error.
 
-    On an error nothing remains of it and `path` is as it was.
+    After an error it is removed, and `path` is unchanged.
     """
     for left_behind in _left_by_the_dead(path):
         shutil.rmtree(left_behind, ignore_errors=True)
@@ -174,13 +175,13 @@ def replaced_directory(path: Path) -> Iterator[Path]:
 
 
 def version_of(status: os.stat_result) -> tuple[int, int, int, int]:
-    """What another content of a file changes, without reading it: size, times and inode.
+    """Returns values that change with the content of a file, without reading it: size, times and inode.
 
-    Symptom: a resumed embedding holds vectors of pictures that are no longer there. Cause: pictures
-    without compression are of one size, and `cp -p`, `rsync -t` and `tar` set the time of the last change
-    (mtime). Cure: the time at which the inode changed (ctime), which no program sets, and the inode's number.
-    Both may change where the content does not, as by a hard link, or on a file system that numbers anew when
-    it is mounted: then work is repeated.
+    Symptom: a resumed embedding holds vectors of images that no longer exist. Cause: uncompressed images have
+    the same size, and `cp -p`, `rsync -t` and `tar` set the modification time (mtime). Cure: the time at
+    which the inode changed (ctime), which no program sets, and the inode number. Both may change although the
+    content does not, for example by a hard link, or on a file system that renumbers inodes when it is
+    mounted: then work is repeated.
     """
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 

@@ -1,4 +1,4 @@
-"""One process at a time works on what lies on the disk."""
+"""File locks, by which one process at a time works on the same files."""
 
 import errno
 import fcntl
@@ -13,14 +13,14 @@ from pipeline.runtime.console import echo
 from pipeline.runtime.errors import UserError
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY}
-"""How network file systems without locks answer."""
+"""Error codes of network file systems without locks."""
 
 
 class FileLock:
-    """The file `lock`, which one process at a time holds, and which knows whether others wait for it.
+    """A lock on the file `lock`, which one process at a time holds; it shows whether others wait for it.
 
-    The lock is the kernel's: it ends with its process, however that ends. A process that waits shares a lock
-    on a second file beside it, `waiting`.
+    The kernel releases the lock when its process ends, however that ends. Processes that wait hold a shared
+    lock on a second file beside it, `waiting`.
     """
 
     def __init__(self, lock: Path) -> None:
@@ -28,10 +28,11 @@ class FileLock:
         self._held: TextIO | None = None
         self._waiting: TextIO | None = None
         self.holder = "unknown"
-        """The id of the process that held it when `try_acquire` last failed."""
+        """Id of the process that held the lock when `try_acquire` last failed."""
 
     def try_acquire(self) -> bool:
-        """Whether this process holds it from now on. Raises `UserError` where no lock can be made."""
+        """Acquires the lock if it is free, and returns whether it was. Raises `UserError` if the lock file
+        cannot be created."""
         make_state_folder(self._lock.parent)
         with ExitStack() as opened:
             file = opened.enter_context(open_lock(self._lock))
@@ -39,7 +40,7 @@ class FileLock:
                 self.holder = file.read(20).strip() or self.holder
                 return False
             if not _is_at(file, self._lock):
-                # Its holder removed the folder before it let go, and another may have made a new one.
+                # The holder removed the folder before the release, and another may have created a new one.
                 return self.try_acquire()
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -50,7 +51,7 @@ class FileLock:
         return True
 
     def announce_waiting(self) -> bool:
-        """Shows the holder that this process waits. Returns whether it is the first call."""
+        """Shows the holder that this process waits. Returns whether this is the first call."""
         is_first = self._waiting is None
         if self._waiting is None or not _is_at(self._waiting, self._waiters):
             self._stop_waiting()
@@ -60,7 +61,7 @@ class FileLock:
         return is_first
 
     def has_waiters(self) -> bool:
-        """Whether another process waits."""
+        """Returns whether another process waits."""
         if not self._waiters.exists():
             return False
         with open_lock(self._waiters) as file:
@@ -79,7 +80,8 @@ class FileLock:
 
 @contextmanager
 def exclusive_lock(lock: Path, doing: str) -> Iterator[None]:
-    """Holds the file `lock`. Raises `UserError` that names the holder if another process does."""
+    """Locks the file `lock` during the block. If another process holds it, raises a `UserError` that names
+    that process."""
     with closing(FileLock(lock)) as file_lock:
         if not file_lock.try_acquire():
             raise UserError(
@@ -90,7 +92,7 @@ def exclusive_lock(lock: Path, doing: str) -> Iterator[None]:
 
 
 def make_state_folder(folder: Path) -> None:
-    """With those above it. Raises `UserError` where none can be made."""
+    """Creates the folder and its parents. Raises `UserError` if that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileNotFoundError:
@@ -101,10 +103,10 @@ def make_state_folder(folder: Path) -> None:
 
 
 def open_lock(lock: Path) -> TextIO:
-    """Raises `UserError` where a link, pipe or device has its name.
+    """Opens a lock file. Raises `UserError` if it is a link, pipe or device.
 
-    Symptom: an embedding beside a stranger's images leaves a file elsewhere with a number in place of its
-    content. Cause: among the images lay a link, called as the lock. Cure: no link is followed to a lock.
+    Symptom: an embedding beside untrusted images replaces the content of a file elsewhere by a number.
+    Cause: among the images was a link with the name of the lock. Cure: links are not followed.
     """
 
     def opener(path: str, flags: int) -> int:
@@ -131,10 +133,10 @@ def _is_at(file: TextIO, path: Path) -> bool:
 
 
 def try_lock(file: TextIO, how: int = fcntl.LOCK_EX) -> bool:
-    """Locks `file` until it is closed; False where another process has locked it.
+    """Locks `file` until it is closed; returns False if another process has locked it.
 
-    Where the file system has no locks, a line says that nobody is kept away, and the work continues: a lock
-    file of our own would stay behind a process that was killed on another machine.
+    If the file system has no locks, prints a warning and returns True: a lock file of our own would remain
+    after a process that was killed on another machine.
     """
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)

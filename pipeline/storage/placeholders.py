@@ -1,10 +1,10 @@
-"""References that `report.references` leaves out: their stages run, and make nothing.
+"""Placeholders for references that `report.references` leaves out, whose stages run nevertheless.
 
 dvc.yaml names the arms itself, so that no value of params.yaml becomes part of a command or of a path that
-DVC deletes. The stages of every reference therefore exist. Those of one that is not requested write
+DVC deletes. The stages of every reference therefore exist. Those of a reference that is not requested write
 placeholders: clusters without rows, an empty encoder folder, an empty evaluation folder. Only the first stage
-of each reference depends on `report.references`, and the stages after it on what it wrote: a changed list
-trains none of the arms that stay.
+of each reference depends on `report.references`, and the later stages depend on what it wrote: a changed list
+does not retrain the remaining arms.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def leave_out_clusters(layout: Layout, arm: str) -> None:
 
 
 def leave_out_untrained(layout: Layout, references: Sequence[str]) -> bool:
-    """Whether `untrained` is not among `references`; its encoder folder is then replaced by an empty one."""
+    """Returns whether `untrained` is not in `references`; if so, its encoder folder becomes empty."""
     if UNTRAINED in references:
         return False
     with replaced_output(layout.encoder(UNTRAINED), ENCODER_FILES):
@@ -32,9 +32,9 @@ def leave_out_untrained(layout: Layout, references: Sequence[str]) -> bool:
 
 
 def leave_out_encoder(layout: Layout, arm: str) -> bool:
-    """Whether the arm was left out of the clustering; its encoder folder is then replaced by an empty one.
+    """Returns whether the arm has no clusters; if so, its encoder folder becomes empty.
 
-    Raises `UserError` where the clusters are missing or damaged.
+    Raises `UserError` if the file of clusters is missing or damaged.
     """
     if arm == CHOSEN or check_parquet(layout.assignments(arm), ASSIGNMENTS_SCHEMA):
         return False
@@ -43,7 +43,7 @@ def leave_out_encoder(layout: Layout, arm: str) -> bool:
 
 
 def leave_out_evaluation(layout: Layout, arm: str) -> bool:
-    """Whether the arm has an empty encoder folder; its evaluation folder is then replaced by an empty one."""
+    """Returns whether the arm's encoder folder is empty; if so, its evaluation folder becomes empty."""
     encoder = layout.encoder(arm)
     if arm == CHOSEN or not encoder.is_dir() or any(encoder.iterdir()):
         return False

@@ -1,4 +1,4 @@
-"""What passes between the stages: where each file lies, its Arrow schema or JSON keys.
+"""The files that pass between the stages: their paths, Arrow schemas and JSON keys.
 
 Fractions are 0-1, information is in bits, times in seconds, sizes in bytes.
 """
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, NotRequired
 
 import pyarrow as pa
 
-# pydantic checks those of `typing` from Python 3.12 on.
+# pydantic accepts that of `typing` from Python 3.12 on.
 from typing_extensions import TypedDict
 
 
 class TrainedArm(StrEnum):
-    """As dvc.yaml lists them: `chosen` is clustered by `cluster.method`, a reference by the method of its
-    name."""
+    """The trained arms, in the order of dvc.yaml: `chosen` is clustered by `cluster.method`, a reference by
+    the method of its name."""
 
     CHOSEN = "chosen"
     INSTANCE = "instance"
@@ -25,7 +25,7 @@ class TrainedArm(StrEnum):
 
 
 class ArmName(StrEnum):
-    """Whatever is evaluated; the reference `untrained` has neither clusters nor a training."""
+    """The evaluated arms; the reference `untrained` has no clusters and is not trained."""
 
     CHOSEN = "chosen"
     UNTRAINED = "untrained"
@@ -36,15 +36,15 @@ class ArmName(StrEnum):
 CHOSEN, UNTRAINED = str(ArmName.CHOSEN), str(ArmName.UNTRAINED)
 
 ENCODER_WEIGHTS, ENCODER_CONFIG, MODEL_CARD = "encoder.safetensors", "config.json", "README.md"
-"""The files in an encoder's folder by which others take it up."""
+"""The files in an encoder's folder that other programs load."""
 
 INGEST_SUMMARY = "summary.json"
-"""Beside the shards that it counts."""
+"""File name of the summary, which lies beside the shards that it counts."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each border file lies below `root`."""
+    """The paths of the files that pass between stages, below `root`."""
 
     root: Path = Path("data")
 
@@ -89,9 +89,9 @@ class Layout:
 
 
 def images_schema(attribute_names: list[str]) -> pa.Schema:
-    """The images' schema. Its metadata lets Hugging Face `datasets` decode the image column by itself."""
+    """Returns the schema of the images. Its metadata lets Hugging Face `datasets` decode the image column."""
     text = {"dtype": "string", "_type": "Value"}
-    # Parquet has no struct without fields; a source without attributes gives a column of nulls.
+    # Parquet has no struct without fields; a source without attributes has a column of nulls.
     struct = pa.struct([pa.field(name, pa.string()) for name in attribute_names])
     attributes = struct if attribute_names else pa.null()
     features: dict[str, Any] = {
@@ -120,7 +120,7 @@ def images_schema(attribute_names: list[str]) -> pa.Schema:
 
 
 YES, NO = "yes", "no"
-"""The cells of a binary attribute: it holds, or it does not. Null is not known."""
+"""The cells of a binary attribute that an image has or lacks; null if unknown."""
 
 REJECTS_SCHEMA = pa.schema([("where", pa.string()), ("reason", pa.string())])
 
@@ -135,26 +135,26 @@ DUPLICATES_SCHEMA = pa.schema(
     ]
 )
 """`data/images/duplicates.parquet`: image `id` repeats image `of`, `exact` or `near`; `distance` counts the
-bits in which their perceptual hashes differ. In its own split it names the nearest one that comes before
-it, in the other the nearest."""
+bits in which their perceptual hashes differ. Within a split, `of` is the nearest of the images before it; in
+the other split, the nearest image."""
 
 ASSIGNMENTS_SCHEMA = pa.schema(
     [pa.field("id", pa.string(), nullable=False), pa.field("cluster", pa.int64(), nullable=False)]
 )
 
 MAP_SCHEMA = pa.schema([("id", pa.string()), ("x", pa.float32()), ("y", pa.float32())])
-"""`data/evaluations/<arm>/map.parquet`: where some train images lie in a plane in which near means alike."""
+"""`data/evaluations/<arm>/map.parquet`: positions of some train images in a plane, near if similar."""
 
 PREDICTIONS_SCHEMA = pa.schema([("id", pa.string()), ("label", pa.string()), ("predicted", pa.string())])
-"""`data/evaluations/<arm>/predictions.parquet`: a row a labelled test image."""
+"""`data/evaluations/<arm>/predictions.parquet`: one row per labelled test image."""
 
 NEAREST_SCHEMA = pa.schema(
     [("query", pa.string()), ("rank", pa.int32()), ("id", pa.string()), ("cosine", pa.float32())]
 )
-"""`data/evaluations/<arm>/nearest.parquet`: the train images nearest to some test images, best first."""
+"""`data/evaluations/<arm>/nearest.parquet`: the train images nearest to some test images, nearest first."""
 
 RECLUSTER_METADATA = b"recluster"
-"""Key in the assignments' schema metadata: how a training remakes these clusters, as JSON."""
+"""Key in the assignments' schema metadata: how training recomputes these clusters, as JSON."""
 
 HISTORY_COLUMNS = ["epoch", "loss", "learning_rate", "rankme", "alignment", "uniformity"]
 TIMING_COLUMNS = ["epoch", "seconds", "images_per_second"]
@@ -168,12 +168,12 @@ TRAJECTORY_COLUMNS = [
 ]
 INFORMED_TRAJECTORY_COLUMNS = [*TRAJECTORY_COLUMNS, "mutual_information_bits", "conditional_entropy_bits"]
 LANDSCAPE_COLUMNS = ["method", "name", "nested", "mutual_information_bits", "conditional_entropy_bits"]
-"""As far as others count on them."""
+"""The columns that other stages rely on."""
 PER_CLASS_COLUMNS = ["label", "train_images", "test_images", "recall", "precision"]
 
 
 class ValueRange(NamedTuple):
-    """The values that became black and white."""
+    """The values that are mapped to black and white."""
 
     low: float
     high: float
@@ -184,7 +184,7 @@ class IngestSummary(TypedDict):
 
     source: str
     images: dict[str, int]
-    """Images a split."""
+    """Number of images per split."""
     rejected: int
     labels: list[str]
     """Sorted class names."""
@@ -197,11 +197,11 @@ class IngestSummary(TypedDict):
     leaks: int
     """Test images whose content equals that of a train image."""
     near_duplicates: int | None
-    """Images that nearly repeat an earlier row of the same split; null: nobody looked."""
+    """Images that nearly repeat an earlier row of the same split; null if not searched for."""
     near_leaks: int | None
-    """Test images that nearly repeat a train image, and have no equal there."""
+    """Test images that nearly repeat a train image, and equal none."""
     mean: list[float]
-    """Red, green, blue over the train pixels, 0-1."""
+    """Means of red, green and blue over the train pixels, 0-1."""
     std: list[float]
     bytes: int
     value_range: list[float] | None
@@ -210,8 +210,8 @@ class IngestSummary(TypedDict):
 
 
 class ClusterStatistics(TypedDict):
-    """`data/clusters/<arm>/statistics.json`, as far as others count on it; figures of labels are null
-    without any."""
+    """The keys of `data/clusters/<arm>/statistics.json` that other stages rely on; those about labels are
+    null without labels."""
 
     method: str
     clusters: int
@@ -224,61 +224,61 @@ class ClusterStatistics(TypedDict):
     adjusted_mutual_information: float | None
     normalized_mutual_information: float | None
     notes: NotRequired[list[str]]
-    """What the method decided by itself, one phrase each."""
+    """Automatic choices of the method, one phrase each."""
     made_of: NotRequired[dict[str, list[str]]]
     """`columns` and `hashtags` that the clusters are made from: all images of a cluster agree in them."""
 
 
 class EncoderRecord(TypedDict):
-    """`data/encoders/<arm>/config.json`, as far as others count on it."""
+    """The keys of `data/encoders/<arm>/config.json` that other stages rely on."""
 
     encoder: str
-    """By its name in `pipeline.encoders.registry`."""
+    """Name in `pipeline.encoders.registry`."""
     stem_stride: int
     feature_dim: int
     image_size: int
     mean: list[float]
     std: list[float]
     value_range: list[float] | None
-    """Values that become black and white in images of more than 8 bits; null: by the values of each."""
+    """Values that are mapped to black and white in images of more than 8 bits; null: those of each image."""
     weights_sha256: str
-    """Of the `encoder.safetensors` beside it."""
+    """Checksum of the `encoder.safetensors` beside it."""
     epochs: int
-    """0: it was not trained."""
+    """0 if it was not trained."""
     train_images: int
     pretrain: NotRequired[dict[str, Any]]
-    """The parameters of its training, where there was one."""
+    """The parameters of its training, if it was trained."""
 
 
 class Baselines(TypedDict):
     """Accuracies that follow from the labels alone, as fractions of the test images."""
 
     chance_top1: float
-    """Of guessing evenly among the labels that train has."""
+    """Accuracy of guessing uniformly among the labels of train."""
     majority_top1: float
-    """Of always naming the label that most train images have."""
+    """Accuracy of always predicting the label that most train images have."""
     reachable_top1: float
-    """Test images whose label some train image has: no classifier exceeds it."""
+    """Test images whose label some train image has; an upper bound for any classifier."""
 
 
 class FewerLabels(TypedDict):
-    """Linear top-1 with a share of each class's train labels."""
+    """Linear top-1 accuracy with a share of each class's train labels."""
 
     top1: float
     top1_low: float
     top1_high: float
     train_images: int
     selection_rows: int
-    """Train rows on which the protocol chose its number."""
+    """Number of train rows on which the protocol chose its hyperparameter."""
 
 
 class EvaluationMetrics(TypedDict):
-    """`data/evaluations/<arm>/metrics.json`; the figures are null where there is nothing to measure."""
+    """`data/evaluations/<arm>/metrics.json`; the metrics are null if there is nothing to measure."""
 
     protocol: str
     top1: float | None
     top5: float | None
-    """Null also where there are at most five classes, of which five guesses name all."""
+    """Also null with at most five classes, since five guesses then name them all."""
     knn_top1: float | None
     top1_low: float | None
     """95 % interval (Wilson)."""
@@ -292,14 +292,14 @@ class EvaluationMetrics(TypedDict):
     learning_rate: float | None
     """Chosen by the protocol `sgd`."""
     selection_top1: float | None
-    """On the rows of train on which the protocol chose; by it, and not by test, studies choose settings."""
+    """Top-1 on the train rows on which the protocol chose; studies choose settings by it, not by test."""
     selection_rows: int | None
-    """How many these are; 0 where no class has two images, so that `selection_top1` is null."""
+    """Number of these rows; 0 if no class has two images, so that `selection_top1` is null."""
     top1_at: dict[str, FewerLabels]
-    """By the shares of `evaluate.label_fractions`, such as "0.01"."""
+    """Results by the shares of `evaluate.label_fractions`, such as "0.01"."""
     encoder: str | None
-    """`evaluate.transfer_from`, where the arm's own encoder gave way to it."""
+    """`evaluate.transfer_from`, if it replaced the arm's own encoder."""
     weights_sha256: str | None
-    """Of the `encoder.safetensors` that was measured."""
+    """Checksum of the `encoder.safetensors` that was evaluated."""
     reason: str | None
-    """Why there are no figures, as a sentence."""
+    """Why there are no metrics, as a sentence."""

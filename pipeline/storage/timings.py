@@ -1,6 +1,6 @@
-"""How long a stage took, kept beside the states of unfinished trainings.
+"""The durations of stages, stored beside the checkpoints of unfinished trainings.
 
-Times are no part of what a stage makes: in its outputs they would make every run's bytes new.
+Times are not part of a stage's outputs, whose bytes they would change at every run.
 """
 
 import json
@@ -14,7 +14,7 @@ from pipeline.storage.files import sha256_of_file, state_root, write_json
 
 @contextmanager
 def timed(stage: str, output: Path) -> Iterator[None]:
-    """Remembers how long the block took to write `output`, a file of `stage` such as `evaluate@chosen`."""
+    """Records how long the block took to write `output`, a file of `stage` such as `evaluate@chosen`."""
     started = time.monotonic()
     yield
     record = {"seconds": round(time.monotonic() - started, 3), "made": sha256_of_file(output)}
@@ -22,7 +22,7 @@ def timed(stage: str, output: Path) -> Iterator[None]:
 
 
 def seconds_of(stage: str, output: Path) -> float | None:
-    """How long the run took that made these bytes; None where it was on another machine, or is forgotten."""
+    """Returns the seconds of the run that wrote these bytes; None if not recorded on this machine."""
     try:
         record = json.loads(_file(stage).read_text(encoding="utf-8"))
         return float(record["seconds"]) if record["made"] == sha256_of_file(output) else None

@@ -1,9 +1,9 @@
-"""Reading what another stage wrote: checked where it comes in; damage is one sentence.
+"""Reading and validating what another stage wrote; damage is reported in one sentence.
 
-Every file that passes between stages is read through here. A file may be missing, cut, empty, changed in a
-byte, or of another run than its neighbours; the sentence names it, what is wrong, and the command that makes
-it again. `clinfonce repair` stands in that sentence because DVC alone may bring the same damaged bytes back:
-outputs can be hard links to its cache, and what lies there under a name is not looked at again.
+Every file that passes between stages is read through this module. A file may be missing, cut, empty, changed
+in a byte, or from another run than its neighbours; the sentence names it, what is wrong, and the command that
+recreates it. The sentence contains `clinfonce repair` because DVC alone may restore the same damaged bytes:
+outputs can be hard links to its cache, whose files DVC does not check again.
 """
 
 import csv
@@ -35,7 +35,7 @@ def missing(path: Path) -> UserError:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What goes wrong in the block is reported as damage of `path`, unless it is the machine's."""
+    """Reports errors in the block as damage of `path`, unless the machine is their cause."""
     try:
         yield
     except UserError:
@@ -53,10 +53,10 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def check_parquet(path: Path, schema: pa.Schema | None = None) -> int:
-    """The number of rows. Raises `UserError` for a file that is not as it was written, or of another schema.
+    """Returns the number of rows. Raises `UserError` for a file that was changed, or has another schema.
 
-    Columns that `schema` does not name may be there, too. Pages of images are not read: `open_parquet`
-    compares their sums when they are.
+    Columns that are not in `schema` are allowed. Pages of images are not read: `open_parquet` compares their
+    checksums when they are.
     """
     with reading(path):
         rows, found = _checked(path, version_of(path.stat()))
@@ -71,7 +71,7 @@ def check_parquet(path: Path, schema: pa.Schema | None = None) -> int:
 
 @lru_cache(maxsize=4096)
 def _checked(path: Path, _version: tuple[int, ...]) -> tuple[int, pa.Schema]:
-    """Once a process for a file that does not change."""
+    """Runs once per process for a file that does not change."""
     if not path.stat().st_size:
         raise damaged(path, "it is empty")
     if not is_unbroken(path):
@@ -82,7 +82,7 @@ def _checked(path: Path, _version: tuple[int, ...]) -> tuple[int, pa.Schema]:
 
 @contextmanager
 def open_parquet(path: Path, metadata: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:
-    """To be read in the block, in which each page is compared with its sum."""
+    """Opens a file for reading in the block, in which each page is compared with its checksum."""
     with reading(path), pq.ParquetFile(path, metadata=metadata, page_checksum_verification=True) as file:
         yield file
 
@@ -90,7 +90,7 @@ def open_parquet(path: Path, metadata: pq.FileMetaData | None = None) -> Iterato
 def read_parquet(
     path: Path, schema: pa.Schema | None = None, columns: Sequence[str] | None = None
 ) -> pa.Table:
-    """The whole table, or `columns` of it, in their order."""
+    """Reads the whole table, or `columns` of it, in their order."""
     rows = check_parquet(path, schema)
     with open_parquet(path) as file:
         table = file.read(columns=columns)
@@ -104,7 +104,7 @@ def read_parquet(
 
 
 def read_json(path: Path, shape: type[Record]) -> Record:
-    """An object with at least the keys of the `TypedDict` `shape`, of their types."""
+    """Reads an object with at least the keys of the `TypedDict` `shape`, of their types."""
     with reading(path):
         value = files.read_json(path)
         try:
@@ -122,7 +122,10 @@ def _first_mistake(error: ValidationError) -> str:
 
 
 def check_csv(path: Path, columns: Sequence[str]) -> int:
-    """The number of rows below a header of at least `columns`. Raises `UserError` for a file that was cut."""
+    """Returns the number of rows below a header of at least `columns`.
+
+    Raises `UserError` for a file that was cut or lacks a column.
+    """
     with reading(path), path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(_whole_lines(path, file), strict=True)
         header = next(rows, [])
