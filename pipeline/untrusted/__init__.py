@@ -1,1 +1,1 @@
-"""Reading what strangers made: paths, texts, archives and images are bounded and checked."""
+"""Reading untrusted data: paths, texts, archives and images are bounded and checked."""

@@ -1,5 +1,5 @@
-"""The one way in which Git is run. A stranger's repository makes it neither reach another machine nor start a
-program: what a partial clone lacks is not fetched, and hooks and file system monitors are off."""
+"""The only module that runs Git. An untrusted repository can make Git neither reach another machine nor start
+a program: what a partial clone lacks is not fetched, and hooks and file system monitors are disabled."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ _SETTINGS = {
     "core.hooksPath": os.devnull,
 }
 _VARIABLES = {
-    "GIT_ALLOW_PROTOCOL": "",  # not even those that the user's configuration allows by name
+    "GIT_ALLOW_PROTOCOL": "",  # not even protocols that the user's configuration allows by name
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
@@ -23,8 +23,8 @@ _PARTIAL = r"^(remote\..*\.promisor|extensions\.partialclone)$"
 
 
 def git_environment() -> dict[str, str]:
-    """The variables of a process that runs Git, or a library that does."""
-    # Settings that the user passes in the same way, such as safe.directory, stay.
+    """Returns the environment variables of a process that runs Git, or a library that does."""
+    # Settings that the user passes in the same way, such as safe.directory, are kept.
     given = os.environ.get("GIT_CONFIG_COUNT", "")
     first = int(given) if given.isdecimal() else 0
     settings: dict[str, str] = {}
@@ -34,17 +34,17 @@ def git_environment() -> dict[str, str]:
 
 
 def run_git(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Raises `UserError` where Git cannot be started; that it fails is for the caller to notice."""
+    """Runs Git. Raises `UserError` if it cannot be started; the caller checks the exit status."""
     with _started(arguments, folder) as process:
         output, errors = process.communicate()
-    # Names of files may be in any encoding.
+    # File names may be in any encoding.
     texts = [text.decode("utf-8", "surrogateescape") for text in (output, errors)]
     return subprocess.CompletedProcess(process.args, process.returncode, *texts)
 
 
 def read_blob(name: str, most_bytes: int, folder: Path | None = None) -> bytes:
-    """A file's bytes, by its hash or as `commit:./path` from the folder, and no more than one beyond
-    `most_bytes`; empty where there is none."""
+    """Returns the bytes of a file, named by its hash or as `commit:./path` relative to the folder; at most
+    `most_bytes` + 1 of them, and none if there is no such file."""
     with _started(["cat-file", "blob", name], folder) as process:
         assert process.stdout is not None
         content = process.stdout.read(most_bytes + 1)
@@ -55,7 +55,7 @@ def read_blob(name: str, most_bytes: int, folder: Path | None = None) -> bytes:
 
 def check_complete(revisions: Iterable[str]) -> None:
     """Raises `UserError` for a partial clone that lacks files of these commits: DVC, which reads Git's
-    objects itself, would wait for them for ever."""
+    objects itself, would wait for them forever."""
     if run_git("config", "--get-regexp", _PARTIAL).returncode:
         return
     for revision in revisions:

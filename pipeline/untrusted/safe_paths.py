@@ -1,12 +1,12 @@
-"""The one way in which files that strangers made or named are opened.
+"""The only way to open files that are untrusted, or named by untrusted data.
 
-A data set of someone else's may hold a link to `/etc/passwd`, a table that names `../../private/a.jpg`, or a
-pipe called `classes.txt` on which an ordinary `open` waits for ever. What is opened here is a regular file,
-and lies in the folder that it must not leave. Both are checked on the descriptor: what takes the place of a
-name between a check and the opening gains nothing. tests/untrusted/test_one_way_to_open.py looks for others.
+A third-party data set may contain a link to `/etc/passwd`, a table that names `../../private/a.jpg`, or a
+pipe called `classes.txt` on which an ordinary `open` waits forever. This module opens only regular files in
+the folder that they must not leave. Both are checked on the descriptor, so that replacing a file between a
+check and its opening has no effect. tests/untrusted/test_one_way_to_open.py looks for other ways.
 
-    SafePath      a file, and the folder that it must lie in; to be sent to other processes, and opened there
-    Root          a folder; turns the names that stand in its tables into `SafePath`s
+    SafePath      a file, and the folder that it must lie in; can be sent to other processes and opened there
+    Root          a folder; turns the names in its tables into `SafePath`s
     UnsafePath    why a path is not read
 """
 
@@ -25,7 +25,7 @@ from pipeline.runtime.errors import UserError, shown
 
 FOLDERS_REMEMBERED = 65_536
 LONGEST_PATH = 4096
-"""As Linux has it. Links are followed for every part of a path."""
+"""Maximum length of a path, as on Linux. Links are followed for every part of a path."""
 MISSING = "the file does not exist"
 FOLDER = "a folder, not a file"
 NO_FOLDER = "a file, not a folder"
@@ -43,21 +43,21 @@ _REASONS = {
     errno.EPERM: FORBIDDEN,
 }
 _OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE}
-# A pipe that nobody writes to blocks an ordinary open, and a terminal may become the process's own.
+# An ordinary open blocks on a pipe without a writer, and may make a terminal the controlling one.
 _WITHOUT_WAITING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _DESCRIPTORS = "/proc/self/fd"
-"""Where Linux says what a descriptor has open."""
+"""Folder in which Linux has a link to the open file of each descriptor."""
 
 
 class UnsafePath(UserError):
-    """A path that is not read. `reason` says why, for a list of refusals; the message is a whole sentence."""
+    """Raised for a path that is not read. `reason` is for a list of refusals; the message is a sentence."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(_sentence(path, reason))
 
     def __reduce__(self) -> tuple[type["UnsafePath"], tuple[str | Path, str]]:
-        return UnsafePath, (self.path, self.reason)  # sent by workers
+        return UnsafePath, (self.path, self.reason)  # pickled by workers
 
 
 def _sentence(path: str | Path, reason: str) -> str:
@@ -78,9 +78,9 @@ class Boundary:
     """The folder that no path may leave."""
 
     folder: str
-    """Without links."""
+    """Its real path, without links."""
     allowed_by: str
-    """The end of a sentence: which option takes the boundary away."""
+    """The end of a sentence: which option removes the boundary."""
 
     @classmethod
     def around(cls, folder: Path, allowed_by: str) -> "Boundary":
@@ -95,7 +95,7 @@ class Boundary:
 
 @dataclass(frozen=True, slots=True)
 class SafePath:
-    """A file that is opened only if it is a regular one and lies `within` the boundary.
+    """A file that is opened only if it is a regular file and lies `within` the boundary.
 
     Without a boundary, such as for a path that the user typed, it may lie anywhere and be a link.
     """
@@ -111,18 +111,18 @@ class SafePath:
         return self.path.name
 
     def open_binary(self) -> BinaryIO:
-        """Raises `UnsafePath`, and `OSError` for a fault of the machine."""
+        """Opens the file for reading. Raises `UnsafePath`, and `OSError` for a fault of the machine."""
         descriptor, _ = _opened(self.path, self.within, stat.S_ISREG)
         return os.fdopen(descriptor, "rb")
 
     def open_text(self, *, newline: str | None = None, errors: str = "strict") -> TextIO:
-        """As UTF-8, with or without a byte order mark; otherwise as `open_binary`."""
+        """Opens the file as UTF-8, with or without a byte order mark; otherwise like `open_binary`."""
         return io.TextIOWrapper(self.open_binary(), encoding="utf-8-sig", errors=errors, newline=newline)
 
     def read_whole(self, most: int) -> bytes | None:
-        """The whole file, or None if it holds more than `most` bytes; otherwise as `open_binary`.
+        """Returns the whole file, or None if it has more than `most` bytes; otherwise like `open_binary`.
 
-        Of one that grows meanwhile, what it held when it was opened.
+        If the file grows meanwhile, returns the content that it had when it was opened.
         """
         descriptor, status = _opened(self.path, self.within, stat.S_ISREG)
         try:
@@ -138,14 +138,14 @@ class SafePath:
 
     @contextmanager
     def pinned(self) -> Iterator[Path]:
-        """A path of the opened file, for libraries that open by path: whatever becomes of its name meanwhile,
-        they read the file that was checked. Otherwise as `open_binary`."""
+        """Yields a path of the opened file, for libraries that open by path: even if the name is replaced
+        meanwhile, they read the file that was checked. Otherwise like `open_binary`."""
         descriptor, _ = _opened(self.path, self.within, stat.S_ISREG)
         try:
             by_descriptor = f"{_DESCRIPTORS}/{descriptor}"
             yield Path(by_descriptor) if os.path.exists(by_descriptor) else self.path
         except Exception as error:
-            # What the library says of the file shall name it as the user does.
+            # The library's message must name the file as the user does.
             error.args = tuple(
                 arg.replace(by_descriptor, str(self.path)) if isinstance(arg, str) else arg
                 for arg in error.args
@@ -155,20 +155,20 @@ class SafePath:
             os.close(descriptor)
 
     def is_there(self) -> bool:
-        """Whether something has this name, if only a link that leads nowhere."""
+        """Returns whether something has this name, even if only a broken link."""
         return os.path.lexists(self.path)
 
     def is_folder(self) -> bool:
-        """Whether it is a folder, or a link to one: where that may lead, its opening decides."""
+        """Returns whether it is a folder, or a link to one; only opening it checks where the link leads."""
         return os.path.isdir(self.path)
 
     def status(self) -> os.stat_result | None:
-        """Its size and times, by which a change is noticed; None where it can't be looked at."""
+        """Returns the size and times, by which changes are detected; None if they can't be read."""
         return _status(self.path, follow=True)
 
     @contextmanager
     def opened_folder(self) -> Iterator[int]:
-        """A descriptor of the folder at this path, which must be one; otherwise as `open_binary`."""
+        """Yields a descriptor of the folder at this path, which must be one; otherwise like `open_binary`."""
         descriptor, _ = _opened(self.path, self.within, stat.S_ISDIR)
         try:
             yield descriptor
@@ -177,25 +177,25 @@ class SafePath:
 
 
 class Root:
-    """A folder in which strangers named the files, and the boundary of what may be reached from it."""
+    """A folder with untrusted file names, and the boundary of what may be reached from it."""
 
     def __init__(self, folder: Path, within: Boundary | None) -> None:
         self.folder = folder
         self.within = within
-        # Most files lie beside others: where links of their folder lead is looked up once.
+        # Most files share a folder, whose links are resolved once.
         self._real_folder = lru_cache(FOLDERS_REMEMBERED)(os.path.realpath)
 
     def at(self, member: str) -> SafePath:
-        """`member`, unlooked-at: its opening checks it."""
+        """Returns the path of `member` unchecked: opening it checks it."""
         return SafePath(self.folder / member, self.within)
 
     def below(self, member: str) -> "Root":
-        """The folder `member` of this one, with the same boundary."""
+        """Returns the folder `member` of this one, with the same boundary."""
         return Root(self.folder / member, self.within)
 
     def bounded(self, member: str) -> "Root":
-        """The folder `member` of this one, and itself the boundary. Raises `UnsafePath` if it lies outside of
-        this one's."""
+        """Returns the folder `member` of this one, with itself as the boundary. Raises `UnsafePath` if it
+        lies outside of this one's boundary."""
         self._check_name(member)
         folder = self.folder / member
         if self.within is None:
@@ -209,11 +209,11 @@ class Root:
         return self.at(member).is_there()
 
     def has_folder(self, member: str) -> bool:
-        """Whether it is a folder, or a link to one."""
+        """Returns whether it is a folder, or a link to one."""
         return self.at(member).is_folder()
 
     def file(self, member: str) -> SafePath:
-        """The file `member`, as a table names it. It need not exist: opening it finds the words for that.
+        """Returns the file `member`, as named by a table. It need not exist: opening it reports that.
 
         Raises `UnsafePath` for an absolute path, one with `..` and one through a link that leads out, unless
         there is no boundary; and for what can't be read as a file, such as a pipe.
@@ -231,7 +231,7 @@ class Root:
         return SafePath(path, self.within)
 
     def _check_name(self, member: str) -> None:
-        """Before anything is looked at: to look at a path may mount what it names."""
+        """Checks a name before any access to the file system, which may mount what the path names."""
         if len(member) > LONGEST_PATH:
             raise UnsafePath(shown(member), "the path is too long")
         if "\0" in member:
@@ -239,7 +239,7 @@ class Root:
         try:
             os.fsencode(member)
         except UnicodeEncodeError:
-            # Half a character, which JSON can escape and no file's name can hold.
+            # A lone surrogate, which JSON can escape, but no file name can contain.
             raise UnsafePath(repr(member), "the path is not UTF-8 text") from None
         if self.within is None:
             return
@@ -268,10 +268,10 @@ def _status(path: Path, *, follow: bool = False) -> os.stat_result | None:
 def _opened(
     path: Path, within: Boundary | None, has_kind: Callable[[int], bool]
 ) -> tuple[int, os.stat_result]:
-    """A descriptor of what `has_kind` by its mode, and its status."""
+    """Returns a descriptor of a file whose mode satisfies `has_kind`, and its status."""
     try:
-        # Looked at first, although the descriptor decides: to open a device can have consequences, and to
-        # follow a link may mount what it names.
+        # Checked first, although the descriptor decides: opening a device can have side effects, and
+        # following a link may mount what it names.
         status = os.lstat(path)
         if stat.S_ISLNK(status.st_mode):
             if within is not None and not within.holds(os.path.realpath(path)):
@@ -311,7 +311,7 @@ def _lies_within(within: Boundary, descriptor: int, path: Path) -> bool:
     try:
         real = os.readlink(f"{_DESCRIPTORS}/{descriptor}")
     except OSError:
-        # Not Linux, or a path that is too long: the file that the descriptor has open must lie there.
+        # Not Linux, or a path that is too long: the file at the real path must be the open one.
         real = os.path.realpath(path)
         try:
             own = os.lstat(real)
@@ -323,8 +323,8 @@ def _lies_within(within: Boundary, descriptor: int, path: Path) -> bool:
 
 
 def reason_of(error: OSError) -> str | None:
-    """Why a file can't be opened or read, in words; None for a fault of the machine, such as too little
-    memory, which is no property of the file."""
+    """Returns why a file can't be opened or read, in words; None for a fault of the machine, such as lack of
+    memory, which is not a property of the file."""
     if (reason := _REASONS.get(error.errno or 0)) is not None:
         return reason
     if error.errno in _OF_THE_MACHINE:

@@ -1,4 +1,4 @@
-"""Why a file that a table names does not exist: its name may be written in another way."""
+"""Reasons why a file that a table names does not exist: its name may be written differently."""
 
 import os
 import re
@@ -12,14 +12,16 @@ from pipeline.untrusted.walk import some_names_in
 
 FOLDERS_REMEMBERED = 64
 MOST_NAMES = 100_000
-"""The most names of one folder that are compared."""
+"""Maximum number of names of one folder that are compared."""
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 ADDRESS = re.compile(r"(?:^|/)[a-z][a-z0-9+.-]{1,20}:/", re.IGNORECASE)
-"""How `https://`, `s3://` and `file:///` begin. Joined to a folder, one slash is left."""
+"""The beginning of `https://`, `s3://` and `file:///`; joining them to a folder leaves one slash."""
 
 
 def why_missing(path: SafePath) -> str:
-    """The reason for refusing `path`, where no file exists; without the path, as equal reasons are counted.
+    """Returns the reason for refusing `path`, which does not exist.
+
+    The reason does not contain the path, since equal reasons are counted.
 
     Only folders within the path's boundary are read.
     """
@@ -30,7 +32,7 @@ def why_missing(path: SafePath) -> str:
 
 
 def _difference_of_similar(path: SafePath) -> str | None:
-    """How the name of a similar file that exists differs from `path`; None where there is none."""
+    """Returns how the name of a similar file that exists differs from `path`; None if there is none."""
     written = str(path)
     differences = []
     if written.endswith(("'", '"')):
@@ -46,8 +48,8 @@ def _difference_of_similar(path: SafePath) -> str | None:
 
 
 def _found(path: SafePath) -> tuple[bool, list[str]]:
-    """Whether such a file exists, and how its name differs: in capitals, in its Unicode form, or in its
-    ending."""
+    """Returns whether a similar file exists, and how its name differs: in capitals, in its Unicode form, or
+    in its extension."""
     existing = path
     missing: list[str] = []
     while not existing.is_there() and existing.name:
@@ -73,12 +75,13 @@ def _found(path: SafePath) -> tuple[bool, list[str]]:
 
 @lru_cache(FOLDERS_REMEMBERED)
 def _names(folder: SafePath, _changed: int) -> dict[str, str]:
-    """The names in a folder, by their form without differences of capitals and Unicode forms."""
+    """Returns the names in a folder, keyed by their form without differences in case and Unicode form."""
     return {_folded(name): name for name in some_names_in(folder, MOST_NAMES)}
 
 
 def _with_another_ending(folder: SafePath, changed: int, name: str) -> tuple[str | None, str]:
-    """The image that is called `name` but for its ending, which `name` may lack; and `name` with that."""
+    """Returns the image that differs from `name` only in the extension, which `name` may lack, and `name`
+    with that extension."""
     stems = _stems(folder, changed)
     for stem in (name, Path(name).stem):
         if (other := stems.get(_folded(stem))) is not None:
@@ -88,7 +91,7 @@ def _with_another_ending(folder: SafePath, changed: int, name: str) -> tuple[str
 
 @lru_cache(FOLDERS_REMEMBERED)
 def _stems(folder: SafePath, changed: int) -> dict[str, str]:
-    """The names of images in a folder, by what is before their endings."""
+    """Returns the names of images in a folder, keyed by the part before the extension."""
     names = _names(folder, changed).values()
     return {_folded(Path(name).stem): name for name in names if Path(name).suffix.lower() in ENDINGS}
 

@@ -1,13 +1,13 @@
-"""safetensors files of strangers. Their parser makes an object of each tensor that the header names, with no
-bound: a header of 86 MB takes 3 GB."""
+"""Untrusted safetensors files. Their parser creates an object for each tensor that the header names, without
+a limit: a header of 86 MB takes 3 GB."""
 
 LENGTH_BYTES = 8
-"""At the beginning: the header's length."""
+"""Size of the header's length, at the beginning of the file."""
 MOST_OF_HEADER = 1 << 20
-"""Bytes. A network of a thousand layers takes a tenth."""
+"""Maximum size of the header in bytes; a network of a thousand layers takes a tenth."""
 
 
 def check_header(beginning: bytes) -> None:
-    """Looks at the file's first `LENGTH_BYTES`, before its parser does. Raises `ValueError`."""
+    """Checks the file's first `LENGTH_BYTES` before it is parsed. Raises `ValueError` for a large header."""
     if int.from_bytes(beginning[:LENGTH_BYTES], "little") > MOST_OF_HEADER:
         raise ValueError(f"its header claims more than {MOST_OF_HEADER >> 20} MiB")

@@ -1,4 +1,4 @@
-"""All files below a folder, in order, with what can't be followed."""
+"""Listing of all files below a folder, in order, and of what can't be followed."""
 
 import os
 from collections import deque
@@ -18,7 +18,7 @@ Kind = Literal["folder", "file", "other"]
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """What stands below a folder and is not read: its path from the folder on, and why."""
+    """An entry below a folder that is not read: its path relative to the folder, and why."""
 
     path: str
     reason: str
@@ -28,7 +28,7 @@ SYSTEM = frozenset(
     {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
     | {"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r"}
 )
-"""Names of folders and files that systems put beside people's own."""
+"""Names of folders and files that operating systems add to a user's own."""
 
 
 def is_hidden(name: str) -> bool:
@@ -37,7 +37,7 @@ def is_hidden(name: str) -> bool:
 
 @dataclass
 class PassedOver:
-    """Hidden files and folders, and those of systems, which nobody means."""
+    """The number of hidden files and folders, and those of operating systems, that are not listed."""
 
     count: int = 0
     first: str = ""
@@ -52,28 +52,28 @@ class PassedOver:
 
 
 class Walk:
-    """Lists what lies below `root`, each folder once, however many links lead to it: no circle and no tangle
-    of links makes more files than there are names on the disk."""
+    """Lists what lies below `root`, each folder once, however many links lead to it: links, even circular
+    ones, never multiply the files."""
 
     def __init__(self, root: Root, *, hidden: bool = False) -> None:
-        """`hidden`: whether what `is_hidden` is listed."""
+        """`hidden`: whether to list names that are hidden according to `is_hidden`."""
         self._root = root
         self._hidden = hidden
         self._seen: set[tuple[int, int]] = set()
         self.passed_over = PassedOver()
 
     def files(self, member: str = "") -> Iterator[str | Skipped]:
-        """The paths from `root` on of the files in the folder `member` and below, sorted within each folder.
+        """Yields the paths, relative to `root`, of the files in `member` and below, sorted per folder.
 
-        A folder at a time is listed, so that no tree is too large. Folders behind links come last, so that a
-        folder is read under its own name.
+        One folder is listed at a time, so that no tree is too large. Folders behind links come last, so that
+        a folder is read under its own name.
         """
         waiting = deque([member])
         while waiting:
             yield from self._below(waiting.popleft(), waiting)
 
     def _below(self, member: str, linked: deque[str]) -> Iterator[str | Skipped]:
-        """Adds links to folders to `linked`."""
+        """Yields the files in the folder `member` and below. Adds links to folders to `linked`."""
         if member.count(os.sep) >= DEEPEST:
             yield Skipped(member, f"more than {DEEPEST} folders deep")
             return
@@ -99,7 +99,7 @@ class Walk:
                 yield from self._followed(path, linked)
 
     def _followed(self, path: str, linked: deque[str]) -> Iterator[str | Skipped]:
-        """A link, or what is no file."""
+        """Yields the path of a link to a file, or the reason why an entry that is not a file is skipped."""
         try:
             file = self._root.file(path)
         except UnsafePath as unsafe:
@@ -111,7 +111,7 @@ class Walk:
             yield path
 
     def _leads_up(self, member: str) -> bool:
-        """Whether it is a link to a folder above it."""
+        """Returns whether it is a link to a folder above it."""
         path = self._root.folder / member
         folder = os.path.realpath(path)
         return os.path.commonpath([folder, os.path.realpath(path.parent)]) == folder
@@ -124,10 +124,10 @@ class Walk:
 
 
 def names_in(folder: Root) -> tuple[list[str], list[str]]:
-    """The names of the folders, and of links to some, in `folder`, and those of all else; sorted, and none
-    that `is_hidden`.
+    """Returns the names of the folders and links to folders in `folder`, and the names of everything else;
+    both sorted, without those that are hidden according to `is_hidden`.
 
-    Raises `UnsafePath` where there is no such folder, or it can't be read or lies outside of its boundary.
+    Raises `UnsafePath` if the folder does not exist, can't be read or lies outside of its boundary.
     """
     names: tuple[list[str], list[str]] = ([], [])
     with folder.at("").opened_folder() as descriptor:
@@ -141,7 +141,8 @@ def names_in(folder: Root) -> tuple[list[str], list[str]]:
 
 
 def some_names_in(folder: SafePath, most: int) -> list[str]:
-    """At most so many names in `folder`, in no order, hidden ones too; none where it can't be read."""
+    """Returns at most `most` names in `folder`, unordered and including hidden ones; none if it can't be
+    read."""
     try:
         with folder.opened_folder() as descriptor, os.scandir(descriptor) as listing:
             return [entry.name for entry in islice(listing, most)]
@@ -150,7 +151,7 @@ def some_names_in(folder: SafePath, most: int) -> list[str]:
 
 
 def _entries(folder: str | Path, descriptor: int) -> list[tuple[str, Kind]]:
-    """Sorted by name. A link is "other", whatever it leads to."""
+    """Returns the entries, sorted by name. A link is "other", whatever it leads to."""
     try:
         with os.scandir(descriptor) as listing:
             return sorted((entry.name, _kind(entry)) for entry in listing)

@@ -1,4 +1,4 @@
-"""YAML that strangers wrote, as plain data: every way in which it can fail is a sentence."""
+"""Untrusted YAML as plain data; every failure is reported in one sentence."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,18 +19,19 @@ from pipeline.runtime.errors import UserError, first_line
 from pipeline.untrusted.safe_paths import MISSING, SafePath, UnsafePath
 
 MOST_BYTES = 1 << 17
-"""A file of parameters has ten thousand; the reader takes eight seconds for so many at worst."""
+"""Maximum size of a file; a file of parameters has ten thousand bytes. The parser takes eight seconds at
+worst."""
 MOST_EXPANDED = 1 << 22
-"""Characters and values where each alias is written out: twenty lines can hold a thousand million."""
+"""Maximum number of characters and values with all aliases expanded; twenty lines can hold a billion."""
 DEEPEST = 50
-"""Lists and maps in each other. The reader calls itself for each, and Python ends that at some hundreds."""
+"""Maximum nesting of lists and maps. The parser is recursive, and Python stops it at a few hundred levels."""
 PLAIN = (str, bool, int, float, type(None))
 
 
 def read_yaml(path: Path) -> Any:
-    """What `path` holds, in text, numbers, booleans, None, lists, and dicts of any plain key.
+    """Reads `path` as text, numbers, booleans, None, lists, and dicts with any plain key.
 
-    Raises `FileNotFoundError`, and `UserError` with a sentence for everything else.
+    Raises `FileNotFoundError`, and `UserError` for everything else.
     """
     try:
         with SafePath(path).open_binary() as file:
@@ -43,7 +44,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(content: str | bytes, name: str, most_bytes: int = MOST_BYTES) -> Any:
-    """The same of text. The sentence calls it `name`."""
+    """Parses YAML like `read_yaml`. Error messages call it `name`."""
     if len(content) > most_bytes:
         raise UserError(f"{name} is larger than {most_bytes >> 10} KiB: no file of its kind is")
     try:
@@ -57,14 +58,14 @@ def parse_yaml(content: str | bytes, name: str, most_bytes: int = MOST_BYTES) ->
     except UserError:
         raise
     except Exception as error:
-        # A tag such as !!bool hands any text to Python's own constructors, each of which raises its own.
+        # A tag such as !!bool passes any text to Python's own constructors, each with its own exceptions.
         raise UserError(f"{name} is not valid YAML{_place(error)}: {_reason(error)}") from None
     _check_plain(values, name)
     return values
 
 
 def _check_size(events: Iterable[Event], name: str) -> None:
-    """Before anything is made of them: an alias costs what it stands for, and merge keys write it out."""
+    """Checks the size before any object is created: an alias counts as its value, which merge keys copy."""
     anchors: set[str] = set()
     size_of: dict[str, int] = {}
     open_anchors: list[tuple[str | None, int]] = []

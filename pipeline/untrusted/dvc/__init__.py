@@ -1,1 +1,1 @@
-"""Reading strangers' repositories with DVC, in a process that can neither do harm nor hang."""
+"""Reading untrusted repositories with DVC, in a process that can neither do harm nor hang."""

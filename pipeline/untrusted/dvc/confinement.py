@@ -1,12 +1,11 @@
-"""Confines the process in which DVC reads a repository that strangers wrote.
+"""Confines the process in which DVC reads an untrusted repository.
 
-Symptom: `clinfonce compare` of someone else's branch asks an address that stands in that branch, or never
-ends. Cause: what its cache lacks DVC fetches, from a remote of .dvc/config, or from where a `.dvc` file says
-that it was imported from; of stages, variables, patterns and metrics a few lines stand for as many as they
-like; and DVC writes locks and notes, through whatever links the repository holds, and opens pipes and devices
-as files. Cure: the kernel limits
-this process's time and memory, and Python asks before each way out and each change, whichever library makes
-it.
+Symptom: `clinfonce compare` of a third-party branch contacts an address named in that branch, or never ends.
+Cause: DVC fetches what its cache lacks, from a remote of .dvc/config, or from where a `.dvc` file says it was
+imported from; a few lines can expand to any number of stages, variables, patterns and metrics; and DVC writes
+locks and notes through any link in the repository, and opens pipes and devices as files. Cure: the kernel
+limits this process's time and memory, and an audit hook checks each attempt to reach another machine, start a
+program, or open or change a file, whichever library makes it.
 """
 
 import errno
@@ -27,10 +26,10 @@ _MESSAGES = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _PROGRAMS = frozenset({"subprocess.Popen", "os.posix_spawn", "os.exec"})
 _SHELL = "os.system"
 _LOCAL_PROGRAMS = frozenset({"git"})
-"""DVC starts Git to read the local repository. All others, such as `ssh`, or a program that a remote's
-configuration names to supply a password, are refused."""
+"""Programs that may be started: DVC runs Git to read the local repository. All others, such as `ssh`, or a
+program that a remote's configuration names to supply a password, are refused."""
 _UNPICKLING = "pickle.find_class"
-"""Of a pickle that names code: DVC keeps some below .dvc/tmp, which a repository may hold."""
+"""Event of a pickle that names code: DVC stores pickles below .dvc/tmp, which a repository may contain."""
 _HARMLESS = frozenset({os.devnull, "/dev/urandom", "/dev/random"})
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES_CONTENT = frozenset(
@@ -44,26 +43,28 @@ _CHANGES_NAMES = {
     "os.rename": [(0, 2), (1, 3)],
     "os.link": [(0, 2), (1, 3)],
 }
-"""Where the arguments of the event hold a path, and the descriptor of the folder that it starts from."""
+"""Positions in the arguments of an event: of a path, and of the descriptor of the folder that it starts
+from."""
 
 
 @dataclass(frozen=True)
 class Limits:
     cpu_seconds: int
-    """Of a core, in user and system mode: RLIMIT_CPU, which ends the process with SIGXCPU."""
+    """CPU time in user and system mode: RLIMIT_CPU, which ends the process with SIGXCPU."""
     wall_seconds: int
-    """For a process that waits: ITIMER_REAL, SIGALRM."""
+    """Wall time, for a process that waits: ITIMER_REAL, SIGALRM."""
     memory_bytes: int
-    """RLIMIT_DATA: memory beyond it is not given. Linux alone keeps it."""
+    """Memory: RLIMIT_DATA, beyond which allocations fail. Only Linux enforces it."""
 
 
 class NoWayOut(RuntimeError):
-    """An attempt to reach another machine, or to run something. No `OSError`, as libraries retry those."""
+    """Raised for an attempt to reach another machine, run a program or unpickle code. Not an `OSError`, as
+    libraries retry those."""
 
 
 def limit(limits: Limits) -> None:
-    """Sets the limits of this process, for good."""
-    _lower(resource.RLIMIT_CORE, 0)  # of gigabytes
+    """Sets the limits of this process permanently."""
+    _lower(resource.RLIMIT_CORE, 0)  # a core dump can have gigabytes
     _lower(resource.RLIMIT_CPU, limits.cpu_seconds)
     _lower(resource.RLIMIT_DATA, limits.memory_bytes)
     for number in (signal.SIGXCPU, signal.SIGALRM):
@@ -72,7 +73,7 @@ def limit(limits: Limits) -> None:
 
 
 def wait_for_ever() -> None:
-    """From here on this process may wait, as for an answer of its user."""
+    """Lifts the limit of wall time: from here on this process may wait, for example for the user's answer."""
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -82,14 +83,14 @@ def _lower(what: int, most: int) -> None:
 
 
 class Confinement:
-    """Of this process, once it is entered, for good and in all threads: no way out of the machine,
-    nothing opened but files, and changes below `writable` alone."""
+    """Confines this process once it is entered, permanently and in all threads: no access to other machines,
+    only files and folders are opened, and changes are made only below `writable`."""
 
     def __init__(self, writable: Iterable[str]) -> None:
         """`writable`: folders whose paths hold no links."""
         self._writable = tuple(folder + os.sep for folder in writable)
         self.refused: list[str] = []
-        """Sentences of what was neither opened nor changed: libraries go on as if it were not there."""
+        """Sentences about what was neither opened nor changed: libraries continue as if it did not exist."""
 
     def enter(self) -> None:
         sys.addaudithook(self._check)
@@ -133,13 +134,13 @@ def _refuse_to_reach_out(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _is_special(path: Any) -> bool:
-    """Whether an opening would wait for another program, or a reading never end."""
+    """Returns whether opening might wait for another program, or reading might never end."""
     if isinstance(path, int):
         return False
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
-        return False  # for the opening to say
+        return False  # opening it reports the error
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return False
     return os.path.realpath(os.fsdecode(path)) not in _HARMLESS
@@ -149,7 +150,7 @@ def _is_special(path: Any) -> bool:
 
 
 def _changed(event: str, arguments: tuple[Any, ...]) -> Iterator[str]:
-    """The paths, without links, that the event changes or makes."""
+    """Yields the paths, without links, that the event changes or creates."""
     if event == "open":
         path, _, flags = arguments
         if flags & _WRITING and not isinstance(path, int):
@@ -160,7 +161,7 @@ def _changed(event: str, arguments: tuple[Any, ...]) -> Iterator[str]:
     elif event in _CHANGES_NAMES:
         for place, folder in _CHANGES_NAMES[event]:
             name = _in_folder(os.fsdecode(arguments[place]), arguments[folder])
-            # What has the name may be a link, and is not followed.
+            # The last part may be a link, which is not followed.
             path = os.path.join(os.path.realpath(os.path.dirname(name)), os.path.basename(name))
             if not (event == "os.mkdir" and os.path.isdir(path)):
                 yield path

@@ -1,4 +1,4 @@
-"""The variables that keep DVC from sending anything: they count more than a repository's configuration."""
+"""Environment variables that keep DVC from sending anything; they override a repository's configuration."""
 
 SENDS_NOTHING = {
     "DVC_EXP_AUTO_PUSH": "false",  # experiments with their data, to a Git remote and a DVC remote

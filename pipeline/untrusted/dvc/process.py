@@ -1,7 +1,7 @@
-"""DVC reads a repository in a process of its own, under limits, and what it found comes back as JSON.
+"""Running DVC on a repository in a separate process with limits, which returns what it found as JSON.
 
-reading(...)    in the process that wants to know: starts the other, yields its answer
-answer(...)     in the one that reads: the last line of a module that imports DVC
+reading(...)    in the calling process: starts the other, yields its answer
+answer(...)     in the reading process: the last line of a module that imports DVC
 """
 
 import json
@@ -26,12 +26,12 @@ from pipeline.untrusted.git import git_environment
 
 CPU_SECONDS = 120
 CPU_SECONDS_PER_EXPERIMENT = 2
-"""DVC takes a tenth to read one."""
+"""Additional CPU time per experiment; DVC takes a tenth to read one."""
 WALL_SECONDS = 900
 MEMORY_BYTES = 2 << 30
-"""DVC takes a tenth."""
+"""Memory limit; DVC takes a tenth."""
 MOST_ANSWER_BYTES = 32 << 20
-"""A row of an experiment has some thousand."""
+"""Maximum size of an answer; the row of an experiment has a few thousand bytes."""
 ENDING_SECONDS = 5
 STDOUT, STDERR = 1, 2
 Request = dict[str, Any]
@@ -39,16 +39,17 @@ Request = dict[str, Any]
 
 @contextmanager
 def reading(module: str, request: Request, what: str, experiments: int = 0) -> Iterator[Any]:
-    """What the function that `module` passes to `answer` yields for `request`, both in JSON's types.
+    """Yields what the function that `module` passes to `answer` yields for `request`; both have JSON types.
 
-    Within the block that process waits in its own block, and holds what it locked. `what` names the files
-    in sentences. Raises `UserError` for what that function raises, and where a limit ends it.
+    During the block, that process waits in its own block and keeps its locks. `what` names the files in error
+    messages. Raises `UserError` for a user's mistake and if a limit ends the process, and `RuntimeError`
+    with the traceback for any other exception of that function.
     """
     limits = Limits(CPU_SECONDS + CPU_SECONDS_PER_EXPERIMENT * experiments, WALL_SECONDS, MEMORY_BYTES)
     with tempfile.TemporaryDirectory(prefix="clinfonce-dvc-") as scratch, _reader(module, scratch) as reader:
         assert reader.stdin is not None
         assert reader.stdout is not None
-        with suppress(BrokenPipeError):  # how it ended says more
+        with suppress(BrokenPipeError):  # the exit status says more
             whole = {"request": request, "limits": asdict(limits), "parent": os.getpid()}
             reader.stdin.write(json.dumps(whole).encode() + b"\n")
             reader.stdin.flush()
@@ -60,9 +61,9 @@ def reading(module: str, request: Request, what: str, experiments: int = 0) -> I
 
 @contextmanager
 def _reader(module: str, scratch: str) -> Iterator[subprocess.Popen[bytes]]:
-    # -P: the package that runs here, and not a folder of its name where the command was typed.
+    # -P: import the running package, not a folder of the same name in the working directory.
     command = [sys.executable, "-P", "-m", module]
-    # What DVC keeps elsewhere is a database that it unpickles, at a place that .dvc/config may choose.
+    # DVC's site cache is a database that it unpickles, in a folder that .dvc/config may choose.
     own = {"TMPDIR": scratch, "DVC_SITE_CACHE_DIR": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
     environment = git_environment() | SENDS_NOTHING | own
     with subprocess.Popen(  # noqa: S603 - ours
@@ -73,7 +74,7 @@ def _reader(module: str, scratch: str) -> Iterator[subprocess.Popen[bytes]]:
             yield reader
         finally:
             with suppress(BrokenPipeError, subprocess.TimeoutExpired):
-                reader.stdin.close()  # it gives back what it locked
+                reader.stdin.close()  # the reader then releases its locks
                 reader.wait(ENDING_SECONDS)
             reader.kill()
 
@@ -106,15 +107,15 @@ def _value(line: bytes) -> Any:
 
 
 def answer(read: Callable[[Request], AbstractContextManager[Any]]) -> None:
-    """Answers one request, and ends when the calling process is through with it, or has died."""
-    # Whatever libraries print, with the text of strangers, goes nowhere.
+    """Answers one request, and returns when the calling process has finished with it or has died."""
+    # Output of libraries, which may contain untrusted text, is discarded.
     reply = os.fdopen(os.dup(STDOUT), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, STDOUT)
     os.dup2(nowhere, STDERR)
     order = json.loads(sys.stdin.buffer.readline())
     end_with(order["parent"], signal.SIGKILL)
-    # Ctrl+C is for the calling process, which ends this one.
+    # The calling process handles Ctrl+C, and ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit(Limits(**order["limits"]))
     confinement = Confinement([os.path.join(_root(), ".dvc"), os.path.realpath(tempfile.gettempdir())])
@@ -135,7 +136,7 @@ def answer(read: Callable[[Request], AbstractContextManager[Any]]) -> None:
 
 
 def _root() -> str:
-    """The folder of the repository, as DVC finds it; without links."""
+    """Returns the folder of the repository as DVC finds it, without links."""
     here = Path.cwd()
     return str(next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here))
 

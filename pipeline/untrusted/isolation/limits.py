@@ -1,12 +1,12 @@
-"""What one image may cost. The kernel keeps the limits, also while a decoder listens to nobody.
+"""Limits on the time and memory of one image. The kernel enforces them, even while a decoder is running.
 
-Processor time and memory are the same on a busy machine as on an idle one, and so are the refusals.
+CPU time and memory are the same on a busy machine as on an idle one, and so are the refusals.
 
-The most expensive images that the other checks let pass, by a core of an AMD EPYC in a cloud, with the 40 MiB
+The most expensive images that the other checks let pass, on a core of an AMD EPYC in a cloud, with the 40 MiB
 that Python takes: of 100 million pixels, PNG with transparency 3.6 s and 894 MiB, TIFF of 32 bits 3.5 s and
 895 MiB, PNG of 16 bits 2.5 s and 704 MiB, progressive JPEG 1.9 s and 729 MiB, other JPEG 1.1 s and 328 MiB;
-of 49 million pixels, lossless WebP 2.1 s and 943 MiB. A photo of 12 million pixels takes 0.04 s to become one
-of 224, and 0.3 s to become one of 2,048.
+of 49 million pixels, lossless WebP 2.1 s and 943 MiB. Resizing a photo of 12 million pixels takes 0.04 s to
+224 pixels, and 0.3 s to 2,048.
 """
 
 import ctypes
@@ -21,13 +21,14 @@ from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 CPU_SECONDS = 5
-"""Of a core, in user and system mode: ITIMER_PROF, which ends the process with SIGPROF."""
+"""Maximum CPU time in user and system mode: ITIMER_PROF, which ends the process with SIGPROF."""
 WALL_SECONDS = 300
-"""For a decoder that sleeps, or a file system that does not answer: ITIMER_REAL, SIGALRM."""
+"""Maximum wall time, for a decoder that sleeps, or a file system that hangs: ITIMER_REAL, SIGALRM."""
 MEBIBYTES = 928
-"""Beyond what the worker holds when it is made: RLIMIT_DATA."""
+"""Maximum memory beyond what the worker holds when it starts: RLIMIT_DATA."""
 HELD_BYTES = 48 * 2**20
-"""Results of earlier images that a call may hold: what it was given and these are not the image's memory."""
+"""Size of the results of earlier images that a call may hold; these and its input do not count as memory of
+the image."""
 
 NOWHERE = -1
 NOTE = struct.Struct("q")
@@ -35,22 +36,22 @@ T = TypeVar("T")
 
 
 class _Worker:
-    """The state of this process, if it is one that `begin` made a worker of."""
+    """The state of this process, if `begin` made it a worker."""
 
     note: mmap.mmap | None = None
     held: int | None = None
-    """Bytes at its beginning, as RLIMIT_DATA counts them; None where the system does not tell."""
+    """Bytes at its start, as RLIMIT_DATA counts them; None if the system does not report them."""
     given: int = 0
-    """Bytes of what it was called with."""
+    """Size in bytes of the input of the current call."""
     outside: tuple[int, int] = (0, 0)
     """RLIMIT_DATA while no image is decoded."""
 
 
 def begin(note: mmap.mmap) -> None:
-    """Makes this process one that has limits; `note` is shared with the process that outlives it."""
+    """Makes this process a worker with limits; `note` is shared with the server, which outlives it."""
     _Worker.note = note
     NOTE.pack_into(note, 0, NOWHERE)
-    # A decoder that dies of a gigabyte would write it to the disk.
+    # A decoder that crashes would write a core dump of up to a gigabyte.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
@@ -59,14 +60,14 @@ def begin(note: mmap.mmap) -> None:
 
 
 def begin_call(size: int) -> None:
-    """`size`: bytes of what the worker is called with."""
+    """Begins a call whose input has `size` bytes."""
     _Worker.given = size
 
 
 def limited(items: Sequence[T], first: int = 0) -> Generator[T, None, None]:
-    """The items from number `first` on. Each has the limits of one image until the next is requested.
+    """Yields the items from number `first` on. Each has the limits of one image until the next is requested.
 
-    In a process that is no worker they are simply gone through.
+    There are no limits in a process that is not a worker.
     """
     if _Worker.note is None:
         yield from items[first:]
@@ -87,7 +88,7 @@ def limited(items: Sequence[T], first: int = 0) -> Generator[T, None, None]:
 
 
 def end() -> None:
-    """What follows is no image's."""
+    """Lifts the limits, since what follows belongs to no image."""
     if _Worker.note is None:
         return
     signal.setitimer(signal.ITIMER_PROF, 0)
@@ -106,23 +107,23 @@ TOO_LARGE = f"decoding needs more than {MEBIBYTES} MiB"
 
 
 def reason(killed_by: int) -> str:
-    """Of an image's refusal, by the signal that ended its process."""
+    """Returns the reason why an image is refused, given the signal that ended its process."""
     if killed_by == signal.SIGPROF:
         return TOO_SLOW
     return STUCK if killed_by == signal.SIGALRM else CRASHED
 
 
 def forget_lack_of_memory() -> None:
-    """Before a decoder runs: see `lacked_memory`."""
+    """Resets `errno` before a decoder runs: see `lacked_memory`."""
     if _errno is not None:
         _errno()[0] = 0
 
 
 def lacked_memory(error: Exception) -> bool:
-    """Whether the limit of memory is why a decoder failed.
+    """Returns whether a decoder failed because of the memory limit.
 
-    Some of them report it as damaged data. But the kernel's refusal stays in the C library's `errno`, as
-    nothing that follows it in a failing decoder sets another.
+    Some decoders report it as damaged data. But the kernel's refusal stays in the C library's `errno`, since
+    a failing decoder does nothing afterwards that sets another.
     """
     if _Worker.held is None:
         return False
@@ -130,7 +131,8 @@ def lacked_memory(error: Exception) -> bool:
 
 
 def _c_errno() -> "ctypes._NamedFuncPointer | None":
-    """Tells where this thread's `errno` lies; None where the C library has no function of this name."""
+    """Returns the function for the address of this thread's `errno`; None if the C library has none of this
+    name."""
     function = getattr(ctypes.CDLL(None), "__errno_location", None)
     if function is not None:
         function.restype = ctypes.POINTER(ctypes.c_int)
@@ -141,8 +143,8 @@ _errno = _c_errno() if sys.platform == "linux" else None
 
 
 def _bytes_of_data() -> int | None:
-    """What RLIMIT_DATA counts of this process: private memory that can be written. None where the system does
-    not tell, and does not keep that limit either."""
+    """Returns what RLIMIT_DATA counts for this process: private memory that can be written. None if the
+    system does not report it, and then does not enforce that limit either."""
     try:
         with open("/proc/self/statm", encoding="ascii") as statm:
             return int(statm.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")

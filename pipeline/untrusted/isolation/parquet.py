@@ -1,8 +1,8 @@
-"""Parquet files that others wrote, read in a process of their own: pyarrow ends its process at some damaged
-ones, and kilobytes can hold gigabytes.
+"""Reading of untrusted Parquet files in a separate process: some damaged files crash pyarrow, and kilobytes
+can expand to gigabytes.
 
-What that process reads comes back, checked, as a stream of Arrow record batches of bounded size. Where the
-stream breaks off because the process was ended, the file is to blame, and a sentence says so.
+That process checks what it reads, and returns it as a stream of Arrow record batches of bounded size. If the
+stream breaks off because the process was killed, the file is to blame, and the error message says so.
 """
 
 import json
@@ -31,25 +31,25 @@ OUTLINE = pa.schema(
     [("schema", pa.binary()), ("rows", pa.int64()), ("has_checksum", pa.bool_()), ("mistake", pa.string())]
 )
 MISTAKE, ROWS = b"mistake", b"rows"
-"""What comes with an empty batch in place of rows that can't be read; without a number of rows, of all."""
+"""Metadata of an empty batch that replaces rows that can't be read; all rows if their number is missing."""
 EMPTY = pa.RecordBatch.from_pylist([], pa.schema([]))
 STDIN = 0
 MOST_AT_ONCE = 160 << 20
-"""Bytes of a batch once it is Python's: more than the largest image. A row that has more is damaged."""
+"""Maximum bytes of a batch as Python objects: more than the largest image. A larger row is damaged."""
 ROWS_PER_BYTE = 100_000
-"""Of a file, at most: rows that repeat one value take next to nothing, but a footer can claim any number."""
+"""Maximum for a file: rows that repeat one value take almost no space, but a footer can claim any number."""
 MOST_MEMORY = 4 << 30
-"""Bytes that the reader may take: ten kilobytes can hold a text of gigabytes a thousand times."""
+"""Maximum memory of the reader in bytes: ten kilobytes can hold a text of gigabytes a thousand times."""
 BUFFER_BYTES, LEAST_BUFFER = 64 << 20, 16 << 10
-"""Of all columns together, and of one of many."""
+"""Size of the read buffers of all columns together, and the minimum for each of many columns."""
 MOST_OF_SCHEMA, MOST_OF_METADATA = 32 << 20, 4 << 20
-"""Bytes of a schema with its metadata, which the calling process holds, and of one text of these that it
-parses, which takes sixty times as many. A column takes about fifty, a class's name about thirty."""
+"""Maximum bytes of a schema with its metadata, which the calling process holds, and of one metadata value
+that it parses, which takes sixty times as many. A column takes about fifty, a class name about thirty."""
 UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
 class NotParquet(ValueError):
-    """A file that can't be opened; the message is why."""
+    """Raised for a file that can't be opened; the message is the reason."""
 
     def __init__(self, path: SafePath, why: str) -> None:
         super().__init__(why)
@@ -61,20 +61,21 @@ class ParquetHeader:
     schema: pa.Schema
     rows: int
     checksummed: bool
-    """Whether it has this project's checksum, which others can write too."""
+    """Whether it has this project's checksum, which other programs can write, too."""
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """So many rows that can't be read, and why. A footer may claim any number: no more than bytes count."""
+    """A number of rows that can't be read, and the reason. The number is at most that of the file's bytes,
+    since a footer may claim any."""
 
     rows: int
     why: str
 
 
 def parquet_headers(paths: Sequence[SafePath]) -> list[ParquetHeader]:
-    """What the footers say. Raises `NotParquet`, also for a wrong checksum; and `UserError` for a file
-    that ends its reader."""
+    """Returns the content of the footers. Raises `NotParquet`, also for a wrong checksum, and `UserError` for
+    a file that crashes its reader."""
     found: list[ParquetHeader] = []
     request = {"outlines": [_to_json(path) for path in paths]}
     for batch, _ in _messages(request, lambda: paths[len(found)]):
@@ -87,7 +88,8 @@ def parquet_headers(paths: Sequence[SafePath]) -> list[ParquetHeader]:
 
 
 def json_in_metadata(schema: pa.Schema, key: bytes) -> Any:
-    """The value of a text in the metadata. Raises `ValueError` if it is no JSON, too long, or not there."""
+    """Returns the parsed value of `key` in the metadata. Raises `ValueError` if it is not JSON, too long, or
+    missing."""
     text = (schema.metadata or {}).get(key, b"")
     if len(text) > MOST_OF_METADATA:
         raise ValueError(f"more than {MOST_OF_METADATA >> 20} MiB")
@@ -97,7 +99,7 @@ def json_in_metadata(schema: pa.Schema, key: bytes) -> Any:
 def records(
     path: SafePath, rows: int, columns: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any] | Damaged]:
-    """All rows, or their `columns`, read so many at a time; otherwise as `batches`."""
+    """Yields all rows, or their `columns`, reading `rows` of them at a time; otherwise like `batches`."""
     for batch in batches(path, rows, columns):
         if isinstance(batch, Damaged):
             yield batch
@@ -113,10 +115,10 @@ def batches(
     *,
     keep_dictionaries: bool = False,
 ) -> Iterator[pa.RecordBatch | Damaged]:
-    """All columns, or the named ones in the file's order, `rows` at a time or fewer where they are large.
+    """Yields all columns, or the named ones in the file's order, `rows` rows at a time, or fewer large ones.
 
-    Their types are those of `plain_schema`. `spans`: the first row and the one behind the last of each
-    stretch, in ascending order; None: all rows. Raises `UserError` for a file that ends its reader, or can
+    Their types are those of `plain_schema`. `spans`: the first row and the one after the last of each
+    stretch, in ascending order; None: all rows. Raises `UserError` for a file that crashes its reader, or can
     no longer be opened.
     """
     request = {
@@ -136,14 +138,14 @@ def batches(
 
 
 def _size(path: SafePath) -> int:
-    """In bytes: a damaged footer may count more rows than the file can hold."""
+    """Returns the size in bytes, which bounds the number of rows that a damaged footer claims."""
     status = path.status()
     return status.st_size if status is not None else 0
 
 
 def _records_in(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | Damaged]:
-    """Arrow holds more than Python does, such as two fields of one name. A row with such a value costs that
-    row."""
+    """Yields the rows of a batch. A row is damaged if it has a value that Arrow can hold and Python cannot,
+    such as two fields of one name."""
     try:
         yield from with_times_as_text(batch).to_pylist()
     except MemoryError:
@@ -185,12 +187,12 @@ def _messages(request: dict[str, Any], suspect: Callable[[], SafePath]) -> Messa
 
 @contextmanager
 def _reader(request: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
-    # -P: the package that runs here, and not a folder of its name where the command was typed.
+    # -P: import the running package, not a folder of the same name in the working directory.
     command = [sys.executable, "-P", "-m", __name__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:  # noqa: S603 - ours
         assert reader.stdin is not None
-        with suppress(BrokenPipeError):  # how it ended says more
-            # It stays open: the reader ends when it is closed, as it is when this process dies.
+        with suppress(BrokenPipeError):  # the exit status says more
+            # It stays open: the reader ends when it is closed, also by the death of this process.
             reader.stdin.write(
                 json.dumps(request | {"most": MOST_MEMORY, "at_once": MOST_AT_ONCE}).encode() + b"\n"
             )
@@ -198,8 +200,8 @@ def _reader(request: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
         try:
             yield reader
         finally:
-            reader.kill()  # where the caller needs no more
-            with suppress(BrokenPipeError):  # of what it did not take
+            reader.kill()  # in case the caller stops early
+            with suppress(BrokenPipeError):  # for input that it did not read
                 reader.stdin.close()
 
 
@@ -207,7 +209,7 @@ def _reader(request: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def main() -> None:
-    # Ctrl+C is for the calling process, which ends this one.
+    # The calling process handles Ctrl+C, and ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.loads(_request())
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -219,7 +221,7 @@ def main() -> None:
 
 
 def _request() -> bytes:
-    """One line. Read without `sys.stdin`, whose lock would be held by the thread that still waits."""
+    """Reads one line, without `sys.stdin`, whose lock the waiting thread would hold."""
     line = b""
     while not line.endswith(b"\n"):
         more = os.read(STDIN, 1 << 16)
@@ -230,8 +232,11 @@ def _request() -> bytes:
 
 
 def _end_with_parent() -> None:
-    """Symptom: ingest was killed, and a reader stayed that waited for a hanging disk. Cause: only a process
-    that writes notices that nobody listens. Cure: wait for the end of standard input beside all else."""
+    """Ends this process at the end of standard input.
+
+    Symptom: ingest was killed, and a reader remained that waited for a hanging disk. Cause: only a process
+    that writes notices that its parent is gone. Cure: a thread waits for the end of standard input.
+    """
     while os.read(STDIN, 1):
         pass
     os._exit(1)
@@ -248,14 +253,16 @@ def _from_json(parts: list[str]) -> SafePath:
 
 
 def _end_when_too_large(most: int) -> None:
-    """Beside the reading, in which Arrow lets other threads run: it takes no limit of its own."""
+    """Kills this process when it needs `most` bytes, since Arrow has no memory limit. Runs in a thread, for
+    Arrow lets other threads run while it reads."""
     while max(pa.total_allocated_bytes(), _own_bytes()) < most:
         time.sleep(0.02)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _own_bytes() -> int:
-    """Of this process's memory what is no file's: a footer is decoded outside of what Arrow counts."""
+    """Returns the memory of this process that is not shared with files: Arrow does not count the memory in
+    which it decodes a footer."""
     try:
         _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_bytes().split())
     except OSError:
@@ -281,12 +288,12 @@ def _send_outlines(paths: list[SafePath]) -> None:
             except UNREADABLE as error:
                 record["mistake"] = first_line(error)
             stream.write_batch(pa.RecordBatch.from_pylist([record], OUTLINE))
-            # So that it is known which of them ends this process.
+            # Flushed so that the caller knows which of them crashes this process.
             sys.stdout.buffer.flush()
 
 
 def _serialized(schema: pa.Schema) -> pa.Buffer:
-    """Raises `ValueError` for one that is too large to be handed on."""
+    """Serializes a schema. Raises `ValueError` for one that is too large to be sent."""
     serialized = schema.serialize()
     if serialized.size > MOST_OF_SCHEMA:
         raise ValueError(f"its columns and metadata take more than {MOST_OF_SCHEMA >> 20} MiB")
@@ -294,7 +301,8 @@ def _serialized(schema: pa.Schema) -> pa.Buffer:
 
 
 def _counted_rows(footer: pq.FileMetaData, file_bytes: int) -> int:
-    """Raises `ValueError` for a footer that contradicts itself or the file's size."""
+    """Returns the number of rows. Raises `ValueError` for a footer that contradicts itself or the file's
+    size."""
     groups = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
     if min(groups, default=0) < 0 or sum(groups) != footer.num_rows:
         raise ValueError("its footer counts its rows wrongly")
@@ -306,11 +314,11 @@ def _counted_rows(footer: pq.FileMetaData, file_bytes: int) -> int:
 
 
 def _send_batches(path: SafePath, request: dict[str, Any]) -> None:
-    """A row group at a time: what is damaged in one leaves the others."""
+    """Sends one row group at a time, so that damage in one does not affect the others."""
     try:
         with path.pinned() as pinned:
             footer = pq.read_metadata(pinned)
-            # Pages are read as they are needed: a row group takes no more memory if it is larger.
+            # Pages are read when they are needed, so that a larger row group takes no more memory.
             file = pq.ParquetFile(
                 pinned,
                 metadata=footer,
@@ -319,7 +327,7 @@ def _send_batches(path: SafePath, request: dict[str, Any]) -> None:
                 page_checksum_verification=True,
             )
         of_file, columns = file.schema_arrow, request["columns"]
-        requested = set(of_file.names if columns is None else columns)  # there may be a hundred thousand
+        requested = set(of_file.names if columns is None else columns)  # a set, as there may be 100,000
         chosen = pa.schema([field for field in of_file if field.name in requested], of_file.metadata)
         if columns is not None and sorted(chosen.names) != sorted(requested):
             raise ValueError("its columns are others than when it was opened")
@@ -352,7 +360,8 @@ def _send_batches(path: SafePath, request: dict[str, Any]) -> None:
 
 
 def _stretches(spans: list[tuple[int, int]] | None, first: int, count: int) -> list[tuple[int, int]]:
-    """The parts of `spans` in a group of `count` rows that begins at row `first`, counted from there."""
+    """Returns the parts of `spans` in a group of `count` rows that begins at row `first`, counted from
+    there."""
     if spans is None:
         return [(0, count)]
     inside = [(max(start - first, 0), min(stop - first, count)) for start, stop in spans]
@@ -366,15 +375,15 @@ class _Reading:
     names: list[str] | None
     """None: all columns."""
     schema: pa.Schema
-    """Plain, as the batches are to have it."""
+    """The plain schema of the batches."""
     at_once: int
 
     def batches(self, group: int, stretches: list[tuple[int, int]]) -> Iterator[pa.RecordBatch | Damaged]:
-        """Ends with what is wrong with all that is left, if anything is."""
+        """Yields the batches of a row group, and at an error `Damaged` for all remaining rows."""
         number = 0
         try:
             for batch in self.file.iter_batches(self.rows, row_groups=[group], columns=self.names):
-                # "a.b" also names the part b of a column a.
+                # "a.b" also names the field b of a column a.
                 if self.names is not None and batch.schema.names != self.names:
                     batch = batch.select(self.names)
                 if batch.schema.types != self.schema.types:
@@ -390,11 +399,11 @@ class _Reading:
             yield Damaged(self.file.metadata.row_group(group).num_rows, first_line(error))
 
     def _valid(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | Damaged]:
-        """The batch; or its rows, where some hold no value of their type, such as text in no UTF-8."""
+        """Yields the batch, or its rows if some hold invalid values, such as text that is not UTF-8."""
         try:
             batch.validate(full=True)
         except UNREADABLE as error:
-            # A dictionary would be looked through again for each row.
+            # A dictionary would be validated again for each row.
             if len(batch) == 1 or any(pa.types.is_dictionary(kind) for kind in batch.schema.types):
                 yield Damaged(len(batch), first_line(error))
             else:
@@ -404,7 +413,7 @@ class _Reading:
             yield from self._bounded(batch)
 
     def _bounded(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch | Damaged]:
-        """The batch, or parts of it that the calling process can hold."""
+        """Yields the batch, or parts of it that the calling process can hold."""
         if sum(map(size_in_python, batch.columns)) <= self.at_once:
             yield batch
         elif len(batch) == 1:

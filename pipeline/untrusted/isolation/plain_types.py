@@ -1,6 +1,6 @@
-"""Arrow's types without what hides how large a value is, and how much of Python's memory values take.
+"""Arrow types that do not hide how large a value is, and the memory that values take in Python.
 
-A dictionary inside a list repeats one long text for each of a million items; a list of a million bools has
+A dictionary inside a list repeats one long text for each of a million items; a list of a million bools takes
 125 kB in Arrow and 8 MB in Python. The sizes that Arrow reports show neither.
 """
 
@@ -9,19 +9,19 @@ import pyarrow.compute as pc
 import pyarrow.types as types
 
 DEEPEST = 50
-"""Lists and structs in each other. Arrow's streams end at 64."""
+"""Maximum nesting of lists and structs; Arrow's streams allow 64 levels."""
 BYTES_PER_STRUCT, BYTES_PER_LIST, BYTES_PER_TEXT, BYTES_PER_TIME, BYTES_PER_VALUE = 200, 88, 88, 136, 48
-"""Of Python's memory, with its place in a list: a dict and an empty list, whose items count for themselves; a
-text without its letters; a time or a decimal, which may become a text; any other value."""
+"""Bytes of a Python object, with its place in a list: a dict and an empty list, whose items are counted
+separately; a text without its characters; a time or a decimal, which may become a text; any other value."""
 BYTES_PER_LETTER = 4
-"""Of a text that has a wide one."""
+"""Bytes per character of a text that has a wide one."""
 
 
 def plain_schema(schema: pa.Schema, *, keep_dictionaries: bool = False) -> pa.Schema:
-    """The schema to cast a file's batches to.
+    """Returns the schema to which a file's batches are cast.
 
-    `keep_dictionaries`: those of whole columns of single values, which no list repeats. Raises `ValueError`
-    for a column of a type that can't be read, or nested too deep.
+    `keep_dictionaries`: keeps those of whole columns of single values, which no list repeats. Raises
+    `ValueError` for a column of a type that can't be read, or nested too deep.
     """
     return pa.schema(
         [field.with_type(_plain_column(field, keep_dictionaries)) for field in schema], schema.metadata
@@ -39,7 +39,7 @@ def _plain_column(field: pa.Field, keep_dictionaries: bool) -> pa.DataType:
 
 
 def plain_type(kind: pa.DataType, depth: int = 0) -> pa.DataType:
-    """Of lists, structs and single values alone."""
+    """Returns a type of only lists, structs and single values. Raises `ValueError` as `plain_schema` does."""
     if depth > DEEPEST:
         raise ValueError(f"lists and structs are nested more than {DEEPEST} deep")
     if isinstance(kind, pa.BaseExtensionType):
@@ -57,7 +57,7 @@ def plain_type(kind: pa.DataType, depth: int = 0) -> pa.DataType:
         return pa.large_list(_plain_field(kind.value_field, depth))
     if types.is_list(kind):
         return pa.list_(_plain_field(kind.value_field, depth))
-    # Views of lists are among them: Arrow 26 casts them to broken lists.
+    # These include list views: Arrow 26 casts them to broken lists.
     if types.is_nested(kind) or types.is_run_end_encoded(kind):
         raise ValueError(f"values of {str(kind)[:100]} can't be read")
     return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
@@ -68,13 +68,13 @@ def _plain_field(field: pa.Field, depth: int) -> pa.Field:
 
 
 OUT_OF_RANGE = "<value out of range"
-"""What Arrow writes for times that it can't write."""
+"""The text that Arrow writes for times that it can't format."""
 
 
 def with_times_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Columns of dates and times as text, also beyond Python's calendar, in UTC for those of a zone, known to
-    Python or not; of durations the number in their unit. Raises `ValueError` for one
-    that no calendar holds."""
+    """Returns the batch with dates and times as text, also beyond Python's calendar, and durations as the
+    number in their unit. Times with a zone, known to Python or not, are in UTC. Raises `ValueError` for a
+    time that no calendar holds."""
     columns = [
         _time_as_text(column) if types.is_temporal(column.type) else column for column in batch.columns
     ]
@@ -93,7 +93,7 @@ def _time_as_text(times: pa.Array) -> pa.Array:
 
 
 def size_in_python(values: pa.Array) -> int:
-    """Bytes, at most, of the plain `values` as Python's objects."""
+    """Returns an upper bound of the bytes of the plain `values` as Python objects."""
     kind, size = values.type, _size_of_object(values.type) * len(values)
     if types.is_dictionary(kind):
         return size + size_in_python(values.dictionary)

@@ -1,4 +1,4 @@
-"""Calls that go through strangers' images, done by workers; an image that ends a worker is refused."""
+"""Calls that iterate over untrusted images, run by workers; an image that kills a worker is refused."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.untrusted.isolation.workers import Worker, WorkerDied
 
 TRIES = 3
-"""Of a call whose worker dies between two images, which none of them is to blame for."""
+"""Maximum number of tries of a call whose worker dies between two images, which is the fault of neither."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,14 @@ class Call:
     """`function(items, *arguments)`, which visits `items` by `pipeline.untrusted.isolation.limits.limited`.
 
     `function` is found by its name in a module, which should import nothing that starts threads. It can be
-    called again after it was ended anywhere.
+    called again after it was interrupted at any point.
     """
 
     function: Callable[..., Any]
     items: Sequence[Any]
     arguments: tuple[Any, ...]
     refused: Callable[[Any, str], Any]
-    """What takes the place of an item that ends its process, from the item and the reason."""
+    """Returns the replacement of an item that kills its process, given the item and the reason."""
 
     def without(self, number: int, reason: str) -> "Call":
         items = list(self.items)
@@ -33,7 +33,7 @@ class Call:
 
 
 class Pool:
-    """At most `workers` processes, each made when it is needed and kept until the pool is closed."""
+    """At most `workers` processes, each started when it is needed and kept until the pool is closed."""
 
     def __init__(self, workers: int) -> None:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="isolated")
@@ -43,12 +43,12 @@ class Pool:
         self._closed = False
 
     def submit(self, call: Call) -> "Future[Any]":
-        """What the call returns. The future raises what it raised, and `WorkerDied` where none of the items
-        is to blame."""
+        """Returns the future result of the call. The future raises what the call raised, and `WorkerDied` if
+        none of the items is to blame."""
         return self._threads.submit(self._run, call)
 
     def close(self) -> None:
-        """Calls that have not begun are forgotten, and those under way ended."""
+        """Drops calls that have not begun, and kills those that are running."""
         with self._lock:
             self._closed = True
             for worker in self._busy:

@@ -1,12 +1,13 @@
 """The process that forks workers, and the worker's loop.
 
-A fork takes milliseconds where a new interpreter that imports the decoders takes tenths of a second. It is
-safe here, as this process has a single thread; in the one that asks, another might hold a lock for ever.
+A fork takes milliseconds, but a new interpreter that imports the decoders takes tenths of a second. A fork is
+safe here, since this process has a single thread; in a fork of the calling process, a lock of another thread
+might never be released.
 
-The control socket brings requests: a line of JSON that names modules to import, with two sockets. On one the
-new worker is given its calls. The other is its life line: when the far end closes it the worker is killed,
-and when the worker has ended it brings how. When the control socket is closed all workers are killed, and
-this process ends.
+The control socket carries requests: a line of JSON that names modules to import, with two sockets. The first
+carries the calls of the new worker. The second is its life line: when the far end closes it, the worker is
+killed; when the worker has ended, its last image and exit status are sent on it. When the control socket is
+closed, all workers are killed, and this process ends.
 """
 
 import importlib
@@ -37,7 +38,7 @@ class _Child:
 
 
 def main(descriptor: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the process that asks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the calling process handles Ctrl+C
     with socket.socket(fileno=descriptor) as control, selectors.DefaultSelector() as selector:
         _Server(control, selector).serve()
 
@@ -57,7 +58,7 @@ class _Server:
         selector.register(self._ended, selectors.EVENT_READ, self._bury)
 
     def serve(self) -> None:
-        """Until the control socket is closed."""
+        """Serves requests until the control socket is closed."""
         try:
             while True:
                 for key, _ in self._selector.select():
@@ -105,14 +106,14 @@ class _Server:
             self._selector.close()
             for one in (self._control, self._ended, self._ending, *(c.line for c in self._children.values())):
                 one.close()
-            # Also when the server is killed, and also inside a decoder.
+            # The worker ends with the server, even if that is killed, and even inside a decoder.
             end_with(server, signal.SIGKILL)
             limits.begin(note)
             _work(Connection(calls.detach()))
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            pass  # nobody asks any more
+            pass  # the caller is gone
         except BaseException as error:
-            # Imported here: a worker that works does without.
+            # Imported here, since only a worker that fails needs it.
             from pipeline.runtime.console import log_traceback
 
             log_traceback(error)
@@ -120,8 +121,8 @@ class _Server:
             os._exit(1)
 
     def _kill(self, child: _Child) -> None:
-        """Nobody waits for it any more."""
-        if child.process in self._children:  # it may have been buried since the selector spoke
+        """Kills a worker whose caller has closed the life line."""
+        if child.process in self._children:  # it may have been reaped since the selector returned
             self._selector.unregister(child.line)
             os.kill(child.process, signal.SIGKILL)
 
@@ -136,7 +137,7 @@ class _Server:
                 self._selector.unregister(child.line)
             (number,) = limits.NOTE.unpack_from(child.note)
             how = {"number": number, "exit": os.waitstatus_to_exitcode(status)}
-            with suppress(BrokenPipeError, ConnectionResetError):  # nobody wants to know
+            with suppress(BrokenPipeError, ConnectionResetError):  # the caller is gone
                 child.line.sendall(json.dumps(how).encode())
             child.line.close()
             child.note.close()
@@ -146,7 +147,7 @@ def _import(name: str) -> None:
     try:
         importlib.import_module(name)
     except Exception:
-        # The worker fails at it, too, and answers with the reason.
+        # The worker fails to import it, too, and answers with the reason.
         return
 
 

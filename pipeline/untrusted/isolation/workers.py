@@ -1,4 +1,4 @@
-"""A worker process, beside the one that asks it."""
+"""A worker process, as seen from the calling process."""
 
 import atexit
 import json
@@ -24,12 +24,12 @@ from {server.__name__} import main
 main(int(sys.argv[2]))
 """
 ENVIRONMENT = {
-    # A process with threads can't be forked safely, and these are started when modules are imported.
+    # A process with threads can't be forked safely, and these would be started by imports.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "VECLIB_MAXIMUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
-    # Its own allocators take a gibibyte at once, which counts as if it were in use.
+    # Arrow's own allocators reserve a gibibyte at once, which counts as if it were in use.
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "ARROW_IO_THREADS": "1",
 }
@@ -38,12 +38,12 @@ ENDING_SECONDS = 10
 
 @dataclass
 class WorkerDied(UserError):
-    """The process ended instead of answering. The caller gets its sentence when the pool gives up."""
+    """Raised when the process ended instead of answering. The user sees its message if the pool gives up."""
 
     number: int | None
-    """Of the image that it was at; None where it was at none."""
+    """Number of the image that it was decoding; None if there was none."""
     exit: int
-    """Its exit status; the negative number of the signal that ended it."""
+    """Exit status; the negative number of the signal that ended it."""
 
     def __str__(self) -> str:
         return (
@@ -57,18 +57,18 @@ class WorkerDied(UserError):
 
     @property
     def is_certain(self) -> bool:
-        """Whether the image would end the next process, too: another may have killed this one, and time on
-        the clock passes while the machine is suspended."""
+        """Whether the image is certain to end the next process, too: another program may have sent any other
+        signal, and wall time passes while the machine is suspended."""
         return self.exit == -signal.SIGPROF
 
 
 class Worker:
-    """One process. It answers one call at a time, of one thread at a time."""
+    """One process. It answers one call at a time, from one thread at a time."""
 
     def __init__(self, module: str) -> None:
-        """`module` holds the functions that it will call, and is imported before it is forked.
+        """`module` contains the functions that it will call, and is imported before the fork.
 
-        Raises `UserError` where no process can be started.
+        Raises `UserError` if no process can be started.
         """
         ours, theirs = socket.socketpair()
         self._line, far_end = socket.socketpair()
@@ -81,7 +81,7 @@ class Worker:
                 raise
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What the function returns there. Raises `WorkerDied`, and what the function raised."""
+        """Calls the function in the worker. Raises `WorkerDied`, and what the function raised."""
         try:
             self._connection.send((os.getcwd(), function, arguments))
             done, value = self._connection.recv()
@@ -99,7 +99,8 @@ class Worker:
         return WorkerDied(None if how["number"] == limits.NOWHERE else how["number"], how["exit"])
 
     def kill(self) -> None:
-        """Whatever it is doing. Any thread may call this: one that waits for an answer gets `WorkerDied`."""
+        """Kills the worker, whatever it is doing. Any thread may call this: one that waits for an answer gets
+        `WorkerDied`."""
         with suppress(OSError):  # it has ended
             self._line.shutdown(socket.SHUT_WR)
 
@@ -118,7 +119,7 @@ class _Server:
         self.owner = os.getpid()
         path = [folder or os.getcwd() for folder in sys.path]
         command = [sys.executable, "-P", "-c", SERVE, json.dumps(path), str(theirs.fileno())]
-        # Ctrl+C may come while it starts, and would have it print a traceback.
+        # Ctrl+C while it starts would make it print a traceback.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             with theirs:
@@ -166,7 +167,8 @@ _started: _Server | None = None
 
 
 def _server() -> _Server:
-    """This process's, until it ends. A process that was forked off this one has one of its own."""
+    """Returns the server of this process, which ends with it. A fork of this process has a server of its
+    own."""
     global _started
     with _lock:
         if _started is None or not _started.runs():
