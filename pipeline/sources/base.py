@@ -25,7 +25,7 @@ class SourceRow:
     hashtags: list[str] = field(default_factory=list)
     attributes: dict[str, str | None] = field(default_factory=dict)
     hierarchy: list[str] = field(default_factory=list)
-    """Root to leaf."""
+    """From root to leaf."""
     where: str = field(default="", compare=False)
     """The place of the row in its table, such as a line; empty: see `path`."""
 

@@ -1,6 +1,6 @@
 """Source `clinfonce_tables`: images with the clusters that the authors of Cl-InfoNCE released.
 
-    meta_data_train.csv   <number>,<a column for each clustering>,class,path
+    meta_data_train.csv   <number>,<a column per clustering>,class,path
     meta_data_val.csv     <number>,path,class
 
 Paths are relative to `ingest.clinfonce_tables.images`, or else to the tables' folder. The last row of each

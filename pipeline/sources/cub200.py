@@ -1,4 +1,4 @@
-"""Source `cub200`: Caltech-UCSD Birds-200-2011 as its authors packed it.
+"""Source `cub200`: Caltech-UCSD Birds-200-2011 as published by its authors.
 
     CUB_200_2011/images.txt                             <image> <name>
     CUB_200_2011/classes.txt                            <class> <name>
@@ -31,7 +31,7 @@ from pipeline.untrusted.safe_paths import Boundary, Root, SafePath, UnsafePath
 HOME = "CUB_200_2011"
 WHAT = f"the folder that holds {HOME}"
 MOST_ANSWERS = 1 << 28
-"""One byte each; the published data have 11,788 x 312."""
+"""Maximum number of answers, one byte each; the published data have 11,788 x 312."""
 NOT_VISIBLE = "1"
 CERTAINTIES = ("1", "2", "3", "4")
 CELLS = {1: YES, 0: NO, -1: None}
@@ -93,8 +93,9 @@ class Cub200Source:
                 yield Refusal(where, unsafe.reason)
 
     def _read_answers(self, row_of: dict[str, int]) -> NDArray[np.int8]:
-        """(N, A): 1 present, 0 absent, -1 unknown. Reads the first four cells of a line, as some of the
-        published lines have more. Invalid lines are counted in a note; their answers are unknown."""
+        """Returns the answers (N, A): 1 present, 0 absent, -1 unknown. Reads the first four cells of a line,
+        since some published lines have more. Invalid lines are counted in a note; their answers are
+        unknown."""
         places = {number: place for place, number in enumerate(self._attributes)}
         if len(row_of) * len(places) > MOST_ANSWERS:
             raise UserError(
@@ -123,8 +124,8 @@ class Cub200Source:
 
 
 def _attribute_names(home: Root, params: IngestParams) -> SafePath:
-    """The file of attribute names, published beside CUB_200_2011. If `ingest.path` is CUB_200_2011 itself,
-    only this file may be in its parent folder."""
+    """Returns the file of attribute names, published beside CUB_200_2011. If `ingest.path` is CUB_200_2011
+    itself, only this file may be in its parent folder."""
     name = find_first(home, ATTRIBUTE_NAMES_AT, params)
     if home.within is None or name != BESIDE:
         return home.at(name)

@@ -1,7 +1,7 @@
 """Source `folder`: one folder per class.
 
     train/<class>/..., and test/<class>/... or val/<class>/..., or both
-    <class>/...                                        without a split: ingest makes one
+    <class>/...                                        without a split: ingest creates one
 
 All images below the folder of a class have its label. Images beside the class folders have none.
 """

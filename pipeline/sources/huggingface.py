@@ -47,12 +47,12 @@ UNLABELLED = -1
 
 
 class NotAClass(ValueError):
-    """A class number without a name."""
+    """Raised for a class number without a name."""
 
 
 class HuggingFaceSource:
-    """Label, hashtags, attributes and hierarchy: the columns that `ingest.columns` names; split: by the
-    names of files or folders, or else by its column. Columns of lists, structs and bytes are no
+    """Label, hashtags, attributes and hierarchy: the columns that `ingest.columns` names; split: from the
+    names of files or folders, or else from its column. Columns of lists, structs and bytes are not
     attributes."""
 
     def __init__(
@@ -76,7 +76,7 @@ class HuggingFaceSource:
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
-        """Reads only the schemas. Raises `UserError` for invalid files and for different columns."""
+        """Reads only the schemas. Raises `UserError` for invalid files and for differing columns."""
         named = named_files(params, ".parquet", "Parquet files", WHAT)
         files, notes = by_split(named.files, named.folder)
         outline_of = _outlines(list(files))
@@ -121,7 +121,7 @@ class HuggingFaceSource:
                     yield self._row(where, f"{place}#{number}", record, in_path, names, split)
 
     def _records(self, path: SafePath) -> Iterator[Record | Refusal]:
-        """Every row, or a refusal in place of each damaged row."""
+        """Yields every row, or a refusal in place of each damaged row."""
         for record in records(path, ROWS_PER_BATCH, self._used(self._outline_of[path].schema)):
             if isinstance(record, Damaged):
                 yield from repeat(Refusal("", f"this part of the file is damaged: {record.why}"), record.rows)
@@ -163,7 +163,7 @@ class HuggingFaceSource:
         if not encoded and not path:
             return Refusal(where, "the row has no image")
         try:
-            # Without bytes the path is that of a file.
+            # Without bytes, the path is that of a file.
             content = encoded or self._root.file(str(path))
         except UnsafePath as unsafe:
             return Refusal(where, unsafe.reason)
@@ -172,7 +172,7 @@ class HuggingFaceSource:
 
 
 def _in_path(file: Path, folder: Path) -> dict[str, str | None]:
-    """Columns in folder names, such as `colour=red`, as written by Hive."""
+    """Returns the columns in folder names, such as `colour=red`, as written by Hive."""
     parts = [part.partition("=") for part in file.relative_to(folder).parts[:-1] if "=" in part]
     return {unquote(name): None if value == HIVE_NULL else unquote(value) for name, _, value in parts if name}
 
@@ -197,7 +197,7 @@ def _check_image_column(schema: pa.Schema, name: str, file: SafePath) -> None:
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
-    """The class names of each column of ClassLabels or lists of them."""
+    """Returns the class names of each column of ClassLabels or lists of them."""
     try:
         metadata = json_in_metadata(schema, b"huggingface")
         features = metadata["info"]["features"].items()
@@ -208,7 +208,8 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
 
 
 def _names_in(feature: Any) -> list[str]:
-    """Lists are `[feature]` in older versions of `datasets`, else Sequence or List."""
+    """Returns the class names of a feature. Lists are `[feature]` in older versions of `datasets`, else
+    Sequence or List."""
     if isinstance(feature, list) and len(feature) == 1:
         return _names_in(feature[0])
     if not isinstance(feature, dict):
@@ -220,7 +221,7 @@ def _names_in(feature: Any) -> list[str]:
 
 
 def _named(cell: Any, names: list[str]) -> Any:
-    """The class name of a number, or those of a list of numbers."""
+    """Returns the class name of a number, or those of a list of numbers."""
     if isinstance(cell, list):
         return [_named(part, names) for part in cell]
     if not isinstance(cell, int):

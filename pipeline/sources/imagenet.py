@@ -25,7 +25,7 @@ from pipeline.untrusted.walk import Walk
 WHAT = "the folder that holds train/<wnid> and val/<wnid>"
 NAMES = ("LOC_synset_mapping.txt", "words.txt")
 LONGEST_WNID = 60
-"""Characters: WordNet's have nine; of four bytes each, 60 fit into a folder name."""
+"""Maximum number of characters: WordNet's have nine; 60 of four bytes each fit into a folder name."""
 SPLIT_FOLDERS = ("train", "val")
 
 
@@ -45,7 +45,7 @@ class ImageNetSource:
         self._notes: list[str] = []
         self._walk = Walk(root)
         if params.edges is not None:
-            # In WordNet many words have several parents; the first of them gives a tree.
+            # In WordNet, many words have several parents; using only the first gives a tree.
             self._paths = paths_from_root(
                 resolve_user_path(params.edges), wnids, "first", "ingest.imagenet.edges"
             )
@@ -97,7 +97,7 @@ def _names_in(root: Root) -> dict[str, str]:
 
 
 def _classes(root: Root, split_folders: list[str], params: ImageNetParams) -> list[str]:
-    """The wnids to use. Raises `UserError` for one without a folder in each split."""
+    """Returns the wnids to use. Raises `UserError` for one without a folder in each split."""
     if params.classes is None:
         wnids = sorted({wnid for name in split_folders for wnid in folders_in(root.below(name))})
         if not wnids:

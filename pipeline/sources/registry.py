@@ -1,4 +1,4 @@
-"""The sources by their names in `ingest.source`. A new one is one file and one line here."""
+"""The sources by their names in `ingest.source`. A new source needs one file and one line here."""
 
 from collections.abc import Callable
 
@@ -35,7 +35,7 @@ SOURCES: dict[str, Callable[[IngestParams, int], Source]] = {
 
 
 def open_source(params: IngestParams, seed: int) -> Source:
-    """Raises `UserError` for an unreadable source, too many attributes, or duplicate attribute names."""
+    """Opens a source. Raises `UserError` if it is unreadable, or has too many or duplicate attributes."""
     source = SOURCES[params.source](params, seed)
     if (count := len(source.attribute_names)) > MOST_COLUMNS:
         raise UserError(

@@ -66,7 +66,7 @@ def _of_class_and_superclass(dataset: Any, target: Any) -> Known:
 
 
 def _of_attributes(dataset: Any, target: Any) -> Known:
-    """CelebA's identities are no classes, as train and test share no person."""
+    """Returns only attributes: CelebA's identities are not classes, as train and test share no person."""
     cells = (YES if present else NO for present in target.tolist())
     return {"attributes": dict(zip(_attribute_names(dataset), cells, strict=True))}
 
@@ -77,7 +77,7 @@ def _attribute_names(dataset: Any) -> list[str]:
 
 
 def _open_image(path: str | Path) -> Image.Image:
-    """Opens without decoding, since ingest reads the file itself. Raises `UnsafePath` unless it is a file."""
+    """Opens an image without decoding it, since ingest reads the file. Raises `UnsafePath` for non-files."""
     with SafePath(Path(path)).pinned() as pinned:
         image = Image.open(pinned)
     image.filename = str(path)
@@ -136,7 +136,7 @@ class TorchvisionSource:
     """Label: the class, none for CelebA; attributes: CIFAR-100's superclass, CelebA's 40; hierarchy:
     CIFAR-100's superclass and class; no hashtags.
 
-    One part at a time is in memory: the pixels of CIFAR (150 MB), else tables.
+    One part at a time is in memory: the pixels of CIFAR (150 MB), or the tables of other data sets.
     """
 
     def __init__(self, params: TorchvisionParams, root: Root) -> None:
@@ -181,7 +181,7 @@ class TorchvisionSource:
                 yield SourceRow(id=where, image=image, path=path, split=split, **known)
 
     def _image(self, opened: Image.Image, where: str) -> tuple[bytes | SafePath, str]:
-        """The file that torchvision opened, or else the pixels as PNG; and its path."""
+        """Returns the file that torchvision opened, or else the pixels as PNG; and its path."""
         file = getattr(opened, "filename", "")
         if file:
             path = Path(file)
@@ -214,7 +214,7 @@ class TorchvisionSource:
 
 
 def _check(root: Root, name: str) -> None:
-    """torchvision opens by path, and would block on a pipe or follow a link outside the folder.
+    """Checks what torchvision opens by path: it would block on a pipe or follow a link outside the folder.
 
     Raises `UnsafePath` if `name` is such a file, or a folder that contains one.
     """

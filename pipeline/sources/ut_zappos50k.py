@@ -1,4 +1,4 @@
-"""Source `ut_zappos50k`: UT-Zappos50K as its authors packed it.
+"""Source `ut_zappos50k`: UT-Zappos50K as published by its authors.
 
     ut-zap50k-data/meta-data.csv       CID,Category,SubCategory,HeelHeight,...,Material,ToeStyle
     ut-zap50k-data/meta-data-bin.csv   the same as columns of 0 and 1, such as Material.Suede
@@ -90,7 +90,7 @@ class UtZappos50kSource:
         found: dict[str, list[str]],
         binary: dict[str, bytes] | None,
     ) -> SourceRow | Refusal:
-        """Removes the image of the row from `found`."""
+        """Returns the row of an image, which is removed from `found`."""
         shoe = record["CID"] or ""
         name = f"{shoe.replace('-', '.')}.jpg"
         paths = found.pop(name, [])
@@ -116,7 +116,7 @@ class UtZappos50kSource:
         )
 
     def _binary_attributes(self) -> dict[str, bytes]:
-        """One code per attribute, by the CID of the shoe."""
+        """Returns one code per attribute, by the CID of the shoe."""
         assert self._answers is not None
         return {
             record["CID"] or "": bytes(
@@ -139,7 +139,7 @@ def _head(table: SafePath, needed: tuple[str, ...]) -> Head:
 
 
 def _records(table: SafePath) -> Iterator[tuple[str, dict[str, str | None] | NotARow]]:
-    """Each row with its place; None for empty cells."""
+    """Yields each row with its place; None for empty cells."""
     with open_text(table) as file:
         for line, record in csv_records(file, _head(table, ())):
             where = f"{table.name} line {line}"

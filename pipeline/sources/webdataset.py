@@ -1,13 +1,13 @@
 """Source `webdataset`: tar shards, as img2dataset writes them.
 
     00000.tar, 00001.tar, ...                          in `ingest.path`, or in train/ and test/ below it
-        000000000.jpg, 000000000.txt, 000000000.json   what has a key in common, one after the other
+        000000000.jpg, 000000000.txt, 000000000.json   files with a common key, one after the other
 
-A sample's fields are those of its JSON, and its small texts under their endings, such as `txt` and `cls`;
-`ingest.columns` says what they hold. The key ends at the first dot, so that an ending may have several
-parts: `colour.txt` holds the field `colour`, and `input.jpg` is the image where no ending is `jpg` alone.
-Shards are read in order and a sample at a time. Several archives in a shard, as `cat` joins them, are read
-one after the other.
+The fields of a sample are those of its JSON, and its short texts by their endings, such as `txt` and `cls`;
+`ingest.columns` maps them. The key ends at the first dot, so that an ending may have several parts:
+`colour.txt` holds the field `colour`, and `input.jpg` is the image if no ending is `jpg` alone. Shards are
+read in order, one sample at a time. Several archives in a shard, as joined by `cat`, are read one after the
+other.
 """
 
 import errno
@@ -37,59 +37,59 @@ WHAT = "a .tar file, or a folder that holds some"
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm"})
 TEXTS = frozenset({"txt", "cls", "text", "caption"})
 LARGEST_SAMPLE = 64 * 1024 * 1024
-"""Bytes under one key: hundreds of samples are in memory while they are decoded."""
+"""Maximum bytes under one key: hundreds of samples are in memory while they are decoded."""
 LARGEST_JSON = 8 * 1024 * 1024
-"""Bytes of one. As values they take fifty times as many."""
+"""Maximum bytes of a JSON file; parsed, it takes fifty times as many."""
 BLOCKS_AT_ONCE = 128
 LONGEST_HEADER = 256 * 1024
-"""Bytes read at once of a member's name and what else is said of it, which may count for all that follow."""
+"""Maximum bytes of one header, such as a long name, or fields that apply to all members after it."""
 LONGEST_HEADERS = 1024 * 1024
-"""Bytes of all that is said of one member, such as where its holes are."""
+"""Maximum bytes of all headers of one member, such as the positions of its holes."""
 MOST_GLOBAL_FIELDS = 1000
-"""What is said of all members that follow is copied for each of them."""
+"""Maximum number of fields for all following members, since they are copied for each of them."""
 MOST_ENDINGS = 100
-"""Of a sample, that a refusal may show."""
+"""Maximum number of endings of a sample that are kept, to be shown by a refusal."""
 APART = (
     "the files of the key stand apart in the shard: pack those of each key one after the other, as tar "
     "--sort=name does"
 )
 MOST_DIGITS = re.compile(rb"\d{256}")
-"""tarfile looks for a number from every digit on; Python 3.11.10 and later do not."""
+"""A long number: before Python 3.11.10, tarfile searches for a number from each of its digits on."""
 DAMAGES = (
     *(tarfile.TarError, OSError, EOFError, ValueError),
     *(ArithmeticError, LookupError, RecursionError, MemoryError),
 )
-"""What tarfile raises at headers that are damaged or made to do harm."""
+"""Exceptions of tarfile for damaged and malicious headers."""
 BOOKKEEPING = frozenset(
     {"key", "status", "error_message", "url", "caption", "sha256", "md5", "exif"}
     | {"width", "height", "original_width", "original_height"}
 )
-"""What img2dataset notes of every image: no attributes unless `ingest.columns.attributes` names them."""
+"""Fields that img2dataset writes for every image; attributes only if in `ingest.columns.attributes`."""
 
 
 @dataclass
 class Sample:
-    """The members of a shard that have a key in common."""
+    """The members of a shard that have a common key."""
 
     key: str
     images: dict[str, bytes] = field(default_factory=dict)
-    """By their endings."""
+    """Encoded images by their endings."""
     record: Record = field(default_factory=dict)
     size: int = 0
     wrong: list[str] = field(default_factory=list)
-    """Why it can't be used."""
+    """Reasons why it can't be used."""
     endings: list[str] = field(default_factory=list)
 
     def image(self) -> bytes | None:
-        """The one with the shortest ending; None where there is none, or two."""
+        """Returns the image whose ending has the fewest parts; None if there is none, or several."""
         parts = {ending: ending.count(".") for ending in self.images}
         shortest = [ending for ending in parts if parts[ending] == min(parts.values())]
         return self.images[shortest[0]] if len(shortest) == 1 else None
 
 
 class WebDatasetSource:
-    """Label, hashtags, attributes and hierarchy: the fields that `ingest.columns` names; split: named by
-    the shards' or folders' names, or else by its field."""
+    """Label, hashtags, attributes and hierarchy: the fields that `ingest.columns` names; split: from the
+    names of shards or folders, or else from its field."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class WebDatasetSource:
     def open(cls, params: IngestParams, _seed: int) -> Self:
         """Reads the JSON and texts of all samples, since fields may appear late.
 
-        Raises `UserError` where there is no sample or a field is missing.
+        Raises `UserError` if there is no sample or a field is missing.
         """
         named = named_files(params, ".tar", ".tar files", WHAT)
         shards, notes = by_split(named.files, named.folder)
@@ -169,7 +169,7 @@ class WebDatasetSource:
 
 
 def _noting_apart(samples: Iterator[Sample | Refusal], apart: set[str]) -> Iterator[Sample | Refusal]:
-    """The samples of a shard; adds to `apart` the keys whose files do not all stand one after the other."""
+    """Yields the samples of a shard; adds to `apart` the keys whose files are not all consecutive."""
     has_image: dict[str, bool] = {}
     for sample in samples:
         if isinstance(sample, Sample):
@@ -184,9 +184,9 @@ def _noting_apart(samples: Iterator[Sample | Refusal], apart: set[str]) -> Itera
 def _samples(
     shard: SafePath, passed_over: PassedOver, but: Collection[str] = ()
 ) -> Iterator[Sample | Refusal]:
-    """What a shard holds, in its order; a refusal at its end if it is damaged or not whole.
+    """Yields the samples of a shard in order; a refusal at the end if the shard is damaged or incomplete.
 
-    Members with an ending of `but` are not read; hidden ones, such as macOS packs beside each, are counted.
+    Members with an ending in `but` are not read; hidden ones, such as macOS adds to each, are counted.
     """
     sample: Sample | None = None
     try:
@@ -220,7 +220,7 @@ def _samples(
 
 
 class _Headers:
-    """A shard as tarfile sees it, which reads no more than headers: those of bounded size."""
+    """The file object that tarfile reads, which limits the size of headers; tarfile reads nothing else."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -241,15 +241,17 @@ class _Headers:
 
 
 def _archives(file: BinaryIO) -> Iterator[tarfile.TarFile]:
-    """Each to be read to its end before the next. Raises `ReadError` where what follows an end is no archive.
+    """Yields the archives of a shard, each to be read to its end before the next.
 
-    Symptom: half of a shard is missing. Cause: `cat a.tar b.tar` leaves the mark of a.tar's end in the
-    middle, where readers stop. Cure: what stands behind a mark is read as another archive.
+    Raises `ReadError` if what follows an end is not an archive.
+
+    Symptom: half of a shard is missing. Cause: `cat a.tar b.tar` leaves the end mark of a.tar in the middle,
+    where readers stop. Cure: what follows an end mark is read as another archive.
     """
     start: int | None = 0
     while start is not None:
         file.seek(start)
-        # "r:" takes no compression: a shard is as large as it looks.
+        # "r:" accepts no compression: a shard is as large as it looks.
         with tarfile.open(fileobj=_Headers(file), mode="r:") as archive:
             if start and not archive.members:  # type: ignore[attr-defined]
                 raise tarfile.ReadError("what follows its end is no archive")
@@ -258,7 +260,7 @@ def _archives(file: BinaryIO) -> Iterator[tarfile.TarFile]:
 
 
 def _forward(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Members as they stand. Raises `ReadError` where a header sends the reader back, as in a circle."""
+    """Yields the members in order. Raises `ReadError` if a header points backwards, as in a circle."""
     place = -1
     headers = archive.fileobj
     assert isinstance(headers, _Headers)
@@ -274,7 +276,8 @@ def _forward(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _check_end(archive: tarfile.TarFile, file: BinaryIO) -> None:
-    """tarfile takes a header that is cut or damaged for the end; the end is a block of zeros."""
+    """Raises `ReadError` unless the archive ends with a block of zeros: tarfile also stops at a header that
+    is cut or damaged."""
     file.seek(archive.offset)
     block = file.read(tarfile.BLOCKSIZE)
     if block != bytes(tarfile.BLOCKSIZE):
@@ -284,7 +287,7 @@ def _check_end(archive: tarfile.TarFile, file: BinaryIO) -> None:
 
 
 def _next_content(file: BinaryIO, end: int) -> int | None:
-    """Where the first block begins that is at `end` or behind it and not of zeros; None: there is none."""
+    """Returns the start of the first block at or after `end` that is not all zeros; None if there is none."""
     place = _past_hole(file, end)
     while place is not None:
         file.seek(place)
@@ -297,11 +300,12 @@ def _next_content(file: BinaryIO, end: int) -> int | None:
 
 
 def _past_hole(file: BinaryIO, place: int) -> int | None:
-    """`place`, or the block with data behind it where a sparse file, which may claim any size, has a hole."""
+    """Returns `place`, or the next block with data if a sparse file, which may claim any size, has a hole
+    there; None if no data follow."""
     try:
         found = os.lseek(file.fileno(), place, os.SEEK_DATA)
     except OSError as error:
-        # ENXIO: nothing but a hole is left, or nothing. Any other: the file system knows no holes.
+        # ENXIO: only a hole or nothing is left. Any other error: the file system does not support holes.
         return None if error.errno == errno.ENXIO else place
     return found - found % tarfile.BLOCKSIZE
 
@@ -361,7 +365,7 @@ def _add_fields(sample: Sample, name: str, content: bytes) -> None:
 
 
 def _add_field(sample: Sample, name: str, value: Any) -> None:
-    """Several files under a key may hold a field, and must agree in it where it is known."""
+    """Adds a field to a sample. Several files under a key may hold it, and their values must agree."""
     before = sample.record.setdefault(name, value)
     if before is None:
         sample.record[name] = value

@@ -1,4 +1,4 @@
-"""Source `wider_attribute`: WIDER Attribute as its authors packed it.
+"""Source `wider_attribute`: WIDER Attribute as published by its authors.
 
     wider_attribute_trainval.json, wider_attribute_test.json
     Image/<file_name>, such as Image/train/0--Parade/0_Parade_marchingband_1_100.jpg
@@ -24,9 +24,9 @@ TABLES: dict[Split, str] = {"train": "wider_attribute_trainval.json", "test": "w
 TABLES_IN = ["", "wider_attribute_annotation/", "Annotations/", "Anno/"]
 IMAGES_AT = ["Image", "wider_attribute_image/Image", "wider_attribute_image"]
 LARGEST_TABLE = 32 * 1024 * 1024
-"""Bytes: a thousand per published person. Parsed, they take up to forty times as many."""
+"""Maximum bytes of a table: a thousand per published person. Parsed, they take up to forty times as many."""
 LONGEST_NUMBER = 18
-"""Digits of an attribute's or a scene's number."""
+"""Maximum number of digits of an attribute's or a scene's number."""
 NO_IMAGE = "not an entry with file_name, scene_id and targets as published"
 
 
@@ -79,7 +79,7 @@ class WiderAttributeSource:
 
 
 def _of_image(answers: list[int]) -> str | None:
-    """From the annotations of its persons, each 1, -1 or 0."""
+    """Returns the cell of an image from the annotations of its persons, each 1, -1 or 0."""
     if 1 in answers:
         return YES
     return NO if -1 in answers else None
@@ -105,7 +105,7 @@ def _read(path: SafePath) -> dict[str, Any]:
 
 
 def _is_map(value: Any) -> bool:
-    """Whether it maps numbers to names."""
+    """Returns whether `value` maps numbers to names."""
     return isinstance(value, dict) and all(
         number.isdecimal() and len(number) <= LONGEST_NUMBER and isinstance(name, str)
         for number, name in value.items()

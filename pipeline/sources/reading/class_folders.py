@@ -1,4 +1,4 @@
-"""Folders of images: their files, and refusals of what cannot be read."""
+"""The files in folders of images, and refusals of what cannot be read."""
 
 from collections.abc import Iterator
 
@@ -8,12 +8,12 @@ from pipeline.untrusted.walk import Skipped, Walk, names_in
 
 
 def files_below(walk: Walk, member: str = "") -> Iterator[str | Refusal]:
-    """Files below the folder `member`, and refusals."""
+    """Yields the files below the folder `member`, and refusals."""
     for found in walk.files(member):
         yield Refusal(found.path, found.reason) if isinstance(found, Skipped) else found
 
 
 def folders_in(folder: Root) -> list[str]:
-    """Names of folders, and of links to folders, which are read only if their target is inside. Raises
-    `UserError` if `folder` cannot be read or is outside."""
+    """Returns the names of folders and of links to folders, which are read only if their target is inside.
+    Raises `UserError` if `folder` cannot be read or is outside."""
     return names_in(folder)[0]

@@ -41,7 +41,7 @@ class Columns:
     attributes: list[str]
     hierarchy: list[str]
     notices: Notices = field(default_factory=Notices, compare=False)
-    """Of the rows read so far."""
+    """Notices about the rows read so far."""
 
     def used(self) -> set[str]:
         named = {self.image, self.label, self.split, self.hashtags, *self.attributes, *self.hierarchy}
@@ -69,7 +69,7 @@ def resolve_columns(
     left_out: Collection[str] = (),
     no_values: Sequence[str] = (),
 ) -> tuple[Columns, list[str]]:
-    """The columns, and notes on default decisions. Raises `UserError` for a requested column that is missing.
+    """Returns the columns, and notes on default decisions. Raises `UserError` for a missing requested column.
 
     A conventional column may differ in case, such as `Label`. `provided` holds the roles that do not come
     from a column, such as the image or the split; `left_out` the columns that are attributes only if
@@ -77,11 +77,11 @@ def resolve_columns(
     """
     notes: list[str] = []
     missing: list[str] = []
-    available = set(present)  # there may be a hundred thousand
+    available = set(present)  # a set, as there may be 100,000
     by_plain_name = {_plain(name): name for name in reversed(present)}
 
     def found(role: str) -> str | None:
-        """The column of the role; adds a note if it has another name, or none."""
+        """Returns the column of the role; adds a note if it has another name, or none."""
         name: str | None = getattr(requested, role)
         if name is None or name in available:
             return name
@@ -130,14 +130,14 @@ def _plain(name: str) -> str:
 
 
 def _is_index(name: str) -> bool:
-    """Whether the column is an index written by pandas."""
+    """Returns whether the column is an index written by pandas."""
     return name == "" or name.startswith(("__index_level_", "Unnamed: "))
 
 
 def row_of(
     record: Record, columns: Columns, where: str, path: str, image: bytes | SafePath, id: str | None = None
 ) -> SourceRow | Refusal:
-    """The row of `record`; its id defaults to the path."""
+    """Returns the row of `record`; its id defaults to the path."""
     notices = columns.notices
     try:
         split = _split(record.get(columns.split)) if columns.split else None
@@ -161,11 +161,11 @@ def row_of(
 
 
 class _Unusable(ValueError):
-    """A cell for which the row is refused; the message is the reason."""
+    """Raised for a cell for which the row is refused; the message is the reason."""
 
 
 def path_in(record: Record, columns: Columns) -> str | Refusal:
-    """The path of the image, or a refusal without a place if the cell holds none."""
+    """Returns the path of the image, or a refusal without a place if the cell holds none."""
     try:
         path = _cell(record, columns.image, "image", columns.notices)
     except _Unusable as unusable:

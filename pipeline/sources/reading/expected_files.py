@@ -1,4 +1,4 @@
-"""Finds the files of a published data set; errors list what a folder holds instead."""
+"""Finding the files of a published data set; errors list what a folder contains instead."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ ENTRIES_SHOWN = 6
 
 
 def named_path(params: IngestParams, what: str) -> Path:
-    """`ingest.path`. Raises `UserError` if it is null.
+    """Returns `ingest.path`. Raises `UserError` if it is null.
 
     `what` describes it, such as "the folder that holds images.txt".
     """
@@ -46,7 +46,7 @@ class NamedFiles:
 
 
 def named_files(params: IngestParams, ending: str, kind: str, what: str) -> NamedFiles:
-    """`ingest.path`, a file or a folder, and the files in it that end in `ending`, called `kind`.
+    """Returns the file `ingest.path`, or the files in that folder that end in `ending`, called `kind`.
 
     Raises `UserError` if there are none, and for one that cannot be read, such as a link to the outside.
     """
@@ -69,7 +69,7 @@ def named_files(params: IngestParams, ending: str, kind: str, what: str) -> Name
 
 
 def _files_that_end_in(ending: str, root: Root, walk: Walk) -> tuple[list[SafePath], list[str]]:
-    """The files, without duplicates, sorted by path; and skipped entries with reasons.
+    """Returns the files, without duplicates and sorted by path, and skipped entries with reasons.
 
     Raises `UnsafePath` for a file that cannot be read.
     """
@@ -90,7 +90,7 @@ def _files_that_end_in(ending: str, root: Root, walk: Walk) -> tuple[list[SafePa
 
 
 def find_first(root: Root, candidates: Sequence[str], params: IngestParams) -> str:
-    """The first of `candidates` in `root`. Raises `UserError` that lists what it holds instead."""
+    """Returns the first of `candidates` in `root`. Raises a `UserError` that lists its entries instead."""
     for candidate in candidates:
         if root.has(candidate):
             return candidate
@@ -101,13 +101,13 @@ def find_first(root: Root, candidates: Sequence[str], params: IngestParams) -> s
 
 
 def entries(folder: Root) -> str:
-    """The first entries of `folder`, for a message."""
+    """Returns the first entries of `folder`, for a message."""
     folders, others = names_in(folder)
     return listed(sorted([*(f"{name}/" for name in folders), *others]), ENTRIES_SHOWN) or "nothing"
 
 
 def numbered_lines(table: SafePath) -> Iterator[tuple[str, str]]:
-    """Each non-empty line with its place.
+    """Yields each non-empty line with its place.
 
     Bytes that are not UTF-8 become surrogates, which `checked` refuses later. Raises `UserError` for a line
     that is too long.
@@ -121,7 +121,7 @@ def numbered_lines(table: SafePath) -> Iterator[tuple[str, str]]:
 
 
 def pairs(table: SafePath) -> dict[str, str]:
-    """A table of a key and the rest of the line, such as `12 012.Yellow_headed_Blackbird`.
+    """Reads a table of a key and the rest of the line, such as `12 012.Yellow_headed_Blackbird`.
 
     Raises `UserError` for a line without a second cell.
     """

@@ -10,11 +10,11 @@ from pipeline.tables.lines import NOT_UTF_8
 LONGEST_REASON = 500
 NAME_NOT_UTF_8 = "the name of the file is not UTF-8: rename it"
 LONGEST_TEXT = 1 << 17
-"""Characters, as thousands of rows are in memory at once."""
+"""Maximum number of characters, since thousands of rows are in memory at once."""
 
 
 def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal]:
-    """Refuses rows with a duplicate id, and rows with invalid Unicode or very long text.
+    """Yields the rows; refuses those with a duplicate id, invalid Unicode or very long text.
 
     File names need not be UTF-8, and JSON can escape a lone surrogate; neither can be stored.
     """
@@ -37,14 +37,14 @@ def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal
 
 
 def _refusal(where: str, reason: str) -> Refusal:
-    """Shortens both, which may quote untrusted text of any length."""
+    """Returns a refusal with both texts shortened, as they may quote untrusted text of any length."""
     return Refusal(
         printable(shortened(where, LONGEST_SENTENCE)), printable(shortened(reason, LONGEST_REASON))
     )
 
 
 def printable(text: str) -> str:
-    """`text` with escapes for invalid Unicode."""
+    """Returns `text` with escapes for invalid Unicode."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -56,7 +56,7 @@ def _texts(row: SourceRow) -> Iterator[str]:
 
 
 def _is_unicode(text: str) -> bool:
-    # Far faster than encoding, and the usual case.
+    # The usual case, and far faster than encoding.
     if text.isascii():
         return True
     try:

@@ -9,5 +9,5 @@ ALLOWED_BY = "which needs ingest.allow_outside_paths=true"
 
 
 def source_root(folder: Path, params: IngestParams) -> Root:
-    """The root of a source, bounded by its folder."""
+    """Returns the root of a source, bounded by its folder unless `ingest.allow_outside_paths` is true."""
     return Root(folder, None if params.allow_outside_paths else Boundary.around(folder, ALLOWED_BY))

@@ -1,4 +1,4 @@
-"""Splits from names of folders and files: train, test, or validation, which becomes either."""
+"""Splits from names of folders and files: train, test, or validation, which becomes either of them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -24,8 +24,8 @@ Splits = dict[str, Split | None]
 
 
 def split_word(name: str) -> str | None:
-    """The word for a split in `name`, delimited by non-letters, in any case, as in
-    `mnist-train-00000-of-00004.parquet`, `Train` or `trainImages`; None if there are several splits."""
+    """Returns the word for a split in `name`, delimited by non-letters, in any case, as in
+    `mnist-train-00000-of-00004.parquet`, `Train` or `trainImages`; None without a split or with several."""
     words = _words(name)
     found = [word for word in words if word in WORDS]
     is_one = len({WORDS[word] for word in found}) == 1 and not NEGATIONS.intersection(words)
@@ -33,7 +33,7 @@ def split_word(name: str) -> str | None:
 
 
 def split_of_cell(cell: str) -> SplitWord | None:
-    """The split in a cell without other words: `is_train=False` names none."""
+    """Returns the split in a cell without other words: `is_train=False` names none."""
     words = [word for word in _words(cell) if word not in BESIDE]
     return WORDS.get(words[0]) if len(words) == 1 else None
 
@@ -44,7 +44,7 @@ def _words(name: str) -> list[str]:
 
 
 def splits_of(names: Iterable[str]) -> tuple[Splits, list[str]]:
-    """The split of each name that contains one, and notes for the user, one sentence each.
+    """Returns the split of each name that contains one, and notes for the user, one sentence each.
 
     Validation images are test images if there are no others, else train images. Without any held-out images
     all are None, and ingest makes the split.
@@ -64,12 +64,12 @@ def splits_of(names: Iterable[str]) -> tuple[Splits, list[str]]:
 
 
 def meaning_of_validation(*, has_test: bool) -> tuple[Split, str]:
-    """The split of validation images, and why."""
+    """Returns the split of validation images, and why."""
     return ("train", "there are test images besides") if has_test else ("test", "there are no test images")
 
 
 def by_split(files: Sequence[SafePath], folder: Path) -> tuple[dict[SafePath, Split | None], list[str]]:
-    """The split in the name of each file, or else of a folder between it and `folder`; with notes.
+    """Returns the split in the name of each file, or else of a folder between it and `folder`; with notes.
 
     If only some files have one, the others are skipped, with a note.
     """

@@ -98,7 +98,7 @@ ON_THEME, ON_BRANCH, ON_LABEL = 0.55, 0.35, 0.35
 SPAM_SLOTS, SPAM = 4, 0.4
 """Each of the spam slots is used with probability SPAM."""
 MEANING_EXPONENT, SPAM_EXPONENT = 1.5, 0.8
-"""The r-th word of a list is written with a probability proportional to r ** -exponent (Zipf)."""
+"""Exponents of Zipf's law: the probability of the r-th word of a list is proportional to r ** -exponent."""
 BARE, UPPER, TITLE = 0.15, 0.1, 0.2
 """Probabilities that a hashtag lacks its `#`; is in upper case; has an initial capital."""
 REPEATED = 0.1
@@ -112,7 +112,7 @@ class _Slot:
     used: float
     words: tuple[str, ...]
     cumulative: tuple[float, ...]
-    """Of the words' probabilities; ends in 1."""
+    """Cumulative probabilities of the words; ends in 1."""
 
 
 @cache
@@ -122,7 +122,7 @@ def _slot(used: float, words: tuple[str, ...], exponent: float = MEANING_EXPONEN
 
 
 def _slots(label: str, attributes: Mapping[str, str]) -> list[_Slot]:
-    """The slots of a post that is not silent: the same number for every post, in a fixed order."""
+    """Returns the slots of a post that is not silent: the same number for every post, in a fixed order."""
     theme, branch = RECIPES[label].ancestors
     return [
         _slot(NAMED, (label,)),
@@ -141,7 +141,7 @@ DRAWS_OF_A_POST = 2 + 5 * (_SLOTS_OF_A_POST + 1)
 
 
 def draw_hashtags(label: str, attributes: Mapping[str, str], uniforms: list[float]) -> list[str]:
-    """The hashtags of a post; `uniforms` are DRAWS_OF_A_POST numbers in [0, 1)."""
+    """Returns the hashtags of a post; `uniforms` are DRAWS_OF_A_POST numbers in [0, 1)."""
     silent, repeated, *rest = uniforms
     if silent < SILENT:
         return []

@@ -5,7 +5,7 @@ The model and its numbers are this project's own; nothing is estimated from data
     label T           ~ P(T)                     RECIPES[T].weight, normalised
     attribute A_i     ~ P(A_i | T)               independent of the others given T, see `attribute_table`
     recorded Z_i      ~ P(Z_i | A_i)             sometimes missing or wrong, see `recording_channel`
-    hashtags          ~ P(hashtags | T, A)       independent slots, see `tagging`
+    hashtags          ~ P(hashtags | T, A)       independent slots, see `hashtags.py`
 
 Since all tables are known and the attributes are independent given the label, I(Z;T) and H(Z|T) of any set
 of recorded attributes are exact (`population_information`), without sampling.
@@ -80,11 +80,11 @@ class Recipe:
     """The appearance of the posts of a label, and its place in the category tree."""
 
     weight: int
-    """P(T) is proportional to it."""
+    """Proportional to P(T)."""
     place: str
     """`theme/branch`: its ancestors in the category tree."""
     looks: str
-    """Per attribute, in the order of ATTRIBUTES, `likeliest/second` value, or only the likeliest."""
+    """`likeliest/second` value, or only the likeliest, per attribute in the order of ATTRIBUTES."""
 
     @property
     def ancestors(self) -> tuple[str, str]:
@@ -150,14 +150,14 @@ LABELS = list(RECIPES)
 
 @cache
 def label_probabilities() -> Table:
-    """P(T), shape (T,), in the order of LABELS."""
+    """Returns P(T), shape (T,), in the order of LABELS."""
     weights_T = np.array([recipe.weight for recipe in RECIPES.values()], dtype=np.float64)
     return _constant(weights_T / weights_T.sum())
 
 
 @cache
 def attribute_table(name: str) -> Table:
-    """P(A | T) of the visible attribute, shape (T, A), in the order of its values."""
+    """Returns P(A | T) of the visible attribute, shape (T, A), in the order of its values."""
     position = ATTRIBUTE_NAMES.index(name)
     attribute = ATTRIBUTES[position]
     table_TA = np.zeros((len(LABELS), len(attribute.values)))
@@ -172,7 +172,7 @@ def attribute_table(name: str) -> Table:
 
 @cache
 def recording_channel(name: str) -> Table:
-    """P(Z | A) of the recorded value, shape (A, A + 1): the values of the attribute, then None (missing)."""
+    """Returns P(Z | A) of the recorded value, shape (A, A + 1): the attribute's values, then None."""
     attribute = ATTRIBUTES[ATTRIBUTE_NAMES.index(name)]
     size = len(attribute.values)
     channel_AA = np.full((size, size), attribute.wrong / (size - 1))
@@ -182,12 +182,12 @@ def recording_channel(name: str) -> Table:
 
 
 def recorded_table(name: str) -> Table:
-    """P(Z | T) of the recorded value, shape (T, A + 1): the values of the attribute, then None (missing)."""
+    """Returns P(Z | T) of the recorded value, shape (T, A + 1): the attribute's values, then None."""
     return attribute_table(name) @ recording_channel(name)
 
 
 def joint_table(columns: Sequence[str], recorded: bool = True) -> Table:
-    """P(T, Z) of the joint value Z of attribute columns, shape (T, Z), sums to 1.
+    """Returns P(T, Z) of the joint value Z of attribute columns, shape (T, Z), sums to 1.
 
     Z runs over the product of the columns' values, the last column fastest. `recorded=True`: the
     recorded values of each column, followed by None; `recorded=False`: the values visible in the image.
@@ -202,7 +202,7 @@ def joint_table(columns: Sequence[str], recorded: bool = True) -> Table:
 
 
 def population_information(columns: Sequence[str]) -> tuple[float, float]:
-    """Exact (I(Z;T), H(Z|T)) in bits, with Z the joint value of the recorded columns, including None.
+    """Returns the exact (I(Z;T), H(Z|T)) in bits, with Z the joint value of the recorded columns, with None.
 
     I(Z;T) = H(Z) - H(Z|T), enumerated over all values. Raises `UserError` for an unknown column.
     """
@@ -212,7 +212,7 @@ def population_information(columns: Sequence[str]) -> tuple[float, float]:
 
 
 def best_top1() -> float:
-    """The highest expected top-1 accuracy (0-1) of any classifier of the images.
+    """Returns the highest expected top-1 accuracy (0-1) of any classifier of the images.
 
     An image depends on the label only through its visible attributes A, so it is the sum over A of
     max_T P(T, A), reached by recognising every attribute and knowing the tables.

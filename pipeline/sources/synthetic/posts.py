@@ -21,14 +21,14 @@ from pipeline.sources.synthetic.population import (
 class Post:
     label: str
     attributes: dict[str, str]
-    """Visible in the image."""
+    """The values visible in the image."""
     recorded: dict[str, str | None]
-    """The auxiliary columns; None if missing."""
+    """The values of the auxiliary columns; None if missing."""
     hashtags: list[str]
 
 
 def draw_posts(count: int, seed: int) -> list[Post]:
-    """`count` independent posts. The first posts of a longer draw are those of a shorter one."""
+    """Draws `count` independent posts. The first posts of a longer draw are those of a shorter one."""
     # One row of uniform numbers per post, turned into values by inverse cumulative tables.
     look_draws = numpy_generator(seed, "synthetic", "looks").random((count, 1 + 2 * len(ATTRIBUTES)))
     tag_draws = numpy_generator(seed, "synthetic", "hashtags").random((count, DRAWS_OF_A_POST)).tolist()
@@ -53,6 +53,6 @@ def draw_posts(count: int, seed: int) -> list[Post]:
 
 
 def _inverse_cumulative(probabilities_NK: Table, uniforms_N: Table) -> NDArray[np.intp]:
-    """For each row the first k whose cumulative probability exceeds the row's uniform number, shape (N,)."""
+    """Returns per row the first k whose cumulative probability exceeds its uniform number, shape (N,)."""
     below_NK = probabilities_NK.cumsum(axis=1)[:, :-1] <= uniforms_N[:, None]
     return np.asarray(below_NK.sum(axis=1), dtype=np.intp)

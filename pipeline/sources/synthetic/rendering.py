@@ -1,4 +1,4 @@
-"""Renders a post: its visible attributes as shapes on a background, with nuisance independent of the label.
+"""Renders a post: its visible attributes as shapes on a background, with nuisances independent of the label.
 
 The image depends on the attributes and a generator, never on the label. The generator determines position
 and arrangement, rotation, exact hues, hue and lightness of the background, uneven light, exposure, blur and
@@ -7,7 +7,7 @@ unrelated attributes, so similar pixels do not imply similar content.
 
 The distributions are this project's own.
 
-Array names end in their shape: K shapes, H and W the canvas' pixels.
+Array names end in their shape: K shapes; H and W the pixels of the canvas.
 """
 
 import colorsys
@@ -24,7 +24,7 @@ COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4}
 ORBIT = {1: 0.0, 2: 0.25, 3: 0.275, 4: 0.295}
 """Radius of the circle with the centres of the shapes, in image widths."""
 LARGEST_RADIUS = {1: 0.4, 2: 0.245, 3: 0.225, 4: 0.205}
-"""In image widths: shapes of this radius neither touch nor leave the image."""
+"""Largest radius of shapes that neither touch nor leave the image, in image widths."""
 FIRST_ANGLE = {1: 0.0, 2: math.radians(20), 3: math.radians(-90), 4: math.radians(45)}
 """Angle of the first shape on the circle, plus or minus ARRANGEMENT_TILT."""
 SIZES = {"small": 0.68, "large": 1.0}
@@ -34,28 +34,28 @@ HUES = {
     "red": 0.0, "orange": 0.075, "yellow": 0.15, "green": 0.32,
     "teal": 0.48, "blue": 0.6, "purple": 0.75, "pink": 0.9,
 }  # fmt: skip
-"""In full turns, shifted at random by up to HUE_SHIFT."""
+"""Hues in full turns, shifted at random by up to HUE_SHIFT."""
 HUE_SHIFT = 0.02
 TILT = math.radians(30)
 """Largest rotation of a shape."""
 ARRANGEMENT_TILT = math.radians(25)
 RIM, SHADOW_WIDTH = np.float32(0.08), np.float32(0.16)
-"""In units of the shape's radius."""
+"""Widths in units of the shape's radius."""
 SHADOW = np.float32(0.35)
 """Share of the background's light that a shape removes at its edge."""
 BACKGROUND_STEP = 0.08
 """Half the difference in lightness between a background's two colours."""
 BLUR = 0.012
-"""Largest standard deviation, in image widths."""
+"""Largest standard deviation of the blur, in image widths."""
 NOISE = (0.005, 0.04)
-"""Range of the standard deviation, where white is 1."""
+"""Range of the standard deviation of the noise, where white is 1."""
 EXPOSURE = (0.7, 1.15)
 LIGHT_SLOPE, LIGHT_PATCH = 0.35, 0.2
 """Largest change of brightness from the middle to an edge; change in a bright and in a dim patch."""
 
 
 def render(attributes: Mapping[str, str], size: int, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """An image of visible `attributes`, uint8 RGB of shape (size, size, 3).
+    """Renders an image of visible `attributes`, uint8 RGB of shape (size, size, 3).
 
     Names and values are those of `population.ATTRIBUTES`. Equal generators give equal images.
     """
@@ -96,7 +96,7 @@ def _draw(attributes: Mapping[str, str], pixels: int, generator: np.random.Gener
 
 
 def _shape_colours(colour: str, generator: np.random.Generator) -> tuple[Array, Array]:
-    """The main colour of the shape, and a much darker or lighter one for its texture."""
+    """Returns the main colour of the shape, and a much darker or lighter one for its texture."""
     hue = HUES[colour] + generator.uniform(-HUE_SHIFT, HUE_SHIFT)
     saturation, value = generator.uniform(0.6, 0.95), generator.uniform(0.75, 1.0)
     main_3 = _rgb(hue, saturation, value)
@@ -105,7 +105,7 @@ def _shape_colours(colour: str, generator: np.random.Generator) -> tuple[Array, 
 
 
 def _background_colours(main_3: Array, generator: np.random.Generator) -> tuple[Array, Array]:
-    """Two colours of arbitrary, neighbouring hues, both darker or both lighter than the shapes' main one."""
+    """Returns two colours of arbitrary neighbouring hues, both darker or both lighter than `main_3`."""
     shapes = _lightness(main_3)
     room_below, room_above = max(shapes - 0.42, 0.0), max(0.62 - shapes, 0.0)
     draw = generator.uniform(0.0, room_below + room_above)
@@ -119,7 +119,7 @@ def _background_colours(main_3: Array, generator: np.random.Generator) -> tuple[
 
 
 def _tint(hue: float, saturation: float, lightness: float) -> Array:
-    """The colour of this hue, shaded with black or white until it has this lightness (0-1)."""
+    """Returns the colour of this hue, shaded with black or white to this lightness (0-1)."""
     pure_3 = _rgb(hue, saturation, 1.0)
     pure = _lightness(pure_3)
     if lightness < pure:
@@ -132,7 +132,7 @@ def _rgb(hue: float, saturation: float, value: float) -> Array:
 
 
 def _lightness(rgb_3: Array) -> float:
-    """Luma, 0-1 (the weights of ITU-R BT.601)."""
+    """Returns the luma, 0-1, with the weights of ITU-R BT.601."""
     return float(rgb_3 @ np.array([0.299, 0.587, 0.114], dtype=np.float32))
 
 
@@ -140,7 +140,7 @@ def _lightness(rgb_3: Array) -> float:
 
 
 def _arrangement(number: int, radius: float, generator: np.random.Generator) -> tuple[Array, Array]:
-    """The centres of the shapes in image widths, (K,) each: around a common centre, inside the image."""
+    """Returns the centres of the shapes in image widths, (K,) each: around a common centre in the image."""
     first = FIRST_ANGLE[number] + generator.uniform(-ARRANGEMENT_TILT, ARRANGEMENT_TILT)
     angle_K = first + np.arange(number) * (math.tau / number)
     offset_2K = ORBIT[number] * np.stack([np.cos(angle_K), np.sin(angle_K)])
@@ -155,7 +155,7 @@ def _arrangement(number: int, radius: float, generator: np.random.Generator) -> 
 def _coordinates_in_nearest_shape(
     x_HW: Array, y_HW: Array, x_K: Array, y_K: Array, tilt_K: NDArray[np.float64], radius: float
 ) -> tuple[Array, Array]:
-    """Each pixel in the axes of the shape with the nearest centre: v points up, the radius is the unit.
+    """Returns each pixel in the axes of the shape with the nearest centre, in radii; v points up.
 
     The shapes are equally large and disjoint, so that no other shape can cover the pixel.
     """
@@ -200,7 +200,7 @@ def _grid(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
 
 
 def _speckles(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
-    """One dot per cell of a lattice, with random position and size."""
+    """Draws one dot per cell of a lattice, with random position and size."""
     cells = 7
     column_HW, row_HW = (x_HW * cells).astype(np.intp), (y_HW * cells).astype(np.intp)
     x_CC, y_CC = generator.uniform(0.25, 0.75, (2, cells, cells)).astype(np.float32)
@@ -226,12 +226,12 @@ def _rays(x_HW: Array, y_HW: Array, generator: np.random.Generator) -> Array:
 
 
 def _edge(distance_HW: Array) -> Array:
-    """1 where the distance in image widths is negative; with softer edges than those of the shapes."""
+    """Returns 1 where the distance in image widths is negative; edges are softer than those of the shapes."""
     return below_zero(distance_HW, np.float32(0.03))
 
 
 def _to_multiple(coordinate: Array, period: float) -> Array:
-    """Distance to the nearest multiple of the period."""
+    """Returns the distance to the nearest multiple of the period."""
     step = np.float32(period)
     distance: Array = np.abs(coordinate - step * np.round(coordinate / step))
     return distance
@@ -251,7 +251,7 @@ BACKGROUNDS: Mapping[str, Callable[[Array, Array, np.random.Generator], Array]] 
 
 
 def _photographed(scene_HW3: Array, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """The scene in uneven light, a little out of focus, with sensor noise; uint8 of the same shape."""
+    """Returns the scene in uneven light, slightly blurred, with sensor noise; uint8 of the same shape."""
     size = scene_HW3.shape[0]
     lit_HW3 = scene_HW3 * _light(size, generator)[..., None]
     blurred = Image.fromarray(_to_bytes(lit_HW3)).filter(
@@ -263,7 +263,7 @@ def _photographed(scene_HW3: Array, generator: np.random.Generator) -> NDArray[n
 
 
 def _light(size: int, generator: np.random.Generator) -> Array:
-    """Brightness at each pixel: exposure times a gradient, plus a bright and a dim patch; shape (H, W)."""
+    """Returns the brightness (H, W): exposure times the sum of a gradient, a bright and a dim patch."""
     x_W = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
     exposure, slope = generator.uniform(*EXPOSURE), generator.uniform(0.0, LIGHT_SLOPE)
     angle = generator.uniform(0.0, math.tau)

@@ -31,7 +31,7 @@ def _triangle(u: Array, v: Array) -> Array:
 
 
 def _star(u: Array, v: Array) -> Array:
-    """Five points: folded onto half a point, whose edge is a straight line from the tip to the notch."""
+    """A star of five points, folded onto half a point, whose edge is a straight line from tip to notch."""
     sector = math.tau / 5
     tip, notch = 1.0, 0.48
     angle = np.arctan2(u, v)
@@ -99,19 +99,21 @@ def _dots(u: Array, v: Array, radius: np.float32, softness: np.float32) -> Array
 
 
 def _period(radius: np.float32, of_radius: float, of_image: float) -> np.float32:
-    """The period of a texture in units of the radius; at least a share of the image visible at 32 pixels."""
+    """Returns the period of a texture in units of the radius, at least the share of the image that is visible
+    at 32 pixels."""
     return np.float32(max(of_radius, of_image / float(radius)))
 
 
 def _wave(coordinate: Array, period: np.float32) -> Array:
-    """A triangle wave of slope 1 that crosses zero every half period: a signed distance to stripes' edges."""
+    """Returns a triangle wave of slope 1 that crosses zero every half period: the signed distance to edges of
+    stripes."""
     phase = coordinate / period
     distance: Array = period * (np.abs(phase - np.floor(phase) - np.float32(0.5)) - np.float32(0.25))
     return distance
 
 
 def below_zero(distance: Array, softness: np.float32) -> Array:
-    """1 where `distance` is negative, 0 where positive, a ramp of one pixel (`softness`) between."""
+    """Returns 1 where `distance` is negative, 0 where positive, with a ramp of one pixel (`softness`)."""
     share: Array = np.clip(np.float32(0.5) - distance / softness, 0.0, 1.0)
     return share
 
