@@ -1,1 +1,1 @@
-"""What a person does with a trained encoder: take it away, embed images, search among them."""
+"""Uses of a trained encoder: exporting it, embedding images, and searching among them."""

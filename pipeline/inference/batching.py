@@ -1,4 +1,4 @@
-"""How many images go through the encoder at one time."""
+"""The number of images that the encoder processes at once."""
 
 import os
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from pipeline.runtime.errors import UserError
 MOST_ON_A_CPU, MOST_ON_A_GPU = 256, 2048
 SHARE_OF_MEMORY = 1 / 16
 CANVAS_BYTES = 2**28
-"""A batch of large images ends here, however few they are."""
+"""Bytes at which a batch of large images is full, however few they are."""
 
 
 def batch_size_for(identity: dict[str, Any], device: torch.device) -> int:
-    """By the device's whole memory, not by what is free: the same machine makes the same batches."""
-    # The widest maps of a ResNet: 256 channels at the resolution of its stem, a few of them alive at once.
+    """Returns the batch size for the device's total memory, not the free one, so that it is reproducible."""
+    # The widest maps of a ResNet: 256 channels at the resolution of its stem, a few of them held at once.
     side = identity["image_size"] / identity["stem_stride"]
     bytes_an_image = 4 * 256 * side**2 * 4 + 3 * identity["image_size"] ** 2 * 8
     if device.type == "cuda":
@@ -33,7 +33,7 @@ def batch_size_for(identity: dict[str, Any], device: torch.device) -> int:
 
 
 class BatchEncoder:
-    """Sends batches through the encoder; halves them where the device's memory does not hold one."""
+    """Runs batches through the encoder; halves them if the device's memory is too small for one."""
 
     def __init__(self, trained: TrainedEncoder, device: torch.device, size: int) -> None:
         self._trained, self._device = trained, device
@@ -44,12 +44,12 @@ class BatchEncoder:
         return len(squares) >= self.size or len(squares) * side**2 * 3 >= CANVAS_BYTES
 
     def would_overflow(self, squares: Sequence[NDArray[np.uint8]], further: NDArray[np.uint8]) -> bool:
-        """Whether one large image would make the canvas of many small ones far too large."""
+        """Returns whether one large image would make the canvas of many small ones far too large."""
         side = max(len(square) for square in [*squares, further])
         return len(squares) > 0 and (len(squares) + 1) * side**2 * 3 > 2 * CANVAS_BYTES
 
     def features(self, squares: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """(N, D) float32 on the device, which may still be computing them."""
+        """Returns the features (N, D), float32, on the device, which may still be computing them."""
         canvas_NCHW, sizes_N2 = on_a_canvas(squares)
         parts: list[Tensor] = []
         start = 0
@@ -64,7 +64,7 @@ class BatchEncoder:
         return torch.cat(parts)
 
     def _within_memory(self, canvas_NCHW: Tensor, sizes_N2: Tensor) -> Tensor | None:
-        """None where the memory is too small; what was made until then is let go on return."""
+        """Returns the features, or None if the memory is too small; partial results are freed on return."""
         try:
             return features_of_batch(self._trained, canvas_NCHW.to(self._device), sizes_N2.to(self._device))
         except torch.OutOfMemoryError:

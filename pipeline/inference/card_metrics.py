@@ -1,4 +1,4 @@
-"""What evaluation measured of an encoder, as a section and metadata of its model card."""
+"""The metrics of an encoder's evaluation, as a section and metadata of its model card."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -28,15 +28,15 @@ PROTOCOLS = {
 @dataclass(frozen=True)
 class Figures:
     section: str
-    """Markdown."""
+    """The section in Markdown."""
     metadata: str
-    """Lines of YAML: the figures in the Hub's form, `model-index`."""
+    """Lines of YAML: the metrics in the Hub's form, `model-index`."""
     missing: str | None
-    """Why there are none, as a sentence."""
+    """Why there are no metrics, as a sentence."""
 
 
 def figures_of(arm: str, weights_sha256: str, layout: Layout) -> Figures:
-    """The figures of the arm's evaluation, if it measured these weights and no others."""
+    """Returns the metrics of the arm's evaluation, if it evaluated exactly these weights."""
     path = layout.evaluation(arm) / "metrics.json"
     try:
         metrics = read_json(path, EvaluationMetrics)
@@ -67,7 +67,7 @@ def _section(metrics: EvaluationMetrics, clusters: ClusterStatistics | None) -> 
 
 
 def _rows(metrics: EvaluationMetrics) -> Iterator[tuple[str, float | None, float | None, float | None]]:
-    """What was measured, its value, and the ends of its interval."""
+    """Yields the name, value and interval bounds of each metric."""
     yield "linear top-1", metrics["top1"], metrics["top1_low"], metrics["top1_high"]
     yield "linear top-5", metrics["top5"], None, None
     yield "nearest neighbours", metrics["knn_top1"], None, None
@@ -84,7 +84,7 @@ def _rows(metrics: EvaluationMetrics) -> Iterator[tuple[str, float | None, float
 
 
 def _clusters_read(arm: str, layout: Layout) -> ClusterStatistics | None:
-    """Of the clusters that the training read; None where it read none."""
+    """Returns the statistics of the clusters that the training read; None if it read none."""
     try:
         statistics = read_json(layout.statistics(arm), ClusterStatistics)
         config: Mapping[str, Any] = read_json(layout.encoder(arm) / ENCODER_CONFIG, EncoderRecord)

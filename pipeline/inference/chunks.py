@@ -1,12 +1,12 @@
 """An unfinished embedding on the disk, so that a killed run resumes.
 
-Beside the output lies `<output>.parts/<fingerprint>/` with a file for every few thousand images. The
-fingerprint covers all that decides the vectors: another encoder or changed images mean another folder, and
-never a stale resume. A finished embedding removes all of them.
+The folder `<output>.parts/<fingerprint>/` beside the output has one file per few thousand images. The
+fingerprint covers everything that determines the vectors: another encoder or changed images use another
+folder, and never resume stale work. A finished embedding removes all of them.
 
-The output may lie among a stranger's images, and so may such a folder: no link is followed there, and a file
-that is not exactly as `write_chunk` leaves it is computed again. Chunks are tensors and not Parquet, whose
-reader needs a process of its own for files of others.
+The output may lie among untrusted images, and so may such a folder: links are not followed there, and a file
+that is not exactly as `write_chunk` leaves it is recomputed. Chunks are tensors and not Parquet, whose reader
+needs a separate process for untrusted files.
 """
 
 import os
@@ -38,14 +38,14 @@ IMAGES_PER_CHUNK = 4096
 FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 CHECKSUM_BYTES = 32
 BYTES_OF_TEXT = 8 * LONGEST_ID
-"""Of an image at most, on average: its id, or where it lies and why it is refused."""
+"""Maximum bytes of text per image, on average: its id, or its place and the reason why it is refused."""
 _DAMAGE = (SafetensorError, ValueError, KeyError, TypeError)
-"""Of bytes that are no chunk."""
+"""Exceptions for bytes that are not a chunk."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some images that lie one after the other: the vectors of those that can be used, and the others."""
+    """Some consecutive images: the vectors of those that can be used, and the refusals of the others."""
 
     ids: list[str]
     vectors_ND: NDArray[np.float32]
@@ -66,7 +66,7 @@ def write_chunk(path: Path, ids: list[str], vectors_ND: NDArray[np.float32], ref
 
 class Chunks:
     def __init__(self, output: Path, fingerprint: str, count: int, schema: pa.Schema) -> None:
-        """Raises `UserError` for a link in place of a folder, as may lie among a stranger's images."""
+        """Raises `UserError` for a link in place of a folder, as may lie among untrusted images."""
         self._root = output.with_name(f"{output.name}.parts")
         self._folder = self._root / fingerprint
         for folder in (self._root, self._folder):
@@ -83,28 +83,28 @@ class Chunks:
         return self._folder / f"{number:06d}.chunk"
 
     def missing(self) -> list[int]:
-        """Numbers of the chunks that are still to be made, in order.
+        """Returns the numbers of the chunks that are still to be computed, in order.
 
-        Raises `UserError` for what stands in place of one and is no file, before any of them is made.
+        Raises `UserError` if the place of one holds something other than a file, before any is computed.
         """
         for number in range(len(self.ranges)):
             _check_place(self.path(number))
         return [number for number in range(len(self.ranges)) if self._read(number) is None]
 
     def refusals(self) -> list[Refusal]:
-        """Otherwise as `tables`."""
+        """Returns the refusals of all images. Raises `UserError` as `tables` does."""
         return [refusal for chunk in self._all() for refusal in chunk.refusals]
 
     def tables(self) -> Iterator[pa.Table]:
-        """The vectors of all images. Raises `UserError` if a chunk is not there, or not as it was written."""
+        """Yields the vectors of all images. Raises `UserError` if a chunk is missing or was changed."""
         return (vectors_table(chunk.ids, chunk.vectors_ND, self._schema) for chunk in self._all())
 
     def discard(self) -> None:
-        """Removes what embeddings wrote; files that someone else put there stay."""
+        """Removes what embeddings wrote; other files are kept."""
         with suppress(UnsafePath):
             for name in names_in(Root(self._root, None))[0]:
                 if FINGERPRINT.fullmatch(name):
-                    shutil.rmtree(self._root / name, ignore_errors=True)  # follows no link
+                    shutil.rmtree(self._root / name, ignore_errors=True)  # does not follow links
         self.lock.unlink(missing_ok=True)
         with suppress(OSError):
             self._root.rmdir()
@@ -119,7 +119,7 @@ class Chunks:
             yield chunk
 
     def _read(self, number: int) -> Chunk | None:
-        """None where there is none, or something else."""
+        """Reads a chunk; returns None if it is missing or invalid."""
         start, stop = self.ranges[number]
         images, dimension = stop - start, self._schema.field("vector").type.list_size
         most = CHECKSUM_BYTES + MOST_OF_HEADER + images * (BYTES_OF_TEXT + 4 * dimension)
@@ -142,7 +142,7 @@ def _check_place(path: Path) -> None:
 
 
 def _chunk_in(content: bytes) -> Chunk:
-    """Raises one of `_DAMAGE`."""
+    """Parses a chunk. Raises one of `_DAMAGE`."""
     checksum, content = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
     if checksum != _checksum(content):
         raise ValueError("a wrong checksum")
@@ -153,7 +153,7 @@ def _chunk_in(content: bytes) -> Chunk:
 
 
 def _fits(chunk: Chunk, images: int, dimension: int) -> bool:
-    """Whether it holds what `images` give to an encoder of that `dimension`."""
+    """Returns whether the chunk holds the results of `images` images for an encoder of that `dimension`."""
     vectors_ND = chunk.vectors_ND
     return (
         len(chunk.ids) + len(chunk.refusals) == images
@@ -172,7 +172,7 @@ def _checksum(content: bytes) -> bytes:
 
 
 def _to_tensors(name: str, texts: Sequence[str]) -> dict[str, NDArray[np.generic]]:
-    """Their bytes in a row, and where each ends."""
+    """Returns the concatenated bytes of the texts, and where each ends."""
     encoded = [text.encode() for text in texts]
     return {
         f"{name}.bytes": np.frombuffer(b"".join(encoded), np.uint8),
@@ -181,7 +181,7 @@ def _to_tensors(name: str, texts: Sequence[str]) -> dict[str, NDArray[np.generic
 
 
 def _from_tensors(name: str, tensors: dict[str, NDArray[np.generic]]) -> list[str]:
-    """Raises `ValueError` for ends that are none, and for what is no UTF-8."""
+    """Returns the texts. Raises `ValueError` for invalid ends, and for bytes that are not UTF-8."""
     content, ends = tensors[f"{name}.bytes"].tobytes(), tensors[f"{name}.ends"]
     if ends.dtype != np.int64 or ends.ndim != 1:
         raise ValueError("ends that are no numbers")

@@ -1,4 +1,4 @@
-"""The query and its neighbours side by side, as one PNG or one HTML page that loads nothing."""
+"""The query and its neighbours side by side, as a PNG or an HTML page that loads nothing."""
 
 import base64
 import io
@@ -21,11 +21,11 @@ from pipeline.untrusted.safe_paths import SafePath
 SIDE, GAP, CAPTION = 160, 12, 34
 COLUMNS = 6
 LETTERS = 26
-"""Of an id below its picture; the page shows all of them."""
+"""Maximum number of characters of an id below its picture in a PNG; a page shows the whole id."""
 
 MOST_FOUND = 1000
 MARK, TITLE, MARK_WITHIN = "clinfonce search", "Nearest images, by clinfonce search", 1 << 10
-"""By what a sheet is known, a picture or a page, within so many bytes: no other file is replaced by one."""
+"""Marks of a sheet, a PNG or a page, within its first bytes; files without a mark are not replaced."""
 
 Found = tuple[str, float]
 """A neighbour's id, and its cosine."""
@@ -60,7 +60,8 @@ def _is_a_sheet(path: SafePath) -> bool:
 def write_sheet(
     path: Path, query: InputImage, found: Sequence[Found], pictures: Iterable[InputImage], decoding: Decoder
 ) -> set[str]:
-    """`pictures` are those of the neighbours that are still there, in any order; returns their ids."""
+    """Writes a sheet. `pictures` are those of the neighbours that still exist, in any order; returns their
+    ids."""
     shown_ids: list[str] = []
 
     def coming() -> Iterator[InputImage]:

@@ -33,10 +33,10 @@ REJECTS_HEADER = b'"where","reason"\n'
 def embed(
     request: Request, output: Path, console: SafeConsole, executor: ExecutorName = ExecutorName.LOCAL
 ) -> None:
-    """Writes `output` and, where images were refused, `<output>.rejects.csv`.
+    """Writes `output` and, if images were refused, `<output>.rejects.csv`.
 
-    A killed run resumes. Raises `UserError` for a source or encoder that cannot be read, and where no image
-    can be used.
+    A killed run resumes. Raises `UserError` for a source or encoder that cannot be read, and if no image can
+    be used.
     """
     _check_output(output)
     embedder = Embedder.open(request)

@@ -1,4 +1,4 @@
-"""Some images that lie one after the other -> the file of their vectors."""
+"""Some consecutive images -> the file of their vectors."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ NOT_FINITE = "the encoder makes no finite numbers of it"
 
 @dataclass(frozen=True)
 class Request:
-    """The request of an embedding, enough for any process that sees the same files."""
+    """The request of an embedding, sufficient for any process that sees the same files."""
 
     source: Path
     image_column: str | None
@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Embedder:
-    """What a request needs, opened."""
+    """The opened images and encoder of a request."""
 
     pictures: Pictures
     opened: OpenedEncoder
@@ -49,7 +49,7 @@ class Embedder:
 
     @classmethod
     def open(cls, request: Request) -> "Embedder":
-        """Raises `UserError` for images or an encoder that cannot be read."""
+        """Opens a request. Raises `UserError` for images or an encoder that cannot be read."""
         device = pick_device()
         columns = request.image_column, request.id_column
         pictures = open_pictures(request.source, *columns, allow_outside_paths=request.allow_outside_paths)
@@ -58,26 +58,26 @@ class Embedder:
         return cls(pictures, opened, device, BatchEncoder(opened.trained, device, size))
 
     def write(self, decoding: Decoder, start: int, stop: int, path: Path, advance: Advance) -> None:
-        """The vectors of the images at `start` to `stop`, exclusive, and which were refused."""
+        """Writes the vectors of the images at `start` to `stop`, exclusive, and the refusals."""
         pictures = self.pictures.between(start, stop)
         decoded = decoding.squares(pictures, self.opened.trained.image_size, self.opened.trained.value_range)
         write_chunk(path, *_embedded(decoded, self.encoder, advance))
 
 
 def write_range(request: Request, start: int, stop: int, path: Path) -> None:
-    """As a job of an executor."""
+    """Writes the images at `start` to `stop`, exclusive, as a job of an executor."""
     _embedder(request).write(_decoder(), start, stop, path, lambda _: None)
 
 
 @lru_cache(1)
 def _embedder(request: Request) -> Embedder:
-    """A worker does many ranges of one request."""
+    """Opens a request; cached, since a worker embeds many ranges of it."""
     return Embedder.open(request)
 
 
 @cache
 def _decoder() -> Decoder:
-    """Of this process, and ends with it."""
+    """Returns the decoder of this process, which ends with it."""
     return Decoder(worker_count())
 
 
@@ -104,7 +104,7 @@ def _embedded(
             batch = []
     if batch:
         features.append(encoder.features(batch))
-    # Only here the host waits for the device.
+    # The host waits for the device only here.
     vectors_ND = torch.cat(features).cpu().numpy() if features else np.zeros((0, 1), np.float32)
     usable_N: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(vectors_ND), axis=1)
     refusals += [Refusal(name, NOT_FINITE) for name in compress(ids, ~usable_N)]

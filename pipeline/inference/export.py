@@ -1,4 +1,4 @@
-"""`clinfonce export`: a folder with all that someone needs who has nothing of this project."""
+"""`clinfonce export`: a folder with everything that is needed to use an encoder without this project."""
 
 import os
 import shutil
@@ -21,30 +21,30 @@ from pipeline.training.model_card import completed_card
 ONNX = "encoder.onnx"
 WRITTEN = [ENCODER_WEIGHTS, ENCODER_CONFIG, MODEL_CARD, ONNX]
 SIGNED = "<!-- written by clinfonce export -->"
-"""In the card: the folder is an earlier export, whose files may be replaced."""
+"""Mark in the model card: the folder is an earlier export, whose files may be replaced."""
 
 
 def export(arm: str, output: Path, *, with_onnx: bool, layout: Layout, console: SafeConsole) -> None:
-    """Puts the arm's encoder into `output`, beside what else lies there; an earlier export is replaced.
+    """Writes the arm's encoder into `output`, beside any other files; an earlier export is replaced.
 
-    Raises `UserError` for an arm that is not there, a folder whose files are someone else's, and a graph
-    that computes something else.
+    Raises `UserError` for an arm that does not exist, a folder with such files that no export wrote, and a
+    graph that computes something else.
     """
     if with_onnx:
         check_onnx_is_installed()
     folder = arm_folder(arm, layout)
     _check_output(output)
-    # Raises for a damaged encoder, with the cure.
+    # Raises `UserError` for a damaged encoder.
     load_encoder(folder, torch.device("cpu"))
     output.mkdir(parents=True, exist_ok=True)
-    # Beside its place, so that each file is moved there whole, when all of them are made.
+    # On the same file system, so that each file is moved there whole, after all of them are written.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=output) as temporary:
         notes = _write(arm, folder, Path(temporary), with_onnx, layout)
         for name in WRITTEN:
             if (Path(temporary) / name).exists():
                 os.replace(Path(temporary) / name, output / name)
             else:
-                (output / name).unlink(missing_ok=True)  # of an earlier export of another encoder
+                (output / name).unlink(missing_ok=True)  # left by an earlier export
     names = listed([name for name in WRITTEN if (output / name).exists()])
     for text in [*notes, f"Written to {output}: {names}"]:
         console.echo(text)
@@ -64,7 +64,7 @@ def _check_output(output: Path) -> None:
 
 
 def _write(arm: str, folder: Path, temporary: Path, with_onnx: bool, layout: Layout) -> list[str]:
-    """Fills `temporary`; returns what a person should know, a sentence each."""
+    """Fills `temporary`; returns notes for the user, one sentence each."""
     for name in (ENCODER_WEIGHTS, ENCODER_CONFIG):
         shutil.copyfile(folder / name, temporary / name)
     config, identity = read_config(temporary), identity_of(temporary)

@@ -1,4 +1,4 @@
-"""The encoder as an ONNX graph, and the proof that it computes the same."""
+"""The encoder as an ONNX graph, and the check that it computes the same features."""
 
 import logging
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from pipeline.runtime.errors import UserError
 
 NEEDED = ["onnx", "onnxruntime", "onnxscript"]
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
-"""How far its features may lie from torch's."""
+"""Tolerances for the difference of its features from torch's."""
 CHECKED_BATCHES = (1, 7)
 
 
@@ -33,7 +33,7 @@ def write_onnx(weights: Path, config: dict[str, Any], path: Path) -> float:
     """Writes the graph and returns the largest difference of a feature from torch's.
 
     Its input is `images`, (N, 3, S, S) float32, RGB, 0-1: the graph normalises. Its output is `features`,
-    (N, D) float32. Raises `UserError` where the features differ by more than rounding.
+    (N, D) float32. Raises `UserError` if the features differ by more than rounding.
     """
     network = _Normalised(weights, config).eval()
     size = config["image_size"]
@@ -93,7 +93,7 @@ def _checked_difference(network: nn.Module, path: Path, size: int) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns about optional packages that it does not find."""
+    """Silences the exporter, which warns about optional packages that it does not find."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)

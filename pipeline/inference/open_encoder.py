@@ -1,4 +1,4 @@
-"""Which encoder a person means, and how it is known again."""
+"""Opening the encoder that a user names, with its identity."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,17 @@ class OpenedEncoder:
     folder: Path
     trained: TrainedEncoder
     identity: dict[str, Any]
-    """As of `identity_of`."""
+    """The identity as returned by `identity_of`."""
 
     @property
     def name(self) -> str:
-        """For people: the network and the first digits of its weights' hash."""
+        """The name shown to users: the network and the first digits of its weights' hash."""
         return f"{self.identity['encoder']} {self.identity['weights_sha256'][:12]}"
 
 
 def encoder_folder(arm: str | None, folder: Path | None, layout: Layout) -> Path:
-    """Of the options --arm and --encoder. Raises `UserError` where both are given or nothing is there."""
+    """Returns the folder that --arm or --encoder names. Raises `UserError` if both are given or it has no
+    encoder."""
     if arm is not None and folder is not None:
         raise UserError("--arm and --encoder both name an encoder: give one of them")
     if folder is not None:
@@ -40,7 +41,7 @@ def encoder_folder(arm: str | None, folder: Path | None, layout: Layout) -> Path
 
 
 def arm_folder(arm: str, layout: Layout) -> Path:
-    """Raises `UserError` that lists the arms that are there."""
+    """Returns the folder of an arm. Without an encoder, raises a `UserError` that lists the arms with one."""
     folder = layout.encoder(arm)
     if missing := missing_file(folder):
         arms = sorted(path.name for path in folder.parent.glob("*") if missing_file(path) is None)
@@ -52,7 +53,7 @@ def arm_folder(arm: str, layout: Layout) -> Path:
 
 
 def open_encoder(folder: Path, device: torch.device) -> OpenedEncoder:
-    """Raises `UserError` where the files cannot be made into an encoder."""
+    """Opens an encoder. Raises `UserError` if its files cannot be read as one."""
     try:
         trained = read_encoder(folder, device)
         check_encoder(trained, device)

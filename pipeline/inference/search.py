@@ -44,9 +44,9 @@ def search(
     *,
     allow_outside_paths: bool = False,
 ) -> None:
-    """Prints the nearest images and draws them into `sheet`, where it is given.
+    """Prints the nearest images, and draws them into `sheet` if it is given.
 
-    `allow_outside_paths`: whether the images drawn may lie outside the folder that was embedded.
+    `allow_outside_paths`: whether the drawn images may lie outside the folder that was embedded.
 
     Raises `UserError` for a picture, vectors or an encoder that cannot be used, or do not belong together.
     """
@@ -77,14 +77,14 @@ def search(
 def nearest(
     query_D: NDArray[np.float32], tiles: Iterable[tuple[pa.Array, NDArray[np.float32]]], count: int
 ) -> list[Neighbour]:
-    """The `count` rows of highest cosine with `query_D`, the first row first among equals.
+    """Returns the `count` rows with the highest cosine to `query_D`; the earlier of equal rows comes first.
 
     Every row is compared, in float64; a vector of zeros has the cosine 0.
     """
     query_D = _unit(query_D[None].astype(np.float64))[0]
     cosines_K, ids = np.zeros(0), list[str]()
     for tile_ids, tile_TD in tiles:
-        # Rounded so that equal vectors are equal here, in whatever order a product adds them up.
+        # Rounded so that equal vectors have equal cosines, whatever the order of summation.
         cosines_T = np.round(_unit(tile_TD.astype(np.float64)) @ query_D, 12)
         kth = min(count, len(cosines_T))
         at_least = np.partition(cosines_T, -kth)[-kth] if kth else 0.0
@@ -104,7 +104,7 @@ def _unit(vectors_ND: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _encoder_of(vectors: Vectors, named: Path | None) -> Path:
-    """The folder of the encoder that made them, which is known by its hash."""
+    """Returns the folder of the encoder that computed the vectors, which is identified by its hash."""
     folder = named or Path(vectors.description["encoder_folder"])
     where = "holds none"
     try:

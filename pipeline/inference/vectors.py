@@ -1,6 +1,6 @@
-"""The file of vectors: what `embed` writes and `search` reads.
+"""The file of vectors, which `embed` writes and `search` reads.
 
-`id` string, `vector` fixed_size_list<float32>[D]; the schema's metadata say which encoder made them of what.
+`id` string, `vector` fixed_size_list<float32>[D]; the schema's metadata name the encoder and the images.
 """
 
 import json
@@ -37,7 +37,7 @@ ROWS_PER_TILE = 8192
 
 class Description(TypedDict):
     encoder: dict[str, Any]
-    """The `OpenedEncoder.identity` of what made them."""
+    """The `OpenedEncoder.identity` of the encoder that computed them."""
     encoder_folder: str
     source: dict[str, Any]
     """`Pictures.place` of the images."""
@@ -61,7 +61,7 @@ def vectors_table(ids: list[str], vectors_ND: NDArray[np.float32], schema: pa.Sc
 
 
 def vectors_writer(path: Path, schema: pa.Schema) -> AbstractContextManager[pq.ParquetWriter]:
-    """Numbers of this kind neither compress nor repeat."""
+    """Returns a writer that stores the vectors uncompressed, since they neither compress nor repeat."""
     numbers = "vector.list.element"
     return checksummed_writer(
         path,
@@ -73,7 +73,7 @@ def vectors_writer(path: Path, schema: pa.Schema) -> AbstractContextManager[pq.P
 
 
 def is_of_embed(path: Path) -> bool:
-    """Whether `clinfonce embed` wrote the file, as far as its metadata say."""
+    """Returns whether `clinfonce embed` wrote the file, according to its metadata."""
     try:
         (outline,) = parquet_headers([SafePath(path)])
     except NotParquet:
@@ -89,7 +89,7 @@ class Vectors:
 
     @classmethod
     def open(cls, path: Path) -> "Vectors":
-        """Raises `UserError` where `clinfonce embed` did not make the file."""
+        """Reads the metadata. Raises `UserError` if `clinfonce embed` did not write the file."""
         try:
             (outline,) = parquet_headers([SafePath(path)])
         except NotParquet as error:
@@ -109,9 +109,9 @@ class Vectors:
         return cls(path, dimension, description)
 
     def tiles(self) -> Iterator[tuple[pa.Array, NDArray[np.float32]]]:
-        """The ids and vectors (T, D) of some rows after the other.
+        """Yields the ids and vectors (T, D) of consecutive rows.
 
-        Raises `UserError` where a row has no vector of numbers, or a longer id than `embed` writes.
+        Raises `UserError` if a row has no vector of finite numbers, or a longer id than `embed` writes.
         """
         types = vectors_schema(self.dimension, self.description).types
         for batch in batches(SafePath(self.path), ROWS_PER_TILE, ["id", "vector"]):
@@ -124,7 +124,7 @@ class Vectors:
                 raise UserError(
                     f"{self.path} holds ids of more than {LONGEST_ID:,} characters: {_make_it(self.path)}"
                 )
-            # Without those that are null.
+            # Null vectors are left out.
             flat = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
             if len(flat) != len(batch) * self.dimension or not np.isfinite(flat).all():
                 raise UserError(

@@ -1,1 +1,1 @@
-"""Where the images of `embed` and `search` come from."""
+"""The sources of images for `embed` and `search`."""

@@ -1,4 +1,4 @@
-"""What every place of images gives to `embed` and `search`."""
+"""The interface of the sources of images for `embed` and `search`."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,13 @@ from pipeline.storage.files import version_of
 from pipeline.untrusted.safe_paths import Boundary, Root, SafePath
 
 LONGEST_ID = 4096
-"""Characters, as of a path. Ids are held, printed and written."""
+"""Maximum number of characters of an id, as of a path. Ids are held in memory, printed and written."""
 ALLOWED_BY = "which needs --allow-outside-paths"
 
 
 def pictures_root(folder: Path, *, allow_outside_paths: bool) -> Root:
-    """A folder that the user named: what lies in it, or a table in it names, may not lead out of it."""
+    """Returns the root of a folder that the user named. Links in it, and paths in its tables, may lead out of
+    it only with `allow_outside_paths`."""
     return Root(folder, None if allow_outside_paths else Boundary.around(folder, ALLOWED_BY))
 
 
@@ -24,32 +25,32 @@ def pictures_root(folder: Path, *, allow_outside_paths: bool) -> Root:
 class InputImage:
     id: str
     image: bytes | SafePath
-    """Encoded, or the file that holds it."""
+    """The encoded image, or the file that holds it."""
     stored: bool = False
-    """Whether ingest made it, so that it is taken as it is."""
+    """Whether ingest wrote it, so that it is used as it is."""
 
 
 class Pictures(Protocol):
-    """Images in an order that is the same every time."""
+    """Images in an order that is always the same."""
 
     count: int
     place: dict[str, Any]
-    """Where they lie, for `open_again`."""
+    """Their location, for `open_again`."""
 
     def state(self) -> list[Any]:
-        """What changes when a file is added, removed or written anew; JSON."""
+        """Returns values that change when a file is added, removed or rewritten, for JSON."""
         ...
 
     def between(self, start: int, stop: int) -> Iterator[InputImage | Refusal]:
-        """Those at positions `start` to `stop`, exclusive."""
+        """Yields the images at positions `start` to `stop`, exclusive."""
         ...
 
     def find(self, ids: Sequence[str]) -> Iterator[InputImage]:
-        """Those of `ids` that are there, each once, in any order."""
+        """Yields the images of `ids` that exist, each once, in any order."""
         ...
 
 
 def state_of_file(file: SafePath) -> list[Any]:
-    """Name and version: to read all files would take as long as to embed them."""
+    """Returns the name and version of a file: reading all files would take as long as embedding them."""
     name, status = os.fsencode(file.path).hex(), file.status()
     return [name] if status is None else [name, *version_of(status)]

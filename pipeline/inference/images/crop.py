@@ -21,7 +21,7 @@ Decoded = tuple[str, NDArray[np.uint8]]
 def squares(
     pictures: Sequence[InputImage | Refusal], size: int, value_range: ValueRange | None
 ) -> list[Decoded | Refusal]:
-    """The central square of each, as in `central_square`, or why there is none."""
+    """Returns the central square of each picture, as in `central_square`, or why there is none."""
     return [_square(picture, size, value_range) for picture in limited(pictures)]
 
 
@@ -37,7 +37,7 @@ def _square(picture: InputImage | Refusal, size: int, value_range: ValueRange | 
 def central_square(
     picture: InputImage, size: int, value_range: ValueRange | None = None
 ) -> NDArray[np.uint8]:
-    """(S, S, 3): the part that evaluation sees of what ingest at `size` pixels stores of the picture.
+    """Returns (S, S, 3): the part of a picture that evaluation sees if ingest stores it at `size` pixels.
 
     `value_range` is that of `prepare_image`. Raises `ImageRefused` with the reason.
     """
@@ -46,16 +46,16 @@ def central_square(
     else:
         pixels_HWC = pixels_to_store(picture.image, size, value_range)
     if min(pixels_HWC.shape[:2]) > LARGEST_IMAGE_SIZE:
-        # Of a table that only looks like ingest's.
+        # The table only looks like ingest's.
         raise ImageRefused(f"larger than any image that ingest stores ({LARGEST_IMAGE_SIZE} pixels)")
-    # Cut twice, as there: to what the store keeps, then to its square.
+    # Cropped twice, as in evaluation: to what the store keeps, then to its square.
     kept_HWC = center_crop(pixels_HWC, sizes_after_cutting(np.array([pixels_HWC.shape[:2]]))[0])
     side = min(kept_HWC.shape[:2])
     return center_crop(kept_HWC, (side, side))
 
 
 def whole(pictures: Sequence[InputImage | Refusal], size: int) -> list[NDArray[np.uint8] | None]:
-    """(H, W, 3) of each, the longer side `size` pixels; None of one that is refused."""
+    """Returns (H, W, 3) of each picture, the longer side `size` pixels; None for one that is refused."""
     return [_whole(picture, size) for picture in limited(pictures)]
 
 
@@ -67,12 +67,12 @@ def _whole(picture: InputImage | Refusal, size: int) -> NDArray[np.uint8] | None
     except ImageRefused:
         return None
     longer = max(image.size)
-    # A tiny one shows its pixels, as the encoder saw them.
+    # A tiny picture shows its pixels, as the encoder saw them.
     resampling = Image.Resampling.NEAREST if 2 * longer <= size else Image.Resampling.BICUBIC
     width, height = (max(1, round(side * size / longer)) for side in image.size)
     return np.asarray(image.resize((width, height), resampling))
 
 
 def refused(picture: InputImage | Refusal, reason: str) -> InputImage | Refusal:
-    """In place of a picture that ends its process."""
+    """Returns the replacement of a picture that kills its process."""
     return picture if isinstance(picture, Refusal) else Refusal(picture.id, reason)

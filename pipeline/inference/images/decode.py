@@ -1,4 +1,4 @@
-"""Pictures -> the pixels that the encoder is to see, decoded ahead of it by processes that may die of it."""
+"""Pictures -> the pixels for the encoder, decoded in advance by processes that may crash."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,11 +20,11 @@ from pipeline.untrusted.isolation.limits import HELD_BYTES
 from pipeline.untrusted.isolation.pool import Call, Pool
 
 A_CALL = 8
-"""Images that a worker is given at once, fewer if large: those before one that ends it are decoded again."""
+"""Images per call of a worker, fewer if large: those before one that kills the worker are decoded again."""
 A_CALL_BYTES = 16 * 2**20
-"""Encoded images that are larger together are no more at once, and count as several calls."""
+"""Bytes of encoded images at which a call is full; such a call counts as several."""
 AHEAD = 128
-"""Images that are decoded while the encoder is busy with others; more where there are many workers."""
+"""Number of images that are decoded in advance of the encoder; more if there are many workers."""
 
 T = TypeVar("T")
 
@@ -37,14 +37,14 @@ class Decoder:
     def squares(
         self, pictures: Iterable[InputImage | Refusal], size: int, value_range: ValueRange | None = None
     ) -> Iterator[Decoded | Refusal]:
-        """The id and central square of each picture, or why there is none, in their order.
+        """Yields the id and central square of each picture, or why there is none, in order.
 
         For an encoder of images of `size` pixels that were scaled by `value_range` (`prepare_image`).
         """
         return self._answers(squares, pictures, size, value_range)
 
     def whole(self, pictures: Iterable[InputImage], size: int) -> Iterator[NDArray[np.uint8] | None]:
-        """(H, W, 3) of each picture, the longer side `size` pixels; None of one that is refused."""
+        """Yields (H, W, 3) of each picture, the longer side `size` pixels; None for one that is refused."""
         return self._answers(whole, pictures, size)
 
     def _answers(
@@ -75,7 +75,7 @@ class Decoder:
 def _calls(
     pictures: Iterable[InputImage | Refusal], most: int
 ) -> Iterator[tuple[list[InputImage | Refusal], int]]:
-    """At most so many pictures at once, and how many calls they count as."""
+    """Yields lists of at most `most` pictures, and how many calls each list counts as."""
     some: list[InputImage | Refusal] = []
     encoded = 0
     for picture in pictures:
@@ -99,7 +99,7 @@ def decoder() -> Iterator[Decoder]:
 
 
 def on_a_canvas(squares: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
-    """(N, 3, S, S) uint8 with each square at the top left, and (N, 2) their heights and widths."""
+    """Returns (N, 3, S, S) uint8 with each square at the top left, and (N, 2) their heights and widths."""
     sides_N = np.array([len(square) for square in squares])
     canvas_NHWC = np.zeros((len(squares), sides_N.max(), sides_N.max(), 3), np.uint8)
     for canvas_HWC, square in zip(canvas_NHWC, squares, strict=True):

@@ -11,7 +11,7 @@ from pipeline.untrusted.walk import Skipped
 
 
 class PicturesInFolder:
-    """An image's id is its path from the folder on."""
+    """The images of a folder. An image's id is its path relative to the folder."""
 
     def __init__(self, root: Root, files: Sequence[str | Skipped]) -> None:
         self._root, self._files = root, files
@@ -36,6 +36,6 @@ class PicturesInFolder:
                 yield InputImage(file, self._root.at(file))
 
     def find(self, ids: Sequence[str]) -> Iterator[InputImage]:
-        # By the listing: an id from a stranger's file must not lead out of the folder.
+        # Only listed files: an id from an untrusted file must not lead out of the folder.
         listed = {file for file in self._files if isinstance(file, str)}
         return (InputImage(name, self._root.at(name)) for name in listed.intersection(ids))

@@ -1,4 +1,4 @@
-"""A path that a person names -> the images there: a folder of files, or Parquet."""
+"""A path that a user names -> the images there: a folder of files, or Parquet."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ def open_pictures(
     *,
     allow_outside_paths: bool = False,
 ) -> Pictures:
-    """Raises `UserError` where there is nothing to embed, or it is not clear what.
+    """Opens the images at `source`. Raises `UserError` if there are none, or the choice is ambiguous.
 
     `allow_outside_paths`: whether links in a folder, and paths in Parquet, may lead out of the folder.
     """
@@ -55,7 +55,7 @@ def open_pictures(
 
 
 def open_again(place: dict[str, Any], *, allow_outside_paths: bool = False) -> Pictures | None:
-    """What `Pictures.place` names; None where it is gone."""
+    """Opens the images at a `Pictures.place`; returns None if they no longer exist."""
     try:
         columns = place.get("image_column"), place.get("id_column")
         return open_pictures(Path(place["path"]), *columns, allow_outside_paths=allow_outside_paths)
@@ -64,9 +64,9 @@ def open_again(place: dict[str, Any], *, allow_outside_paths: bool = False) -> P
 
 
 def _files_in(root: Root) -> tuple[list[SafePath], list[str], list[Skipped]]:
-    """The Parquet files, the image files, and what might hold or be images and is not read; nothing hidden.
+    """Returns the Parquet files, the image files, and skipped entries that might hold or be images.
 
-    Raises `UnsafePath` for what is called as a Parquet file and can't be read.
+    Hidden files are left out. Raises `UnsafePath` for a file named like Parquet that can't be read.
     """
     tables: list[str] = []
     images: list[str] = []

@@ -1,4 +1,4 @@
-"""Images in Parquet: what ingest wrote, or any table with encoded images, such as Hugging Face's."""
+"""Images in Parquet: those that ingest wrote, or any table with encoded images, such as Hugging Face's."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
 
 CONVENTIONAL_IMAGE, CONVENTIONAL_ID = "image", "id"
 IMAGES_PER_BYTE = 10
-"""Of a table of images, at most: even one image again and again takes a bit a row."""
+"""Maximum for a table of images: even one repeated image takes about one bit per row."""
 IDS_AT_ONCE, IMAGES_AT_ONCE = 1024, 16
-"""Rows. An image may have many megabytes, whatever the footer says."""
+"""Rows per batch. An image may have many megabytes, whatever the footer says."""
 
 
 def open_tables(paths: Sequence[SafePath]) -> dict[SafePath, ParquetHeader]:
-    """Raises `UserError` for a file that can't be read."""
+    """Returns the header of each file. Raises `UserError` for a file that can't be read."""
     try:
         return dict(zip(paths, parquet_headers(paths), strict=True))
     except NotParquet as error:
@@ -38,7 +38,7 @@ def has_images(outline: ParquetHeader, image_column: str | None) -> bool:
 
 
 def image_columns(schema: pa.Schema) -> list[str]:
-    """Those that hold encoded images: a struct with `bytes`, or bytes under the conventional name."""
+    """Returns the columns of encoded images: structs with `bytes`, or bytes under the conventional name."""
     return [field.name for field in schema if _holds_images(field)]
 
 
@@ -53,7 +53,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 class NoImage(ValueError):
-    """A row without one; the message says so."""
+    """Raised for a row without an image; the message says so."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,13 @@ class _Shard:
     image: str
     id: str | None
     stored: bool
-    """Whether ingest made it."""
+    """Whether ingest wrote it."""
     rows: int
 
 
 class PicturesInParquet:
-    """An image's id is that of the column `id`, as text; without one its file and row, counted from 0."""
+    """The images of Parquet files. An image's id is its cell in the id column, as text; without such a
+    column, its file and row, counted from 0."""
 
     def __init__(
         self,
@@ -180,7 +181,7 @@ def _check_rows(path: SafePath, rows: int) -> None:
 
 
 def _values(batch: pa.RecordBatch, name: str, path: SafePath) -> Iterator[Any]:
-    """One after the other: images are not all held by Arrow and by Python."""
+    """Yields one value at a time, so that Arrow and Python do not both hold all images."""
     try:
         for value in batch.column(name):
             yield value.as_py()
@@ -194,7 +195,7 @@ def _values(batch: pa.RecordBatch, name: str, path: SafePath) -> Iterator[Any]:
 
 
 def _image_in(cell: Any, folder: Root) -> bytes | SafePath:
-    """Of a struct without bytes the file that its path names, from the table's folder on.
+    """Returns the bytes of an image; for a struct without bytes, the file of its path in the table's folder.
 
     Raises `NoImage`, and `UnsafePath` for a path that may not be read.
     """
@@ -209,7 +210,7 @@ def _image_in(cell: Any, folder: Root) -> bytes | SafePath:
 def _batches(
     path: SafePath, columns: list[str], at_once: int, spans: list[tuple[int, int]]
 ) -> Iterator[pa.RecordBatch]:
-    """All rows of `spans`, in small batches. Raises `UserError` where some can't be read."""
+    """Yields all rows of `spans`, in small batches. Raises `UserError` if some can't be read."""
     rows = 0
     for batch in batches(path, at_once, columns, spans):
         if isinstance(batch, Damaged):
