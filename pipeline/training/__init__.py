@@ -1,1 +1,1 @@
-"""The training loop and all that keeps its state safe."""
+"""The training loop, and the checkpoints that keep its state."""

@@ -1,12 +1,12 @@
-"""A training's state on disk, so that a killed run resumes.
+"""Checkpoints of a training, from which a killed run resumes.
 
-DVC deletes a stage's outputs before it runs, so the state lies elsewhere: in a folder named by a
-fingerprint of all that decides the result. Changed parameters, inputs or code mean another folder, never
-a stale resume; and since nothing of it is a DVC output, the run-cache stays on.
+DVC deletes the outputs of a stage before it runs, so the state is kept elsewhere: in a folder named by a
+fingerprint of everything that determines the result. Changed parameters, inputs or code lead to another
+folder, never to a stale resume. Since the state is not a DVC output, the run-cache stays enabled.
 
-In the folder: `lock`, `waiting` where other processes wait for it, the newest state `state.pt`, the one
-before it `state-before.pt`, and what never changes once it is made, `kept-<name>.pt`. Each state ends with a
-checksum of itself.
+The folder contains `lock`, `waiting` while other processes wait for the lock, the newest state `state.pt`,
+the previous one `state-before.pt`, and tensors that never change once computed, `kept-<name>.pt`. Each `.pt`
+file ends with a checksum of itself.
 """
 
 import hashlib
@@ -35,14 +35,14 @@ from pipeline.training.shutdown import Interrupted, StopRequest
 
 State = dict[str, Any]
 SHARE_VARIABLE = "CLINFONCE_SAVING_SHARE"
-"""Share of the time that saving may take, the copy and the writing thread together."""
+"""Environment variable with the share of the time that saving may take, copying and writing included."""
 WAITING_SECONDS = 1.0
-"""Between two attempts to get the lock."""
+"""Seconds between two attempts to acquire the lock."""
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
 def fingerprint(choices: dict[str, Any], inputs: Iterable[Path]) -> str:
-    """Of the choices, the inputs' bytes and the sources of the `pipeline` modules that are loaded."""
+    """Returns a hash of the choices, the inputs' bytes and the sources of the loaded `pipeline` modules."""
     modules = {
         name: Path(module.__file__)
         for name, module in sys.modules.items()
@@ -57,7 +57,7 @@ def fingerprint(choices: dict[str, Any], inputs: Iterable[Path]) -> str:
 
 
 class StateFolder:
-    """The state of one training; at most one process works on it."""
+    """The checkpoints of one training; at most one process works on them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -70,13 +70,13 @@ class StateFolder:
 
     @contextmanager
     def locked(self, title: str, ranks: Ranks, stop: StopRequest) -> Iterator[None]:
-        """Within the block the first rank holds the folder, for all. Where another process holds it, such as
-        that of an experiment with the same training, a line says so and all ranks wait for it.
+        """Holds the folder's lock on the first rank, for all ranks, during the block.
 
-        Raises `Interrupted` if a signal arrives meanwhile.
+        If another process holds it, such as that of an experiment with the same training, prints a message
+        and makes all ranks wait. Raises `Interrupted` if a signal arrives meanwhile.
         """
         try:
-            # All ranks ask each other, so that none waits for longer than a message may take.
+            # All ranks take part in each attempt, so that no collective operation runs into its timeout.
             while not ranks.broadcast_object(ranks.is_main and self._lock.try_acquire()):
                 if requested := ranks.all_reduce_max(stop.signal_number or 0):
                     raise Interrupted(requested)
@@ -90,7 +90,7 @@ class StateFolder:
             self._lock.close()
 
     def load(self) -> tuple[State | None, list[str]]:
-        """The last whole state on the CPU, if any, and a sentence about each file that was damaged."""
+        """Returns the last intact state, on the CPU, or None, and a sentence about each damaged file."""
         damaged: list[str] = []
         for path in (self._newest, self._before):
             if path.exists():
@@ -102,11 +102,11 @@ class StateFolder:
 
     @property
     def due(self) -> bool:
-        """Whether so much time has passed since the last save that another one is cheap beside it."""
+        """Whether enough time has passed since the last save for another one to stay within its share."""
         if self._writing is not None and self._writing.done():
             self.wait()
         passed = time.monotonic() - self._saved_at
-        # While it is still being written, it has taken all of the time since.
+        # A save that is still being written has taken all of the time since it began.
         taken = self._seconds if self._writing is None else passed
         return self._share * passed >= taken
 
@@ -120,17 +120,17 @@ class StateFolder:
         self._writing = self._writer.submit(self._replace, copied)
 
     def wait(self) -> None:
-        """Until what was saved is on the disk. Raises what went wrong there."""
+        """Waits until the last save is on disk. Raises any exception of the writing thread."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
             self._seconds += writing.result()
 
     def keep(self, name: str, tensor: Tensor) -> None:
-        """Writes what belongs to all later states once, and not into each of them."""
+        """Writes a tensor that belongs to all later states once, instead of into each of them."""
         _write(self._kept(name), {"tensor": tensor.cpu()})
 
     def kept(self, name: str) -> Tensor | None:
-        """None where it is damaged or lost."""
+        """Returns the tensor written by `keep`, or None if it is damaged or missing."""
         path = self._kept(name)
         state = _read(path) if path.exists() else None
         return None if state is None else state["tensor"]
@@ -142,7 +142,8 @@ class StateFolder:
 
     def discard(self) -> None:
         self.wait()
-        # First what names the rest: a kill in the midst must not leave a state whose parts are gone.
+        # The states first, as they refer to the rest: a kill in between must not leave a state with missing
+        # parts.
         for path in (self._before, self._newest):
             path.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -151,10 +152,10 @@ class StateFolder:
         return self._folder / f"kept-{name}.pt"
 
     def _replace(self, state: State) -> float:
-        """Writes it as the newest; returns the seconds that it took."""
+        """Writes `state` as the newest one; returns the seconds that this took."""
         started = time.monotonic()
         if self._newest.exists():
-            # A kill between the two leaves the one before, which is whole.
+            # A kill between the two renames leaves the previous state, which is intact.
             os.replace(self._newest, self._before)
         _write(self._newest, state)
         return time.monotonic() - started
@@ -174,7 +175,7 @@ def saving_share() -> float:
 
 
 def _copied(value: Any) -> Any:
-    """On the CPU, and no longer changed by training."""
+    """Returns a copy on the CPU, which training does not change."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
@@ -195,18 +196,18 @@ def _write(path: Path, state: State) -> None:
 
 
 def _read(path: Path) -> State | None:
-    """None if the file is not what was written."""
+    """Returns the state in the file, or None if the checksum does not match."""
     content = path.read_bytes()
     payload, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:]
     if hashlib.sha256(payload).digest() != checksum:
         return None
-    # weights_only: a state holds tensors, numbers and text, and never runs code.
+    # weights_only: a state holds only tensors, numbers and text, so loading it needs to run no code.
     state: State = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     return state
 
 
 class _Summed(io.RawIOBase):
-    """Passes on what is written and sums it."""
+    """Writes to `file` and computes the checksum of what is written."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""When a representation counts as collapsed, by its metrics. Without torch, since the report needs it too."""
+"""Criteria by which a representation has collapsed. Does not import torch, as the report uses them too."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ COLLAPSED_UNIFORMITY = -0.05
 @dataclass(frozen=True)
 class Collapse:
     what: str
-    """The beginning of a sentence in small letters, with the figure."""
+    """The beginning of a sentence, in lower case, with the value of the metric."""
     cure: str
-    """Its end."""
+    """The end of the sentence: what the user can do."""
 
 
 def collapse(signs: Mapping[str, float]) -> Collapse | None:
-    """What a row of `history.csv` says; None where all is well, or where it lacks the `METRICS`."""
+    """Returns the collapse that a row of `history.csv` shows; None without one, or without the `METRICS`."""
     if not signs.keys() >= set(METRICS):
         return None
     uniformity, rankme = (signs[name] for name in METRICS)

@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar on a terminal, a line an epoch elsewhere."""
+"""Progress of a training on the console: a bar on a terminal, a line per epoch elsewhere."""
 
 import resource
 import sys
@@ -13,7 +13,7 @@ from pipeline.runtime.console import is_interactive, terminal
 
 
 class TrainingConsole:
-    """Used as a context around the training loop.
+    """Context manager that shows the progress of the training loop.
 
     The loss of a step is copied to the host without waiting; the bar shows the last one that arrived.
     """
@@ -23,7 +23,7 @@ class TrainingConsole:
     ) -> None:
         self._title, self._epochs, self._steps_per_epoch = title, epochs, steps_per_epoch
         self._images_per_step = images_per_step
-        # Of several processes one speaks.
+        # Only one of several processes prints.
         self._console = terminal(stderr=True, quiet=not speaks)
         self._interactive = speaks and is_interactive()
         columns = (
@@ -66,7 +66,7 @@ class TrainingConsole:
             )
 
     def epoch(self, epoch: int, loss: float) -> dict[str, float]:
-        """Ends an epoch; returns its timing, of the steps that this process ran."""
+        """Ends an epoch; returns its timing, measured over the steps that this process ran."""
         now = time.perf_counter()
         seconds = now - self._epoch_started
         rate = self._steps_in_epoch * self._images_per_step / seconds
@@ -82,7 +82,7 @@ class TrainingConsole:
 
 
 def memory_used() -> str:
-    """The most so far: of the GPU's memory where there is one, else of this process."""
+    """Returns the peak memory so far: that of the GPU if there is one, else that of this process."""
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated()
     else:

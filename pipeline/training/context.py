@@ -1,4 +1,4 @@
-"""What every part of a training is given."""
+"""The context that all parts of a training share."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from pipeline.runtime.distributed import ALONE, Ranks
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a training is of, beside `PretrainParams`, and where it runs."""
+    """What defines a training besides `PretrainParams`, and where it runs."""
 
     arm: str
     seed: int
@@ -32,4 +32,4 @@ class Clustered:
     clusters_N: Tensor
     """int64, on the CPU."""
     recluster: dict[str, Any] | None = None
-    """k-means' settings, where clusters are recomputed during the training; None: they stay."""
+    """Settings of k-means if clusters are recomputed during training; None if they stay the same."""

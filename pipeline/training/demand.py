@@ -1,8 +1,8 @@
-"""A training's number of steps and a lower bound on its memory, before anything is allocated.
+"""The number of steps of a training and a lower bound on its memory, before anything is allocated.
 
-Symptom: a training ends as `Killed`, or never. Cause: Linux overcommits memory, and kills a process that uses
-more than there is; and a zero too many in a parameter makes weeks of work. Cure: the network is first built
-on torch's device `meta`, where tensors have sizes and no memory.
+Symptom: a training ends with `Killed`, or never ends. Cause: Linux overcommits memory, and kills a process
+that uses more than there is; and one zero too many in a parameter means weeks of work. Cure: the network is
+first built on torch's device `meta`, where tensors have sizes but no memory.
 """
 
 import torch
@@ -15,15 +15,15 @@ from pipeline.runtime.errors import UserError
 from pipeline.training.network import Network
 
 MOST_STEPS = 10**8
-"""At a hundred a second they take twelve days."""
+"""Maximum number of steps; at 100 per second they take twelve days."""
 COPIES = 3
-"""Of each trained weight: itself, its gradient, its momentum."""
+"""Tensors per trained weight: the weight, its gradient and its momentum."""
 TRACED_VIEWS = 2
-"""The fewest that batch norm takes."""
+"""Smallest batch that batch norm accepts."""
 
 
 def check_steps(params: PretrainParams, images: int) -> None:
-    """Raises `UserError` where there are more than `MOST_STEPS`."""
+    """Raises `UserError` if the training has more than `MOST_STEPS` steps."""
     steps = params.epochs * max(1, images // params.batch_size)
     if steps > MOST_STEPS:
         raise UserError(
@@ -41,10 +41,10 @@ def check_memory(
     device: torch.device,
     free: int,
 ) -> None:
-    """Raises `UserError` where `free` bytes of the device's memory do not hold the training.
+    """Raises `UserError` if the training does not fit into `free` bytes of the device's memory.
 
-    `planned` is the network on the device `meta`; `images_at_once` pass through it together, two views of
-    each. On a GPU only the weights are checked: there the step itself finds out how many images fit.
+    `planned` is the network on the device `meta`; `images_at_once` images pass through it together, with two
+    views each. On a GPU only the weights are checked: there the step itself finds out how many images fit.
     """
     of_weights = _bytes_of_weights(planned)
     if of_weights > free:
@@ -79,8 +79,10 @@ def _bytes_of_weights(network: Network) -> int:
 
 
 def _bytes_of_a_view(encoder: Encoder, image_size: int, dtype: torch.dtype) -> int:
-    """The view, and the activations that the encoder keeps for its gradient, as if all layers computed in
-    `dtype`."""
+    """Returns the bytes of a view and of the activations that the encoder keeps for its gradient.
+
+    All layers are assumed to compute in `dtype`.
+    """
     views_NCSS = torch.empty(TRACED_VIEWS, 3, image_size, image_size, device="meta")
     counted = {
         tensor.untyped_storage()._cdata for tensor in (views_NCSS, *encoder.parameters(), *encoder.buffers())
@@ -90,7 +92,7 @@ def _bytes_of_a_view(encoder: Encoder, image_size: int, dtype: torch.dtype) -> i
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in counted:
-            kept[storage._cdata] = tensor  # held, lest its storage be reused under the same id
+            kept[storage._cdata] = tensor  # kept alive, so that no other storage gets its id
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

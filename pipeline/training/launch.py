@@ -1,4 +1,4 @@
-"""How several processes come to train together: by torchrun, by SLURM, or started from here, one a GPU."""
+"""Distributed training: launched by torchrun or SLURM, or started from here with one process per GPU."""
 
 import os
 import re
@@ -17,17 +17,18 @@ from pipeline.runtime.errors import UserError, shown
 from pipeline.runtime.resources import whole_number
 
 PROCESSES_VARIABLE = "CLINFONCE_PROCESSES"
-"""Processes to start on this machine; unset: one a GPU."""
+"""Environment variable with the number of processes to start on this machine; one per GPU if unset."""
 
 DEFAULT_PORT = 29_400
 MOST_PROCESSES = 1024
-"""On one machine."""
+"""Maximum number of processes on one machine."""
 
 
 def start_processes() -> None:
-    """Becomes torchrun with one process a GPU where there are several GPUs and nobody has launched us.
+    """Replaces this process by torchrun if several processes are requested and no launcher started it.
 
-    Replaces this process, so that who waits for it, and sends it signals, meets torchrun.
+    By default there is one process per GPU. The process id stays the same, so that whoever waits for this
+    process or sends it signals reaches torchrun.
     """
     if _launched():
         return
@@ -39,7 +40,7 @@ def start_processes() -> None:
 
 @contextmanager
 def joined_ranks() -> Iterator[tuple[Ranks, torch.device]]:
-    """This process among those that train together, and its device. Leaves the group at the end."""
+    """Yields this process's place among the ranks, and its device; leaves the process group at the end."""
     _translate_slurm()
     if not _launched():
         yield ALONE, pick_device()
@@ -51,7 +52,7 @@ def joined_ranks() -> Iterator[tuple[Ranks, torch.device]]:
     device = _device_of(_number("LOCAL_RANK", "0"))
     _check_meeting_place()
     backend = "nccl" if device.type == "cuda" else "gloo"
-    # The first ranks to arrive wait for those that still decode images.
+    # A long timeout: the first ranks to arrive wait for those that still decode images.
     dist.init_process_group(
         backend, rank=ranks.rank, world_size=ranks.world_size, timeout=timedelta(minutes=30)
     )
@@ -66,13 +67,16 @@ def joined_ranks() -> Iterator[tuple[Ranks, torch.device]]:
 
 
 def _launched() -> bool:
-    # SLURM_NTASKS also stands in the environment of a batch script, which is one process.
+    # SLURM_NTASKS is also set in a batch script, which is a single process.
     name = "WORLD_SIZE" if "WORLD_SIZE" in os.environ else "SLURM_STEP_NUM_TASKS"
     return _number(name, "1", at_least=1) > 1
 
 
 def _number(name: str, default: str | None = None, *, at_least: int = 0, below: int = 2**31) -> int:
-    """Of an environment variable that a launcher sets. Raises `UserError` where it is another thing."""
+    """Returns the number in an environment variable set by a launcher.
+
+    Raises `UserError` if it is missing or out of range.
+    """
     named = os.environ.get(name, default)
     if named is None:
         raise UserError(f"{name} is not set, and the launcher says that there are several processes: set it")
@@ -86,7 +90,7 @@ def _number(name: str, default: str | None = None, *, at_least: int = 0, below: 
 
 
 def _check_meeting_place() -> None:
-    """Where torch has all ranks meet. Raises `UserError` where no launcher said it."""
+    """Raises `UserError` unless the address and port where torch's ranks meet are set."""
     if not os.environ.get("MASTER_ADDR"):
         raise UserError("MASTER_ADDR is not set: set it to the host of the first process, or let torchrun")
     _number("MASTER_PORT", at_least=1, below=2**16)
@@ -105,7 +109,7 @@ def requested_processes() -> int:
 
 
 def _translate_slurm() -> None:
-    """srun says where a task stands in variables of its own; torch reads torchrun's."""
+    """Translates srun's environment variables to torchrun's, which torch reads."""
     if "WORLD_SIZE" in os.environ or not _launched():
         return
     slurm = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}

@@ -1,10 +1,10 @@
-"""How the C library deals with memory that training frees and asks for again in every step."""
+"""Settings of the C library's allocator for memory that training frees and allocates again in every step."""
 
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Of mallopt, from glibc's malloc.h, and glibc's own defaults.
+# Parameters of mallopt, from glibc's malloc.h, and glibc's defaults.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 DEFAULT_TRIM_BYTES, DEFAULT_MMAPS = 128 * 1024, 65_536
 NEVER_TRIM_BYTES = 2**31 - 1
@@ -12,10 +12,10 @@ NEVER_TRIM_BYTES = 2**31 - 1
 
 @contextmanager
 def limited_arenas() -> Iterator[None]:
-    """Within, freed memory stays with the process.
+    """Keeps freed memory in the process during the block.
 
-    glibc takes each large tensor from the system and gives it back when it is freed, and the system clears
-    its pages every time: a tenth of a step on a CPU. Where there is another C library nothing changes.
+    glibc requests each large tensor's memory from the system and returns it when the tensor is freed, and the
+    system clears the pages each time: a tenth of a step on a CPU. With another C library nothing changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

@@ -1,7 +1,7 @@
-"""The model card beside an encoder, after the conventions of Hugging Face's model cards.
+"""The model card of an encoder, following the conventions of Hugging Face's model cards.
 
-Its text is `templates/model_card.md`. Training writes it without any metric, for nothing is measured then;
-`completed_card` adds them.
+Its text is `templates/model_card.md`. Training writes it without metrics, since nothing has been measured
+yet; `completed_card` adds them.
 """
 
 import inspect
@@ -31,7 +31,7 @@ _AFTER_USE = "\n## Training data\n"
 _NOT_MEASURED = "Not known when this card was written: training ends before anything is measured."
 
 PARAMETERS = ("optimizer", "learning_rate", "weight_decay", "warmup_fraction")
-"""Of every training; what else decides how the weights came about stands in config.json."""
+"""Parameters listed for every training; config.json holds everything else that determines the weights."""
 
 
 def model_card(
@@ -41,12 +41,13 @@ def model_card(
     beside_published: str,
     collapsed: Collapse | None,
 ) -> str:
-    """The card of an encoder of so many `parameters`. `config` holds `config.json`; `beside_published` is the
-    objective's comparison with the published code, if one trained it; `collapsed` is how its training ended,
-    if it collapsed.
+    """Returns the card of an encoder with so many `parameters`.
 
-    The blocks of code run as they stand, in the card's own folder: the encoder by each library that has it,
-    and the features of one picture.
+    `config` holds `config.json`; `beside_published` is the objective's comparison with the published code, if
+    the encoder was trained; `collapsed` describes the end of a training that collapsed.
+
+    The code blocks run unchanged in the card's own folder: they load the encoder with each library that has
+    it, and compute the features of one picture.
     """
     return fill_markdown(
         "model_card.md",
@@ -64,9 +65,9 @@ def model_card(
 
 
 def completed_card(card: str, figures: str, metadata: str, use: str) -> str | None:
-    """`card` with the text `figures` as its last section, lines of YAML and another way to use it.
+    """Returns `card` with lines of YAML, another way to use the encoder, and `figures` as its last section.
 
-    None if it is not what `model_card` wrote.
+    Returns None if `card` is not what `model_card` wrote.
     """
     head, before_figures, _ = card.partition(_NOT_MEASURED)
     if not (before_figures and _END_OF_METADATA in head and _AFTER_USE in head):
@@ -77,7 +78,10 @@ def completed_card(card: str, figures: str, metadata: str, use: str) -> str | No
 
 
 def fill_markdown(template: str, package: str, **values: object) -> str:
-    """Strangers' strings go through the filter `text`, or `names` where they are many."""
+    """Fills in a Markdown template.
+
+    Untrusted strings must go through the filter `text`, lists of them through `names`.
+    """
     environment = Environment(
         loader=PackageLoader(package),
         autoescape=False,  # noqa: S701 - it would escape for HTML
@@ -95,7 +99,7 @@ def _names(strings: Sequence[str]) -> str:
 
 
 def _network(config: Mapping[str, Any]) -> dict[str, object]:
-    """Whose network it is, and the classes of those that are the project's own, as they stand there."""
+    """Returns the library of the network and, if it is the project's own, the source code of its classes."""
     stride = config["stem_stride"]
     kinds: list[type]
     match config["encoder"]:

@@ -1,4 +1,4 @@
-"""What is trained: the encoder, the objective above it, and a target network that follows both."""
+"""The network that is trained: an encoder, an objective on top, and a target network that follows both."""
 
 import copy
 import os
@@ -16,11 +16,11 @@ from pipeline.runtime.distributed import Ranks
 from pipeline.training.sync_batchnorm import synchronised
 
 COMPILE_VARIABLE = "CLINFONCE_COMPILE"
-"""0 keeps torch.compile out of a training on CUDA; 1 asks for it on a CPU."""
+"""Environment variable: 0 disables torch.compile on CUDA, 1 enables it on a CPU."""
 
 
 class Network(nn.Module):
-    """Encoder and objective, and where the objective asks for it a target network that follows them."""
+    """Encoder and objective, and a target network that follows them if the objective requires one."""
 
     def __init__(self, encoder: Encoder, objective: Objective) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Network(nn.Module):
         self.target = Target(encoder, objective.projector) if has_target else None
 
     def forward(self, images_NCSS: Tensor, attributes_NA: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Features (N, F), without gradient, and the objective's outputs (N, D)."""
+        """Returns features (N, F), without gradient, and the objective's outputs (N, D)."""
         features_NF = self.encoder(images_NCSS)
         return features_NF.detach(), self.objective.project(features_NF, attributes_NA)
 
@@ -51,7 +51,7 @@ class Target(nn.Module):
 
     @torch.no_grad()
     def forward(self, images_NCSS: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, F) and projections (N, T)."""
+        """Returns features (N, F) and projections (N, T)."""
         features_NF = self.encoder(images_NCSS)
         return features_NF, self.projector(features_NF)
 
@@ -63,12 +63,12 @@ class Target(nn.Module):
 
 
 def over_ranks(network: Network, ranks: Ranks, device: torch.device) -> nn.Module:
-    """`network` as the training step calls it: compiled on CUDA, its gradients averaged over the ranks."""
+    """Returns `network` compiled on CUDA, with its gradients averaged over the ranks."""
     called: nn.Module = synchronised(network, ranks, device)
     if os.environ.get(COMPILE_VARIABLE, "1" if device.type == "cuda" else "0") == "1":
         called = cast(nn.Module, torch.compile(called))
     if ranks.world_size > 1:
-        # Buffers are the same everywhere: batch norm sees all ranks, and so does what fills a queue.
+        # Buffers are equal on all ranks: batch norm and queues see the views of all ranks.
         ids = [device] if device.type == "cuda" else None
         called = DistributedDataParallel(called, device_ids=ids, broadcast_buffers=False)
     return called
@@ -76,7 +76,7 @@ def over_ranks(network: Network, ranks: Ranks, device: torch.device) -> nn.Modul
 
 @contextmanager
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """Batch norms normalise by their batch, and remember nothing of it."""
+    """Keeps running statistics unchanged during the block; batch norms normalise by their batch."""
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

@@ -1,4 +1,4 @@
-"""The optimisers by the names that `pretrain.optimizer` takes."""
+"""The optimisers, by their names in `pretrain.optimizer`."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,11 +22,11 @@ def _adamw(groups: Groups, params: PretrainParams, fused: bool) -> Optimizer:
 
 
 def _lars(groups: Groups, params: PretrainParams, _fused: bool) -> Optimizer:
-    """Layers' rates follow the norms of their weights (You et al., arXiv 1708.03888)."""
-    # Imported here: it brings a library of models with it, and not every training needs it.
+    """Returns LARS: layers' rates follow the norms of their weights (You et al., arXiv 1708.03888)."""
+    # Imported here, since timm is a whole library of models and few trainings need it.
     from timm.optim.lars import Lars
 
-    # Left to itself it adapts the rates of those groups alone that have weight decay.
+    # By default it only adapts the rates of groups that have weight decay.
     matrices, others = groups
     groups = [matrices | {"always_adapt": True}, others]
     lars: Optimizer = Lars(groups, lr=params.learning_rate, momentum=params.momentum)
@@ -34,10 +34,10 @@ def _lars(groups: Groups, params: PretrainParams, _fused: bool) -> Optimizer:
 
 
 def _muon(groups: Groups, params: PretrainParams, _fused: bool) -> Optimizer:
-    """Each matrix's step is made orthogonal (Jordan et al. 2024); biases and norms go by AdamW.
+    """Returns Muon, which orthogonalises each matrix's step (Jordan et al. 2024).
 
-    Kernels of convolutions are flattened to matrices. Steps are scaled so that rates are those of AdamW
-    (Liu et al., arXiv 2502.16982).
+    Biases and norms use AdamW. Convolution kernels are flattened to matrices. Steps are scaled so that the
+    learning rates of AdamW apply (Liu et al., arXiv 2502.16982).
     """
     from timm.optim.muon import Muon
 
@@ -64,8 +64,10 @@ OPTIMIZERS: dict[str, Callable[[Groups, PretrainParams, bool], Optimizer]] = {
 def build_optimizer(
     parameters: Iterable[Parameter], params: PretrainParams, device: torch.device
 ) -> Optimizer:
-    """Biases and norms have no weight decay. Fused on CUDA where there is such a kernel: one for all
-    parameters."""
+    """Builds the optimiser, without weight decay for biases and norms.
+
+    On CUDA, SGD and AdamW use one fused kernel for all parameters.
+    """
     parameters = list(parameters)
     groups: Groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": params.weight_decay},

@@ -1,4 +1,4 @@
-"""What a training leaves: weights, their configuration, a model card, the history."""
+"""The outputs of a training: weights, their configuration, a model card and the history."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def write_artifacts(
     """Replaces `folder` by the finished training's outputs, all at once.
 
     `beside_published` is the objective's comparison with the published code, empty without an objective.
-    Raises `UserError` where weights are not finite.
+    Raises `UserError` if weights are not finite.
     """
     if not is_finite(encoder):
         raise UserError(
@@ -54,7 +54,7 @@ def write_artifacts(
         )
     with replaced_output(folder, ENCODER_FILES) as fresh:
         weights = {name: tensor.cpu().contiguous() for name, tensor in encoder.backbone.state_dict().items()}
-        # `save_file` would let nobody but the user read the file, whatever the umask says.
+        # `save_file` would make the file readable by the user only, whatever the umask.
         (fresh / ENCODER_WEIGHTS).write_bytes(save(weights))
         versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
         of_weights = {"weights_sha256": sha256_of_file(fresh / ENCODER_WEIGHTS)}
@@ -75,7 +75,10 @@ def _collapse(progress: Progress) -> Collapse | None:
 
 
 def _reclusterings_table(ids: list[str], reclusterings: dict[str, Tensor]) -> pa.Table:
-    """`id`, `cluster` (the last), and `cluster_at_epoch_N`, the clusters from which epoch N + 1 learned."""
+    """Returns the columns `id`, `cluster` (the last one) and `cluster_at_epoch_N`, for each re-clustering.
+
+    Epoch N + 1 is the first to learn from the latter.
+    """
     columns: dict[str, np.ndarray] = {
         f"cluster_at_epoch_{epoch}": clusters_N.cpu().numpy() for epoch, clusters_N in reclusterings.items()
     }

@@ -1,4 +1,4 @@
-"""What a training takes, from a few of its steps that are really run. Nothing of it is written."""
+"""Measures the time and memory of a training by running a few of its steps. Nothing is written."""
 
 import time
 from collections.abc import Callable, Generator
@@ -13,30 +13,30 @@ from pipeline.training.recluster import recluster
 from pipeline.training.trainer import Trainer
 
 STEPS_IN_A_ROW = 8
-"""Of a GPU, which works behind the host's back: so many are timed as one."""
+"""Number of GPU steps that are timed together, since a GPU works asynchronously."""
 LEAST_STEPS, MOST_STEPS = 3, 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """Times in seconds. All but `steps` and `state` grow with the loader's images."""
+    """Times in seconds. All but `steps` and `state` grow with the number of images."""
 
     images: int
     batch: int = 0
     steps: list[float] = field(default_factory=list)
-    """Each measured step, or the mean step of several in a row."""
+    """Time of each measured step, or the mean of several steps in a row."""
     embed: float = 0.0
     """One forward pass of all images."""
     begin_epoch: float = 0.0
-    """What the objective does before an epoch."""
+    """The objective's work before an epoch."""
     recluster: float = 0.0
-    """Remaking the clusters; 0 where they stay."""
+    """Recomputing the clusters; 0 if they stay the same."""
     state: int = 0
-    """Bytes of a saved state: it is copied in host memory before it is written."""
+    """Size of a saved state in bytes; it is copied in host memory before it is written."""
 
 
 def profile(trainer: Trainer, seconds: float) -> Profile:
-    """Steps for about so many seconds, after some that warm up. Afterwards the trainer is of no use."""
+    """Runs steps for about `seconds`, after some warm-up steps. The trainer cannot be used afterwards."""
     # The middle of a training, where queues and prototypes are in use.
     trainer.progress.epoch = epoch = trainer.params.epochs // 2
     device, seed = trainer.device, trainer.context.seed
@@ -81,7 +81,7 @@ def _steps(trainer: Trainer, seconds: float) -> list[float]:
 
 
 def _endless_steps(trainer: Trainer) -> Generator[float, None, None]:
-    """Seconds a step, of one epoch again and again."""
+    """Yields the seconds per step, repeating one epoch endlessly."""
     in_a_row = STEPS_IN_A_ROW if trainer.device.type == "cuda" else 1
     trainer.network.train()
     plan = trainer.plan(trainer.progress.epoch)
@@ -103,7 +103,7 @@ def _recluster(trainer: Trainer) -> float:
     read = reads_clusters(trainer.params.objective, trainer.params.sampler)
     if settings is None or not read or trainer.params.recluster_every == 0:
         return 0.0
-    # There may be fewer images than clusters; time grows with both.
+    # There may be fewer images than clusters, so the time for fewer clusters is scaled up.
     clusters = min(settings["clusters"], max(1, len(trainer.loader) // 2))
     before_N = torch.arange(len(trainer.loader)) % clusters
 

@@ -1,4 +1,4 @@
-"""Where a training stands, and the tables that it leaves."""
+"""The progress of a training, and the tables that it records."""
 
 from dataclasses import dataclass, field
 
@@ -7,17 +7,21 @@ from torch import Tensor
 
 @dataclass
 class Progress:
-    """Where a training stands; all of it is saved."""
+    """Progress of a training; all of it is part of a saved state."""
 
     epoch: int = 0
     step: int = 0
-    """Steps done in this epoch."""
+    """Number of steps done in this epoch."""
     order_N: Tensor | None = None
-    """The order in which this epoch shows the N train images, int64 on the CPU; None between epochs. Feeds
-    differ in it, so it is saved: a training that resumes with another feed still shows each image once."""
+    """The order in which this epoch shows the N train images, int64 on the CPU; None between epochs.
+
+    It depends on the loader, so it is saved: a training that resumes with another loader still shows each
+    image once.
+    """
     rate_factor: float = 1.0
     retried: bool = False
-    """Whether a loss that was not finite has sent training back already."""
+    """Whether a fault, such as a loss that was not finite, has already sent training back to a saved
+    state."""
     history: list[dict[str, float]] = field(default_factory=list)
     timing: list[dict[str, float]] = field(default_factory=list)
     trajectory: list[dict[str, float]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Clusters remade from the encoder's own features: the E step of the EM scheme (arXiv 2202.06670)."""
+"""Clusters recomputed from the encoder's own features: the E step of the EM scheme (arXiv 2202.06670)."""
 
 from typing import Any
 
@@ -11,11 +11,10 @@ from pipeline.kmeans import fit_kmeans
 def recluster(
     embeddings_ND: Tensor, previous_N: Tensor, settings: dict[str, Any], epoch: int, seed: int
 ) -> tuple[Tensor, dict[str, float]]:
-    """K-means on normalised embeddings. Returns the new clusters (N,) and their row of the trajectory.
+    """Clusters normalised embeddings; returns the new clusters (N,) and their row of the trajectory.
 
-    `embeddings_ND` lie on any device, clusters before and after on the CPU.
-
-    `settings` are k-means' `clusters`, `max_iter` and `n_init`; labels play no part.
+    `embeddings_ND` may be on any device; clusters before and after are on the CPU. `settings` are k-means'
+    `clusters`, `max_iter` and `n_init`. Labels are not used.
     """
     fitted = fit_kmeans(embeddings_ND, seed=seed, **settings)
     clusters_N = named_after(previous_N, fitted.labels_N.cpu())
@@ -33,10 +32,10 @@ def recluster(
 
 
 def named_after(before_N: Tensor, after_N: Tensor) -> Tensor:
-    """`after_N` with its clusters numbered after those that they share the most images with.
+    """Renumbers the clusters of `after_N` after those of `before_N` that they share the most images with.
 
-    Pairs are taken from the largest on, each cluster once; the numbers stay contiguous from 0. So a number
-    keeps its meaning, for a classifier's weights and for what a queue remembers.
+    Pairs are matched in descending order of shared images, each cluster once; the numbers stay contiguous
+    from 0. A number thus keeps its meaning for a classifier's weights and for the ids in a queue.
     """
     count = int(after_N.max()) + 1
     pairs_P2, shared_P = torch.stack([before_N, after_N], dim=1).unique(dim=0, return_counts=True)
@@ -53,7 +52,10 @@ def named_after(before_N: Tensor, after_N: Tensor) -> Tensor:
 
 
 def moved_share(before_N: Tensor, after_N: Tensor) -> float:
-    """Share of images whose cluster is not where most of their former cluster went: 0 after renaming."""
+    """Returns the share of images that did not go where most of their former cluster went.
+
+    It is 0 if clusters were only renamed.
+    """
     pairs_P2, counts_P = torch.stack([before_N, after_N], dim=1).unique(dim=0, return_counts=True)
     kept_K = torch.zeros(int(before_N.max()) + 1, dtype=counts_P.dtype, device=counts_P.device)
     kept_K.scatter_reduce_(0, pairs_P2[:, 0], counts_P, "amax", include_self=True)

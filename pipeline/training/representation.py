@@ -1,4 +1,4 @@
-"""Label-free signs of whether a representation is alive. Shape letters: N views, D dimensions."""
+"""Label-free metrics of the quality of a representation. Shape letters: N views, D dimensions."""
 
 import math
 
@@ -8,16 +8,17 @@ from torch import Tensor
 from pipeline.runtime.magnitude import unit_rows
 
 SAMPLED_IMAGES = 512
-"""RankMe grows with the sample, so that figures compare only at one size."""
+"""Maximum number of sampled images. RankMe grows with the sample, so values compare only at equal size."""
 
 
 def rankme(features_ND: Tensor) -> Tensor:
-    """exp of the entropy of the singular values' shares (Garrido et al., arXiv 2210.02885, equation 2).
+    """Returns RankMe: exp of the entropy of the singular values' shares.
 
-    Between 1 (all features on a line) and min(N, D).
+    It lies between 1 (all features on a line) and min(N, D). See Garrido et al., arXiv 2210.02885, equation
+    2.
     """
-    # Eigenvalues of the smaller Gram matrix are the squared singular values, at a fraction of the cost. In
-    # single precision those that are 0 would come out as roots of its rounding, and rank 2 as more.
+    # The eigenvalues of the smaller Gram matrix are the squared singular values, at a fraction of the cost.
+    # In single precision, rounding would turn singular values of 0 into positive ones, and raise a rank of 2.
     features_ND = features_ND.double()
     tall_ND = features_ND if features_ND.shape[0] >= features_ND.shape[1] else features_ND.T
     squares_D = torch.linalg.eigvalsh(tall_ND.T @ tall_ND).clamp(min=0)
@@ -29,13 +30,19 @@ def rankme(features_ND: Tensor) -> Tensor:
 
 
 def alignment(first_ND: Tensor, second_ND: Tensor) -> Tensor:
-    """Mean squared distance of two views of one image, on the unit sphere (arXiv 2005.10242, section 4.1)."""
+    """Returns alignment: the mean squared distance of two views of an image, on the unit sphere.
+
+    See arXiv 2005.10242, section 4.1.
+    """
     first_ND, second_ND = (unit_rows(views.float()) for views in (first_ND, second_ND))
     return (first_ND - second_ND).square().sum(dim=1).mean()
 
 
 def uniformity(outputs_ND: Tensor) -> Tensor:
-    """log of the mean over pairs of exp(-2 squared distance), on the unit sphere (ibid.): 0 is collapse."""
+    """Returns uniformity: log of the mean over pairs of exp(-2 squared distance), on the unit sphere.
+
+    0 means collapse. See arXiv 2005.10242, section 4.1.
+    """
     unit_ND = unit_rows(outputs_ND.float())
     count = len(unit_ND)
     kernel_NN = torch.exp(4 * (unit_ND @ unit_ND.T - 1))
@@ -46,9 +53,9 @@ def uniformity(outputs_ND: Tensor) -> Tensor:
 def representation_metrics(
     features: tuple[Tensor, Tensor], outputs: tuple[Tensor, Tensor]
 ) -> dict[str, float]:
-    """`rankme` of the features of both views; `alignment` and `uniformity` of the head's outputs.
+    """Returns `rankme` of both views' features, and `alignment` and `uniformity` of the head's outputs.
 
-    NaN where features are not finite, of which no singular value is known.
+    `rankme` is NaN if features are not finite, since they have no singular values.
     """
     both_ND = torch.cat(features)
     return {

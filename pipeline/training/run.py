@@ -36,8 +36,8 @@ from pipeline.training.whitened_layers import Sample, fit_last_layer
 def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layout: Layout) -> None:
     """Trains the encoder of `arm` and writes `layout.encoder(arm)`.
 
-    Where there are several GPUs and no launcher, this process becomes one a GPU. A stopped or killed
-    run resumes. Raises `UserError` for inputs that don't fit.
+    If there are several GPUs and no launcher, starts one process per GPU in place of this one. A stopped or
+    killed run resumes. Raises `UserError` for inputs that do not fit.
     """
     start_processes()
     with joined_ranks() as (ranks, device):
@@ -45,7 +45,7 @@ def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layou
 
 
 def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> None:
-    """This rank's part in it; the first one writes."""
+    """Runs this rank's part of the training; the first rank writes the outputs."""
     arm, ranks = context.arm, context.ranks
     if arm != CHOSEN:
         params = params.of_references()
@@ -70,7 +70,7 @@ def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> N
         loader = select_loader(dataset.train, positions, context.device, ranks=ranks)
         trainer = _build(params, context, dataset, loader, assignments)
         trainer.run(states, stop, trackers)
-        # A copy, as a process that waits resumes from the network as training left it.
+        # A copy, since a waiting process resumes from the network as training left it.
         encoder = copy.deepcopy(trainer.network.encoder)
         seed = derived_seed(context.seed, "features")
         sample = Sample(loader, trainer.normalize, context.image_size, seed)
@@ -101,9 +101,10 @@ def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> N
 
 
 def assigned_positions(assignments: Assignments, path: Path, train: ImageSplit) -> list[int] | None:
-    """Where the images that have a cluster stand; `cluster.missing=drop` leaves some without. None: all.
+    """Returns the positions of the images that have a cluster, or None if all have one.
 
-    `path` is the file of the assignments, for a message.
+    `cluster.missing=drop` leaves some images without a cluster. `path` is the assignments file, for the error
+    message.
     """
     ids = train.ids.to_pylist()
     if assignments.ids == ids:

@@ -1,6 +1,7 @@
-"""Which images make a batch. Shape letters: N train images, P pairs, S steps, B images a step.
+"""The composition of batches. Shape letters: N train images, P pairs, S steps, B images per step.
 
-Everything follows from a seed and the clusters: an epoch that resumes in the middle skips what it has seen.
+Everything follows from a seed and the clusters, so an epoch that resumes in the middle can skip the batches
+it has already seen.
 """
 
 import torch
@@ -8,17 +9,17 @@ from torch import Tensor
 
 
 def shuffled_batches(order_N: Tensor, batch_size: int) -> Tensor:
-    """(S, B): the order cut into batches; the images that fill none sit out."""
+    """Cuts the order into batches (S, B); images that do not fill a batch are left out."""
     steps = len(order_N) // batch_size
     return order_N[: steps * batch_size].view(steps, batch_size)
 
 
 def cluster_batches(order_N: Tensor, clusters_N: Tensor, batch_size: int) -> Tensor:
-    """(S, B): batches of pairs, so that each image meets another one of its cluster.
+    """Returns batches (S, B) of pairs, so that each image occurs together with another one of its cluster.
 
-    Within each cluster neighbours in the order are paired, and the pairs are dealt in the order of their
-    first image. The last of an odd cluster is paired with the cluster's first image, which is so seen
-    twice; the only image of its cluster is paired with itself.
+    Within each cluster, neighbours in the order are paired, and the pairs are dealt in the order of their
+    first image. The last image of a cluster of odd size is paired with the cluster's first image, which thus
+    occurs twice; the only image of a cluster is paired with itself.
     """
     clusters_in_order_N = clusters_N[order_N]
     # Stable: within a cluster, images keep the order of the shuffle.
@@ -37,7 +38,7 @@ def cluster_batches(order_N: Tensor, clusters_N: Tensor, batch_size: int) -> Ten
 
 
 def partners(images: Tensor, clusters_N: Tensor, seed: int) -> Tensor:
-    """For each of `images` another image of its cluster, drawn evenly; itself where there is no other."""
+    """Draws uniformly, for each of `images`, another image of its cluster; itself if there is no other."""
     generator = torch.Generator().manual_seed(seed)
     by_cluster_N = clusters_N.argsort(stable=True)
     rank_N = torch.empty_like(by_cluster_N)

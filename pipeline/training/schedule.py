@@ -4,14 +4,17 @@ import math
 
 
 def images_per_step(images: int, batch_size: int, sampler: str) -> int:
-    """The batch size, or all images where they fill no batch: an even number where they are paired."""
+    """Returns the batch size, or the number of images if that is smaller (rounded down to even for pairs)."""
     if images >= batch_size:
         return batch_size
     return images - images % 2 if sampler == "cluster" else images
 
 
 def learning_rate_at(step: int, steps: int, peak: float, warmup_fraction: float) -> float:
-    """Rises over the first `warmup_fraction` of `steps`, then falls as half a cosine to peak / 1000."""
+    """Returns the learning rate of a step.
+
+    It rises linearly over the first `warmup_fraction` of `steps`, then falls as half a cosine to peak / 1000.
+    """
     warmup = round(steps * warmup_fraction)
     if step < warmup:
         return peak * (step + 1) / warmup

@@ -1,4 +1,4 @@
-"""The section `pretrain` and what is known of the images -> a trainer, with all of its weights."""
+"""Builds a trainer, with all of its weights, from the section `pretrain` and the data."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -35,9 +35,10 @@ def build_trainer(
     normalize: Normalizer,
     context: TrainingContext,
 ) -> Trainer:
-    """`attributes_NA` only where the objective needs them: see `attributes_of`. Nothing is written.
+    """Builds a trainer; writes nothing.
 
-    Raises `UserError` for what this machine cannot train, before it is tried.
+    `attributes_NA` is given only if the objective needs it: see `attributes_of`. Raises `UserError` for a
+    training that this machine cannot run, before it is tried.
     """
     device, ranks, image_size, seed = context.device, context.ranks, context.image_size, context.seed
     check_steps(params, len(loader))
@@ -49,7 +50,7 @@ def build_trainer(
     )
     kind = OBJECTIVES[params.objective]
     with torch.device("meta"):
-        # Of plain layers: the faster ones need a device that computes.
+        # Plain layers, since the faster ones need a device that computes.
         encoder = build_plain_encoder(params.encoder, stem_stride)
         planned = Network(encoder, kind.build(encoder.feature_dim, params, known))
     _, micro_batch = batch_sizes(params, len(loader), ranks)
@@ -74,9 +75,9 @@ def build_trainer(
 
 
 def attributes_of(params: PretrainParams, train: ImageSplit, ids: list[str]) -> Tensor:
-    """(N, A) int8 of the train images `ids`, as `attribute_vectors` makes them.
+    """Returns the attributes (N, A) int8 of the train images `ids`, as encoded by `attribute_vectors`.
 
-    Raises `UserError` where the data has none.
+    Raises `UserError` if the data has none.
     """
     names, vectors_NA = attribute_vectors(train)
     if not names:
@@ -89,7 +90,7 @@ def attributes_of(params: PretrainParams, train: ImageSplit, ids: list[str]) -> 
 
 
 def _with_seed(seed: int, build: Callable[[], Built]) -> Built:
-    """torch's layers draw their weights from a global generator; it is lent to them and put back."""
+    """Calls `build` with torch's global generator, which draws weights, seeded; restores the generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()

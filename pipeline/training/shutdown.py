@@ -1,11 +1,11 @@
-"""What happens to a training when somebody stops it."""
+"""Handling of signals that stop a training."""
 
 import signal
 from types import FrameType
 
 
 class Interrupted(SystemExit):
-    """A signal ended the training, which has saved its state. Exits as a shell reports that signal."""
+    """Ends the program when a signal stopped the training, with the exit code of shells for that signal."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(128 + signal_number)

@@ -1,4 +1,4 @@
-"""Checks of a network's weights and loss before they are saved, trained further or handed on."""
+"""Checks of a network's weights and loss before they are saved, trained further or exported."""
 
 import math
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 LARGEST_WEIGHT = 1e6
-"""Ten thousand times the largest weights of usual trainings. Larger ones have diverged, which normalisation
-may hide from the outputs and the loss."""
+"""Limit on the size of weights: ten thousand times the largest ones of usual trainings. Larger weights have
+diverged, which normalisation may hide from the outputs and the loss."""
 
 
 def fault_of(network: nn.Module, loss: Tensor) -> str | None:
-    """What is wrong with the loss or the weights, as a clause in the past tense; None where nothing is.
+    """Returns what is wrong with the loss or the weights, as a clause in the past tense, or None.
 
-    Waits for the device. All ranks hold the same weights, so they find the same.
+    Waits for the device. All ranks hold the same weights, so they find the same fault.
     """
     if not math.isfinite(float(loss)):
         return "the loss was not finite"
@@ -26,5 +26,5 @@ def fault_of(network: nn.Module, loss: Tensor) -> str | None:
 
 
 def is_finite(network: nn.Module) -> bool:
-    """Whether all weights are, and all buffers, such as batch norm's running statistics."""
+    """Returns whether all weights and buffers, such as batch norm's running statistics, are finite."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in (*network.parameters(), *network.buffers()))

@@ -1,4 +1,4 @@
-"""Views of one global batch -> loss and gradients, whole or in micro-batches, alone or over ranks.
+"""Computes loss and gradients of one global batch, whole or in micro-batches, on one or several ranks.
 
 Shape letters: B images of a batch (the global one, or this rank's share of it), N views, D dimensions.
 """
@@ -18,15 +18,15 @@ from pipeline.training.network import Network, frozen_statistics
 from pipeline.training.schedule import images_per_step
 
 Views = Callable[[Tensor, Tensor], Tensor]
-"""(rows, places) -> views: rows among this rank's images, places among the global batch's 2B views, of
-which B are first views and then B second ones."""
+"""Function (rows, places) -> views: rows index this rank's images, places index the global batch's 2B views,
+of which the first B are first views and the others second views."""
 
 Part = tuple[Tensor, Tensor]
-"""(rows, places) of a micro-batch's views on this rank."""
+"""The (rows, places) of a micro-batch's views on this rank."""
 
 
 class Step:
-    """One forward and backward pass. Nothing here waits for the device."""
+    """Runs the forward and backward pass of a step. Nothing here waits for the device."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Step:
         self._ranks, self._autocast = ranks, autocast
         parts = [part[ranks.share(len(part))] for part in torch.arange(batch_size).split(micro_batch)]
         self.places_B = torch.cat(parts)
-        """Where this rank's images stand in the global batch, on the CPU."""
+        """Positions of this rank's images in the global batch, on the CPU."""
         own = len(self.places_B)
         self._parts: list[Part] = []
         for number, part in enumerate(parts):
@@ -52,7 +52,7 @@ class Step:
             self._parts.append((torch.cat([rows, rows + own]).to(device), places.to(device)))
 
     def run(self, views: Views, batch: Batch, step_info: StepInfo) -> Tensor:
-        """The global batch's loss, the same on every rank; its gradient is left in the parameters' `grad`.
+        """Returns the global batch's loss, the same on every rank, and leaves its gradient in `grad`.
 
         `batch` describes this rank's images, in the order of `places_B`.
         """
@@ -69,15 +69,15 @@ class Step:
         targets = self._targets(views)
         outputs = self._outputs(views, batch, self._parts[0])
         loss = self._objective.loss(outputs, targets, batch, self._ranks)
-        # The ranks' gradients are averaged, and each holds what flows through its own views alone: their
-        # sum is the gradient of the loss, hence the factor.
+        # The ranks' gradients are averaged, but each is only that through the rank's own views: the gradient
+        # of the loss is their sum, hence the factor.
         (loss * self._ranks.world_size).backward()
         return loss, targets
 
     def _in_parts(self, views: Views, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """The loss of the whole batch in the memory of a part (Gao et al., arXiv 2101.06983).
+        """Computes the loss of the whole batch in the memory of a part (Gao et al., arXiv 2101.06983).
 
-        The first pass keeps outputs alone; the loss gives their gradients; the second pass sends each
+        The first pass keeps only the outputs; the loss gives their gradients; the second pass propagates each
         part's gradients back through the encoder.
         """
         outputs, part_targets = [], []
@@ -121,22 +121,22 @@ class Step:
 
 
 def _first_then_second(parts: list[Tensor]) -> Tensor:
-    """Of parts that each hold first views, then second ones: all first views, then all second ones."""
+    """Concatenates parts of first and second views each: all first views, then all second ones."""
     halves = [part.chunk(2) for part in parts]
     return torch.cat([first for first, _ in halves] + [second for _, second in halves])
 
 
 def _by_part(whole: Tensor, parts: int) -> Iterator[Tensor]:
-    """The inverse of `_first_then_second`, for parts of one size."""
+    """Inverts `_first_then_second`, for parts of equal size."""
     first, second = whole.chunk(2)
     for pair in zip(first.chunk(parts), second.chunk(parts), strict=True):
         yield torch.cat(pair)
 
 
 def batch_sizes(params: PretrainParams, images: int, ranks: Ranks) -> tuple[int, int]:
-    """Images per step over all ranks, and how many of them pass through the network at one time.
+    """Returns the images per step over all ranks, and how many of them pass through the network together.
 
-    Raises `UserError` where the ranks cannot share them evenly.
+    Raises `UserError` if several ranks cannot share them evenly, or there are fewer images than a batch.
     """
     batch_size, micro_batch = params.batch_size, params.micro_batch or params.batch_size
     for key, value in (("batch_size", batch_size), ("micro_batch", micro_batch)):
@@ -157,7 +157,10 @@ def batch_sizes(params: PretrainParams, images: int, ranks: Ranks) -> tuple[int,
 
 
 def largest_that_fits(runs: Callable[[int], object], batch_size: int, ranks: int) -> int | None:
-    """The largest micro-batch, a divisor of `batch_size`, for which `runs` does not run out of memory."""
+    """Returns the largest divisor of `batch_size` for which `runs` does not run out of memory, or None.
+
+    Only multiples of `ranks` below `batch_size` are tried.
+    """
     for micro_batch in sorted((m for m in range(ranks, batch_size) if batch_size % m == 0), reverse=True):
         if micro_batch % ranks:
             continue
@@ -172,7 +175,7 @@ def largest_that_fits(runs: Callable[[int], object], batch_size: int, ranks: int
 
 
 def out_of_memory(images: int, image_size: int, fits: int | None) -> UserError:
-    """The error for a step that memory does not hold; `fits` is the largest micro-batch that it holds."""
+    """Returns the error for a step that exceeds the memory; `fits` is the largest micro-batch that fits."""
     cure = (
         f"set pretrain.micro_batch={fits}, which fits"
         if fits is not None

@@ -1,4 +1,4 @@
-"""Batch norm over the batch of all ranks. torch's own runs on CUDA alone; this one runs anywhere."""
+"""Batch norm over the batch of all ranks, on any device; torch's own runs only on CUDA."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from pipeline.runtime.distributed import Ranks
 
 
 def synchronised(network: nn.Module, ranks: Ranks, device: torch.device) -> nn.Module:
-    """`network` with batch norms that see the views of all ranks; the names of its weights stay."""
+    """Returns `network` with batch norms over the views of all ranks; the names of its weights stay."""
     if ranks.world_size == 1:
         return network
     if device.type == "cuda":
@@ -21,7 +21,7 @@ def synchronised(network: nn.Module, ranks: Ranks, device: torch.device) -> nn.M
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             own = GlobalBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
             own.load_state_dict(child.state_dict())
-            # A target network's have no gradient, for which the ranks would wait.
+            # The weights of a target network have no gradient, for which the ranks would wait.
             own.requires_grad_(child.weight.requires_grad)
             setattr(network, name, own.to(child.weight.device, child.weight.dtype))
         else:
@@ -30,10 +30,10 @@ def synchronised(network: nn.Module, ranks: Ranks, device: torch.device) -> nn.M
 
 
 class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """(N, C, H, W) or (N, C) on each rank; N, H and W may differ between ranks."""
+    """Batch norm of (N, C, H, W) or (N, C) on each rank; N, H and W may differ between ranks."""
 
     def _check_input_dim(self, _input: Tensor) -> None:
-        """Any of the two."""
+        """Accepts both shapes."""
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim == 2:
@@ -55,7 +55,10 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def _global_moments(input_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Count (), mean (C,) and biased variance (C,) over all ranks, in float64 so that ranks add no error."""
+    """Returns count (), mean (C,) and biased variance (C,) over all ranks.
+
+    They are in float64, so that the sum over ranks adds no error.
+    """
     values = input_NCHW.detach().double()
     sums_C, squares_C = values.sum(dim=(0, 2, 3)), values.square().sum(dim=(0, 2, 3))
     count = values.new_tensor([values.numel() / values.shape[1]])
@@ -68,7 +71,7 @@ def _global_moments(input_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _Normalize(Function):
-    """(x - mean) / sqrt(variance + eps), whose gradient knows that mean and variance come from all x."""
+    """Computes (x - mean) / sqrt(variance + eps); its gradient includes that through mean and variance."""
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""Where the figures of each epoch go beside `history.csv`, for those who watch trainings elsewhere."""
+"""Experiment trackers, which receive the metrics of each epoch in addition to `history.csv`."""
 
 import os
 import shutil
@@ -10,10 +10,10 @@ from pipeline.runtime.errors import UserError, shown
 from pipeline.untrusted.dvc.environment import SENDS_NOTHING
 
 TRACKERS_VARIABLE = "CLINFONCE_TRACKERS"
-"""Names of trackers with commas between them; unset: none."""
+"""Environment variable with comma-separated names of trackers; none if unset."""
 
 Row = Mapping[str, float]
-"""An epoch's figures by their names; `epoch`, counted from 1, is one of them."""
+"""Metrics of an epoch by name; `epoch`, counted from 1, is one of them."""
 
 
 class Tracker(Protocol):
@@ -42,9 +42,9 @@ class _DVCLive:
     def __init__(self, folder: Path) -> None:
         from dvclive.live import Live
 
-        # The repository may be a stranger's, and whoever typed `dvc repro` may not have set these.
+        # The repository may be untrusted, and the user of `dvc repro` may not have set these variables.
         os.environ.update(SENDS_NOTHING)
-        # The stage is DVC's already: dvclive shall neither make an experiment of it nor write a dvc.yaml.
+        # The stage is already DVC's: dvclive must neither make an experiment of it nor write a dvc.yaml.
         self._live: Any = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
 
     def add(self, row: Row) -> None:
@@ -62,7 +62,7 @@ TRACKERS: dict[str, Callable[[Path], Tracker]] = {"dvclive": _DVCLive, "tensorbo
 
 
 def tracker_names() -> list[str]:
-    """Those that the environment asks for. Raises `UserError` where one is unknown."""
+    """Returns the names of the requested trackers. Raises `UserError` if one is unknown."""
     names = [name.strip() for name in os.environ.get(TRACKERS_VARIABLE, "").split(",") if name.strip()]
     for name in names:
         if name not in TRACKERS:
@@ -72,14 +72,17 @@ def tracker_names() -> list[str]:
 
 
 class Trackers:
-    """Several trackers, each in a folder of its own below `folder`."""
+    """Several trackers, each with its own folder below `folder`."""
 
     def __init__(self, names: Sequence[str], folder: Path) -> None:
         self._names, self._folder = names, folder
         self._opened: list[Tracker] = []
 
     def begin(self, rows: Iterable[Row]) -> None:
-        """Starts anew with the epochs that are done: what was written before a kill may be of later ones."""
+        """Restarts all trackers with the finished epochs, as they may hold later ones from before a kill.
+
+        Raises `UserError` if a tracker's package is not installed.
+        """
         self.close()
         for name in self._names:
             shutil.rmtree(self._folder / name, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The training loop. Shape letters: N train images, S steps an epoch, B images a step, D features."""
+"""The training loop. Shape letters: N train images, S steps per epoch, B images per step, D features."""
 
 import math
 import time
@@ -35,24 +35,26 @@ from pipeline.training.trackers import Trackers
 
 EMBED_BATCH = 512
 SAVE_EVERY_SECONDS = 300
-"""Within an epoch; at its end, where saving is cheap beside what it took."""
+"""Seconds between saves within an epoch; at its end `StateFolder.due` decides."""
 SAVE_ONLY = 1
-"""What ranks ask each other: nothing, 0; to save, 1; to save and stop, the signal's number.
+"""Request to save, the maximum of which ranks exchange; 0 is no request, a signal's number is to save and
+stop.
 
-SIGHUP, whose number is 1, is not listened to."""
+SIGHUP, whose number is 1, is not handled.
+"""
 
 Views = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(canvas, sizes, their places among all that are evaluated) -> views, normalised."""
+"""Function (canvas, sizes, their places among all that are evaluated) -> normalised views."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an epoch shows in which step."""
+    """The images of each step of an epoch."""
 
     requested: list[Tensor]
-    """This rank's images of each step, on the CPU; where second views are of other images, those follow."""
+    """This rank's images in each step, on the CPU, followed by those of the second views if they differ."""
     batches: list[Batch]
-    """What is known of this rank's first views in each step, on the device."""
+    """Data about this rank's first views in each step, on the device."""
 
 
 class Trainer:
@@ -86,7 +88,7 @@ class Trainer:
         self.steps_per_epoch = len(self._batches(0))
         self.loss_sum = torch.zeros((), device=device)
         self.reclusterings: dict[str, Tensor] = {}
-        """Clusters by the epoch (as text) before which they were made."""
+        """Clusters by the epoch (as text) before which they were computed."""
 
     def run(self, states: StateFolder, stop: StopRequest, trackers: Trackers) -> None:
         """Trains to the last epoch. Raises `Interrupted` after saving, if `stop` was requested."""
@@ -104,7 +106,7 @@ class Trainer:
             for line in found:
                 console.echo(line)
             if done == 0:
-                # What a first epoch that fails goes back to.
+                # The state to which a fault in the first epoch goes back.
                 self.save(states)
             console.echo(f"{self.loader.title}, {self.batch_size} images a step")
             while self.progress.epoch < self.params.epochs:
@@ -117,7 +119,7 @@ class Trainer:
                     self.save(states)
 
     def _train_epoch(self, console: TrainingConsole, states: StateFolder, stop: StopRequest) -> str | None:
-        """Returns what went wrong, as a clause in the past tense; None where nothing did."""
+        """Trains to the end of the epoch; returns a fault as a clause in the past tense, or None."""
         epoch = self.progress.epoch
         if self.progress.step == 0:
             self.loss_sum.zero_()
@@ -134,7 +136,7 @@ class Trainer:
             save_is_due = time.monotonic() - saved_at > SAVE_EVERY_SECONDS
             reason = self.ranks.all_reduce_max(stop.signal_number or (SAVE_ONLY if save_is_due else 0))
             if reason > SAVE_ONLY:
-                # Weights or a loss with a fault are not saved: the next run starts from the state before.
+                # Faulty weights are not saved: the next run starts from the previous state.
                 if fault_of(self.network, self.loss_sum) is None:
                     self.save(states)
                 states.wait()
@@ -145,7 +147,7 @@ class Trainer:
                     return fault
                 self.save(states)
                 saved_at = time.monotonic()
-        # The last step has changed the weights since the last loss.
+        # The last step has changed the weights since the last loss was computed.
         if fault := fault_of(self.network, self.loss_sum):
             return fault
         signs = self._representation_metrics(epoch)
@@ -163,7 +165,7 @@ class Trainer:
         return None
 
     def _go_back(self, console: TrainingConsole, states: StateFolder, fault: str) -> None:
-        """To the last state, which was saved before `fault`. Raises `UserError` the second time."""
+        """Restores the last state, which was saved before `fault`. Raises `UserError` the second time."""
         epoch, rate = self.progress.epoch + 1, self.params.learning_rate * self.progress.rate_factor
         if self.progress.retried:
             raise UserError(
@@ -177,26 +179,26 @@ class Trainer:
             f"{fault} in epoch {epoch}: back to epoch {self.progress.epoch + 1}, step "
             f"{self.progress.step + 1}, with the learning rate {rate * self.params.nonfinite_rate_factor:g}"
         )
-        # So that a training killed from here on does not try a third time.
+        # Saved, so that a training killed from here on does not try a third time.
         self.save(states)
 
     def _batches(self, epoch: int) -> Tensor:
-        """(S, B): the images of each step, for all ranks."""
+        """Returns the images (S, B) of each step, for all ranks."""
         order_N = self._shuffled(epoch) if self.progress.order_N is None else self.progress.order_N
         if self.params.sampler == "cluster":
             return cluster_batches(order_N, self.clusters_N, self.batch_size)
         return shuffled_batches(order_N, self.batch_size)
 
     def _shuffled(self, epoch: int) -> Tensor:
-        """(N,): the order that suits the loader."""
+        """Returns the order (N,) of the epoch, as the loader prefers it."""
         return self.loader.shuffled(
             torch.Generator().manual_seed(derived_seed(self.context.seed, "shuffle", epoch))
         )
 
     def plan(self, epoch: int) -> Plan:
-        """What `epoch` shows, by the clusters as they are now."""
+        """Returns the plan of `epoch` by the current clusters."""
         images_SB = self._batches(epoch)
-        # Re-clustering may change how many pairs there are; the schedule keeps its length.
+        # Re-clustering may change the number of pairs; the schedule keeps its length.
         rounds = -(-self.steps_per_epoch // len(images_SB))
         images_SB = images_SB.repeat(rounds, 1)[: self.steps_per_epoch]
         views = [images_SB]
@@ -205,7 +207,7 @@ class Trainer:
                 partners(images_SB, self.clusters_N, derived_seed(self.context.seed, "partners", epoch))
             )
         own = [images_SB[:, self.step.places_B] for images_SB in views]
-        # One copy an epoch: a copy in each step would make the host wait for the device.
+        # One copy per epoch: a copy in each step would make the host wait for the device.
         images_SB, clusters_SB = own[0].to(self.device), self.clusters_N[own[0]].to(self.device)
         known = [
             None if self.attributes_NA is None else self.attributes_NA[images_B] for images_B in images_SB
@@ -214,9 +216,9 @@ class Trainer:
         return Plan(list(torch.cat(own, dim=1)), batches)
 
     def train_step(self, pixels: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
-        """One update by the images in `pixels` (canvas, sizes), which `batch` describes; returns the loss.
+        """Updates the weights by the images in `pixels` (canvas, sizes) and their `batch`; returns the loss.
 
-        Nothing here waits for the device. Raises `UserError` where the memory does not hold the batch.
+        Nothing here waits for the device. Raises `UserError` if the batch does not fit into memory.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(self.progress.step)
@@ -276,7 +278,7 @@ class Trainer:
         every = self.params.recluster_every
         if not reads_clusters(self.params.objective, self.params.sampler):
             return
-        # The first epochs train on the clusters that came in: the encoder knows nothing yet.
+        # The first epochs use the given clusters, since the encoder has not learned anything yet.
         if self.recluster_settings is None or every == 0 or epoch == 0 or epoch % every != 0:
             return
         seed = derived_seed(self.context.seed, "recluster", epoch)
@@ -289,9 +291,9 @@ class Trainer:
             states.keep(f"clusters-{epoch}", self.clusters_N)
 
     def embeddings(self) -> Tensor:
-        """Normalised embeddings of the central views of all images, in evaluation mode: (N, D) float32.
+        """Returns normalised embeddings (N, D) float32 of all images' central views, in evaluation mode.
 
-        The target network's where there is one.
+        They are the target network's if there is one.
         """
 
         def central(canvas: Tensor, sizes: Tensor, _places: Tensor) -> Tensor:
@@ -301,7 +303,7 @@ class Trainer:
         return functional.normalize(outputs_ND, dim=1)
 
     def _representation_metrics(self, epoch: int) -> dict[str, float]:
-        """Of two random views of images from all over the set, in evaluation mode."""
+        """Computes the metrics of two random views of images from the whole set, in evaluation mode."""
         count = min(SAMPLED_IMAGES, len(self.loader))
         images = torch.linspace(0, len(self.loader) - 1, count).long()
         seed = derived_seed(self.context.seed, "health", epoch)
@@ -323,7 +325,7 @@ class Trainer:
 
     @torch.no_grad()
     def _evaluated(self, images_N: Tensor, views: Views, *, of_target: bool = False) -> tuple[Tensor, Tensor]:
-        """Features (N, F) and embeddings (N, D), float32, in evaluation mode; the ranks share the work."""
+        """Returns float32 features (N, F) and embeddings (N, D), in evaluation mode; ranks share the work."""
         self.network.eval()
         target = self.network.target if of_target else None
         each = -(-len(images_N) // self.ranks.world_size)
@@ -359,7 +361,7 @@ class Trainer:
             )
 
     def _go_to_saved(self, states: StateFolder) -> list[str]:
-        """Restores the last whole state, if there is one; returns what there is to say of it."""
+        """Restores the last state, if there is an intact one; returns messages about it."""
         if self.ranks.is_main:
             states.wait()
         values: tuple[State | None, list[str]] = self.ranks.broadcast_object(
@@ -376,7 +378,7 @@ class Trainer:
         self.loss_sum = state["loss_sum"].to(self.device)
         self.progress = Progress(**state["progress"])
         self.reclusterings = state["reclusterings"]
-        # After going back, clusters that were remade since are not those of this state.
+        # After going back, clusters that were recomputed since do not belong to this state.
         self.clusters_N = next(reversed(self.reclusterings.values()), self.first_clusters_N)
         if self.progress.epoch == self.params.epochs:
             return [*said, "it has been trained to the end already: that result is taken"]
@@ -390,7 +392,7 @@ class Trainer:
 
 
 def _load(states: StateFolder) -> tuple[State | None, list[str]]:
-    """The last state whose every part is whole, its re-clusterings included."""
+    """Returns the last state, or None if there is none or its re-clusterings are damaged, and messages."""
     state, said = states.load()
     if state is None:
         return None, said

@@ -1,6 +1,6 @@
 """The reference `untrained`: filters taken from the train images, after Coates and Ng (2011).
 
-What a training reaches is worth little where it does not exceed this.
+Training is of little use if its results do not exceed this reference's.
 """
 
 import torch
@@ -19,8 +19,8 @@ from pipeline.training.whitened_layers import Sample, fit_first_layer
 
 
 def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
-    """Writes `layout.encoder("untrained")`. Raises `UserError` where there are no two train images."""
-    # Streamed, as only a sample is looked at; on the CPU, as all of its work is done there.
+    """Writes `layout.encoder("untrained")`. Raises `UserError` if there are fewer than two train images."""
+    # Streamed, since only a sample is read; on the CPU, where all the work is done.
     device = torch.device("cpu")
     dataset = ImageDataset(layout.images)
     loader = StreamedLoader(dataset.train, None, device)

@@ -1,6 +1,6 @@
-"""Weights that an encoder takes from the train images themselves, before and after training.
+"""Encoder weights that are computed from the train images, before and after training.
 
-All ranks compute the same from a sample of the loader's images.
+All ranks compute the same weights from a sample of the loader's images.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ BATCH = 256
 
 
 class Sample:
-    """Normalised central views of train images that `seed` chooses."""
+    """Normalised central views of a sample of train images, drawn by `seed`."""
 
     def __init__(self, loader: Loader, normalize: Normalizer, image_size: int, seed: int) -> None:
         self._loader, self._normalize, self._image_size, self.seed = loader, normalize, image_size, seed
@@ -29,14 +29,14 @@ class Sample:
         return len(self._images_N)
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Batches (B, 3, S, S) float32 on the loader's device."""
+        """Yields batches (B, 3, S, S) float32 on the loader's device."""
         batch = views_at_once(self._image_size, BATCH)
         for canvas_BCHW, sizes_B2 in self._loader.batches(self._images_N.split(batch)):
             yield self._normalize(central_views(canvas_BCHW, sizes_B2, self._image_size))
 
 
 def fit_first_layer(encoder: Encoder, sample: Sample) -> None:
-    """Before training: the filters of an encoder that has such, and how their responses are whitened."""
+    """Fits patch filters and the whitening of their responses, if the encoder has them. Precedes training."""
 
     def on_the_cpu() -> Iterator[Tensor]:
         return (views_BCSS.cpu() for views_BCSS in sample)
@@ -48,7 +48,7 @@ def fit_first_layer(encoder: Encoder, sample: Sample) -> None:
 
 @torch.no_grad()
 def fit_last_layer(encoder: Encoder, sample: Sample) -> None:
-    """After training: the whitening of the features, where the encoder ends in such a layer."""
+    """Fits the whitening of the features, if the encoder ends in such a layer. Follows training."""
     if isinstance(encoder.backbone, PatchResNet):
         encoder.eval()
         features_NF = torch.cat([encoder(views_BCSS) for views_BCSS in sample])

@@ -1,1 +1,1 @@
-"""The ways in which pixels reach the training step, by where they are kept."""
+"""Loaders of pixels for the training step, by where the pixels are kept."""

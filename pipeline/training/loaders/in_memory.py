@@ -1,4 +1,4 @@
-"""Feeds of data sets that fit in memory: of the device, or of the host."""
+"""Loaders for data sets that fit in memory, of the device or of the host."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,7 +13,7 @@ from pipeline.training.loaders.prefetch import Batches, DeviceTransfer, Sent, pr
 
 
 class InMemoryLoader:
-    """All pixels on the device; a batch is an index."""
+    """Loader with all pixels on the device; a batch is an index."""
 
     def __init__(self, store: PixelStore, device: torch.device) -> None:
         self.ids = store.ids
@@ -28,23 +28,23 @@ class InMemoryLoader:
 
     def batches(self, requested: Sequence[Tensor]) -> Batches:
         canvas_NCHW, sizes_N2 = self._store.canvas_NCHW, self._store.sizes_N2
-        # One copy for all: a copy in each step would make the host wait for the device.
+        # One copy for all batches: a copy in each step would make the host wait for the device.
         positions = torch.cat([torch.empty(0, dtype=torch.int64), *requested]).to(canvas_NCHW.device)
         for positions_B in positions.split([len(positions_B) for positions_B in requested]):
             yield canvas_NCHW[positions_B], sizes_N2[positions_B]
 
 
 class HostLoader:
-    """All pixels in host memory; a thread gathers the next batches and sends them to the device.
+    """Loader with all pixels in host memory; a thread gathers the next batches and sends them to the device.
 
-    Only the batches under way are pinned: pinning all pixels would take memory from the system for nothing.
+    Only batches in transfer are pinned: pinning all pixels would needlessly take memory from the system.
     """
 
     def __init__(self, store: PixelStore, device: torch.device) -> None:
         self.ids = store.ids
         self.title = f"{_megabytes(store)} of pixels in host memory, sent to the {device_name(device)}"
         self._device = device
-        # Height before channels, as `load_pixels` lays them out, an image is one piece of memory.
+        # With height before channels, as `load_pixels` lays them out, an image is contiguous in memory.
         self._canvas_NHWC = np.ascontiguousarray(store.canvas_NCHW.permute(0, 2, 3, 1).numpy())
         self._sizes_N2 = store.sizes_N2.numpy()
 
@@ -58,7 +58,8 @@ class HostLoader:
         transfer = DeviceTransfer(self._device)
 
         def gather(positions_B: Tensor) -> Sent:
-            # By NumPy: torch would start a second team of OpenMP threads, against that of the training.
+            # NumPy, since torch would start a second pool of OpenMP threads, which competes with that of
+            # training.
             canvas_BHWC, sizes_B2 = (
                 torch.from_numpy(values.take(positions_B.numpy(), axis=0))
                 for values in (self._canvas_NHWC, self._sizes_N2)

@@ -1,4 +1,4 @@
-"""How train images reach the training step: from the device's memory, the host's, or the shards."""
+"""Selection of the loader: from the device's memory, the host's, or the shards."""
 
 import os
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from pipeline.training.loaders.streamed import StreamedLoader
 
 LOADER_VARIABLE = "CLINFONCE_LOADER"
 KINDS = ("resident", "sharded", "host", "streamed")
-"""From the fastest to the one that asks for the least memory."""
+"""Kinds of loaders, from the fastest to the one that needs the least memory."""
 
 
 class Loader(Protocol):
-    """Images by their position, 0 to `len(loader) - 1`."""
+    """Loads images by their position, 0 to `len(loader) - 1`."""
 
     ids: list[str]
     title: str
@@ -33,13 +33,14 @@ class Loader(Protocol):
     def __len__(self) -> int: ...
 
     def shuffled(self, generator: Generator) -> Tensor:
-        """An epoch's order, (N,) int64 on the CPU: a permutation that `batches` serves without waste."""
+        """Returns an epoch's order, (N,) int64 on the CPU: a permutation that `batches` loads efficiently."""
         ...
 
     def batches(self, requested: Sequence[Tensor]) -> Batches:
-        """For each tensor of positions, (B,) int64 on the CPU, in turn the images there, on the device.
+        """Yields, for each tensor of positions, (B,) int64 on the CPU, the images there, on the device.
 
-        Yields canvas_BCHW uint8 and sizes_B2 int64. Positions may repeat, within a batch and among them.
+        Each item is canvas_BCHW uint8 and sizes_B2 int64. Positions may repeat, within a batch and between
+        batches.
         """
         ...
 
@@ -53,12 +54,13 @@ def select_loader(
     host_memory_bytes: int | None = None,
     device_memory_bytes: int | None = None,
 ) -> Loader:
-    """The fastest loader that half of the free memory holds, for all images of `split` or at `positions`.
+    """Returns the fastest loader that fits into half of the free memory, for the images of `split`.
 
-    Pixels stay on the device where they fit, shared out among the devices where they fit on all together,
-    else in host memory, else they are streamed; they pass through host memory on their way to the device.
-    CLINFONCE_LOADER in the environment overrides the choice; a wrong value raises `UserError`. Memory,
-    in bytes, is that of the machine where it is not given. All `ranks` make the same choice.
+    It loads all of them, or those at `positions`. Pixels stay on the device if they fit there, are shared out
+    among the devices if they fit on all together, else stay in host memory, else are streamed; they pass
+    through host memory on their way to the device. CLINFONCE_LOADER in the environment overrides the choice;
+    a wrong value raises `UserError`. Memory, in bytes, defaults to that of the machine. All `ranks` make the
+    same choice.
     """
     shape = split.shape
     rows = range(len(shape.ids)) if positions is None else positions
@@ -84,7 +86,7 @@ def loader_kind(
     host_memory_bytes: int | None = None,
     device_memory_bytes: int | None = None,
 ) -> str:
-    """One of `KINDS`: what `select_loader` takes for images of so many bytes."""
+    """Returns the one of `KINDS` that `select_loader` selects for images of so many bytes."""
     named = _named_kind()
     if named is not None:
         return named

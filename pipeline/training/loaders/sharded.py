@@ -1,4 +1,4 @@
-"""A feed of data sets that fit into the memory of all devices together, and not into that of one."""
+"""Loader for data sets that fit into the memory of all devices together, but not into that of one."""
 
 from collections.abc import Sequence
 
@@ -11,20 +11,21 @@ from pipeline.runtime.distributed import Ranks
 from pipeline.training.loaders.prefetch import Batches
 
 BYTES_AT_ONCE = 2**28
-"""Of images that a rank is sent at one time, for as many steps as that holds: one message for all of them."""
+"""Bytes of images that a rank receives in one exchange, which covers as many steps as fit."""
 
 
 def home_share(count: int, ranks: Ranks) -> range:
-    """The positions, of `count`, whose images this rank keeps."""
+    """Returns the positions, among `count`, of the images that this rank keeps."""
     each = -(-count // ranks.world_size)
     return range(min(count, ranks.rank * each), min(count, (ranks.rank + 1) * each))
 
 
 class ShardedLoader:
-    """Each rank keeps an equal share of the pixels; what the next steps show is sent from rank to rank.
+    """Keeps an equal share of the pixels on each rank, and exchanges the images of the next steps.
 
-    So the ranks' shares change all the time, and the order is that of the other loaders in memory.
-    `batches` is collective: every rank asks for as many, and takes them in step with the others.
+    Each rank therefore trains on different images in each epoch, and the order is that of the other in-memory
+    loaders. `batches` is collective: every rank requests the same number, and takes them in step with the
+    others.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class ShardedLoader:
         return torch.randperm(len(self), generator=generator)
 
     def batches(self, requested: Sequence[Tensor]) -> Batches:
-        # All is known before the first step, so that hosts need not meet again.
+        # All requests are known before the first step, so that the hosts need not synchronize again.
         by_rank: list[list[Tensor]] = self._ranks.all_gather_object(list(requested))
         most = max((len(positions_B) for requests in by_rank for positions_B in requests), default=0)
         image_bytes = self._home_NCHW.shape[1:].numel()
@@ -63,7 +64,7 @@ class ShardedLoader:
             yield from self._steps([requests[start : start + at_once] for requests in by_rank])
 
     def _steps(self, by_rank: list[list[Tensor]]) -> Batches:
-        """This rank's batches among those of a few steps, of which one exchange brings all images."""
+        """Yields this rank's batches of a few steps, whose images all arrive in one exchange."""
         own = by_rank[self._ranks.rank]
         canvas_MCHW = self._all_to_all([torch.cat(requests) for requests in by_rank])
         sizes_M2 = self._sizes_N2[self._sent(torch.cat(own))]
@@ -71,7 +72,7 @@ class ShardedLoader:
         yield from zip(canvas_MCHW.split(lengths), sizes_M2.split(lengths), strict=True)
 
     def _all_to_all(self, positions: list[Tensor]) -> Tensor:
-        """The images at this rank's entry of `positions`; the others get those at theirs."""
+        """Returns the images at this rank's entry of `positions`; other ranks receive those at theirs."""
         own_M = positions[self._ranks.rank]
         homes_M = own_M // self._each
         leaving = [
@@ -82,11 +83,11 @@ class ShardedLoader:
             sent=[len(rows) for rows in leaving],
             received=torch.bincount(homes_M, minlength=self._ranks.world_size).tolist(),
         )
-        # They arrive in the order of their homes; here is where each of them went.
+        # Images arrive in the order of the ranks that keep them; this finds the place of each one.
         place_M = homes_M.argsort(stable=True).argsort(stable=True)
         return arrived_MCHW[self._sent(place_M)]
 
     def _sent(self, rows: Tensor) -> Tensor:
-        """`rows` on the device; on CUDA the host does not wait for them."""
+        """Returns `rows` on the device; on CUDA the host does not wait for the copy."""
         device = self._home_NCHW.device
         return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows

@@ -1,6 +1,6 @@
-"""A feed of data sets that fit in no memory: row groups are read, and images decoded, shortly before use.
+"""Loader for data sets that fit in no memory: reads row groups and decodes images shortly before use.
 
-Shape letters: N images of the loader, G row groups of the split, B images a batch, U of them distinct.
+Shape letters: N images of the loader, G row groups of the split, B images per batch, U of them distinct.
 """
 
 import os
@@ -22,22 +22,22 @@ from pipeline.storage.validation import open_parquet
 from pipeline.training.loaders.prefetch import Batches, DeviceTransfer, Sent, prefetched
 
 BUFFER_ROWS = 4096
-"""Rows over which an epoch's order mixes: 32 row groups as ingest writes them. They are held encoded; at
-40 kB an image that is 160 MB."""
+"""Number of rows over which an epoch's order mixes: 32 row groups as ingest writes them. They are held
+encoded, which takes 160 MB at 40 kB per image."""
 
 PIECES_PER_BATCH = 32
-"""So many tasks are handed to the threads that decode."""
+"""Number of tasks per batch for the threads that decode."""
 
 Encoded = Mapping[int, bytes]
 """Encoded images by their row in the split."""
 
 
 class StreamedLoader:
-    """Images of `split`, all or those at `positions`, read and decoded ahead of use.
+    """Reads and decodes images of `split`, all or those at `positions`, in advance.
 
-    Encoded images are held: those of `buffer_rows` rows and at most three row groups, and of the batches
-    under way, which alone are decoded. Any order of positions works; in that of `shuffled`, and in that of
-    the shards, an epoch reads each row group once. Where an order jumps farther, groups are read again.
+    Encoded images of `buffer_rows` rows, of at most three row groups and of the batches in progress are held;
+    only the latter are decoded. Any order of positions works; in that of `shuffled`, or in that of the
+    shards, an epoch reads each row group once. An order with longer jumps reads groups again.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class StreamedLoader:
     def _decoded(
         self, step: "LoadedBatch", encoded: Encoded, decoders: ThreadPoolExecutor
     ) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) uint8 and (B, 2) int64; what repeats in the batch is decoded once."""
+        """Returns (B, 3, H, W) uint8 and (B, 2) int64; repeated images of the batch are decoded once."""
         sizes_U2 = self._shape.sizes_N2[step.rows_U]
         shape = (len(step.place_B), self._shape.height, self._shape.width, 3)
         canvas_BHWC = np.zeros(shape, np.uint8)
@@ -105,7 +105,7 @@ class StreamedLoader:
                 pixels = decode_center(encoded[row], sizes_U2[place])
                 canvas_BHWC[step.place_B == place, :height, :width] = pixels
 
-        # Handing over one small image at a time would take as long as decoding it.
+        # Submitting one small image at a time would take as long as decoding it.
         pieces = np.array_split(np.arange(len(step.rows_U)), PIECES_PER_BATCH)
         for _ in decoders.map(draw, pieces):
             pass
@@ -122,7 +122,7 @@ class RowGroups:
         ]
         rows_G = [footer.row_group(index).num_rows for _, footer, index in self._where_G]
         self._start_G = np.cumsum([0, *rows_G])
-        """Of each group its first row in the split; at the end the number of rows."""
+        """First row of each group in the split, followed by the number of rows."""
 
     def __len__(self) -> int:
         return len(self._where_G)
@@ -131,11 +131,11 @@ class RowGroups:
         return range(self._start_G[group], self._start_G[group + 1])
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The group of each of `rows`."""
+        """Returns the group of each of `rows`."""
         return np.searchsorted(self._start_G, rows, side="right") - 1
 
     def read(self, group: int, rows: NDArray[np.int64]) -> Encoded:
-        """The images at `rows`, which lie in `group`."""
+        """Reads the images at `rows`, which lie in `group`."""
         path, footer, index = self._where_G[group]
         with open_parquet(path, footer) as file:
             table = file.read_row_group(index, columns=["image"], use_threads=False)
@@ -144,11 +144,12 @@ class RowGroups:
 
 
 def moving_shuffle(group_N: Tensor, buffer_rows: int, generator: Generator) -> Tensor:
-    """A permutation of N positions in which neighbours come from few groups; `group_N` are their groups.
+    """Returns a permutation of N positions in which neighbours come from few groups.
 
-    The groups are shuffled and laid out one after the other; then each position moves back by a delay
-    drawn evenly from 0 to `buffer_rows` rows. So the positions of a group lie within `buffer_rows` and
-    the group's own length, and neighbours stem from the groups of about `buffer_rows` rows.
+    `group_N` is the group of each position. The groups are shuffled and concatenated; then each position
+    moves back by a delay drawn uniformly from 0 to `buffer_rows` rows. The positions of a group thus lie
+    within `buffer_rows` and the group's own length, and neighbours come from the groups of about
+    `buffer_rows` rows.
     """
     groups = int(group_N.max()) + 1 if len(group_N) else 0
     rank_G = torch.randperm(groups, generator=generator)
@@ -165,15 +166,15 @@ class LoadedBatch:
     """One batch of a plan."""
 
     rows_U: NDArray[np.int64]
-    """Its distinct rows in the split, sorted."""
+    """Distinct rows of the batch in the split, sorted."""
     place_B: NDArray[np.int64]
-    """For each image of the batch its place in `rows_U`."""
+    """Index in `rows_U` of each image of the batch."""
     next_use: dict[int, int]
-    """For each of its groups the number of the next step that needs it, or `NEVER`."""
+    """Number of the next step that needs a group, for each group of the batch; `NEVER` if there is none."""
 
 
 def plan_steps(requested: Sequence[Tensor], row_N: NDArray[np.int64], groups: RowGroups) -> list[LoadedBatch]:
-    """What each batch of `requested` (positions in `row_N`) reads, and when its groups are needed again."""
+    """Returns what each batch of `requested` (positions in `row_N`) reads, and when it is next needed."""
     steps: list[LoadedBatch] = []
     next_use_of: dict[int, int] = {}
     for number in reversed(range(len(requested))):
@@ -187,8 +188,8 @@ def plan_steps(requested: Sequence[Tensor], row_N: NDArray[np.int64], groups: Ro
 class GroupReader:
     """Reads the groups that the steps of a plan need, and holds at most `capacity` rows after each read.
 
-    Where there is no room the group whose next use is furthest goes, which costs the fewest reads (Belady
-    1966); a group that no step needs again goes at once.
+    If there is no room, it drops the group whose next use is furthest, which costs the fewest reads (Belady
+    1966). A group that no step needs again is dropped at once.
     """
 
     def __init__(self, read_group: Callable[[int], Encoded], capacity: int) -> None:
@@ -197,10 +198,10 @@ class GroupReader:
         self.held: dict[int, Encoded] = {}
 
     def __call__(self, step: LoadedBatch) -> Encoded:
-        """The step's encoded images; steps come in the order of their plan."""
+        """Returns the step's encoded images; steps must come in the order of their plan."""
         rows = set(step.rows_U.tolist())
         found: dict[int, bytes] = {}
-        # The group with the furthest next use comes first, so that it goes before the next is read.
+        # The group with the furthest next use comes first, so that it is dropped before the next one is read.
         for group in sorted(step.next_use, key=step.next_use.__getitem__, reverse=True):
             images = self.held[group] if group in self.held else self._read_group(group)
             found |= {row: images[row] for row in rows & images.keys()}
