@@ -1,1 +1,1 @@
-"""What pretraining minimises: one file an objective, one interface."""
+"""The objectives that pretraining minimises: one file per objective, one interface."""

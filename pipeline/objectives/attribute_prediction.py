@@ -12,7 +12,7 @@ from pipeline.runtime.distributed import Ranks
 
 
 class AttributePrediction(Objective):
-    """A linear layer on the encoder predicts for each attribute whether it holds."""
+    """Predicts whether each attribute holds, by a linear layer on the encoder."""
 
     beside_published: ClassVar[str] = (
         "The published loss, of both views of an image; attributes that are not known are left out of the "
@@ -29,14 +29,14 @@ class AttributePrediction(Objective):
         return cls(feature_dim, known.attributes)
 
     def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:
-        """(N, F + A): the features themselves, in which images are compared, and the logits."""
+        """Returns (N, F + A): the features, in which images are compared, and the logits."""
         return torch.cat([features_NF, self.projector(features_NF)], dim=1)
 
     def embeddings_of(self, outputs_ND: Tensor) -> Tensor:
         return outputs_ND[:, : self.feature_dim]
 
     def loss(self, outputs_ND: Tensor, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
-        """The mean over views and over attributes that are known of them, in nats; 0 where none is known."""
+        """Returns the mean over views and their known attributes, in nats; 0 if none is known."""
         attributes_BA = batch.attributes_BA
         assert attributes_BA is not None, "`TRAITS` says that it learns from attributes"
         attributes_NA = torch.cat([attributes_BA, attributes_BA])

@@ -1,4 +1,4 @@
-"""BYOL: each view predicts what a slow copy makes of the other one (Grill et al., arXiv 2006.07733).
+"""BYOL: each view predicts the target network's projection of the other (Grill et al., arXiv 2006.07733).
 
 Shape letters: N views of this rank, first all first ones, then all second ones; F features; D dimensions.
 """
@@ -23,11 +23,12 @@ from pipeline.runtime.distributed import ALONE, Ranks
 
 
 def byol_loss(predictions_ND: Tensor, targets_ND: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
-    """The mean over images of |p_1 - t_2|^2 + |p_2 - t_1|^2, all of length 1: 4 - 2 cos - 2 cos.
+    """Returns the mean over images of |p_1 - t_2|^2 + |p_2 - t_1|^2, all of length 1: 4 - 2 cos - 2 cos.
 
-    Equation 2 of arXiv 2006.07733 in both directions, summed as there, so that it lies between 0 and 8.
-    predictions_ND, targets_ND: any float type, normalised here; targets without gradient. Returns a scalar,
-    at least float32. With several `ranks` each passes as many views of its own; the loss is that of all.
+    This is equation 2 of arXiv 2006.07733 in both directions, summed as there, so that it lies between 0 and
+    8. predictions_ND, targets_ND: any float type, normalised here; targets without gradient. Returns a
+    scalar, at least float32. With several `ranks`, each passes the same number of its own views; the loss is
+    that of all.
     """
     with torch.autocast(predictions_ND.device.type, enabled=False):
         distances_N = distances_of_views(normalised(predictions_ND), normalised(targets_ND))
@@ -35,23 +36,23 @@ def byol_loss(predictions_ND: Tensor, targets_ND: Tensor, *, ranks: Ranks = ALON
 
 
 def distances_of_views(predictions_ND: Tensor, targets_ND: Tensor) -> Tensor:
-    """The squared distance of each view's prediction to the target of its image's other view, (N,).
+    """Returns the squared distance of each view's prediction to the other view's target, (N,).
 
-    As 2 - 2 cos it would lose its digits, and its gradient's, where a prediction comes true.
+    Computed as 2 - 2 cos, it and its gradient would lose precision for accurate predictions.
     """
     return (predictions_ND - of_other_views(targets_ND)).square().sum(dim=1)
 
 
 def of_other_views(rows_ND: Tensor) -> Tensor:
-    """For each view the row of its image's other view."""
+    """Returns, for each view, the row of its image's other view."""
     return rows_ND.roll(len(rows_ND) // 2, dims=0)
 
 
 class Siamese(Objective):
-    """Projections, and what a predictor makes of them to meet those of the other view.
+    """Base class of objectives that predict the projection of the other view from that of a view.
 
-    Outputs are predictions and projections side by side, (N, 2D). Only predictions carry a gradient, and
-    through them it reaches all weights: what is met stands still.
+    Outputs are predictions and projections side by side, (N, 2D). Only predictions carry a gradient, which
+    reaches all weights through them; projections are detached.
     """
 
     def __init__(self, projector: nn.Module, predictor: nn.Module) -> None:
@@ -67,7 +68,7 @@ class Siamese(Objective):
 
 
 class BYOL(Siamese):
-    """The loss above the published heads, here as wide as params.yaml says (4,096 and 256 in the paper)."""
+    """BYOL with the published heads, as wide as params.yaml says (4,096 and 256 in the paper)."""
 
     beside_published: ClassVar[str] = "The published loss; projector and predictor are narrower by default."
 
@@ -83,7 +84,7 @@ class BYOL(Siamese):
         return cls(feature_dim, params.projection_dim, params.byol.hidden, params.byol.momentum)
 
     def target_momentum(self, step_info: StepInfo) -> float:
-        """From `momentum` to 1 along a cosine (section 3.3 of the paper)."""
+        """Returns a momentum that rises from `momentum` to 1 along a cosine (section 3.3 of the paper)."""
         return 1 - (1 - self.momentum) * (math.cos(math.pi * step_info.share) + 1) / 2
 
     def loss(self, outputs_ND: Tensor, targets_NT: Tensor | None, _batch: Batch, ranks: Ranks) -> Tensor:

@@ -1,8 +1,9 @@
 """Cl-InfoNCE: contrastive learning with clusters as positives (Tsai et al., arXiv 2106.02869, 2202.06670).
 
-Loss and gradient are computed in parts of the matrix of logits, which never exists as a whole.
-Shape letters: N views of all ranks, M of this one; P pairs of all ranks, Q of this one, R a part of these;
-D dimensions.
+Loss and gradient are computed in parts of the matrix of logits, which is never held as a whole.
+
+Shape letters: N views of all ranks, M of this one; P pairs of all ranks, Q of this one, R a part of these; D
+dimensions.
 """
 
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ from pipeline.runtime.distributed import ALONE, Ranks
 Form = Literal["out", "in", "across", "pair"]
 
 TILE_SIDE = {"cpu": 512, "cuda": 4096}
-"""Logits made at one time, along a row and a column: what a CPU's cache holds, what fills a GPU.
+"""Number of logits per row and column that are computed at one time: as many as fit a CPU's cache, or fill a
+GPU.
 
-`across` and `pair` make as many rows whole.
+`across` and `pair` compute this many whole rows.
 """
 
 
@@ -34,7 +36,7 @@ def cl_infonce_loss(
     *,
     ranks: Ranks = ALONE,
 ) -> Tensor:
-    """The mean over anchors of -log of how well an anchor finds its cluster among the other views.
+    """Returns the mean over anchors of -log of how well each finds its cluster among the other views.
 
     embeddings_ND: any float type, normalised here; N counts views, so two views of a batch of B give 2B.
     clusters_N: integer cluster ids. Returns a scalar in nats, at least float32.
@@ -42,25 +44,25 @@ def cl_infonce_loss(
     In `out` and `in` each view is an anchor. Its positives are all other views of its cluster, its own
     image's second view included; its denominator runs over all other views. With s = cosine / temperature:
 
-    * `out` (SupCon's L_out, Khosla et al. 2020, equation 2; the form of the published Cl-InfoNCE):
-      the mean over positives p of -log(exp s_p / sum_a exp s_a);
+    * `out` (SupCon's L_out, Khosla et al. 2020, equation 2; the form of the published Cl-InfoNCE): the mean
+      over positives p of -log(exp s_p / sum_a exp s_a);
     * `in` (L_in, equation 3): -log(mean_p exp s_p / sum_a exp s_a).
 
-    Anchors without a positive have no loss and do not count; if there is no other, the loss is 0.
-    Unique ids for each image give InfoNCE (NT-Xent); labels as ids give SupCon.
+    Anchors without a positive are left out of the mean; if there are no others, the loss is 0. Unique ids for
+    each image give InfoNCE (NT-Xent); labels as ids give SupCon.
 
-    The other forms compare two sides: the rows are x_1 ... x_n, y_1 ... y_n, and x is only compared with y.
-    An odd number of rows is a ValueError.
+    The other forms compare two sides: the rows are x_1 ... x_n, y_1 ... y_n, and x is compared only with y.
+    An odd number of rows raises ValueError.
 
-    * `across` (the second head of Tsai et al.'s ImageNet-100 code): x_i and y_i have one cluster, whose id
-      is read from the first half. `out` with the y as the only candidates of an x, and the x of a y: the
-      mean over both. Unique ids give the symmetric InfoNCE of two modalities.
-    * `pair` (arXiv 2202.06670, the population form): whoever drew the rows took both members of a pair from
-      one cluster, so that the ids are not looked at. The mean over pairs of
-      -log(exp s(x_i, y_i) / sum_j exp s(x_i, y_j)).
+    * `across` (the second head of Tsai et al.'s ImageNet-100 code): x_i and y_i are in the same cluster,
+      whose id is read from the first half. Like `out`, but an x has only the y as candidates, and a y only
+      the x; the loss is the mean over both. Unique ids give the symmetric InfoNCE of two modalities.
+    * `pair` (arXiv 2202.06670, the population form): the caller draws both members of a pair from one
+      cluster, so the ids are not used. The mean over pairs of -log(exp s(x_i, y_i) / sum_j exp s(x_i, y_j)).
 
-    With several `ranks` each passes as many rows of its own, of two sides its own x and then its own y.
-    Value and gradient are those of one process with the rows of all ranks. There is no second derivative.
+    With several `ranks`, each passes the same number of its own rows; for two sides, its own x and then its
+    own y. Value and gradient are those of one process with the rows of all ranks. There is no second
+    derivative.
     """
     if form in ("across", "pair") and len(embeddings_ND) % 2:
         raise ValueError(f"the form `{form}` takes an even number of rows, not {len(embeddings_ND)}")
@@ -72,7 +74,7 @@ def cl_infonce_loss(
 
 
 class ClInfoNCE(Objective):
-    """The loss above the published head. With unique clusters SimCLR, with labels SupCon."""
+    """Cl-InfoNCE with the published head: SimCLR for unique clusters, SupCon for labels."""
 
     beside_published: ClassVar[str] = (
         "The published loss in form `out`, but for its factor temperature / 0.07, which scales the "
@@ -96,9 +98,10 @@ class ClInfoNCE(Objective):
 
 
 class _Loss(Function):
-    """The loss of vectors whose products are the logits.
+    """Computes the loss of vectors whose products are the logits.
 
-    Its gradient is computed with it, so that going backward neither remakes logits nor waits for other ranks.
+    Its gradient is computed with it, so that the backward pass neither recomputes logits nor waits for other
+    ranks.
     """
 
     @staticmethod
@@ -121,9 +124,9 @@ class _Loss(Function):
 def _cluster_loss(
     own_MD: Tensor, clusters_M: Tensor, form: Form, ranks: Ranks, gradient_wanted: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The forms `out` and `in`: the loss, and on request its gradient by own_MD.
+    """Computes the forms `out` and `in`: the loss and, on request, its gradient with respect to own_MD.
 
-    An anchor's loss is log sum_a exp s_a less the mean of s_p (`out`) or log mean_p exp s_p (`in`).
+    An anchor's loss is log sum_a exp s_a minus the mean of s_p (`out`) or log mean_p exp s_p (`in`).
     """
     all_ND, clusters_N = ranks.all_gather(own_MD), ranks.all_gather(clusters_M).contiguous()
     own = ranks.share(len(all_ND))
@@ -134,7 +137,7 @@ def _cluster_loss(
 
     logits = _Logits(all_ND, clusters_N, own, with_positives=form == "in")
     log_sums = [log_sum_N[own] for log_sum_N in logits.log_sums()]
-    # Taken from their mean, close vectors keep their digits where attraction and repulsion all but cancel.
+    # Relative to their mean, close vectors keep their precision where attraction and repulsion nearly cancel.
     mean_D = all_ND.mean(dim=0)
     offsets_ND = all_ND - mean_D
     if form == "out":
@@ -148,7 +151,7 @@ def _cluster_loss(
     if not gradient_wanted:
         return loss, None
 
-    # An infinite log-sum takes an anchor that does not count out of its softmax.
+    # An infinite log-sum removes an anchor without positives from its softmax.
     log_sums = [ranks.all_gather(log_sum_M).where(counted_N, torch.inf) for log_sum_M in log_sums]
     pull_ND, weight_N = logits.weighted_sums(log_sums, offsets_ND)
     pull_MD, weight_M = pull_ND[own], weight_N[own]
@@ -160,10 +163,10 @@ def _cluster_loss(
 
 
 class _Logits:
-    """The products of all views, made tile by tile, one tile at a time.
+    """The products of all views, computed one tile at a time.
 
-    They come in layers: those of all other views, and `with_positives` those of positives alone. What does
-    not belong to a layer is -inf.
+    There is a layer with all other views and, if `with_positives`, one with positives only. What does not
+    belong to a layer is -inf.
     """
 
     def __init__(self, all_ND: Tensor, clusters_N: Tensor, own: slice, *, with_positives: bool) -> None:
@@ -171,7 +174,7 @@ class _Logits:
         self.tiles = _tiles(len(all_ND), own, TILE_SIDE[all_ND.device.type])
 
     def log_sums(self) -> list[Tensor]:
-        """Of each layer log sum_j exp s_ij, (N,); right for the rows i in `own`."""
+        """Returns log sum_j exp s_ij of each layer, (N,); correct for the rows i in `own`."""
         layers = 2 if self.with_positives else 1
         log_sums = [self.all_ND.new_full((len(self.all_ND),), -torch.inf) for _ in range(layers)]
         for tile in self.tiles:
@@ -183,10 +186,10 @@ class _Logits:
         return log_sums
 
     def weighted_sums(self, log_sums: list[Tensor], vectors_ND: Tensor) -> tuple[Tensor, Tensor]:
-        """sum_j w_ij v_j, (N, D), and sum_j w_ij, (N,); right for the rows i in `own`.
+        """Returns sum_j w_ij v_j, (N, D), and sum_j w_ij, (N,); correct for the rows i in `own`.
 
-        w_ij is how the sum of all anchors' `log_sums`, of the first layer less the second, grows with the
-        product of i and j: the softmax of row i at j and that of row j at i.
+        w_ij is the derivative of the sum of all anchors' `log_sums`, the first layer's minus the second's, by
+        the product of i and j: the softmax of row i at j plus that of row j at i.
         """
         pull_ND, weight_N = torch.zeros_like(vectors_ND), torch.zeros_like(vectors_ND[:, 0])
         for tile in self.tiles:
@@ -217,17 +220,16 @@ class _Logits:
 def _two_sided_loss(
     own_MD: Tensor, clusters_M: Tensor, form: Form, ranks: Ranks, gradient_wanted: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The forms `across` and `pair`: the loss, and on request its gradient by own_MD.
+    """Computes the forms `across` and `pair`: the loss and, on request, its gradient with respect to own_MD.
 
-    An anchor's loss is log sum_j exp s_j, over the other side, less its product with the mean of its
-    positives there. A row of logits is one softmax, so that whole rows need one pass where tiles would need
-    two.
+    An anchor's loss is log sum_j exp s_j, over the other side, minus its product with the mean of its
+    positives there. A row of logits is one softmax, so whole rows need one pass where tiles would need two.
     """
     halves = ranks.all_gather(own_MD).unflatten(0, (ranks.world_size, 2, len(own_MD) // 2))
     sides_2PD = halves.transpose(0, 1).flatten(1, 2)
     pairs = sides_2PD.shape[1]
     own = ranks.share(pairs)
-    # Taken from their mean, close vectors keep their digits where attraction and repulsion all but cancel.
+    # Relative to their mean, close vectors keep their precision where attraction and repulsion nearly cancel.
     means_21D = sides_2PD.mean(dim=1, keepdim=True)
     offsets_2PD = sides_2PD - means_21D
     if form == "pair":
@@ -252,7 +254,8 @@ def _two_sided_loss(
                 shares_RP.div_(sum_R1)
                 pull_2PD[anchors, rows] += shares_RP @ offsets_2PD[candidates]
                 pull_2PD[candidates].addmm_(shares_RP.T, offsets_2PD[anchors, rows])
-                # An anchor's shares sum to 1, as its positives' do; those in which a candidate lies need not.
+                # An anchor's shares and those of its positives both sum to 1 and cancel; a candidate's need
+                # not.
                 weight_2P[candidates] += shares_RP.sum(dim=0)
                 weight_2P[candidates, rows] -= 1
     terms = len(directions) * pairs
@@ -265,7 +268,7 @@ def _two_sided_loss(
 
 
 def _cluster_means(sides_2PD: Tensor, clusters_P: Tensor) -> Tensor:
-    """For each row the mean of its side's rows of the same cluster, its own among them: (2, P, D)."""
+    """Returns, for each row, the mean of its side's rows of the same cluster, itself included: (2, P, D)."""
     first_P, others_P = _places(clusters_P.contiguous())
     sums_2PD = torch.zeros_like(sides_2PD).index_add_(1, first_P, sides_2PD)
     return sums_2PD[:, first_P] / (others_P + 1)[:, None]
@@ -273,7 +276,7 @@ def _cluster_means(sides_2PD: Tensor, clusters_P: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Tile:
-    """A part of the logits, and whether this rank needs it for its rows, its columns or both."""
+    """A tile of the logits, and whether this rank needs it for its rows, its columns or both."""
 
     rows: slice
     columns: slice
@@ -282,9 +285,9 @@ class _Tile:
 
 
 def _tiles(count: int, own: slice, side: int) -> list[_Tile]:
-    """The tiles of `count` x `count` logits of which a row or a column is in `own`.
+    """Returns the tiles of `count` x `count` logits of which a row or a column is in `own`.
 
-    Of two tiles that mirror each other the one above the diagonal stands for both.
+    Of two tiles that mirror each other, only the one above the diagonal is returned, for both.
     """
     bounds = [(0, own.start), (own.start, own.stop), (own.stop, count)]
     parts = [part for first, stop in bounds for part in _parts(first, stop, side)]
@@ -303,14 +306,14 @@ def _parts(first: int, stop: int, side: int) -> list[slice]:
 
 
 def _add_exponentials(log_sum_R: Tensor, logits: Tensor, dim: int) -> None:
-    """log_sum_R becomes log(exp log_sum_R + the sum of exp logits along `dim`)."""
+    """Sets log_sum_R to log(exp log_sum_R + the sum of exp logits along `dim`)."""
     torch.logaddexp(log_sum_R, logits.logsumexp(dim=dim), out=log_sum_R)
 
 
 def _places(clusters_N: Tensor) -> tuple[Tensor, Tensor]:
-    """For each view a number below N that its cluster alone has, and how many other views the cluster has.
+    """Returns, for each view, a number below N that is unique to its cluster, and its number of positives.
 
-    `unique` would number the clusters too, but the host would wait for how many there are.
+    `unique` would number the clusters too, but the host would wait for their number.
     """
     sorted_N = clusters_N.sort().values
     first_N = torch.searchsorted(sorted_N, clusters_N)

@@ -12,11 +12,11 @@ from pipeline.runtime.distributed import Ranks
 
 
 class CMC(Objective):
-    """An image's view finds the image's attributes among those of the batch, and they find it.
+    """Contrasts a view with its image's attributes among those of the batch, and the reverse.
 
-    Each of the two views is compared with the attributes on its own. The published code takes its negatives
+    Each of the two views is compared with the attributes separately. The published code takes its negatives
     from a memory of all images' embeddings, here they are the batch's; it adds the losses of the two
-    directions, here they are averaged, so that the loss is a mean over anchors as that of Cl-InfoNCE.
+    directions, here they are averaged, so that the loss is a mean over anchors like that of Cl-InfoNCE.
     """
 
     beside_published: ClassVar[str] = (
@@ -40,11 +40,11 @@ class CMC(Objective):
         )
 
     def project(self, features_NF: Tensor, attributes_NA: Tensor | None = None) -> Tensor:
-        """(N, 2D): the embeddings of views and of attributes; without attributes those of views, (N, D)."""
+        """Returns embeddings of views and attributes, (N, 2D); without attributes those of views, (N, D)."""
         views_ND: Tensor = self.projector(features_NF)
         if attributes_NA is None:
             return views_ND
-        # 1 where it holds, -1 where it does not, 0 where that is not known.
+        # 1 if the attribute holds, -1 if it does not, 0 if that is unknown.
         signs_NA = torch.where(attributes_NA == 0, -1, attributes_NA.clamp(min=0)).to(features_NF.dtype)
         return torch.cat([views_ND, self.attribute_projector(signs_NA)], dim=1)
 
@@ -52,11 +52,11 @@ class CMC(Objective):
         return outputs_ND[:, : self.projection_dim]
 
     def loss(self, outputs_ND: Tensor, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
-        """The mean over both views of the symmetric InfoNCE of view and attributes, in nats.
+        """Returns the mean over both views of the symmetric InfoNCE of view and attributes, in nats.
 
         Attributes are not compared with attributes, where equal ones would be the closest negatives.
         """
-        # B views and behind them the attributes of their images.
+        # B views, followed by the attributes of their images.
         pairs = (torch.cat(view_BD.split(self.projection_dim, dim=1)) for view_BD in outputs_ND.chunk(2))
         losses = [
             cl_infonce_loss(pair_ND, batch.images_N, self.temperature, "across", ranks=ranks)

@@ -12,7 +12,7 @@ from pipeline.runtime.distributed import Ranks
 
 
 class CrossEntropy(Objective):
-    """A linear layer on the encoder predicts the cluster of each view."""
+    """Predicts the cluster of each view, by a linear layer on the encoder."""
 
     beside_published: ClassVar[str] = (
         "The published loss, of both views of an image, where the published baseline shows one."
@@ -28,14 +28,14 @@ class CrossEntropy(Objective):
         return cls(feature_dim, known.clusters)
 
     def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:
-        """(N, F + clusters): the features themselves, in which images are compared, and the logits."""
+        """Returns (N, F + clusters): the features, in which images are compared, and the logits."""
         return torch.cat([features_NF, self.projector(features_NF)], dim=1)
 
     def embeddings_of(self, outputs_ND: Tensor) -> Tensor:
         return outputs_ND[:, : self.feature_dim]
 
     def loss(self, outputs_ND: Tensor, _targets: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
-        """The mean over views of -log softmax(logits) at the view's cluster, in nats."""
+        """Returns the mean over views of -log softmax(logits) at the view's cluster, in nats."""
         with torch.autocast(outputs_ND.device.type, enabled=False):
             logits_NK = at_least_float(outputs_ND[:, self.feature_dim :])
             losses_N = functional.cross_entropy(logits_NK, batch.clusters_N, reduction="none")

@@ -1,4 +1,4 @@
-"""InfoNCE and Cl-InfoNCE above one encoder, a head each (Tsai et al.'s ImageNet-100 code)."""
+"""InfoNCE and Cl-InfoNCE on one encoder, with a head for each (Tsai et al.'s ImageNet-100 code)."""
 
 from typing import ClassVar, Self
 
@@ -12,11 +12,10 @@ from pipeline.runtime.distributed import Ranks
 
 
 class DualHead(Objective):
-    """One head discriminates images, the other pulls clusters together; both losses weigh the same.
+    """One head discriminates images, the other pulls clusters together; both losses have equal weight.
 
-    As in the published code the first compares each view with all others, the second with those of the
-    other side alone: first views with second ones. Clusters are remade in the space of the first, which
-    knows nothing of them.
+    As in the published code, the first head compares each view with all others, the second only first views
+    with second ones. Clusters are recomputed from the embeddings of the first head, which does not use them.
     """
 
     beside_published: ClassVar[str] = (
@@ -36,7 +35,7 @@ class DualHead(Objective):
         return cls(feature_dim, params.projection_dim, params.dual_head.hidden, params.temperature)
 
     def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:
-        """(N, 2D): the outputs of both heads side by side."""
+        """Returns the outputs of both heads side by side, (N, 2D)."""
         return torch.cat([self.projector(features_NF), self.cluster_projector(features_NF)], dim=1)
 
     def embeddings_of(self, outputs_ND: Tensor) -> Tensor:

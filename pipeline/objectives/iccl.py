@@ -26,13 +26,13 @@ def clustering_loss(
     *,
     ranks: Ranks = ALONE,
 ) -> Tensor:
-    """uniformity * L_u + L_ce of arXiv 2301.03041, in nats.
+    """Returns uniformity * L_u + L_ce of arXiv 2301.03041, in nats.
 
-    Of vectors of length 1, n = softmax(prediction / online_temperature) and m = softmax(target /
+    For vectors of length 1, n = softmax(prediction / online_temperature) and m = softmax(target /
     target_temperature). L_ce is the mean over images of -1/2 (<m_1, log n_2> + <m_2, log n_1>); for L_u see
     `uniformity_loss`. predictions_ND, targets_ND: any float type, normalised here; targets without gradient.
-    Returns a scalar, at least float32. With several `ranks` each passes as many views of its own; the loss
-    is that of all.
+    Returns a scalar, at least float32. With several `ranks`, each passes the same number of its own views;
+    the loss is that of all.
     """
     with torch.autocast(predictions_ND.device.type, enabled=False):
         log_n_ND = (normalised(predictions_ND) / online_temperature).log_softmax(dim=1)
@@ -42,13 +42,13 @@ def clustering_loss(
 
 
 def uniformity_loss(log_n_ND: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
-    """KL(uniform || the mean of n over the views of all ranks): how far from alike the clusters are used.
+    """Returns KL(uniform || the mean of n over the views of all ranks): how unevenly the clusters are used.
 
-    The mean is taken before the logarithm, so it must be that of all ranks, and with gradient: left to each
-    rank, or summed without, the term's weight would depend on the number of ranks.
+    The mean is taken before the logarithm, so it must be that of all ranks, and with gradient: with each
+    rank's own mean, or a sum without gradient, the term's weight would depend on the number of ranks.
     """
     own_1D = log_n_ND.logsumexp(dim=0, keepdim=True)
-    # The sums stay logarithms, as a cluster that no view is near would be log 0 at a low temperature.
+    # The sums stay logarithms, as a cluster that no view is near would give log 0 at a low temperature.
     others_RD = ranks.all_gather(own_1D)
     sums_RD = torch.cat([others_RD[: ranks.rank], own_1D, others_RD[ranks.rank + 1 :]])
     log_mean_D = sums_RD.logsumexp(dim=0) - math.log(len(log_n_ND) * ranks.world_size)
@@ -56,7 +56,7 @@ def uniformity_loss(log_n_ND: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
 
 
 def scheduled_weight(share: float, start: float, end: float) -> float:
-    """Of clustering after a `share` of the training: 0 before `start`, 1 from `end` on, a line between."""
+    """Returns clustering's weight after a `share` of training: 0 before `start`, linear, 1 from `end` on."""
     if share < start:
         return 0.0
     if share >= end:
@@ -65,10 +65,10 @@ def scheduled_weight(share: float, start: float, end: float) -> float:
 
 
 class ICCL(BYOL):
-    """s * (clustering) + (1 - s) * (BYOL's loss), where s grows from 0 to 1 in training, or is constant.
+    """Weights clustering by s and BYOL's loss by 1 - s; s grows from 0 to 1 in training, or is constant.
 
-    Heads and target network are BYOL's, similarity has BYOL's scale, and `projection_dim` is the number of
-    clusters: 512 in the paper, whose projector has one layer more on ImageNet.
+    Heads, target network and the scale of similarity are BYOL's. `projection_dim` is the number of clusters:
+    512 in the paper, whose projector has one more layer on ImageNet.
     """
 
     beside_published: ClassVar[str] = (

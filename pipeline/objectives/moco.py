@@ -1,4 +1,4 @@
-"""MoCo: a view finds the key that a slow target network makes of its other view among those of earlier steps.
+"""MoCo: a view identifies the target network's key of its other view among the keys of earlier steps.
 
 He et al., arXiv 1911.05722; version 2, arXiv 2003.04297. Here earlier keys of the same cluster are positives
 too, as in SupCon (arXiv 2004.11362). Shape letters: B images of this rank, N = 2B views of it; Q keys in the
@@ -29,11 +29,11 @@ from pipeline.runtime.distributed import Ranks
 class MoCo(Objective):
     """Both views are queries; each is compared with the key of its other view and with the queue.
 
-    As published the keys of the batch's other images are no candidates; version 3 (arXiv 2104.02057), which
-    has no queue, takes them. The keys of both views enter the queue, as in the published code for symmetric
-    losses. It starts empty and not filled with noise, with which a short training would compare its images
-    for much of its time; the first step, which has no negatives, moves nothing. As batch norm sees the views
-    of all ranks, keys need not be shuffled.
+    As published, the keys of the batch's other images are not candidates; version 3 (arXiv 2104.02057), which
+    has no queue, uses them. The keys of both views enter the queue, as in the published code for symmetric
+    losses. The queue starts empty instead of filled with noise, with which a short training would compare its
+    images for much of its time; the first step has no negatives and changes nothing. Since batch norm sees
+    the views of all ranks, keys need not be shuffled.
     """
 
     beside_published: ClassVar[str] = (
@@ -61,11 +61,11 @@ class MoCo(Objective):
         )
 
     def target_momentum(self, _step_info: StepInfo) -> float | None:
-        """Equation 2's m."""
+        """Returns m of equation 2."""
         return self.momentum
 
     def loss(self, outputs_ND: Tensor, targets_NT: Tensor | None, batch: Batch, ranks: Ranks) -> Tensor:
-        """The mean over all views of `contrast`."""
+        """Returns the mean of `contrast` over all views."""
         assert targets_NT is not None
         # Autocast would compute the products in bfloat16, too coarse for logits of 1 / temperature.
         with torch.autocast(outputs_ND.device.type, enabled=False):
@@ -81,11 +81,11 @@ class MoCo(Objective):
         self.queue.put(keys_2GD.flatten(0, 2), ranks.all_gather(self._ids_B(batch)).repeat(2))
 
     def _ids_B(self, batch: Batch) -> Tensor:
-        """Views and keys of one id belong together."""
+        """Returns the ids by which views and keys are positives of each other."""
         return batch.clusters_B
 
     def _losses_N(self, queries_ND: Tensor, keys_ND: Tensor, batch: Batch) -> Tensor:
-        """Of each of this rank's views; queries and the views' own keys are normalised."""
+        """Returns the loss of each of this rank's views; queries and the views' own keys are normalised."""
         ids_N = self._ids_B(batch).repeat(2)
         queue_QD = self.queue.rows.to(keys_ND.dtype)
         return contrast(
@@ -96,11 +96,12 @@ class MoCo(Objective):
 def contrast(
     queries_ND: Tensor, keys_ND: Tensor, ids_N: Tensor, queue_QD: Tensor, ids_Q: Tensor, temperature: float
 ) -> Tensor:
-    """Of each query the mean over its positives p of -log(exp s_p / sum_c exp s_c), s = cosine / temperature.
+    """Returns, for each query, the mean over its positives p of -log(exp s_p / sum_c exp s_c): (N,).
 
-    The candidates c are the query's own key and the queue; the own key is a positive, and so is what has the
-    query's id in the queue. Where nothing there has it, InfoNCE (arXiv 1911.05722, equation 1); with more
-    positives SupCon's L_out (arXiv 2004.11362, equation 2). All vectors are normalised. Returns (N,).
+    s = cosine / temperature, and all vectors are normalised. The candidates c are the query's own key and the
+    queue; its positives are its own key and the keys of the queue with its id. If there are none of the
+    latter, this is InfoNCE (arXiv 1911.05722, equation 1), otherwise SupCon's L_out (arXiv 2004.11362,
+    equation 2).
     """
     own_N1 = (queries_ND * keys_ND).sum(dim=1, keepdim=True)
     logits_NC = torch.cat([own_N1, queries_ND @ queue_QD.T], dim=1) / temperature

@@ -1,4 +1,4 @@
-"""PCL: a view finds its image among others, and the image's prototype among other clusters' prototypes.
+"""PCL: a view identifies its image among others, and its prototype among those of other clusters.
 
 Li et al., arXiv 2005.04966. Shape letters: I train images; B images of this rank, N views of it; D dimensions
 of an embedding; M clusterings; K prototypes of one, S of all together; R prototypes that are drawn.
@@ -19,16 +19,17 @@ from pipeline.runtime.distributed import Ranks
 from pipeline.runtime.seeding import derived_seed
 
 LOWEST_SHARE = 0.01
-"""Of the mean concentration: images that lie on one point have none, by which no logit could be divided."""
+"""Lower bound on a concentration, as a share of the mean: it is 0 for images that coincide, and logits are
+divided by it."""
 POINTS_AT_ONCE = 1 << 16
 
 
 class PCL(MoCo):
-    """InfoNCE with a target network and a queue, and ProtoNCE, the mean over several clusterings.
+    """InfoNCE with a target network and a queue, plus ProtoNCE, the mean over several clusterings.
 
-    An image's own keys are its only positives, an older one in the queue included. Clusters are remade
-    before each epoch from the target network's embeddings, once the warm-up has passed. A clustering has
-    at most half as many clusters as there are images; those that this makes equal count once.
+    An image's own keys are its only positives, including older ones in the queue. Clusters are recomputed
+    before each epoch from the target network's embeddings, once the warm-up is over. A clustering has at most
+    half as many clusters as there are images; numbers of clusters that become equal by this count once.
     """
 
     beside_published: ClassVar[str] = (
@@ -41,7 +42,7 @@ class PCL(MoCo):
     _prototypes_SD: Tensor
     _phi_S: Tensor
     _owns_MI: Tensor
-    """Which prototype of a clustering is an image's own."""
+    """Index of each image's own prototype in each clustering."""
 
     def __init__(
         self, feature_dim: int, projection_dim: int, temperature: float, params: PclParams, *, epochs: int
@@ -51,12 +52,12 @@ class PCL(MoCo):
         )
         self.params, self.epochs = params, epochs
         self._seed = self._step = 0
-        # Their shapes change, so that they are saved as extra state; buffers move between devices.
+        # Their shapes change, so they are saved as extra state; as buffers they move between devices.
         self.register_buffer("_prototypes_SD", torch.zeros(0, projection_dim), persistent=False)
         self.register_buffer("_phi_S", torch.zeros(0), persistent=False)
         self.register_buffer("_owns_MI", torch.zeros(0, 0, dtype=torch.int64), persistent=False)
         self._sizes: list[int] = []
-        """Prototypes of each clustering; empty while there is none."""
+        """Number of prototypes of each clustering; empty while there is none."""
 
     @classmethod
     def build(cls, feature_dim: int, params: PretrainParams, _known: DataInfo) -> Self:
@@ -64,11 +65,11 @@ class PCL(MoCo):
 
     def begin_epoch(self, epoch: int, embed: Embed, ranks: Ranks, seed: int) -> None:
         self._seed, self._sizes = seed, []
-        # Divided, not multiplied: 0.07 * 100 is above 7.
+        # Divided, not multiplied, since 0.07 * 100 is above 7 in floating point.
         if epoch / self.epochs < self.params.warmup_fraction:
             return
         embeddings_ID = embed()
-        # One rank's for all: sums on a GPU differ in their last digits from run to run.
+        # One rank clusters for all, since sums on a GPU differ in their last digits from run to run.
         if ranks.is_main:
             self._cluster(embeddings_ID)
         self._sizes = ranks.broadcast_object(self._sizes)
@@ -103,7 +104,7 @@ class PCL(MoCo):
         return batch.images_B
 
     def _losses_N(self, queries_ND: Tensor, keys_ND: Tensor, batch: Batch) -> Tensor:
-        """Of first and second views alike; the negatives are the same for all, on each rank."""
+        """Adds ProtoNCE to the loss of each view; all views and ranks have the same drawn negatives."""
         losses_N = super()._losses_N(queries_ND, keys_ND, batch)
         if not self._sizes:
             return losses_N
@@ -138,10 +139,10 @@ class PCL(MoCo):
 
 
 def concentrations(points_ID: Tensor, fitted: KMeans, smoothing: float, temperature: float) -> Tensor:
-    """How close the images of each cluster lie together, (K,); their mean is `temperature`.
+    """Returns the concentration of each cluster's images, (K,), scaled to the mean `temperature`.
 
     Equation 12: the mean distance to the centroid, not squared, over log(images + smoothing). As in the
-    published code a cluster of one image takes the largest of the others', and all are clipped to their
+    published code, a cluster of one image takes the largest value of the others, and all are clipped to their
     10th and 90th percentile before they are scaled.
     """
     centroids_KD, labels_I = fitted.centroids_KD, fitted.labels_N
@@ -160,9 +161,9 @@ def concentrations(points_ID: Tensor, fitted: KMeans, smoothing: float, temperat
 
 
 def drawn(prototypes: int, negatives: int, generator: torch.Generator) -> Tensor:
-    """Numbers below `prototypes` in random order, each at most once: (R,).
+    """Draws distinct numbers below `prototypes` in random order, (R,).
 
-    One more than `negatives`, if there are as many: a query's own prototype is none of its negatives.
+    It draws one more than `negatives`, if there are enough, since a query's own prototype is not a negative.
     """
     return torch.randperm(prototypes, generator=generator, device=generator.device)[: negatives + 1]
 
@@ -170,11 +171,11 @@ def drawn(prototypes: int, negatives: int, generator: torch.Generator) -> Tensor
 def proto_nce(
     queries_ND: Tensor, prototypes_KD: Tensor, phi_K: Tensor, own_N: Tensor, drawn_R: Tensor
 ) -> Tensor:
-    """Of each query -log(exp s_own / (exp s_own + sum_j exp s_j)), s_c = q c / phi_c: (N,).
+    """Returns, for each query, -log(exp s_own / (exp s_own + sum_j exp s_j)), s_c = q c / phi_c: (N,).
 
-    The second term of equation 11. Both sides are normalised. The negatives j are the drawn prototypes but
-    for the query's own, or where that is not drawn, but for the last: as many for each query. (The
-    published code adds the prototypes of the batch's other images.)
+    This is the second term of equation 11. Both sides are normalised. The negatives j are the drawn
+    prototypes without the query's own or, if that is not drawn, without the last one: every query has the
+    same number. (The published code adds the prototypes of the batch's other images.)
     """
     own_logit_N = (queries_ND * prototypes_KD[own_N]).sum(dim=1) / phi_K[own_N]
     logits_NR = queries_ND @ prototypes_KD[drawn_R].T / phi_K[drawn_R]

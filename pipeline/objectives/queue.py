@@ -1,13 +1,13 @@
-"""Earlier embeddings that a batch is compared with."""
+"""A queue of earlier embeddings that a batch is compared with."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Queue(nn.Module):
-    """The last `length` rows that were put in, each with its id; all of it is saved with the objective.
+    """The last `length` rows that were added, each with its id; all of it is saved with the objective.
 
-    The host knows how many there are, so that nothing waits for the device.
+    The host knows their number, so nothing waits for the device.
     """
 
     _rows_QD: Tensor
@@ -25,17 +25,17 @@ class Queue(nn.Module):
 
     @property
     def rows(self) -> Tensor:
-        """(len, D), in no order."""
+        """The rows, (len, D), in no particular order."""
         return self._rows_QD[: len(self)]
 
     @property
     def ids(self) -> Tensor:
-        """(len,) int64, of `rows`."""
+        """The ids of `rows`, (len,) int64."""
         return self._ids_Q[: len(self)]
 
     @torch.no_grad()
     def put(self, rows_MD: Tensor, ids_M: Tensor) -> None:
-        """Takes in rows, the oldest give way. Over ranks each puts in the same."""
+        """Adds rows, in place of the oldest ones. All ranks must add the same rows."""
         count = min(len(rows_MD), self.length)
         skipped = len(rows_MD) - count
         if count:

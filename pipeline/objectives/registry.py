@@ -1,4 +1,4 @@
-"""The objectives by the names that `pretrain.objective` takes. A new one is one file and one line here."""
+"""The objectives, by their names in `pretrain.objective`. A new one is one file and one line here."""
 
 from pipeline.objectives.attribute_prediction import AttributePrediction
 from pipeline.objectives.base import Objective

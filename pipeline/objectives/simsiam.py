@@ -1,4 +1,4 @@
-"""SimSiam: each view predicts the projection of the other, which stands still (Chen & He, arXiv 2011.10566).
+"""SimSiam: each view predicts the detached projection of the other (Chen & He, arXiv 2011.10566).
 
 Shape letters: N views of this rank, first all first ones, then all second ones; D dimensions.
 """
@@ -15,11 +15,11 @@ from pipeline.runtime.distributed import ALONE, Ranks
 
 
 def simsiam_loss(predictions_ND: Tensor, projections_ND: Tensor, *, ranks: Ranks = ALONE) -> Tensor:
-    """The mean over images of -1/2 (cos(p_1, z_2) + cos(p_2, z_1)), without gradient by z.
+    """Returns the mean over images of -1/2 (cos(p_1, z_2) + cos(p_2, z_1)), without gradient for z.
 
-    Equation 4 of arXiv 2011.10566. Both tensors: any float type, normalised here. Returns a scalar between
-    -1 and 1, at least float32. With several `ranks` each passes as many views of its own; the loss is that
-    of all.
+    This is equation 4 of arXiv 2011.10566. Both tensors: any float type, normalised here. Returns a scalar
+    between -1 and 1, at least float32. With several `ranks`, each passes the same number of its own views;
+    the loss is that of all.
     """
     with torch.autocast(predictions_ND.device.type, enabled=False):
         others_ND = of_other_views(normalised(projections_ND.detach()))
@@ -28,11 +28,11 @@ def simsiam_loss(predictions_ND: Tensor, projections_ND: Tensor, *, ranks: Ranks
 
 
 class SimSiam(Siamese):
-    """The loss above a projector that ends with batch norm, and a predictor with a bottleneck.
+    """SimSiam with a projector that ends with batch norm, and a predictor with a bottleneck.
 
-    The published code leaves scale and shift out of that last batch norm, the paper does not speak of it:
-    here it has both, as batch norm over ranks expects. In the paper the bottleneck is 512 wide, a quarter
-    of the 2,048 outputs.
+    The published code omits scale and shift in that last batch norm, and the paper does not mention them:
+    here it has both, as batch norm over ranks expects. In the paper the bottleneck is 512 wide, a quarter of
+    the 2,048 outputs.
     """
 
     beside_published: ClassVar[str] = (
@@ -42,7 +42,7 @@ class SimSiam(Siamese):
 
     def __init__(self, feature_dim: int, projection_dim: int, hidden: int) -> None:
         projector = normed_head(feature_dim, feature_dim, projection_dim, layers=3)
-        # Batch norm would take the bias away again.
+        # Batch norm would cancel the bias.
         projector[-1].register_parameter("bias", None)
         projector.append(nn.BatchNorm1d(projection_dim))
         super().__init__(projector, normed_head(projection_dim, hidden, projection_dim))

@@ -1,7 +1,7 @@
-"""SwAV: a view predicts the code of the other, its place among prototypes (Caron et al., arXiv 2006.09882).
+"""SwAV: a view predicts the other's code, its assignment to prototypes (Caron et al., arXiv 2006.09882).
 
-Shape letters: B images of this rank, N = 2B views of it; G images of all ranks; D dimensions of an
-embedding, P = 2D of both views' side by side; K prototypes; M rows that are assigned together.
+Shape letters: B images of this rank, N = 2B views of it; G images of all ranks; D dimensions of an embedding,
+P = 2D of both views' side by side; K prototypes; M rows that are assigned together.
 """
 
 from typing import ClassVar, Self
@@ -27,7 +27,7 @@ from pipeline.runtime.distributed import Ranks
 
 
 class SwAV(Objective):
-    """Two views, no smaller crops. Its scores are the cosines of embeddings and prototypes."""
+    """SwAV with two views and no smaller crops. Scores are the cosines of embeddings and prototypes."""
 
     beside_published: ClassVar[str] = (
         "The published loss, of two views without smaller crops. The queue is filled from the first step "
@@ -38,23 +38,23 @@ class SwAV(Objective):
         super().__init__()
         self.temperature, self.params = temperature, params
         self.projector = normed_head(feature_dim, feature_dim, projection_dim)
-        # Of length 1, as the published code keeps them: the longer they are, the less a step turns them.
+        # Of length 1, as in the published code: the longer they are, the less a step rotates them.
         prototypes_KD = torch.randn(params.prototypes, projection_dim)
         self.prototypes_KD = nn.Parameter(functional.normalize(prototypes_KD, dim=1))
-        # An image's two views come and go together, so that one queue holds both sides'.
+        # An image's two views are queued together, so one queue holds both sides.
         self.queue = Queue(params.queue, 2 * projection_dim)
         self._frozen = self._queue_due = False
         self._seen_GP: Tensor | None = None
-        """What goes into the queue once the step ends."""
+        """Embeddings that are added to the queue at the end of the step."""
 
     @classmethod
     def build(cls, feature_dim: int, params: PretrainParams, _known: DataInfo) -> Self:
         return cls(feature_dim, params.projection_dim, params.temperature, params.swav)
 
     def project(self, features_NF: Tensor, _attributes: Tensor | None = None) -> Tensor:
-        """Embeddings of length 1, behind them their scores: (N, D + K), at least float32."""
+        """Returns embeddings of length 1, followed by their scores: (N, D + K), at least float32."""
         outputs_ND: Tensor = self.projector(features_NF)
-        # Autocast would compute the products in bfloat16, too coarse for what is divided by epsilon.
+        # Autocast would compute the products in bfloat16, too coarse for scores that are divided by epsilon.
         with torch.autocast(outputs_ND.device.type, enabled=False):
             z_ND = normalised(outputs_ND)
             return torch.cat([z_ND, z_ND @ self._directions_KD().T], dim=1)
@@ -63,10 +63,10 @@ class SwAV(Objective):
         return outputs_ND[:, : self.prototypes_KD.shape[1]]
 
     def loss(self, outputs_ND: Tensor, _targets: Tensor | None, _batch: Batch, ranks: Ranks) -> Tensor:
-        """Equations 1 and 2, halved as in the published code; codes have no gradient.
+        """Computes equations 1 and 2, halved as in the published code; codes have no gradient.
 
-        -1/2 mean over images of <code of view 2, log p of view 1> + <code of view 1, log p of view 2>,
-        with p = softmax(scores / temperature).
+        -1/2 mean over images of <code of view 2, log p of view 1> + <code of view 1, log p of view 2>, with p
+        = softmax(scores / temperature).
         """
         with torch.autocast(outputs_ND.device.type, enabled=False):
             outputs_ND = at_least_float(outputs_ND)
@@ -85,10 +85,10 @@ class SwAV(Objective):
             self.queue.put(seen_GP, ranks.all_gather(batch.images_B))
 
     def _directions_KD(self) -> Tensor:
-        """Prototypes of length 1. The published code makes them so in place, before each step.
+        """Returns the prototypes at length 1; the published code normalises them in place, before each step.
 
-        Frozen ones have the gradient 0 rather than none: ranks wait for that of each weight. Weight decay
-        then changes their lengths alone, which do not count.
+        Frozen ones have the gradient 0 rather than none, since ranks wait for the gradient of each weight.
+        Weight decay then changes only their lengths, which have no effect.
         """
         prototypes_KD: Tensor = self.prototypes_KD
         if self._frozen:
@@ -97,9 +97,9 @@ class SwAV(Objective):
 
     @torch.no_grad()
     def _swapped_codes(self, z_ND: Tensor, ranks: Ranks) -> Tensor:
-        """For each view of this rank the code of its image's other view, (N, K).
+        """Returns, for each view of this rank, the code of its image's other view, (N, K).
 
-        Each rank computes the codes of all: ranks exchange embeddings, which are shorter than scores.
+        Each rank computes all codes, since ranks exchange embeddings, which are shorter than scores.
         """
         pairs_GP = ranks.all_gather(torch.cat(z_ND.chunk(2), dim=1))
         assigned_MP = pairs_GP
@@ -118,12 +118,13 @@ class SwAV(Objective):
 
 @torch.no_grad()
 def sinkhorn_codes(scores_MK: Tensor, epsilon: float, iterations: int) -> Tensor:
-    """Each row's shares of the prototypes, where all rows together are to use all prototypes alike: (M, K).
+    """Returns each row's shares of the prototypes, with all prototypes used equally by all rows: (M, K).
 
-    Equations 3 to 5 of arXiv 2006.09882 by Sinkhorn and Knopp: exp(scores / epsilon), its columns scaled to
-    one sum and then its rows to the sum 1, `iterations` times. Rows sum to 1, columns to M / K in the limit.
+    Equations 3 to 5 of arXiv 2006.09882, by the Sinkhorn-Knopp algorithm: `iterations` times, the columns of
+    exp(scores / epsilon) are scaled to equal sums, then its rows to the sum 1. Rows sum to 1, columns to M /
+    K in the limit.
     """
-    # As logarithms: exp(scores / epsilon) leaves float32 where epsilon is small.
+    # As logarithms, since exp(scores / epsilon) exceeds float32 for a small epsilon.
     log_codes_MK = scores_MK / epsilon
     for _ in range(iterations):
         log_codes_MK = log_codes_MK.log_softmax(dim=0).log_softmax(dim=1)

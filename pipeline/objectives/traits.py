@@ -1,4 +1,4 @@
-"""What each objective is, for code that describes a training without importing torch."""
+"""Properties of each objective, for code that describes a training without importing torch."""
 
 from typing import Literal, NamedTuple
 
@@ -7,9 +7,9 @@ class Traits(NamedTuple):
     """What an objective reads, and how its loss behaves."""
 
     learns_from: Literal["clusters", "attributes", "images"]
-    """What the loss reads beside the pixels."""
+    """Data that the loss reads besides the pixels."""
     reads: tuple[str, ...] = ()
-    """Parameters of `pretrain` that only some objectives read, beside the block of its own name."""
+    """Parameters of `pretrain` that only some objectives read, besides the block of its own name."""
     contrastive: bool = False
     """Whether other images are negatives."""
     loss_may_rise: bool = False
@@ -29,10 +29,10 @@ TRAITS: dict[str, Traits] = {
     "simsiam": Traits("images", ("projection_dim",)),
     "iccl": Traits("images", ("projection_dim",), loss_may_rise=True),
 }
-"""By the names that `pretrain.objective` takes."""
+"""Traits by the names of objectives in `pretrain.objective`."""
 
 
 def reads_clusters(objective: str | None, sampler: str | None) -> bool:
-    """Whether a training reads clusters: in its loss, or to put its batches together."""
+    """Returns whether a training reads clusters, in its loss or to compose its batches."""
     traits = TRAITS.get(objective or "")
     return sampler == "cluster" or (traits is not None and traits.learns_from == "clusters")
