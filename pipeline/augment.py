@@ -1,11 +1,10 @@
-"""Random views of images, batched on the device, with numbers drawn anew for every image.
+"""Random views of images, computed in batches on the device, with random numbers of each image's own.
 
-torchvision's v2 transforms draw one set of numbers for a whole batch, so they can't serve here. The
-operations follow torchvision's definitions one by one. Crop, flip, resize and blur make each line of
-pixels from few others, with weights of each image's own: twice a sum over small bags, first of rows,
-then of columns.
+torchvision's v2 transforms draw one set of numbers per batch, so they cannot be used here. The operations
+follow torchvision's definitions. Crop, flip, resize and blur compute each line of pixels from a few others,
+with weights of each image's own: two sums over small bags, first of rows, then of columns.
 
-Shape letters: N images, C = 3 channels, H x W canvas, S output pixels a side, L lines of V values, K taps
+Shape letters: N images, C = 3 channels, H x W canvas, S output pixels per side, L lines of V values, K taps
 of a filter, G images of the global batch.
 """
 
@@ -25,14 +24,15 @@ CROP_TRIES = 10
 LUMA = (0.2989, 0.587, 0.114)
 CACHED_PIXELS, DEVICE_PIXELS = 2**17, 2**26
 ENCODED_PIXELS = 2**25
-"""Of all views that pass through an encoder at one time without a gradient: 512 views of 256 pixels."""
+"""Maximum number of pixels of the views that pass through an encoder together without a gradient: 512 views
+of 256 x 256 pixels."""
 
 Change = Callable[[Tensor, Tensor], Tensor]
-"""Of images (N, 3, S, S) by an amount (N, 1, 1, 1); it may write over the images that it gets."""
+"""Function that changes images (N, 3, S, S) by an amount (N, 1, 1, 1); it may overwrite the images."""
 
 
 class Normalizer:
-    """Pixels 0-1 -> zero mean and unit deviation a channel, over the train images."""
+    """Normalises pixels 0-1 to zero mean and unit deviation per channel, over the train images."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
         self._mean_C11 = torch.tensor(mean, device=device).view(3, 1, 1)
@@ -56,21 +56,21 @@ def random_views(
     of: int | None = None,
     normalize: Normalizer | None = None,
 ) -> Tensor:
-    """One random view of each image: (N, 3, size, size) float32, 0-1 or, with `normalize`, normalised.
+    """Returns one random view per image: (N, 3, size, size) float32, 0-1 or, with `normalize`, normalised.
 
-    `canvas_NCHW` is uint8 with each image at the top left, `sizes_N2` its height and width. Everything
-    random follows from `seed` and happens on the tensors' device, without waiting for it.
+    `canvas_NCHW` is uint8 with each image at the top left, `sizes_N2` its height and width. All randomness
+    follows from `seed`; everything is computed on the tensors' device, without waiting for it.
 
-    Where the images are a part of a global batch of `of`, `rows_N` (int64) are their places in it, and the
-    views are those rows of what the whole batch would give: to the bit on a CPU, while other devices may
-    round the mean of an image differently. Without both, the images are the whole batch.
+    If the images are part of a global batch of `of`, `rows_N` (int64) are their places in it, and the views
+    are those rows of the whole batch's views: to the bit on a CPU, while other devices may round the mean of
+    an image differently. Without both, the images are the whole batch.
     """
     assert (rows_N is None) == (of is None), "a part of a batch needs its places and the batch's length"
     generator = torch.Generator(canvas_NCHW.device).manual_seed(seed)
     draws = Draws(generator, len(canvas_NCHW) if of is None else of, rows_N)
     boxes_N4 = random_crop_boxes(sizes_N2, params.crop_scale_min, draws)
     flipped_N = draws.happens(params.flip_probability)
-    # The order of the four colour changes is drawn once a call, on the host, which needs no device value.
+    # The order of the four colour changes is drawn once per call, on the host, which needs no device value.
     order = random.Random(seed).sample(range(4), 4)  # noqa: S311 - not for secrets
     drawn = [*_color_jitter(params, order, draws), *_grayscale_blur_solarize(params, draws)]
     changes = [(change, amounts_N[:, None, None, None]) for change, amounts_N in drawn]
@@ -78,7 +78,7 @@ def random_views(
 
 
 def central_views(canvas_NCHW: Tensor, sizes_N2: Tensor, size: int) -> Tensor:
-    """The largest central square of each image at `size` pixels: (N, 3, size, size) float32, 0-1."""
+    """Returns the largest central square of each image at `size` pixels: (N, 3, size, size) float32, 0-1."""
     side_N = sizes_N2.amin(dim=1)
     corners_N2 = (sizes_N2 - side_N[:, None]) // 2
     boxes_N4 = torch.cat([corners_N2, side_N[:, None], side_N[:, None]], dim=1)
@@ -86,7 +86,7 @@ def central_views(canvas_NCHW: Tensor, sizes_N2: Tensor, size: int) -> Tensor:
 
 
 def views_at_once(size: int, most: int) -> int:
-    """How many views of `size` pixels pass through an encoder at one time without a gradient.
+    """Returns how many views of `size` pixels pass through an encoder at one time without a gradient.
 
     It is a power of two if `most` is one, so that parts of this size divide parts of `most`.
     """
@@ -95,25 +95,25 @@ def views_at_once(size: int, most: int) -> int:
 
 
 class Draws:
-    """Uniform numbers for the images of a global batch, of which those at `rows_N` are kept."""
+    """Random numbers for the images of a global batch, of which those at `rows_N` are kept."""
 
     def __init__(self, generator: torch.Generator, of: int, rows_N: Tensor | None = None) -> None:
         self._generator, self._of, self._rows_N = generator, of, rows_N
 
     def uniform(self, *columns: int) -> Tensor:
-        """(N, *columns) float32 in [0, 1)."""
+        """Draws (N, *columns) float32, uniform in [0, 1)."""
         drawn_G = torch.rand(self._of, *columns, generator=self._generator, device=self._generator.device)
         return drawn_G if self._rows_N is None else drawn_G[self._rows_N]
 
     def happens(self, probability: float) -> Tensor:
-        """(N,) bool."""
+        """Draws (N,) bool, true with `probability`."""
         return self.uniform() < probability
 
 
 def random_crop_boxes(sizes_N2: Tensor, scale_min: float, draws: Draws) -> Tensor:
-    """Boxes (top, left, height, width) in whole pixels, as torchvision's RandomResizedCrop draws them.
+    """Draws boxes (top, left, height, width) in whole pixels, as torchvision's RandomResizedCrop does.
 
-    Of ten tries the first that fits is taken, else the largest central crop of an allowed aspect ratio.
+    The first of ten tries that fits is taken, else the largest central crop of an allowed aspect ratio.
     """
     height_N1, width_N1 = (side[:, None].float() for side in sizes_N2.unbind(1))
     area_NT = height_N1 * width_N1 * (scale_min + (1 - scale_min) * draws.uniform(CROP_TRIES))
@@ -145,11 +145,11 @@ def resample(
     changes: Sequence[tuple[Change, Tensor]] = (),
     normalize: Normalizer | None = None,
 ) -> Tensor:
-    """Crops `boxes_N4` (top, left, height, width), scales them to `size` and mirrors where `flipped_N`.
+    """Crops `boxes_N4` (top, left, height, width), scales them to `size` and mirrors them where `flipped_N`.
 
-    Equals torchvision's `resized_crop(..., antialias=True)`: the bilinear filter widens with the scale
-    and sees no pixel outside its box. Then come `changes`, each with its amounts for the images, and
-    `normalize`, while the pixels are cached. Returns (N, 3, size, size) float32, 0-1 before `normalize`.
+    Equals torchvision's `resized_crop(..., antialias=True)`: the bilinear filter widens with the scale and
+    reads no pixel outside its box. `changes`, each with its amounts for the images, and `normalize` follow
+    while the pixels are cached. Returns (N, 3, size, size) float32, 0-1 before `normalize`.
     """
     count, channels, height, width = canvas_NCHW.shape
     top_N1, left_N1, box_h_N1, box_w_N1 = boxes_N4.float().split(1, dim=1)
@@ -171,19 +171,22 @@ def resample(
 
 
 class Filter(NamedTuple):
-    """What makes each of S lines of an image from the lines that it has."""
+    """The taps and weights that compute each of S lines of an image from its given lines."""
 
     taps_NSK: Tensor
-    """int32: which lines."""
+    """int32 indices of lines."""
     weights_NSK: Tensor
-    """float32."""
+    """float32 weight of each tap."""
 
     def of(self, images: slice) -> "Filter":
         return Filter(self.taps_NSK[images], self.weights_NSK[images])
 
 
 def _bilinear(start_N1: Tensor, length_N1: Tensor, outputs_NS: Tensor, size: int, source: int) -> Filter:
-    """The antialiased bilinear filter from a stretch of `source` pixels to `size`; weights sum to 1."""
+    """Returns the antialiased bilinear filter from a stretch of `source` pixels to `size`.
+
+    Its weights sum to 1.
+    """
     # No stretch is longer than the source, so no filter is wider than this.
     offsets_K = torch.arange(math.ceil(2 * max(1.0, source / size)), device=start_N1.device)
     scale_N1 = length_N1 / size
@@ -192,14 +195,15 @@ def _bilinear(start_N1: Tensor, length_N1: Tensor, outputs_NS: Tensor, size: int
     taps_KNS = torch.floor(centers_NS - radius_N1 + 0.5) + offsets_K[:, None, None]
     weights_KNS = (1 - (taps_KNS + 0.5 - centers_NS).abs() / radius_N1).clamp(min=0)
     weights_KNS = weights_KNS * ((taps_KNS >= start_N1) & (taps_KNS < start_N1 + length_N1))
-    # Summed along memory, a bag's weights are added in one order wherever its image stands in the batch.
+    # Summed along contiguous memory, a bag's weights are added in one order, wherever its image is in the
+    # batch.
     weights_NSK = weights_KNS.movedim(0, 2).contiguous()
     weights_NSK = weights_NSK / weights_NSK.sum(dim=2, keepdim=True)
     return Filter(taps_KNS.clamp(0, source - 1).int().movedim(0, 2), weights_NSK)
 
 
 def _filtered(pixels_NHWC: Tensor, rows: Filter, columns: Filter) -> Tensor:
-    """The rows of each image through one filter, its columns through another: (N, C, S, S) float32.
+    """Applies one filter to the rows of each image and another to its columns: (N, C, S, S) float32.
 
     The columns of the result are adjacent in memory.
     """
@@ -217,13 +221,13 @@ def _filtered(pixels_NHWC: Tensor, rows: Filter, columns: Filter) -> Tensor:
 
 
 def _weighted_sums(lines_LV: Tensor, taps: Tensor, weights: Tensor) -> Tensor:
-    """For each bag of K taps the weighted sum of its lines: (bags, V)."""
+    """Returns the weighted sum of the lines of each bag of K taps: (bags, V)."""
     taps_BK, weights_BK = taps.flatten(0, -2), weights.flatten(0, -2)
     return functional.embedding_bag(taps_BK, lines_LV, per_sample_weights=weights_BK, mode="sum")
 
 
 def _parts(images_NCHW: Tensor) -> Iterator[slice]:
-    """Few images at a time: what a core's cache holds, and on other devices what takes little memory."""
+    """Returns slices of few images: as many as fit a core's cache, or take little memory on other devices."""
     count, _, height, width = images_NCHW.shape
     on_cpu = images_NCHW.device.type == "cpu"
     pixels = CACHED_PIXELS * torch.get_num_threads() if on_cpu else DEVICE_PIXELS
@@ -278,7 +282,7 @@ def adjust_hue(images_NCSS: Tensor, turn_N111: Tensor) -> Tensor:
     """Turns the hue of HSV by `turn_N111` of a full turn, at most half of one; value and saturation stay."""
     red, green, blue = images_NCSS.split(1, dim=1)
     lowest = torch.minimum(torch.minimum(red, green), blue)
-    # The floor lets grey pixels pass through the division; it is far below what a value can show.
+    # The floor keeps the division defined for grey pixels; it is far below the resolution of a value.
     chroma = torch.maximum(torch.maximum(red, green), blue).sub_(lowest).clamp_(min=1e-12)
     # The hue's distance from pure red, in sixths of a turn: from 0 to 2 the larger of green and blue rises,
     # then red falls; from 2 to 3 the smaller rises. Selecting by the largest channel would branch.
@@ -293,10 +297,10 @@ def adjust_hue(images_NCSS: Tensor, turn_N111: Tensor) -> Tensor:
 
 
 def blur(images_NCSS: Tensor, sigma_N111: Tensor) -> Tensor:
-    """Gaussian blur of `sigma_N111` pixels with reflected borders; an image of sigma 0 stays as it is."""
+    """Applies a Gaussian blur of `sigma_N111` pixels with reflected borders; a sigma of 0 changes nothing."""
     if images_NCSS.device.type != "cpu":
         return _blurred(images_NCSS, sigma_N111)
-    # Another device would make the host wait for how many these are.
+    # On another device the host would wait for the number of these images.
     chosen = sigma_N111.flatten().nonzero()[:, 0]
     if len(chosen):
         images_NCSS[chosen] = _blurred(images_NCSS[chosen], sigma_N111[chosen])
@@ -307,20 +311,20 @@ def _blurred(images_NCSS: Tensor, sigma_N111: Tensor) -> Tensor:
     channels, size = images_NCSS.shape[1], images_NCSS.shape[-1]
     reach = blur_kernel_size(size) // 2
     offsets_K = torch.arange(-reach, reach + 1, dtype=torch.int32, device=images_NCSS.device)
-    # A sigma far below a pixel leaves all weight in the middle.
+    # A sigma far below a pixel puts all weight in the middle.
     bells_N1K = torch.exp(-0.5 * (offsets_K / sigma_N111[:, 0].clamp(min=1e-3)) ** 2)
     weights_N1K = bells_N1K / bells_N1K.sum(dim=2, keepdim=True)
     taps_SK = (torch.arange(size, dtype=torch.int32, device=images_NCSS.device)[:, None] + offsets_K).abs()
     taps_SK = size - 1 - (size - 1 - taps_SK).abs()
     kernel = Filter(taps_SK[None], weights_N1K.repeat_interleave(channels, dim=0).expand(-1, size, -1))
-    # Each channel passes as an image. The kernel is the same along both axes, so they may trade places,
-    # which makes of `resample`'s columns contiguous lines of memory.
+    # Each channel is treated as an image. The kernel is the same along both axes, so they can be swapped,
+    # which makes the columns of `resample` contiguous in memory.
     planes_MSS1 = images_NCSS.transpose(2, 3).flatten(0, 1)[..., None]
     return _filtered(planes_MSS1, kernel, kernel).transpose(2, 3).reshape(images_NCSS.shape)
 
 
 def blur_kernel_size(size: int) -> int:
-    """About a tenth of the image's side, odd: 23 for 224 as in SimCLR."""
+    """Returns about a tenth of the image's side, odd: 23 for 224, as in SimCLR."""
     return max(3, size // 10 | 1)
 
 
@@ -330,7 +334,7 @@ def solarize(images_NCSS: Tensor, threshold_N111: Tensor) -> Tensor:
 
 
 def luma(images_NCSS: Tensor) -> Tensor:
-    """(N, 1, S, S) perceived lightness, ITU-R BT.601."""
+    """Returns the perceived lightness (N, 1, S, S), ITU-R BT.601."""
     red, green, blue = images_NCSS.split(1, dim=1)
     luma_N1SS: Tensor = (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
     return luma_N1SS

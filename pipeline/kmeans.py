@@ -1,4 +1,4 @@
-"""K-means by Lloyd's iterations on any device, without an N x K matrix in full.
+"""K-means by Lloyd's iterations on any device, without the whole N x K matrix of distances.
 
 Shape letters: N points, D dimensions, K clusters of one run, S clusters of all runs together.
 """
@@ -15,7 +15,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.magnitude import power_of_two
 
 DISTANCES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
-"""Entries of the distance matrix that exist at one time: what a CPU's cache holds, what fills a GPU."""
+"""Entries of the distance matrix that exist at one time: as many as fit a CPU's cache, or fill a GPU."""
 
 
 @dataclass(frozen=True)
@@ -24,24 +24,24 @@ class KMeans:
     """int64, contiguous from 0: a cluster that stays empty has no number."""
     centroids_KD: Tensor
     inertia: float
-    """Sum of squared distances to the own centroid."""
+    """Sum of the points' squared distances to their centroids."""
     iterations: int
-    """Until no point moved, or as many as were allowed."""
+    """Number of iterations until no point moved, at most `max_iter`."""
 
 
 def fit_kmeans(points_ND: Tensor, clusters: int, *, max_iter: int, n_init: int, seed: int) -> KMeans:
-    """The best of `n_init` runs by inertia; see `fit_kmeans_each`."""
+    """Returns the best of `n_init` runs by inertia; see `fit_kmeans_each`."""
     return fit_kmeans_each(points_ND, [clusters], max_iter=max_iter, n_init=n_init, seed=seed)[0]
 
 
 def fit_kmeans_each(
     points_ND: Tensor, clusters: Sequence[int], *, max_iter: int, n_init: int, seed: int
 ) -> list[KMeans]:
-    """For each number of clusters the best of `n_init` runs by inertia, each from random points.
+    """Returns, for each number of clusters, the best of `n_init` runs by inertia, each from random points.
 
-    All runs advance together, so the points are read once an iteration. An empty cluster takes over the
+    All runs advance together, so the points are read once per iteration. An empty cluster takes over the
     point that lies farthest from its centroid. With fewer points than `clusters`, each point is its own
-    cluster. Raises `UserError` where a number is not finite.
+    cluster. Raises `UserError` if a number is not finite.
     """
     if lost := int((~points_ND.isfinite()).any(dim=1).sum()):
         raise UserError(
@@ -51,12 +51,12 @@ def fit_kmeans_each(
     scale = power_of_two(points_ND.float(), (0, 1))
     centred_ND = points_ND.float() / scale
     mean_D = centred_ND.mean(dim=0)
-    # Far from the origin, |x - c|^2 by way of x c would lose its digits.
+    # Far from the origin, |x - c|^2 computed from x c would lose precision.
     centred_ND -= mean_D
     starts = []
     for count in clusters:
         for restart in range(n_init):
-            # Drawn on the CPU: the same start on every device.
+            # Drawn on the CPU, for the same start on every device.
             order_N = torch.randperm(len(points_ND), generator=torch.Generator().manual_seed(seed + restart))
             starts.append(centred_ND[order_N[: min(count, len(points_ND))].to(points_ND.device)])
     runs = [_put_back(run, mean_D, scale) for run in _lockstep(centred_ND, starts, max_iter)]
@@ -93,7 +93,10 @@ def _lockstep(points_ND: Tensor, centroids: list[Tensor], max_iter: int) -> list
 
 
 def nearest(points_ND: Tensor, centroids: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """For each (K, D) of `centroids` the nearest of each point and its squared distance: (N,) int64, (N,)."""
+    """Returns the nearest centroid of each point and its squared distance, for each of `centroids`.
+
+    Each of `centroids` is (K, D); each result is (N,) int64 and (N,).
+    """
     all_SD = torch.cat(list(centroids))
     half_norms_S = all_SD.square().sum(dim=1) / 2
     sizes = [len(centroids_KD) for centroids_KD in centroids]
@@ -128,16 +131,16 @@ def _means(points_ND: Tensor, labels_N: Tensor, distances_N: Tensor, clusters: i
 
 
 def _put_back(run: KMeans, mean_D: Tensor, scale: Tensor) -> KMeans:
-    """The result of a run on centred and scaled points, in the units of the original points."""
+    """Converts the result of a run on centred and scaled points to the units of the original points."""
     inertia = run.inertia * float(scale) ** 2
     return KMeans(run.labels_N, (run.centroids_KD + mean_D) * scale, inertia, run.iterations)
 
 
 @contextmanager
 def _rough_products(device: torch.device) -> Iterator[None]:
-    """Products of float32 matrices with factors cut to bfloat16 (TF32 on CUDA), sums in float32.
+    """Computes products of float32 matrices with factors cut to bfloat16 (TF32 on CUDA), sums in float32.
 
-    More than twice as fast where the device has instructions for it; elsewhere nothing changes.
+    This is more than twice as fast if the device has instructions for it; elsewhere nothing changes.
     """
     before = torch.get_float32_matmul_precision()
     if computes_in_bfloat16(device):
