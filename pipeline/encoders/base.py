@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class Encoder(nn.Module):
-    """Images (N, 3, S, S), normalised -> features (N, feature_dim)."""
+    """Maps normalised images (N, 3, S, S) to features (N, feature_dim)."""
 
     def __init__(self, backbone: nn.Module, feature_dim: int) -> None:
         super().__init__()

@@ -9,15 +9,15 @@ from pipeline.encoders.registry import check_name
 
 Mean = Annotated[float, Field(ge=0.0, le=1.0)]
 Deviation = Annotated[float, Field(ge=1e-4, le=1.0)]
-"""Of pixels from 0 to 1. For images of a single colour ingest records 0.001."""
+"""Standard deviation of pixels from 0 to 1; for images of a single colour ingest records 0.001."""
 ThreeMeans = Annotated[list[Mean], Field(min_length=3, max_length=3)]
 ThreeDeviations = Annotated[list[Deviation], Field(min_length=3, max_length=3)]
 
 
 class EncoderConfig(BaseModel):
-    """Written by training, and validated at each reading of an encoder, as its folder may be untrusted.
+    """The configuration of an encoder, validated whenever it is read, as its folder may be untrusted.
 
-    The file has further keys, which describe the training.
+    Training writes it. The file has further keys, which describe the training.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
@@ -25,13 +25,13 @@ class EncoderConfig(BaseModel):
     encoder: str
     stem_stride: int
     feature_dim: Annotated[int, Field(ge=1)] | None = None
-    """None: as in the network."""
+    """None means the number of the network."""
     image_size: Annotated[int, Field(ge=SMALLEST_IMAGE_SIZE, le=LARGEST_IMAGE_SIZE)]
     mean: ThreeMeans
     std: ThreeDeviations
     value_range: LowAndHigh | None = None
-    """The values that become black and white in images of more than 8 bits; None, as in earlier
-    versions: by the values of each image."""
+    """Values that become black and white in images of more than 8 bits. None, as in earlier versions, scales
+    by the values of each image."""
     weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """None in earlier versions."""
 

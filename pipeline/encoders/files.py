@@ -1,5 +1,7 @@
-"""The files of an encoder, whose folder may be untrusted: each is opened once, and its size is limited before
-it is parsed."""
+"""The files of an encoder, whose folder may be untrusted.
+
+Each file is opened once, and its size is limited before it is parsed.
+"""
 
 import os
 from pathlib import Path
@@ -15,21 +17,21 @@ from pipeline.untrusted.safe_paths import SafePath
 from pipeline.untrusted.tensor_files import LENGTH_BYTES, check_header
 
 MOST_OF_CONFIG = 128 << 10
-"""Bytes; parsed, they take sixty times as many. Training writes a few thousand."""
+"""Maximum size in bytes; parsed, the file takes sixty times as many. Training writes a few thousand."""
 MOST_OF_WEIGHTS = 4 << 30
-"""Bytes: ten times the largest network of `pretrain.encoder`."""
+"""Maximum size in bytes: ten times the largest network of `pretrain.encoder`."""
 IDENTITY = ("encoder", "stem_stride", "feature_dim", "image_size", "mean", "std", "value_range")
 """Keys of the configuration that, with the weights, determine the features."""
 
 
 def missing_file(folder: Path) -> Path | None:
-    """The first of an encoder's files that does not exist."""
+    """Returns the first of an encoder's files that does not exist, or None."""
     files = [folder / ENCODER_CONFIG, folder / ENCODER_WEIGHTS]
     return next((file for file in files if not SafePath(file).is_there()), None)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The unvalidated configuration. Raises `ValueError`."""
+    """Returns the unvalidated configuration. Raises `ValueError`."""
     content = SafePath(folder / ENCODER_CONFIG).read_whole(MOST_OF_CONFIG)
     if content is None:
         raise ValueError(f"{ENCODER_CONFIG} holds more than {MOST_OF_CONFIG >> 10} KiB")
@@ -40,9 +42,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_weights(folder: Path, expected_sha256: str | None) -> tuple[dict[str, Tensor], str]:
-    """The weights by name, and their hash, which must equal `expected_sha256` unless that is None.
+    """Returns the weights by name, and their hash, which must equal `expected_sha256` unless that is None.
 
-    Raises `ValueError` and `SafetensorError`."""
+    Raises `ValueError` and `SafetensorError`.
+    """
     with SafePath(folder / ENCODER_WEIGHTS).pinned() as path:
         weights_sha256 = _sha256_of(path)
         if expected_sha256 not in (None, weights_sha256):
@@ -53,7 +56,10 @@ def read_weights(folder: Path, expected_sha256: str | None) -> tuple[dict[str, T
 
 
 def identity_of(folder: Path) -> dict[str, Any]:
-    """`weights_sha256` and the values of `IDENTITY`; equal for comparable features. Raises `ValueError`."""
+    """Returns `weights_sha256` and the values of `IDENTITY`, equal for comparable features.
+
+    Raises `ValueError`.
+    """
     config = read_config(folder)
     with SafePath(folder / ENCODER_WEIGHTS).pinned() as path:
         return identity_by(config, _sha256_of(path))

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 class WhitenedPatches(nn.Module):
-    """Filters of 6 x 6 pixels, taken from images, and a whitened summary of what they find where.
+    """Filters of 6 x 6 pixels, taken from images, and a whitened summary of their pooled responses.
 
-    After Coates and Ng (2011): no label and no gradient is needed, see `pipeline.encoders.whitening`.
+    After Coates and Ng (2011): needs no labels and no gradient, see `pipeline.encoders.whitening`.
     """
 
     def __init__(self, filters: int, features: int, stride: int = 2) -> None:
@@ -21,7 +21,7 @@ class WhitenedPatches(nn.Module):
         self.summary = nn.Linear(2 * filters * 4, features)
 
     def responses(self, images: Tensor) -> Tensor:
-        """(N, 2 * filters, H, W): how much more than a threshold each filter fits, and its negative."""
+        """Returns (N, 2 * filters, H, W): by how much each filter, and its negative, exceeds a threshold."""
         fit = self.patches(images)
         return torch.cat([fit - 0.3, -fit - 0.3], dim=1).relu()
 
@@ -35,9 +35,9 @@ class WhitenedPatches(nn.Module):
 
 
 class PatchResNet(nn.Module):
-    """A small residual network on whitened patches; features of both, side by side and whitened together.
+    """A small residual network on whitened patches; the features of both are concatenated and whitened.
 
-    The last layer changes nothing until training has ended and it is fitted.
+    The last layer is the identity until it is fitted after training.
     """
 
     def __init__(self, stride: int = 2) -> None:

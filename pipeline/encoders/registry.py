@@ -21,8 +21,11 @@ PATCH_RESNET_FEATURES = 768
 
 
 def resolved_stem_stride(name: str, stem_stride: int | str, image_size: int) -> int:
-    """`auto`, for ResNets: 1 below 48 pixels (as the papers do at 32), 2 below 128, else 4 as in torchvision;
-    for patches 2 below 64 pixels, else 4."""
+    """Returns the stride that `auto` means for an image size; other values are returned as they are.
+
+    For ResNets it is 1 below 48 pixels (as the papers do at 32), 2 below 128, else 4 as in torchvision; for
+    patches it is 2 below 64 pixels, else 4.
+    """
     if isinstance(stem_stride, int):
         return stem_stride
     if name in (PATCH_RESNET, UNTRAINED_ENCODER):
@@ -37,7 +40,7 @@ def check_name(name: object) -> None:
 
 
 def build_encoder(name: str, stem_stride: int) -> Encoder:
-    """The network of `build_plain_encoder`, faster on small images."""
+    """Builds the network of `build_plain_encoder`, faster on small images."""
     encoder = build_plain_encoder(name, stem_stride)
     if isinstance(encoder.backbone, ResNet):
         use_small_map_convolutions(encoder.backbone)
@@ -45,10 +48,10 @@ def build_encoder(name: str, stem_stride: int) -> Encoder:
 
 
 def build_plain_encoder(name: str, stem_stride: int) -> Encoder:
-    """An encoder by one of `NAMES`, with weights from torch's global generator;
-    `pipeline.training.whitened_layers` sets those that are computed from images.
+    """Builds an encoder by one of `NAMES`, with weights from torch's global generator.
 
-    Raises `ValueError` for another name or stride.
+    `pipeline.training.whitened_layers` sets the weights that are computed from images. Raises `ValueError`
+    for another name or stride.
     """
     # True and 2.0 equal valid strides, but convolutions reject them.
     if type(stem_stride) is not int or stem_stride not in STEM_STRIDES:

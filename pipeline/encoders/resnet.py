@@ -11,10 +11,11 @@ from pipeline.encoders.base import Encoder
 
 
 def build_resnet(name: str, stem_stride: int) -> Encoder:
-    """A ResNet by its torchvision name, without its classifier; weights from torch's global generator.
+    """Builds a ResNet by its torchvision name, without its classifier.
 
-    `stem_stride`: 4 is torchvision's stem (7x7 at stride 2, max-pool); 1 and 2 are a 3x3 convolution at
-    that stride without max-pool, for small images. Nothing is downloaded.
+    Weights are drawn by torch's global generator; nothing is downloaded. `stem_stride`: 4 is torchvision's
+    stem (7x7 at stride 2, max-pool); 1 and 2 are a 3x3 convolution at that stride without max-pool, for small
+    images.
     """
     backbone = torchvision.models.get_model(name, weights=None)
     feature_dim = backbone.fc.in_features
@@ -48,7 +49,7 @@ class SmallMapConv2d(nn.Conv2d):
         return outputs_NHWC.permute(0, 3, 1, 2)
 
     def _crops(self, length: int, axis: int) -> list[slice]:
-        """For each output position the taps inside the input; empty if one does not cover all of it."""
+        """Returns each output position's taps inside the input; empty if one does not cover all of it."""
         kernel, padding, stride = self.kernel_size[axis], int(self.padding[axis]), self.stride[axis]
         starts = range(padding, padding - 1 - (length + 2 * padding - kernel), -stride)
         if min(starts) < 0 or max(starts) + length > kernel:

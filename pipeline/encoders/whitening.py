@@ -1,6 +1,6 @@
 """Filters from whitened image patches, and the whitening of features.
 
-Computed in float64 on the CPU from normalised images, so that a seed gives the same filters on every
+They are computed in float64 on the CPU from normalised images, so that a seed gives the same filters on every
 device. Shape letters: P patches of D numbers, K filters, N images, F pooled responses.
 """
 
@@ -31,7 +31,7 @@ Batches = Callable[[], Iterable[Tensor]]
 
 
 def fit(layer: WhitenedPatches, batches: Batches, images: int, seed: int) -> None:
-    """Sets all weights of `layer` from `batches` of so many `images`."""
+    """Sets all weights of `layer` from `batches`, which hold `images` images in total."""
     generator = torch.Generator().manual_seed(seed)
     size, each = layer.patches.kernel_size[0], -(-PATCHES // images)
     assert layer.patches.bias is not None
@@ -58,7 +58,7 @@ def fit_features(layer: nn.Linear, features_NF: Tensor) -> None:
 
 
 def _patches_of(images_NCSS: Tensor, size: int, each: int, generator: Generator) -> Tensor:
-    """`each` square patches of each image at random places: (N * each, C * size * size)."""
+    """Returns `each` square patches of each image at random places: (N * each, C * size * size)."""
     squares_NCYXhw = images_NCSS.unfold(2, size, 1).unfold(3, size, 1)
     count, _, rows, columns = squares_NCYXhw.shape[:4]
     image_P = torch.arange(count).repeat_interleave(each)
@@ -68,7 +68,7 @@ def _patches_of(images_NCSS: Tensor, size: int, each: int, generator: Generator)
 
 
 def whitened_filters(patches_PD: Tensor, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """`count` patches, drawn and ZCA-whitened, as filters (K, D) and biases (K,) of a convolution."""
+    """Returns `count` patches, drawn and ZCA-whitened, as filters (K, D) and biases (K,) of a convolution."""
     patches_PD = patches_PD.double()
     variance_P, mean_P = torch.var_mean(patches_PD, dim=1, keepdim=True)
     contrast_PD = (patches_PD - mean_P) / (variance_P + CONTRAST_RIDGE).sqrt()
@@ -86,9 +86,12 @@ def whitened_filters(patches_PD: Tensor, count: int, generator: Generator) -> tu
 def whitening(
     values_NF: Tensor, directions: int, power: float = 0.5, *, symmetric: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The weight (K, F) and bias (K,) of a linear layer whose outputs on `values_NF` have mean 0, no
-    correlation, and variance 1 (v ** (1 - 2 `power`) where it was v): the principal components, strongest
-    last. `symmetric`: rotated back (ZCA). Constant values keep their scale."""
+    """Returns the weight (K, F) and bias (K,) of a linear layer that whitens `values_NF`.
+
+    The layer's outputs on `values_NF` have mean 0, no correlation, and variance 1 (v ** (1 - 2 `power`) where
+    it was v). They are the principal components, strongest last; `symmetric` rotates them back (ZCA).
+    Constant values keep their scale.
+    """
     values_NF = values_NF.double()
     mean_F = values_NF.mean(dim=0)
     centred_NF = values_NF - mean_F
