@@ -31,7 +31,7 @@ def write_assignments(
 
 
 def read_assignments(path: Path) -> Assignments:
-    """Raises `UserError` if the file is missing or damaged."""
+    """Reads the cluster of each image. Raises `UserError` if the file is missing or damaged."""
     table = read_parquet(path, ASSIGNMENTS_SCHEMA)
     recluster = (table.schema.metadata or {}).get(RECLUSTER_METADATA)
     clusters_N = table.column("cluster").to_numpy()

@@ -46,7 +46,7 @@ _EPOCH = datetime(1970, 1, 1)
 @dataclass(frozen=True)
 class Column:
     cells: list[str | None]
-    """Unchanged; or the part of a quantity or date; or yes and no in one spelling each."""
+    """The cells unchanged, the parts of quantities or dates, or yes and no in one spelling each."""
     no: str | None = None
     """The value for no, in a column of only yes and no."""
     note: str | None = None
@@ -54,7 +54,7 @@ class Column:
 
 
 def read_column(name: str, cells: list[str | None], parts: int) -> Column:
-    """`parts`: the number of equal parts into which quantities and dates are cut."""
+    """Interprets a column; quantities and dates are cut into `parts` parts of equal size."""
     known = [cell for cell in cells if cell is not None and cell.casefold() not in UNKNOWN]
     distinct = set(known)
     if len(distinct) <= CATEGORICAL_UP_TO:
@@ -87,7 +87,7 @@ def _yes_and_no(cells: list[str | None]) -> Column:
 
 
 def _numbers(cells: Iterable[str]) -> dict[str, float] | None:
-    """The values if all are finite; decimal commas where some cell has not three digits after its comma."""
+    """Returns the value of each cell; None if a cell is no finite number, or all commas are ambiguous."""
     found: dict[str, float] = {}
     decimals = set()
     for cell in cells:
@@ -103,7 +103,7 @@ def _numbers(cells: Iterable[str]) -> dict[str, float] | None:
 
 
 def _dates(cells: Iterable[str]) -> dict[str, float] | None:
-    """The dates in seconds; those without a time zone as UTC."""
+    """Returns the dates in seconds, those without a time zone as UTC; None if a cell is no date."""
     found = {}
     for cell in cells:
         if not _DATE.fullmatch(cell):
@@ -121,7 +121,7 @@ def _naive(date: datetime) -> datetime:
 
 
 def _are_codes(numbers: Sequence[float], rows: int) -> bool:
-    """Whether whole numbers are identifiers: almost all distinct, or few with many repetitions."""
+    """Returns whether numbers are whole and identify: almost all distinct, or few with many repetitions."""
     is_whole = all(number.is_integer() and abs(number) < LARGEST_CODE for number in numbers)
     return is_whole and (len(numbers) >= MOSTLY_UNIQUE * rows or len(numbers) <= math.sqrt(rows))
 

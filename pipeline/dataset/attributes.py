@@ -15,11 +15,11 @@ from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.label_columns import label_columns
 
 LARGEST_CHOICE = 32
-"""The most joined values in the landscape: beyond, hardly two images agree in all of them."""
+"""Maximum number of joined values in the landscape: beyond it, hardly two images agree in all of them."""
 
 
 def binary_entropy_bits(probability: float) -> float:
-    """The entropy of a yes-or-no attribute that holds for a share `probability` of the images."""
+    """Returns the entropy of a yes-or-no attribute that holds for a share `probability` of the images."""
     if probability <= 0.0 or probability >= 1.0:
         return 0.0
     other = 1.0 - probability
@@ -27,7 +27,7 @@ def binary_entropy_bits(probability: float) -> float:
 
 
 def ranked_by_entropy(values: Sequence[Collection[str]]) -> list[tuple[str, float]]:
-    """All values, each with its entropy in bits as a binary attribute, highest first, ties by name.
+    """Returns all values, each with its entropy in bits as a binary attribute, highest first, ties by name.
 
     `values` holds the set of values of each image.
     """
@@ -37,15 +37,15 @@ def ranked_by_entropy(values: Sequence[Collection[str]]) -> list[tuple[str, floa
 
 
 def informative(values: Sequence[Collection[str]]) -> list[str]:
-    """The values that some images have and others lack, highest entropy first."""
+    """Returns the values that some images have and others lack, highest entropy first."""
     return [name for name, entropy in ranked_by_entropy(values) if entropy > 0.0]
 
 
 def present_of(values: Sequence[Collection[str]], names: Sequence[str]) -> list[frozenset[str] | None]:
-    """Which of `names` each image has.
+    """Returns which of `names` each image has.
 
-    None for an image without any value, of which nothing is known. An image with values, but none of `names`,
-    is known to lack them.
+    It is None for an image without any value, of which nothing is known. An image with values, but none of
+    `names`, is known to lack them.
     """
     requested = frozenset(names)
     # Equal sets are one object, as there are far fewer of them than images.
@@ -72,8 +72,10 @@ class KnownAttributes:
 def ranked_attributes(
     train: ImageSplit, params: AttributesParams
 ) -> tuple[KnownAttributes, list[str], list[str]]:
-    """The known attributes in all columns, the ranking of their values, and the columns that it leaves out.
-    Cached, as there may be hundreds of columns."""
+    """Returns the known attributes of all columns, the ranking of their values, and the columns left out.
+
+    The result is cached, as there may be hundreds of columns.
+    """
     key = ("attributes", params.bins, params.label_columns)
     if key not in train.cache:
         known = known_attributes(train, train.attribute_names, params)
@@ -85,10 +87,10 @@ def ranked_attributes(
 
 
 def ranked_values(known: KnownAttributes) -> list[str]:
-    """All `column=value` that some images have and others lack, highest entropy first.
+    """Returns all `column=value` that some images have and others lack, highest entropy first.
 
-    The binary attributes of Tsai et al. 2021: a column of only yes and no is one attribute, yes; no and
-    unknown are not distinguished here.
+    These are the binary attributes of Tsai et al. 2021: a column of only yes and no is one attribute, yes; no
+    and unknown are not distinguished here.
     """
     return [name for name in informative(known.of_images) if name not in known.negations]
 
@@ -117,16 +119,16 @@ def known_attributes(train: ImageSplit, names: list[str], params: AttributesPara
 
 
 def _unambiguous(name: str) -> str:
-    """The name, quoted if it contains an equals sign: `city=London=1` could also be of the column `city`."""
+    """Returns the name, quoted if it contains an equals sign: `city=London=1` may be of the column `city`."""
     return repr(name) if "=" in name else name
 
 
 def attribute_vectors(train: ImageSplit) -> tuple[list[str], np.ndarray]:
-    """All `column=value` that some images have and others lack, highest entropy first, and a matrix of them.
+    """Returns all `column=value` that some images have and others lack, and a matrix of them.
 
-    (N, A) int8: 1 for the value, 0 for another value of the column, -1 if it is missing. A column of yes and
-    no is one attribute. Values of a single image are left out: a column of titles would be one attribute per
-    image. Labels are not read.
+    They are sorted by entropy, highest first. The matrix is (N, A) int8: 1 for the value, 0 for another value
+    of the column, -1 if it is missing. A column of yes and no is one attribute. Values of a single image are
+    left out: a column of titles would be one attribute per image. Labels are not read.
     """
     known = known_attributes(train, train.attribute_names, AttributesParams())
     counts = Counter(value for of_image in known.of_images for value in of_image)

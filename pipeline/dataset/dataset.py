@@ -28,7 +28,7 @@ class SplitShape:
     """Height and width of each image after `sizes_after_cutting`."""
     height: int
     width: int
-    """Of the canvas that all images share."""
+    """Size of the canvas that all images share, with `height`."""
 
     @property
     def image_bytes(self) -> int:
@@ -90,7 +90,7 @@ class ImageSplit:
         return paths
 
     def columns(self, names: Sequence[str]) -> pa.Table:
-        """The columns `names` of all rows, in the order of the shards."""
+        """Reads the columns `names` of all rows, in the order of the shards."""
         return pa.concat_tables([read_parquet(path, columns=names) for path in self.shards])
 
     @cached_property
@@ -117,7 +117,7 @@ class ImageSplit:
         return [field.name for field in kind] if pa.types.is_struct(kind) else []
 
     def attribute(self, name: str, parameter: str) -> list[str | None]:
-        """The column `name`. Raises `UserError` that names `parameter` if it does not exist."""
+        """Returns the column `name`. Raises `UserError` that names `parameter` if it does not exist."""
         names = self.attribute_names
         if name not in names:
             available = f"its columns are {listed(names)}" if names else "it has none"
@@ -143,8 +143,10 @@ class ImageSplit:
 
 
 def lists_of(column: pa.ChunkedArray) -> list[list[str]]:
-    """A column of lists of strings; null becomes an empty list. Equal strings are one object, as a million
-    images share a few thousand hashtags."""
+    """Returns the lists of a column of lists of strings; null becomes an empty list.
+
+    Equal strings are one object, as a million images share a few thousand hashtags.
+    """
     found: list[list[str]] = []
     same: dict[str, str] = {}
     for chunk in column.chunks:

@@ -12,7 +12,7 @@ from pipeline.dataset.label_determination import determines_labels
 
 
 def label_columns(columns: Mapping[str, Sequence[str | None]], train: ImageSplit) -> list[str]:
-    """The names of the `columns`, with one value per train image each, that determine the label."""
+    """Returns the names of the `columns`, with one value per train image each, that determine the label."""
     labels_N = _codes(train.labels)
     return [
         name
@@ -22,7 +22,7 @@ def label_columns(columns: Mapping[str, Sequence[str | None]], train: ImageSplit
 
 
 def _codes(column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
-    """(N,) codes of equal values; -1 for null."""
+    """Returns codes (N,) of equal values; -1 for null."""
     coded = pa.chunked_array([column] if isinstance(column, pa.Array) else column.chunks, pa.string())
     indices = coded.combine_chunks().dictionary_encode().indices
     return np.asarray(pc.fill_null(indices, -1), np.int64)

@@ -10,12 +10,15 @@ Codes = NDArray[np.int64]
 
 LEAST_REDUCTION = 0.95
 LEAST_SHARE_REPEATED, LEAST_ROWS = 0.5, 10
-"""The least rows that share their cluster with another row, as a share and as a number: a column of
-identifiers determines every label trivially."""
+"""Minimum rows that share their cluster with another row, as a share and as a number: a column of identifiers
+determines every label trivially."""
 
 
 def determines_labels(codes_N: Codes, labels_N: Codes) -> bool:
-    """Whether the codes (N,) determine the labels (N,), on the rows where neither is negative (unknown)."""
+    """Returns whether the codes (N,) determine the labels (N,), on the rows where neither is negative.
+
+    Negative codes are unknown.
+    """
     known_N = (codes_N >= 0) & (labels_N >= 0)
     labels = int(labels_N.max(initial=0)) + 1
     keys_C, counts_C = np.unique(codes_N[known_N] * labels + labels_N[known_N], return_counts=True)
@@ -24,11 +27,11 @@ def determines_labels(codes_N: Codes, labels_N: Codes) -> bool:
 
 
 def label_error_reduction(clusters_C: Codes, labels_C: Codes, counts_C: Codes) -> float | None:
-    """Goodman and Kruskal's lambda (1954) of labels given clusters, each row predicted without itself.
+    """Returns Goodman and Kruskal's lambda (1954) of labels given clusters, predicting a row without itself.
 
-    The share of the errors of always predicting the most frequent label that is avoided by predicting the
-    most frequent label among the other rows of the cluster (a tie is an error). Only rows that share their
-    cluster count; None if these are few, or have a single label.
+    This is the share of the errors of always predicting the most frequent label that is avoided by predicting
+    the most frequent label among the other rows of the cluster (a tie is an error). Only rows that share
+    their cluster count; None if these are few, or have a single label.
     """
     rows_K = np.bincount(clusters_C, weights=counts_C)
     cells = np.flatnonzero(rows_K[clusters_C] > 1)

@@ -33,12 +33,12 @@ class PixelStore:
 
 
 def decode_center(encoded: bytes, size_2: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """(height, width, 3): the middle of an image, cut to `size_2` (height, width)."""
+    """Decodes an image and cuts out its middle of `size_2` (height, width): (height, width, 3)."""
     return center_crop(decoded(encoded), size_2)
 
 
 def load_pixels(split: ImageSplit, positions: Sequence[int] | None = None) -> PixelStore:
-    """Decodes the images of `split`, all or those at `positions`, on a canvas that fits all of the split.
+    """Decodes the images of `split`, all or those at `positions`, on a canvas that fits the whole split.
 
     Reads only `id`, `image`, `width` and `height`, never labels.
     """
@@ -61,7 +61,7 @@ def load_pixels(split: ImageSplit, positions: Sequence[int] | None = None) -> Pi
 
 
 def _encoded_images(split: ImageSplit, rows: NDArray[np.int64]) -> Iterator[bytes]:
-    """Encoded images at the ascending `rows`."""
+    """Yields the encoded images at the ascending `rows`."""
     start = 0
     for path in split.shards:
         with open_parquet(path) as file:

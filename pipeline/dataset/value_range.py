@@ -17,8 +17,8 @@ from pipeline.storage.schema import ValueRange
 
 PIXELS_AT_ONCE = 4_000_000
 USUAL_MAXIMA = (1, 255, 1023, 4095, 16383, 65535)
-"""Of ranges from 0: fractions, and 8, 10, 12, 14 and 16 bits. An image has such a range if its largest value
-is in the upper three quarters, so that no image becomes black."""
+"""Upper ends of usual ranges from 0: fractions, and 8, 10, 12, 14 and 16 bits. An image has such a range if
+its largest value is in the upper three quarters, so that no image becomes black."""
 NO_DATA = (-9999.0, -32768.0)
 """Values that programs write for missing data, besides those that are not finite or from `NO_DATA_FROM`."""
 NO_DATA_FROM = 1e30
@@ -43,16 +43,16 @@ class Scaled(NamedTuple):
 
 
 class NoRange(ValueError):
-    """The image cannot be scaled; the message is the reason."""
+    """Raised for an image that cannot be scaled; the message is the reason."""
 
 
 def has_more_than_8_bits(image: Image.Image) -> bool:
-    """Whether Pillow keeps the original values, in one channel."""
+    """Returns whether Pillow keeps the original values, in one channel."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
 def reads_upper_bits(image: ImageFile) -> bool:
-    """Whether Pillow reads only the upper half of 16 bits. Call it before the pixels are loaded."""
+    """Returns whether Pillow reads only the upper half of 16 bits. Call it before the pixels are loaded."""
     return image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile.args) for tile in image.tile)
 
 
@@ -64,7 +64,7 @@ def check_upper_bits(image: Image.Image) -> None:
 
 
 def to_8_bits(image: Image.Image, given: ValueRange | None) -> tuple[Image.Image, Scaled]:
-    """An image that `has_more_than_8_bits`, scaled linearly from the `given` range or its own range.
+    """Scales an image that `has_more_than_8_bits` linearly from the `given` range or its own range.
 
     The latter ends at the first of `USUAL_MAXIMA` that suits its values, else spans its smallest to its
     largest value. Raises `NoRange` if no pixel holds data.
@@ -115,7 +115,7 @@ def _declared_no_data(image: Image.Image) -> list[float]:
 
 
 def scaling_notes(ways: Counter[Scaled], given: ValueRange | None) -> list[str]:
-    """Notes for the user on how images were scaled; none where all use the whole range of 16 bits."""
+    """Returns notes for the user on how images were scaled; none if all use the whole range of 16 bits."""
     notes = []
     if given is not None and (images := ways.total()):
         notes.append(
@@ -140,7 +140,7 @@ def scaling_notes(ways: Counter[Scaled], given: ValueRange | None) -> list[str]:
 
 
 def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """The image in horizontal strips, each with its top, which avoids copies of a whole large image."""
+    """Yields the image in horizontal strips, each with its top, to avoid copies of a whole large image."""
     width, height = image.size
     rows = max(1, PIXELS_AT_ONCE // width)
     for top in range(0, height, rows):
