@@ -1,8 +1,9 @@
-"""Prepared rows on disk, some thousand at a time, so that a killed run prepares none of them twice.
+"""Chunks of prepared rows on disk, so that a killed run does not prepare any row twice.
 
-A part is an Arrow file, named by its number and a hash of all that its content follows from. It holds the
-accepted rows as they are stored, what must be remembered of each, and the refusals. Parts lie where
-unfinished work does (`pipeline.storage.files.state_root`) and are removed when the stage has ended well.
+A chunk holds some thousand rows. It is an Arrow file, named by its number and a hash of everything that
+determines its content. It holds the accepted rows as they are stored, further facts about each, and the
+refusals. Chunks lie in the folder of unfinished work (`pipeline.storage.files.state_root`) and are removed
+when the stage has succeeded.
 """
 
 import dataclasses
@@ -39,10 +40,11 @@ from pipeline.untrusted.safe_paths import SafePath
 
 ROWS_PER_CHUNK = 2048
 BYTES_PER_CHUNK = 64 * 1024 * 1024
-"""Of images that the source yields in memory, and of their rows of tables, as Python holds them."""
+"""Size at which a chunk ends: bytes of images that the source yields in memory, and of their table rows as
+Python objects."""
 SUFFIX = ".arrow"
 REFUSALS = b"refusals"
-"""Key in the schema's metadata: where and why, as JSON."""
+"""Key of the refusals in the schema's metadata: where and why, as JSON."""
 
 FACTS = [
     pa.field("content", pa.binary(16)),
@@ -53,7 +55,7 @@ FACTS = [
     pa.field("hash", pa.uint64()),
     pa.field("thumbnail", pa.binary(THUMBNAIL_BYTES)),
 ]
-"""What is remembered of an image, beside what is stored: columns after those of the images' schema."""
+"""Facts about an image besides what is stored: columns after those of the images' schema."""
 SPLIT_CODES = {"train": 0, "test": 1, "validation": 2, None: -1}
 
 Row = SourceRow | Refusal
@@ -61,7 +63,7 @@ Row = SourceRow | Refusal
 
 @dataclass(frozen=True)
 class Task:
-    """What all parts of a run are prepared by."""
+    """Settings by which all chunks of a run are prepared."""
 
     schema: pa.Schema
     size: int
@@ -70,7 +72,7 @@ class Task:
 
 
 def cut(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Into parts of `ROWS_PER_CHUNK` rows, or fewer where they hold many bytes."""
+    """Cuts rows into chunks of `ROWS_PER_CHUNK` rows, or fewer if they hold many bytes."""
     part: list[Row] = []
     held = 0
     for row in rows:
@@ -84,7 +86,7 @@ def cut(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def _bytes_held(row: Row) -> int:
-    """Nearly all: what a refusal says is short, and an image may be a file."""
+    """Returns roughly the bytes that a row holds; refusals are short, and an image may be a file."""
     if isinstance(row, Refusal):
         return 0
     lists = (row.hashtags, row.hierarchy, row.attributes)
@@ -97,7 +99,7 @@ def _bytes_held(row: Row) -> int:
 
 @cache
 def _version() -> str:
-    """Of the code: parts that other code prepared, or under other limits, are not taken."""
+    """Returns a version of the code and its limits, so that chunks of another version are not reused."""
     return " ".join([PIL.__version__, *(sha256_of_file(source) for source in _sources())])
 
 
@@ -107,7 +109,7 @@ def _sources() -> list[Path]:
 
 
 def chunk_name(rows: Sequence[Row], task: Task) -> str:
-    """Of the rows, the versions of their files, and how they are prepared."""
+    """Returns a name by the rows, the versions of their files, and how they are prepared."""
     digest = hashlib.sha256(
         repr((_version(), task.schema.to_string(), task.size, task.look, task.value_range)).encode()
     )
@@ -139,17 +141,18 @@ def _image_facts(image: bytes | SafePath) -> tuple[object, ...]:
 # --- pieces -------------------------------------------------------------------------------------------------
 
 SECONDS_PER_PIECE, SECONDS_AFTER_A_DEATH = 1.0, 0.1
-"""Of processor time: what is lost at most when an image ends the process, and where one did already."""
+"""Processor time of a piece, the most that is lost if an image ends the process; and the same after one has
+done so."""
 _PIECES = ".{}.from-{}.tmp"
 
 
 def _piece_path(part: Path, first: int) -> Path:
-    """Of an unfinished part, the rows from number `first` on."""
+    """Returns the path of a piece of an unfinished chunk: its rows from number `first` on."""
     return part.with_name(_PIECES.format(part.name, first))
 
 
 def _pieces(part: Path) -> Iterator[pa.Table]:
-    """Those that a process wrote which did not finish the part, in their order."""
+    """Yields, in order, the pieces that a process wrote without finishing the chunk."""
     done = 0
     while is_whole(path := _piece_path(part, done)):
         piece = read_chunk(path)
@@ -161,7 +164,7 @@ def _pieces(part: Path) -> Iterator[pa.Table]:
 
 
 def prepare_chunk(rows: Sequence[Row], task: Task, path: Path) -> None:
-    """Writes the part. Called again after it was ended, it begins where the last piece ends."""
+    """Prepares and writes a chunk. If an earlier call was killed, it continues after its last piece."""
     begun = path.with_name(_PIECES.format(path.name, "begun"))
     seconds = SECONDS_AFTER_A_DEATH if begun.exists() else SECONDS_PER_PIECE
     begun.touch()
@@ -185,7 +188,7 @@ def prepare_chunk(rows: Sequence[Row], task: Task, path: Path) -> None:
 
 
 def _prepared(rows: Sequence[Row], first: int, task: Task, seconds: float) -> pa.Table:
-    """Those from `first` on, until the process has worked for `seconds` or holds `HELD_BYTES`."""
+    """Prepares rows from `first` on, until the process has worked for `seconds` or holds `HELD_BYTES`."""
     accepted: list[tuple[SourceRow, PreparedImage]] = []
     refusals: list[tuple[str, str]] = []
     held = 0
@@ -207,7 +210,7 @@ def _prepared(rows: Sequence[Row], first: int, task: Task, seconds: float) -> pa
 
 
 def refused(row: Row, reason: str) -> Row:
-    """In place of a row that ends its process."""
+    """Returns the refusal that replaces a row which ends its process."""
     return row if isinstance(row, Refusal) else Refusal(row.path, reason)
 
 
@@ -262,7 +265,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 def read_chunk(path: Path) -> pa.Table:
-    """Without reading the images: the file is mapped."""
+    """Reads a chunk by mapping the file, without reading the images."""
     with pa.memory_map(str(path)) as mapped:
         return pa.ipc.open_file(mapped).read_all()
 
@@ -272,7 +275,7 @@ def refusals_of(part: pa.Table) -> list[Refusal]:
 
 
 def rows_of(part: pa.Table) -> int:
-    """Accepted and refused."""
+    """Returns the number of rows, accepted and refused."""
     return len(part) + len(refusals_of(part))
 
 
@@ -285,7 +288,7 @@ def is_whole(path: Path) -> bool:
 
 
 class Chunks:
-    """The parts of a run, one after the other: their rows are numbered through."""
+    """The chunks of a run, one after the other, with their rows numbered consecutively."""
 
     def __init__(self) -> None:
         self._paths: list[Path] = []
@@ -296,7 +299,7 @@ class Chunks:
         self._starts.append(self._starts[-1] + rows)
 
     def between(self, start: int, stop: int) -> Iterator[tuple[int, pa.Table]]:
-        """What each part holds of the rows `start` to `stop`, with the number of its first."""
+        """Yields what each chunk holds of the rows `start` to `stop`, with the number of its first row."""
         for number in range(bisect_right(self._starts, start) - 1, len(self._paths)):
             first, end = (min(max(row, start), stop) for row in self._starts[number : number + 2])
             if first == stop:
@@ -312,9 +315,9 @@ class Chunks:
 
 @contextmanager
 def chunk_folder(choices: str) -> Iterator[Path]:
-    """A folder for the parts of a run with these choices; removed when the block ends well.
+    """Yields a folder for the chunks of a run with these choices; removes it if the block succeeds.
 
-    A second process with the same choices at the same time is given one of its own.
+    A second process with the same choices at the same time gets a folder of its own.
     """
     name = f"ingest-{hashlib.sha256(choices.encode()).hexdigest()[:16]}"
     with ExitStack() as held:
@@ -325,7 +328,7 @@ def chunk_folder(choices: str) -> Iterator[Path]:
         for left_by_a_killed_process in folder.glob(f".*{SUFFIX}.*.tmp"):
             left_by_a_killed_process.unlink()
         yield folder
-        # The system gives back the memory in which it holds them, a file at a time.
+        # In threads, since deleting a file takes as long as the system needs to free its cached pages.
         with ThreadPoolExecutor(worker_count()) as threads:
             for part in folder.glob(f"*{SUFFIX}"):
                 threads.submit(part.unlink)
@@ -336,7 +339,7 @@ def chunk_folder(choices: str) -> Iterator[Path]:
 
 
 def fixed_bytes(column: pa.ChunkedArray, width: int) -> NDArray[np.uint8]:
-    """(N, width) of a column of binaries of that width, without nulls."""
+    """Returns a column of binaries of `width` bytes, without nulls, as (N, width)."""
     chunks = [
         np.frombuffer(chunk.buffers()[1], np.uint8).reshape(-1, width)[
             chunk.offset : chunk.offset + len(chunk)

@@ -1,8 +1,8 @@
-"""Images that stand in the data more than once, as they are or nearly so.
+"""Exact and near duplicates among the images.
 
 Exact duplicates have the same content hash. Near duplicates differ in at most `MAX_DISTANCE` of the 64 bits
-of their perceptual hashes, and in little of their thumbnails: without the second look, all flat pictures on
-white would be one.
+of their perceptual hashes, and little in their thumbnails: without the second check, all flat pictures on
+white would be the same.
 """
 
 from dataclasses import dataclass, replace
@@ -17,22 +17,22 @@ from pipeline.storage.schema import DUPLICATES_SCHEMA
 
 MAX_DISTANCE = 4
 MAX_DIFFERENCE = 2.5
-"""Mean difference of two thumbnails, of 255, over what is not background: in a catalogue all pictures have
-the same white around them. Saved again as JPEG or scaled, an image stays below; another colour of the same
-model does not."""
+"""Maximum mean difference of two thumbnails, of 255, outside the background: in a catalogue all pictures have
+the same white around them. An image that is saved again as JPEG or scaled stays below; another colour of the
+same model does not."""
 MIN_CORRELATION = 0.96
 MAX_BACKGROUND = 0.25
-"""Photographs, which have little flat background, may also differ in brightness and contrast: correlation of
-their thumbnails."""
+"""Share of flat background up to which an image is a photograph. Two of them may also differ in brightness
+and contrast, if their thumbnails correlate by `MIN_CORRELATION`."""
 FLAT = 8.0
-"""Gray values by which background may differ from the median of the thumbnail's border."""
+"""Gray values by which the background may differ from the median of the thumbnail's border."""
 
 BANDS = 6
 SHARED_BANDS = 2
-"""Four different bits leave at least two of six bands alike (the pigeonhole principle): whoever shares no
-pair of bands need not be compared."""
+"""Number of equal bands of a pair that is compared. Four different bits leave at least two of six bands equal
+(the pigeonhole principle), so other pairs need not be compared."""
 MOST_COMPARED = 1024
-"""With how many of its neighbours in a bucket an image is compared at most."""
+"""Maximum number of neighbours in a bucket with which an image is compared."""
 ROWS_AT_ONCE = 1 << 20
 
 NONE = np.iinfo(np.int64).max
@@ -43,24 +43,26 @@ SPLIT_NAMES = ("train", "test")
 
 @dataclass(frozen=True)
 class Duplicates:
-    """For each image the nearest one in its own split that stands before it, and the nearest one in the other
-    split. int64 (N,): distance << 32 | row, with distance 0 for exact ones and 1 + bits for near ones;
-    NONE where there is none."""
+    """For each image, the nearest earlier one in its own split, and the nearest one in the other split.
+
+    int64 (N,): distance << 32 | row, with distance 0 for exact matches and 1 + bits for near ones; NONE if
+    there is no match.
+    """
 
     own_N: NDArray[np.int64]
     other_N: NDArray[np.int64]
     splits_N: NDArray[np.int8]
     truncated_buckets: int
-    """Images that have more look-alikes than were compared."""
+    """Number of images with more look-alikes than were compared."""
 
     def count(self, *, near: bool, leaks: bool) -> int:
-        """Repeated images of a split, or test images that are also in train."""
+        """Counts repeated images within a split, or test images that are also in train."""
         matches = self.other_N[self.splits_N == TEST] if leaks else self.own_N
         found = matches[matches != NONE] >> INDEX_BITS
         return int(np.count_nonzero(found > 0 if near else found == 0))
 
     def without(self, dropped_N: NDArray[np.bool_]) -> "Duplicates":
-        """What is left when these rows are taken out: what matched one of them is left without that match."""
+        """Returns the duplicates without these rows; images that matched one of them lose that match."""
 
         def left(matches_N: NDArray[np.int64]) -> NDArray[np.int64]:
             of_N = np.where(matches_N == NONE, 0, matches_N & ((1 << INDEX_BITS) - 1))
@@ -69,16 +71,16 @@ class Duplicates:
         return replace(self, own_N=left(self.own_N), other_N=left(self.other_N))
 
     def leaking_train(self) -> NDArray[np.int64]:
-        """The train rows that are also in test."""
+        """Returns the train rows that are also in test."""
         return np.flatnonzero((self.splits_N == TRAIN) & (self.other_N != NONE))
 
     def of(self, row: int) -> tuple[int, str]:
-        """The row in the other split, and of which kind the likeness is."""
+        """Returns the matching row in the other split, and whether it is an exact or a near match."""
         match = int(self.other_N[row])
         return match & ((1 << INDEX_BITS) - 1), "exact" if match >> INDEX_BITS == 0 else "near"
 
     def table(self, ids: pa.ChunkedArray) -> pa.Table:
-        """`duplicates.parquet`. `ids`: of all N."""
+        """Returns the table `duplicates.parquet`; `ids` are those of all N images."""
         tables = []
         for matches_N in (self.own_N, self.other_N):
             rows = np.flatnonzero(matches_N != NONE)
@@ -102,16 +104,16 @@ def find_duplicates(
     hashes_N: NDArray[np.uint64] | None = None,
     thumbnails_NB: NDArray[np.uint8] | None = None,
 ) -> Duplicates:
-    """Exact duplicates by `contents_N2`, and near ones where hashes and thumbnails are given.
+    """Finds exact duplicates by `contents_N2`, and near ones if hashes and thumbnails are given.
 
-    An image with an exact match in a split is given no near one there. Memory: about 100 bytes an image,
-    beside the thumbnails, which may lie in a file.
+    An image with an exact match in a split gets no near one there. Takes about 100 bytes of memory per image,
+    besides the thumbnails, which may be in a file.
     """
     assert len(contents_N2) < 1 << INDEX_BITS
     own_N, other_N, first_N = _exact(contents_N2, splits_N)
     truncated_buckets = 0
     if hashes_N is not None and thumbnails_NB is not None:
-        # An exact repetition has the near duplicates of the first of its kind and split.
+        # An exact duplicate has the near duplicates of the first image of its content and split.
         search = _NearSearch(
             hashes_N, thumbnails_NB, splits_N, np.flatnonzero(first_N == np.arange(len(first_N)))
         )
@@ -125,7 +127,7 @@ def find_duplicates(
 def _exact(
     contents_N2: NDArray[np.uint64], splits_N: NDArray[np.int8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The matches in the own and the other split, and of each row the first of its content and split."""
+    """Returns the matches in the own and the other split, and the first row of each content and split."""
     count = len(contents_N2)
     rows = np.arange(count)
     own_N, other_N = np.full(count, NONE), np.full(count, NONE)
@@ -140,7 +142,7 @@ def _exact(
     first_N[order] = order[starts[np.cumsum(new_split) - 1]]
     repeated = first_N != rows
     own_N[repeated] = first_N[repeated]
-    # Of a content in both splits, two groups stand side by side: train, then test.
+    # A content in both splits has two adjacent groups: train, then test.
     group = np.cumsum(new_split) - 1
     beside = np.flatnonzero(~new_content[starts])
     partner = np.full(len(starts), -1)
@@ -151,8 +153,11 @@ def _exact(
 
 
 class _NearSearch:
-    """Over `rows`, which rise. Every pair of rows that shares two bands is compared, in one vectorised step
-    for all that lie equally far apart in the order of their bands."""
+    """Search for near duplicates among `rows`, which ascend.
+
+    Every pair of rows that shares two bands is compared, in one vectorised step for all pairs that are
+    equally far apart in the order of their bands.
+    """
 
     def __init__(
         self,
@@ -162,7 +167,7 @@ class _NearSearch:
         rows: NDArray[np.int64],
     ) -> None:
         self.thumbnails_NB, self.splits_N = thumbnails_NB, splits_N
-        # Equal hashes stand side by side, the earlier row first, whatever bands are compared.
+        # Equal hashes are adjacent, the earlier row first, whatever bands are compared.
         self.rows = rows[np.argsort(hashes_N[rows], kind="stable")]
         self.hashes = hashes_N[self.rows]
         self.own_N, self.other_N = np.full(len(hashes_N), NONE), np.full(len(hashes_N), NONE)
@@ -201,7 +206,7 @@ class _NearSearch:
         different = self.hashes[a] ^ self.hashes[b]
         bits = np.bitwise_count(different)
         near = bits <= MAX_DISTANCE
-        # A pair that shares more than two bands is looked at under the first two alone.
+        # A pair that shares more than two bands is compared only for the first two.
         for band in range(bands[-1]):
             if band not in bands:
                 near &= (different & self.masks[band]) != 0
@@ -227,7 +232,7 @@ class _NearSearch:
 
 
 def look_alike(a_NB: NDArray[np.uint8], b_NB: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether two thumbnails each show the same picture. Shape: (N,)."""
+    """Returns whether the two thumbnails of each pair show the same picture: (N,)."""
     assert a_NB.shape[1] == THUMBNAIL_BYTES
     alike = np.empty(len(a_NB), np.bool_)
     for start in range(0, len(a_NB), 4096):

@@ -1,4 +1,4 @@
-"""What is remembered of every image while its bytes lie on the disk: about a hundred bytes a row."""
+"""The index of all images, about a hundred bytes per row in memory, while their bytes are on disk."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -24,31 +24,32 @@ from pipeline.untrusted.isolation.limits import limited
 from pipeline.untrusted.isolation.pool import Call, Pool
 
 ENOUGH = 1024
-"""Passed train images that are decoded for the channels' mean and deviation, where so many are there."""
+"""Number of passed-through train images that are decoded for the channels' mean and deviation, if there are
+so many."""
 
 IMAGES_PER_CALL = 64
 
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """Columns over all accepted rows, in the order of the parts."""
+    """Columns over all accepted rows, in the order of the chunks."""
 
     contents_N2: NDArray[np.uint64]
     """The content hashes, as two numbers each."""
     splits_N: NDArray[np.int8]
     """Codes of `pipeline.ingest.chunks.SPLIT_CODES`."""
     labels_N: NDArray[np.int32]
-    """Places in `labels`; -1 for none."""
+    """Indices in `labels`; -1 for none."""
     labels: list[str]
-    """Sorted."""
+    """Distinct labels, sorted."""
     sizes_N: NDArray[np.int32]
-    """Bytes of the stored image."""
+    """Size of the stored image in bytes."""
     pixels_N: NDArray[np.int32]
     sums_N6: NDArray[np.float64]
-    """Channel sums; NaN for what was passed through and is not in the sample."""
+    """Channel sums; NaN for an image that was passed through and is not in the sample."""
     passed_N: NDArray[np.bool_]
     scaled: Counter[Scaled]
-    """How many images of more than 8 bits were scaled in which way."""
+    """Number of images of more than 8 bits by the way in which they were scaled."""
     hashes_N: NDArray[np.uint64] | None
     hierarchy_depth: int
     images_with_hashtags: int
@@ -63,11 +64,12 @@ class ImageIndex:
 
 
 MOST_REFUSALS = 500_000
-"""All are held, to be listed with their reasons: some hundred bytes each."""
+"""Maximum number of refusals. All are held in memory, to be listed with their reasons: some hundred bytes
+each."""
 
 
 class IndexBuilder:
-    """Reads the facts of one part after the other. Thumbnails go to a file: they are too many for memory."""
+    """Builds an index from one chunk after the other. Thumbnails go to a file, being too large for memory."""
 
     def __init__(self, thumbnails: Path | None) -> None:
         self._thumbnails = None if thumbnails is None else thumbnails.open("wb")
@@ -127,12 +129,12 @@ class IndexBuilder:
         return chosen
 
     def index(self) -> ImageIndex:
-        """Of all parts."""
+        """Returns the index of all added chunks."""
         if self._thumbnails is not None:
             self._thumbnails.flush()
         columns: dict[str, NDArray[np.generic]] = defaultdict(lambda: np.empty(0))
         columns |= {name: np.concatenate(parts) for name, parts in self._columns.items()}
-        # From the order in which they were met to their own.
+        # From the order of their first occurrence to sorted order.
         labels = sorted(self._place_of)
         rank = np.empty(len(labels) + 1, np.int32)
         rank[[self._place_of[label] for label in labels]] = np.arange(len(labels))
@@ -157,10 +159,10 @@ class IndexBuilder:
 def channel_statistics(
     index: ImageIndex, selected_N: NDArray[np.bool_], parts: Chunks
 ) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of red, green and blue over the pixels of the selected images.
+    """Returns mean and standard deviation of red, green and blue over the pixels of the selected images.
 
-    Images that were passed through count by those of them that were decoded: the few that their content
-    chose while they were prepared, and where these are not `ENOUGH`, as many more.
+    Images that were passed through are represented by those among them that were decoded: the few chosen by
+    their content during preparation and, if these are fewer than `ENOUGH`, further ones up to that number.
     """
     passed_N = index.passed_N & selected_N
     sums_N6 = index.sums_N6
@@ -180,7 +182,7 @@ def channel_statistics(
 
 
 def _chosen_by_content(index: ImageIndex, among_N: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
-    """Whichever order the images come in, they are the same ones."""
+    """Chooses `count` images by their content, so that their order does not matter."""
     candidates = np.flatnonzero(among_N)
     chosen_N = np.zeros(len(among_N), np.bool_)
     chosen_N[candidates[np.lexsort(index.contents_N2[candidates].T)[:count]]] = True
@@ -188,7 +190,7 @@ def _chosen_by_content(index: ImageIndex, among_N: NDArray[np.bool_], count: int
 
 
 def _decode(sums_N6: NDArray[np.float64], missing_N: NDArray[np.bool_], parts: Chunks) -> None:
-    """One that ends the process which decodes it stays without sums."""
+    """Sets the sums of the missing images by decoding them; one that ends its process stays without sums."""
     with closing(Pool(worker_count())) as pool:
         under_way: list[tuple[NDArray[np.intp], Future[list[NDArray[np.float64] | None]]]] = []
         for start, part in parts.all():
@@ -204,5 +206,5 @@ def _decode(sums_N6: NDArray[np.float64], missing_N: NDArray[np.bool_], parts: C
 
 
 def sums_of_images(images: Sequence[bytes | None]) -> list[NDArray[np.float64] | None]:
-    """The channel sums of each image that ingest stored, in a worker process."""
+    """Returns the channel sums of each image that ingest stored; runs in a worker process."""
     return [None if image is None else channel_sums(image) for image in limited(images)]

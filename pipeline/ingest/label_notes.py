@@ -1,5 +1,8 @@
-"""Notes on labels that are probably no classes, or not well kept apart: numbers, lists, sentences, two
-spellings of one, one of its own per image, or several for equal images."""
+"""Notes on labels that are probably not classes, or not well separated.
+
+Such labels are numbers, lists, sentences, two spellings of one label, one label of its own per image, or
+several labels for equal images.
+"""
 
 import re
 from collections import defaultdict
@@ -11,12 +14,12 @@ from numpy.typing import NDArray
 from pipeline.runtime.sanitize import shortened
 
 FEW = 20
-"""Up to so many distinct labels, numbers with fractions may be names, such as versions."""
+"""Number of distinct labels up to which numbers with fractions may be names, such as versions."""
 SENTENCE_WORDS = 6
 MOSTLY = 0.5
 FEWEST_IMAGES = 10
 NEARLY_ALL = 0.9995
-"""A share from which on it is 100.0 %."""
+"""Share from which on it is printed as 100.0 %."""
 _VARIES = re.compile(r"[\s_-]+")
 _ZEROS = re.compile(r"(?<=\d)\.0+$")
 _NUMBER = re.compile(r"[+-]?\d*[.,]?\d+(?:[eE][+-]?\d+)?")
@@ -25,7 +28,7 @@ _LIST = re.compile(r"[\[{(].*[\]})]|[^|;]+(?:[|;][^|;]+)+", re.DOTALL)
 
 
 def label_notes(labels: list[str], images_L: NDArray[np.integer]) -> list[str]:
-    """Notes for the user on the distinct `labels`, each of which `images_L` images have."""
+    """Returns notes for the user on the distinct `labels`, each of which `images_L` images have."""
     what = _not_classes(labels)
     notes = [f"the labels {what} (such as {shortened(labels[0], 60)})"] if what is not None else []
     images = int(images_L.sum())
@@ -39,7 +42,7 @@ def label_notes(labels: list[str], images_L: NDArray[np.integer]) -> list[str]:
 
 
 def contradiction_notes(contents_N2: NDArray[np.uint64], labels_N: NDArray[np.integer]) -> list[str]:
-    """How many labelled images are equal to others with another label, and what that leaves to be reached."""
+    """Returns a note on labelled images that equal others with another label, and the accuracy it leaves."""
     _, contents_N = np.unique(contents_N2, axis=0, return_inverse=True)
     pairs_P2, images_P = np.unique(np.stack([contents_N.ravel(), labels_N], 1), axis=0, return_counts=True)
     _, first_C, labels_C = np.unique(pairs_P2[:, 0], return_index=True, return_counts=True)
@@ -74,7 +77,7 @@ def _spelling_notes(labels: list[str]) -> list[str]:
 
 
 def _not_classes(labels: list[str]) -> str | None:
-    """What most of them are instead, and what to do; None where they may be classes."""
+    """Returns what most labels are instead of classes, and what to do; None if they may be classes."""
     if len(labels) > FEW and all(map(_NUMBER.fullmatch, labels)) and any(map(_FRACTION.fullmatch, labels)):
         return "are numbers with fractions, each of which counts as a class: cut them into ranges"
     if _mostly(_LIST.fullmatch(label) is not None for label in labels):

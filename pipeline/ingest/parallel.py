@@ -1,4 +1,4 @@
-"""Parts prepared by an executor, in processes that may die of an image."""
+"""Chunks prepared by an executor, in processes that an image may crash."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -19,15 +19,15 @@ def prepared_chunks(
     executor: ExecutorName = ExecutorName.LOCAL,
     prepare: Prepare = prepare_chunk,
 ) -> Iterator[Path]:
-    """The parts of `rows` in `folder`, in their order; those that are there already are not made again.
+    """Yields the chunks of `rows` in `folder`, in order; chunks that exist already are not prepared again.
 
-    An image that ends the process which prepares it is refused. Raises `UserError` where it is no image that
-    ends the processes.
+    An image that ends the process which prepares it is refused. Raises `UserError` if the processes end for
+    another reason than an image.
     """
     parts = cut(rows)
     first = list(islice(parts, 2))
     jobs = (
-        # Rows that are refused for one reason at one place may fill several parts, which are alike then.
+        # Rows that are refused for one reason at one place may fill several chunks, which are then equal.
         Job(prepare, (part, task), folder / f"{number}-{chunk_name(part, task)}", refused)
         for number, part in enumerate(chain(first, parts))
     )

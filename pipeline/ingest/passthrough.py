@@ -1,9 +1,8 @@
-"""Files that fit already: their bytes are kept, without metadata.
+"""Image files that already fit: their bytes are kept, without metadata.
 
-A file is taken apart into its segments or chunks, and those that its pixels need are put together again
-(ITU-T T.81 for JPEG). Whatever is unusual goes the way of `pipeline.ingest.prepare`, which encodes it anew or
-has a reason where it can't. Damage within a segment is left to the decoder, through which `prepare` sends
-every file that is kept.
+A file is split into its segments or chunks, and those that its pixels need are put together again (ITU-T T.81
+for JPEG). Anything unusual is left to `pipeline.ingest.prepare`, which encodes it again or refuses it with a
+reason. Damage within a segment is left to the decoder, through which `prepare` sends every file that is kept.
 """
 
 import struct
@@ -15,14 +14,15 @@ import numpy as np
 MIN_SIDE = 8
 MAX_PIXELS = 100_000_000
 MAX_SCANS = 100
-"""Of a JPEG. Encoders write about ten; each one more has the decoder visit every block once more."""
+"""Maximum number of scans of a JPEG. Encoders write about ten; each further one makes the decoder visit every
+block once more."""
 LOSSLESS_UP_TO = 64
 """Pixels of the shorter side up to which PNG is used: small images suffer from JPEG and gain little."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassedThrough:
-    """An image file whose pixels are those of the original, as far as they are sound."""
+    """An image file with the pixels of the original, if these are sound."""
 
     encoded: bytes
     width: int
@@ -30,7 +30,7 @@ class PassedThrough:
 
 
 class Unsupported(ValueError):
-    """Not for this road."""
+    """Raised for a file that cannot be passed through."""
 
 
 def fits(width: int, height: int, size: int) -> bool:
@@ -42,19 +42,19 @@ def fits(width: int, height: int, size: int) -> bool:
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 END, SCAN, QUANTIZATION, HUFFMAN, RESTARTS = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
 FRAMES = (0xC0, 0xC1, 0xC2)
-"""Baseline, extended and progressive, with Huffman codes."""
+"""Baseline, extended and progressive frames, with Huffman codes."""
 JFIF, APP1, ADOBE, COMMENT = 0xE0, 0xE1, 0xEE, 0xFE
 ORIENTATION_TAG, SHORT = 0x0112, 3
 FIRST_RESTART, LAST_RESTART = 0xD0, 0xD7
 WINDOW = 1 << 17
-"""Bytes that are looked through at once for the end of entropy-coded data."""
+"""Number of bytes that are searched at once for the end of entropy-coded data."""
 
 
 def kept_jpeg(data: bytes, size: int) -> PassedThrough | None:
-    """The JPEG without metadata and without what follows its end; None where it must be encoded anew.
+    """Returns the JPEG without metadata and trailing data; None if it must be encoded again.
 
-    It is kept where its shorter side is at most `size` pixels and more than `LOSSLESS_UP_TO`, with 8 bits,
-    three components, Huffman codes, upright, and complete.
+    It is kept if its shorter side is at most `size` pixels and more than `LOSSLESS_UP_TO`, and it has 8 bits,
+    three components and Huffman codes, and is upright and complete.
     """
     if not data.startswith(SOI):
         return None
@@ -75,7 +75,7 @@ class _JpegReader:
     restarts: bool = False
     scans: int = 0
     seen: set[int] = field(default_factory=set)
-    """Markers of segments that are kept."""
+    """Markers of segments that are required, or may occur only once."""
 
     def read(self) -> bytes:
         data, position = self.data, 2
@@ -108,13 +108,13 @@ class _JpegReader:
         return encoded
 
     def _end_of_data(self, start: int) -> int:
-        """Where entropy-coded data that begin at `start` end; -1 where they do not.
+        """Returns where entropy-coded data that begin at `start` end; -1 if they do not.
 
-        In them 0xff is followed by 0x00, or is a restart marker where the file says that it has them.
+        In them 0xff is followed by 0x00, or is a restart marker if the file declares restarts.
         """
         data = self.data
         while start + 1 < len(data):
-            # One more byte than the next window begins with, so that no pair is cut.
+            # One byte more than a window, so that no pair is cut.
             byte_L = np.frombuffer(data, np.uint8, min(WINDOW + 1, len(data) - start), start)
             follows_L = byte_L[1:]
             ends_L = (byte_L[:-1] == 0xFF) & (follows_L != 0)
@@ -127,7 +127,7 @@ class _JpegReader:
         return -1
 
     def _segment(self, marker: int, content: bytes) -> bytes | None:
-        """What is kept of a segment; None: nothing."""
+        """Returns what is kept of a segment; None if it is dropped."""
         if marker in (QUANTIZATION, HUFFMAN):
             self.seen.add(marker)
         elif marker in FRAMES:
@@ -162,7 +162,10 @@ class _JpegReader:
 
 
 def _is_usual(frame: bytes) -> bool:
-    """Whether it has 8 bits and three components, whose sides are whole fractions of the largest one's."""
+    """Returns whether a frame has 8 bits and three components.
+
+    The components' sides must be whole fractions of the largest one's.
+    """
     if len(frame) != 15 or frame[0] != 8 or frame[5] != 3 or len(set(frame[6::3])) != 3:
         return False
     factors = [[sampling >> 4 for sampling in frame[7::3]], [sampling & 15 for sampling in frame[7::3]]]
@@ -170,7 +173,10 @@ def _is_usual(frame: bytes) -> bool:
 
 
 def _is_upright(exif: bytes) -> bool:
-    """Whether the EXIF data are sound and turn nothing; sound data without an orientation turn nothing."""
+    """Returns whether the EXIF data are sound and do not turn the image.
+
+    Sound data without an orientation do not.
+    """
     tiff = exif[6:]
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if not exif.startswith(b"Exif\0\0") or order is None or len(tiff) < 10:
@@ -185,7 +191,7 @@ def _is_upright(exif: bytes) -> bool:
         tag, kind, values, value = struct.unpack_from(order + "HHIH", tiff, entry)
         if tag == ORIENTATION_TAG and (kind, values) != (SHORT, 1):
             return False
-        # Zero is written by cameras that do not know.
+        # Cameras that do not know the orientation write zero.
         if tag == ORIENTATION_TAG and value not in (0, 1):
             return False
     return True
@@ -195,7 +201,7 @@ def _is_upright(exif: bytes) -> bool:
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-# They change what is seen, or hold further pictures.
+# Chunks that change what is seen, or hold further pictures.
 CHANGING_CHUNKS = {b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf"}
 # Texts in which Pillow looks for an orientation.
 ORIENTING_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"exif\0")
@@ -205,11 +211,11 @@ PROFILE_AND_TEXTS = {b"iCCP", b"tEXt", b"zTXt", b"iTXt"}
 
 
 def without_texts(data: bytes) -> bytes:
-    """A PNG without its colour profile and its texts, but for those that may say which side is up.
+    """Removes the colour profile and texts of a PNG, except those that may define its orientation.
 
-    Symptom: Pillow refuses a sound picture. Cause: of each of these it unpacks no more than
-    `PngImagePlugin.MAX_TEXT_CHUNK` bytes, and editors leave larger ones. Nothing of them is stored in any
-    case. Other data, also what is damaged, stay as they are.
+    Symptom: Pillow refuses a sound picture. Cause: it unpacks at most `PngImagePlugin.MAX_TEXT_CHUNK` bytes
+    of each of these, and editors write larger ones. None of them are stored in any case. Other data stay as
+    they are, damaged data included.
     """
     if not data.startswith(PNG_SIGNATURE):
         return data
@@ -227,11 +233,11 @@ def without_texts(data: bytes) -> bytes:
 
 
 def kept_png(data: bytes, size: int) -> PassedThrough | None:
-    """The PNG with nothing but its header and its pixels; None where it must be decoded.
+    """Returns the PNG with only its header and pixels; None if it must be decoded.
 
-    It is kept where its shorter side is at most `size` and `LOSSLESS_UP_TO` pixels, with 8-bit red, green and
-    blue, no transparency, and right checksums. Its pixels are still packed: only decoding shows that they
-    are all there.
+    It is kept if its shorter side is at most `size` and `LOSSLESS_UP_TO` pixels, with 8-bit red, green and
+    blue, no transparency, and correct checksums. Its pixels stay compressed: only decoding shows that they
+    are complete.
     """
     if not data.startswith(PNG_SIGNATURE):
         return None

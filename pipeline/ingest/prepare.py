@@ -1,4 +1,4 @@
-"""One image file -> checked, upright, RGB, resized, encoded again; or kept as it is where it fits already."""
+"""Preparation of one image file: checked, upright, RGB, resized and encoded; or kept if it already fits."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# Importing a plugin registers its format; Pillow itself would load its whole collection for these two.
+# Importing a plugin registers its format; otherwise Pillow would load all of its plugins for these two.
 from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from pipeline.dataset.value_range import (
@@ -44,18 +44,18 @@ from pipeline.untrusted.similar_paths import why_missing
 
 WEBP, TIFF = WebPImagePlugin.WebPImageFile.format, TiffImagePlugin.TiffImageFile.format
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", WEBP, TIFF)
-"""What people have. Each of Pillow's three dozen other decoders would be one more door to attack."""
+"""Common formats. Each of Pillow's three dozen other decoders would enlarge the attack surface."""
 MAX_BYTES = 128 * 1024 * 1024
 TOO_LARGE = f"a file of more than {MAX_BYTES >> 20} MiB"
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 8 * 1024 * 1024
-"""Bytes, unpacked, of a PNG's texts that may say which side is up: XMP may hold an editor's whole history.
-Its other texts are not unpacked."""
+"""Maximum size, in unpacked bytes, of a PNG's texts that may define its orientation: XMP may hold an editor's
+whole history. Its other texts are not unpacked."""
 SAMPLED = 256
-"""One passed image in so many is decoded for the channels' mean and deviation."""
+"""One in so many passed-through images is decoded for the channels' mean and deviation."""
 
 
 class ImageRefused(ValueError):
-    """The image can't be used; the message is the reason."""
+    """Raised for an image that can't be used; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +64,27 @@ class PreparedImage:
     width: int
     height: int
     content_hash: bytes
-    """16 bytes. Of size and pixels: equal for images that look the same, whatever file they came in. Of a
-    JPEG that was passed through, of its bytes."""
+    """Hash of size and pixels, 16 bytes: equal for images that look the same, whatever file they came in. For
+    a JPEG that was passed through, hash of its bytes."""
     channel_sums: np.ndarray | None
-    """(2, 3): sums and sums of squares of red, green, blue over the pixels, 0-1. None: it was passed through,
-    and is not in the sample."""
+    """(2, 3): sums and sums of squares of red, green, blue over the pixels, 0-1. None if the image was passed
+    through and is not in the sample."""
     look: np.ndarray | None
-    """(LOOK, LOOK) uint8: the image in gray, squeezed into a square; None if not requested."""
+    """(LOOK, LOOK) uint8: the image in gray, scaled to a square; None if not requested."""
     passed: bool = False
     """Whether the file's own JPEG data were kept."""
     scaled: Scaled | None = None
-    """How values of more than 8 bits were scaled; None where there were none."""
+    """How values of more than 8 bits were scaled; None if there were none."""
 
 
 def prepare_image(
     image: bytes | Path | SafePath, size: int, value_range: ValueRange | None = None, *, look: bool = False
 ) -> PreparedImage:
-    """Scales the shorter side down to `size` pixels; a smaller image keeps its size.
+    """Prepares an image: its shorter side is scaled down to `size` pixels; a smaller image keeps its size.
 
-    Values of more than 8 bits are scaled from `value_range`, without one from each image's own (`to_8_bits`).
-    A JPEG or PNG that would be stored as such keeps its own data. Raises `ImageRefused` with the reason.
+    Values of more than 8 bits are scaled from `value_range`, or without one from each image's own
+    (`to_8_bits`). A JPEG or PNG that would be stored as such keeps its own data. Raises `ImageRefused` with
+    the reason.
     """
     data = _data_of(image)
     with _errors_as_refusals(data):
@@ -98,7 +99,7 @@ def prepare_image(
 def pixels_to_store(
     image: bytes | Path | SafePath, size: int, value_range: ValueRange | None = None
 ) -> NDArray[np.uint8]:
-    """(H, W, 3): what a reader sees of the image that `prepare_image` would store.
+    """Returns (H, W, 3): what a reader sees of the image that `prepare_image` would store.
 
     Raises `ImageRefused` with the reason.
     """
@@ -112,7 +113,7 @@ def pixels_to_store(
 
 
 def stored_pixels(encoded: bytes | Path | SafePath) -> NDArray[np.uint8]:
-    """(H, W, 3): an image in its own size, upright and RGB, as one that ingest stored is already.
+    """Returns an image in its own size, upright and RGB, (H, W, 3); images that ingest stored already are.
 
     Raises `ImageRefused` with the reason.
     """
@@ -124,7 +125,10 @@ def stored_pixels(encoded: bytes | Path | SafePath) -> NDArray[np.uint8]:
 
 @contextmanager
 def _errors_as_refusals(data: bytes) -> Iterator[None]:
-    """Decoders raise what they please on damaged bytes; one image must not end a run."""
+    """Turns errors within the block into `ImageRefused`, as one image must not end a run.
+
+    Decoders raise arbitrary exceptions on damaged bytes.
+    """
     limits.forget_lack_of_memory()
     try:
         yield
@@ -147,8 +151,10 @@ def _data_of(image: bytes | Path | SafePath) -> bytes:
 
 
 def read_image_file(file: Path | SafePath) -> bytes:
-    """The file's bytes. Raises `ImageRefused` for what is no file or not to be read, for one of more than
-    `MAX_BYTES`, and where the system does not let it be read."""
+    """Returns the file's bytes.
+
+    Raises `ImageRefused` for what is no file or cannot be read, and for more than `MAX_BYTES`.
+    """
     path = SafePath(file) if isinstance(file, Path) else file
     try:
         data = path.read_whole(MAX_BYTES)
@@ -164,7 +170,7 @@ def read_image_file(file: Path | SafePath) -> bytes:
 
 
 def channel_sums(encoded: bytes) -> np.ndarray:
-    """(2, 3), of an image that ingest stored."""
+    """Returns the channel sums (2, 3) of an image that ingest stored."""
     with Image.open(io.BytesIO(encoded), formats=("JPEG", "PNG")) as opened:
         return _channel_sums(opened)
 
@@ -186,10 +192,10 @@ def _passed(kept: PassedThrough, look: np.ndarray | None) -> PreparedImage:
 
 
 def _look_of_jpeg(kept: PassedThrough) -> np.ndarray | None:
-    """None where it is damaged, which the decoding of the whole file then reports."""
+    """Returns the look of a JPEG; None if it is damaged, which decoding the whole file then reports."""
     try:
         with Image.open(io.BytesIO(kept.encoded), formats=("JPEG",)) as opened:
-            # The decoder leaves out colours, and all detail that is smaller than a pixel of the look.
+            # Lets the decoder omit colours, and all detail that is smaller than a pixel of the look.
             opened.draft("L", (LOOK, LOOK))
             return _look(opened)
     except Exception:
@@ -197,7 +203,7 @@ def _look_of_jpeg(kept: PassedThrough) -> np.ndarray | None:
 
 
 def _opened_png(kept: PassedThrough) -> Image.Image | None:
-    """The pixels; None where they are damaged, which the decoding of the whole file then reports."""
+    """Returns the pixels; None if they are damaged, which decoding the whole file then reports."""
     try:
         with _no_warnings(), Image.open(io.BytesIO(kept.encoded), formats=("PNG",)) as opened:
             opened.load()
@@ -237,7 +243,7 @@ def _look(image: Image.Image) -> np.ndarray:
 
 @contextmanager
 def _no_warnings() -> Iterator[None]:
-    """Pillow warns of odd metadata and of large images; the checks here decide."""
+    """Suppresses Pillow's warnings of odd metadata and large images; the checks here decide."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -246,8 +252,10 @@ def _no_warnings() -> Iterator[None]:
 def _decode(
     data: bytes, size: int | None = None, value_range: ValueRange | None = None
 ) -> tuple[Image.Image, Scaled | None]:
-    """Upright and RGB; with `size` the shorter side is scaled down to so many pixels. And how values of more
-    than 8 bits were scaled."""
+    """Returns an upright RGB image, and how values of more than 8 bits were scaled.
+
+    With `size`, its shorter side is scaled down to so many pixels.
+    """
     if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
         raise ImageRefused(f"a JPEG of more than {MAX_SCANS} scans, which costs too much to decode")
     if webp_pixels(data) > MAX_WEBP_PIXELS:
@@ -291,13 +299,13 @@ def _resize(image: Image.Image, size: int) -> Image.Image:
 
 
 def _is_lossless(image: Image.Image) -> bool:
-    """Whether it is stored so that every pixel keeps its value."""
+    """Returns whether an image is stored so that every pixel keeps its value."""
     return min(image.size) <= LOSSLESS_UP_TO
 
 
 def _encode(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    # Pillow would write the colour profile and the comment that it read.
+    # Otherwise Pillow would write the colour profile and the comment that it read.
     image.info.clear()
     if _is_lossless(image):
         image.save(buffer, "PNG", compress_level=3)

@@ -1,4 +1,4 @@
-"""Why bytes are no image that can be used, in words for the one whose file it is."""
+"""Reasons why a file is not a usable image, in words for the user."""
 
 import re
 
@@ -36,11 +36,11 @@ IN_PLACE_OF_IMAGES = {
     "a page of HTML, not an image: download it again": rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype )?html\b",
     "a message of XML, not an image: download it again": rb"\s*(?:<\?xml[^>]*>\s*)?<error>",
 }
-"""What a clone or a download leaves under an image's name."""
+"""What a clone or a download may leave under an image's name."""
 
 
 def reason_of_decoder(error: Exception, data: bytes) -> str:
-    """What a decoder that raised `error` made of `data`."""
+    """Returns the reason for refusing `data`, on which a decoder raised `error`."""
     if isinstance(error, UnidentifiedImageError):
         start = data[:1024]
         for name, signature in SIGNATURES.items():
@@ -66,5 +66,5 @@ def reason_of_decoder(error: Exception, data: bytes) -> str:
 
 
 def _printable(text: str) -> str:
-    """A decoder's words, which may quote the file."""
+    """Returns at most 200 characters of a decoder's message, which may quote the file, made printable."""
     return "".join(c if c.isprintable() else "?" for c in text)[:200]

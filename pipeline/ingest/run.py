@@ -35,11 +35,11 @@ from pipeline.tables.refused import Refused
 SPLITS: tuple[Split, ...] = ("train", "test")
 NO_LABEL = -1
 DROPPED = -1
-"""In place of the split of an image that is taken out."""
+"""Split code of an image that is removed."""
 MOST_ENLARGED = 8.0
-"""Digits of 28 pixels for a network of 224 are enlarged so."""
+"""Maximum enlargement: that of digits of 28 pixels for a network of 224."""
 NEVER_COSTLY = 64
-"""Pixels; smaller image sizes are taken whatever the images are."""
+"""Image size in pixels up to which any enlargement is allowed."""
 
 
 def ingest(
@@ -102,7 +102,10 @@ def _check_refusals(index: ImageIndex, params: IngestParams) -> None:
 
 
 def _check_image_size(index: ImageIndex, params: IngestParams) -> None:
-    """Training and evaluation bring every image to this size, at a cost that grows with its square."""
+    """Raises `UserError` if `image_size` would enlarge half of the images too much.
+
+    Training and evaluation bring every image to this size, at a cost that grows with its square.
+    """
     side = math.sqrt(np.median(index.pixels_N))
     times = params.image_size / side
     if params.image_size > NEVER_COSTLY and times > MOST_ENLARGED:
@@ -114,7 +117,7 @@ def _check_image_size(index: ImageIndex, params: IngestParams) -> None:
 
 
 def _decide_splits(index: ImageIndex, params: IngestParams) -> tuple[NDArray[np.int8], list[str]]:
-    """With notes on what was decided."""
+    """Returns the split of each row, and notes on what was decided."""
     named = index.splits_N >= 0
     if named.any():
         assert named.all(), "a source names every split or none"
@@ -126,7 +129,7 @@ def _decide_splits(index: ImageIndex, params: IngestParams) -> tuple[NDArray[np.
 
 
 def _with_validation(splits_N: NDArray[np.int8]) -> tuple[NDArray[np.int8], list[str]]:
-    """Validation images as test images where there are no others, else as train images."""
+    """Uses validation images as test images if there are no others, else as train images."""
     validation_N = splits_N == SPLIT_CODES["validation"]
     if not validation_N.any():
         return splits_N, []
@@ -145,7 +148,7 @@ def _find_duplicates(index: ImageIndex, splits_N: NDArray[np.int8], thumbnails: 
 def _without_leaks(
     index: ImageIndex, splits_N: NDArray[np.int8], duplicates: Duplicates, parts: Chunks
 ) -> tuple[ImageIndex, NDArray[np.int8]]:
-    """Takes the train images that are also in test out, each with a refusal that names the test image."""
+    """Removes the train images that are also in test, each with a refusal that names the test image."""
     leaking = duplicates.leaking_train()
     if len(leaking) == np.count_nonzero(splits_N == TRAIN) > 0:
         raise UserError(
@@ -243,7 +246,7 @@ def _label_notes(index: ImageIndex, kept_N: NDArray[np.bool_]) -> list[str]:
 
 
 def _test_notes(index: ImageIndex, in_split: dict[str, NDArray[np.bool_]]) -> list[str]:
-    """What keeps the test images from measuring anything, or much, is known before any training."""
+    """Returns notes on why the test images will measure nothing, or little, before any training."""
     if not in_split["test"].any():
         return ["there is no test image: evaluation will have nothing to measure on"]
     train, test = (np.setdiff1d(index.labels_N[in_split[split]], [NO_LABEL]) for split in SPLITS)

@@ -1,4 +1,4 @@
-"""Rows -> Parquet shards that trainers, DuckDB, Polars and Hugging Face `datasets` read as they are."""
+"""Writing of Parquet shards that trainers, DuckDB, Polars and Hugging Face `datasets` read directly."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +15,11 @@ from pipeline.storage.checksums import checksummed_writer
 
 ROWS_PER_GROUP = 128
 BYTES_PER_SHARD = 256 * 1024 * 1024
-"""At most, and up to a group more."""
+"""Maximum size of a shard, up to one row group more."""
 BYTES_PER_CELL = 20
-"""What the writer remembers of each until the shard ends. A row counts as so much even if its image is small,
-or a shard of small images in a table of thousands of columns would not fit into memory."""
+"""Bytes that the writer holds per cell until the shard ends. A row counts as at least its cells, even if its
+image is small; otherwise a shard of small images in a table of thousands of columns would not fit into
+memory."""
 
 
 def write_shards(
@@ -30,7 +31,7 @@ def write_shards(
 ) -> None:
     """Writes the chosen rows of each split as `<split>-NNNNN-of-NNNNN.parquet`, several at a time.
 
-    `sizes_N`: bytes of each row's image, which decide where a shard ends unless the columns do.
+    `sizes_N` are the bytes of each row's image, which determine where a shard ends unless the columns do.
     """
 
     sizes_N = np.maximum(sizes_N, BYTES_PER_CELL * len(_columns(schema)))
@@ -38,7 +39,7 @@ def write_shards(
     def write(path: Path, split: str, start: int, stop: int) -> None:
         write_shard(_stored_rows(parts, chosen[split], start, stop, schema), schema, path)
 
-    # Arrow writes, and hashes are taken, outside of Python's lock.
+    # Arrow's writing and the hashing release the GIL.
     with ThreadPoolExecutor(worker_count()) as threads:
         under_way = []
         for split, chosen_N in chosen.items():
@@ -56,7 +57,7 @@ def write_shards(
 
 
 def _cuts(sizes_N: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Where shards begin, but for the first: after whole row groups, with about as many bytes in each."""
+    """Returns where all shards but the first begin: after whole row groups, with about equally many bytes."""
     ends_N = np.cumsum(sizes_N, dtype=np.int64)
     total = int(ends_N[-1]) if len(ends_N) else 0
     shards = max(1, -(-total // BYTES_PER_SHARD))
@@ -69,7 +70,7 @@ def _cuts(sizes_N: NDArray[np.int32]) -> NDArray[np.intp]:
 def _stored_rows(
     parts: Chunks, chosen_N: NDArray[np.bool_], start: int, stop: int, schema: pa.Schema
 ) -> Iterator[pa.Table]:
-    """The chosen of these rows, few at a time: their images are held in memory."""
+    """Yields the chosen ones of these rows, few at a time, as their images are held in memory."""
     for first, part in parts.between(start, stop):
         part = part.select(schema.names).replace_schema_metadata(schema.metadata)
         for place in range(0, len(part), ROWS_PER_GROUP):
@@ -85,7 +86,7 @@ def write_shard(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> No
 
 
 def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Cuts into groups of `ROWS_PER_GROUP`; the last takes what is left, up to half a group more."""
+    """Cuts tables into groups of `ROWS_PER_GROUP`; the last takes the rest, up to half a group more."""
     pending = schema.empty_table()
     for table in tables:
         pending = pa.concat_tables([pending, table])
@@ -100,7 +101,7 @@ def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Ta
 
 
 def _writer_options(schema: pa.Schema) -> dict[str, object]:
-    """Encoded images are not compressed again, and get neither dictionary nor statistics."""
+    """Returns options: encoded images are not compressed again, and get neither dictionary nor statistics."""
     others = [name for name in _columns(schema) if name != "image.bytes"]
     return {
         "compression": dict.fromkeys(others, "zstd") | {"image.bytes": "none"},
@@ -110,7 +111,7 @@ def _writer_options(schema: pa.Schema) -> dict[str, object]:
 
 
 def _columns(schema: pa.Schema) -> list[str]:
-    """As Parquet stores them."""
+    """Returns the columns as Parquet stores them."""
     return [name for field in schema for name in _leaves(field.name, field.type)]
 
 

@@ -1,4 +1,4 @@
-"""Which images are test images: what a source's validation images are, and a split where it names none."""
+"""The split into train and test images, where a source names none."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from pipeline.sources.base import Split
 def split_by_content(
     content_hashes: Sequence[bytes], labels: Sequence[str | None], test_fraction: float
 ) -> list[Split]:
-    """Gives `test_fraction` of the distinct images of each label to test, and at least one of two or more.
+    """Assigns `test_fraction` of the distinct images of each label to test, at least one of two or more.
 
-    Images with equal content stay together (under the least of their labels), and which images are
-    chosen depends on their content alone: neither order nor additions to other labels change it.
+    Images with equal content stay together (under the smallest of their labels), and the choice depends on
+    their content alone: neither order nor additions to other labels change it.
     """
     label_of: dict[bytes, str] = {}
     for content, label in zip(content_hashes, labels, strict=True):

@@ -1,11 +1,14 @@
 """The header of a WebP file."""
 
 MAX_WEBP_PIXELS = 50_000_000
-"""Its decoder keeps three copies."""
+"""Maximum number of pixels of a WebP file; its decoder keeps three copies."""
 
 
 def webp_pixels(data: bytes) -> int:
-    """What a WebP file says of its size; 0 for all other files. Its decoder makes room when it opens them."""
+    """Returns the number of pixels in the header of a WebP file; 0 for all other files.
+
+    The decoder allocates their memory when it opens a file.
+    """
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
         return 0
     match data[12:16]:
