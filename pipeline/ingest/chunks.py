@@ -10,14 +10,10 @@ import dataclasses
 import glob
 import hashlib
 import json
-import os
-import shutil
 import sys
 import time
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -26,14 +22,22 @@ from pathlib import Path
 import numpy as np
 import PIL
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from pipeline.executors.workers import worker_count
-from pipeline.ingest.perceptual_hash import THUMBNAIL_BYTES, perceptual_hashes, thumbnails
+from pipeline.ingest.chunk_files import (
+    FACTS,
+    REFUSALS,
+    SPLIT_CODES,
+    SUFFIX,
+    is_whole,
+    read_chunk,
+    refusals_of,
+    rows_of,
+    write_chunk,
+)
+from pipeline.ingest.perceptual_hash import perceptual_hashes, thumbnails
 from pipeline.ingest.prepare import ImageRefused, PreparedImage, prepare_image
 from pipeline.sources.base import Refusal, SourceRow
-from pipeline.storage.files import sha256_of_file, state_root, version_of, write_atomically
-from pipeline.storage.locks import make_state_folder, open_lock, try_lock
+from pipeline.storage.files import sha256_of_file, version_of, write_atomically
 from pipeline.storage.schema import ValueRange
 from pipeline.untrusted.isolation.limits import HELD_BYTES, limited
 from pipeline.untrusted.safe_paths import SafePath
@@ -42,22 +46,6 @@ ROWS_PER_CHUNK = 2048
 BYTES_PER_CHUNK = 64 * 1024 * 1024
 """Size at which a chunk ends: bytes of images that the source yields in memory, and of their table rows as
 Python objects."""
-SUFFIX = ".arrow"
-REFUSALS = b"refusals"
-"""Key of the refusals in the schema's metadata: where and why, as JSON."""
-
-FACTS = [
-    pa.field("content", pa.binary(16)),
-    pa.field("split", pa.int8()),
-    pa.field("passed", pa.bool_()),
-    pa.field("sums", pa.list_(pa.float64(), 6)),
-    pa.field("scaled", pa.list_(pa.float64(), 3)),
-    pa.field("hash", pa.uint64()),
-    pa.field("thumbnail", pa.binary(THUMBNAIL_BYTES)),
-]
-"""Facts about an image besides what is stored: columns after those of the images' schema."""
-SPLIT_CODES = {"train": 0, "test": 1, "validation": 2, None: -1}
-
 Row = SourceRow | Refusal
 
 
@@ -176,12 +164,12 @@ def prepare_chunk(rows: Sequence[Row], task: Task, path: Path) -> None:
         if done == len(rows):
             break
         where = _piece_path(path, done - rows_of(piece))
-        _write(piece, where)
+        write_chunk(piece, where)
         pieces.append(read_chunk(where))
     part = pa.concat_tables([*pieces, piece]).combine_chunks() if pieces else piece
     refusals = [dataclasses.astuple(refusal) for one in (*pieces, piece) for refusal in refusals_of(one)]
     part = part.replace_schema_metadata({REFUSALS: json.dumps(refusals)})
-    write_atomically(path, lambda temporary: _write(part, temporary))
+    write_atomically(path, lambda temporary: write_chunk(part, temporary))
     del pieces
     for where in path.parent.glob(_PIECES.format(glob.escape(path.name), "*")):
         where.unlink()
@@ -257,94 +245,3 @@ def _with_facts(stored: pa.Table, accepted: list[tuple[SourceRow, PreparedImage]
     for field, column in zip(FACTS, values, strict=True):
         stored = stored.append_column(field, pa.array(column, field.type))
     return stored
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-
-
-def read_chunk(path: Path) -> pa.Table:
-    """Reads a chunk by mapping the file, without reading the images."""
-    with pa.memory_map(str(path)) as mapped:
-        return pa.ipc.open_file(mapped).read_all()
-
-
-def refusals_of(part: pa.Table) -> list[Refusal]:
-    return [Refusal(where, reason) for where, reason in json.loads(part.schema.metadata[REFUSALS])]
-
-
-def rows_of(part: pa.Table) -> int:
-    """Returns the number of rows, accepted and refused."""
-    return len(part) + len(refusals_of(part))
-
-
-def is_whole(path: Path) -> bool:
-    try:
-        refusals_of(read_chunk(path))
-    except (OSError, pa.ArrowException, KeyError, ValueError):
-        return False
-    return True
-
-
-class Chunks:
-    """The chunks of a run, one after the other, with their rows numbered consecutively."""
-
-    def __init__(self) -> None:
-        self._paths: list[Path] = []
-        self._starts = [0]
-
-    def append(self, path: Path, rows: int) -> None:
-        self._paths.append(path)
-        self._starts.append(self._starts[-1] + rows)
-
-    def between(self, start: int, stop: int) -> Iterator[tuple[int, pa.Table]]:
-        """Yields what each chunk holds of the rows `start` to `stop`, with the number of its first row."""
-        for number in range(bisect_right(self._starts, start) - 1, len(self._paths)):
-            first, end = (min(max(row, start), stop) for row in self._starts[number : number + 2])
-            if first == stop:
-                break
-            yield first, read_chunk(self._paths[number]).slice(first - self._starts[number], end - first)
-
-    def all(self) -> Iterator[tuple[int, pa.Table]]:
-        return self.between(0, self._starts[-1])
-
-
-# --- the folder ---------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def chunk_folder(choices: str) -> Iterator[Path]:
-    """Yields a folder for the chunks of a run with these choices; removes it if the block succeeds.
-
-    A second process with the same choices at the same time gets a folder of its own.
-    """
-    name = f"ingest-{hashlib.sha256(choices.encode()).hexdigest()[:16]}"
-    with ExitStack() as held:
-        for folder in (state_root() / name, state_root() / f"{name}-{os.getpid()}"):
-            make_state_folder(folder)
-            if try_lock(held.enter_context(open_lock(folder / "lock"))):
-                break
-        for left_by_a_killed_process in folder.glob(f".*{SUFFIX}.*.tmp"):
-            left_by_a_killed_process.unlink()
-        yield folder
-        # In threads, since deleting a file takes as long as the system needs to free its cached pages.
-        with ThreadPoolExecutor(worker_count()) as threads:
-            for part in folder.glob(f"*{SUFFIX}"):
-                threads.submit(part.unlink)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-# --- columns ------------------------------------------------------------------------------------------------
-
-
-def fixed_bytes(column: pa.ChunkedArray, width: int) -> NDArray[np.uint8]:
-    """Returns a column of binaries of `width` bytes, without nulls, as (N, width)."""
-    chunks = [
-        np.frombuffer(chunk.buffers()[1], np.uint8).reshape(-1, width)[
-            chunk.offset : chunk.offset + len(chunk)
-        ]
-        for chunk in column.chunks
-        if len(chunk)
-    ]
-    return np.concatenate(chunks) if chunks else np.empty((0, width), np.uint8)

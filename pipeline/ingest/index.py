@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset.value_range import Scaled
 from pipeline.executors.workers import worker_count
-from pipeline.ingest.chunks import Chunks, fixed_bytes, refusals_of
+from pipeline.ingest.chunk_files import Chunks, fixed_bytes, refusals_of
 from pipeline.ingest.perceptual_hash import THUMBNAIL_BYTES
 from pipeline.ingest.prepare import channel_sums
 from pipeline.runtime.errors import UserError
@@ -37,7 +37,7 @@ class ImageIndex:
     contents_N2: NDArray[np.uint64]
     """The content hashes, as two numbers each."""
     splits_N: NDArray[np.int8]
-    """Codes of `pipeline.ingest.chunks.SPLIT_CODES`."""
+    """Codes of `pipeline.ingest.chunk_files.SPLIT_CODES`."""
     labels_N: NDArray[np.int32]
     """Indices in `labels`; -1 for none."""
     labels: list[str]

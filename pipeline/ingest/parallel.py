@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pipeline.executors.base import Job, WorkerKilled, ordered_results
 from pipeline.executors.select import ExecutorName, open_executor
-from pipeline.ingest.chunks import Row, Task, chunk_name, cut, is_whole, prepare_chunk, refused
+from pipeline.ingest.chunk_files import is_whole
+from pipeline.ingest.chunks import Row, Task, chunk_name, cut, prepare_chunk, refused
 from pipeline.runtime.errors import UserError
 
 Prepare = Callable[[Sequence[Row], Task, Path], None]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pipeline.config.ingest import IngestParams
 from pipeline.dataset.value_range import scaling_notes
 from pipeline.executors.select import ExecutorName
-from pipeline.ingest.chunks import SPLIT_CODES, Chunks, Task, chunk_folder, read_chunk
+from pipeline.ingest.chunk_files import SPLIT_CODES, Chunks, chunk_folder, read_chunk
+from pipeline.ingest.chunks import Task
 from pipeline.ingest.duplicates import MOST_COMPARED, TRAIN, Duplicates, find_duplicates
 from pipeline.ingest.index import ImageIndex, IndexBuilder, channel_statistics
 from pipeline.ingest.label_notes import contradiction_notes, label_notes

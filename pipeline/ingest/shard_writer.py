@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.executors.workers import worker_count
-from pipeline.ingest.chunks import Chunks
+from pipeline.ingest.chunk_files import Chunks
 from pipeline.storage.checksums import checksummed_writer
 
 ROWS_PER_GROUP = 128

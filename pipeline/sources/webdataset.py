@@ -10,9 +10,6 @@ read in order, one sample at a time. Several archives in a shard, as joined by `
 other.
 """
 
-import errno
-import os
-import re
 import tarfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -28,6 +25,7 @@ from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.reading.columns import Columns, TableDescription, resolve_columns, row_of
 from pipeline.sources.reading.expected_files import named_files
 from pipeline.sources.reading.split_names import by_split
+from pipeline.sources.reading.tar_archives import DAMAGES, archives
 from pipeline.tables.cells import are_equal
 from pipeline.tables.reading import Record, is_unicode, names_in
 from pipeline.untrusted.safe_paths import SafePath
@@ -40,26 +38,12 @@ LARGEST_SAMPLE = 64 * 1024 * 1024
 """Maximum bytes under one key: hundreds of samples are in memory while they are decoded."""
 LARGEST_JSON = 8 * 1024 * 1024
 """Maximum bytes of a JSON file; parsed, it takes fifty times as many."""
-BLOCKS_AT_ONCE = 128
-LONGEST_HEADER = 256 * 1024
-"""Maximum bytes of one header, such as a long name, or fields that apply to all members after it."""
-LONGEST_HEADERS = 1024 * 1024
-"""Maximum bytes of all headers of one member, such as the positions of its holes."""
-MOST_GLOBAL_FIELDS = 1000
-"""Maximum number of fields for all following members, since they are copied for each of them."""
 MOST_ENDINGS = 100
 """Maximum number of endings of a sample that are kept, to be shown by a refusal."""
 APART = (
     "the files of the key stand apart in the shard: pack those of each key one after the other, as tar "
     "--sort=name does"
 )
-MOST_DIGITS = re.compile(rb"\d{256}")
-"""A long number: before Python 3.11.10, tarfile searches for a number from each of its digits on."""
-DAMAGES = (
-    *(tarfile.TarError, OSError, EOFError, ValueError),
-    *(ArithmeticError, LookupError, RecursionError, MemoryError),
-)
-"""Exceptions of tarfile for damaged and malicious headers."""
 BOOKKEEPING = frozenset(
     {"key", "status", "error_message", "url", "caption", "sha256", "md5", "exif"}
     | {"width", "height", "original_width", "original_height"}
@@ -191,8 +175,8 @@ def _samples(
     sample: Sample | None = None
     try:
         with shard.open_binary() as file:
-            for archive in _archives(file):
-                for member in _forward(archive):
+            for members in archives(file):
+                for member in members:
                     if member.isdir():
                         continue
                     if reason := _why_not(member):
@@ -209,7 +193,6 @@ def _samples(
                             yield sample
                         sample = Sample(key)
                     _add(sample, ending.lower(), file, member, but)
-                _check_end(archive, file)
                 if sample is not None:
                     yield sample
                 sample = None
@@ -217,97 +200,6 @@ def _samples(
         # The sample that was being read is not known to be whole.
         lost = f", from {sample.key} on" if sample is not None else ""
         yield Refusal("", f"the archive is damaged or not whole{lost}: {str(error) or 'no end'}")
-
-
-class _Headers:
-    """The file object that tarfile reads, which limits the size of headers; tarfile reads nothing else."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.seek, self.tell, self.close, self.write = file.seek, file.tell, file.close, file.write
-        self.begin_member()
-
-    def begin_member(self) -> None:
-        self._of_the_member = 0
-
-    def read(self, size: int) -> bytes:
-        self._of_the_member += size
-        if size > LONGEST_HEADER or self._of_the_member > LONGEST_HEADERS:
-            raise tarfile.ReadError(f"a header of {max(size, self._of_the_member):,} bytes or more")
-        header = self._file.read(size)
-        if MOST_DIGITS.search(header):
-            raise tarfile.ReadError("a header with a number of hundreds of digits")
-        return header
-
-
-def _archives(file: BinaryIO) -> Iterator[tarfile.TarFile]:
-    """Yields the archives of a shard, each to be read to its end before the next.
-
-    Raises `ReadError` if what follows an end is not an archive.
-
-    Symptom: half of a shard is missing. Cause: `cat a.tar b.tar` leaves the end mark of a.tar in the middle,
-    where readers stop. Cure: what follows an end mark is read as another archive.
-    """
-    start: int | None = 0
-    while start is not None:
-        file.seek(start)
-        # "r:" accepts no compression: a shard is as large as it looks.
-        with tarfile.open(fileobj=_Headers(file), mode="r:") as archive:
-            if start and not archive.members:  # type: ignore[attr-defined]
-                raise tarfile.ReadError("what follows its end is no archive")
-            yield archive
-            start = _next_content(file, archive.offset)
-
-
-def _forward(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yields the members in order. Raises `ReadError` if a header points backwards, as in a circle."""
-    place = -1
-    headers = archive.fileobj
-    assert isinstance(headers, _Headers)
-    while (member := archive.next()) is not None:
-        headers.begin_member()
-        if member.offset <= place or member.size < 0:
-            raise tarfile.ReadError("a header points backwards")
-        if len(archive.pax_headers) > MOST_GLOBAL_FIELDS:
-            raise tarfile.ReadError(f"more than {MOST_GLOBAL_FIELDS:,} fields for all members")
-        place = member.offset
-        yield member
-        archive.members.clear()  # type: ignore[attr-defined]  # it would grow with the shard
-
-
-def _check_end(archive: tarfile.TarFile, file: BinaryIO) -> None:
-    """Raises `ReadError` unless the archive ends with a block of zeros: tarfile also stops at a header that
-    is cut or damaged."""
-    file.seek(archive.offset)
-    block = file.read(tarfile.BLOCKSIZE)
-    if block != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError(
-            "a damaged header" if block.strip(b"\0") else "the mark of its end is missing"
-        )
-
-
-def _next_content(file: BinaryIO, end: int) -> int | None:
-    """Returns the start of the first block at or after `end` that is not all zeros; None if there is none."""
-    place = _past_hole(file, end)
-    while place is not None:
-        file.seek(place)
-        blocks = file.read(BLOCKS_AT_ONCE * tarfile.BLOCKSIZE)
-        if content := blocks.lstrip(b"\0"):
-            zeros = len(blocks) - len(content)
-            return place + zeros - zeros % tarfile.BLOCKSIZE
-        place = _past_hole(file, place + len(blocks)) if blocks else None
-    return None
-
-
-def _past_hole(file: BinaryIO, place: int) -> int | None:
-    """Returns `place`, or the next block with data if a sparse file, which may claim any size, has a hole
-    there; None if no data follow."""
-    try:
-        found = os.lseek(file.fileno(), place, os.SEEK_DATA)
-    except OSError as error:
-        # ENXIO: only a hole or nothing is left. Any other error: the file system does not support holes.
-        return None if error.errno == errno.ENXIO else place
-    return found - found % tarfile.BLOCKSIZE
 
 
 def _why_not(member: tarfile.TarInfo) -> str | None:

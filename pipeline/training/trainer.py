@@ -386,7 +386,7 @@ class Trainer:
         order_N = self.progress.order_N
         if order_N is not None and not torch.equal(order_N, self._shuffled(self.progress.epoch)):
             said.append(
-                "this epoch keeps its order of images, which another feed chose; the next has its own"
+                "this epoch keeps its order of images, which another loader chose; the next has its own"
             )
         return said
 

@@ -16,18 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipeline.ingest import chunk_files
 from pipeline.ingest import chunks as parts_module
 from pipeline.ingest import prepare as images
-from pipeline.ingest.chunks import (
-    Row,
-    Task,
-    chunk_name,
-    cut,
-    is_whole,
-    prepare_chunk,
-    read_chunk,
-    refusals_of,
-)
+from pipeline.ingest.chunk_files import chunk_folder, is_whole, read_chunk, refusals_of
+from pipeline.ingest.chunks import Row, Task, chunk_name, cut, prepare_chunk
 from pipeline.ingest.parallel import prepared_chunks
 from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow
@@ -215,7 +208,7 @@ def test_parts_that_are_alike_are_all_kept(
     monkeypatch.setenv("CLINFONCE_WORKERS", "2")
     result = list(prepared_chunks(rows, TASK, tmp_path))
     assert len(result) == len(set(result)) == 3
-    assert sum(parts_module.rows_of(read_chunk(path)) for path in result) == len(rows)
+    assert sum(chunk_files.rows_of(read_chunk(path)) for path in result) == len(rows)
     times = [path.stat().st_mtime_ns for path in result]
     assert list(prepared_chunks(rows, TASK, tmp_path)) == result
     assert [path.stat().st_mtime_ns for path in result] == times
@@ -318,14 +311,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
 
 
 def test_two_runs_at_once_do_not_share_a_folder(state: Path) -> None:
-    with parts_module.chunk_folder("same") as first, parts_module.chunk_folder("same") as second:
+    with chunk_folder("same") as first, chunk_folder("same") as second:
         assert first != second
     assert list(state.iterdir()) == []
 
 
 def test_a_failed_run_keeps_its_parts(state: Path) -> None:
     def fail() -> None:
-        with parts_module.chunk_folder("same") as folder:
+        with chunk_folder("same") as folder:
             (folder / "a.arrow").write_bytes(b"part")
             raise UserError("too many were refused")
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.ingest import shard_writer as shards
-from pipeline.ingest.chunks import Chunks, Task, prepare_chunk
+from pipeline.ingest.chunk_files import Chunks
+from pipeline.ingest.chunks import Task, prepare_chunk
 from pipeline.ingest.shard_writer import write_shards
 from pipeline.sources.base import SourceRow
 from pipeline.storage.schema import images_schema

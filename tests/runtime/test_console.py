@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.\u2066x\u200f\x7f[red]not red[/red]"
 SOURCES = sorted(path for folder in ("pipeline", "stages") for path in (REPOSITORY / folder).rglob("*.py"))
 PRINTS = {"print", "input", "Console", "typer.echo", "typer.secho", "warnings.warn", "traceback.print_exc"}
-OWN_PROTOCOL = {"pipeline/untrusted/isolation/parquet.py"}
+OWN_PROTOCOL = {"pipeline/untrusted/isolation/parquet_reader.py"}
 """Whose standard output is a stream of Arrow batches, to the process that started it."""
 
 

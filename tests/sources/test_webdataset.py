@@ -12,7 +12,7 @@ from journey import Journey, journey, jpeg, write
 
 from hostile_tables import header, pax
 from pipeline.runtime.errors import UserError
-from pipeline.sources.webdataset import LONGEST_HEADERS
+from pipeline.sources.reading.tar_archives import LONGEST_HEADERS
 
 pytestmark = pytest.mark.slow
 

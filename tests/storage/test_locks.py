@@ -9,7 +9,7 @@ from typing import TextIO
 
 import pytest
 
-from pipeline.ingest.chunks import chunk_folder
+from pipeline.ingest.chunk_files import chunk_folder
 from pipeline.runtime.errors import UserError
 from pipeline.storage import locks
 from pipeline.storage.locks import FileLock, exclusive_lock

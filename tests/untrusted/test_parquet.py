@@ -10,7 +10,7 @@ from parquet_table import ROWS, write_grouped
 
 from pipeline.runtime.errors import UserError
 from pipeline.storage.checksums import write_checksummed
-from pipeline.untrusted.isolation import parquet
+from pipeline.untrusted.isolation import parquet, parquet_reader
 from pipeline.untrusted.isolation.parquet import (
     Damaged,
     NotParquet,
@@ -125,8 +125,8 @@ def test_rows_that_a_file_cannot_hold_are_not_believed(
             return self
 
     with pytest.raises(ValueError, match=r"claims [\d,]+ rows, more than 900 bytes can hold"):
-        parquet._counted_rows(Footer(), 900)  # type: ignore[arg-type]
-    assert parquet._counted_rows(Footer(), rows) == rows  # type: ignore[arg-type]
+        parquet_reader._counted_rows(Footer(), 900)  # type: ignore[arg-type]
+    assert parquet_reader._counted_rows(Footer(), rows) == rows  # type: ignore[arg-type]
 
 
 def test_a_file_that_is_replaced_by_another_table_is_noticed(path: Path) -> None:

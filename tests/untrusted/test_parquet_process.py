@@ -46,7 +46,7 @@ def hang(*_arguments):
 
 pyarrow.parquet.ParquetFile = hang
 sys.argv = sys.argv[3:]
-runpy.run_module("pipeline.untrusted.isolation.parquet", run_name="__main__")
+runpy.run_module("pipeline.untrusted.isolation.parquet_reader", run_name="__main__")
 """
 ASKING = """
 import signal

@@ -108,7 +108,7 @@ def from_shards(images: Path, positions: Sequence[int], device: torch.device) ->
     return StreamedLoader(ImageSplit(images, "train"), positions, device, buffer_rows=6)
 
 
-FEEDS = [resident, sharded, host, from_shards]
+LOADERS = [resident, sharded, host, from_shards]
 Build = Callable[[Path, Sequence[int], torch.device], Loader]
 
 
@@ -116,7 +116,7 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("build", FEEDS)
+@pytest.mark.parametrize("build", LOADERS)
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 @settings(max_examples=25)
 @given(data=st.data())
@@ -138,7 +138,7 @@ def test_batches_are_those_of_the_store(
         assert torch.equal(sizes_B2.cpu(), store.sizes_N2[rows_B])
 
 
-@pytest.mark.parametrize("build", FEEDS)
+@pytest.mark.parametrize("build", LOADERS)
 def test_an_epoch_is_a_permutation_that_follows_from_its_seed(images: Path, build: Build) -> None:
     loader = build(images, range(ROWS), CPU)
     order_N = loader.shuffled(seeded(1))
@@ -154,7 +154,7 @@ def test_loaders_in_memory_share_one_order(images: Path, build: Build) -> None:
     assert torch.equal(order_N, torch.randperm(ROWS, generator=seeded(3)))
 
 
-@pytest.mark.parametrize("build", FEEDS)
+@pytest.mark.parametrize("build", LOADERS)
 def test_a_loader_that_is_closed_early_ends_its_threads(images: Path, build: Build) -> None:
     before = set(threading.enumerate())
     loader = build(images, range(ROWS), CPU)
