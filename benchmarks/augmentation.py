@@ -16,7 +16,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import to_pil_image
 
 from benchmarks.harness import Goal, JsonFlag, Outcome, in_turns, times_as_fast
-from pipeline.augment import Normalizer, random_views
+from pipeline.augment.normalize import Normalizer
+from pipeline.augment.views import random_views
 from pipeline.config.pretrain import AugmentParams
 
 SEED = 7

@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from pipeline.augment import Normalizer
+from pipeline.augment.normalize import Normalizer
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.pixels import PixelStore
 from pipeline.encoders.registry import build_encoder, resolved_stem_stride

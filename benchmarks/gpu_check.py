@@ -27,7 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.contenders import HEAD_DIM, TEMPERATURE, Ours, Setting, decoded, encoded_images, plain
 from benchmarks.harness import append_result, in_turns, machine, markdown
-from pipeline.augment import random_views
+from pipeline.augment.views import random_views
 from pipeline.clustering.run import cluster
 from pipeline.config.cluster import ClusterParams
 from pipeline.config.evaluate import EvaluateParams

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from benchmarks.contenders import decoded, encoded_images
 from benchmarks.harness import JsonFlag, Outcome, in_turns, times_as_fast
-from pipeline.augment import Normalizer
+from pipeline.augment.normalize import Normalizer
 from pipeline.config.pretrain import PretrainParams
 from pipeline.encoders.registry import build_encoder
 from pipeline.objectives.base import DataInfo

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from benchmarks.harness import append_result, machine, markdown, read_results
-from pipeline.augment import Normalizer
+from pipeline.augment.normalize import Normalizer
 from pipeline.clustering.run import cluster
 from pipeline.config.evaluate import EvaluateParams
 from pipeline.config.params import Params, load_params

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.augment import Normalizer
+from pipeline.augment.normalize import Normalizer
 from pipeline.config.params import Params
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.assignments import read_assignments

@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.augment import Normalizer, central_views, views_at_once
+from pipeline.augment.normalize import Normalizer
+from pipeline.augment.views import central_views, views_at_once
 from pipeline.dataset.pixels import PixelStore
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.config import EncoderConfig

@@ -44,9 +44,9 @@ def profile(trainer: Trainer, seconds: float) -> Profile:
     return Profile(
         images=len(trainer.loader),
         batch=trainer.batch_size,
-        embed=seconds_of(trainer.embeddings, device),
+        embed=seconds_of(trainer.extractor.embeddings, device),
         begin_epoch=seconds_of(
-            lambda: objective.begin_epoch(epoch, trainer.embeddings, trainer.ranks, seed), device
+            lambda: objective.begin_epoch(epoch, trainer.extractor.embeddings, trainer.ranks, seed), device
         ),
         steps=_steps(trainer, seconds),
         recluster=_recluster(trainer),
@@ -108,7 +108,7 @@ def _recluster(trainer: Trainer) -> float:
     before_N = torch.arange(len(trainer.loader)) % clusters
 
     def remake() -> None:
-        recluster(trainer.embeddings(), before_N, settings | {"clusters": clusters}, 1, 0)
+        recluster(trainer.extractor.embeddings(), before_N, settings | {"clusters": clusters}, 1, 0)
 
     times_as_many: float = settings["clusters"] / clusters
     return times_as_many * seconds_of(remake, trainer.device)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from pipeline.training.checkpoint import State, StateFolder
+
 
 @dataclass
 class Progress:
@@ -25,3 +27,14 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     timing: list[dict[str, float]] = field(default_factory=list)
     trajectory: list[dict[str, float]] = field(default_factory=list)
+
+
+def saved_state(states: StateFolder) -> tuple[State | None, list[str]]:
+    """Returns the last state, or None if there is none or its re-clusterings are damaged, and messages."""
+    state, messages = states.load()
+    if state is None:
+        return None, messages
+    kept = {epoch: states.kept(f"clusters-{epoch}") for epoch in state.pop("reclustered")}
+    if any(clusters_N is None for clusters_N in kept.values()):
+        return None, [*messages, "the clusters of an earlier epoch are damaged: training starts anew"]
+    return state | {"reclusterings": kept}, messages

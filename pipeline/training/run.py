@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.augment import Normalizer
+from pipeline.augment.normalize import Normalizer
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.assignments import Assignments, read_assignments
 from pipeline.dataset.dataset import ImageDataset, ImageSplit

@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from pipeline.augment import Normalizer
+from pipeline.augment.normalize import Normalizer
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.attributes import attribute_vectors
 from pipeline.dataset.dataset import ImageSplit

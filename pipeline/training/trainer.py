@@ -2,14 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from pipeline.augment import Normalizer, central_views, random_views, views_at_once
+from pipeline.augment.normalize import Normalizer
+from pipeline.augment.views import random_views
 from pipeline.config.pretrain import PretrainParams
 from pipeline.objectives.base import Batch, StepInfo
 from pipeline.objectives.traits import reads_clusters
@@ -20,20 +18,20 @@ from pipeline.training.checkpoint import State, StateFolder
 from pipeline.training.collapse import collapse
 from pipeline.training.console import TrainingConsole
 from pipeline.training.context import Clustered, TrainingContext
+from pipeline.training.features import FeatureExtractor
 from pipeline.training.loaders.select import Loader
 from pipeline.training.network import Network, over_ranks
 from pipeline.training.optimizers import build_optimizer
-from pipeline.training.progress import Progress
+from pipeline.training.plan import Plan, images_of_views
+from pipeline.training.progress import Progress, saved_state
 from pipeline.training.recluster import recluster
-from pipeline.training.representation import SAMPLED_IMAGES, representation_metrics
-from pipeline.training.sampler import cluster_batches, partners, shuffled_batches
+from pipeline.training.sampler import cluster_batches, shuffled_batches
 from pipeline.training.schedule import learning_rate_at
 from pipeline.training.shutdown import Interrupted, StopRequest
 from pipeline.training.soundness import fault_of
 from pipeline.training.step import Step, batch_sizes, largest_that_fits, out_of_memory
 from pipeline.training.trackers import Trackers
 
-EMBED_BATCH = 512
 SAVE_EVERY_SECONDS = 300
 """Seconds between saves within an epoch; at its end `StateFolder.due` decides."""
 SAVE_ONLY = 1
@@ -42,19 +40,6 @@ stop.
 
 SIGHUP, whose number is 1, is not handled.
 """
-
-Views = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Function (canvas, sizes, their places among all that are evaluated) -> normalised views."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The images of each step of an epoch."""
-
-    requested: list[Tensor]
-    """This rank's images in each step, on the CPU, followed by those of the second views if they differ."""
-    batches: list[Batch]
-    """Data about this rank's first views in each step, on the device."""
 
 
 class Trainer:
@@ -87,6 +72,7 @@ class Trainer:
         self.progress = Progress()
         self.steps_per_epoch = len(self._batches(0))
         self.loss_sum = torch.zeros((), device=device)
+        self.extractor = FeatureExtractor(self.network, loader, normalize, params, context, self.autocast)
         self.reclusterings: dict[str, Tensor] = {}
         """Clusters by the epoch (as text) before which they were computed."""
 
@@ -95,14 +81,8 @@ class Trainer:
         found = self._go_to_saved(states)
         trackers.begin(self.progress.history)
         done = self.progress.epoch * self.steps_per_epoch + self.progress.step
-        with TrainingConsole(
-            self.context.title,
-            self.params.epochs,
-            self.steps_per_epoch,
-            self.batch_size,
-            done,
-            self.ranks.is_main,
-        ) as console:
+        lengths = self.params.epochs, self.steps_per_epoch, self.batch_size
+        with TrainingConsole(self.context.title, *lengths, done, self.ranks.is_main) as console:
             for line in found:
                 console.echo(line)
             if done == 0:
@@ -125,7 +105,7 @@ class Trainer:
             self.loss_sum.zero_()
             self._recluster_if_due(epoch, states)
             seed = derived_seed(self.context.seed, "objective", epoch)
-            self.network.objective.begin_epoch(epoch, self.embeddings, self.ranks, seed)
+            self.network.objective.begin_epoch(epoch, self.extractor.embeddings, self.ranks, seed)
             self.progress.order_N = self._shuffled(epoch)
         self.network.train()
         plan = self.plan(epoch)
@@ -150,7 +130,7 @@ class Trainer:
         # The last step has changed the weights since the last loss was computed.
         if fault := fault_of(self.network, self.loss_sum):
             return fault
-        signs = self._representation_metrics(epoch)
+        signs = self.extractor.representation_metrics(epoch)
         if not all(map(math.isfinite, signs.values())):
             return "the features were not finite"
         loss_of_epoch = float(self.loss_sum) / self.steps_per_epoch
@@ -197,23 +177,10 @@ class Trainer:
 
     def plan(self, epoch: int) -> Plan:
         """Returns the plan of `epoch` by the current clusters."""
-        images_SB = self._batches(epoch)
-        # Re-clustering may change the number of pairs; the schedule keeps its length.
-        rounds = -(-self.steps_per_epoch // len(images_SB))
-        images_SB = images_SB.repeat(rounds, 1)[: self.steps_per_epoch]
-        views = [images_SB]
-        if self.params.form == "pair":
-            views.append(
-                partners(images_SB, self.clusters_N, derived_seed(self.context.seed, "partners", epoch))
-            )
+        images_SB, seed = self._batches(epoch), derived_seed(self.context.seed, "partners", epoch)
+        views = images_of_views(images_SB, self.steps_per_epoch, self.clusters_N, self.params.form, seed)
         own = [images_SB[:, self.step.places_B] for images_SB in views]
-        # One copy per epoch: a copy in each step would make the host wait for the device.
-        images_SB, clusters_SB = own[0].to(self.device), self.clusters_N[own[0]].to(self.device)
-        known = [
-            None if self.attributes_NA is None else self.attributes_NA[images_B] for images_B in images_SB
-        ]
-        batches = [Batch(*values) for values in zip(images_SB, clusters_SB, known, strict=True)]
-        return Plan(list(torch.cat(own, dim=1)), batches)
+        return Plan.of(own, self.clusters_N, self.attributes_NA, self.device)
 
     def train_step(self, pixels: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
         """Updates the weights by the images in `pixels` (canvas, sizes) and their `batch`; returns the loss.
@@ -282,7 +249,7 @@ class Trainer:
         if self.recluster_settings is None or every == 0 or epoch == 0 or epoch % every != 0:
             return
         seed = derived_seed(self.context.seed, "recluster", epoch)
-        embeddings_ND = self.embeddings()
+        embeddings_ND = self.extractor.embeddings()
         clusters_N, row = recluster(embeddings_ND, self.clusters_N, self.recluster_settings, epoch, seed)
         self.clusters_N = self.ranks.broadcast(clusters_N.to(self.device)).cpu()
         self.progress.trajectory.append(row)
@@ -290,69 +257,11 @@ class Trainer:
         if self.ranks.is_main:
             states.keep(f"clusters-{epoch}", self.clusters_N)
 
-    def embeddings(self) -> Tensor:
-        """Returns normalised embeddings (N, D) float32 of all images' central views, in evaluation mode.
-
-        They are the target network's if there is one.
-        """
-
-        def central(canvas: Tensor, sizes: Tensor, _places: Tensor) -> Tensor:
-            return self.normalize(central_views(canvas, sizes, self.image_size))
-
-        _, outputs_ND = self._evaluated(torch.arange(len(self.loader)), central, of_target=True)
-        return functional.normalize(outputs_ND, dim=1)
-
-    def _representation_metrics(self, epoch: int) -> dict[str, float]:
-        """Computes the metrics of two random views of images from the whole set, in evaluation mode."""
-        count = min(SAMPLED_IMAGES, len(self.loader))
-        images = torch.linspace(0, len(self.loader) - 1, count).long()
-        seed = derived_seed(self.context.seed, "health", epoch)
-
-        def views_from(first: int) -> Views:
-            return lambda canvas, sizes, places: random_views(
-                canvas,
-                sizes,
-                self.image_size,
-                self.params.augment,
-                seed,
-                rows_N=first + places,
-                of=2 * count,
-                normalize=self.normalize,
-            )
-
-        features, outputs = zip(*(self._evaluated(images, views_from(f)) for f in (0, count)), strict=True)
-        return representation_metrics(features, outputs)
-
-    @torch.no_grad()
-    def _evaluated(self, images_N: Tensor, views: Views, *, of_target: bool = False) -> tuple[Tensor, Tensor]:
-        """Returns float32 features (N, F) and embeddings (N, D), in evaluation mode; ranks share the work."""
-        self.network.eval()
-        target = self.network.target if of_target else None
-        each = -(-len(images_N) // self.ranks.world_size)
-        places = torch.arange(self.ranks.rank * each, (self.ranks.rank + 1) * each)
-        parts = places.clamp(max=len(images_N) - 1).split(views_at_once(self.image_size, EMBED_BATCH))
-        features, outputs = [], []
-        pixels = self.loader.batches([images_N[part] for part in parts])
-        for part, (canvas, sizes) in zip(parts, pixels, strict=True):
-            seen = views(canvas, sizes, part.to(self.device))
-            with self.autocast:
-                if target is not None:
-                    some_features, some_outputs = target(seen)
-                else:
-                    some_features, some_outputs = self.network(seen)
-                    some_outputs = self.network.objective.embeddings_of(some_outputs)
-            features.append(some_features.float())
-            outputs.append(some_outputs.float())
-        features_NF, outputs_ND = (self.ranks.all_gather(torch.cat(parts)) for parts in (features, outputs))
-        return features_NF[: len(images_N)], outputs_ND[: len(images_N)]
-
     def save(self, states: StateFolder) -> None:
         if self.ranks.is_main:
             states.save(
                 {
-                    "encoder": self.network.encoder.state_dict(),
-                    "objective": self.network.objective.state_dict(),
-                    "target": None if self.network.target is None else self.network.target.state_dict(),
+                    "network": self.network.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
                     "loss_sum": self.loss_sum,
                     "progress": vars(self.progress),
@@ -365,15 +274,12 @@ class Trainer:
         if self.ranks.is_main:
             states.wait()
         values: tuple[State | None, list[str]] = self.ranks.broadcast_object(
-            _load(states) if self.ranks.is_main else None
+            saved_state(states) if self.ranks.is_main else None
         )
         state, said = values
         if state is None:
             return said
-        self.network.encoder.load_state_dict(state["encoder"])
-        self.network.objective.load_state_dict(state["objective"])
-        if self.network.target is not None:
-            self.network.target.load_state_dict(state["target"])
+        self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.loss_sum = state["loss_sum"].to(self.device)
         self.progress = Progress(**state["progress"])
@@ -389,14 +295,3 @@ class Trainer:
                 "this epoch keeps its order of images, which another loader chose; the next has its own"
             )
         return said
-
-
-def _load(states: StateFolder) -> tuple[State | None, list[str]]:
-    """Returns the last state, or None if there is none or its re-clusterings are damaged, and messages."""
-    state, said = states.load()
-    if state is None:
-        return None, said
-    kept = {epoch: states.kept(f"clusters-{epoch}") for epoch in state.pop("reclustered")}
-    if any(clusters_N is None for clusters_N in kept.values()):
-        return None, [*said, "the clusters of an earlier epoch are damaged: training starts anew"]
-    return state | {"reclusterings": kept}, said

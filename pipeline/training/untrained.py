@@ -5,7 +5,7 @@ Training is of little use if its results do not exceed this reference's.
 
 import torch
 
-from pipeline.augment import Normalizer
+from pipeline.augment.normalize import Normalizer
 from pipeline.dataset.dataset import ImageDataset
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import UNTRAINED_ENCODER, build_encoder, resolved_stem_stride

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pipeline.augment import Normalizer, central_views, views_at_once
+from pipeline.augment.normalize import Normalizer
+from pipeline.augment.views import central_views, views_at_once
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.patches import PatchResNet, WhitenedPatches
 from pipeline.encoders.whitening import fit, fit_features

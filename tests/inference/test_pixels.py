@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from drawn_encoders import write_drawn_encoder
-from pipeline.augment import central_views
+from pipeline.augment.views import central_views
 from pipeline.dataset.decode import sizes_after_cutting
 from pipeline.dataset.pixels import decode_center
 from pipeline.evaluation.features import EncoderUnreadable, read_encoder

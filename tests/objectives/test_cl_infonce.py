@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from operations import Operations
 from pipeline.objectives.base import Batch
-from pipeline.objectives.cl_infonce import TILE_SIDE, ClInfoNCE, Form, cl_infonce_loss
+from pipeline.objectives.cl_infonce import ClInfoNCE, Form, cl_infonce_loss
+from pipeline.objectives.tiled_logits import TILE_SIDE
 from pipeline.runtime.distributed import ALONE
 
 FORMS: list[Form] = ["out", "in", "across", "pair"]

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.objectives.cl_infonce import TILE_SIDE, Form, cl_infonce_loss
+from pipeline.objectives.cl_infonce import Form, cl_infonce_loss
+from pipeline.objectives.tiled_logits import TILE_SIDE
 from pipeline.runtime.distributed import ALONE, Ranks
 from processes import in_ranks
 

@@ -21,9 +21,11 @@ from pipeline.ingest.run import ingest
 from pipeline.objectives.base import Batch
 from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
+from pipeline.training import features
 from pipeline.training import run as training
 from pipeline.training import trainer as loop
 from pipeline.training.checkpoint import StateFolder
+from pipeline.training.features import FeatureExtractor
 from pipeline.training.shutdown import Interrupted
 from pipeline.training.trainer import Trainer
 from support import TINY_PRETRAIN, params_with
@@ -237,16 +239,15 @@ def test_features_that_are_not_finite_send_it_back(
     here: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Finite weights may still overflow where they are multiplied."""
-    evaluated, left = Trainer._evaluated, [1]
+    metrics, left = FeatureExtractor.representation_metrics, [1]
 
-    def overflowing(trainer: Trainer, *arguments: Any, **more: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        features, outputs = evaluated(trainer, *arguments, **more)
-        if trainer.progress.epoch == 3 and trainer.progress.step and left:
+    def overflowing(extractor: FeatureExtractor, epoch: int) -> dict[str, float]:
+        if epoch == 3 and left:
             left.pop()
-            features[2, 3] = float("inf")
-        return features, outputs
+            next(extractor.network.encoder.parameters()).data.fill_(3e38)
+        return metrics(extractor, epoch)
 
-    monkeypatch.setattr(Trainer, "_evaluated", overflowing)
+    monkeypatch.setattr(FeatureExtractor, "representation_metrics", overflowing)
     here()
     assert "the features were not finite in epoch 4: back to" in " ".join(capsys.readouterr().err.split())
 
@@ -258,7 +259,7 @@ def test_a_collapse_is_told_in_the_log_and_on_the_card(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(
-        loop, "representation_metrics", lambda *_: {"rankme": 9.0, "alignment": 0.0, "uniformity": -1e-3}
+        features, "representation_metrics", lambda *_: {"rankme": 9.0, "alignment": 0.0, "uniformity": -1e-3}
     )
     here()
     what = "all images have nearly the same embedding (uniformity -0.001; 0 is collapse)"

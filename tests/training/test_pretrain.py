@@ -18,7 +18,7 @@ import torchvision
 from safetensors.torch import load_file
 
 from operations import WAITS, Operations
-from pipeline import augment as augment_module
+from pipeline.augment import color, views
 from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.dataset import ImageSplit
@@ -264,7 +264,7 @@ def test_no_step_waits_for_the_device(pretrain: Pretrain, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Trainer, "train_step", watched)
     # On a CPU, where nothing waits, it looks for the images to blur.
-    monkeypatch.setattr(augment_module, "blur", augment_module._blurred)
+    monkeypatch.setattr(views, "blur", color._blurred)
     augment = {"blur_probability": 0.5, "solarize_probability": 0.5}
     # AdamW counts its steps on the host, unless it is fused, which it is on a GPU.
     for changes in ({}, {"micro_batch": 2, "form": "pair"}, {"optimizer": "lars", "form": "in"}):

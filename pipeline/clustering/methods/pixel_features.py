@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pipeline.augment import central_views
+from pipeline.augment.views import central_views
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.pixels import load_pixels
 
