@@ -23,7 +23,7 @@ Codes = NDArray[np.int64]
 
 def estimators(samples: int = 20) -> None:
     """Mean absolute error of I(Z;T) in bits over samples of known distributions."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "statistics"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from known_distributions import of_other_shapes, of_posts, true_information_bits
 
     names = ["plug-in", *_ENTROPIES, "the same, extrapolated"]
@@ -60,7 +60,7 @@ def _all_estimates(counts_KL: Codes) -> list[float]:
 
 def _miller_madow(counts: Codes) -> float:
     sizes, times = sizes_and_times(counts)
-    rows = counts.sum()
+    rows = int(counts.sum())
     plug_in = math.log(rows) - float(times @ (sizes * np.log(sizes))) / rows
     return plug_in + (counts.size - 1) / (2 * rows)
 
@@ -69,7 +69,7 @@ def _grassberger(counts: Codes) -> float:
     from scipy.special import digamma
 
     sizes, times = sizes_and_times(counts)
-    rows = counts.sum()
+    rows = int(counts.sum())
     parity = np.where(sizes % 2 == 0, 1.0, -1.0)
     correction = 0.5 * parity * (digamma((sizes + 1) / 2) - digamma(sizes / 2))
     return math.log(rows) - float(times @ (sizes * (digamma(sizes) + correction))) / rows
@@ -77,7 +77,7 @@ def _grassberger(counts: Codes) -> float:
 
 def _chao_shen(counts: Codes) -> float:
     sizes, times = sizes_and_times(counts)
-    rows = counts.sum()
+    rows = int(counts.sum())
     once = min(int((counts == 1).sum()), rows - 1)
     shares = (1 - once / rows) * sizes / rows
     return -float(times @ (shares * np.log(shares) / -np.expm1(rows * np.log1p(-shares))))

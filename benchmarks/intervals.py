@@ -67,7 +67,7 @@ def measure(
 
 
 def _populations(data: Path | None) -> Iterator[tuple[str, Joint]]:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "statistics"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from known_distributions import of_large_tables, of_other_shapes, of_posts, of_small_tables
 
     posts = {name: joint_KL for name, joint_KL in of_posts().items() if not name.startswith("posts, 6")}

@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -85,7 +86,9 @@ def skewed_codes(generator: np.random.Generator) -> tuple[NDArray[np.int64], NDA
 @pytest.mark.parametrize(
     "draw", [sparse_codes, even_codes, codes_with_one_full_cell, skewed_codes], ids=lambda draw: draw.__name__
 )
-def test_every_way_of_counting_gives_the_same_table(draw) -> None:  # type: ignore[no-untyped-def]
+def test_every_way_of_counting_gives_the_same_table(
+    draw: Callable[[np.random.Generator], tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> None:
     clusters_N, labels_N = draw(np.random.default_rng(0))
     table = Contingency.of_codes(clusters_N, labels_N)
     keys, counts = np.unique(clusters_N * 10_000 + labels_N, return_counts=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from known_distributions import (
     Joint,
     of_large_tables,
@@ -18,7 +19,6 @@ from known_distributions import (
     of_small_tables,
     true_information_bits,
 )
-
 from pipeline.statistics.chao_wang_jost import entropy_nats, entropy_of_half_nats
 from pipeline.statistics.contingency import Contingency
 from pipeline.statistics.corrected import (

@@ -39,12 +39,12 @@ POPULATION = {
 """Chosen, floor, ceiling: accuracies .72, .61, .78, so .11 of a gap of .17 is closed."""
 
 
-def test_difference_is_that_of_the_accuracies():
+def test_difference_is_that_of_the_accuracies() -> None:
     first, second = np.array([True] * 7 + [False] * 3), np.array([True] * 4 + [False] * 6)
     assert paired_difference(first, second).estimate == pytest.approx(0.3)
 
 
-def test_difference_by_hand():
+def test_difference_by_hand() -> None:
     """b = 12, c = 4 of 100: Agresti and Min's interval from their formula, digit by digit."""
     first = np.array([True] * 12 + [False] * 4 + [True] * 84)
     second = np.array([False] * 12 + [True] * 4 + [True] * 84)
@@ -54,7 +54,7 @@ def test_difference_by_hand():
     assert (found.low, found.high) == pytest.approx((centre - Z * spread, centre + Z * spread), abs=1e-4)
 
 
-def test_pairing_narrows_the_interval():
+def test_pairing_narrows_the_interval() -> None:
     """The same accuracies: shared mistakes leave less doubt than separate ones."""
     generator = np.random.default_rng(0)
     first, second = np.arange(400) < 300, np.arange(400) < 280
@@ -69,7 +69,7 @@ def test_pairing_narrows_the_interval():
 
 
 @pytest.mark.parametrize("images", [1, 50])
-def test_equal_arms_are_never_different(images: int):
+def test_equal_arms_are_never_different(images: int) -> None:
     same = np.ones(images, dtype=bool)
     found = paired_difference(same, same)
     assert found.low < 0 == found.estimate < found.high
@@ -77,7 +77,7 @@ def test_equal_arms_are_never_different(images: int):
     assert not found.below_zero
 
 
-def test_difference_covers_the_population():
+def test_difference_covers_the_population() -> None:
     generator = np.random.default_rng(1)
     held = 0
     for _ in range(400):
@@ -87,7 +87,7 @@ def test_difference_covers_the_population():
     assert 0.92 <= held / 400 <= 0.98
 
 
-def test_share_covers_the_population():
+def test_share_covers_the_population() -> None:
     generator = np.random.default_rng(2)
     held = defined = 0
     for _ in range(400):
@@ -99,7 +99,7 @@ def test_share_covers_the_population():
     assert 0.92 <= held / defined <= 0.98
 
 
-def test_share_is_the_ratio_of_the_differences():
+def test_share_is_the_ratio_of_the_differences() -> None:
     chosen, floor, ceiling = drawn(POPULATION, 2000, np.random.default_rng(3))
     found = share_closed(chosen, floor, ceiling)
     assert found is not None
@@ -108,13 +108,13 @@ def test_share_is_the_ratio_of_the_differences():
 
 
 @pytest.mark.parametrize("extra", [0, 1, -30])
-def test_no_share_of_a_gap_that_may_be_none(extra: int):
+def test_no_share_of_a_gap_that_may_be_none(extra: int) -> None:
     floor = np.arange(200) < 100
     ceiling = np.arange(200) < 100 + extra
     assert share_closed(floor, floor, ceiling) is None
 
 
-def test_the_ceiling_itself_closes_all_of_it():
+def test_the_ceiling_itself_closes_all_of_it() -> None:
     floor, ceiling = np.arange(200) < 100, np.arange(200) < 140
     found = share_closed(ceiling, floor, ceiling)
     assert found is not None

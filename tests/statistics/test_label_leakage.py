@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -6,7 +8,7 @@ from pipeline.statistics.label_leakage import tags_that_name_labels
 from pipeline.statistics.values import encoded
 
 
-def naming(tags: list[list[str] | None], labels: list[str | None]) -> list[str]:
+def naming(tags: Sequence[list[str] | None], labels: Sequence[str | None]) -> list[str]:
     codes_N, values = encoded(labels)
     return tags_that_name_labels(tags, codes_N, values)
 
@@ -18,33 +20,33 @@ def test_a_tag_spelled_like_a_label_names_it() -> None:
 
 
 def test_a_spelling_that_few_images_of_the_label_carry_is_no_matter() -> None:
-    labels: list[str | None] = ["apple"] * 20 + ["pear"] * 20
-    tags: list[list[str] | None] = [["red"]] * 40
+    labels = ["apple"] * 20 + ["pear"] * 20
+    tags: list[list[str]] = [["red"]] * 40
     tags[0] = ["apple"]
     assert naming(tags, labels) == []
 
 
 def test_a_tag_on_exactly_the_images_of_a_label_names_it_whatever_its_spelling() -> None:
-    labels: list[str | None] = ["apple"] * 20 + ["pear"] * 20 + [None]
-    tags: list[list[str] | None] = [["りんご", "fruit"]] * 20 + [["fruit"]] * 21
+    labels = ["apple"] * 20 + ["pear"] * 20 + [None]
+    tags: list[list[str]] = [["りんご", "fruit"]] * 20 + [["fruit"]] * 21
     assert naming(tags, labels) == ["りんご"]
 
 
 def test_a_tag_on_a_few_images_is_no_evidence() -> None:
-    labels: list[str | None] = ["rare"] * 5 + ["common"] * 20
-    tags: list[list[str] | None] = [["x"]] * 5 + [[]] * 20
+    labels = ["rare"] * 5 + ["common"] * 20
+    tags: list[list[str]] = [["x"]] * 5 + [[]] * 20
     assert naming(tags, labels) == []
 
 
 def test_a_tag_written_twice_on_an_image_counts_once() -> None:
-    labels: list[str | None] = ["rare"] * 5 + ["common"] * 20
-    tags: list[list[str] | None] = [["x", "x"]] * 5 + [[]] * 20
+    labels = ["rare"] * 5 + ["common"] * 20
+    tags: list[list[str]] = [["x", "x"]] * 5 + [[]] * 20
     assert naming(tags, labels) == []
 
 
 def test_tags_that_only_go_with_a_label_do_not_name_it() -> None:
-    labels: list[str | None] = ["apple"] * 20 + ["pear"] * 20
-    tags: list[list[str] | None] = [["sweet"]] * 25 + [["sour"]] * 15
+    labels = ["apple"] * 20 + ["pear"] * 20
+    tags: list[list[str]] = [["sweet"]] * 25 + [["sour"]] * 15
     assert naming(tags, labels) == []
 
 

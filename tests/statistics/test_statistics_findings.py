@@ -1,7 +1,7 @@
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +19,9 @@ def labels_of(rows: int) -> list[str]:
     return [f"label {code}" for code in np.random.default_rng(GENERATOR_SEED).integers(0, 8, rows)]
 
 
-def codes_of(method: str, clusters_N: np.ndarray, labels: list[str], batch_size: int = 256) -> set[str]:
+def codes_of(
+    method: str, clusters_N: np.ndarray, labels: Sequence[str | None], batch_size: int = 256
+) -> set[str]:
     described = describe_clustering(method, clusters_N, labels, seed=0, batch_size=batch_size)
     for finding in described["findings"]:
         assert finding["sentence"].endswith(".")
@@ -112,8 +114,7 @@ def test_what_a_method_is_for_is_no_finding(method: str, clusters_N: np.ndarray)
 
 
 def test_without_labels_only_the_sizes_are_judged() -> None:
-    unlabelled: list[Any] = [None] * 800
-    assert codes_of("column", ROWS, unlabelled) == {"many_singletons", "entropy_above_ceiling"}  # type: ignore[arg-type]
+    assert codes_of("column", ROWS, [None] * 800) == {"many_singletons", "entropy_above_ceiling"}
 
 
 def test_a_single_label_or_cluster_is_neither_equal_nor_independent() -> None:

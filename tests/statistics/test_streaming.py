@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ VALUES = st.sampled_from(["a", "b", "c", "d", None, ""])
 ROWS = st.lists(st.tuples(VALUES, VALUES), max_size=40)
 
 
-def tally_of(rows: list[tuple[str | None, str | None]], batch: int = 1_000) -> Tally:
+def tally_of(rows: Sequence[tuple[str | None, str | None]], batch: int = 1_000) -> Tally:
     tally = Tally(Coder())
     for start in range(0, len(rows), batch):
         clusters, labels = zip(*rows[start : start + batch], strict=True)

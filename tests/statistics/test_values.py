@@ -4,7 +4,7 @@ import decimal
 import pyarrow as pa
 import pytest
 
-from pipeline.statistics.values import encoded
+from pipeline.statistics.values import Column, encoded
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from pipeline.statistics.values import encoded
     ],
     ids=str,
 )
-def test_equal_values_get_equal_codes_and_unknown_ones_none(column) -> None:  # type: ignore[no-untyped-def]
+def test_equal_values_get_equal_codes_and_unknown_ones_none(column: Column) -> None:
     codes_N, values = encoded(column)
     assert codes_N.tolist() == [0, 1, -1, 0]
     assert len(values) >= 2
