@@ -1,5 +1,7 @@
 """Which clusterings are on the frontier, and what the picture and the table say of all."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from pipeline.report.landscape import choices, frontier_table, on_frontier, tabl
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=20)
 
 
-def rows(points: list[tuple[float, float]], method: str = "column") -> pd.DataFrame:
+def rows(points: Sequence[tuple[float, float]], method: str = "column") -> pd.DataFrame:
     """Of (H(Z|T), I(Z;T)) each."""
     return pd.DataFrame(
         [

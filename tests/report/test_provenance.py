@@ -6,6 +6,7 @@ import pytest
 from pipeline.report.arms import read_arms
 from pipeline.report.provenance import commit, run_table
 from pipeline.storage.timings import timed
+from report.fake_data import FakeData
 
 
 def git(*arguments: str) -> str:
@@ -35,12 +36,12 @@ def test_the_commit_and_whether_files_differ_from_it(tmp_path: Path, monkeypatch
 
 
 def test_times_of_the_stages_as_far_as_they_are_known(
-    fake_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
     ticks = iter([0.0, 7.0])
     monkeypatch.setattr("pipeline.storage.timings.time.monotonic", lambda: next(ticks))
-    layout = fake_data(references=["instance"]).write(tmp_path / "data")
+    layout = FakeData(references=["instance"]).write(tmp_path / "data")
     with timed("evaluate@chosen", layout.evaluation("chosen") / "metrics.json"):
         pass
     output = {row[0].text: row[1].text for row in run_table(layout, read_arms(layout, ["instance"])).rows}

@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -6,26 +8,27 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.report.arms import read_arms
-from pipeline.report.findings import findings
+from pipeline.report.findings import Finding, findings
 from pipeline.storage.checksums import write_checksummed
 from pipeline.storage.files import read_json
 from pipeline.storage.schema import PREDICTIONS_SCHEMA
+from report.fake_data import FakeData
 
 pytestmark = pytest.mark.slow
 
 
-def found(data, tmp_path, **summary):
+def found(data: FakeData, tmp_path: Path, **summary: Any) -> list[Finding]:
     layout = data.write(tmp_path)
     output = read_json(layout.ingest_summary) | summary
     return findings(read_arms(layout, list(data.references)), output)
 
 
-def test_sound_data_has_no_finding(fake_data, tmp_path):
-    assert found(fake_data(test_images=4000), tmp_path) == []
+def test_sound_data_has_no_finding(tmp_path: Path) -> None:
+    assert found(FakeData(test_images=4000), tmp_path) == []
 
 
-def test_each_fault_has_its_code(fake_data, tmp_path):
-    data = fake_data(
+def test_each_fault_has_its_code(tmp_path: Path) -> None:
+    data = FakeData(
         losses_rise=True,
         references=["instance", "label"],
         top1={"chosen": 0.75, "instance": 0.70, "label": 0.70},
@@ -56,10 +59,10 @@ def test_each_fault_has_its_code(fake_data, tmp_path):
     )
 
 
-def test_an_accuracy_that_needs_no_image_is_a_finding(fake_data, tmp_path):
+def test_an_accuracy_that_needs_no_image_is_a_finding(tmp_path: Path) -> None:
     """Of the six labels, equally frequent in train, the first is that of a third of the test images."""
     top1 = {"chosen": 0.35, "instance": 0.32, "label": 0.77}
-    data = fake_data(test_images=4000, top1=top1)
+    data = FakeData(test_images=4000, top1=top1)
     layout = data.write(tmp_path)
     for arm in ("chosen", "instance", "label"):
         path = layout.evaluation(arm) / "predictions.parquet"
@@ -73,17 +76,17 @@ def test_an_accuracy_that_needs_no_image_is_a_finding(fake_data, tmp_path):
     assert finding.sentence.endswith("(always naming the most frequent label): chosen, instance.")
 
 
-def test_labels_that_train_lacks_are_a_finding(fake_data, tmp_path):
+def test_labels_that_train_lacks_are_a_finding(tmp_path: Path) -> None:
     given = {"chance_top1": 0.15, "majority_top1": 0.2, "reachable_top1": 0.9}
-    (finding,) = found(fake_data(test_images=4000, baselines=given), tmp_path)
+    (finding,) = found(FakeData(test_images=4000, baselines=given), tmp_path)
     assert finding.code == "unreachable_labels"
     assert finding.sentence == (
         "At most 90.0 % can be reached: the other test images have labels that no train image has."
     )
 
 
-def test_trainings_below_untrained_filters_come_first(fake_data, tmp_path):
-    data = fake_data(
+def test_trainings_below_untrained_filters_come_first(tmp_path: Path) -> None:
+    data = FakeData(
         test_images=4000,
         references=["untrained", "instance", "label"],
         top1={"chosen": 0.75, "untrained": 0.75, "instance": 0.70, "label": 0.77},
@@ -99,8 +102,10 @@ def test_trainings_below_untrained_filters_come_first(fake_data, tmp_path):
     ("uniformity", "rankme", "output"),
     [(-0.02, 80.0, "uniformity -0.020; 0 is collapse"), (-2.0, 1.1, "RankMe 1.10"), (-2.0, 80.0, None)],
 )
-def test_a_collapse_at_the_end_of_the_training(fake_data, tmp_path, uniformity, rankme, output):
-    data = fake_data(test_images=4000, references=[])
+def test_a_collapse_at_the_end_of_the_training(
+    tmp_path: Path, uniformity: float, rankme: float, output: str | None
+) -> None:
+    data = FakeData(test_images=4000, references=[])
     layout = data.write(tmp_path)
     history = layout.encoder("chosen") / "history.csv"
     table = pd.read_csv(history).assign(uniformity=-2.0, rankme=80.0)
@@ -108,13 +113,18 @@ def test_a_collapse_at_the_end_of_the_training(fake_data, tmp_path, uniformity, 
     table.to_csv(history, index=False)
     found = findings(read_arms(layout, []), read_json(layout.ingest_summary))
     assert [finding.code for finding in found] == ["collapsed"] * (output is not None)
-    assert all(output in finding.sentence and "pretrain.learning_rate" in finding.cure for finding in found)
+    for finding in found:
+        assert output is not None
+        assert output in finding.sentence
+        assert "pretrain.learning_rate" in finding.cure
 
 
 @pytest.mark.parametrize(("objective", "codes"), [("byol", ["loss_did_not_fall"]), ("moco", [])])
-def test_a_loss_that_changes_in_training_need_not_fall(fake_data, tmp_path, objective, codes):
+def test_a_loss_that_changes_in_training_need_not_fall(
+    tmp_path: Path, objective: str, codes: list[str]
+) -> None:
     """A queue that fills makes it rise."""
-    layout = fake_data(test_images=4000, references=[], losses_rise=True).write(tmp_path)
+    layout = FakeData(test_images=4000, references=[], losses_rise=True).write(tmp_path)
     config = layout.encoder("chosen") / "config.json"
     changed = read_json(config) | {"pretrain": {"objective": objective}}
     config.write_text(json.dumps(changed), encoding="utf-8")
@@ -122,10 +132,10 @@ def test_a_loss_that_changes_in_training_need_not_fall(fake_data, tmp_path, obje
     assert [finding.code for finding in found] == codes
 
 
-def test_an_encoder_from_elsewhere_is_reported(fake_data, tmp_path):
-    (output,) = found(fake_data(test_images=4000, transfer_from="../other/encoder"), tmp_path)
+def test_an_encoder_from_elsewhere_is_reported(tmp_path: Path) -> None:
+    (output,) = found(FakeData(test_images=4000, transfer_from="../other/encoder"), tmp_path)
     assert (output.code, "../other/encoder" in output.sentence) == ("encoder_from_elsewhere", True)
 
 
-def test_nothing_is_said_of_labels_where_there_are_none(fake_data, tmp_path):
-    assert found(fake_data(labelled=False), tmp_path) == []
+def test_nothing_is_said_of_labels_where_there_are_none(tmp_path: Path) -> None:
+    assert found(FakeData(labelled=False), tmp_path) == []

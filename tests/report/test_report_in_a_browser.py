@@ -7,13 +7,17 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, Protocol
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
-from test_report_run import VARIANTS, XSS, built
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Playwright, sync_playwright
+
+from report.fake_data import VARIANTS, XSS, FakeData, built
 
 CHROMIUM = os.environ.get("CLINFONCE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+Scheme = Literal["light", "dark"]
 
 pytestmark = [
     pytest.mark.browser,
@@ -46,20 +50,28 @@ class Visit:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
+        self.page.on("dialog", self._dismiss)
         self.address = file.resolve().as_uri()
         self.page.goto(self.address)
+
+    def _dismiss(self, dialog: Dialog) -> None:
+        self.complaints.append(dialog.message)
+        dialog.dismiss()
 
     def asked_elsewhere(self) -> list[str]:
         return [url for url in self.requests if url != self.address and not url.startswith("data:")]
 
 
+class Open(Protocol):
+    def __call__(self, variant: str = ..., width: int = ..., scheme: Scheme = ...) -> Visit: ...
+
+
 @pytest.fixture
-def visit(browser: Browser, fake_data, tmp_path: Path):
+def visit(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     contexts: list[BrowserContext] = []
 
-    def open_(variant: str = "three arms", width: int = 1280, scheme: str = "light") -> Visit:
-        layout = built(fake_data(**VARIANTS[variant]), tmp_path / variant.replace(" ", "-"))
+    def open_(variant: str = "three arms", width: int = 1280, scheme: Scheme = "light") -> Visit:
+        layout = built(VARIANTS[variant], tmp_path / variant.replace(" ", "-"))
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
         )
@@ -72,7 +84,7 @@ def visit(browser: Browser, fake_data, tmp_path: Path):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_no_request_leaves_the_page_and_nothing_fails(visit, variant: str) -> None:
+def test_no_request_leaves_the_page_and_nothing_fails(visit: Open, variant: str) -> None:
     visited = visit(variant)
     for radio in visited.page.get_by_role("radio").all():
         radio.check()
@@ -84,7 +96,7 @@ def test_no_request_leaves_the_page_and_nothing_fails(visit, variant: str) -> No
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_axe_finds_nothing_and_nothing_overflows(visit, width: int, scheme: str) -> None:
+def test_axe_finds_nothing_and_nothing_overflows(visit: Open, width: int, scheme: Scheme) -> None:
     visited = visit(width=width, scheme=scheme)
     found = Axe().run(visited.page).response["violations"]
     output = [(violation["id"], violation["nodes"][0]["html"]) for violation in found]
@@ -93,14 +105,14 @@ def test_axe_finds_nothing_and_nothing_overflows(visit, width: int, scheme: str)
     assert wide <= width, "the page scrolls downwards alone"
 
 
-def test_axe_would_find_something(visit) -> None:
+def test_axe_would_find_something(visit: Open) -> None:
     visited = visit()
     visited.page.evaluate("document.querySelector('.thumbs').append(document.createElement('img'))")
     found = Axe().run(visited.page).response["violations"]
     assert "image-alt" in {violation["id"] for violation in found}
 
 
-def test_tables_are_sorted_by_their_headers(visit) -> None:
+def test_tables_are_sorted_by_their_headers(visit: Open) -> None:
     page = visit("many classes").page
     table = page.locator("table.sortable").first
     button = table.get_by_role("button", name="Test images")
@@ -117,7 +129,7 @@ def test_tables_are_sorted_by_their_headers(visit) -> None:
     assert table.get_by_role("columnheader", name="Test images").get_attribute("aria-sort") == "ascending"
 
 
-def test_pointing_at_the_map_shows_the_image(visit) -> None:
+def test_pointing_at_the_map_shows_the_image(visit: Open) -> None:
     page = visit().page
     plane, point = page.locator(".plane").first, page.locator(".plane circle").nth(30)
     tip = plane.get_by_role("status")
@@ -133,7 +145,7 @@ def test_pointing_at_the_map_shows_the_image(visit) -> None:
     assert not tip.is_visible()
 
 
-def test_arrow_keys_lead_through_the_map(visit) -> None:
+def test_arrow_keys_lead_through_the_map(visit: Open) -> None:
     page = visit().page
     plane = page.locator(".plane").first
     plane.focus()
@@ -154,7 +166,7 @@ def test_arrow_keys_lead_through_the_map(visit) -> None:
     assert not plane.get_by_role("status").is_visible()
 
 
-def test_colours_follow_labels_or_clusters(visit) -> None:
+def test_colours_follow_labels_or_clusters(visit: Open) -> None:
     page = visit().page
     circle = page.locator(".plane circle").nth(17)
     assert circle.get_attribute("class") == f"g{circle.get_attribute('data-label')}"
@@ -164,7 +176,7 @@ def test_colours_follow_labels_or_clusters(visit) -> None:
     assert page.locator(".legend:visible").first.inner_text().startswith("cluster")
 
 
-def test_without_labels_colours_are_the_clusters(visit) -> None:
+def test_without_labels_colours_are_the_clusters(visit: Open) -> None:
     page = visit("no labels").page
     circle = page.locator(".plane circle").nth(17)
     assert circle.get_attribute("class") == f"g{circle.get_attribute('data-cluster')}" != "g0"
@@ -172,7 +184,7 @@ def test_without_labels_colours_are_the_clusters(visit) -> None:
     assert page.locator(".legend:visible").inner_text().startswith("cluster")
 
 
-def test_strangers_strings_stay_text(visit) -> None:
+def test_strangers_strings_stay_text(visit: Open) -> None:
     """A label `<img src=x onerror=…>` and one `</script>`, where they are shown, pointed at and sorted."""
     visited = visit("strangers' strings")
     page = visited.page
@@ -187,8 +199,8 @@ def test_strangers_strings_stay_text(visit) -> None:
     assert visited.complaints == []
 
 
-def test_without_scripts_everything_is_there(browser: Browser, fake_data, tmp_path: Path) -> None:
-    layout = built(fake_data(), tmp_path)
+def test_without_scripts_everything_is_there(browser: Browser, tmp_path: Path) -> None:
+    layout = built(FakeData(), tmp_path)
     with browser.new_context(java_script_enabled=False, offline=True) as context:
         page = context.new_page()
         page.goto((layout.report / "report.html").resolve().as_uri())
@@ -200,10 +212,8 @@ def test_without_scripts_everything_is_there(browser: Browser, fake_data, tmp_pa
 @pytest.mark.parametrize(
     "name", ["a class whose name a merchandiser wrote at length", "of_one_long_word_" * 3]
 )
-def test_long_class_names_leave_room_for_the_bars(
-    browser: Browser, fake_data, tmp_path: Path, name: str
-) -> None:
-    layout = built(fake_data(labels=[f"{name} {number}" for number in range(6)]), tmp_path)
+def test_long_class_names_leave_room_for_the_bars(browser: Browser, tmp_path: Path, name: str) -> None:
+    layout = built(FakeData(labels=[f"{name} {number}" for number in range(6)]), tmp_path)
     with browser.new_context(viewport={"width": 1280, "height": 900}, offline=True) as context:
         page = context.new_page()
         page.goto((layout.report / "report.html").resolve().as_uri())
@@ -215,8 +225,8 @@ def test_long_class_names_leave_room_for_the_bars(
             assert bar.evaluate(right) <= region.evaluate(right)
 
 
-def test_the_landscape_names_few_points_and_tells_all(browser: Browser, fake_data, tmp_path: Path) -> None:
-    layout = built(fake_data(landscape=True, columns=312), tmp_path)
+def test_the_landscape_names_few_points_and_tells_all(browser: Browser, tmp_path: Path) -> None:
+    layout = built(FakeData(landscape=True, columns=312), tmp_path)
     with browser.new_context(viewport={"width": 1280, "height": 900}, offline=True) as context:
         page = context.new_page()
         page.goto((layout.report / "report.html").resolve().as_uri())
@@ -237,7 +247,7 @@ def test_the_landscape_names_few_points_and_tells_all(browser: Browser, fake_dat
         assert table.locator("tbody tr").count() == 318
 
 
-def test_it_prints_whole(visit) -> None:
+def test_it_prints_whole(visit: Open) -> None:
     page = visit("many classes").page
     page.emulate_media(media="print")
     assert not page.get_by_role("navigation").is_visible()

@@ -13,7 +13,7 @@ STRANGE = [
 
 
 @pytest.mark.parametrize("text", STRANGE)
-def test_a_cell_shows_its_text_letter_by_letter(text: str):
+def test_a_cell_shows_its_text_letter_by_letter(text: str) -> None:
     shown = Table("C", [Column("A"), Column("B", True)], [[Cell(text), Cell("1")]])
     html = MarkdownIt("gfm-like", {"linkify": False}).render(table(shown))
     cells = re.findall(r"<td[^>]*>(.*?)</td>", html, flags=re.DOTALL)
@@ -24,5 +24,5 @@ def test_a_cell_shows_its_text_letter_by_letter(text: str):
     assert unescaped == [" ".join(text.split()), "1"]
 
 
-def test_escaped_text_is_one_line():
+def test_escaped_text_is_one_line() -> None:
     assert "\n" not in escaped("a\n\n# b\r\nc")

@@ -11,14 +11,13 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from pipeline.config.params import Params, check_params
 from pipeline.report.run import build_report
 from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
+from report.fake_data import VARIANTS, XSS, FakeData, built, params_of
 
 pytestmark = pytest.mark.slow
 
-XSS = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "br", "use", "path", "rect", "input"}
 
 
@@ -52,43 +51,13 @@ class Outline(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-def params_of(data) -> Params:
-    cluster = {"method": data.method}
-    if data.method == "column":
-        cluster["column"] = {"name": "tag"}
-    return check_params({"cluster": cluster, "report": {"references": list(data.references)}})
-
-
-def built(data, root: Path) -> Layout:
-    layout = data.write(root)
-    build_report(params_of(data), layout)
-    return layout
-
-
 def page_of(layout: Layout) -> str:
     return (layout.report / "report.html").read_text(encoding="utf-8")
 
 
-VARIANTS = {
-    "three arms": {"landscape": True, "rejects": [("a.jpg", "truncated")], "leaks": 2},
-    "re-clustered": {"method": "kmeans", "reclustered": True, "references": ["instance"]},
-    "re-clustered without labels": {"method": "kmeans", "reclustered": True, "labelled": False},
-    "fewer labels": {"label_fractions": [0.01, 0.1]},
-    "no labels": {"labelled": False},
-    "single arm": {"references": []},
-    "many classes": {"labels": [f"class {n}" for n in range(40)], "test_images": 1200},
-    "strangers' strings": {
-        "labels": [XSS, "</script>", "a|b", "$x$", "шапка", "6"],
-        "hashtag": XSS,
-        "rejects": [(XSS, "</script>|")],
-        "statistics_findings": [{"code": "c", "sentence": XSS}],
-    },
-}
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_page_is_whole_and_alone(fake_data, tmp_path, variant: str):
-    page = page_of(built(fake_data(**VARIANTS[variant]), tmp_path))
+def test_every_page_is_whole_and_alone(tmp_path: Path, variant: str) -> None:
+    page = page_of(built(VARIANTS[variant], tmp_path))
     outline = Outline(page)
     assert outline.open == []
     assert len(outline.named("h1")) == 1
@@ -108,8 +77,8 @@ def test_every_page_is_whole_and_alone(fake_data, tmp_path, variant: str):
     assert len(page.encode()) < 5_000_000
 
 
-def test_strangers_strings_stay_text(fake_data, tmp_path):
-    layout = built(fake_data(**VARIANTS["strangers' strings"]), tmp_path)
+def test_strangers_strings_stay_text(tmp_path: Path) -> None:
+    layout = built(VARIANTS["strangers' strings"], tmp_path)
     outline = Outline(page_of(layout))
     texts = [text.strip() for text in outline.texts]
     assert not [attrs for attrs in outline.named("img") if attrs.get("src") == "x"]
@@ -118,8 +87,8 @@ def test_strangers_strings_stay_text(fake_data, tmp_path):
     assert any(text.startswith(f"#{XSS}") for text in texts), "the hashtag of a card"
 
 
-def test_strangers_strings_stay_text_in_markdown(fake_data, tmp_path):
-    layout = built(fake_data(**VARIANTS["strangers' strings"]), tmp_path)
+def test_strangers_strings_stay_text_in_markdown(tmp_path: Path) -> None:
+    layout = built(VARIANTS["strangers' strings"], tmp_path)
     markdown = (layout.report / "report.md").read_text(encoding="utf-8")
     outline = Outline(MarkdownIt("gfm-like", {"linkify": False}).render(markdown))
     assert outline.named("img") == outline.named("script") == []
@@ -131,8 +100,8 @@ BASELINES = {"chance_top1": 1 / 6, "majority_top1": 0.2, "reachable_top1": 1.0}
 OF_ALL_ARMS = ["gap_closed", "gap_closed_low", "gap_closed_high", "baselines"]
 
 
-def test_metrics_and_points_hold_the_figures_of_the_stages(fake_data, tmp_path):
-    layout = built(fake_data(), tmp_path)
+def test_metrics_and_points_hold_the_figures_of_the_stages(tmp_path: Path) -> None:
+    layout = built(FakeData(), tmp_path)
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert list(metrics) == ["chosen", "instance", "label", *OF_ALL_ARMS]
     assert metrics["baselines"] == BASELINES
@@ -160,8 +129,8 @@ def test_metrics_and_points_hold_the_figures_of_the_stages(fake_data, tmp_path):
         assert {key: str(value) for key, value in text.items()} == row
 
 
-def test_fewer_labels_have_a_table_where_they_were_asked_for(fake_data, tmp_path):
-    layout = built(fake_data(label_fractions=[0.01, 0.1]), tmp_path / "with")
+def test_fewer_labels_have_a_table_where_they_were_asked_for(tmp_path: Path) -> None:
+    layout = built(FakeData(label_fractions=[0.01, 0.1]), tmp_path / "with")
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert metrics["chosen"]["top1_at"] == {"0.01": 0.5, "0.1": 0.5}
     text = (layout.report / "report.md").read_text(encoding="utf-8")
@@ -169,12 +138,12 @@ def test_fewer_labels_have_a_table_where_they_were_asked_for(fake_data, tmp_path
     assert "5 % of labels: 12 of 240 train labels, not 1 %, as each class gives whole images" in text
     assert "50.0 % (40.0–60.0)" in text  # noqa: RUF001 - an en dash
     assert "12 of 240 train labels" in page_of(layout)
-    without = built(fake_data(), tmp_path / "without")
+    without = built(FakeData(), tmp_path / "without")
     assert "fewer labels" not in page_of(without)
 
 
-def test_without_labels_figures_are_null(fake_data, tmp_path):
-    layout = built(fake_data(labelled=False), tmp_path)
+def test_without_labels_figures_are_null(tmp_path: Path) -> None:
+    layout = built(FakeData(labelled=False), tmp_path)
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert metrics["gap_closed"] is None
     missing = ["mutual_information_bits", "conditional_entropy_bits", "top1", "top1_low", "top1_high", "top5"]
@@ -186,26 +155,26 @@ def test_without_labels_figures_are_null(fake_data, tmp_path):
     assert "interval" not in page
 
 
-def test_only_the_arms_that_are_there_are_explained(fake_data, tmp_path):
-    def explained(**data) -> list[str]:
-        page = page_of(built(fake_data(**data), tmp_path / "-".join(data.get("references", ["all"])) / "x"))
+def test_only_the_arms_that_are_there_are_explained(tmp_path: Path) -> None:
+    def explained(data: FakeData) -> list[str]:
+        page = page_of(built(data, tmp_path / "-".join(["of", *data.references])))
         return [arm for arm in ("instance", "label") if f"<em>{arm}</em>" in page]
 
-    assert explained() == ["instance", "label"]
-    assert explained(references=["instance"]) == ["instance"]
-    assert explained(references=[]) == []
+    assert explained(FakeData()) == ["instance", "label"]
+    assert explained(FakeData(references=["instance"])) == ["instance"]
+    assert explained(FakeData(references=[])) == []
 
 
-def test_a_missing_reference_leaves_the_gap_open(fake_data, tmp_path):
-    layout = built(fake_data(references=["instance"]), tmp_path)
+def test_a_missing_reference_leaves_the_gap_open(tmp_path: Path) -> None:
+    layout = built(FakeData(references=["instance"]), tmp_path)
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert list(metrics) == ["chosen", "instance", *OF_ALL_ARMS]
     assert metrics["gap_closed"] is None
 
 
-def test_a_gap_that_may_be_none_is_divided_by_for_programs_alone(fake_data, tmp_path):
+def test_a_gap_that_may_be_none_is_divided_by_for_programs_alone(tmp_path: Path) -> None:
     """The verdict says that the references lie too close; a share beside it would say otherwise."""
-    layout = built(fake_data(top1={"chosen": 0.60, "instance": 0.70, "label": 0.705}), tmp_path)
+    layout = built(FakeData(top1={"chosen": 0.60, "instance": 0.70, "label": 0.705}), tmp_path)
     metrics = json.loads((layout.report / "metrics.json").read_text())
     assert metrics["gap_closed"] == pytest.approx(-0.1 / 0.005)
     assert metrics["gap_closed_low"] is metrics["gap_closed_high"] is None
@@ -213,15 +182,15 @@ def test_a_gap_that_may_be_none_is_divided_by_for_programs_alone(fake_data, tmp_
     assert "% of the gap" not in page_of(layout)
 
 
-def test_one_arm_has_no_picture_of_accuracy_against_information(fake_data, tmp_path):
-    page = page_of(built(fake_data(references=[], landscape=True), tmp_path / "alone"))
+def test_one_arm_has_no_picture_of_accuracy_against_information(tmp_path: Path) -> None:
+    page = page_of(built(FakeData(references=[], landscape=True), tmp_path / "alone"))
     assert "Linear top-1 against" not in page
     assert "The landscape" in page
-    assert "Linear top-1 against" in page_of(built(fake_data(), tmp_path / "three"))
+    assert "Linear top-1 against" in page_of(built(FakeData(), tmp_path / "three"))
 
 
-def test_columns_that_number_the_images_are_not_in_the_landscape(fake_data, tmp_path):
-    layout = fake_data(landscape=True).write(tmp_path)
+def test_columns_that_number_the_images_are_not_in_the_landscape(tmp_path: Path) -> None:
+    layout = FakeData(landscape=True).write(tmp_path)
     path = layout.clusters("chosen") / "landscape.csv"
     table = pd.read_csv(path).assign(rows=240, singletons=3)
     number = {
@@ -232,25 +201,25 @@ def test_columns_that_number_the_images_are_not_in_the_landscape(fake_data, tmp_
         "singletons": 240,
     }
     number |= {"mutual_information_bits": 2.58, "conditional_entropy_bits": 5.3}
-    table.loc[len(table)] = number
+    table = pd.concat([table, pd.DataFrame([number])], ignore_index=True)
     table.to_csv(path, index=False)
-    build_report(params_of(fake_data()), layout)
+    build_report(params_of(FakeData()), layout)
     page = page_of(layout)
     assert "column number 1" in page
     assert "article-number" not in page
 
 
-def test_the_text_holds_the_largest_clusters(fake_data, tmp_path):
-    text = (built(fake_data(landscape=True), tmp_path).report / "report.md").read_text(encoding="utf-8")
+def test_the_text_holds_the_largest_clusters(tmp_path: Path) -> None:
+    text = (built(FakeData(landscape=True), tmp_path).report / "report.md").read_text(encoding="utf-8")
     assert "| Cluster | Images | Most frequent label | More frequent here than elsewhere |" in text
     assert "| **attributes: top 1** |" in text
     assert "All of them: data/clusters/chosen/landscape.csv" in text
-    without = built(fake_data(labelled=False), tmp_path / "without")
+    without = built(FakeData(labelled=False), tmp_path / "without")
     assert "Most frequent label" not in (without.report / "report.md").read_text(encoding="utf-8")
 
 
-def test_parameters_stand_beside_the_encoders_only_where_they_differ(fake_data, tmp_path):
-    data = fake_data()
+def test_parameters_stand_beside_the_encoders_only_where_they_differ(tmp_path: Path) -> None:
+    data = FakeData()
     layout = data.write(tmp_path)
     for arm, objective in (("chosen", "moco"), ("instance", "cl_infonce"), ("label", "cl_infonce")):
         path = layout.encoder(arm) / "config.json"
@@ -263,16 +232,16 @@ def test_parameters_stand_beside_the_encoders_only_where_they_differ(fake_data, 
     assert "pretrain.epochs" not in encoders
 
 
-def test_the_legend_names_others_only_where_there_are_some(fake_data, tmp_path):
-    few = page_of(built(fake_data(), tmp_path / "few"))
+def test_the_legend_names_others_only_where_there_are_some(tmp_path: Path) -> None:
+    few = page_of(built(FakeData(), tmp_path / "few"))
     labels = few.partition('data-of="label"')[2].partition("</ul>")[0]
     assert "others" not in labels, "six labels, a colour each"
-    many = page_of(built(fake_data(labels=[f"class {n}" for n in range(20)]), tmp_path / "many"))
+    many = page_of(built(FakeData(labels=[f"class {n}" for n in range(20)]), tmp_path / "many"))
     assert "others" in many.partition('data-of="label"')[2].partition("</ul>")[0]
 
 
-def test_remade_clusters_are_judged_by_the_last_ones(fake_data, tmp_path):
-    layout = built(fake_data(method="kmeans", reclustered=True), tmp_path)
+def test_remade_clusters_are_judged_by_the_last_ones(tmp_path: Path) -> None:
+    layout = built(FakeData(method="kmeans", reclustered=True), tmp_path)
     chosen = json.loads((layout.report / "metrics.json").read_text())["chosen"]
     assert (chosen["clusters"], chosen["mutual_information_bits"], chosen["conditional_entropy_bits"]) == (
         24,
@@ -283,8 +252,8 @@ def test_remade_clusters_are_judged_by_the_last_ones(fake_data, tmp_path):
         assert "those after epoch 5" in (layout.report / name).read_text(encoding="utf-8")
 
 
-def test_the_same_inputs_give_the_same_bytes(fake_data, tmp_path):
-    data = fake_data(landscape=True)
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    data = FakeData(landscape=True)
     layout = built(data, tmp_path)
     first = {path.name: path.read_bytes() for path in layout.report.iterdir()}
     build_report(params_of(data), layout)
@@ -292,8 +261,10 @@ def test_the_same_inputs_give_the_same_bytes(fake_data, tmp_path):
     assert sorted(first) == ["metrics.json", "points.csv", "report.html", "report.md"]
 
 
-def test_the_table_the_verdict_and_the_path_come_last(fake_data, tmp_path, capsys):
-    layout = built(fake_data(), tmp_path)
+def test_the_table_the_verdict_and_the_path_come_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = built(FakeData(), tmp_path)
     printed = capsys.readouterr().out
     assert printed.rstrip().endswith(str(layout.report / "report.html"))
     lines = [line.rstrip() for line in printed.splitlines()]
@@ -311,8 +282,8 @@ def test_the_table_the_verdict_and_the_path_come_last(fake_data, tmp_path, capsy
         "images/summary.json",
     ],
 )
-def test_a_stage_that_has_not_run_is_named(fake_data, tmp_path, missing: str):
-    data = fake_data()
+def test_a_stage_that_has_not_run_is_named(tmp_path: Path, missing: str) -> None:
+    data = FakeData()
     layout = data.write(tmp_path)
     (tmp_path / missing).unlink()
     with pytest.raises(UserError, match=rf"{Path(missing).name} is missing.*dvc repro"):
@@ -320,15 +291,17 @@ def test_a_stage_that_has_not_run_is_named(fake_data, tmp_path, missing: str):
     assert not layout.report.exists(), "nothing half-written remains"
 
 
-def test_the_report_needs_no_learning_library():
+def test_the_report_needs_no_learning_library() -> None:
     text = "import sys, pipeline.report.run; print(sorted({'torch', 'sklearn', 'scipy'} & set(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
 
 
-def test_what_accuracy_means_stands_below_the_table(fake_data, tmp_path, capsys):
+def test_what_accuracy_means_stands_below_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = {"chance_top1": 0.15, "majority_top1": 0.2, "reachable_top1": 0.9}
-    layout = built(fake_data(baselines=given), tmp_path)
+    layout = built(FakeData(baselines=given), tmp_path)
     sentence = (
         "Chance level 15.0 % (guessing evenly among the labels), majority share 20.0 % (always naming the "
         "most frequent one), at most 90.0 % can be reached: the other test images have labels that no train "
@@ -343,8 +316,8 @@ def test_what_accuracy_means_stands_below_the_table(fake_data, tmp_path, capsys)
         assert "mutual information in bits" in text
 
 
-def test_without_a_top_5_there_is_no_column_for_it(fake_data, tmp_path):
-    data = fake_data()
+def test_without_a_top_5_there_is_no_column_for_it(tmp_path: Path) -> None:
+    data = FakeData()
     layout = data.write(tmp_path)
     for arm in ("chosen", "instance", "label"):
         path = layout.evaluation(arm) / "metrics.json"
@@ -353,8 +326,8 @@ def test_without_a_top_5_there_is_no_column_for_it(fake_data, tmp_path):
     assert "Top-5" not in (layout.report / "report.md").read_text(encoding="utf-8")
 
 
-def test_an_objective_that_reads_no_clusters_is_not_judged_by_them(fake_data, tmp_path):
-    data = fake_data()
+def test_an_objective_that_reads_no_clusters_is_not_judged_by_them(tmp_path: Path) -> None:
+    data = FakeData()
     params = params_of(data)
     byol = params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"objective": "byol"})})
     layout = data.write(tmp_path)

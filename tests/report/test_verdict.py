@@ -10,9 +10,10 @@ from pipeline.config.cluster import AttributesParams, ClusterParams, ColumnParam
 from pipeline.report.arm_names import clusters_phrase
 from pipeline.report.arms import read_arms
 from pipeline.report.verdict import ONE_SEED, Standings, gap_closed, standings, verdict
+from report.fake_data import FakeData
 
 
-def said(data, tmp_path: Path) -> str:
+def said(data: FakeData, tmp_path: Path) -> str:
     arms = read_arms(data.write(tmp_path), list(data.references))
     return verdict(standings(arms), clusters_phrase(data.method, ClusterParams()))
 
@@ -21,8 +22,8 @@ def top1(chosen: float, instance: float, label: float) -> dict[str, float]:
     return {"chosen": chosen, "instance": instance, "label": label}
 
 
-def test_between_the_references(fake_data, tmp_path):
-    text = said(fake_data(), tmp_path)
+def test_between_the_references(tmp_path: Path) -> None:
+    text = said(FakeData(), tmp_path)
     assert text.startswith("Clusters from attributes reach 75.0 % linear top-1: ")
     assert "6.0 points above self-supervision at 69.0 % (95 % interval " in text
     assert "2.0 points below the label reference at 77.0 %" in text
@@ -31,8 +32,8 @@ def test_between_the_references(fake_data, tmp_path):
     assert text.count(".") - len(re.findall(r"\d\.\d", text)) == text.count("report.") + 1, "one sentence"
 
 
-def test_above_untrained_filters(fake_data, tmp_path):
-    text = said(fake_data(references=["untrained", "instance", "label"]), tmp_path)
+def test_above_untrained_filters(tmp_path: Path) -> None:
+    text = said(FakeData(references=["untrained", "instance", "label"]), tmp_path)
     assert "reach 75.0 % linear top-1: 15.0 points above untrained filters at 60.0 % (95 % int" in text
     assert ", 6.0 points above self-supervision at 69.0 %" in text
     assert ", and 2.0 points below the label reference at 77.0 %" in text
@@ -46,15 +47,15 @@ def test_above_untrained_filters(fake_data, tmp_path):
         (0.9, "at 90.0 %: chosen, instance, label"),
     ],
 )
-def test_arms_below_untrained_filters_are_named_first(fake_data, tmp_path, untrained, named):
+def test_arms_below_untrained_filters_are_named_first(tmp_path: Path, untrained: float, named: str) -> None:
     reached = top1(0.75, 0.69, 0.77) | {"untrained": untrained}
-    text = said(fake_data(references=["untrained", "instance", "label"], top1=reached), tmp_path)
+    text = said(FakeData(references=["untrained", "instance", "label"], top1=reached), tmp_path)
     assert text.startswith(f"Not clearly above untrained filters {named}. Clusters from attributes ")
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_a_training_that_collapsed_is_named_first(fake_data, tmp_path, labelled):
-    data = fake_data(labelled=labelled)
+def test_a_training_that_collapsed_is_named_first(tmp_path: Path, labelled: bool) -> None:
+    data = FakeData(labelled=labelled)
     layout = data.write(tmp_path)
     for arm, uniformity in (("chosen", -0.003), ("label", -0.3)):
         history = layout.encoder(arm) / "history.csv"
@@ -67,75 +68,75 @@ def test_a_training_that_collapsed_is_named_first(fake_data, tmp_path, labelled)
     assert text.startswith(f"Collapsed in training: chosen ({what}). {after}")
 
 
-def test_untrained_filters_alone_are_a_reference(fake_data, tmp_path):
-    text = said(fake_data(references=["untrained"]), tmp_path)
+def test_untrained_filters_alone_are_a_reference(tmp_path: Path) -> None:
+    text = said(FakeData(references=["untrained"]), tmp_path)
     assert text.startswith("Clusters from attributes reach 75.0 % linear top-1: 15.0 points above untrained")
     assert "report.references" not in text
 
 
-def test_above_the_label_reference(fake_data, tmp_path):
-    text = said(fake_data(top1=top1(0.80, 0.70, 0.76)), tmp_path)
+def test_above_the_label_reference(tmp_path: Path) -> None:
+    text = said(FakeData(top1=top1(0.80, 0.70, 0.76)), tmp_path)
     assert "4.0 points above the label reference at 76.0 %" in text
     assert "167 % of the gap" in text
 
 
-def test_below_self_supervision(fake_data, tmp_path):
-    text = said(fake_data(top1=top1(0.60, 0.70, 0.80)), tmp_path)
+def test_below_self_supervision(tmp_path: Path) -> None:
+    text = said(FakeData(top1=top1(0.60, 0.70, 0.80)), tmp_path)
     assert "10.0 points below self-supervision at 70.0 %" in text
     assert "none of the gap between the references is closed" in text
     assert "above" not in text
 
 
-def test_a_little_below_self_supervision(fake_data, tmp_path):
-    text = said(fake_data(top1=top1(0.695, 0.70, 0.80)), tmp_path)
+def test_a_little_below_self_supervision(tmp_path: Path) -> None:
+    text = said(FakeData(top1=top1(0.695, 0.70, 0.80)), tmp_path)
     assert "no clear difference from self-supervision at 70.0 % (\u22120.5 points" in text
     assert "no closed share of the gap between the references is measured" in text
 
 
-def test_a_difference_inside_its_interval_is_not_claimed(fake_data, tmp_path):
-    text = said(fake_data(top1=top1(0.705, 0.70, 0.80)), tmp_path)
+def test_a_difference_inside_its_interval_is_not_claimed(tmp_path: Path) -> None:
+    text = said(FakeData(top1=top1(0.705, 0.70, 0.80)), tmp_path)
     assert "no clear difference from self-supervision at 70.0 % (+0.5 points, 95 % interval " in text
     assert "points above self" not in text
     assert "5 % of the gap between the two is closed" in text
 
 
-def test_labels_no_better_than_self_supervision(fake_data, tmp_path):
-    text = said(fake_data(top1=top1(0.75, 0.70, 0.66)), tmp_path)
+def test_labels_no_better_than_self_supervision(tmp_path: Path) -> None:
+    text = said(FakeData(top1=top1(0.75, 0.70, 0.66)), tmp_path)
     assert "no share of a gap is closed, as the label reference is not above self-supervision" in text
     assert "% of the gap" not in text
 
 
-def test_a_gap_inside_its_interval_is_not_divided_by(fake_data, tmp_path):
-    text = said(fake_data(top1=top1(0.75, 0.70, 0.705)), tmp_path)
+def test_a_gap_inside_its_interval_is_not_divided_by(tmp_path: Path) -> None:
+    text = said(FakeData(top1=top1(0.75, 0.70, 0.705)), tmp_path)
     assert "too close to estimate what share" in text
     assert "% of the gap" not in text
 
 
-def test_only_the_floor(fake_data, tmp_path):
-    text = said(fake_data(references=["instance"]), tmp_path)
+def test_only_the_floor(tmp_path: Path) -> None:
+    text = said(FakeData(references=["instance"]), tmp_path)
     assert "above self-supervision" in text
     assert "label" not in text
     assert "gap" not in text
 
 
-def test_only_the_ceiling(fake_data, tmp_path):
-    text = said(fake_data(references=["label"]), tmp_path)
+def test_only_the_ceiling(tmp_path: Path) -> None:
+    text = said(FakeData(references=["label"]), tmp_path)
     assert "below the label reference" in text
     assert "self-supervision" not in text
     assert "gap" not in text
 
 
-def test_no_reference(fake_data, tmp_path):
-    text = said(fake_data(references=[]), tmp_path)
+def test_no_reference(tmp_path: Path) -> None:
+    text = said(FakeData(references=[]), tmp_path)
     assert "reach 75.0 % linear top-1 (95 % interval 71.4 % to 78.3 %)" in text
     assert "so a comparison with self-supervision is missing" in text
 
 
-def test_no_labels(fake_data, tmp_path):
-    assert said(fake_data(labelled=False), tmp_path) == "No image has a label."
+def test_no_labels(tmp_path: Path) -> None:
+    assert said(FakeData(labelled=False), tmp_path) == "No image has a label."
 
 
-def test_no_labels_and_no_reason():
+def test_no_labels_and_no_reason() -> None:
     assert verdict(Standings("kmeans", None), "Clusters from k-means") == "No accuracy was measured."
 
 
@@ -147,18 +148,18 @@ def test_no_labels_and_no_reason():
     ],
 )
 def test_an_end_of_the_scale_is_not_compared_with_itself(
-    fake_data, tmp_path, method: str, compared: str, not_compared: str
-):
+    tmp_path: Path, method: str, compared: str, not_compared: str
+) -> None:
     accuracy = top1(0.77, 0.69, 0.77) if method == "label" else top1(0.69, 0.69, 0.77)
-    text = said(fake_data(method=method, top1=accuracy), tmp_path)
+    text = said(FakeData(method=method, top1=accuracy), tmp_path)
     assert compared in text
     assert not_compared not in text
     assert "gap" not in text
 
 
-def test_the_only_reference_is_the_clustering_itself(fake_data, tmp_path):
+def test_the_only_reference_is_the_clustering_itself(tmp_path: Path) -> None:
     text = said(
-        fake_data(method="instance", references=["instance"], top1={"chosen": 0.69, "instance": 0.69}),
+        FakeData(method="instance", references=["instance"], top1={"chosen": 0.69, "instance": 0.69}),
         tmp_path,
     )
     assert "the only reference is the same clustering" in text
@@ -176,7 +177,7 @@ def test_the_only_reference_is_the_clustering_itself(fake_data, tmp_path):
         ({"chosen": 0.7, "instance": 0.6, "label": None}, None),
     ],
 )
-def test_gap_closed(found, expected):
+def test_gap_closed(found: dict[str, float | None], expected: float | None) -> None:
     result = gap_closed(found["chosen"], found["instance"], found["label"])
     assert result == (None if expected is None else pytest.approx(expected))
 
@@ -195,5 +196,5 @@ def test_gap_closed(found, expected):
         (ClusterParams(method="random"), "Random clusters"),
     ],
 )
-def test_the_subject_names_the_clusters(cluster: ClusterParams, phrase: str):
+def test_the_subject_names_the_clusters(cluster: ClusterParams, phrase: str) -> None:
     assert clusters_phrase(cluster.method, cluster) == phrase

@@ -1,4 +1,4 @@
-"""A small but whole `data/` folder, as the stages before the report leave it."""
+"""A small but whole `data/` folder, as the stages before the report leave it, and its report."""
 
 import io
 import json
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pytest
 from PIL import Image
 
+from pipeline.config.params import Params, check_params
+from pipeline.report.run import build_report
 from pipeline.storage.checksums import checksummed_writer, write_checksummed
 from pipeline.storage.schema import (
     ASSIGNMENTS_SCHEMA,
@@ -293,6 +294,33 @@ def _png(index: int) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture
-def fake_data() -> type[FakeData]:
-    return FakeData
+def params_of(data: FakeData) -> Params:
+    cluster: dict[str, Any] = {"method": data.method}
+    if data.method == "column":
+        cluster["column"] = {"name": "tag"}
+    return check_params({"cluster": cluster, "report": {"references": list(data.references)}})
+
+
+def built(data: FakeData, root: Path) -> Layout:
+    """The folder, with its report."""
+    layout = data.write(root)
+    build_report(params_of(data), layout)
+    return layout
+
+
+XSS = "<img src=x onerror=alert(1)>"
+VARIANTS = {
+    "three arms": FakeData(landscape=True, rejects=[("a.jpg", "truncated")], leaks=2),
+    "re-clustered": FakeData(method="kmeans", reclustered=True, references=["instance"]),
+    "re-clustered without labels": FakeData(method="kmeans", reclustered=True, labelled=False),
+    "fewer labels": FakeData(label_fractions=[0.01, 0.1]),
+    "no labels": FakeData(labelled=False),
+    "single arm": FakeData(references=[]),
+    "many classes": FakeData(labels=[f"class {n}" for n in range(40)], test_images=1200),
+    "strangers' strings": FakeData(
+        labels=[XSS, "</script>", "a|b", "$x$", "шапка", "6"],
+        hashtag=XSS,
+        rejects=[(XSS, "</script>|")],
+        statistics_findings=[{"code": "c", "sentence": XSS}],
+    ),
+}
