@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.rows import row
 from pipeline.experiments.compare import write_comparison
 from pipeline.experiments.comparison import gather, summary
 from pipeline.experiments.csv_table import csv_table, on_one_line
@@ -17,46 +18,6 @@ from pipeline.experiments.experiment import differences
 from pipeline.experiments.rank_correlation import rank_correlation
 from pipeline.experiments.scatter import correlation_sentence
 from pipeline.experiments.selection import select
-
-
-def row(
-    name: str | None,
-    rev: str,
-    method: str = "attributes",
-    top1: float | None = 0.5,
-    state: str | None = "Success",
-    **more: Any,
-) -> dict[str, Any]:
-    """The shape DVC 3.67 gives: integers as floats, lists as text, a null metric as the text "None"."""
-    return {
-        "Experiment": name,
-        "rev": rev,
-        "typ": "baseline" if name is None else "branch_commit",
-        "Created": "08:41 AM",
-        "parent": None,
-        "State": state,
-        "Executor": "Dvc-task" if state else None,
-        "chosen.method": method,
-        "chosen.clusters": 10.0,
-        "chosen.mutual_information_bits": 1.5,
-        "chosen.conditional_entropy_bits": 0.5,
-        "chosen.top1": "None" if top1 is None else top1,
-        "chosen.top5": 0.9,
-        "chosen.knn_top1": 0.4,
-        "instance.method": "instance",
-        "instance.top1": 0.4,
-        "label.top1": 0.8,
-        "gap_closed": "None" if top1 is None else (top1 - 0.4) / 0.4,
-        "seed": 0.0,
-        "cluster.method": method,
-        "cluster.attributes.top": 6.0,
-        "cluster.attributes.columns": "[]",
-        "cluster.kmeans.clusters": 100.0,
-        "pretrain.learning_rate": 0.1,
-        "report.references": "['instance', 'label']",
-        "pipeline/storage/files.py": "a6749f3dd49894ca84d653e972ef65ad",
-        "data/clusters/chosen": "87a9888af9cc2b12779cb8605feee7a2.dir",
-    } | more
 
 
 def lock(method: str = "attributes", **changes: Any) -> dict[str, Any]:
@@ -79,7 +40,7 @@ def lock(method: str = "attributes", **changes: Any) -> dict[str, Any]:
     }
 
 
-def test_only_what_succeeded_is_compared():
+def test_only_what_succeeded_is_compared() -> None:
     rows = [
         row(None, "workspace", state=None),
         row(None, "main", state=None),
@@ -94,13 +55,13 @@ def test_only_what_succeeded_is_compared():
     assert (found.failed, found.unfinished, found.empty, found.stale) == ({"broken": ""}, 2, 0, [])
 
 
-def test_the_workspace_stays_where_it_is_a_result_of_its_own():
+def test_the_workspace_stays_where_it_is_a_result_of_its_own() -> None:
     found = select([row(None, "workspace", top1=0.55, state=None), row(None, "main", state=None)], {})
     assert [e.name for e in found.experiments] == ["workspace", "main"]
 
 
 @pytest.mark.parametrize("unread", [None, "!", "-"])
-def test_a_commit_without_a_report_is_counted(unread: str | None):
+def test_a_commit_without_a_report_is_counted(unread: str | None) -> None:
     bare = {
         key: unread if key.startswith(("chosen", "gap")) else value for key, value in row(None, "old").items()
     }
@@ -109,7 +70,7 @@ def test_a_commit_without_a_report_is_counted(unread: str | None):
     assert found.empty == 1
 
 
-def test_names_may_carry_their_file():
+def test_names_may_carry_their_file() -> None:
     plain = row("good", "aaa", "hashtags", 0.7)
     longer = {}
     for key, value in plain.items():
@@ -129,29 +90,29 @@ def test_names_may_carry_their_file():
         lock(attributes={"top": 6, "columns": ["colour"]}),
     ],
 )
-def test_figures_of_other_parameters_are_left_out(recorded: dict[str, Any]):
+def test_figures_of_other_parameters_are_left_out(recorded: dict[str, Any]) -> None:
     found = select([row("edited", "aaa"), row("good", "bbb")], {"aaa": recorded, "bbb": lock()})
     assert [e.name for e in found.experiments] == ["good"]
     assert found.stale == ["edited"]
 
 
-def test_an_experiment_of_some_stages_is_left_out():
+def test_an_experiment_of_some_stages_is_left_out() -> None:
     half = lock()
     half["stages"]["cluster@chosen"]["outs"][0]["md5"] = "bb.dir"
     assert select([row("half", "aaa")], {"aaa": half}).stale == ["half"]
 
 
-def test_a_reference_that_no_longer_runs_makes_nothing_stale():
+def test_a_reference_that_no_longer_runs_makes_nothing_stale() -> None:
     older = lock()
     older["stages"]["pretrain@label"] = {"params": {"params.yaml": {"pretrain": {"learning_rate": 0.5}}}}
     assert [e.name for e in select([row("good", "aaa")], {"aaa": older}).experiments] == ["good"]
 
 
-def test_only_parameters_that_differ_and_matter_are_reported():
+def test_only_parameters_that_differ_and_matter_are_reported() -> None:
     rows = [
-        row("a", "aaa", "kmeans", 0.7, **{"cluster.kmeans.clusters": 50.0}),
-        row("b", "bbb", "attributes", 0.6, **{"pretrain.learning_rate": 0.2}),
-        row("c", "ccc", "attributes", 0.5, **{"cluster.attributes.top": 3.0}),
+        row("a", "aaa", "kmeans", 0.7) | {"cluster.kmeans.clusters": 50.0},
+        row("b", "bbb", "attributes", 0.6) | {"pretrain.learning_rate": 0.2},
+        row("c", "ccc", "attributes", 0.5) | {"cluster.attributes.top": 3.0},
     ]
     found = select(rows, {})
     keys = found.groups[0].differing()
@@ -167,7 +128,7 @@ def test_only_parameters_that_differ_and_matter_are_reported():
     assert c == {"cluster.method": "attributes", "cluster.attributes.top": 3.0, "pretrain.learning_rate": 0.1}
 
 
-def test_rows_without_an_accuracy_come_last():
+def test_rows_without_an_accuracy_come_last() -> None:
     found = select([row("blind", "aaa", top1=None), row("seen", "bbb", top1=0.1)], {})
     assert [e.name for e in found.experiments] == ["seen", "blind"]
     assert found.experiments[1].gap_closed is None
@@ -183,23 +144,21 @@ def test_rows_without_an_accuracy_come_last():
         ([row("a", "aaa", seed=1.0), row("b", "bbb", "kmeans")], "as does b (kmeans)"),
     ],
 )
-def test_the_summary_says_what_is_true(rows: list[dict[str, Any]], expected: str):
+def test_the_summary_says_what_is_true(rows: list[dict[str, Any]], expected: str) -> None:
     assert expected in summary(select(rows, {}).experiments)
 
 
-def test_rank_correlation_by_hand():
+def test_rank_correlation_by_hand() -> None:
     """Ranks 1 2 3 4 5 against 2 1 4 3 5: 1 - 6 * 4 / (5 * 24)."""
     found = rank_correlation([1, 2, 3, 4, 5], [20, 10, 40, 30, 50])
     assert found is not None
     assert found.rho == pytest.approx(0.8)
     half = 1.959964 * math.sqrt((1 + 0.32) / 2)
-    assert (found.low, found.high) == (
-        pytest.approx(math.tanh(math.atanh(0.8) - half)),
-        pytest.approx(math.tanh(math.atanh(0.8) + half)),
-    )
+    assert found.low == pytest.approx(math.tanh(math.atanh(0.8) - half))
+    assert found.high == pytest.approx(math.tanh(math.atanh(0.8) + half))
 
 
-def test_rank_correlation_of_ties_is_that_of_their_mean_ranks():
+def test_rank_correlation_of_ties_is_that_of_their_mean_ranks() -> None:
     x, y = [1.0, 2.0, 2.0, 3.0, 5.0], [1.0, 3.0, 2.0, 2.0, 9.0]
     found = rank_correlation(x, y)
     assert found is not None
@@ -207,20 +166,20 @@ def test_rank_correlation_of_ties_is_that_of_their_mean_ranks():
 
 
 @pytest.mark.parametrize(("x", "y"), [([1, 2, 3], [1, 2, 3]), ([1, 1, 1, 1], [1, 2, 3, 4]), ([], [])])
-def test_no_correlation_where_there_is_none_to_measure(x: list[float], y: list[float]):
+def test_no_correlation_where_there_is_none_to_measure(x: list[float], y: list[float]) -> None:
     assert rank_correlation(x, y) is None
     assert correlation_sentence(None).startswith("No rank correlation")
 
 
-def test_perfect_order_claims_no_interval():
+def test_perfect_order_claims_no_interval() -> None:
     found = rank_correlation([1, 2, 3, 4], [4, 3, 2, 1])
     assert found is not None
     assert (found.rho, found.low, found.high) == (-1, None, None)
 
 
-def test_scatter_needs_figures_and_counts_experiments():
+def test_scatter_needs_figures_and_counts_experiments() -> None:
     rows = [
-        row(f"e{n}", f"r{n}", top1=0.4 + n / 20, **{"chosen.mutual_information_bits": float(n)})
+        row(f"e{n}", f"r{n}", top1=0.4 + n / 20) | {"chosen.mutual_information_bits": float(n)}
         for n in range(5)
     ]
     contents = gather(select(rows, {}))
@@ -230,10 +189,10 @@ def test_scatter_needs_figures_and_counts_experiments():
     assert gather(select([row("blind", "aaa", top1=None)], {})).groups[0].pictures == []
 
 
-def test_all_three_files_tell_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_all_three_files_tell_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
-        row("a", "aaa", "kmeans", 0.7, **{"cluster.column.name": "<img src=x onerror=alert(1)>|"}),
-        row("b", "bbb", "column", 0.6, **{"cluster.column.name": "</script>|"}),
+        row("a", "aaa", "kmeans", 0.7) | {"cluster.column.name": "<img src=x onerror=alert(1)>|"},
+        row("b", "bbb", "column", 0.6) | {"cluster.column.name": "</script>|"},
         row("c", "ccc", "column", 0.6, state="Failed"),
     ]
     html, markdown, table = tmp_path / "c.html", tmp_path / "c.md", tmp_path / "c.csv"
@@ -259,7 +218,7 @@ def test_all_three_files_tell_the_same(tmp_path: Path, capsys: pytest.CaptureFix
     assert printed.rstrip().endswith(f"Written: {html}, {markdown}, {table}")
 
 
-def test_nothing_to_compare_still_says_so(tmp_path: Path):
+def test_nothing_to_compare_still_says_so(tmp_path: Path) -> None:
     write_comparison(select([], {}), tmp_path / "c.html", tmp_path / "c.md", None)
     assert "No experiment has succeeded yet" in (tmp_path / "c.html").read_text(encoding="utf-8")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.html", "c.md"]
@@ -278,12 +237,14 @@ MANIFEST = {
 }
 
 
-def test_experiments_on_other_images_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_experiments_on_other_images_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rendered = {"ingest.source": "synthetic", "ingest.synthetic.images": 4500.0, "ingest.image_size": 32.0}
     rows = [
-        row("rendered", "aaa", top1=0.9, **rendered),
-        row("small", "bbb", top1=0.4, **MANIFEST),
-        row("other-columns", "ccc", top1=0.5, **(MANIFEST | {"ingest.columns.attributes": "['b']"})),
+        row("rendered", "aaa", top1=0.9) | rendered,
+        row("small", "bbb", top1=0.4) | MANIFEST,
+        row("other-columns", "ccc", top1=0.5) | (MANIFEST | {"ingest.columns.attributes": "['b']"}),
     ]
     found = select(rows, {})
     assert {group.images: [e.name for e in group.experiments] for group in found.groups} == {
@@ -301,17 +262,19 @@ def test_experiments_on_other_images_are_not_compared(tmp_path: Path, capsys: py
     assert "10.0 points above small" in printed
 
 
-def test_a_table_is_the_same_however_its_path_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_table_is_the_same_however_its_path_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     for same in (["../photos.csv", str(tmp_path.parent / "photos.csv")], ["a.csv", str(tmp_path / "a.csv")]):
-        rows = [row(f"e{n}", f"r{n}", **(MANIFEST | {"ingest.path": path})) for n, path in enumerate(same)]
+        rows = [row(f"e{n}", f"r{n}") | (MANIFEST | {"ingest.path": path}) for n, path in enumerate(same)]
         assert len(select(rows, {}).groups) == 1
     assert select(rows, {}).groups[0].images.startswith("a.csv, ")
 
 
-def test_intervals_stand_where_reports_have_them():
+def test_intervals_stand_where_reports_have_them() -> None:
     rows = [
-        row("a", "aaa", top1=0.6, **{"chosen.top1_low": 0.55, "chosen.top1_high": 0.65}),
+        row("a", "aaa", top1=0.6) | {"chosen.top1_low": 0.55, "chosen.top1_high": 0.65},
         row("older", "bbb", top1=0.5),
     ]
     (group,) = gather(select(rows, {})).groups
@@ -327,16 +290,16 @@ def budgets_of(rows: list[dict[str, Any]], train_images: dict[str, float]) -> li
     return [] if group.budgets is None else [[cell.text for cell in line] for line in group.budgets.rows]
 
 
-def test_the_best_of_each_budget():
+def test_the_best_of_each_budget() -> None:
     """Epochs times images: 2 x 1,000 is another budget than 2 x 500; who trained nothing has none."""
     rows = [
-        row("long", "aaa", "kmeans", 0.7, **{"pretrain.epochs": 9.0, "chosen.train_images": 1000.0}),
-        row("short", "bbb", "hashtags", 0.5, **{"pretrain.epochs": 2.0, "chosen.train_images": 1000.0}),
-        row("best-short", "ccc", "label", 0.6, **{"pretrain.epochs": 2.0}),
-        row("fewer", "ddd", "label", 0.3, **{"pretrain.epochs": 2.0, "chosen.train_images": 500.0}),
-        row("older", "eee", "label", 0.2, **{"pretrain.epochs": 4.0}),
-        row("from-elsewhere", "fff", "label", 0.9, **{"evaluate.transfer_from": "x", "pretrain.epochs": 2.0}),
-        row("blind", "ggg", "label", None, **{"pretrain.epochs": 3.0}),
+        row("long", "aaa", "kmeans", 0.7) | {"pretrain.epochs": 9.0, "chosen.train_images": 1000.0},
+        row("short", "bbb", "hashtags", 0.5) | {"pretrain.epochs": 2.0, "chosen.train_images": 1000.0},
+        row("best-short", "ccc", "label", 0.6) | {"pretrain.epochs": 2.0},
+        row("fewer", "ddd", "label", 0.3) | {"pretrain.epochs": 2.0, "chosen.train_images": 500.0},
+        row("older", "eee", "label", 0.2) | {"pretrain.epochs": 4.0},
+        row("from-elsewhere", "fff", "label", 0.9) | {"evaluate.transfer_from": "x", "pretrain.epochs": 2.0},
+        row("blind", "ggg", "label", None) | {"pretrain.epochs": 3.0},
     ]
     assert [line[:5] for line in budgets_of(rows, {"ccc": 1000.0})] == [
         ["older", "4 epochs, images not recorded", "\N{EN DASH}", "1", "20.0 %"],
@@ -347,34 +310,32 @@ def test_the_best_of_each_budget():
     assert budgets_of([row("untold", "aaa")], {}) == []
 
 
-def test_the_table_says_what_a_budget_leaves_out():
-    rows = [row(f"e{n}", f"r{n}", **{"pretrain.epochs": n}) for n in (1.0, 2.0)]
+def test_the_table_says_what_a_budget_leaves_out() -> None:
+    rows = [row(f"e{n}", f"r{n}") | {"pretrain.epochs": n} for n in (1.0, 2.0)]
     (group,) = gather(select(rows, {})).groups
     assert group.budgets is not None
     assert "What an objective costs beside" in group.budgets.note
 
 
-def test_one_budget_is_a_note_and_no_table():
-    rows = [row(f"e{n}", f"r{n}", **{"pretrain.epochs": 2.0, "chosen.train_images": 500.0}) for n in (1, 2)]
+def test_one_budget_is_a_note_and_no_table() -> None:
+    rows = [row(f"e{n}", f"r{n}") | {"pretrain.epochs": 2.0, "chosen.train_images": 500.0} for n in (1, 2)]
     (group,) = gather(select(rows, {})).groups
     assert group.budgets is None
     assert group.table.note == "Trained for 2 epochs \N{MULTIPLICATION SIGN} 500 images."
 
 
-def test_seeds_of_one_clustering_are_not_called_evidence():
-    rows = [
-        row(f"e{n}", f"r{n}", top1=n / 10, **{"chosen.mutual_information_bits": n // 2}) for n in range(6)
-    ]
+def test_seeds_of_one_clustering_are_not_called_evidence() -> None:
+    rows = [row(f"e{n}", f"r{n}", top1=n / 10) | {"chosen.mutual_information_bits": n // 2} for n in range(6)]
     several, alone = (gather(select(some, {})).groups[0].pictures[0].caption for some in (rows, rows[::2]))
     assert "narrower than the evidence" in several
     assert "narrower" not in alone
 
 
 @pytest.mark.parametrize("begin", ["=1+1", "+1", "-1", "@SUM(A1)", " =1"])
-def test_a_table_for_spreadsheets_runs_nothing(tmp_path: Path, begin: str):
+def test_a_table_for_spreadsheets_runs_nothing(tmp_path: Path, begin: str) -> None:
     rate = {"pretrain.learning_rate": -1.0}
     rows = [
-        row(f"{begin}|name", "aaa", top1=0.6, **({"cluster.column.name": begin} | rate)),
+        row(f"{begin}|name", "aaa", top1=0.6) | ({"cluster.column.name": begin} | rate),
         row("b", "bbb", "kmeans"),
     ]
     write_comparison(select(rows, {}), tmp_path / "c.html", tmp_path / "c.md", tmp_path / "c.csv")
@@ -386,7 +347,7 @@ def test_a_table_for_spreadsheets_runs_nothing(tmp_path: Path, begin: str):
     assert on_one_line("red\r\n=1+1\nblue") == "red =1+1 blue", "no cell begins within another"
 
 
-def test_the_reason_is_the_stage_s_own_sentence():
+def test_the_reason_is_the_stage_s_own_sentence() -> None:
     log = "Running stage 'cluster'\nerror: cluster.column.name=x is no column\nERROR: failed to reproduce\n\n"
     assert reason_in(log) == "cluster.column.name=x is no column"
     assert reason_in("Traceback ...\nKeyError: 'a'\nERROR: failed to reproduce") == "KeyError: 'a'"
@@ -394,7 +355,7 @@ def test_the_reason_is_the_stage_s_own_sentence():
     assert reason_in("") == ""
 
 
-def test_a_share_of_the_gap_is_shown_where_the_report_states_it():
+def test_a_share_of_the_gap_is_shown_where_the_report_states_it() -> None:
     """Four times a gap of one point is a ratio for programs, and no figure for people."""
     close = row("close", "aaa", gap_closed=4.0)
     stated = row("stated", "bbb", gap_closed=0.85, gap_closed_low=0.7, gap_closed_high=1.05)
@@ -406,9 +367,9 @@ def test_a_share_of_the_gap_is_shown_where_the_report_states_it():
     assert "Gap closed" not in [column.title for column in only_close.columns]
 
 
-def test_chance_and_majority_stand_beside_the_accuracies():
+def test_chance_and_majority_stand_beside_the_accuracies() -> None:
     known = {"baselines.chance_top1": 0.1, "baselines.majority_top1": 0.3, "baselines.reachable_top1": 0.9}
-    rows = [row("one", "aaa", **known), row("two", "bbb", **known), row("earlier", "ccc")]
+    rows = [row("one", "aaa") | known, row("two", "bbb") | known, row("earlier", "ccc")]
     comparison = select(rows, {})
     note = gather(comparison).groups[0].table.note
     assert note.startswith(

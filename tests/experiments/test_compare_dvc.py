@@ -1,7 +1,6 @@
 """`clinfonce compare` in a real repository, small enough to run its experiments here."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,76 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
-from pipeline.cli import app
+from experiments.small_repository import (
+    CLUSTER,
+    PARAMS,
+    PIPELINE,
+    REPORT,
+    compared,
+    environment,
+    run,
+    table_of,
+)
 from support import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
-BIN = Path(sys.executable).parent
-
 PLOTS = "\nplots:\n" + (REPOSITORY / "dvc.yaml").read_text().partition("\nplots:\n")[2]
 """As the project has them."""
-
-PARAMS = "seed: 0\ncluster:\n  method: attributes\n  attributes: {top: 6, columns: []}\n"
-
-PIPELINE = """
-stages:
-  cluster:
-    cmd: python cluster.py
-    deps: [cluster.py]
-    params: [seed, cluster]
-    outs: [data/clusters/chosen]
-  report:
-    cmd: python report.py
-    deps: [report.py, data/clusters/chosen]
-    outs: [data/report/points.csv]
-    metrics:
-      - data/report/metrics.json: {cache: false}
-"""
-
-CLUSTER = """
-import pathlib, re, sys
-method = re.search("method: (\\\\w+)", pathlib.Path("params.yaml").read_text())[1]
-if method == "guesses":
-    print("error: cluster.method=guesses must be one of", file=sys.stderr)
-    sys.exit(2)
-folder = pathlib.Path("data/clusters/chosen")
-folder.mkdir(parents=True)
-(folder / "method").write_text(method)
-"""
-
-REPORT = """
-import csv, json, pathlib
-method = pathlib.Path("data/clusters/chosen/method").read_text()
-figures = {"method": method, "clusters": len(method), "mutual_information_bits": len(method) / 4,
-           "conditional_entropy_bits": 0.5, "top1": len(method) / 20, "top5": None, "knn_top1": 0.5}
-pathlib.Path("data/report").mkdir(parents=True, exist_ok=True)
-pathlib.Path("data/report/metrics.json").write_text(json.dumps({"chosen": figures, "gap_closed": None}))
-points = [figures | {"arm": "chosen"}, figures | {"arm": "label", "method": "label", "top1": None}]
-with open("data/report/points.csv", "w", newline="") as file:
-    writer = csv.DictWriter(file, list(points[0]))
-    writer.writeheader()
-    writer.writerows(points)
-"""
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "DVC_NO_ANALYTICS": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-    }
-
-
-def run(folder: Path, *command: str) -> str:
-    ended = subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
 
 
 @pytest.fixture(scope="module")
@@ -119,18 +65,7 @@ def make_branch(folder: Path) -> None:
     run(folder, "dvc", "checkout", "-q")
 
 
-def compared(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> Result:
-    monkeypatch.chdir(folder)
-    return CliRunner(env={"COLUMNS": "100"}).invoke(app, ["compare", *arguments])
-
-
-def table_of(printed: str) -> list[list[str]]:
-    """Name and top-1 of each row of the printed table."""
-    rows = [line.split() for line in printed.splitlines() if line[:1].isdigit() and " % " in line]
-    return [[name, top1] for _, name, top1, *_ in rows]
-
-
-def test_experiments_are_read_as_dvc_keeps_them(repository: Path, monkeypatch: pytest.MonkeyPatch):
+def test_experiments_are_read_as_dvc_keeps_them(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = compared(monkeypatch, repository).stdout
     assert table_of(printed) == [["main", "50.0"], ["by-features", "30.0"]]
     assert "unfinished: its figures were made with other parameters" in printed
@@ -139,7 +74,7 @@ def test_experiments_are_read_as_dvc_keeps_them(repository: Path, monkeypatch: p
     assert (repository / "compare.md").exists()
 
 
-def test_experiments_can_be_named(repository: Path, monkeypatch: pytest.MonkeyPatch):
+def test_experiments_can_be_named(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = compared(monkeypatch, repository, "by-features", "--csv", "few.csv").stdout
     assert table_of(printed) == [["by-features", "30.0"]]
     assert len((repository / "few.csv").read_text().splitlines()) == 2
@@ -233,7 +168,7 @@ def test_a_failed_experiment_is_left_out_with_its_reason(
         assert "by-guesses: cluster.method=guesses must be one of" in printed
 
 
-def test_an_unknown_name_is_reported(repository: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_unknown_name_is_reported(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = compared(monkeypatch, repository, "nothing-of-that-name")
     assert ended.exit_code == 2
     assert ended.stderr.startswith("error: there is no experiment, branch or commit nothing-of-that-name")
@@ -250,7 +185,9 @@ def test_places_for_no_file_are_named_before_anything_is_read(
     assert not list(tmp_path.iterdir())
 
 
-def test_outside_of_a_repository_it_says_where_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_outside_of_a_repository_it_says_where_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ended = compared(monkeypatch, tmp_path)
     assert ended.exit_code == 2
     assert "run in the project's folder" in ended.stderr

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_compare import row
 
+from experiments.rows import row
 from pipeline.experiments.compare import write_comparison
 from pipeline.experiments.selection import select
 
@@ -20,7 +20,7 @@ def test_a_table_that_changed_at_its_path_gives_other_images(
 ) -> None:
     of_photos = {"ingest.path": "photos.csv"}
     rows = [
-        row(name, rev, top1=top1, **of_photos)
+        row(name, rev, top1=top1) | of_photos
         for name, rev, top1 in (("a", "aaa", 0.3), ("b", "bbb", 0.9), ("c", "ccc", 0.5), ("d", "ddd", 0.4))
     ]
     hashes = {"aaa": "1" * 32 + ".dir", "bbb": "2" * 32 + ".dir", "ccc": "1" * 32 + ".dir", "ddd": None}

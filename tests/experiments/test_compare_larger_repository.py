@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_compare_dvc import CLUSTER, PARAMS, PIPELINE, REPORT, compared, run, table_of
 
+from experiments.small_repository import CLUSTER, PARAMS, PIPELINE, REPORT, compared, run, table_of
 from pipeline.experiments.dvc_lock import read_lock
 
 pytestmark = pytest.mark.slow
