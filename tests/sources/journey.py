@@ -1,6 +1,7 @@
 """What the tests of the sources share: small real images, and the way through ingest and cluster."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def jpeg(seed: int, width: int = 20, height: int = 16) -> bytes:
     return buffer.getvalue()
 
 
-def write(folder: Path, files: dict[str, str | bytes]) -> Path:
+def write(folder: Path, files: Mapping[str, str | bytes]) -> Path:
     """Writes each file below `folder`, with its folders."""
     for name, content in files.items():
         path = folder / name

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import pytest
-from journey import journey, jpeg, write
 
 from pipeline.clustering.describe import describe
 from pipeline.clustering.methods.column import cluster_by_column
@@ -13,6 +12,7 @@ from pipeline.clustering.postprocess import apply_policies
 from pipeline.config.cluster import ClusterParams, ColumnParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.runtime.errors import UserError
+from sources.journey import journey, jpeg, write
 
 pytestmark = pytest.mark.slow
 

@@ -4,12 +4,12 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from journey import journey, jpeg, write
 
 from pipeline.runtime.errors import UserError
 from pipeline.sources.base import SourceRow
 from pipeline.sources.registry import open_source
 from pipeline.tables.lines import LONGEST_LINE
+from sources.journey import journey, jpeg, write
 from support import params_with
 
 ATTRIBUTES = ["has_bill_shape::curved_(up_or_down)", "has_wing_color::blue", "has_wing_color::brown"]

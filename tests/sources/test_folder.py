@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from journey import journey, jpeg, write
 
 from pipeline.runtime.errors import UserError
 from pipeline.sources.reading.source_root import ALLOWED_BY
+from sources.journey import journey, jpeg, write
 
 pytestmark = pytest.mark.slow
 

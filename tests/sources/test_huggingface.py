@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from journey import journey, jpeg
 
 from pipeline.runtime.errors import UserError
+from sources.journey import journey, jpeg
 
 pytestmark = pytest.mark.slow
 

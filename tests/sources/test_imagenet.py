@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from journey import journey, jpeg, write
 
 from pipeline.runtime.errors import UserError
+from sources.journey import journey, jpeg, write
 
 TENCH, GOLDFISH, CRANE_BIRD, CRANE = "n01440764", "n01443537", "n02012849", "n03126707"
 WNIDS = [TENCH, GOLDFISH, CRANE_BIRD, CRANE]

@@ -6,7 +6,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pytest
-from deviation import allowed_deviation
 
 from pipeline.runtime.errors import UserError
 from pipeline.sources.synthetic import hashtags as tagging
@@ -24,6 +23,7 @@ from pipeline.sources.synthetic.population import (
     recording_channel,
 )
 from pipeline.sources.synthetic.posts import Post, draw_posts
+from sources.deviation import allowed_deviation
 
 INFORMATIVE = ["size", "count", "texture", "shape"]
 
@@ -88,7 +88,7 @@ def test_a_value_belongs_to_one_attribute_and_every_word_list_exists() -> None:
 
 
 def test_information_of_nothing_is_none() -> None:
-    assert population_information([]) == (pytest.approx(0.0, abs=1e-12), pytest.approx(0.0, abs=1e-12))
+    assert population_information([]) == pytest.approx((0.0, 0.0), abs=1e-12)
 
 
 @pytest.mark.parametrize("columns", [["size"], ["colour"], ["shape", "texture"], ["count", "shape", "size"]])

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.sources.synthetic import rendering
@@ -20,7 +21,7 @@ LOOK = {
 VALUES = {attribute.name: attribute.values for attribute in ATTRIBUTES}
 
 
-def picture(seed: int = 0, pixels: int = 32, **changes: str) -> np.ndarray:
+def picture(seed: int = 0, pixels: int = 32, **changes: str) -> NDArray[np.uint8]:
     return render({**LOOK, **changes}, pixels, np.random.default_rng(seed))
 
 
@@ -34,14 +35,15 @@ def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "SHADOW", np.float32(0.0))
 
 
-def shape_mask(seed: int, **changes: str) -> np.ndarray:
+def shape_mask(seed: int, **changes: str) -> NDArray[np.bool_]:
     """Where the shapes are: the pixels that change when they are left out, all else being equal."""
     scene = picture(seed, pixels=128, **changes).astype(int)
     nowhere = dict.fromkeys(SHAPES, lambda u, v: np.ones_like(u))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rendering, "SHAPES", nowhere)
         background = picture(seed, pixels=128, **changes).astype(int)
-    return np.abs(scene - background).sum(axis=2) > 30
+    changed: NDArray[np.bool_] = np.abs(scene - background).sum(axis=2) > 30
+    return changed
 
 
 def test_every_value_of_the_population_can_be_drawn_and_no_other() -> None:
@@ -68,7 +70,7 @@ def test_equal_generators_give_equal_pictures_and_others_do_not() -> None:
 @pytest.mark.parametrize("name", list(VALUES))
 def test_every_attribute_is_visible(name: str) -> None:
     for one, other in itertools.pairwise(VALUES[name]):
-        before, after = picture(seed=3, **{name: one}), picture(seed=3, **{name: other})
+        before, after = picture(3, 32, **{name: one}), picture(3, 32, **{name: other})
         assert (np.abs(before.astype(int) - after).max(axis=2) > 40).mean() > 0.01, (one, other)
 
 

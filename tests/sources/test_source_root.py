@@ -11,7 +11,7 @@ from pipeline.untrusted.safe_paths import SafePath
 
 
 def test_ids_stand_once_and_text_is_text() -> None:
-    rows = [
+    rows: list[SourceRow | Refusal] = [
         SourceRow("a", b"", "a.jpg"),
         SourceRow("a", b"", "again.jpg", where="m.csv line 3"),
         SourceRow("b", b"", "b.jpg", label="\udce9"),

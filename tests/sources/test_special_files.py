@@ -10,14 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import test_clinfonce_tables
-import test_cub200
-import test_folder
-import test_imagenet
-import test_ut_zappos50k
-import test_webdataset
-import test_wider_attribute
-from journey import jpeg, write
 
 from pipeline.config.params import check_params
 from pipeline.ingest.prepare import ImageRefused, read_image_file
@@ -25,6 +17,16 @@ from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal
 from pipeline.sources.registry import open_source
 from pipeline.untrusted.safe_paths import SafePath
+from sources import (
+    test_clinfonce_tables,
+    test_cub200,
+    test_folder,
+    test_imagenet,
+    test_ut_zappos50k,
+    test_webdataset,
+    test_wider_attribute,
+)
+from sources.journey import jpeg, write
 from support import NO_FILES
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_waiting")]

@@ -17,6 +17,11 @@ from pipeline.sources.synthetic.source import SyntheticSource
 pytestmark = pytest.mark.slow
 
 
+def encoded(row: SourceRow) -> bytes:
+    assert isinstance(row.image, bytes)
+    return row.image
+
+
 def source(images: int = 40, size: int = 32, seed: int = 0) -> SyntheticSource:
     return SyntheticSource(IngestParams(image_size=size, synthetic=SyntheticParams(images=images)), seed)
 
@@ -77,7 +82,7 @@ def test_the_note_states_the_population() -> None:
 def test_pixels_alone_are_a_poor_guide_to_the_label() -> None:
     """The nearest picture, pixel by pixel, has the same label in fewer than a third of the cases."""
     rows = list(source(images=1000).rows())
-    pixels = np.stack([np.asarray(Image.open(io.BytesIO(row.image)), np.float32).ravel() for row in rows])
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(encoded(row))), np.float32).ravel() for row in rows])
     labels = np.array([row.label for row in rows])
     train, test = pixels[:800], pixels[800:]
     squared = (train**2).sum(axis=1)[None] - 2 * test @ train.T

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from deviation import allowed_deviation
 
 from pipeline.sources.synthetic import hashtags as tagging
 from pipeline.sources.synthetic.population import ATTRIBUTES
 from pipeline.sources.synthetic.posts import Post
+from sources.deviation import allowed_deviation
 
 pytestmark = pytest.mark.slow
 

@@ -14,11 +14,11 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-from journey import journey, jpeg, write
 from PIL import Image
 
 from pipeline.runtime.errors import UserError
 from pipeline.sources.torchvision import SUPERCLASS_OF, SUPERCLASSES
+from sources.journey import journey, jpeg, write
 from support import NO_FILES, at_once
 
 FINE = ["apple", "baby", "bear", "mushroom"]
@@ -101,13 +101,13 @@ def idx(array: np.ndarray) -> bytes:
 
 def fashion_mnist(folder: Path, first_label: int = 0) -> Path:
     rng = np.random.default_rng(0)
-    files: dict[str, str | bytes] = {}
+    files: dict[str, bytes] = {}
     for part, count in (("train", 10), ("t10k", 5)):
         labels = (np.arange(count) % 5).astype(np.uint8)
         labels[0] = first_label
         files[f"{part}-images-idx3-ubyte"] = idx(rng.integers(0, 256, (count, 28, 28), np.uint8))
         files[f"{part}-labels-idx1-ubyte"] = idx(labels)
-    packed = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}  # type: ignore[arg-type]
+    packed = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
     return write(folder, {f"FashionMNIST/raw/{n}": c for n, c in (files | packed).items()})
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from journey import journey, jpeg, write
 
 from pipeline.runtime.errors import UserError
+from sources.journey import journey, jpeg, write
 
 HEADER = "CID,Category,SubCategory,HeelHeight,Insole,Closure,Gender,Material,ToeStyle"
 BINARY = ["Category.Shoes", "SubCategory.Knee.High", "Gender.Men", "Gender.Women", "Material.Suede"]

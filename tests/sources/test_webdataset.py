@@ -4,15 +4,16 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from journey import Journey, journey, jpeg, write
 
 from hostile_tables import header, pax
 from pipeline.runtime.errors import UserError
 from pipeline.sources.reading.tar_archives import LONGEST_HEADERS
+from sources.journey import Journey, journey, jpeg, write
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def samples(numbers: range) -> Members:
     return [member for n in numbers for member in sample(n)]
 
 
-def packed(members: list[tuple[str, bytes] | tarfile.TarInfo]) -> bytes:
+def packed(members: Sequence[tuple[str, bytes] | tarfile.TarInfo]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for member in members:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journey import journey, jpeg, write
 
 from pipeline.runtime.errors import UserError
 from pipeline.sources import wider_attribute
 from pipeline.sources.base import Source
 from pipeline.sources.registry import open_source
+from sources.journey import journey, jpeg, write
 from support import params_with
 
 ATTRIBUTES = ["Male", "longHair", "sunglass", "Hat", "T-shirt", "longSleeve", "formal", "shorts", "jeans"]
