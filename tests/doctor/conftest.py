@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from recorded_project import MAKE, PIPELINE, dvc
-from small_project import run_trial_here, tiny, write_params
 
+from doctor.recorded_project import MAKE, PIPELINE, dvc
+from doctor.small_project import run_trial_here, tiny, write_params
 from pipeline.clustering.run import cluster
 from pipeline.doctor import estimate as cost
 from pipeline.doctor.base import Situation

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def write_params(folder: Path, params: Params) -> None:
     YAML().dump(params.model_dump(mode="json"), folder / "params.yaml")
 
 
-def one(checks: Any, what: str) -> Check:
+def one(checks: Iterable[Check], what: str) -> Check:
     """The check of that name."""
     (found,) = [check for check in checks if check.what == what]
     return found

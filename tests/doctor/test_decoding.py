@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_project import one, tiny
+from PIL import features
 
+from doctor.small_project import one, tiny
 from pipeline.config.params import Params
 from pipeline.doctor import decoding
 from pipeline.doctor.base import Situation
@@ -64,7 +65,7 @@ def test_a_manifest_that_is_not_there_fails(folder: Path) -> None:
 
 
 def test_a_pillow_without_jpeg_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding.features, "check", lambda name: name != "jpg")
+    monkeypatch.setattr(features, "check", lambda name: name != "jpg")
     found = one(decoding.look(Situation(None)), "formats")
     assert found.status == "fail"
     assert found.found.endswith("not JPEG")

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from small_project import one
 
+from doctor.small_project import one
 from pipeline.doctor import environment
 from pipeline.doctor.base import Situation
 from support import REPOSITORY

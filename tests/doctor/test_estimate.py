@@ -1,12 +1,13 @@
 """Estimates: the arithmetic by hand, and trials that really run."""
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_project import one, tiny
 
+from doctor.small_project import one, tiny
 from pipeline.doctor import estimate as cost
 from pipeline.doctor.base import Situation
 from pipeline.doctor.estimate import Counts, estimated
@@ -104,8 +105,8 @@ def test_a_trial_that_a_mistake_ends_is_reported(ingested: Situation) -> None:
 
 
 def test_a_trial_that_memory_ends_is_reported(ingested: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
-    killed = cost.subprocess.CompletedProcess([], -9, "", "")
-    monkeypatch.setattr(cost.subprocess, "run", lambda *_arguments, **_more: killed)
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr(subprocess, "run", lambda *_arguments, **_more: killed)
     assert "the memory was not enough" in list(cost.look(ingested))[-1].found
 
 

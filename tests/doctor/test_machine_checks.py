@@ -1,14 +1,16 @@
 """Devices, memory and disks, where there is too little of them."""
 
 import os
+import shutil
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_project import one
+import torch
 
+from doctor.small_project import one
 from pipeline.doctor import disk, hardware, memory
 from pipeline.doctor.base import Situation, duration, size
 from pipeline.untrusted.dvc import process
@@ -21,17 +23,17 @@ Usage = namedtuple("Usage", "total used free")
 
 def test_more_threads_than_cores_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "usable_cores", lambda: 1.5)
-    monkeypatch.setattr(hardware.torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     found = one(hardware.look(Situation(None)), "CPU cores")
     assert (found.status, found.cure[:17]) == ("warn", "set OMP_NUM_THREA")
     assert "OMP_NUM_THREADS=1:" in found.cure
 
 
 def test_a_busy_machine_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware.os, "cpu_count", lambda: 4)
-    monkeypatch.setattr(hardware.os, "getloadavg", lambda: (3.0, 0.0, 0.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.0, 0.0, 0.0))
     assert one(hardware.look(Situation(None)), "load").status == "warn"
-    monkeypatch.setattr(hardware.os, "getloadavg", lambda: (0.3, 9.0, 9.0))
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.3, 9.0, 9.0))
     assert one(hardware.look(Situation(None)), "load").status == "ok"
 
 
@@ -87,7 +89,7 @@ def test_pixels_before_ingest(folder: Path) -> None:
 def test_room_on_the_disk(folder: Path, free: int, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Megabytes. A ResNet-18 has 44.7; two encoders lie in data and in the cache: 179. Of a training two
     states are there, with AdamW's two copies and a target network: 358. Together 537, and 500 to spare."""
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _path: Usage(0, 0, free * 10**6))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(0, 0, free * 10**6))
     large = {"encoder": "resnet18", "stem_stride": 4, "optimizer": "adamw"}
     checks = disk.look(Situation(params_with(pretrain=large, report={"references": ["instance"]})))
     assert [check.status for check in checks] == [status] * 3

@@ -1,8 +1,11 @@
 """Packages that are missing, too old, or not made for each other."""
 
-import pytest
-from small_project import one
+import importlib
+import shutil
 
+import pytest
+
+from doctor.small_project import one
 from pipeline.doctor import packages as versions
 from pipeline.doctor.base import Situation
 
@@ -30,7 +33,7 @@ def test_a_pair_that_cannot_be_loaded_is_reported(monkeypatch: pytest.MonkeyPatc
     def broken(_name: str) -> None:
         raise RuntimeError("operator torchvision::nms does not exist\nand more")
 
-    monkeypatch.setattr(versions.importlib, "import_module", broken)
+    monkeypatch.setattr(importlib, "import_module", broken)
     found = one(versions.look(NOBODY), "torch and torchvision")
     assert (found.status, found.found) == (
         "fail",
@@ -50,7 +53,7 @@ def test_what_is_missing_or_too_old_fails(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_dvc_of_another_environment_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(versions.shutil, "which", lambda name: f"/elsewhere/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/elsewhere/{name}")
     found = one(versions.look(NOBODY), "dvc repro")
     assert found.status == "warn"
     assert "dvc is /elsewhere/dvc and python is /elsewhere/python" in found.found

@@ -2,15 +2,15 @@
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from small_project import one
 from typer.testing import CliRunner
 
+from doctor.small_project import one
 from pipeline.cli import app
 from pipeline.config.params import Params, check_params, load_params
 from pipeline.doctor import estimate as cost
@@ -20,6 +20,7 @@ from pipeline.doctor.estimate import Counts
 from pipeline.doctor.plan import Plan, Setting
 from pipeline.doctor.trial_run import Request, Trial
 from pipeline.runtime.errors import UserError
+from pipeline.training.representation import SAMPLED_IMAGES
 from support import params_with
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ def situation(minutes: float, **more: object) -> Situation:
 def test_the_longest_trainings_that_leave_a_tenth() -> None:
     """Three trainings of 5 s and 10 s an epoch, and after each epoch two views of 1,024 images, 1 ms each;
     four evaluations of 5 s, 32 s of features and a fit of 12.8 s."""
-    an_epoch = 3 * (100 * 0.1 + 2 * cost.SAMPLED_IMAGES / 1000)
+    an_epoch = 3 * (100 * 0.1 + 2 * SAMPLED_IMAGES / 1000)
     fixed = 3 * 5 + 4 * (5 + 32 + 12.8)
     for minutes in (10, 30, 100):
         found = plan.planned(SETTING, situation(minutes), COUNTS, CPU)
@@ -141,11 +142,10 @@ def test_a_project_with_images(ingested: Situation, monkeypatch: pytest.MonkeyPa
     """Its own size is tried on its own images, another one on random pixels."""
     loaders: list[str | None] = []
 
-    def noted(request: Request) -> Iterator[str]:
+    def noted(request: Request) -> dict[str, Any]:
         loaders.append(request.loader)
-        return json_of(request)
+        return asdict(request)
 
-    json_of = cost.asdict
     monkeypatch.setattr(cost, "asdict", noted)
     monkeypatch.setattr(plan, "ON_A_CPU", [Setting(12, "patch_resnet", 8), Setting(20, "resnet18", 8)])
     ended = CliRunner().invoke(app, ["doctor", "--json", "--minutes", "600", "--seconds", "0.05"])

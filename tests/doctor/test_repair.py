@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from recorded_project import IMAGES, ONE, A, cached_copy, contents, damage, dvc, run_repair
 
+from doctor.recorded_project import IMAGES, ONE, A, cached_copy, contents, damage, dvc, run_repair
 from pipeline.runtime.errors import UserError
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from recorded_project import IMAGES, A, contents, run_repair
 
+from doctor.recorded_project import IMAGES, A, contents, run_repair
 from pipeline.doctor import repair as module
 from pipeline.doctor.repair import repair
 from pipeline.runtime.errors import UserError

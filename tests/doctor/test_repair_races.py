@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from recorded_project import IMAGES, ONE, A, cached_copy, contents, damage, dvc
 
+from doctor.recorded_project import IMAGES, ONE, A, cached_copy, contents, damage, dvc
 from pipeline.doctor.repair import repair
 
 pytestmark = pytest.mark.slow

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_project import one, tiny, write_params
 
+from doctor.small_project import one, tiny, write_params
 from pipeline.doctor import stage_state as stages
 from pipeline.doctor.base import Situation
 
