@@ -27,11 +27,11 @@ def check(data: bytes) -> None:
 
 def seeds() -> list[bytes]:
     """One file of each kind to begin with; the tests' hostile ones lead further in."""
-    sys.path[:0] = ["tests", "tests/ingest"]
+    sys.path.insert(0, "tests")
     import tempfile
     from pathlib import Path
 
-    from hostile import FILES
+    from ingest.hostile import FILES
 
     found = []
     with tempfile.TemporaryDirectory() as folder:

@@ -86,7 +86,8 @@ class Key:
         for beginning in sorted(NEEDED, key=len):
             if f"{self.name}.".startswith(f"{beginning}."):
                 together = merged(together, NEEDED[beginning])
-        return merged(together, self.in_sections(value))
+        values: Sections = merged(together, self.in_sections(value))
+        return values
 
 
 def merged(values: Any, changes: Any) -> Any:

@@ -15,7 +15,8 @@ import pytest
 from fuzz.parameters import NEEDED, Key, keys
 from pipeline.config.params import check_params
 from pipeline.runtime.errors import UserError
-from stage_runs import STAGES, Workshop
+from processes import STAGES
+from stage_runs import Workshop
 from support import png
 
 pytestmark = pytest.mark.slow
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 FUZZ_VARIABLE = "CLINFONCE_FUZZ"
 MOST_SECONDS, MOST_BYTES = 120, 6 << 30
 """Of the processor, and of memory, for a stage on so few images."""
-RUN = {
+RUN: dict[str, list[Any]] = {
     "cluster.hierarchy.edges": ["x" * 4000],
     "cluster.kmeans.n_init": [100],
     "pretrain.temperature": [0.001],

@@ -60,7 +60,8 @@ def log_of_images(path: Path) -> None:
             os.kill(os.getpid(), int(image.removeprefix(KILLER)))
         return images.prepare_image(image, size, value_range, look=look)
 
-    parts_module.prepare_image = prepare  # type: ignore[assignment]
+    # For as long as the worker lives.
+    pytest.MonkeyPatch().setattr(parts_module, "prepare_image", prepare)
 
 
 def test_parts_are_cut_by_rows_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from costly import COSTLY
 
+from ingest.costly import COSTLY
 from pipeline.config.ingest import IngestParams
 from pipeline.ingest.run import ingest
 from pipeline.storage.schema import Layout

@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hostile import FILES, PLACES, Case
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ingest.hostile import FILES, PLACES, Case
 from pipeline.config.ingest import IngestParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.ingest.prepare import FORMATS, ImageRefused, prepare_image

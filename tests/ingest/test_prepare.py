@@ -28,6 +28,7 @@ def test_a_small_image_keeps_its_pixels() -> None:
     assert (prepared.width, prepared.height) == (20, 14)
     np.testing.assert_array_equal(decoded(prepared.encoded), decoded(original))
     unit = decoded(original).reshape(-1, 3) / 255
+    assert prepared.channel_sums is not None
     np.testing.assert_allclose(prepared.channel_sums, [unit.sum(0), (unit**2).sum(0)])
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,8 +59,8 @@ def test_hugging_face_datasets(data: Path, tmp_path: Path, monkeypatch: pytest.M
 def test_duckdb(data: Path) -> None:
     duckdb = pytest.importorskip("duckdb", reason="the dependency group `readers` is not installed")
 
-    def answers(question: str) -> list[tuple[object, ...]]:
-        answer: list[tuple[object, ...]] = duckdb.execute(question, [f"{data}/*-of-*.parquet"]).fetchall()
+    def answers(question: str) -> list[tuple[Any, ...]]:
+        answer: list[tuple[Any, ...]] = duckdb.execute(question, [f"{data}/*-of-*.parquet"]).fetchall()
         return answer
 
     counted = answers("SELECT label, count(*) FROM read_parquet(?) GROUP BY label")
