@@ -46,7 +46,8 @@ def test_images_ahead(opened: Decoder, image: bytes | SafePath, most: int) -> No
         for read in range(1, COUNT + 1):
             yield InputImage(str(read), image)
 
-    ahead, found = 0, []
+    ahead = 0
+    found: list[str] = []
     for answer in opened.squares(pictures(), 32):
         assert isinstance(answer, Refusal)
         ahead = max(ahead, read - len(found))

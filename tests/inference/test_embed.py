@@ -1,6 +1,7 @@
 """Embedding as a whole: equal to evaluation's features, told in a file that another program can trust."""
 
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from inference.conftest import MakeEncoder
 from pipeline.cli import app
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.pixels import load_pixels
-from pipeline.evaluation.features import features_of, load_encoder
+from pipeline.evaluation.features import features_of, features_of_batch, load_encoder
 from pipeline.inference import batching as batches_module
 from pipeline.inference import chunks as parts_module
 from pipeline.inference.batching import batch_size_for
@@ -222,13 +222,14 @@ def test_a_full_memory_halves_the_batch(
 ) -> None:
     encoder, expected, output = make_encoder(), tmp_path / "expected.parquet", tmp_path / "v.parquet"
     embedded(folder, "-o", expected, "--encoder", encoder)
-    holds, real, seen = 2, batches_module.features_of_batch, []
+    holds = 2
+    seen: list[int] = []
 
     def small(trained: Any, canvas_NCHW: torch.Tensor, sizes_N2: torch.Tensor) -> torch.Tensor:
         seen.append(len(canvas_NCHW))
         if len(canvas_NCHW) > holds:
             raise torch.OutOfMemoryError
-        return real(trained, canvas_NCHW, sizes_N2)
+        return features_of_batch(trained, canvas_NCHW, sizes_N2)
 
     monkeypatch.setattr(batches_module, "features_of_batch", small)
     embedded(folder, "-o", output, "--encoder", encoder, "--batch-size", 5)
@@ -253,7 +254,7 @@ def test_large_stored_images_make_small_batches(
 
 def test_the_batch_shrinks_with_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**21}  # 8 GiB
-    monkeypatch.setattr(batches_module.os, "sysconf", pages.__getitem__)
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
     sizes = [
         batch_size_for({"image_size": s, "stem_stride": t}, CPU) for s, t in ((32, 4), (64, 1), (512, 1))
     ]

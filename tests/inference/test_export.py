@@ -3,15 +3,15 @@
 import re
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import Result
 from huggingface_hub import ModelCard
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from inference.conftest import MakeEncoder
 from inference.test_embed import assert_equal, vectors_in
@@ -229,9 +229,8 @@ def test_a_missing_extra_is_a_sentence(
     make_encoder()
     for name in graph_module.NEEDED:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    real = graph_module.find_spec
     monkeypatch.setattr(
-        graph_module, "find_spec", lambda name: None if name.startswith("onnxr") else real(name)
+        graph_module, "find_spec", lambda name: None if name.startswith("onnxr") else find_spec(name)
     )
     result = export("--onnx")
     assert result.exit_code == 2

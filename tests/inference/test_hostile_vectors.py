@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import Result
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from inference.conftest import MakeEncoder
 from pipeline.cli import app
@@ -281,10 +280,14 @@ def test_a_thin_picture_is_shown(tmp_path: Path, suffix: str) -> None:
 def test_one_id_of_many_rows_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [png(0), *[png(1)] * 200]
     pq.write_table(pa.table({"image": images, "id": ["a"] * len(images)}), tmp_path / "t.parquet")
-    pictures, batches, reads = open_pictures(tmp_path / "t.parquet"), parquet._batches, []
-    monkeypatch.setattr(
-        parquet, "_batches", lambda *requested: (reads.append(requested), batches(*requested))[1]
-    )
+    pictures, batches = open_pictures(tmp_path / "t.parquet"), parquet._batches
+    reads: list[tuple[Any, ...]] = []
+
+    def noted(*requested: Any) -> Any:
+        reads.append(requested)
+        return batches(*requested)
+
+    monkeypatch.setattr(parquet, "_batches", noted)
     (found,) = pictures.find(["a", "b"])
     assert (found.id, found.image) == ("a", png(0))
     # The ids, and the row.

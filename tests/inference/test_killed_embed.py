@@ -14,6 +14,7 @@ from PIL import Image
 from inference.conftest import MakeEncoder
 from pipeline.inference import chunks as parts_module
 from pipeline.inference import embedder as ranges
+from pipeline.inference.chunks import write_chunk
 from pipeline.inference.embed import embed
 from pipeline.inference.embedder import Request
 from pipeline.inference.images.base import state_of_file
@@ -32,13 +33,13 @@ KILLS = 8
 def run(source: Path, output: Path, encoder: Path, seconds_a_part: float = 0.0) -> None:
     """`clinfonce embed` in small parts, which may be slowed down so that there is something to kill."""
     parts_module.IMAGES_PER_CHUNK = A_PART
-    write = ranges.write_chunk
 
     def slow(*arguments: Any) -> None:
         time.sleep(seconds_a_part)
-        write(*arguments)
+        write_chunk(*arguments)
 
-    ranges.write_chunk = slow
+    # For as long as the process lives.
+    pytest.MonkeyPatch().setattr(ranges, "write_chunk", slow)
     with (output.parent / "said.txt").open("a") as said:
         embed(Request(source, None, None, encoder, None), output, terminal(file=said))
 

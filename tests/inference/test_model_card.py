@@ -20,6 +20,7 @@ from pipeline.inference.images.decode import on_a_canvas
 from pipeline.objectives.base import DataInfo
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.objectives.traits import TRAITS
+from pipeline.untrusted.safe_paths import SafePath
 from support import png
 
 pytestmark = pytest.mark.slow
@@ -40,7 +41,7 @@ def run(*blocks: str) -> dict[str, Any]:
 
 def pipelines_features(folder: Path, picture: Path) -> torch.Tensor:
     trained = load_encoder(folder, CPU)
-    square = central_square(InputImage("", picture), trained.image_size, trained.value_range)
+    square = central_square(InputImage("", SafePath(picture)), trained.image_size, trained.value_range)
     return features_of_batch(trained, *on_a_canvas([square]))
 
 
@@ -190,7 +191,7 @@ def test_images_without_labels_are_reported(make_encoder: MakeEncoder) -> None:
 
 
 def pretrained_by(make_encoder: MakeEncoder, objective: str, **changes: Any) -> str:
-    pretrain = PretrainParams(objective=objective, **changes)
+    pretrain = PretrainParams.model_validate({"objective": objective} | changes)
     return (make_encoder(pretrain=pretrain) / "README.md").read_text()
 
 
@@ -227,7 +228,7 @@ def test_it_names_the_parameters_that_the_objective_reads(make_encoder: MakeEnco
             return getattr(self.params, name)
 
     for name, objective in OBJECTIVES.items():
-        reading = Reading(PretrainParams(objective=name))
+        reading = Reading(PretrainParams.model_validate({"objective": name}))
         objective.build(8, cast(PretrainParams, reading), DataInfo(clusters=2, attributes=2))
         known = {"form", "temperature", "projection_dim"}
         assert set(TRAITS[name].reads) == reading.read & known, name

@@ -22,6 +22,7 @@ from pipeline.inference.images.decode import decoder, on_a_canvas
 from pipeline.ingest.prepare import prepare_image
 from pipeline.storage.files import write_json
 from pipeline.storage.schema import Layout, ValueRange
+from pipeline.untrusted.safe_paths import SafePath
 from support import png
 
 ROUNDING = 1e-5
@@ -69,7 +70,7 @@ def test_images_that_ingest_stored(width: int, height: int, ingest_size: int, si
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "CMYK", "I;16"])
 def test_every_mode(tmp_path: Path, mode: str) -> None:
-    noise = Image.open(io.BytesIO(png(1, 90, 80)))
+    noise: Image.Image = Image.open(io.BytesIO(png(1, 90, 80)))
     if mode == "I;16":
         noise = Image.fromarray(np.asarray(noise.convert("L"), np.uint16) * 257)
     else:
@@ -77,7 +78,7 @@ def test_every_mode(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "image.tif"
     noise.save(path)
     torch.testing.assert_close(
-        takeaways_view(InputImage("", path), 72),
+        takeaways_view(InputImage("", SafePath(path)), 72),
         evaluations_view(path.read_bytes(), 72, 72),
         rtol=0,
         atol=ROUNDING,
@@ -93,7 +94,7 @@ def test_the_encoder_s_value_range_scales_what_it_is_shown(tmp_path: Path) -> No
     path = tmp_path / "image.tif"
     Image.fromarray(np.full((40, 40), 500, np.uint16)).save(path)
     with decoder() as decoding:
-        ((_, square),) = decoding.squares([InputImage("", path)], 32, value_range)  # type: ignore[misc]
+        ((_, square),) = decoding.squares([InputImage("", SafePath(path))], 32, value_range)  # type: ignore[misc]
     assert set(square.ravel()) == {128}
     stored = Image.open(io.BytesIO(prepare_image(path, 32, value_range).encoded))
     assert set(np.asarray(stored).ravel()) == {128}
