@@ -80,9 +80,11 @@ def state(folder: Path) -> list[tuple[str, int, float, bytes]]:
     """All that is below it."""
     files = [(path, path.lstat()) for path in sorted(folder.rglob("*"))]
     return [
-        (str(path), found.st_mode, path.is_file() and found.st_mtime, path.is_file() and path.read_bytes())
+        (str(path), found.st_mode, found.st_mtime, path.read_bytes())
+        if path.is_file()
+        else (str(path), found.st_mode, 0.0, b"")
         for path, found in files
-    ]  # fmt: skip
+    ]
 
 
 def python(script: str) -> str:

@@ -1,12 +1,13 @@
 """Strangers' Parquet, read in a process of its own: what it holds comes back, or why it does not."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from parquet_table import ROWS, write_grouped
 
 from pipeline.runtime.errors import UserError
 from pipeline.storage.checksums import write_checksummed
@@ -22,6 +23,7 @@ from pipeline.untrusted.isolation.parquet import (
 from pipeline.untrusted.isolation.plain_types import size_in_python
 from pipeline.untrusted.safe_paths import Boundary, SafePath
 from support import at_once
+from untrusted.parquet_table import ROWS, write_grouped
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +49,8 @@ def test_who_wants_no_more_ends_the_reader(path: Path, capfd: pytest.CaptureFixt
     pq.write_table(table, path, compression="none", use_dictionary=False)
     taken = records(SafePath(path), 1)
     next(taken)
-    taken.close()  # type: ignore[attr-defined]
+    assert isinstance(taken, Generator)
+    taken.close()
     # One that went on would tell that nobody listens.
     assert capfd.readouterr().err == ""
 
@@ -58,7 +61,10 @@ def test_who_wants_no_more_ends_the_reader(path: Path, capfd: pytest.CaptureFixt
 @pytest.mark.parametrize("rows", [1, 7, 100])
 def test_stretches_of_rows(path: Path, rows: int, spans: list[tuple[int, int]]) -> None:
     whole = pq.read_table(path, columns=["tags"]).to_pylist()
-    found = list(batches(SafePath(path), rows, ["tags"], spans))
+    found = []
+    for batch in batches(SafePath(path), rows, ["tags"], spans):
+        assert not isinstance(batch, Damaged)
+        found.append(batch)
     assert [row for batch in found for row in batch.to_pylist()] == [
         row for start, stop in spans for row in whole[start:stop]
     ]
@@ -97,6 +103,7 @@ def test_what_a_list_repeats_is_counted(path: Path) -> None:
     pq.write_table(table, path)
     assert str(parquet_headers([SafePath(path)])[0].schema).count("dictionary") >= len(kinds)
     (batch,) = batches(SafePath(path), 10)
+    assert not isinstance(batch, Damaged)
     expected = [
         row | {"map": [{"key": key, "value": value} for key, value in row["map"]]}
         for row in table.to_pylist()
@@ -125,8 +132,8 @@ def test_rows_that_a_file_cannot_hold_are_not_believed(
             return self
 
     with pytest.raises(ValueError, match=r"claims [\d,]+ rows, more than 900 bytes can hold"):
-        parquet_reader._counted_rows(Footer(), 900)  # type: ignore[arg-type]
-    assert parquet_reader._counted_rows(Footer(), rows) == rows  # type: ignore[arg-type]
+        parquet_reader._counted_rows(Footer(), 900)
+    assert parquet_reader._counted_rows(Footer(), rows) == rows
 
 
 def test_a_file_that_is_replaced_by_another_table_is_noticed(path: Path) -> None:
@@ -206,7 +213,8 @@ def test_a_footer_that_takes_much_memory_ends_its_reader(path: Path, monkeypatch
 
 def test_a_list_of_nested_structs_is_no_more_than_one_row_may_take(path: Path) -> None:
     """Each of them is a dict of 184 bytes at every level, where its one value takes a bit in the file."""
-    kind, value = pa.struct([("a", pa.bool_())]), {"a": True}
+    kind = pa.struct([("a", pa.bool_())])
+    value: dict[str, Any] = {"a": True}
     for _ in range(45):
         kind, value = pa.struct([("a", kind)]), {"a": value}
     nested = pa.array([[value] * 20_000], pa.list_(kind))

@@ -11,16 +11,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from parquet_table import write_grouped
 
 from pipeline.runtime.errors import UserError
-from pipeline.untrusted.isolation import parquet
 from pipeline.untrusted.isolation.parquet import (
     parquet_headers,
     records,
 )
 from pipeline.untrusted.safe_paths import SafePath
 from support import REPOSITORY
+from untrusted.parquet_table import write_grouped
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +69,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_reader_that_fails_is_no_fault_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(UserError, match=f"^the process that should read {path} failed: why stands above"):
         list(records(SafePath(path), 100))
     with pytest.raises(UserError, match="failed"):
@@ -85,7 +84,7 @@ def test_a_reader_that_is_killed_costs_a_sentence(
     python = tmp_path / "python"
     python.write_text(CUT_SHORT.format(python=sys.executable, bytes=int(share * 12_000)))
     python.chmod(0o755)
-    monkeypatch.setattr(parquet.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(UserError, match=rf"^{path} ends the process that reads it \(signal 9\): it is"):
         list(records(SafePath(path), 15))
 
@@ -100,7 +99,7 @@ def test_the_file_that_ends_the_reader_is_named(
     first = len(parquet_headers([SafePath(path)])[0].schema.serialize()) + 800
     python.write_text(CUT_SHORT.format(python=sys.executable, bytes=first))
     python.chmod(0o755)
-    monkeypatch.setattr(parquet.sys, "executable", str(python))
+    monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(UserError, match=f"^{again} ends the process"):
         parquet_headers([SafePath(path), SafePath(again)])
 

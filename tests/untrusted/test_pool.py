@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import victims
 
 from pipeline.runtime.errors import UserError
 from pipeline.untrusted.isolation import workers
@@ -18,6 +17,7 @@ from pipeline.untrusted.isolation.limits import CPU_SECONDS, CRASHED, MEBIBYTES,
 from pipeline.untrusted.isolation.pool import TRIES, Call, Pool
 from pipeline.untrusted.isolation.workers import WorkerDied
 from support import REPOSITORY
+from untrusted import victims
 
 pytestmark = pytest.mark.slow
 
@@ -149,7 +149,7 @@ def test_a_server_that_is_killed_is_replaced(pool: Pool, tmp_path: Path) -> None
 
 def test_no_process_can_be_started(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_started", None)
-    monkeypatch.setattr(workers.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(UserError, match="no process can be started to decode"):
         pool.submit(call(victims.all_of, [])).result()
 
@@ -158,7 +158,7 @@ def test_no_process_can_be_started(pool: Pool, monkeypatch: pytest.MonkeyPatch) 
 
 SCRIPT = f"""
 import signal, sys
-import victims
+from untrusted import victims
 from pipeline.untrusted.isolation.pool import Call, Pool
 
 # Ignored where the tests run in the background of a shell.
@@ -175,7 +175,7 @@ finally:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_orphan_is_left_in_a_decoder(tmp_path: Path, number: signal.Signals) -> None:
     path = tmp_path / "pid"
-    found = os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])
+    found = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(path)],
         env=os.environ | {"PYTHONPATH": found},
@@ -193,7 +193,7 @@ def test_no_orphan_is_left_in_a_decoder(tmp_path: Path, number: signal.Signals) 
     assert output.count("Traceback") == (number == signal.SIGINT)
     for one in map(int, path.read_text().split()):
         # Long before the image's own limit.
-        wait_for(lambda one=one: not runs(one), seconds=CPU_SECONDS - 1)  # type: ignore[misc]
+        wait_for(lambda one=one: not runs(one), seconds=CPU_SECONDS - 1)
 
 
 def runs(process: int) -> bool:
