@@ -1,10 +1,11 @@
 """What dual head, cross-entropy, attribute prediction and CMC embed, know and leave out."""
 
 import math
+from typing import Any, TypeVar
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.objectives.attribute_prediction import AttributePrediction
@@ -28,7 +29,10 @@ def features() -> Tensor:
     return torch.randn(2 * IMAGES, FEATURES, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def seeded(build: type[Objective], *arguments: object) -> Objective:
+Built = TypeVar("Built", bound=Objective)
+
+
+def seeded(build: type[Built], *arguments: Any) -> Built:
     torch.manual_seed(0)
     return build(*arguments).double()
 
@@ -57,6 +61,7 @@ def test_attribute_prediction_of_nothing_known_is_zero() -> None:
     loss = objective.loss(outputs_of(objective), None, unknown, ALONE)
     loss.backward()
     assert loss.detach() == 0
+    assert isinstance(objective.projector, nn.Linear)
     assert objective.projector.weight.grad is not None
     assert objective.projector.weight.grad.abs().sum() == 0
 

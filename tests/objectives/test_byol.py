@@ -175,7 +175,7 @@ def changed_network(momentum: float) -> tuple[Network, list[Tensor]]:
 
 def target_and_followed(network: Network) -> tuple[list[Tensor], list[Tensor]]:
     assert network.target is not None
-    followed = [*network.encoder.parameters(), *network.objective.projector.parameters()]
+    followed: list[Tensor] = [*network.encoder.parameters(), *network.objective.projector.parameters()]
     return list(network.target.parameters()), followed
 
 

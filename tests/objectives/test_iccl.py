@@ -221,7 +221,10 @@ def divided() -> Tensor:
 Found = tuple[Tensor, Tensor]
 
 
-def of_rank(ranks: Ranks) -> tuple[Found, Found, tuple[Tensor, dict[str, Tensor]]]:
+OfRank = tuple[Found, Found, tuple[Tensor, dict[str, Tensor]]]
+
+
+def of_rank(ranks: Ranks) -> OfRank:
     """Loss and gradient of uniform use, of clustering, and of a step of a whole network."""
     logs = shares_of(ranks, divided()).requires_grad_()
     uniform = uniformity_loss(logs, ranks=ranks)
@@ -246,21 +249,21 @@ def step_of_rank(ranks: Ranks) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 @pytest.fixture(scope="module")
-def of_each_rank(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Found, Found, Found]]:
+def of_each_rank(tmp_path_factory: pytest.TempPathFactory) -> list[OfRank]:
     return in_ranks(2, tmp_path_factory.mktemp("ranks"), of_rank)
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["uniformity", "clustering"])
-def test_ranks_agree_with_one_process(of_each_rank: list[tuple[Found, ...]], which: int) -> None:
-    expected, gradient = of_rank(ALONE)[which]
+def test_ranks_agree_with_one_process(of_each_rank: list[OfRank], which: int) -> None:
+    expected, gradient = of_rank(ALONE)[:2][which]
     assert gradient.count_nonzero() == gradient.numel()
     for index, found in enumerate(of_each_rank):
-        loss, own = found[which]
+        loss, own = found[:2][which]
         torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(own, shares_of(Ranks(index, 2), gradient), rtol=1e-11, atol=1e-12)
 
 
-def test_uniform_use_is_that_of_all_ranks_not_of_each(of_each_rank: list[tuple[Found, ...]]) -> None:
+def test_uniform_use_is_that_of_all_ranks_not_of_each(of_each_rank: list[OfRank]) -> None:
     """Together the ranks use all clusters alike, each by itself does not."""
     each = [float(uniformity_loss(shares_of(Ranks(index, 2), divided()))) for index in range(2)]
     whole = reference_uniformity(divided().exp().tolist())
@@ -268,7 +271,7 @@ def test_uniform_use_is_that_of_all_ranks_not_of_each(of_each_rank: list[tuple[F
     assert [float(found[0][0]) for found in of_each_rank] == pytest.approx([whole, whole])
 
 
-def test_a_step_over_ranks_is_that_of_one_process(of_each_rank: list[tuple[Found, ...]]) -> None:
+def test_a_step_over_ranks_is_that_of_one_process(of_each_rank: list[OfRank]) -> None:
     expected, gradients = step_of_rank(ALONE)
     assert gradients
     for _, _, (loss, found) in of_each_rank:

@@ -121,7 +121,8 @@ def test_dual_head(count: int, seed: int) -> None:
     outputs, batch = noise(2 * count, 2 * DIM, seed=seed).requires_grad_(), batch_of(count, seed)
     first, second = outputs.chunk(2, dim=1)
     by_image = among_all_others(first, batch.images_N, nats)
-    by_cluster = among_the_other_side(*second.chunk(2), batch.clusters_B)
+    one_side, other_side = second.chunk(2)
+    by_cluster = among_the_other_side(one_side, other_side, batch.clusters_B)
     agree(DualHead(FEATURES, DIM, HIDDEN, TEMPERATURE), outputs, None, batch, by_image + by_cluster)
 
 

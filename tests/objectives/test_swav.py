@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_swav import DIM, FEATURES, PROTOTYPES, TEMPERATURE, objective, random
 from torch import Tensor, nn
 from torch.nn import functional
 
+from objectives.small_swav import DIM, FEATURES, PROTOTYPES, TEMPERATURE, objective, random
 from operations import Operations
 from pipeline.config.objectives import SwavParams
 from pipeline.config.pretrain import PretrainParams
@@ -224,7 +224,8 @@ def test_the_gradient_is_that_of_finite_differences_with_codes_as_constants(queu
         )
         first_log_BK, second_log_BK = (outputs_ND[:, DIM:] / TEMPERATURE).log_softmax(dim=1).chunk(2)
         losses_B = (second_BK * first_log_BK + first_BK * second_log_BK).sum(dim=1)
-        return -losses_B.mean() / 2
+        loss: Tensor = -losses_B.mean() / 2
+        return loss
 
     leaf_NF = features_NF.clone().requires_grad_()
     assert torch.autograd.gradcheck(with_constant_codes, (leaf_NF, *weights))

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from small_swav import CPU, FEATURES, objective, random
 from torch import Tensor, nn
 
+from objectives.small_swav import CPU, FEATURES, objective, random
 from pipeline.encoders.base import Encoder
 from pipeline.objectives.base import Batch, StepInfo
 from pipeline.runtime.distributed import ALONE, Ranks
@@ -28,10 +28,11 @@ def pixels() -> Tensor:
 def trained(ranks: Ranks, case: Case) -> dict[str, Any]:
     """Several steps as the training loop makes them, the queue coming into use, prototypes thawing."""
     queue, micro_batch = case
-    encoder = Encoder(nn.Sequential(nn.Flatten(), nn.Linear(12, FEATURES)), FEATURES)
+    linear = nn.Linear(12, FEATURES)
+    encoder = Encoder(nn.Sequential(nn.Flatten(), linear), FEATURES)
     torch.manual_seed(0)
-    nn.init.normal_(encoder.backbone[1].weight)
-    nn.init.zeros_(encoder.backbone[1].bias)
+    nn.init.normal_(linear.weight)
+    nn.init.zeros_(linear.bias)
     swav = objective(queue=queue, queue_from=0.3, frozen_fraction=0.3)
     network = Network(encoder, swav).double()
     called = over_ranks(network, ranks, CPU)
