@@ -90,15 +90,15 @@ def test_ranks_wait_together(tmp_path: Path, holder: BaseProcess) -> None:
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     states = StateFolder(tmp_path / "s")
     assert states.load() == (None, [])
-    state = {"weights": {"w": torch.randn(3)}, "progress": {"epoch": 2, "history": [{"loss": 1.5}]}}
-    states.save(state)
-    saved = state["weights"]["w"].clone()
-    state["weights"]["w"] += 1  # training goes on while the thread writes
+    weights, progress = {"w": torch.randn(3)}, {"epoch": 2, "history": [{"loss": 1.5}]}
+    states.save({"weights": weights, "progress": progress})
+    saved = weights["w"].clone()
+    weights["w"] += 1  # training goes on while the thread writes
     states.wait()
     loaded, damaged = states.load()
     assert loaded is not None
     assert damaged == []
-    assert loaded["progress"] == state["progress"]
+    assert loaded["progress"] == progress
     assert torch.equal(loaded["weights"]["w"], saved)
     states.discard()
     assert not (tmp_path / "s").exists()
@@ -109,7 +109,7 @@ def test_saving_is_due_when_it_is_cheap_beside_the_time_that_passed(
 ) -> None:
     monkeypatch.setenv("CLINFONCE_SAVING_SHARE", "0.02")
     now = 100.0
-    monkeypatch.setattr(state_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     write = state_module._write
 
     def slow(path: Path, state: state_module.State) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -85,7 +86,7 @@ def test_two_processes_train_as_one(layout: Layout, tmp_path: Path) -> None:
     for way, weights in alone.items():
         for name, value in weights.items():
             torch.testing.assert_close(
-                together[way][name], value, rtol=1e-6, atol=1e-6, msg=lambda m, w=way, n=name: f"{w} {n}: {m}"
+                together[way][name], value, rtol=1e-6, atol=1e-6, msg=partial("{} {}: {}".format, way, name)
             )
     assert not torch.equal(alone["shuffle"]["trunk.1.weight"], alone["cluster"]["trunk.1.weight"])
     assert not torch.equal(alone["shuffle"]["trunk.1.weight"], alone["pairs"]["trunk.1.weight"])

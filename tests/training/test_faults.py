@@ -26,6 +26,7 @@ from pipeline.training import run as training
 from pipeline.training import trainer as loop
 from pipeline.training.checkpoint import StateFolder
 from pipeline.training.features import FeatureExtractor
+from pipeline.training.network import Network
 from pipeline.training.shutdown import Interrupted
 from pipeline.training.trainer import Trainer
 from support import TINY_PRETRAIN, params_with
@@ -340,14 +341,14 @@ def test_with_another_loader_an_epoch_keeps_its_order(
 def test_a_full_memory_is_told_with_what_fits(
     here: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = loop.Network.forward
+    forward = Network.forward
 
-    def small(self: loop.Network, images: torch.Tensor, *output: Any) -> Any:
+    def small(self: Network, images: torch.Tensor, *output: Any) -> Any:
         if self.training and len(images) > 4:
             raise torch.OutOfMemoryError
-        return network(self, images, *output)
+        return forward(self, images, *output)
 
-    monkeypatch.setattr(loop.Network, "forward", small)
+    monkeypatch.setattr(Network, "forward", small)
     with pytest.raises(UserError, match=r"hold 4 images of 12 pixels a step: set pretrain.micro_batch=2"):
         here()
     here(micro_batch=2)

@@ -13,6 +13,20 @@ from project import Project
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 
+RETRAIN = ["dvc", "repro", "--force", "--single-item", "pretrain@chosen"]
+
+
+def started_training(project: Project) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        RETRAIN,
+        cwd=project.root,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def wait_for_state(root: Path, process: subprocess.Popen[bytes]) -> int:
     """Waits until the trainer has saved a state; returns its process id."""
     deadline = time.monotonic() + 120
@@ -42,14 +56,12 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Project
     weights = project.root / "data/encoders/chosen/encoder.safetensors"
     undisturbed = weights.read_bytes()
 
-    command = ["dvc", "repro", "--force", "--single-item", "pretrain@chosen"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     # First the trainer itself is killed, then, on the next try, DVC above it.
-    with subprocess.Popen(command, cwd=project.root, env=project.environment, **quiet) as process:
+    with started_training(project) as process:
         os.kill(wait_for_state(project.root, process), signal.SIGKILL)
         assert process.wait(60) != 0
     assert not weights.exists()
-    with subprocess.Popen(command, cwd=project.root, env=project.environment, **quiet) as process:
+    with started_training(project) as process:
         trainer = wait_for_state(project.root, process)
         while (found := holder(project.root)) is None or not is_running(found):
             time.sleep(0.01)  # the lock still names the trainer that was killed
@@ -64,7 +76,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Project
     assert not weights.exists()
 
     # SIGKILL leaves DVC's own lock behind; DVC sees that its holder is gone.
-    done = project.run(*command)
+    done = project.run(*RETRAIN)
     assert "resuming from epoch" in done.stdout + done.stderr
     assert weights.read_bytes() == undisturbed
     left = {path.name for path in project.root.glob(".clinfonce/*")}

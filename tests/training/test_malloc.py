@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from pipeline.training import malloc as memory
 from pipeline.training.malloc import limited_arenas
 from support import REPOSITORY
 
@@ -45,6 +44,6 @@ def test_large_tensors_take_no_new_pages_within() -> None:
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _name: object())
+    monkeypatch.setattr(ctypes, "CDLL", lambda _name: object())
     with limited_arenas():
         pass

@@ -12,6 +12,7 @@ import torch
 from operations import WAITS, Operations
 from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
+from pipeline.dataset.attributes import attribute_vectors
 from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.objectives.traits import TRAITS
@@ -106,13 +107,12 @@ def test_missing_attributes_are_told_before_anything_is_trained(
 
 def test_only_who_needs_attributes_reads_them(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[str] = []
-    real = build.attribute_vectors
 
     def spy(images: Any) -> Any:
         requested.append("attributes")
         # Labels are not so much as read.
         monkeypatch.setattr(type(images), "labels", property(lambda _self: pytest.fail("reads labels")))
-        return real(images)
+        return attribute_vectors(images)
 
     monkeypatch.setattr(build, "attribute_vectors", spy)
     train(layout, "cl_infonce", epochs=1)

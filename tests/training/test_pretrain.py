@@ -23,6 +23,7 @@ from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.pixels import load_pixels
+from pipeline.encoders.patches import PatchResNet
 from pipeline.encoders.whitening import FEATURE_POWER, FEATURE_RIDGE
 from pipeline.evaluation.features import features_of, load_encoder
 from pipeline.ingest.run import ingest
@@ -113,7 +114,8 @@ def pretrain_in(root: Path, *, once_awaited: bool) -> None:
             time.sleep(0.01)
         return step(trainer, *arguments)
 
-    Trainer.train_step = when_awaited  # type: ignore[method-assign]
+    # For as long as the process lives.
+    pytest.MonkeyPatch().setattr(Trainer, "train_step", when_awaited)
     params = PretrainParams.model_validate(TINY_PRETRAIN | {"batch_size": 4})
     training.pretrain(params, "chosen", 12, 0, Layout(root))
 
@@ -281,7 +283,9 @@ def test_the_features_of_the_train_images_are_whitened_in_good_part(pretrain: Pr
     )
     assert float(features_ND.mean(dim=0).abs().max()) < 1e-2
     # 18 images have at most 17 directions; what the last layer is given is turned back by its inverse.
-    last = load_encoder(data.encoder("chosen"), device).encoder.backbone.whitening
+    backbone = load_encoder(data.encoder("chosen"), device).encoder.backbone
+    assert isinstance(backbone, PatchResNet)
+    last = backbone.whitening
     given_ND = torch.linalg.solve(last.weight.double(), (features_ND - last.bias).double().T).T
     after, before = (
         torch.linalg.svdvals(values_ND - values_ND.mean(dim=0))[:17].square() / 18

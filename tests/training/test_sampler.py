@@ -16,7 +16,8 @@ def order(count: int, seed: int = 0) -> Tensor:
 
 
 def contiguous(clusters: list[int]) -> Tensor:
-    return torch.tensor(clusters).unique(return_inverse=True)[1]
+    clusters_N: Tensor = torch.tensor(clusters).unique(return_inverse=True)[1]
+    return clusters_N
 
 
 def test_a_shuffle_shows_each_image_at_most_once() -> None:

@@ -12,10 +12,11 @@ SOUND = torch.tensor(1.0)
 
 
 def network(weight: float = 1.0, remembered: float = 1.0) -> nn.Module:
-    result = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    result[0].weight.data[1, 1] = weight
-    result[1].running_var[2] = remembered
-    return result
+    linear, norm = nn.Linear(2, 3), nn.BatchNorm1d(3)
+    linear.weight.data[1, 1] = weight
+    assert norm.running_var is not None
+    norm.running_var[2] = remembered
+    return nn.Sequential(linear, norm)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,12 @@ def network(*, norm: bool) -> Network:
     return Network(encoder, ClInfoNCE(8 * 4 * 4, 5, 0.3)).double()
 
 
+def batch_norm_of(net: Network) -> nn.BatchNorm2d:
+    norm = net.encoder.backbone.get_submodule("1")
+    assert isinstance(norm, nn.BatchNorm2d)
+    return norm
+
+
 def pixels() -> Tensor:
     return torch.rand(IMAGES, 3, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -53,19 +59,20 @@ def test_parts_give_the_loss_and_gradient_of_the_whole(micro_batch: int) -> None
 def test_batch_norm_remembers_each_part_once() -> None:
     net = network(norm=True)
     gradients(net, 4)
-    norm = net.encoder.backbone[1]
+    norm = batch_norm_of(net)
     mean = torch.zeros(8, dtype=torch.float64)
     with torch.no_grad():
         for first in range(0, IMAGES, 4):
             rows = torch.arange(first, first + 4)
             seen = views(torch.cat([rows, rows]), torch.cat([rows, rows + IMAGES]))
-            mean = 0.9 * mean + 0.1 * net.encoder.backbone[0](seen).mean(dim=(0, 2, 3))
+            mean = 0.9 * mean + 0.1 * net.encoder.backbone.get_submodule("0")(seen).mean(dim=(0, 2, 3))
     torch.testing.assert_close(norm.running_mean, mean)
 
 
 def test_frozen_statistics_come_back() -> None:
     net = network(norm=True)
-    norm = net.encoder.backbone[1]
+    norm = batch_norm_of(net)
+    assert norm.running_mean is not None
     with frozen_statistics(net):
         net(pixels())
         assert torch.equal(norm.running_mean, torch.zeros(8, dtype=torch.float64))

@@ -1,6 +1,6 @@
 """The reference that learned nothing: filters from pixels alone, in a folder like any encoder's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,8 @@ import torch
 
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.pixels import load_pixels
+from pipeline.encoders.patches import WhitenedPatches
+from pipeline.encoders.whitening import fit
 from pipeline.evaluation.features import features_of, load_encoder
 from pipeline.ingest.run import ingest
 from pipeline.runtime.errors import UserError
@@ -59,9 +61,10 @@ def test_it_follows_from_the_seed_and_the_pixels_alone(data: Layout) -> None:
 def test_a_sample_of_the_images_is_enough(data: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whitened_layers, "SAMPLED_IMAGES", 7)
     counts: list[int] = []
-    fit = whitened_layers.fit
 
-    def counting(layer: torch.nn.Module, views: Callable[[], object], images: int, seed: int) -> None:
+    def counting(
+        layer: WhitenedPatches, views: Callable[[], Iterable[torch.Tensor]], images: int, seed: int
+    ) -> None:
         counts.extend(len(batch) for batch in views())
         fit(layer, views, images, seed)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.dataset.dataset import ImageSplit
-from pipeline.dataset.pixels import PixelStore, load_pixels
+from pipeline.dataset.pixels import PixelStore, decode_center, load_pixels
 from pipeline.runtime.distributed import ALONE, Ranks
 from pipeline.runtime.errors import UserError
 from pipeline.storage.checksums import checksummed_writer, write_checksummed
@@ -189,7 +190,7 @@ def test_work_ahead_is_in_order_and_bounded() -> None:
 
     with closing(prefetched(square, count())) as squares:
         assert [next(squares) for _ in range(5)] == [0, 1, 4, 9, 16]
-        apply_policies(lambda: len(result) == 5 + AHEAD)
+        settle(lambda: len(result) == 5 + AHEAD)
     assert result == list(range(5 + AHEAD))
 
 
@@ -206,7 +207,7 @@ def test_work_that_has_not_begun_is_dropped_on_closing() -> None:
     assert len(begun) < 1 + AHEAD
 
 
-def apply_policies(reached: Callable[[], bool]) -> None:
+def settle(reached: Callable[[], bool]) -> None:
     """Waits for what other threads shall reach, and a moment longer, in which they might pass it."""
     deadline = time.monotonic() + 5
     while not reached() and time.monotonic() < deadline:
@@ -216,11 +217,10 @@ def apply_policies(reached: Callable[[], bool]) -> None:
 
 def test_only_the_batches_under_way_are_decoded(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
-    real = streamed.decode_center
 
-    def spy(*arguments: object) -> object:
+    def spy(*arguments: Any) -> Any:
         decoded.append(1)
-        return real(*arguments)
+        return decode_center(*arguments)
 
     monkeypatch.setattr(streamed, "decode_center", spy)
     loader = from_shards(images, range(ROWS), CPU)
@@ -229,7 +229,7 @@ def test_only_the_batches_under_way_are_decoded(images: Path, monkeypatch: pytes
     with closing(loader.batches(requested)) as batches:
         for taken in range(1, 4):
             next(batches)
-            apply_policies(lambda: len(decoded) == 2 * (taken + AHEAD))  # noqa: B023 - called at once
+            settle(lambda: len(decoded) == 2 * (taken + AHEAD))  # noqa: B023 - called at once
             assert len(decoded) == 2 * (taken + AHEAD)
 
 
