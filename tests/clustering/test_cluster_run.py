@@ -20,7 +20,7 @@ from support import params_with
 pytestmark = pytest.mark.slow
 
 
-def run(layout: Layout, arm: str = "chosen", **section: object) -> dict[str, object]:
+def run(layout: Layout, arm: str = "chosen", **section: object) -> dict[str, Any]:
     return cluster(params_with(cluster=section).cluster, arm, 256, 0, layout)
 
 
@@ -78,19 +78,19 @@ def test_the_landscape_has_a_row_for_everything_one_could_choose(layout: Layout)
             "anchors_without_positives",
         ):
             assert row[figure] == pytest.approx(statistics[figure])
-    row = table[table["setting"].str.endswith(" topics")].iloc[-1]
-    section = {"mode": "topics", "clusters": int(row["setting"].split()[0])}
-    statistics = run(layout, method="hashtags", hashtags=section)
-    assert row["mutual_information_bits"] == pytest.approx(statistics["mutual_information_bits"])
-    assert not row["nested"]
+    topics = table[table["setting"].str.endswith(" topics")].iloc[-1]
+    hashtags = {"mode": "topics", "clusters": int(topics["setting"].split()[0])}
+    statistics = run(layout, method="hashtags", hashtags=hashtags)
+    assert topics["mutual_information_bits"] == pytest.approx(statistics["mutual_information_bits"])
+    assert not topics["nested"]
     nested = table[table["method"] == "attributes"]
     assert nested["nested"].all()
     assert nested["mutual_information_bits"].is_monotonic_increasing
 
 
 def test_small_clusters_join_others_where_these_are_comparable(layout: Layout) -> None:
-    section = {"attributes": {"columns": ["colour", "size"]}, "min_size": 4, "small": "nearest"}
-    statistics = run(layout, method="attributes", **section)
+    attributes = {"columns": ["colour", "size"]}
+    statistics = run(layout, method="attributes", attributes=attributes, min_size=4, small="nearest")
     assert statistics["images_of_small_clusters"] > 0
     assert min(statistics["size_quantiles"].values()) >= 4
     assert len(pd.read_csv(layout.landscape)) == 16
@@ -104,7 +104,7 @@ def test_a_stop_list_cures_tags_that_name_the_label(manifest: Callable[..., Path
 
     def codes(**section: object) -> list[str]:
         findings = run(Layout(tmp_path), method="hashtags", hashtags=section)["findings"]
-        return [finding["code"] for finding in findings]  # type: ignore[attr-defined]
+        return [finding["code"] for finding in findings]
 
     assert "tags_name_the_label" in codes()
     assert "tags_name_the_label" not in codes(stop_words=["cat", "dog"])

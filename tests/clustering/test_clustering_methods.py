@@ -1,6 +1,6 @@
 """Each clustering on small data whose right answer is plain."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.clustering.base import UNKNOWN, Clusters, clusters_of_sets
-from pipeline.clustering.methods.hashtags import normalized_hashtag
 from pipeline.clustering.registry import METHODS
 from pipeline.dataset.attributes import (
     attribute_vectors,
@@ -24,6 +23,7 @@ from pipeline.dataset.dataset import ImageSplit, lists_of
 from pipeline.ingest.run import ingest
 from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
+from pipeline.tables.hashtags import normalized_hashtag
 from support import params_with
 
 pytestmark = pytest.mark.slow
@@ -50,7 +50,7 @@ def fit(manifest: Callable[..., Path], tmp_path: Path) -> Fit:
     return run
 
 
-def same_partition(labels: np.ndarray, values: list[object]) -> bool:
+def same_partition(labels: np.ndarray, values: Sequence[object]) -> bool:
     pairs = {(int(a), b) for a, b in zip(labels, values, strict=True)}
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 

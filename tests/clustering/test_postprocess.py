@@ -17,7 +17,8 @@ def section(**changes: object) -> ClusterParams:
 
 
 def postprocessed(labels: list[int], **changes: object) -> list[int]:
-    return apply_policies(Clusters(np.array(labels, np.int64)), section(**changes)).labels_N.tolist()
+    labels_N = apply_policies(Clusters(np.array(labels, np.int64)), section(**changes)).labels_N
+    return [int(label) for label in labels_N]
 
 
 def test_missing_images() -> None:

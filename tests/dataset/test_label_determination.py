@@ -27,9 +27,9 @@ def by_hand(clusters: list[int], labels: list[int]) -> float | None:
 def test_it_is_what_guessing_each_row_from_the_others_gives(rows: list[tuple[int, int]]) -> None:
     clusters, labels = (list(column) for column in zip(*rows, strict=True))
     cells = Counter(rows)
-    columns = (np.array(column) for column in zip(*cells, strict=True))
+    clusters_C, labels_C = (np.array(column) for column in zip(*cells, strict=True))
     expected = by_hand(clusters, labels)
-    reduction = label_error_reduction(*columns, np.array(list(cells.values())))
+    reduction = label_error_reduction(clusters_C, labels_C, np.array(list(cells.values())))
     assert reduction == (None if expected is None else pytest.approx(expected))
 
 

@@ -14,6 +14,7 @@ from pipeline.dataset.pixels import load_pixels
 from pipeline.ingest.run import ingest
 from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
+from pipeline.storage.validation import read_parquet
 from support import params_with, png
 
 
@@ -41,11 +42,10 @@ def test_labels_are_not_read(
 ) -> None:
     images = stored(manifest(8), tmp_path)
     read: list[str] = []
-    real = dataset.read_parquet
 
     def spy(path: Path, columns: list[str]) -> object:
         read.extend(columns)
-        return real(path, columns=columns)
+        return read_parquet(path, columns=columns)
 
     monkeypatch.setattr(dataset, "read_parquet", spy)
     load_pixels(ImageSplit(images, "train"))

@@ -57,7 +57,9 @@ def ramp(low: float, high: float, kind: type) -> np.ndarray:
         (1e5, 2e5, np.float32, (1e5, 2e5)),
     ],
 )
-def test_an_image_is_scaled_by_the_range_that_its_values_are_of(low, high, kind, used) -> None:
+def test_an_image_is_scaled_by_the_range_that_its_values_are_of(
+    low: float, high: float, kind: type, used: tuple[float, float]
+) -> None:
     values = ramp(low, high, kind)
     prepared = prepare_image(tiff(values), 64)
     assert prepared.scaled == pytest.approx((*used, False), rel=1e-6)
@@ -69,7 +71,7 @@ def test_an_image_is_scaled_by_the_range_that_its_values_are_of(low, high, kind,
 
 
 @pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf, -9999, -32768, 3.4e38, -3.4e38])
-def test_what_holds_no_data_is_black_and_does_not_count(missing) -> None:
+def test_what_holds_no_data_is_black_and_does_not_count(missing: float) -> None:
     values = ramp(0, 1, np.float32)
     values[:4] = missing
     prepared = prepare_image(tiff(values), 64)
@@ -108,7 +110,7 @@ def test_a_given_range_scales_all_alike() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 3, 16])
-def test_pieces_of_a_large_image_are_scaled_alike(monkeypatch, rows) -> None:
+def test_pieces_of_a_large_image_are_scaled_alike(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr("pipeline.dataset.value_range.PIXELS_AT_ONCE", rows * 16)
     values = ramp(-5, 5, np.float32)
     scaled, _ = to_8_bits(Image.fromarray(values), None)
@@ -116,7 +118,7 @@ def test_pieces_of_a_large_image_are_scaled_alike(monkeypatch, rows) -> None:
 
 
 @pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
-def test_colours_of_16_bits_that_would_be_black_are_refused(colour, channels) -> None:
+def test_colours_of_16_bits_that_would_be_black_are_refused(colour: int, channels: int) -> None:
     values = np.random.default_rng(0).integers(0, 4096, (16, 16, channels))
     if channels in (2, 4):
         values[..., -1] = 65535  # opaque

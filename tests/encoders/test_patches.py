@@ -19,6 +19,7 @@ def test_responses_are_how_well_filters_fit_at_each_place() -> None:
     images = torch.randn(2, 3, 11, 13, dtype=torch.float64)
     responses = layer.responses(images)
     assert responses.shape == (2, 6, 3, 4)
+    assert layer.patches.bias is not None
     for image, filter_, row, column in product(range(2), range(3), range(3), range(4)):
         patch = images[image, :, 2 * row : 2 * row + 6, 2 * column : 2 * column + 6]
         fit_ = float((patch * layer.patches.weight[filter_]).sum() + layer.patches.bias[filter_])
@@ -67,7 +68,7 @@ def test_features_hold_the_untrained_summary() -> None:
 
 
 def test_the_classes_need_nothing_but_torch() -> None:
-    names = {"torch": torch, "Tensor": torch.Tensor, "nn": nn}
+    names: dict[str, Any] = {"torch": torch, "Tensor": torch.Tensor, "nn": nn}
     for kind in (WhitenedPatches, PatchResNet):
         exec(inspect.getsource(kind), names)  # noqa: S102 - the lines that users will run
     mine, theirs = PatchResNet(4).eval(), names["PatchResNet"](4).eval()

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 def test_the_stem_decides_the_resolution(stride: int, side: int) -> None:
     encoder = build_encoder("resnet18", stride).eval()
     shapes: list[torch.Size] = []
-    encoder.backbone.layer4.register_forward_hook(lambda _m, _i, output: shapes.append(output.shape))
+    last = encoder.backbone.get_submodule("layer4")
+    last.register_forward_hook(lambda _m, _i, output: shapes.append(output.shape))
     with torch.no_grad():
         features = encoder(torch.zeros(2, 3, 32, 32))
     assert features.shape == (2, encoder.feature_dim) == (2, 512)

@@ -1,6 +1,7 @@
 """The map and the neighbours that a person looks at."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ from probes import blobs
 
 def written(
     folder: Path, train: int, test: int, seed: int = 0
-) -> tuple[list[dict], list[dict], torch.Tensor]:
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], torch.Tensor]:
     features, _ = blobs(train + test, 8, 3, 1.0)
     ids = [f"{kind}{n}" for kind, count in (("train", train), ("test", test)) for n in range(count)]
     write_map(folder, ids[:train], features[:train], ids[train:], features[train:], seed)

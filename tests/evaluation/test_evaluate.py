@@ -62,7 +62,10 @@ def test_the_figures_are_those_of_the_predictions(prepare: Prepare) -> None:
     folder = layout.evaluation("chosen")
     assert read_json(folder / "metrics.json") == metrics
     predictions = pq.read_table(folder / "predictions.parquet").to_pandas()
+    assert metrics["top1"] is not None
     assert metrics["top1"] == (predictions["label"] == predictions["predicted"]).mean()
+    assert metrics["top1_low"] is not None
+    assert metrics["top1_high"] is not None
     assert metrics["top1_low"] < metrics["top1"] < metrics["top1_high"]
     assert metrics["top5"] is None, "five guesses name both classes"
     assert metrics["baselines"] == {"chance_top1": 0.5, "majority_top1": 0.0, "reachable_top1": 1.0}
@@ -93,6 +96,7 @@ def test_a_label_that_train_lacks_counts_as_wrong(prepare: Prepare) -> None:
 
 def test_five_guesses_of_six_classes_may_be_wrong(prepare: Prepare) -> None:
     metrics = evaluated(prepare(label=["abcdef"[n // 4] for n in range(24)]))
+    assert metrics["top1"] is not None
     assert metrics["top5"] is not None
     assert metrics["top1"] <= metrics["top5"] <= 1.0
 
@@ -134,10 +138,11 @@ def test_no_protocol_sees_test(prepare: Prepare, monkeypatch: pytest.MonkeyPatch
         return rows if split.name == "train" else Labels(rows.ids, [*swapped])
 
     monkeypatch.setitem(PROTOCOLS, protocol, kept)
-    choices = {"protocol": protocol, "label_fractions": [0.3]}
-    before = evaluated(layout, **choices)
+    before = evaluated(layout, protocol=protocol, label_fractions=[0.3])
     monkeypatch.setattr(Labels, "of", with_other_test_labels)
-    after = evaluated(layout, **choices)
+    after = evaluated(layout, protocol=protocol, label_fractions=[0.3])
+    assert before["top1"] is not None
+    assert after["top1"] is not None
     assert before["top1"] + after["top1"] == pytest.approx(1)
     for one, other in zip(probes[:2], probes[2:], strict=True):
         assert torch.equal(one.weights_DC, other.weights_DC)
@@ -253,7 +258,7 @@ def test_features_do_not_depend_on_the_batch(prepare: Prepare, monkeypatch: pyte
 def test_an_encoder_whose_features_are_not_finite_is_refused(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    layout, compute = prepare(), evaluation.features_of
+    layout, compute = prepare(), features_of
 
     def broken(*given: Any) -> torch.Tensor:
         features = compute(*given).clone()
@@ -269,7 +274,7 @@ def test_an_encoder_whose_features_are_not_finite_is_refused(
 def test_the_same_features_for_every_image_are_measured_as_chance(
     prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layout, compute = prepare(), evaluation.features_of
+    layout, compute = prepare(), features_of
     monkeypatch.setattr(evaluation, "features_of", lambda *given: torch.full_like(compute(*given), 0.3))
     metrics = evaluated(layout)
     majority = pq.read_table(layout.evaluation("chosen") / "predictions.parquet")["predicted"].unique()

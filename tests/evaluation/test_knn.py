@@ -6,7 +6,7 @@ from pipeline.evaluation import knn as neighbours
 from pipeline.evaluation.knn import knn_predict
 
 
-def test_it_is_scikit_learn_s_vote_with_our_weights(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_it_is_scikit_learn_s_vote_with_our_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     train, queries = torch.randn(200, 6, generator=generator), torch.randn(50, 6, generator=generator)
     labels = torch.randint(0, 5, (200,), generator=generator)

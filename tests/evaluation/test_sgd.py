@@ -32,7 +32,8 @@ def slowly(features_ND: Tensor, classes_N: Tensor, class_count: int, params: Sgd
             nn.functional.cross_entropy(layer(standard_ND[rows]), classes_N[rows]).backward()
             optimizer.step()
             schedule.step()
-    return layer(standard_ND).detach()
+    logits_NC: Tensor = layer(standard_ND).detach()
+    return logits_NC
 
 
 @settings(max_examples=15)
