@@ -34,6 +34,8 @@ def write_drawn_encoder(
         encoder = build_encoder(name, stem_stride)
         for module in encoder.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 2)
                 torch.nn.init.uniform_(module.weight, 0.3, 0.8)

@@ -15,7 +15,7 @@ class Operations(TorchDispatchMode):
     """Notes the names of all operations, and the elements of the largest tensor that one made."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no annotation here
         self.names: set[str] = set()
         self.largest = 0
 

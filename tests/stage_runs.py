@@ -132,6 +132,8 @@ class Workshop:
 
 
 def _run(root: Path, stage: str) -> None:
+    from pipeline.ingest import chunks
+
     os.chdir(root)
     forbid_network()
     os.environ["CLINFONCE_STATE_DIR"] = str(STATE)
@@ -140,7 +142,7 @@ def _run(root: Path, stage: str) -> None:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
     # Many parts, so that a killed run has some to go on from.
-    importlib.import_module("pipeline.ingest.chunks").ROWS_PER_CHUNK = 16
+    chunks.ROWS_PER_CHUNK = 16
     main = importlib.import_module(f"stages.{stage}").main
     if stage in ("ingest", "report"):
         main()

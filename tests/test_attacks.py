@@ -195,7 +195,7 @@ def test_a_fault_of_a_node_s_machine_is_told_as_one(tmp_path: Path, monkeypatch:
     from pipeline.executors.ray_cluster import _Pending
 
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/made")  # noqa: S108
-    raised_there = RayTaskError("made", "a traceback", full).as_instanceof_cause()
+    raised_there = RayTaskError("made", "a traceback", full).as_instanceof_cause()  # type: ignore[no-untyped-call]
 
     def refuse(_: object) -> None:
         raise raised_there

@@ -1,6 +1,7 @@
 """Every operation equals torchvision's, image by image; the draws have torchvision's distribution."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -71,7 +72,11 @@ def test_resample_equals_torchvision_resized_crop(size: int) -> None:
         (color.adjust_hue, reference.adjust_hue, [-0.5, 0.0, 0.31]),
     ],
 )
-def test_colour_changes_equal_torchvision_s(ours, theirs, factors: list[float]) -> None:  # type: ignore[no-untyped-def]
+def test_colour_changes_equal_torchvision_s(
+    ours: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    theirs: Callable[[torch.Tensor, float], torch.Tensor],
+    factors: list[float],
+) -> None:
     images = unit(canvas(3, 9, 11))
     images[:, :, 0, 0] = 0.0
     images[:, :, 0, 1] = 1.0
@@ -246,10 +251,11 @@ def test_pixels_outside_an_image_never_show() -> None:
     for index, (height, width) in enumerate(inner.tolist()):
         poisoned[index, :, height:] = 255
         poisoned[index, :, :, width:] = 0
-    for make in (
+    makes: list[Callable[[torch.Tensor], torch.Tensor]] = [
         lambda c: random_views(c, inner, 16, AugmentParams(), seed=7),
         lambda c: central_views(c, inner, 16),
-    ):
+    ]
+    for make in makes:
         torch.testing.assert_close(make(images), make(poisoned), atol=1e-6, rtol=0)
 
 

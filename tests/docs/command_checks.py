@@ -20,8 +20,8 @@ from typing import Any
 
 import typer
 from ruamel.yaml import YAML
-from shell_in_markdown import Command
 
+from docs.shell_in_markdown import Command
 from pipeline.config.params import check_params, load_params
 from pipeline.runtime.errors import UserError
 from support import REPOSITORY

@@ -7,10 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from command_checks import NOT_OURS, Reader, WouldFail, parameter_of
-from shell_in_markdown import Command, Snippet, Unreadable, commands, snippets
 from typer.testing import CliRunner
 
+from docs.command_checks import NOT_OURS, Reader, WouldFail, parameter_of
+from docs.shell_in_markdown import Command, Snippet, Unreadable, commands, snippets
 from pipeline.cli import app
 from project import Project
 from support import REPOSITORY

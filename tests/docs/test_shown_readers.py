@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shell_in_markdown import commands, snippets
 
+from docs.shell_in_markdown import commands, snippets
 from pipeline.ingest.run import ingest
 from pipeline.storage.schema import Layout
 from support import REPOSITORY, params_with

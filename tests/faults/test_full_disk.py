@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stage_runs import MADE, STAGES, STATE, Workshop, strength
+from processes import STAGES
+from stage_runs import MADE, STATE, Workshop, strength
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 

@@ -8,7 +8,8 @@ import random
 
 import pytest
 
-from stage_runs import STAGES, Workshop, strength
+from processes import STAGES
+from stage_runs import Workshop, strength
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 

@@ -36,5 +36,5 @@ from pipeline.presentation.formatting import (
         (sentence("Is it?"), "Is it?"),
     ],
 )
-def test_as_people_read_it(shown: str, expected: str):
+def test_as_people_read_it(shown: str, expected: str) -> None:
     assert shown == expected

@@ -21,18 +21,18 @@ def parsed(svg: str) -> ET.Element:
     return ET.fromstring(svg.replace("<svg ", '<svg xmlns:xlink="http://www.w3.org/1999/xlink" ', 1))  # noqa: S314
 
 
-def test_the_same_drawing_gives_the_same_bytes():
+def test_the_same_drawing_gives_the_same_bytes() -> None:
     assert picture() == picture()
 
 
-def test_colours_follow_the_theme():
+def test_colours_follow_the_theme() -> None:
     svg = picture()
     assert "var(--chosen)" in svg
     left = set(re.findall(r"#[0-9a-f]{6}\b", svg))
     assert not left, f"colours that no theme can change: {left}"
 
 
-def test_names_do_not_clash_on_one_page():
+def test_names_do_not_clash_on_one_page() -> None:
     ids = [re.findall(r'\bid="([^"]+)"', picture(name)) for name in ("one", "two")]
     assert ids[0]
     assert not set(ids[0]) & set(ids[1])
@@ -42,7 +42,7 @@ def test_names_do_not_clash_on_one_page():
         assert target in ids[0]
 
 
-def test_it_names_itself_to_a_screen_reader():
+def test_it_names_itself_to_a_screen_reader() -> None:
     root = parsed(picture(title="Loss <per> epoch"))
     assert root.get("role") == "img"
     by_id = {element.get("id"): element.text for element in root.iter()}
@@ -55,13 +55,13 @@ def test_it_names_itself_to_a_screen_reader():
 @pytest.mark.parametrize(
     "text", ["<img src=x onerror=alert(1)>", "</script>", "$x_1$", "$unclosed", "шапка 帽子", "a&b"]
 )
-def test_text_stays_text(text: str):
+def test_text_stays_text(text: str) -> None:
     root = parsed(picture(text=text))
     assert text in ["".join(element.itertext()) for element in root.iter() if element.tag.endswith("text")]
 
 
 @given(st.lists(st.floats(-10, 10), max_size=8), st.floats(0.01, 3))
-def test_spread_keeps_order_and_distance(positions: list[float], gap: float):
+def test_spread_keeps_order_and_distance(positions: list[float], gap: float) -> None:
     moved = spread(positions, gap)
     order = sorted(range(len(positions)), key=positions.__getitem__)
     for one, other in pairwise(order):

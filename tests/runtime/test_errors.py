@@ -114,7 +114,7 @@ def test_what_was_done_without_is_no_fault_of_the_machine() -> None:
         try:
             Path("nowhere/at/all").read_text()
         except FileNotFoundError:
-            {}["key"]
+            dict[str, int]()["key"]
 
     with pytest.raises(KeyError) as mistake:
         fail()

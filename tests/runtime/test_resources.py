@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime import resources as machine
 from pipeline.runtime.resources import available_memory, total_memory, usable_cores
 
 GIB = 2**30
@@ -81,5 +80,5 @@ def test_this_machine_tells_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert 0 < available_memory() <= total_memory()
     assert 0 < usable_cores() <= (os.cpu_count() or 1)
     assert available_memory(tmp_path) == total_memory(), "nothing is told there"
-    monkeypatch.delattr(machine.os, "sched_getaffinity")
+    monkeypatch.delattr(os, "sched_getaffinity")
     assert usable_cores(tmp_path) == os.cpu_count()

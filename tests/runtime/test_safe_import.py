@@ -30,7 +30,7 @@ def _folder_with_code(folder: Path) -> Path:
     mark = folder / "RAN"
     (folder / "c.c").write_text(RUNS.replace("{mark}", str(mark)))
     library = folder / "libcuda.so.1"
-    command = ["cc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", library, folder / "c.c"]
+    command = ["cc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", str(library), str(folder / "c.c")]
     subprocess.run(command, check=True)
     return mark
 

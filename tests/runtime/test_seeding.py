@@ -2,9 +2,9 @@ from pipeline.runtime.seeding import derived_seed, numpy_generator
 
 
 def test_seeds_differ_by_every_part_of_the_name() -> None:
-    names = [(0,), (1,), (0, "a"), (0, "a", 1), (0, "a", 11), (0, "a", 1, 1), (0, "a1"), (0, "b", 1)]
-    seeds = [derived_seed(*name) for name in names]
-    assert len(set(seeds)) == len(names)
+    names: list[tuple[str | int, ...]] = [(), ("a",), ("a", 1), ("a", 11), ("a", 1, 1), ("a1",), ("b", 1)]
+    seeds = [derived_seed(1), *(derived_seed(0, *name) for name in names)]
+    assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 

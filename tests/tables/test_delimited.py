@@ -108,8 +108,8 @@ def test_a_quote_costs_its_row_alone(tmp_path: Path, ending: str, cell: str, rea
         content = "\n".join(mark.join(line) for line in [names, *lines]) + "\n"
         _, rows = read(tmp_path, content, ending)
         assert images(rows) == [f"{n}.png" for n in range(12) if n != 4]
-        (line, why) = next(iter(refused(rows).items()))
-        assert (line, len(refused(rows))) == (6, 1)
+        (number, why) = next(iter(refused(rows).items()))
+        assert (number, len(refused(rows))) == (6, 1)
         assert "quote" in why
 
 
