@@ -69,7 +69,8 @@ def measure(
 ) -> None:
     """Runs the parts in turn and prints all results."""
     folder.mkdir(parents=True, exist_ok=True)
-    end, device, results = time.monotonic() + 60 * minutes, pick_device(), []
+    end, device = time.monotonic() + 60 * minutes, pick_device()
+    results: list[Result] = []
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["CLINFONCE_STATE_DIR"] = str(Path(scratch) / "states")
         for name, part in _parts(device, images, Path(scratch), epochs):
@@ -214,7 +215,7 @@ def host_waits(run: Callable[[], object]) -> int:
     with profile(activities=activities) as profiled:
         run()
     # The profiler itself waits once at its end.
-    counts = {event.key: event.count for event in profiled.key_averages()}
+    counts: dict[str, int] = {event.key: event.count for event in profiled.key_averages()}
     return sum(counts.get(wait, 0) for wait in WAITS) - int(torch.cuda.is_available())
 
 

@@ -73,7 +73,9 @@ def measure(
 def trainer_of(name: str, images: int, batch: int) -> Trainer:
     device = pick_device()
     kind = OBJECTIVES[name]
-    params = PretrainParams(objective=name, batch_size=batch, epochs=100, optimizer="sgd", learning_rate=0.03)
+    params = PretrainParams.model_validate(
+        {"objective": name, "batch_size": batch, "epochs": 100, "optimizer": "sgd", "learning_rate": 0.03}
+    )
     generator = torch.Generator().manual_seed(0)
     attributes = torch.randint(0, ATTRIBUTE_VALUES, (images, ATTRIBUTES), generator=generator).to(torch.int8)
     encoder = build_encoder("resnet18", 4)

@@ -86,8 +86,8 @@ def search(
             write_chunk(Layout(Path(folder)), layouts[name], train_images, held_out)
         for name, layout in layouts.items():
             write_untrained(Params().ingest.image_size, SEED, layout)
-            row = {"change": UNTRAINED, "data": name, "arm": UNTRAINED}
-            record(results, row | budget, layout, None)
+            row = {"change": UNTRAINED, "data": name, "arm": UNTRAINED} | budget
+            record(results, row, layout, None)
         for changed in change or list(CHANGES):
             for name, layout in layouts.items():
                 for arm in TrainedArm:

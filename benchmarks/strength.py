@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,10 +109,10 @@ def _runs(
         for recipe in RECIPES:
             for arm in ARMS:
                 what = {"recipe": recipe, "arm": arm, "epochs": count}
-                yield what, lambda recipe=recipe, arm=arm, count=count: trained(recipe, arm, count)
+                yield what, partial(trained, recipe, arm, count)
         if lightly:
             what = {"recipe": LIGHTLY, "arm": "instance", "epochs": count}
-            yield what, lambda count=count: _lightly(layout, params.ingest.image_size, count)
+            yield what, partial(_lightly, layout, params.ingest.image_size, count)
 
 
 def _evaluated(layout: Layout, arm: str, seed: int) -> tuple[float, float]:
