@@ -88,7 +88,7 @@ def test_what_ingest_wrote_can_be_ingested(tmp_path: Path) -> None:
     again = journey(tmp_path / "twice", "huggingface", tmp_path / "once/images")
     assert [row["label"] for row in again.train] == [row["label"] for row in first.train]
     assert (
-        "not looked at, since their names tell no split: duplicates.parquet, rejects.parquet"
+        "not looked at, since their names name no split: duplicates.parquet, rejects.parquet"
         in again.summary["notes"]
     )
 

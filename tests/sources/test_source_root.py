@@ -78,7 +78,7 @@ def test_splits_of_files() -> None:
     assert [splits.get(SafePath(folder / name)) for name in names] == ["train", "train", "test", "test", None]
     assert notes == [
         "valid is taken as train images, since there are test images besides",
-        "not looked at, since their names tell no split: rest.tar",
+        "not looked at, since their names name no split: rest.tar",
     ]
     # Words above the folder say nothing of its files.
     alone = SafePath(Path("test/shop/0.tar"))
