@@ -64,10 +64,11 @@ def write_map(
 
 
 def map_of(features_ND: Tensor, seed: int) -> np.ndarray:
-    """Returns (N, 2) float32 coordinates by t-SNE on the unit sphere; no rows for too few images."""
-    if len(features_ND) < FEWEST_MAPPED:
-        return np.zeros((0, 2), np.float32)
+    """Returns (N, 2) float32 coordinates by t-SNE on the unit sphere; no rows for too few images, or if all
+    have the same direction."""
     directions_ND = unit_rows(features_ND).cpu().numpy()
+    if len(directions_ND) < FEWEST_MAPPED or not np.ptp(directions_ND, axis=0).any():
+        return np.zeros((0, 2), np.float32)
     components = min(COMPONENTS, *directions_ND.shape)
     reduced_NC = PCA(components, svd_solver="full").fit_transform(directions_ND)
     # "exact" sums in a fixed order; the faster method is multi-threaded, and its maps differ between

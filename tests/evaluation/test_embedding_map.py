@@ -50,6 +50,15 @@ def test_without_test_images_no_train_image_is_its_own_neighbour(tmp_path: Path)
         assert [row["id"] for row in found if row["query"] == query] == [f"train{n}" for _, n in expected]
 
 
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e-30])
+def test_images_that_are_all_alike_have_no_map(tmp_path: Path, scale: float) -> None:
+    features = scale * torch.tensor([[0.1, 0.3, 0.7]]).expand(FEWEST_MAPPED, 3)
+    ids = [str(number) for number in range(FEWEST_MAPPED)]
+    write_map(tmp_path, ids, features, [], features[:0], 0)
+    assert pq.read_table(tmp_path / "map.parquet").num_rows == 0
+    assert pq.read_table(tmp_path / "nearest.parquet").num_rows > 0
+
+
 @pytest.mark.parametrize(("train", "test"), [(1, 0), (3, 2), (FEWEST_MAPPED - 1, 1)])
 def test_few_images_give_what_there_is(tmp_path: Path, train: int, test: int) -> None:
     mapped, found, _ = written(tmp_path, train, test)
