@@ -1,5 +1,6 @@
 """Untrusted YAML as plain data; every failure is reported in one sentence."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ MOST_EXPANDED = 1 << 22
 DEEPEST = 50
 """Maximum nesting of lists and maps. The parser is recursive, and Python stops it at a few hundred levels."""
 PLAIN = (str, bool, int, float, type(None))
+CONFLICT_MARKER = re.compile(r"^(?:<{7}|>{7})(?: |\r?$)", re.MULTILINE)
+"""Where one side of a conflict begins or ends, as a merge or rebase of Git leaves it in a file."""
 
 
 def read_yaml(path: Path) -> Any:
@@ -51,6 +54,9 @@ def parse_yaml(content: str | bytes, name: str, most_bytes: int = MOST_BYTES) ->
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{name} is not UTF-8 text: save it as UTF-8") from None
+    if marker := CONFLICT_MARKER.search(text):
+        line = text.count("\n", 0, marker.start()) + 1
+        raise UserError(f"{name} holds Git's conflict markers (line {line}): resolve the merge")
     try:
         # ruamel reads YAML 1.2 as DVC does: 1e-4 is a number, `no` is text.
         _check_size(YAML(typ="safe", pure=True).parse(text), name)
