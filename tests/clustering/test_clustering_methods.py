@@ -276,7 +276,6 @@ def test_random_clusters_are_of_equal_size(fit: Fit) -> None:
         ("permute", {"permute": {"labels": 3}}, {}, "cluster.permute.labels=3 is more than the 2 labels"),
         ("hierarchy", {}, {}, "the data has no hierarchy"),
         ("label", {}, {"label": [""] * 24}, "no train image has one"),
-        ("kmeans", {"kmeans": {"clusters": 25}}, {}, "cluster.kmeans.clusters=25 is more than the 24"),
         ("random", {"random": {"clusters": 25}}, {}, "cluster.random.clusters=25 is more than the 24"),
     ],
 )
@@ -290,8 +289,35 @@ def test_mistakes(
 def test_kmeans_tells_pretraining_how_to_remake_it(fit: Fit) -> None:
     clusters = fit("kmeans", {"kmeans": {"clusters": 9}})
     assert clusters.recluster == {"clusters": 2, "max_iter": 20, "n_init": 5}
-    assert clusters.notes == ["2 clusters instead of 9, to have 10 images each"]
+    assert clusters.notes == [
+        "2 clusters instead of 9: 24 train images and cluster.kmeans.min_points=10 allow no more"
+    ]
     assert fit("instance").recluster is None
+
+
+@pytest.mark.parametrize("min_points", [1, 5])
+@pytest.mark.parametrize("clusters", [3, 23, 24, 25, 100, 1_000_000])
+def test_kmeans_reduces_every_number_of_clusters_by_one_rule(
+    fit: Fit, clusters: int, min_points: int
+) -> None:
+    """Also a number above that of the images, as the default of 100 is for a small set."""
+    fitted = fit("kmeans", {"kmeans": {"clusters": clusters, "min_points": min_points, "n_init": 1}})
+    most = min(clusters, 24 // min_points)
+    assert fitted.recluster is not None
+    assert fitted.recluster["clusters"] == most
+    assert len(fitted.notes) == (most < clusters)
+    assert is_contiguous(fitted.labels_N)
+    assert fitted.labels_N.max() < most
+
+
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_kmeans_of_a_few_images(manifest: Callable[..., Path], tmp_path: Path, images: int) -> None:
+    path = manifest(images, split=["train"] * images)
+    ingest(params_with(ingest={"source": "manifest", "path": str(path)}).ingest, 0, Layout(tmp_path))
+    chosen = params_with(cluster={"method": "kmeans"}).cluster.chosen
+    labels_N = METHODS["kmeans"].fit(ImageSplit(tmp_path / "images", "train"), chosen, 0).labels_N
+    assert is_contiguous(labels_N)
+    assert labels_N.max() < 2
 
 
 def test_entropy_of_a_coin() -> None:

@@ -7,15 +7,10 @@ clusters, repeat. The initial clusters come from small, decorrelated thumbnails.
 from pipeline.clustering.base import Clusters
 from pipeline.config.cluster import KMeansParams
 from pipeline.dataset.dataset import ImageSplit
-from pipeline.runtime.errors import UserError
 from pipeline.runtime.seeding import derived_seed
 
 
 def cluster_by_kmeans(train: ImageSplit, params: KMeansParams, seed: int) -> Clusters:
-    if params.clusters > len(train):
-        raise UserError(
-            f"cluster.kmeans.clusters={params.clusters} is more than the {len(train)} train images: lower it"
-        )
     # Imported here: torch takes seconds to load, and no other clustering needs it.
     from pipeline.clustering.methods.pixel_features import pixel_features
     from pipeline.kmeans import fit_kmeans
@@ -24,7 +19,8 @@ def cluster_by_kmeans(train: ImageSplit, params: KMeansParams, seed: int) -> Clu
     notes = []
     if count < params.clusters:
         notes.append(
-            f"{count} clusters instead of {params.clusters}, to have {params.min_points} images each"
+            f"{count} clusters instead of {params.clusters}: {len(train)} train images and "
+            f"cluster.kmeans.min_points={params.min_points} allow no more"
         )
     fitted = fit_kmeans(
         pixel_features(train),
