@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice, repeat
 from typing import Any, TypeAlias
@@ -15,6 +15,7 @@ from pipeline.runtime.errors import UserError, listed
 from pipeline.runtime.json_text import NotJson, RepeatedKey, parse_json
 from pipeline.tables.cells import NotOneValue, text
 from pipeline.tables.delimited import check_names, csv_records, read_head
+from pipeline.tables.file_series import series_notes
 from pipeline.tables.lines import NOT_A_ROW, NOT_UTF_8, NotARow, open_text, text_lines
 from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, ParquetHeader, parquet_headers, records
 from pipeline.untrusted.safe_paths import SafePath
@@ -58,7 +59,7 @@ def open_table_file(path: SafePath, named: str) -> TableFile:
         raise UserError(f"{named} must end in {listed(sorted(FORMATS))}: rename or convert it")
     table = FORMATS[ending_of(path)](path, named)
     check_names(table.columns, named)
-    return table
+    return replace(table, notes=table.notes + series_notes(path.path))
 
 
 def is_unicode(record: Record) -> bool:

@@ -72,6 +72,36 @@ def test_the_layouts_of_the_hub(tmp_path: Path, train: str, test: str) -> None:
     assert result.cluster("attributes", columns=["colour"])["mutual_information_bits"] > 1
 
 
+@pytest.mark.parametrize("folder", ["", "data/"])
+def test_a_missing_file_of_a_series_stops_ingest(tmp_path: Path, folder: str) -> None:
+    shop = tmp_path / "shop"
+    for number in (0, 2):
+        stored(shop / f"{folder}train-0000{number}-of-00003.parquet", 6, first=6 * number)
+    with pytest.raises(
+        UserError, match=rf"shop \(ingest.path\) lacks {folder}train-00001-of-00003.parquet, as the numbers"
+    ):
+        journey(tmp_path, "huggingface", shop)
+    alone = journey(tmp_path, "huggingface", shop / f"{folder}train-00000-of-00003.parquet")
+    assert alone.summary["notes"][0] == (
+        "train-00000-of-00003.parquet is one of 3 files of a series: the others are not read"
+    )
+    stored(shop / f"{folder}train-00001-of-00003.parquet", 6, first=6)
+    whole = journey(tmp_path / "whole", "huggingface", shop)
+    assert len(whole.train + whole.test) == 18
+
+
+def test_equal_files_of_a_series_are_not_missing(tmp_path: Path) -> None:
+    """As in the cache of the Hub, where they are links to one blob."""
+    stored(tmp_path / "shop/blob", 6)
+    for number in range(2):
+        (tmp_path / f"shop/all-0000{number}-of-00002.parquet").symlink_to("blob")
+    result = journey(tmp_path, "huggingface", tmp_path / "shop")
+    assert len(result.train + result.test) == 6
+    assert (
+        "not looked at: all-00001-of-00002.parquet (a file that is read already" in result.summary["notes"][0]
+    )
+
+
 def test_one_file_and_a_binary_column(tmp_path: Path) -> None:
     table = pa.table({"img": pa.array([jpeg(n) for n in range(8)], pa.binary()), "kind": ["a", "b"] * 4})
     pq.write_table(table, tmp_path / "all.parquet")

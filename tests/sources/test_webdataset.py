@@ -88,6 +88,14 @@ def test_names_tell_the_split(tmp_path: Path, names: tuple[str, str]) -> None:
     assert (len(got.train), len(got.test)) == (8, 4)
 
 
+def test_a_missing_shard_of_a_series_stops_ingest(tmp_path: Path) -> None:
+    for number in (0, 1, 3):
+        shard = packed(samples(range(8 * number, 8 * number + 8)))
+        write(tmp_path / "shards", {f"shop-{number:06}-of-000004.tar": shard})
+    with pytest.raises(UserError, match=r"shards \(ingest.path\) lacks shop-000002-of-000004.tar, as"):
+        run_journey(tmp_path)
+
+
 def test_one_shard_with_class_files(tmp_path: Path) -> None:
     members = [
         (f"{folder}{n:03d}.{ending}", content)

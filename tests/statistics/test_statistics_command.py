@@ -51,6 +51,13 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_table_that_is_one_of_a_series(tmp_path: Path, table: Path) -> None:
+    part = table.rename(tmp_path / "train-00000-of-00002.csv")
+    assert (
+        "note: train-00000-of-00002.csv is one of 2 files of a series" in run(part, "--label", "label").stderr
+    )
+
+
 @pytest.fixture
 def wider(tmp_path: Path) -> Path:
     """The authors' train table without its last row, which counts and is no image."""

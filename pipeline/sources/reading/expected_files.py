@@ -8,6 +8,7 @@ from pipeline.config.ingest import IngestParams
 from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.reading.source_root import source_root
 from pipeline.storage.files import resolve_user_path
+from pipeline.tables.file_series import check_series, series_notes
 from pipeline.tables.lines import NotARow, open_text, text_lines
 from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
 from pipeline.untrusted.walk import Skipped, Walk, names_in
@@ -48,17 +49,18 @@ class NamedFiles:
 def named_files(params: IngestParams, ending: str, kind: str, what: str) -> NamedFiles:
     """Returns the file `ingest.path`, or the files in that folder that end in `ending`, called `kind`.
 
-    Raises `UserError` if there are none, and for one that cannot be read, such as a link to the outside.
+    Raises `UserError` if there are none, if one of a numbered series is missing, and for one that cannot be
+    read, such as a link to the outside.
     """
     path = named_path(params, what)
     if not SafePath(path).is_there():
         raise UserError(f"{path} (ingest.path) does not exist: set ingest.path to {what}")
     if not SafePath(path).is_folder():
         # Named by the user, so it may be anywhere.
-        return NamedFiles(path, path.parent, [SafePath(path)], [])
+        return NamedFiles(path, path.parent, [SafePath(path)], series_notes(path))
     root = source_root(path, params)
     walk = Walk(root)
-    files, left_out = _files_that_end_in(ending, root, walk)
+    files, left_out = _files_that_end_in(ending, root, walk, f"{path} (ingest.path)")
     if not files:
         raise UserError(
             f"ingest.source={params.source} expects {kind} in {path} (ingest.path), which holds "
@@ -68,12 +70,14 @@ def named_files(params: IngestParams, ending: str, kind: str, what: str) -> Name
     return NamedFiles(path, path, files, notes + walk.passed_over.notes())
 
 
-def _files_that_end_in(ending: str, root: Root, walk: Walk) -> tuple[list[SafePath], list[str]]:
+def _files_that_end_in(ending: str, root: Root, walk: Walk, folder: str) -> tuple[list[SafePath], list[str]]:
     """Returns the files, without duplicates and sorted by path, and skipped entries with reasons.
 
-    Raises `UnsafePath` for a file that cannot be read.
+    Raises `UnsafePath` for a file that cannot be read, and `UserError`, which calls `root` `folder`, if one
+    of a series is missing.
     """
     files: dict[object, SafePath] = {}
+    names: list[str] = []
     left_out: list[str] = []
     for found in walk.files():
         if isinstance(found, Skipped):
@@ -81,11 +85,14 @@ def _files_that_end_in(ending: str, root: Root, walk: Walk) -> tuple[list[SafePa
                 raise UnsafePath(root.folder / found.path, found.reason)
             left_out.append(f"{found.path} ({found.reason})")
         elif found.endswith(ending):
+            # In Hugging Face's cache, equal files of a series are links to one.
+            names.append(found)
             file = root.at(found)
             status = file.status()
             identity = (status.st_dev, status.st_ino) if status else found
             if files.setdefault(identity, file) is not file:
                 left_out.append(f"{found} (a file that is read already, under another name)")
+    check_series(names, folder)
     return sorted(files.values(), key=lambda file: file.path), left_out
 
 
