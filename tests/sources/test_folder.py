@@ -43,6 +43,87 @@ def test_layouts(tmp_path: Path, places: tuple[str], sizes: tuple[int, int], not
     assert result.cluster("label")["clusters"] == 2
 
 
+@pytest.mark.parametrize(
+    ("splits", "sizes", "notes"),
+    [
+        (("train", "test"), (8, 8), []),
+        (("Train", "val"), (8, 8), ["val is taken as test images, since there are no test images"]),
+        (
+            ("train", "val", "test"),
+            (16, 8),
+            ["val is taken as train images, since there are test images besides"],
+        ),
+        (("train",), (6, 2), ["only train is there: a split is made"]),
+    ],
+)
+def test_splits_below_the_classes(
+    tmp_path: Path, splits: tuple[str], sizes: tuple[int, int], notes: list[str]
+) -> None:
+    """As MVTec AD is laid out: the split is that of the second folder, the label the first."""
+    pets = tmp_path / "pets"
+    for place, split in enumerate(splits):
+        for label, offset in (("cat", 0), ("dog", 50)):
+            numbers = range(offset + 10 * place, offset + 10 * place + 4)
+            write(pets / label / split, {f"deep/{n}.jpg" if n % 2 else f"{n}.jpg": jpeg(n) for n in numbers})
+    result = journey(tmp_path, "folder", pets, test_fraction=0.25)
+    assert (len(result.train), len(result.test)) == sizes
+    assert (result.summary["labels"], result.summary["notes"]) == (["cat", "dog"], notes)
+    assert {row["label"] == row["id"].split("/")[0] for row in result.train + result.test} == {True}
+    if len(splits) == 2:
+        assert {row["id"].split("/")[1] for row in result.train} == {splits[0]}
+        assert {row["id"].split("/")[1] for row in result.test} == {splits[1]}
+
+
+def by_class(folder: Path, *places: str) -> Path:
+    return write(
+        folder, {f"{place}/{n}{k}.jpg": jpeg(10 * n + k) for n, place in enumerate(places) for k in (0, 1)}
+    )
+
+
+def test_a_class_may_lack_one_of_the_splits(tmp_path: Path) -> None:
+    pets = by_class(tmp_path / "pets", "cat/train", "cat/test", "dog/train", "emu/test")
+    result = journey(tmp_path, "folder", pets)
+    assert [len(result.train), len(result.test)] == [4, 4]
+    assert "emu" in result.summary["labels"]
+
+
+def test_what_lies_beside_the_splits_of_a_class_is_reported(tmp_path: Path) -> None:
+    pets = by_class(tmp_path / "pets", "cat/train", "cat/test", "dog/train", "dog/test", "dog/ground_truth")
+    write(pets, {"license.txt": "x", "cat/readme.txt": "x"})
+    result = journey(tmp_path, "folder", pets)
+    assert result.summary["notes"] == [
+        "not looked at beside test, train: cat/readme.txt, dog/ground_truth, license.txt"
+    ]
+    assert len(result.train + result.test) == 8
+
+
+def test_splits_of_some_classes_alone_are_refused(tmp_path: Path) -> None:
+    pets = by_class(tmp_path / "pets", "cat/train", "cat/test", "dog/train", "dog/test", "emu", "fox/young")
+    with pytest.raises(
+        UserError,
+        match=r"^class folders of .*pets \(ingest.path\) hold folders of splits, such as cat/test, but not "
+        r"emu, fox: give each class its splits, move the others away, or write a manifest$",
+    ):
+        journey(tmp_path, "folder", pets)
+
+
+@pytest.mark.parametrize("places", [("rail/train", "rail/tram", "road/car"), ("new/test", "old/test")])
+def test_folders_in_classes_that_are_no_splits(tmp_path: Path, places: tuple[str, ...]) -> None:
+    result = journey(tmp_path, "folder", by_class(tmp_path / "toys", *places))
+    assert result.summary["notes"][0] == "the folders name no split: one is made"
+    assert len(result.train + result.test) == 2 * len(places)
+
+
+def test_a_split_of_a_class_that_is_a_link_out_is_refused_whole(tmp_path: Path) -> None:
+    by_class(tmp_path / "disk", "test")
+    pets = by_class(tmp_path / "pets", "cat/train", "cat/test", "dog/train")
+    (pets / "dog/test").symlink_to(tmp_path / "disk/test")
+    with pytest.raises(
+        UserError, match=r"pets/dog/test can't be read \(a link leads .*outside_paths=true\): "
+    ):
+        journey(tmp_path, "folder", pets)
+
+
 def test_what_lies_beside_the_splits_is_reported(tmp_path: Path) -> None:
     folder = write(classes(tmp_path / "pets", "train/", "test/"), {"README.md": "x", "masks/1.png": "x"})
     assert journey(tmp_path, "folder", folder).summary["notes"] == [
