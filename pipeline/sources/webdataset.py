@@ -7,15 +7,15 @@ The fields of a sample are those of its JSON, and its short texts by their endin
 `ingest.columns` maps them. The key ends at the first dot, so that an ending may have several parts:
 `colour.txt` holds the field `colour`, and `input.jpg` is the image if no ending is `jpg` alone. Shards are
 read in order, one sample at a time. Several archives in a shard, as joined by `cat`, are read one after the
-other.
+other. Refusals are counted per image, since a key may hold any number of them.
 """
 
 import tarfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 from pipeline.config.ingest import IngestParams
 from pipeline.runtime.errors import UserError, listed
@@ -44,11 +44,27 @@ APART = (
     "the files of the key stand apart in the shard: pack those of each key one after the other, as tar "
     "--sort=name does"
 )
+SEPARATE = "write - for the dots within their names, since a key ends at the first dot"
 BOOKKEEPING = frozenset(
     {"key", "status", "error_message", "url", "caption", "sha256", "md5", "exif"}
     | {"width", "height", "original_width", "original_height"}
 )
 """Fields that img2dataset writes for every image; attributes only if in `ingest.columns.attributes`."""
+
+
+class Candidates(NamedTuple):
+    """The images under a key whose endings have the fewest parts: that of the sample, if there is one."""
+
+    dots: int = 0
+    """Number of dots in their endings."""
+    images: int = 0
+
+    def joined(self, others: "Candidates") -> "Candidates":
+        if not self.images or not others.images:
+            return self if self.images else others
+        if self.dots == others.dots:
+            return Candidates(self.dots, self.images + others.images)
+        return min(self, others)
 
 
 @dataclass
@@ -63,12 +79,49 @@ class Sample:
     wrong: list[str] = field(default_factory=list)
     """Reasons why it can't be used."""
     endings: list[str] = field(default_factory=list)
+    """The first endings, also of files that are not read."""
+    candidates: Candidates = field(default_factory=Candidates)
+    """Among all images under the key, also those that are not read."""
 
-    def image(self) -> bytes | None:
-        """Returns the image whose ending has the fewest parts; None if there is none, or several."""
-        parts = {ending: ending.count(".") for ending in self.images}
-        shortest = [ending for ending in parts if parts[ending] == min(parts.values())]
-        return self.images[shortest[0]] if len(shortest) == 1 else None
+    def reason(self) -> str | None:
+        """Returns why it can't be used; None if it can."""
+        if self.wrong:
+            return self.wrong[0]
+        if self.candidates.images != 1:
+            images, endings = self.candidates.images or "no", listed(sorted(self.endings), 5)
+            cure = f": {SEPARATE}" if self.candidates.dots else ""
+            return f"{images} images under the key, whose endings are {endings}{cure}"
+        return None if is_unicode(self.record) else "the fields are not UTF-8 text"
+
+    def refusals(self, place: str, reason: str) -> Iterator[Refusal]:
+        """Yields a refusal per candidate, or one if there is none."""
+        dots, images = self.candidates
+        names = [f"{self.key}.{ending}" for ending in self.endings if _is_image(ending, dots)]
+        for name in islice(chain(names if images > 1 else (), repeat(self.key)), max(1, images)):
+            yield Refusal(f"{place}/{name}", reason)
+
+
+@dataclass
+class Unused:
+    """Images of samples beside the one that is used, such as masks, or views of a product."""
+
+    samples: int = 0
+    images: int = 0
+    first: str = ""
+
+    def add(self, where: str, endings: list[str]) -> None:
+        if endings:
+            self.samples += 1
+            self.images += len(endings)
+            self.first = self.first or f"{where}.{endings[0]}"
+
+    def notes(self) -> list[str]:
+        if not self.images:
+            return []
+        return [
+            f"{self.images:,} further images of {self.samples:,} samples are not used, the first of them "
+            f"{self.first}: if they are samples of their own, {SEPARATE}"
+        ]
 
 
 class WebDatasetSource:
@@ -79,7 +132,7 @@ class WebDatasetSource:
         self,
         folder: Path,
         shards: dict[SafePath, Split | None],
-        apart: dict[SafePath, set[str]],
+        apart: dict[SafePath, dict[str, int]],
         columns: Columns,
         notes: list[str],
     ):
@@ -88,11 +141,12 @@ class WebDatasetSource:
         self._apart = apart
         self._columns = columns
         self._notes = notes
+        self._unused = Unused()
         self.attribute_names = columns.attributes
 
     @property
     def notes(self) -> list[str]:
-        return self._notes + self._columns.notes()
+        return self._notes + self._unused.notes() + self._columns.notes()
 
     @classmethod
     def open(cls, params: IngestParams, _seed: int) -> Self:
@@ -103,7 +157,7 @@ class WebDatasetSource:
         named = named_files(params, ".tar", ".tar files", WHAT)
         shards, notes = by_split(named.files, named.folder)
         passed_over = PassedOver()
-        apart: dict[SafePath, set[str]] = {shard: set() for shard in shards}
+        apart: dict[SafePath, dict[str, int]] = {shard: {} for shard in shards}
         samples = chain.from_iterable(
             _noting_apart(_samples(shard, passed_over, IMAGES), apart[shard]) for shard in shards
         )
@@ -127,6 +181,7 @@ class WebDatasetSource:
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         self._columns.notices.clear()
+        self._unused = Unused()
         for shard, split in self._shards.items():
             place = str(shard.path.relative_to(self._folder))
             refused: set[str] = set()
@@ -135,33 +190,43 @@ class WebDatasetSource:
                     yield replace(sample, where=f"{place}: {sample.where}" if sample.where else place)
                 elif sample.key in self._apart[shard]:
                     if sample.key not in refused:
-                        yield Refusal(f"{place}/{sample.key}", APART)
+                        images = self._apart[shard][sample.key]
+                        yield from repeat(Refusal(f"{place}/{sample.key}", APART), max(1, images))
                     refused.add(sample.key)
+                elif reason := sample.reason():
+                    yield from sample.refusals(place, reason)
                 else:
                     yield self._row(f"{place}/{sample.key}", sample, split)
 
     def _row(self, where: str, sample: Sample, split: Split | None) -> SourceRow | Refusal:
-        if sample.wrong:
-            return Refusal(where, sample.wrong[0])
-        if (image := sample.image()) is None:
-            images, endings = len(sample.images), listed(sorted(sample.endings), 5)
-            return Refusal(where, f"{images or 'no'} images under the key, whose endings are {endings}")
-        if not is_unicode(sample.record):
-            return Refusal(where, "the fields are not UTF-8 text")
-        row = row_of(sample.record, self._columns, where, where, image)
-        return row if isinstance(row, Refusal) or split is None else replace(row, split=split)
+        used, *others = sorted(sample.images, key=_dots)
+        row = row_of(sample.record, self._columns, where, where, sample.images[used])
+        if isinstance(row, Refusal):
+            return row
+        self._unused.add(where, others)
+        return row if split is None else replace(row, split=split)
 
 
-def _noting_apart(samples: Iterator[Sample | Refusal], apart: set[str]) -> Iterator[Sample | Refusal]:
-    """Yields the samples of a shard; adds to `apart` the keys whose files are not all consecutive."""
-    has_image: dict[str, bool] = {}
+def _dots(ending: str) -> int:
+    return ending.count(".")
+
+
+def _is_image(ending: str, dots: int) -> bool:
+    return ending.rpartition(".")[2] in IMAGES and _dots(ending) == dots
+
+
+def _noting_apart(samples: Iterator[Sample | Refusal], apart: dict[str, int]) -> Iterator[Sample | Refusal]:
+    """Yields the samples of a shard; adds to `apart` the keys whose files are not all consecutive, with the
+    number of images that are lost with each."""
+    candidates: dict[str, Candidates] = {}
     for sample in samples:
         if isinstance(sample, Sample):
-            has = any(ending.rpartition(".")[2] in IMAGES for ending in sample.endings)
+            before = candidates.get(sample.key)
+            candidates[sample.key] = sample.candidates.joined(before or Candidates())
             # Two whole samples of one key are two samples.
-            if sample.key in has_image and not (has and has_image[sample.key]):
-                apart.add(sample.key)
-            has_image[sample.key] = has
+            is_apart = before is not None and not (before.images and sample.candidates.images)
+            if is_apart or sample.key in apart:
+                apart[sample.key] = candidates[sample.key].images
         yield sample
 
 
@@ -216,6 +281,8 @@ def _add(sample: Sample, ending: str, file: BinaryIO, member: tarfile.TarInfo, b
     name, _, kind = ending.rpartition(".")
     if len(sample.endings) < MOST_ENDINGS:
         sample.endings.append(ending)
+    if kind in IMAGES:
+        sample.candidates = sample.candidates.joined(Candidates(_dots(ending), 1))
     if kind in but or kind not in IMAGES | TEXTS | {"json"}:
         return
     sample.size += member.size

@@ -65,5 +65,5 @@ def journey(root: Path, source: str, path: Path | None, **section: Any) -> Journ
     train, test = (ImageSplit(root / "images", s).columns(COLUMNS).to_pylist() for s in ("train", "test"))
     rejects = pq.read_table(root / "images/rejects.parquet").to_pylist()
     refused = {reject["where"]: reject["reason"] for reject in rejects}
-    assert len(refused) == summary["rejected"]
+    assert len(rejects) == summary["rejected"]
     return Journey(Layout(root), summary, train, test, refused)

@@ -157,7 +157,10 @@ def test_samples_that_are_none_are_refused(tmp_path: Path) -> None:
     got = run_journey(tmp_path, test_fraction=0.5)
     assert got.refused == {
         "0.tar/1": "the JSON is no object",
-        "0.tar/2": "2 images under the key, whose endings are jpg, json, png",
+        **{
+            f"0.tar/2.{ending}": "2 images under the key, whose endings are jpg, json, png"
+            for ending in ("jpg", "png")
+        },
         "0.tar/3": "no images under the key, whose endings are txt",
         "0.tar/4": "the fields are not UTF-8 text",
         "0.tar/5": "not an image",
@@ -183,7 +186,7 @@ def test_samples_that_are_too_large_are_not_held(tmp_path: Path, monkeypatch: py
         },
     )
     got = run_journey(tmp_path, test_fraction=0.5)
-    assert got.refused == {"0.tar/1": "larger than 1 MiB"}
+    assert got.refused == {f"0.tar/1.{ending}": "larger than 1 MiB" for ending in ("jpg", "png")}
     assert len(got.train) + len(got.test) == 2
 
 
@@ -301,10 +304,60 @@ def test_endings_of_several_parts(tmp_path: Path) -> None:
 def test_two_images_of_one_ending_are_refused(tmp_path: Path) -> None:
     twice = [("9.a.png", jpeg(9)), ("9.b.png", jpeg(10)), ("8.png", jpeg(8)), ("8.png", jpeg(11))]
     write(tmp_path / "shards", {"0.tar": packed([*samples(range(4)), *twice])})
-    assert run_journey(tmp_path, test_fraction=0.5).refused == {
-        "0.tar/9": "2 images under the key, whose endings are a.png, b.png",
-        "0.tar/8": "two files under the key end in png",
+    got = run_journey(tmp_path, test_fraction=0.5)
+    several = (
+        "2 images under the key, whose endings are a.png, b.png: write - for the dots within their names, "
+    )
+    assert got.refused == {
+        **{f"0.tar/9.{ending}.png": several + "since a key ends at the first dot" for ending in "ab"},
+        "0.tar/8.png": "two files under the key end in png",
     }
+    assert got.summary["rejected"] == 4
+
+
+def test_images_of_samples_that_are_not_used_are_noted(tmp_path: Path) -> None:
+    views = [
+        (f"shoe{n}.{ending}", content)
+        for n in range(10)
+        for ending, content in (
+            ("Back.png", jpeg(n + 50)), ("json", json.dumps(fields(n)).encode()),
+            ("png", jpeg(n)), ("side.x.png", jpeg(n + 70)),
+        )
+    ]  # fmt: skip
+    write(tmp_path / "shards", {"0.tar": packed([*views, *samples(range(20, 25))])})
+    got = run_journey(tmp_path)
+    assert (len(got.train + got.test), got.refused) == (15, {})
+    assert got.summary["notes"][1] == (
+        "20 further images of 10 samples are not used, the first of them 0.tar/shoe0.back.png: if they are "
+        "samples of their own, write - for the dots within their names, since a key ends at the first dot"
+    )
+
+
+@pytest.mark.parametrize("largest", [64 * 1024**2, 4096])
+def test_the_limit_on_refusals_counts_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    """Under one key there may be more images than endings are kept, or than bytes of a sample."""
+    monkeypatch.setattr("pipeline.sources.webdataset.MOST_ENDINGS", 10)
+    monkeypatch.setattr("pipeline.sources.webdataset.LARGEST_SAMPLE", largest)
+    frames = [(f"cam.{n:04d}.png", jpeg(n)) for n in range(60)]
+    write(tmp_path / "shards", {"0.tar": packed([*frames, *samples(range(100, 140))])})
+    with pytest.raises(UserError, match=r"60 of 100 inputs \(60.0%\) were refused, more than"):
+        run_journey(tmp_path, max_reject_fraction=0.5)
+    refused = run_journey(tmp_path, max_reject_fraction=0.6).refused
+    assert sorted(refused) == ["0.tar/cam", *(f"0.tar/cam.{n:04d}.png" for n in range(10))]
+
+
+def test_images_of_a_key_that_stand_apart_are_counted(tmp_path: Path) -> None:
+    """Of x three images are lost, of y one, as a mask is none of its own."""
+    apart = [
+        ("x.1.png", jpeg(1)), ("x.2.png", jpeg(2)), ("y.json", b"{}"),
+        ("x.txt", b"x"), ("y.png", jpeg(4)), ("y.mask.png", jpeg(5)), ("x.3.png", jpeg(3)),
+    ]  # fmt: skip
+    write(tmp_path / "shards", {"0.tar": packed([*apart, *samples(range(20, 30))])})
+    got = run_journey(tmp_path)
+    assert set(got.refused) == {"0.tar/x", "0.tar/y"}
+    assert (got.summary["rejected"], len(got.train + got.test)) == (4, 10)
 
 
 def test_hidden_members_are_counted_and_nothing_else(tmp_path: Path) -> None:
