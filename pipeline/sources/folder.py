@@ -19,6 +19,7 @@ from pipeline.sources.base import Refusal, SourceRow, Split, SplitWord
 from pipeline.sources.reading.class_folders import files_below, folders_in
 from pipeline.sources.reading.expected_files import ENTRIES_SHOWN, named_folder
 from pipeline.sources.reading.split_names import WORDS, split_word, splits_of
+from pipeline.tables.cells import folded
 from pipeline.untrusted.safe_paths import Root, UnsafePath
 from pipeline.untrusted.walk import Walk, names_in
 
@@ -89,7 +90,7 @@ class FolderSource:
                 id=path,
                 image=self._root.at(path),
                 path=path,
-                label=part.label or (below[0] if len(below) > 1 else None),
+                label=folded(part.label or below[0]) or None if part.label or len(below) > 1 else None,
                 split=part.split,
             )
 

@@ -24,7 +24,7 @@ from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.reading.columns import NO_VALUES, Columns, TableDescription, resolve_columns, row_of
 from pipeline.sources.reading.expected_files import named_files
-from pipeline.sources.reading.source_root import source_root
+from pipeline.sources.reading.source_root import named_file, source_root
 from pipeline.sources.reading.split_names import by_split
 from pipeline.tables.cells import are_equal
 from pipeline.tables.delimited import check_names
@@ -164,7 +164,7 @@ class HuggingFaceSource:
             return Refusal(where, "the row has no image")
         try:
             # Without bytes, the path is that of a file.
-            content = encoded or self._root.file(str(path))
+            content = encoded or named_file(self._root, str(path), self._columns.notices)[1]
         except UnsafePath as unsafe:
             return Refusal(where, unsafe.reason)
         row = row_of(record, self._columns, where, path or id, content, id)

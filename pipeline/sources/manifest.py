@@ -9,7 +9,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.reading.columns import Columns, TableDescription, path_in, resolve_columns, row_of
 from pipeline.sources.reading.expected_files import named_path
-from pipeline.sources.reading.source_root import source_root
+from pipeline.sources.reading.source_root import named_file, source_root
 from pipeline.tables import reading
 from pipeline.tables.lines import NotARow
 from pipeline.tables.reading import Record
@@ -62,13 +62,14 @@ class ManifestSource:
     def _row(self, where: str, record: Record | NotARow) -> SourceRow | Refusal:
         if isinstance(record, NotARow):
             return Refusal(where, record.reason)
-        path = path_in(record, self._columns)
-        if isinstance(path, Refusal):
-            return replace(path, where=where)
+        written = path_in(record, self._columns)
+        if isinstance(written, Refusal):
+            return replace(written, where=where)
         try:
-            return row_of(record, self._columns, where, path, self._root.file(path))
+            path, file = named_file(self._root, written, self._columns.notices)
         except UnsafePath as unsafe:
             return Refusal(where, unsafe.reason)
+        return row_of(record, self._columns, where, path, file)
 
 
 def _check_is_a_file(manifest: SafePath) -> None:

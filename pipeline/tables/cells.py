@@ -5,8 +5,11 @@ import unicodedata
 from collections import Counter
 from typing import Any, Literal, TypeAlias
 
-_WITHOUT_LOOKS = re.compile("[\u00ad\u200b\u2060\ufeff]")
-"""Invisible characters: soft hyphen, zero-width space, word joiner, byte order mark."""
+_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+"""Invisible characters: soft hyphen, grapheme joiner, zero-width space, direction marks, embeddings and
+isolates (UAX 9), word joiner, invisible operators, byte order mark."""
+_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u2800\u3000\u3164\uffa0]")
+"""Blanks other than the ordinary one: Unicode's category Zs, the empty Braille pattern, Hangul fillers."""
 _JOINERS = re.compile("[\u200c\u200d]")
 """Characters that change how letters of some scripts and emoji join; elsewhere they are invisible."""
 _MANY_MARKS = re.compile(r"[^\w\s\x00-\x7f]{31}")
@@ -18,8 +21,8 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 Notices: TypeAlias = Counter[str]
 """The number of cells by notice; `noted` formats them."""
 FOLDED = (
-    "cells were written with characters that nobody sees, or with accents as characters of their own: they "
-    "count as the text that looks the same"
+    "cells were written with characters that nobody sees, with blanks other than the ordinary one, or with "
+    "accents as characters of their own: they count as the text that looks the same"
 )
 
 
@@ -28,34 +31,43 @@ class NotOneValue(ValueError):
 
 
 def text(cell: Any, notices: Notices | None = None) -> str | None:
-    """Returns a cell as text, or None if it is empty. 3.0 is "3", as integers with missing values are floats.
+    """Returns a cell as text that looks the same, or None if it is empty. Raises `NotOneValue`."""
+    written = as_written(cell)
+    if written is None:
+        return None
+    looks = folded(written)
+    if notices is not None and looks != written:
+        notices[FOLDED] += 1
+    return looks or None
+
+
+def as_written(cell: Any) -> str | None:
+    """Returns a cell as text without surrounding blanks, or None if it is empty. 3.0 is "3", as integers with
+    missing values are floats.
 
     Printable UTF-8 bytes are text, as written by Impala and Spark. Raises `NotOneValue`.
     """
     if cell is None or cell != cell:
         return None
     if isinstance(cell, str):
-        written = folded(cell)
-        if notices is not None and written != cell and written != cell.strip():
-            notices[FOLDED] += 1
-        return written or None
+        return cell.strip() or None
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     if isinstance(cell, bytes):
-        return text(_decoded(cell), notices)
+        return _decoded(cell).strip() or None
     if isinstance(cell, list | dict):
         raise NotOneValue("a list" if isinstance(cell, list) else "an object")
     return str(cell).strip() or None
 
 
 def folded(written: str) -> str:
-    """Returns the canonical form of text that looks the same: NFC, without surrounding blanks and invisible
-    characters."""
+    """Returns the canonical form of text that looks the same: NFC, with ordinary blanks, without surrounding
+    blanks and invisible characters."""
     if written.isascii():
         return written.strip()
-    visible = normalized("NFC", _WITHOUT_LOOKS.sub("", written))
+    visible = normalized("NFC", _BLANKS.sub(" ", _INVISIBLE.sub("", written)))
     return _JOINERS.sub(_joiner, visible).strip()
 
 

@@ -48,6 +48,8 @@ def hashtags_of(cell: Any, notices: Notices | None = None) -> list[str]:
     else:
         written = text(cell, notices)
         tags = _of_text(written, notices) if written is not None else []
+    # Of a tag of invisible characters, only the number sign remains.
+    tags = [tag for tag in tags if normalized_hashtag(tag)]
     if notices is not None and any(len(tag.split()) >= PROSE_WORDS for tag in tags):
         notices[PROSE] += 1
     return tags

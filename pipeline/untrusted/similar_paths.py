@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from pipeline.untrusted.walk import some_names_in
 FOLDERS_REMEMBERED = 64
 MOST_NAMES = 100_000
 """Maximum number of names of one folder that are compared."""
+MOST_CHARACTERS_SHOWN = 3
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 ADDRESS = re.compile(r"(?:^|/)[a-z][a-z0-9+.-]{1,20}:/", re.IGNORECASE)
 """The beginning of `https://`, `s3://` and `file:///`; joining them to a folder leaves one slash."""
@@ -48,8 +50,8 @@ def _difference_of_similar(path: SafePath) -> str | None:
 
 
 def _found(path: SafePath) -> tuple[bool, list[str]]:
-    """Returns whether a similar file exists, and how its name differs: in capitals, in its Unicode form, or
-    in its extension."""
+    """Returns whether a similar file exists, and how its name differs: in invisible characters, in capitals,
+    in its Unicode form, or in its extension."""
     existing = path
     missing: list[str] = []
     while not existing.is_there() and existing.name:
@@ -65,9 +67,11 @@ def _found(path: SafePath) -> tuple[bool, list[str]]:
             differing |= dict.fromkeys([f"with the ending {Path(other).suffix}"] if other else [])
         if other is None:
             return False, []
-        if _composed(other) != _composed(name):
+        if unseen := _unseen_difference(other, name):
+            differing[f"with other invisible characters or blanks ({unseen})"] = None
+        if _visible(other) != _visible(name):
             differing["in other capitals"] = None
-        elif other != name:
+        elif not unseen and other != name:
             differing["in another form of Unicode (NFC or NFD)"] = None
         existing = replace(existing, path=existing.path / other)
     return not existing.is_folder(), list(differing)
@@ -97,7 +101,34 @@ def _stems(folder: SafePath, changed: int) -> dict[str, str]:
 
 
 def _folded(name: str) -> str:
-    return _composed(_composed(name).casefold())
+    return _composed(_visible(name).casefold())
+
+
+def _visible(name: str) -> str:
+    """Returns a name in NFC without invisible characters and with ordinary blanks."""
+    if name.isascii():
+        return name
+    return _composed("".join(" " if _is_blank(sign) else sign for sign in name if not _is_invisible(sign)))
+
+
+def _unseen_difference(one: str, other: str) -> str:
+    """Returns the invisible characters and special blanks that only one of two names has, as `U+200E`."""
+    if one.isascii() and other.isascii():
+        return ""
+    of_one, of_other = (
+        Counter(sign for sign in name if _is_invisible(sign) or (_is_blank(sign) and sign != " "))
+        for name in (one, other)
+    )
+    differing = sorted((of_one - of_other) | (of_other - of_one))
+    return ", ".join(f"U+{ord(sign):04X}" for sign in differing[:MOST_CHARACTERS_SHOWN])
+
+
+def _is_invisible(sign: str) -> bool:
+    return unicodedata.category(sign) == "Cf"
+
+
+def _is_blank(sign: str) -> bool:
+    return unicodedata.category(sign) == "Zs"
 
 
 def _composed(name: str) -> str:

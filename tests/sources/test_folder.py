@@ -131,6 +131,17 @@ def test_what_lies_beside_the_splits_is_reported(tmp_path: Path) -> None:
     ]
 
 
+def test_folders_whose_names_look_the_same_are_one_class(tmp_path: Path) -> None:
+    """As of an archive that was packed on macOS, and one on Linux."""
+    files = {
+        "train/caf\u00e9/0.jpg": jpeg(0),
+        "test/cafe\u0301/1.jpg": jpeg(1),
+        "test/caf\u00e9\u200e/2.jpg": jpeg(2),
+    }
+    folder = write(tmp_path / "shops", files)
+    assert journey(tmp_path, "folder", folder).summary["labels"] == ["caf\u00e9"]
+
+
 def test_a_class_called_train(tmp_path: Path) -> None:
     folder = write(classes(tmp_path / "toys", ""), {"train/x.jpg": jpeg(50), "train/y.jpg": jpeg(51)})
     assert journey(tmp_path, "folder", folder).summary["labels"] == ["cat", "dog", "train"]

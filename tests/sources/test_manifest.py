@@ -16,6 +16,7 @@ from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.manifest import ManifestSource
 from pipeline.sources.reading.row_checks import checked
 from pipeline.sources.reading.source_root import ALLOWED_BY
+from pipeline.tables.cells import FOLDED
 from pipeline.tables.hashtags import hashtags_of
 from pipeline.untrusted.safe_paths import Boundary, SafePath
 from support import png
@@ -243,6 +244,37 @@ def test_paths_out_of_the_folder_are_refused_unless_allowed(tmp_path: Path, outs
     params = {"source": "manifest", "path": str(path), "allow_outside_paths": True}
     (row,) = ManifestSource.open(IngestParams.model_validate(params), 0).rows()
     assert isinstance(row, SourceRow)
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("\u202aa.png\u202c", "a.png"),
+        ("a.png\u00a0", "a.png"),
+        ("at 5\u202fPM.png", "at 5\u202fPM.png"),  # as macOS names screenshots
+        ("to\u202fdo.png", "to do.png"),
+        ("cafe\u0301.png", "cafe\u0301.png"),
+        ("\u200eabsent.png", "\u200eabsent.png"),
+    ],
+)
+def test_a_path_is_taken_as_written_or_else_as_it_looks(tmp_path: Path, written: str, found: str) -> None:
+    for name in ("a.png", "at 5\u202fPM.png", "to do.png", "cafe\u0301.png"):
+        (tmp_path / name).touch()
+    path = tmp_path / "m.csv"
+    path.write_text(f"image,label\n{written},x\n")
+    source = open_manifest(path)
+    (row,) = source.rows()
+    assert isinstance(row, SourceRow)
+    assert isinstance(row.image, SafePath)
+    assert (row.path, row.image.path) == (found, tmp_path / found)
+    assert any(FOLDED in note for note in source.notes) == (written.strip() != found)
+
+
+def test_a_path_that_looks_the_same_must_not_lead_out(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("image\n\u200e../a.png\n.\u200e./a.png\n\u202a/etc/passwd\n")
+    reasons = [row.reason.split(",")[0] for row in open_manifest(path).rows() if isinstance(row, Refusal)]
+    assert reasons == ["the path holds ..", "the path holds ..", "the path is absolute"]
 
 
 def test_the_shared_catalogue_is_read(shared_data: Path) -> None:

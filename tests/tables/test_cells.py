@@ -1,6 +1,8 @@
 """What a cell says does not depend on how a program stored it, nor on characters that nobody sees."""
 
 import math
+import sys
+import unicodedata
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tables.cells import FOLDED, Notices, NotOneValue, folded, noted, text
+from pipeline.tables.cells import FOLDED, Notices, NotOneValue, as_written, folded, noted, text
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,12 @@ def test_what_is_not_one_value(cell: Any, what: str) -> None:
         text(cell)
 
 
+BLANKS = [
+    *(chr(code) for code in range(sys.maxunicode) if unicodedata.category(chr(code)) == "Zs"),
+    *("\u2800", "\u3164", "\uffa0"),
+]
+
+
 @pytest.mark.parametrize(
     ("written", "looks"),
     [
@@ -65,6 +73,13 @@ def test_what_is_not_one_value(cell: Any, what: str) -> None:
             "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
         ),
         ("👨\u200d👩\u200d👧", "👨\u200d👩\u200d👧"),
+        ("\u200f\u05e7\u05e4\u05d4", "\u05e7\u05e4\u05d4"),  # a right-to-left mark
+        ("\u202bred\u202c", "red"),  # an embedding
+        ("\u2067red\u2069", "red"),  # an isolate
+        ("\u061cred\u2063", "red"),  # an Arabic letter mark, an invisible separator
+        *((f"dark{blank}blue", "dark blue") for blank in BLANKS),
+        ("\u3164", ""),
+        ("\u2764\ufe0f", "\u2764\ufe0f"),  # a heart as an emoji
         ("Å", "Å"),  # the sign for the unit, and the letter
     ],
 )
@@ -79,7 +94,22 @@ def test_folding_again_changes_nothing(written: str) -> None:
 
 def test_what_was_folded_is_counted() -> None:
     notices = Notices()
-    for cell in ["cafe\u0301", "re\u200bd", " red ", "été", b"re\xe2\x80\x8bd"]:
+    for cell in [
+        "cafe\u0301",
+        "re\u200bd",
+        " red ",
+        "\u00a0red",
+        "été",
+        "a\u00a0b",
+        b"re\xe2\x80\x8bd",
+        "\u200e",
+    ]:
         text(cell, notices)
-    assert notices == {FOLDED: 3}
-    assert noted(notices) == [f"3 {FOLDED}"]
+    assert notices == {FOLDED: 5}
+    assert noted(notices) == [f"5 {FOLDED}"]
+
+
+def test_a_cell_can_be_read_as_written() -> None:
+    assert as_written(" a\u00a0\u200eb ") == "a\u00a0\u200eb"
+    assert as_written(" ") is as_written(math.nan) is None
+    assert as_written(3.0) == "3"

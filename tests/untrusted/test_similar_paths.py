@@ -12,7 +12,13 @@ COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Müller.png") for form in (
 
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
-    for name in ("images/Up/A.JPG", f"images/{DECOMPOSED}", "images/straße.png", "images/Up/notes.txt"):
+    for name in (
+        "images/Up/A.JPG",
+        "images/at 5.00\u202fPM.png",
+        f"images/{DECOMPOSED}",
+        "images/straße.png",
+        "images/Up/notes.txt",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -31,6 +37,16 @@ def root(tmp_path: Path) -> Root:
         (f"images/{COMPOSED}", "in another form of Unicode (NFC or NFD)"),
         (f"images/{COMPOSED.upper()}", "in other capitals"),
         ("images/STRASSE.png", "in other capitals"),
+        ("images/Up/\u200eA.JPG", "with other invisible characters or blanks (U+200E)"),
+        (
+            "images/Up/\u202aa.JPG\u202c",
+            "with other invisible characters or blanks (U+202A, U+202C) and in other capitals",
+        ),
+        ("images/at 5.00 PM.png", "with other invisible characters or blanks (U+202F)"),
+        (
+            "images/at 5.00\u00a0pm.png",
+            "with other invisible characters or blanks (U+00A0, U+202F) and in other capitals",
+        ),
         ("images/Up/A", "with the ending .JPG"),
         ("images/Up/A.png", "with the ending .JPG"),
         ("images/up/a", "in other capitals and with the ending .JPG"),

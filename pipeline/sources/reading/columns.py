@@ -9,7 +9,7 @@ from pipeline.config.ingest import CONVENTIONAL_COLUMNS, ColumnMap
 from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.base import Refusal, SourceRow, SplitWord
 from pipeline.sources.reading.split_names import split_of_cell
-from pipeline.tables.cells import Notices, NotOneValue, noted, text
+from pipeline.tables.cells import Notices, NotOneValue, as_written, noted, text
 from pipeline.tables.hashtags import hashtags_of
 from pipeline.tables.reading import Record
 from pipeline.untrusted.safe_paths import SafePath
@@ -165,11 +165,11 @@ class _Unusable(ValueError):
 
 
 def path_in(record: Record, columns: Columns) -> str | Refusal:
-    """Returns the path of the image, or a refusal without a place if the cell holds none."""
+    """Returns the path of the image as written, or a refusal without a place if the cell holds none."""
     try:
-        path = _cell(record, columns.image, "image", columns.notices)
-    except _Unusable as unusable:
-        return Refusal("", str(unusable))
+        path = as_written(record.get(columns.image))
+    except NotOneValue as what:
+        return Refusal("", f"the image is {what}, and must be one text or number")
     return path if path is not None else Refusal("", f"the cell of column {columns.image!r} is empty")
 
 
