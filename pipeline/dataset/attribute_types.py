@@ -3,11 +3,13 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
+
+from pipeline.dataset.unknown_words import WORDS
 
 CATEGORICAL_UP_TO = 20
 """Distinct values up to which numbers or dates are categories, such as years."""
@@ -27,11 +29,8 @@ YES_OF = {
     "-1.0": "1.0",
 }
 """Pairs of no and yes in columns of both, in lower case."""
-UNKNOWN = frozenset(
-    {"n/a", "na", "n.a.", "#n/a", "nan", "null", "none", "nil", "unknown", "missing", "inf", "-inf"}
-    | {"+inf", "infinity", "-infinity", "-", "--", "\N{EN DASH}", "\N{EM DASH}", "?"}
-)
-"""Missing values in columns of numbers, in lower case. Among categories they may be values."""
+UNKNOWN = WORDS | {"inf", "-inf", "+inf", "infinity", "-infinity"}
+"""Missing values in columns of numbers or dates, in lower case. Among categories they may be values."""
 
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-][0-9]+)?")
 """Numbers as written by programs; 01234, 4e12 and 3_3 are codes."""
@@ -55,27 +54,38 @@ class Column:
 
 def read_column(name: str, cells: list[str | None], parts: int) -> Column:
     """Interprets a column; quantities and dates are cut into `parts` parts of equal size."""
-    known = [cell for cell in cells if cell is not None and cell.casefold() not in UNKNOWN]
-    distinct = set(known)
-    if len(distinct) <= CATEGORICAL_UP_TO:
-        return _yes_and_no(cells)
-    numbers = _numbers(distinct)
-    if numbers is not None and _are_codes(list(numbers.values()), len(known)):
-        return Column(cells)
-    dates = _dates(distinct) if numbers is None else None
-    value_of = numbers or dates
-    if value_of is None:
-        return Column(cells)
-    kind, written = ("dates", _as_date) if dates else ("numbers", _as_number)
+    counts = Counter(cell for cell in cells if cell is not None)
+    quantities = _quantities(counts)
+    if quantities is None:
+        return _yes_and_no(cells, counts)
+    kind, written, value_of = quantities
     values_N = np.array([math.nan if cell is None else value_of.get(cell, math.nan) for cell in cells])
-    unknown = sum(cell is not None for cell in cells) - len(known)
+    unknown = counts.total() - sum(counts[cell] for cell in value_of)
     what = f"{kind}, {unknown:,} of them not known," if unknown else kind
     note = f"{name} holds {what} and is cut into parts of equal size"
     return Column(_cut(values_N, parts, written), note=note)
 
 
-def _yes_and_no(cells: list[str | None]) -> Column:
-    counts = Counter(cell for cell in cells if cell is not None)
+def are_quantities(counts: Mapping[str, int]) -> bool:
+    """Returns whether a column with these numbers of cells by value holds numbers or dates to be cut."""
+    return _quantities(counts) is not None
+
+
+def _quantities(
+    counts: Mapping[str, int],
+) -> tuple[str, Callable[[float], str], dict[str, float]] | None:
+    """Returns what the cells are, how to write one, and the value of each known cell; None for categories."""
+    known = {cell: count for cell, count in counts.items() if cell.casefold() not in UNKNOWN}
+    if len(known) <= CATEGORICAL_UP_TO:
+        return None
+    if (numbers := _numbers(known)) is not None:
+        codes = _are_codes(list(numbers.values()), sum(known.values()))
+        return None if codes else ("numbers", _as_number, numbers)
+    dates = _dates(known)
+    return None if dates is None else ("dates", _as_date, dates)
+
+
+def _yes_and_no(cells: list[str | None], counts: Counter[str]) -> Column:
     values = {cell.casefold() for cell in counts}
     no = next((no for no, yes in YES_OF.items() if no in values and values <= {no, yes}), None)
     if no is None:

@@ -21,6 +21,7 @@ from pipeline.ingest.parallel import prepared_chunks
 from pipeline.ingest.perceptual_hash import THUMBNAIL_BYTES
 from pipeline.ingest.shard_writer import write_shards
 from pipeline.ingest.split import split_by_content
+from pipeline.ingest.unknown_values import unknown_value_notes
 from pipeline.runtime.errors import UserError, listed
 from pipeline.runtime.progress import counted
 from pipeline.sources.base import Refusal, Source, Split
@@ -79,6 +80,7 @@ def ingest(
         write_checksummed(duplicates.table(_ids(parts)), folder / layout.duplicates.name)
         notes = [*source.notes, *notes, *scaling_notes(index.scaled, value_range)]
         notes += _name_notes(source.attribute_names)
+        notes += unknown_value_notes(parts, source.attribute_names, params.source)
         summary = _summarise(index, splits_N, duplicates, parts, params, source, notes)
         write_json(folder / layout.ingest_summary.name, summary)
     return summary

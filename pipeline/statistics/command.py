@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.dataset.unknown_words import unknown_word_notes
 from pipeline.runtime.console import echo, print_json, standard_output
 from pipeline.runtime.errors import UserError, first_line, listed, shown, system_error_message
 from pipeline.statistics.console import print_statistics, write_statistics_csv
@@ -97,7 +98,11 @@ def statistics_of_table(
     image_notes = [_repeated_images(tallies[name]) for name in sorted(images & repeating)]
     return TableStatistics(
         [{"column": name, **_described(tally, seed, batch_size)} for name, tally in kept.items()],
-        table.notes + image_notes + _notes(unrepeated, left_out) + _row_notes(table, tallies),
+        table.notes
+        + image_notes
+        + _notes(unrepeated, left_out)
+        + _row_notes(table, tallies)
+        + _unknown_word_notes(label, kept),
     )
 
 
@@ -205,3 +210,9 @@ def _row_notes(table: ColumnTable, tallies: dict[str, Tally]) -> list[str]:
     if table.refused:
         notes.append(f"rows that are left out: {table.refused.in_words()}")
     return notes
+
+
+def _unknown_word_notes(label: str, tallies: dict[str, Tally]) -> list[str]:
+    coders = {name: tally.clusters for name, tally in tallies.items()}
+    coders = {label: next(iter(tallies.values())).labels} | coders
+    return unknown_word_notes((name, coder.unknown_words) for name, coder in coders.items())

@@ -1,11 +1,13 @@
 """Counts of a table that is read in batches, in memory that grows with its distinct values, not its rows."""
 
 import hashlib
+from collections import Counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dataset.unknown_words import is_unknown_word
 from pipeline.statistics.contingency import UNKNOWN, Codes, Contingency, Counts
 from pipeline.statistics.values import Column, encoded
 from pipeline.tables.cells import FOLDED, Notices, is_folded, text
@@ -22,6 +24,8 @@ class Coder:
         self._code_of: dict[Any, int] = {}
         self.notices = Notices()
         """Notices about the cells that were passed to `codes`."""
+        self.unknown_words: Counter[str] = Counter()
+        """The number of these cells that hold a word for "unknown", by word."""
 
     def __len__(self) -> int:
         return len(self._code_of)
@@ -41,6 +45,9 @@ class Coder:
         folded_V = [is_folded(value) for value in values]
         if any(folded_V):
             self.notices[FOLDED] += int(np.append(folded_V, False)[batch_codes_N].sum())
+        for code, written in enumerate(texts):
+            if written is not None and is_unknown_word(written):
+                self.unknown_words[written] += int(np.count_nonzero(batch_codes_N == code))
         return codes[batch_codes_N]
 
     def _codes_of(self, values: list[Any]) -> Codes:

@@ -142,6 +142,14 @@ def test_folders_whose_names_look_the_same_are_one_class(tmp_path: Path) -> None
     assert journey(tmp_path, "folder", folder).summary["labels"] == ["caf\u00e9"]
 
 
+def test_a_class_called_unknown_is_noted(tmp_path: Path) -> None:
+    folder = write(classes(tmp_path / "pets", ""), {"unknown/x.jpg": jpeg(50), "unknown/y.jpg": jpeg(51)})
+    assert journey(tmp_path, "folder", folder).summary["notes"][-1] == (
+        'words for "unknown" count as values like any other, in label (2 x unknown): move such images out of '
+        "the folder of their class if nothing is known there"
+    )
+
+
 def test_a_class_called_train(tmp_path: Path) -> None:
     folder = write(classes(tmp_path / "toys", ""), {"train/x.jpg": jpeg(50), "train/y.jpg": jpeg(51)})
     assert journey(tmp_path, "folder", folder).summary["labels"] == ["cat", "dog", "train"]

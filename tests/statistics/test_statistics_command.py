@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
 from pipeline.runtime.sanitize import for_terminal
+from pipeline.statistics import tables
 from pipeline.statistics.command import statistics_of_table
 from pipeline.statistics.console import WIDEST_NAME, print_statistics, short_names
 from pipeline.statistics.describe import describe_clustering
@@ -316,3 +317,25 @@ def test_rows_that_name_an_image_again_are_counted(tmp_path: Path) -> None:
     ]
     named = statistics_of_table(path, "label", ["image"], seed=0)
     assert [column["column"] for column in named.columns] == ["image"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_words_for_unknown_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """In every batch, and in the columns that are described alone."""
+    monkeypatch.setattr(tables, "_BATCH_ROWS", 16)
+    path = tmp_path / f"m{suffix}"
+    columns = {
+        "label": ["nan", "cat", "dog", ""] * 15,
+        "colour": ["NA", "NA", "red"] * 20,
+        "size": ["s", "m", "l"] * 20,
+        "id": ["unknown", *map(str, range(59))],
+    }
+    if suffix == ".parquet":
+        pq.write_table(pa.table(columns), path, use_dictionary=True)
+    else:
+        path.write_text("\n".join(map(",".join, [list(columns), *zip(*columns.values(), strict=True)])))
+    found = statistics_of_table(path, "label", [], seed=0)
+    assert found.notes[-1] == (
+        'words for "unknown" count as values like any other, in label (15 x nan), colour (40 x NA): leave '
+        "such cells empty if nothing is known there"
+    )
