@@ -18,7 +18,7 @@ from pipeline.sources.reading.class_folders import files_below, folders_in
 from pipeline.sources.reading.expected_files import entries, find_first, named_folder, numbered_lines, pairs
 from pipeline.sources.reading.split_names import Splits, splits_of
 from pipeline.storage.files import resolve_user_path
-from pipeline.tables.edge_list import paths_from_root
+from pipeline.tables.edge_list import LEAVES_SHOWN, paths_from_root
 from pipeline.untrusted.safe_paths import FOLDER, MISSING, SPECIAL, Root, SafePath, UnsafePath
 from pipeline.untrusted.walk import Walk
 
@@ -46,10 +46,15 @@ class ImageNetSource:
         self._walk = Walk(root)
         if params.edges is not None:
             # In WordNet, many words have several parents; using only the first gives a tree.
-            self._paths = paths_from_root(
+            self._paths, missing = paths_from_root(
                 resolve_user_path(params.edges), wnids, "first", "ingest.imagenet.edges"
             )
             self._notes.append("where ingest.imagenet.edges gives a class several parents the first counts")
+            if missing:
+                self._notes.append(
+                    f"{len(missing):,} classes are not in ingest.imagenet.edges, and each is a root of its "
+                    f"own: {listed(missing, LEAVES_SHOWN)}"
+                )
 
     @property
     def notes(self) -> list[str]:

@@ -184,7 +184,7 @@ def read_head(path: SafePath, named: str, usual: str = ",") -> Head:
     Raises `UserError`, which calls the table `named`, if the header cannot be read or `check_names` rejects
     it.
     """
-    lines, delimiter, notes = _first_lines(path, named), None, list[str]()
+    lines, delimiter, notes = first_lines(path, named), None, list[str]()
     if lines and (declared := _NAMED_DELIMITER.fullmatch(lines[0][1])):
         delimiter, lines = declared[1], lines[1:]
     while lines and delimiter is None and len(notes) < _MOST_ABOVE and _is_above([line for _, line in lines]):
@@ -192,13 +192,13 @@ def read_head(path: SafePath, named: str, usual: str = ",") -> Head:
         notes.append(f"line {number} stands above the header and is left out: {shown(line.strip())}")
     if not lines:
         return Head([], usual, 0, notes)
-    delimiter = delimiter or _delimiter([line for _, line in lines], usual)
+    delimiter = delimiter or delimiter_of([line for _, line in lines], usual) or usual
     names = _names(path, named, delimiter, lines[0][0])
     check_names(names, named)
     return Head(names, delimiter, lines[0][0], notes)
 
 
-def _first_lines(path: SafePath, named: str) -> list[tuple[int, str]]:
+def first_lines(path: SafePath, named: str) -> list[tuple[int, str]]:
     """Returns the first lines that are not blank, with their numbers.
 
     It returns at most `_CHARACTERS_SNIFFED` characters of the first `_LINES_SNIFFED` lines, but always the
@@ -235,11 +235,13 @@ def _marks_in(line: str) -> dict[str, int]:
     return {mark: outside_quotes.count(mark) for mark in _MARKS}
 
 
-def _delimiter(lines: Sequence[str], usual: str) -> str:
-    header, *others = map(_marks_in, lines)
-    marks = [mark for mark in dict.fromkeys((usual, *_MARKS)) if header[mark]]
-    even = (mark for mark in marks if 2 * sum(line[mark] == header[mark] for line in others) > len(others))
-    return next(even, marks[0] if marks else usual)
+def delimiter_of(lines: Sequence[str], usual: str) -> str | None:
+    """Returns the mark that occurs equally often in the first lines, `usual` before others; None if the first
+    line has none."""
+    first, *others = map(_marks_in, lines)
+    marks = [mark for mark in dict.fromkeys((usual, *_MARKS)) if first[mark]]
+    even = (mark for mark in marks if 2 * sum(line[mark] == first[mark] for line in others) > len(others))
+    return next(even, marks[0] if marks else None)
 
 
 def _names(path: SafePath, named: str, delimiter: str, header: int) -> list[str]:

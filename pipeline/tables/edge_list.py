@@ -2,38 +2,63 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.config.cluster import MOST_LEVELS
 from pipeline.runtime.errors import UserError, listed, system_error_message
-from pipeline.tables.lines import NotARow, open_text, text_lines
+from pipeline.tables.cells import folded
+from pipeline.tables.delimited import CsvRows, delimiter_of, first_lines
+from pipeline.tables.lines import NotARow, open_text
 from pipeline.untrusted.safe_paths import SafePath, UnsafePath
 
+LEAVES_SHOWN = 3
 
-def paths_from_root(
-    file: Path, leaves: Iterable[str], several_parents: str, parameter: str
-) -> dict[str, list[str]]:
-    """Returns the path from the root to each leaf; a leaf that is not in the file is its own root.
 
-    A line holds a child and its parent, separated by a comma, a tab or spaces; a header `child,parent` is
-    skipped. Raises `UserError`, which names the file by its `parameter`, for an invalid line, a cycle, too
-    many levels, or a child with several parents unless `several_parents` is "first".
+class LeafPaths(NamedTuple):
+    """The paths from the root to each leaf, and the leaves that the tree lacks, which are their own roots."""
+
+    of_leaf: dict[str, list[str]]
+    not_in_tree: list[str]
+
+
+def paths_from_root(file: Path, leaves: Iterable[str], several_parents: str, parameter: str) -> LeafPaths:
+    """Reads the path from the root to each leaf.
+
+    A row holds a child and its parent, separated by a tab, a comma or another delimiter of tables, or by
+    spaces, with or without quotes; a header `child,parent` is skipped. Raises `UserError`, which names the
+    file by its `parameter`, for an invalid row, a cycle, too many levels, a child with several parents unless
+    `several_parents` is "first", and a tree without any of the leaves.
     """
     named = f"{file} ({parameter})"
     parent_of = _read(file, several_parents, named)
-    return {leaf: _climb(leaf, parent_of, named) for leaf in leaves}
+    in_tree = parent_of.keys() | parent_of.values()
+    paths = {leaf: _climb(leaf, parent_of, named) for leaf in leaves}
+    missing = sorted(leaf for leaf in paths if leaf not in in_tree)
+    if missing and len(missing) == len(paths):
+        raise UserError(
+            f"{named} holds none of the {len(missing):,} leaves of the images "
+            f"({_quoted(missing)}): it holds {_quoted(parent_of) or 'nothing'}; write their names alike"
+        )
+    return LeafPaths(paths, missing)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return listed([repr(name) for name in names], LEAVES_SHOWN)
 
 
 def _read(file: Path, several_parents: str, named: str) -> dict[str, str]:
     parent_of: dict[str, str] = {}
-    for number, line in _lines(file, named):
-        cells = _cells(line)
-        if not cells or (number == 1 and [cell.lower() for cell in cells] == ["child", "parent"]):
+    is_first = True
+    for number, names in _rows(file, named):
+        is_header = is_first and [name.lower() for name in names] == ["child", "parent"]
+        is_first = False
+        if is_header:
             continue
-        if len(cells) != 2:
+        if len(names) != 2:
             raise UserError(
-                f"{named} must hold a child and its parent in line {number}, and holds {line.strip()[:100]!r}"
+                f"{named} must hold a child and its parent in line {number}, and holds {listed(names, 4)}"
             )
-        child, parent = cells
+        child, parent = names
         if parent_of.setdefault(child, parent) != parent and several_parents == "refuse":
             raise UserError(
                 f"{named} gives {child} the parents {parent_of[child]} and "
@@ -42,14 +67,24 @@ def _read(file: Path, several_parents: str, named: str) -> dict[str, str]:
     return parent_of
 
 
-def _lines(file: Path, named: str) -> Iterator[tuple[int, str]]:
+def _rows(file: Path, named: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields the line number and the names of each row that is not blank."""
+    path = SafePath(file)
     try:
-        with open_text(SafePath(file)) as opened:
-            for number, line in text_lines(opened):
-                if isinstance(line, NotARow):
-                    raise UserError(f"{named} can't be read in line {number}: {line.reason}")
-                line.encode()  # fails for surrogates, which replace bytes that are not UTF-8
-                yield number, line
+        lines = [line for _, line in first_lines(path, named)]
+        # Without any other delimiter, since names may contain spaces.
+        delimiter = (delimiter_of(lines, "\t") if lines else None) or " "
+        with open_text(path) as opened:
+            for number, cells in CsvRows(opened, delimiter):
+                if isinstance(cells, NotARow):
+                    raise UserError(f"{named} can't be read in line {number}: {cells.reason}")
+                if any("\n" in cell or "\r" in cell for cell in cells):
+                    raise UserError(
+                        f"{named} can't be read in line {number}: a quote takes the lines that follow into "
+                        "a cell"
+                    )
+                "".join(cells).encode()  # fails for surrogates, which replace bytes that are not UTF-8
+                yield number, [name for cell in cells if (name := folded(cell))]
     except UnsafePath as unsafe:
         raise UserError(f"{named} can't be read as text ({unsafe.reason}): name a file") from None
     except (OSError, UnicodeEncodeError) as error:
@@ -57,12 +92,6 @@ def _lines(file: Path, named: str) -> Iterator[tuple[int, str]]:
             raise
         why = str(error) if isinstance(error, OSError) else "it is not UTF-8"
         raise UserError(f"{named} can't be read as text: {why}") from None
-
-
-def _cells(line: str) -> list[str]:
-    """Splits at tabs or commas, else at spaces, since names may contain spaces."""
-    separator = next((mark for mark in "\t," if mark in line), None)
-    return [cell for part in line.split(separator) if (cell := part.strip())]
 
 
 def _climb(leaf: str, parent_of: dict[str, str], named: str) -> list[str]:

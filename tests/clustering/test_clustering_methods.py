@@ -245,6 +245,24 @@ def test_hierarchy_levels(fit: Fit) -> None:
         fit("hierarchy", {"hierarchy": {"level": 3}}, top_level=tops, leaf=leaves)
 
 
+def test_leaves_that_the_tree_lacks_are_counted(fit: Fit, tmp_path: Path) -> None:
+    edges = tmp_path / "edges.csv"
+    edges.write_text('"child","parent"\n"cat","pet"\n"dog","pet"\n"pet","animal"\n')
+    tops = ["thing"] * 24
+    leaves = [["cat", "dog", "Cow", ""][n % 4] for n in range(24)]
+    section = {"edges": str(edges), "level": 2}
+    clusters = fit("hierarchy", {"hierarchy": section}, top_level=tops, leaf=leaves)
+    assert same_partition(clusters.labels_N, [["pet", "pet", "Cow", "thing"][n % 4] for n in range(24)])
+    note = "12 images have a leaf that cluster.hierarchy.edges lacks, which is a root of its own: Cow, thing"
+    assert clusters.notes == [note]
+    with pytest.raises(UserError, match=rf"level=4 is deeper than the tree: set it to 3 or less \({note}\)"):
+        fit("hierarchy", {"hierarchy": section | {"level": 4}}, top_level=tops, leaf=leaves)
+    with pytest.raises(
+        UserError, match=r"holds none of the 1 leaves of the images \('Cow'\): it holds 'cat'"
+    ):
+        fit("hierarchy", {"hierarchy": section}, top_level=tops, leaf=["Cow"] * 24)
+
+
 def test_the_ends_of_the_scale(fit: Fit) -> None:
     assert same_partition(fit("instance").labels_N, list(range(24)))
     labels = fit("label", label=["x", "", "", *["y"] * 21]).labels_N

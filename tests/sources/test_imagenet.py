@@ -45,6 +45,18 @@ def test_the_official_layout(tmp_path: Path) -> None:
     assert result.summary["notes"] == ["val is taken as test images, since there are no test images"]
 
 
+def test_classes_that_the_edges_lack_are_counted(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "imagenet")
+    write(folder, {"edges.csv": f'"{TENCH}","n02512053"\n"{GOLDFISH}","n02512053"\n'})
+    result = journey(tmp_path, "imagenet", folder, imagenet={"edges": str(folder / "edges.csv")})
+    assert result.row(f"{TENCH}_0.JPEG")["hierarchy"] == ["n02512053", f"{TENCH} tench"]
+    assert result.row(f"{CRANE}_0.JPEG")["hierarchy"] == [f"{CRANE} crane"]
+    assert (
+        f"2 classes are not in ingest.imagenet.edges, and each is a root of its own: {CRANE_BIRD}, {CRANE}"
+        in result.summary["notes"]
+    )
+
+
 def test_a_list_of_classes_and_wordnet_s_edges(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "imagenet", names="words.txt")
     write(folder, {"hundred.txt": f"{GOLDFISH}\n{CRANE_BIRD} crane\n\n{CRANE}\n", "edges.csv": EDGES})
@@ -54,6 +66,7 @@ def test_a_list_of_classes_and_wordnet_s_edges(tmp_path: Path) -> None:
     hierarchy = ["n00015388", "n02512053", f"{GOLDFISH} goldfish"]
     assert result.row(f"{GOLDFISH}_0.JPEG")["hierarchy"] == hierarchy
     assert result.summary["notes"][0].startswith("where ingest.imagenet.edges gives a class several parents")
+    assert not any("not in ingest.imagenet.edges" in note for note in result.summary["notes"])
     level = result.cluster("hierarchy", level=1)
     assert (level["clusters"], level["conditional_entropy_bits"]) == (2, pytest.approx(0.0))
     assert result.cluster("hierarchy", level=2)["clusters"] == 3

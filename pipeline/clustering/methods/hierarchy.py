@@ -1,14 +1,16 @@
 """Method `hierarchy`: images under the same ancestor share a cluster."""
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate
 
 from pipeline.clustering.base import Choice, Clusters, clusters_of_sets
 from pipeline.config.cluster import HierarchyParams
 from pipeline.dataset.dataset import ImageSplit
-from pipeline.runtime.errors import UserError
+from pipeline.runtime.errors import UserError, listed
 from pipeline.storage.files import resolve_user_path
-from pipeline.tables.edge_list import paths_from_root
+from pipeline.tables.edge_list import LEAVES_SHOWN, paths_from_root
 
 SEPARATOR = "\x1f"
 """Separator of the names of a path; names do not contain it."""
@@ -19,7 +21,7 @@ def cluster_by_hierarchy(train: ImageSplit, params: HierarchyParams, _seed: int)
 
     An ancestor is identified by its path, so equal names under different parents differ.
     """
-    level, paths = params.level, _paths(train, params)
+    level, (paths, notes) = params.level, _paths(train, params)
     depth = max(map(len, paths))
     if not depth:
         raise UserError(
@@ -27,26 +29,40 @@ def cluster_by_hierarchy(train: ImageSplit, params: HierarchyParams, _seed: int)
             "ingest.columns.hierarchy or choose another cluster.method"
         )
     if level > depth:
-        raise UserError(f"cluster.hierarchy.level={level} is deeper than the tree: set it to {depth} or less")
+        but = "".join(f" ({note})" for note in notes)
+        raise UserError(
+            f"cluster.hierarchy.level={level} is deeper than the tree: set it to {depth} or less{but}"
+        )
     # Clusters are described by all of their ancestors, so that siblings are near.
-    return clusters_of_sets([_ancestors(path[:level]) if path else None for path in paths])
+    clusters = clusters_of_sets([_ancestors(path[:level]) if path else None for path in paths])
+    return replace(clusters, notes=notes)
 
 
 def hierarchy_choices(train: ImageSplit, params: HierarchyParams) -> Iterator[Choice[HierarchyParams]]:
     """Yields every level."""
-    for level in range(1, max(map(len, _paths(train, params))) + 1):
+    paths, _ = _paths(train, params)
+    for level in range(1, max(map(len, paths)) + 1):
         yield Choice(f"level {level}", params.model_copy(update={"level": level}), nested=True)
 
 
-def _paths(train: ImageSplit, params: HierarchyParams) -> list[list[str]]:
-    """Returns one path per image, root to leaf: from the data, or that of its leaf in the file of edges."""
+def _paths(train: ImageSplit, params: HierarchyParams) -> tuple[list[list[str]], list[str]]:
+    """Returns one path per image, root to leaf, from the data or that of its leaf in the file of edges; and
+    notes on leaves that this file lacks."""
     if params.edges is None:
-        return train.hierarchy
-    leaves = {levels[-1] for levels in train.hierarchy if levels}
-    path_of = paths_from_root(
-        resolve_user_path(params.edges), leaves, params.several_parents, "cluster.hierarchy.edges"
+        return train.hierarchy, []
+    leaves = [levels[-1] if levels else None for levels in train.hierarchy]
+    images_of = Counter(leaf for leaf in leaves if leaf is not None)
+    path_of, missing = paths_from_root(
+        resolve_user_path(params.edges), images_of, params.several_parents, "cluster.hierarchy.edges"
     )
-    return [path_of[levels[-1]] if levels else [] for levels in train.hierarchy]
+    notes = []
+    if missing:
+        missing.sort(key=lambda leaf: -images_of[leaf])
+        notes.append(
+            f"{sum(images_of[leaf] for leaf in missing):,} images have a leaf that cluster.hierarchy.edges "
+            f"lacks, which is a root of its own: {listed(missing, LEAVES_SHOWN)}"
+        )
+    return [path_of[leaf] if leaf is not None else [] for leaf in leaves], notes
 
 
 def _ancestors(path: list[str]) -> frozenset[str]:
