@@ -86,11 +86,12 @@ class FolderSource:
                 yield path
                 continue
             below = PurePath(path).relative_to(part.folder).parts
+            folder = part.label or (below[0] if len(below) > 1 else "")
             yield SourceRow(
                 id=path,
                 image=self._root.at(path),
                 path=path,
-                label=folded(part.label or below[0]) or None if part.label or len(below) > 1 else None,
+                label=folded(folder) or None,
                 split=part.split,
             )
 
