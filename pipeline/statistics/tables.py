@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.runtime.errors import UserError, first_line, listed, shown, system_error_message
 from pipeline.tables import reading
-from pipeline.tables.cells import NotOneValue, text
+from pipeline.tables.cells import LONGEST_TEXT, TOO_LONG, NotOneValue, text
 from pipeline.tables.lines import NotARow
 from pipeline.tables.refused import Refused
 from pipeline.untrusted.isolation import parquet
@@ -88,12 +91,48 @@ def _broken_table_error(path: Path) -> Iterator[None]:
 
 
 def _parquet_batches(path: Path, columns: Sequence[str], refused: Refused) -> Batches:
-    rows = min(_BATCH_ROWS, max(1, _BATCH_CELLS // len(columns)))
-    for batch in parquet.batches(SafePath(path), rows, columns, keep_dictionaries=True):
+    most_rows = min(_BATCH_ROWS, max(1, _BATCH_CELLS // len(columns)))
+    above = 0
+    for batch in parquet.batches(SafePath(path), most_rows, columns, keep_dictionaries=True):
         if isinstance(batch, parquet.Damaged):
             refused.add(f"this part of the file is damaged: {batch.why}", path.name, batch.rows)
+            above += batch.rows
         else:
-            yield batch
+            yield _without_long_texts(batch, f"{path.name} row", above, refused)
+            above += batch.num_rows
+
+
+def _without_long_texts(batch: pa.RecordBatch, row: str, above: int, refused: Refused) -> pa.RecordBatch:
+    """Returns the rows without a text of more than `LONGEST_TEXT` characters; `above`: the rows before."""
+    long_N = np.logical_or.reduce([_are_long(column) for column in batch.columns])
+    for place in np.flatnonzero(long_N):
+        refused.add(TOO_LONG, f"{row} {above + place + 1}")
+    if not long_N.any():
+        return batch
+    columns = [_without_long_entries(column) for column in batch.columns]
+    return pa.record_batch(columns, names=batch.schema.names).filter(pa.array(~long_N))
+
+
+def _are_long(column: pa.Array) -> NDArray[np.bool_]:
+    if pa.types.is_dictionary(column.type):
+        indices: NDArray[np.int64] = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        of_entries = np.append(_are_long(column.dictionary), False)
+        return of_entries[indices]
+    if reading.is_binary(column.type):
+        column = column.cast(pa.large_binary()).view(pa.large_string())
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return np.zeros(len(column), bool)
+    lengths_N: NDArray[np.int64] = pc.utf8_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    return lengths_N > LONGEST_TEXT
+
+
+def _without_long_entries(column: pa.Array) -> pa.Array:
+    """Replaces long entries of a dictionary, which keeps those of rows that are left out, by null."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    entries = column.dictionary
+    short = pc.if_else(pa.array(_are_long(entries)), pa.scalar(None, entries.type), entries)
+    return pa.DictionaryArray.from_arrays(column.indices, short)
 
 
 def _text_batches(rows: reading.Numbered, columns: Sequence[str], refused: Refused) -> Batches:
@@ -112,8 +151,12 @@ def _in_batches(rows: reading.Numbered, most_rows: int, refused: Refused) -> Ite
         if isinstance(record, NotARow):
             refused.add(record.reason, where)
             continue
+        lengths = [len(cell) for cell in record.values() if isinstance(cell, str)]
+        if max(lengths, default=0) > LONGEST_TEXT:
+            refused.add(TOO_LONG, where)
+            continue
         records.append(record)
-        characters += sum(len(cell) for cell in record.values() if isinstance(cell, str))
+        characters += sum(lengths)
         if len(records) == most_rows or characters > _BATCH_CHARACTERS:
             yield records
             records, characters = [], 0

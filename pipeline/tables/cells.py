@@ -26,8 +26,19 @@ FOLDED = (
 )
 
 
+LONGEST_TEXT = 1 << 17
+"""Maximum number of characters of a cell: parsing takes many times its size, and thousands of rows are in
+memory at once."""
+TOO_LONG = f"a text of more than {LONGEST_TEXT:,} characters"
+
+
 class NotOneValue(ValueError):
     """Raised for a cell with a list, an object or bytes that are not text; the message says which."""
+
+
+class TooLarge(ValueError):
+    """Raised for a cell with a very long text or list, before anything parses it; the message is the reason
+    for which its row is refused."""
 
 
 def text(cell: Any, notices: Notices | None = None) -> str | None:
@@ -45,11 +56,13 @@ def as_written(cell: Any) -> str | None:
     """Returns a cell as text without surrounding blanks, or None if it is empty. 3.0 is "3", as integers with
     missing values are floats.
 
-    Printable UTF-8 bytes are text, as written by Impala and Spark. Raises `NotOneValue`.
+    Printable UTF-8 bytes are text, as written by Impala and Spark. Raises `NotOneValue` and `TooLarge`.
     """
     if cell is None or cell != cell:
         return None
     if isinstance(cell, str):
+        if len(cell) > LONGEST_TEXT:
+            raise TooLarge(TOO_LONG)
         return cell.strip() or None
     if isinstance(cell, bool):
         return str(cell).lower()
@@ -104,8 +117,11 @@ def _decoded(cell: bytes) -> str:
 
 
 def are_equal(one: Any, other: Any) -> bool:
-    """Returns whether two cells have the same value; a number equals its text."""
+    """Returns whether two cells have the same value; a number equals its text.
+
+    Lists, objects and very long texts equal only themselves.
+    """
     try:
         return bool(one == other or text(one) == text(other))
-    except NotOneValue:
+    except (NotOneValue, TooLarge):
         return False

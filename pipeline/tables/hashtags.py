@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.runtime.json_text import NotJson, parse_json
-from pipeline.tables.cells import Notices, NotOneValue, folded, normalized, text
+from pipeline.tables.cells import Notices, NotOneValue, TooLarge, folded, normalized, text
 
+MOST_TAGS = 10_000
+"""Maximum number of tags of a cell, since thousands of rows are in memory at once."""
 NAMES = ("text", "name", "tag")
 """Keys of objects that hold a tag; the first is Twitter's."""
 _COMMAS = ",\u3001\uff0c\uff1b•"
@@ -16,7 +18,8 @@ _BETWEEN_TAGS = re.compile(rf"[{_COMMAS}\n\r\t]")
 _BETWEEN_WORDS = re.compile(rf"[\s|{_COMMAS}]+")
 _BRACKETS = {"[": "]", "{": "}", "(": ")"}
 _BLANKS = re.compile(r"\s*")
-_QUOTED = re.compile(r"""\"(?:[^"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+_QUOTED = re.compile(r"""\"[^"\\]*(?:\\.[^"\\]*)*\"|'[^'\\]*(?:\\.[^'\\]*)*'""", re.DOTALL)
+"""Repeats characters outside the group, where `re` stores no state for each of them."""
 _BARE = re.compile(r"""[^,"'\[\](){}]*""")
 _NOTHING = ("None", "NULL", "null", "nan")
 """Unquoted items of lists that are not tags."""
@@ -33,7 +36,7 @@ PROSE = "cells hold sentences where hashtags are expected: each counts as one ta
 
 
 def hashtags_of(cell: Any, notices: Notices | None = None) -> list[str]:
-    """Returns the tags of a list or of text. Raises `NotOneValue`.
+    """Returns the tags of a list or of text. Raises `NotOneValue`, and `TooLarge` also for too many tags.
 
     Text may be a list written by Python, JSON, numpy or PostgreSQL, or parts between `;` or `|`; else the
     words after `#` are the tags, else the parts between commas and line breaks. A tag may contain spaces in a
@@ -42,17 +45,32 @@ def hashtags_of(cell: Any, notices: Notices | None = None) -> list[str]:
     if cell is None or cell != cell:
         return []
     if isinstance(cell, list):
-        tags = [tag for part in cell for tag in _of_part(part, notices)]
+        tags = _of_list(cell, notices)
     elif isinstance(cell, dict):
         tags = _of_part(cell, notices)
     else:
         written = text(cell, notices)
         tags = _of_text(written, notices) if written is not None else []
+        _check_number(tags)
     # Of a tag of invisible characters, only the number sign remains.
     tags = [tag for tag in tags if normalized_hashtag(tag)]
     if notices is not None and any(len(tag.split()) >= PROSE_WORDS for tag in tags):
         notices[PROSE] += 1
     return tags
+
+
+def _of_list(parts: list[Any], notices: Notices | None) -> list[str]:
+    _check_number(parts)
+    tags: list[str] = []
+    for part in parts:
+        tags += _of_part(part, notices)
+        _check_number(tags)
+    return tags
+
+
+def _check_number(tags: list[Any]) -> None:
+    if len(tags) > MOST_TAGS:
+        raise TooLarge(f"more than {MOST_TAGS:,} hashtags")
 
 
 def _of_part(part: Any, notices: Notices | None) -> list[str]:

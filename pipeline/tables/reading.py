@@ -1,6 +1,5 @@
 """Opens tables of any format: columns and rows, for ingest and `clinfonce statistics`."""
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ import pyarrow.types as types
 
 from pipeline.runtime.errors import UserError, listed
 from pipeline.runtime.json_text import NotJson, RepeatedKey, parse_json
-from pipeline.tables.cells import NotOneValue, text
+from pipeline.tables.cells import NotOneValue, TooLarge, text
 from pipeline.tables.delimited import check_names, csv_records, read_head
 from pipeline.tables.file_series import series_notes
 from pipeline.tables.lines import NOT_A_ROW, NOT_UTF_8, NotARow, open_text, text_lines
@@ -62,10 +61,19 @@ def open_table_file(path: SafePath, named: str) -> TableFile:
     return replace(table, notes=table.notes + series_notes(path.path))
 
 
-def is_unicode(record: Record) -> bool:
-    """Returns False for a record with bytes that are not UTF-8, or with escaped lone surrogates."""
+def is_unicode(value: Any) -> bool:
+    """Returns False for a text, list or record with bytes that are not UTF-8, or with escaped lone
+    surrogates."""
+    if isinstance(value, str):
+        return value.isascii() or _is_encodable(value)
+    if isinstance(value, dict):
+        return all(map(is_unicode, value)) and all(map(is_unicode, value.values()))
+    return not isinstance(value, list | tuple) or all(map(is_unicode, value))
+
+
+def _is_encodable(written: str) -> bool:
     try:
-        json.dumps(record, ensure_ascii=False, default=str).encode()
+        written.encode()
     except UnicodeEncodeError:
         return False
     return True
@@ -187,7 +195,7 @@ def _parsed(written: str) -> Any:
         return parse_json(written)
     except NotJson as error:
         # UTF-16 contains bytes that are not UTF-8, or zeros.
-        if "\0" in written or not is_unicode({"": written}):
+        if "\0" in written or not is_unicode(written):
             return NotARow(NOT_UTF_8)
         return NotARow(f"{NOT_A_ROW}: {error}")
 
@@ -233,8 +241,8 @@ def no_values(path: SafePath, schema: pa.Schema, but: Collection[str] = ()) -> l
     nested = [field.name for field in schema if _is_nested(field.type)]
     images = [field.name for field in schema if field.name in but and is_binary(field.type)]
     binary = [field.name for field in schema if field.name not in but and is_binary(field.type)]
-    sample = list(islice(records(path, ROWS_SNIFFED, binary), ROWS_SNIFFED)) if binary else []
-    return nested + images + [name for name in binary if not _is_text_in(sample, name)]
+    texts = _columns_of_text(path, binary) if binary else set()
+    return nested + images + [name for name in binary if name not in texts]
 
 
 def is_binary(kind: pa.DataType) -> bool:
@@ -245,12 +253,23 @@ def _is_nested(kind: pa.DataType) -> bool:
     return _is_nested(kind.value_type) if types.is_dictionary(kind) else bool(types.is_nested(kind))
 
 
-def _is_text_in(sample: Sequence[Record | Damaged], name: str) -> bool:
-    try:
-        written = [text(record[name]) for record in sample if isinstance(record, dict)]
-    except NotOneValue:
-        return False
-    return any(written)
+def _columns_of_text(path: SafePath, binary: list[str]) -> set[str]:
+    """Returns the columns of `binary` whose first rows hold text, and nothing else."""
+    filled: set[str] = set()
+    other: set[str] = set()
+    # One row at a time, since the images of a hundred rows can take gigabytes.
+    for record in islice(records(path, ROWS_SNIFFED, binary), ROWS_SNIFFED):
+        for name, cell in record.items() if isinstance(record, dict) else ():
+            try:
+                is_text = text(cell) is not None
+            except TooLarge:
+                is_text = True
+            except NotOneValue:
+                is_text = False
+                other.add(name)
+            if is_text:
+                filled.add(name)
+    return filled - other
 
 
 FORMATS: dict[str, Callable[[SafePath, str], TableFile]] = {

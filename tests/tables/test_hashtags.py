@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tables.cells import Notices, NotOneValue
+from pipeline.tables.cells import LONGEST_TEXT, Notices, NotOneValue, TooLarge
 from pipeline.tables.hashtags import PROSE, WORDS_BESIDE, hashtags_of, normalized_hashtag
 from support import at_once
 
@@ -133,22 +133,23 @@ def test_tags_that_people_mean_alike(tag: str) -> None:
     "cell",
     [
         "[" + " " * 100_000 + "(x]",
-        "[" + "a," * 200_000 + "]",
-        "[" + "'a'" * 200_000 + "]",
-        "['" + "\\" * 200_000 + "]",
-        "[" + '"' * 200_001 + "]",
-        "#" * 200_000,
-        "#a" * 200_000,
-        "&" * 200_000 + ";",
-        "&#35;" * 100_000,
+        "[" + "a," * 60_000 + "]",
+        "[" + "'a'" * 40_000 + "]",
+        "['" + "\\" * 100_000 + "]",
+        "[" + '"' * 100_001 + "]",
+        "#" * 100_000,
+        "#a" * 60_000,
+        "&" * 100_000 + ";",
+        "&#35;" * 20_000,
         "&#" + "9" * 5000 + ";",
-        "a;" * 200_000,
-        "\u200d" * 1_000_000,
-        "a" + "\u0300" * 100_000 + "\u0316" * 100_000,
+        "a;" * 60_000,
+        "\u200d" * 100_000,
+        "a" + "\u0300" * 60_000 + "\u0316" * 60_000,
     ],
     ids=range(13),
 )
 def test_no_cell_takes_long(cell: str) -> None:
-    with at_once(10), suppress(NotOneValue):
+    assert len(cell) <= LONGEST_TEXT
+    with at_once(10), suppress(NotOneValue, TooLarge):
         for tag in hashtags_of(cell)[:3]:
             normalized_hashtag(tag)

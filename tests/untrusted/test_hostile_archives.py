@@ -13,6 +13,7 @@ from pipeline.inference.images.open import open_pictures
 from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.statistics.command import statistics_of_table
+from pipeline.tables.cells import LONGEST_TEXT
 from pipeline.untrusted.isolation import parquet
 from pipeline.untrusted.safe_paths import SafePath
 
@@ -145,13 +146,13 @@ def test_long_texts_are_counted_without_being_held(tmp_path: Path) -> None:
     schema = pa.schema([("label", pa.string()), ("text", pa.string())])
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer:
         for group in range(16):
-            texts = [f"{(8 * group + row) % 100}{'x' * (1 << 20)}" for row in range(8)]
-            writer.write_table(pa.table({"label": ["a", "b"] * 4, "text": texts}))
+            texts = [f"{(64 * group + row) % 1000}{'x' * (LONGEST_TEXT - 3)}" for row in range(64)]
+            writer.write_table(pa.table({"label": ["a", "b"] * 32, "text": texts}))
     tracemalloc.start()
     result = statistics_of_table(path, "label", ["text"], seed=0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert result.columns[0]["clusters"] == 100
+    assert result.columns[0]["clusters"] == 1000
     assert peak < most
 
 

@@ -9,7 +9,7 @@ from pipeline.config.ingest import CONVENTIONAL_COLUMNS, ColumnMap
 from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.base import Refusal, SourceRow, SplitWord
 from pipeline.sources.reading.split_names import split_of_cell
-from pipeline.tables.cells import Notices, NotOneValue, as_written, noted, text
+from pipeline.tables.cells import Notices, NotOneValue, TooLarge, as_written, noted, text
 from pipeline.tables.hashtags import hashtags_of
 from pipeline.tables.reading import Record
 from pipeline.untrusted.safe_paths import SafePath
@@ -143,9 +143,12 @@ def row_of(
         split = _split(record.get(columns.split)) if columns.split else None
         label = _cell(record, columns.label, "label", notices)
         hashtags = _hashtags(record.get(columns.hashtags), notices) if columns.hashtags else []
-    except _Unusable as unusable:
+        attributes = {name: _value(record.get(name), notices) for name in columns.attributes}
+        above = (_value(record.get(name), notices) for name in columns.hierarchy)
+        # Levels below a gap have no place in the tree.
+        hierarchy = [name for name in takewhile(bool, above) if name]
+    except (_Unusable, TooLarge) as unusable:
         return Refusal(where, str(unusable))
-    above = (_value(record.get(name), notices) for name in columns.hierarchy)
     return SourceRow(
         id=id or path,
         image=image,
@@ -153,9 +156,8 @@ def row_of(
         label=label,
         split=split,
         hashtags=hashtags,
-        attributes={name: _value(record.get(name), notices) for name in columns.attributes},
-        # Levels below a gap have no place in the tree.
-        hierarchy=[name for name in takewhile(bool, above) if name],
+        attributes=attributes,
+        hierarchy=hierarchy,
         where=where,
     )
 
@@ -170,6 +172,8 @@ def path_in(record: Record, columns: Columns) -> str | Refusal:
         path = as_written(record.get(columns.image))
     except NotOneValue as what:
         return Refusal("", f"the image is {what}, and must be one text or number")
+    except TooLarge as large:
+        return Refusal("", str(large))
     return path if path is not None else Refusal("", f"the cell of column {columns.image!r} is empty")
 
 

@@ -5,18 +5,19 @@ from collections.abc import Iterable, Iterator
 from pipeline.runtime.console import LONGEST_SENTENCE
 from pipeline.runtime.sanitize import shortened
 from pipeline.sources.base import Refusal, SourceRow
+from pipeline.tables.cells import LONGEST_TEXT, TOO_LONG
 from pipeline.tables.lines import NOT_UTF_8
+from pipeline.tables.reading import is_unicode
 
 LONGEST_REASON = 500
 NAME_NOT_UTF_8 = "the name of the file is not UTF-8: rename it"
-LONGEST_TEXT = 1 << 17
-"""Maximum number of characters, since thousands of rows are in memory at once."""
 
 
 def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal]:
     """Yields the rows; refuses those with a duplicate id, invalid Unicode or very long text.
 
-    File names need not be UTF-8, and JSON can escape a lone surrogate; neither can be stored.
+    Long texts of cells are refused before they are parsed; here are those of other origin, such as the titles
+    of a hierarchy. File names need not be UTF-8, and JSON can escape a lone surrogate; neither can be stored.
     """
     seen: set[str] = set()
     for row in rows:
@@ -25,9 +26,9 @@ def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal
             continue
         texts = list(_texts(row))
         if max(map(len, texts)) > LONGEST_TEXT:
-            yield _refusal(row.where or row.path, f"a text of more than {LONGEST_TEXT:,} characters")
-        elif not all(map(_is_unicode, texts)):
-            is_name = not row.where and not _is_unicode(row.path)
+            yield _refusal(row.where or row.path, TOO_LONG)
+        elif not all(map(is_unicode, texts)):
+            is_name = not row.where and not is_unicode(row.path)
             yield _refusal(row.where or row.path, NAME_NOT_UTF_8 if is_name else NOT_UTF_8)
         elif row.id in seen:
             yield _refusal(row.where or row.path, "an earlier row has the same image")
@@ -53,14 +54,3 @@ def _texts(row: SourceRow) -> Iterator[str]:
     yield from row.hashtags
     yield from row.hierarchy
     yield from (value for value in row.attributes.values() if value is not None)
-
-
-def _is_unicode(text: str) -> bool:
-    # The usual case, and far faster than encoding.
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
