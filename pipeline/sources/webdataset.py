@@ -26,7 +26,7 @@ from pipeline.sources.reading.columns import Columns, TableDescription, resolve_
 from pipeline.sources.reading.expected_files import named_files
 from pipeline.sources.reading.split_names import by_split
 from pipeline.sources.reading.tar_archives import DAMAGES, archives
-from pipeline.tables.cells import are_equal
+from pipeline.tables.cells import comparable
 from pipeline.tables.reading import Record, is_unicode, names_in
 from pipeline.untrusted.safe_paths import SafePath
 from pipeline.untrusted.walk import PassedOver, is_hidden
@@ -38,6 +38,8 @@ LARGEST_SAMPLE = 64 * 1024 * 1024
 """Maximum bytes under one key: hundreds of samples are in memory while they are decoded."""
 LARGEST_JSON = 8 * 1024 * 1024
 """Maximum bytes of a JSON file; parsed, it takes fifty times as many."""
+MOST_MEMBERS = 1000
+"""Maximum number of files under one key."""
 MOST_ENDINGS = 100
 """Maximum number of endings of a sample that are kept, to be shown by a refusal."""
 APART = (
@@ -75,9 +77,12 @@ class Sample:
     images: dict[str, bytes] = field(default_factory=dict)
     """Encoded images by their endings."""
     record: Record = field(default_factory=dict)
+    compared: Record = field(default_factory=dict)
+    """What `comparable` returns for the fields that several files hold."""
+    members: int = 0
     size: int = 0
-    wrong: list[str] = field(default_factory=list)
-    """Reasons why it can't be used."""
+    wrong: str | None = None
+    """The first reason why it can't be used; after it, no file is read."""
     endings: list[str] = field(default_factory=list)
     """The first endings, also of files that are not read."""
     candidates: Candidates = field(default_factory=Candidates)
@@ -85,8 +90,8 @@ class Sample:
 
     def reason(self) -> str | None:
         """Returns why it can't be used; None if it can."""
-        if self.wrong:
-            return self.wrong[0]
+        if self.wrong is not None:
+            return self.wrong
         if self.candidates.images != 1:
             images, endings = self.candidates.images or "no", listed(sorted(self.endings), 5)
             cure = f": {SEPARATE}" if self.candidates.dots else ""
@@ -283,11 +288,14 @@ def _add(sample: Sample, ending: str, file: BinaryIO, member: tarfile.TarInfo, b
         sample.endings.append(ending)
     if kind in IMAGES:
         sample.candidates = sample.candidates.joined(Candidates(_dots(ending), 1))
-    if kind in but or kind not in IMAGES | TEXTS | {"json"}:
+    sample.members += 1
+    if sample.wrong is None and sample.members > MOST_MEMBERS:
+        sample.wrong = f"more than {MOST_MEMBERS:,} files under the key"
+    if sample.wrong is not None or kind in but or kind not in IMAGES | TEXTS | {"json"}:
         return
     sample.size += member.size
     if sample.size > LARGEST_SAMPLE:
-        sample.wrong.append(f"larger than {LARGEST_SAMPLE // 1024**2} MiB")
+        sample.wrong = f"larger than {LARGEST_SAMPLE // 1024**2} MiB"
         return
     file.seek(member.offset_data)
     content = file.read(member.size)
@@ -295,7 +303,7 @@ def _add(sample: Sample, ending: str, file: BinaryIO, member: tarfile.TarInfo, b
         raise tarfile.ReadError("unexpected end of data")
     if kind in IMAGES:
         if ending in sample.images:
-            sample.wrong.append(f"two files under the key end in {ending}")
+            sample.wrong = f"two files under the key end in {ending}"
         sample.images[ending] = content
     elif kind == "json":
         _add_fields(sample, name, content)
@@ -305,28 +313,35 @@ def _add(sample: Sample, ending: str, file: BinaryIO, member: tarfile.TarInfo, b
 
 def _add_fields(sample: Sample, name: str, content: bytes) -> None:
     if len(content) > LARGEST_JSON:
-        sample.wrong.append(f"the JSON is larger than {LARGEST_JSON // 1024**2} MiB")
+        sample.wrong = f"the JSON is larger than {LARGEST_JSON // 1024**2} MiB"
         return
     try:
         fields = parse_json(content)
     except NotJson as error:
-        sample.wrong.append(f"the JSON can't be read: {error}")
+        sample.wrong = f"the JSON can't be read: {error}"
         return
     if isinstance(fields, RepeatedKey):
-        sample.wrong.append(fields.reason)
+        sample.wrong = fields.reason
     elif isinstance(fields, dict):
         for key, value in fields.items():
-            _add_field(sample, key, value)
+            if sample.wrong is None:
+                _add_field(sample, key, value)
     elif name:
         _add_field(sample, name, fields)
     else:
-        sample.wrong.append("the JSON is no object")
+        sample.wrong = "the JSON is no object"
 
 
 def _add_field(sample: Sample, name: str, value: Any) -> None:
-    """Adds a field to a sample. Several files under a key may hold it, and their values must agree."""
-    before = sample.record.setdefault(name, value)
+    """Adds a field to a sample. Several files under a key may hold it, and their values must agree.
+
+    Folds each value once, so that many files that repeat a long text take no longer than their own size.
+    """
+    before = sample.record.get(name)
     if before is None:
         sample.record[name] = value
-    elif value is not None and not are_equal(before, value):
-        sample.wrong.append(f"the files under the key differ in the field {shortened(name, LONGEST_KEY)!r}")
+    elif value is not None and before != value:
+        if name not in sample.compared:
+            sample.compared[name] = comparable(before)
+        if sample.compared[name] != comparable(value):
+            sample.wrong = f"the files under the key differ in the field {shortened(name, LONGEST_KEY)!r}"

@@ -121,7 +121,12 @@ def are_equal(one: Any, other: Any) -> bool:
 
     Lists, objects and very long texts equal only themselves.
     """
+    return bool(one == other or comparable(one) == comparable(other))
+
+
+def comparable(cell: Any) -> Any:
+    """Returns what equal cells share: the text of a cell, or a list, object or very long text itself."""
     try:
-        return bool(one == other or text(one) == text(other))
+        return text(cell)
     except (NotOneValue, TooLarge):
-        return False
+        return cell

@@ -1,5 +1,6 @@
 """Shards and Parquet files that are made to do harm cost the rows that do it."""
 
+import json
 import tarfile
 import tracemalloc
 from pathlib import Path
@@ -8,12 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hostile_tables import header, pax, rows_of, said, taken, written
+from hostile_tables import header, pax, rows_of, said, shard, taken, written
 from pipeline.inference.images.open import open_pictures
 from pipeline.runtime.errors import UserError
+from pipeline.sources import webdataset
 from pipeline.sources.base import Refusal, SourceRow
+from pipeline.sources.webdataset import MOST_MEMBERS
 from pipeline.statistics.command import statistics_of_table
-from pipeline.tables.cells import LONGEST_TEXT
+from pipeline.tables.cells import LONGEST_TEXT, comparable
 from pipeline.untrusted.isolation import parquet
 from pipeline.untrusted.safe_paths import SafePath
 
@@ -181,3 +184,57 @@ def test_columns_of_one_name_end_embedding_in_a_sentence(tmp_path: Path) -> None
     path = tmp_path / "m.parquet"
     pq.write_table(pa.Table.from_arrays([pa.array([b"1"]), pa.array([b"2"])], ["image", "image"]), path)
     assert "several columns 'image'" in (said(lambda: list(open_pictures(path).between(0, 1))) or "")
+
+
+@pytest.fixture
+def folded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The values of fields that were folded to be compared."""
+    values: list[object] = []
+
+    def counting(cell: object) -> object:
+        values.append(cell)
+        return comparable(cell)
+
+    monkeypatch.setattr(webdataset, "comparable", counting)
+    return values
+
+
+def rows_of_sample(tmp_path: Path, *members: tuple[str, bytes]) -> list[SourceRow | Refusal]:
+    """The rows of a shard with a good sample on both sides of one with `members`."""
+    path = written(tmp_path / "x/0.tar", shard(("a.jpg", b"1"), *members, ("z.jpg", b"3")))
+    first, *between, last = rows_of("webdataset", path.parent)
+    assert isinstance(first, SourceRow)
+    assert isinstance(last, SourceRow)
+    return between
+
+
+@pytest.mark.parametrize("other", ["a.txt", "more.json"])
+def test_files_of_a_sample_are_not_compared_after_they_differ(
+    tmp_path: Path, folded: list[object], other: str
+) -> None:
+    text = json.dumps({"a": "e\u0301" * 1000, "b": "x"}, ensure_ascii=False).encode()
+    content = b"" if other == "a.txt" else b'{"a": "", "b": "y"}'
+    members = [("x.jpg", b"2"), ("x.json", text), *[(f"x.{other}", content)] * 500]
+    (row,) = rows_of_sample(tmp_path, *members)
+    assert isinstance(row, Refusal)
+    assert row.reason == "the files under the key differ in the field 'a'"
+    assert len(folded) == 4, "two values, in each of the two passes"
+
+
+def test_a_long_text_that_many_files_repeat_is_folded_once(tmp_path: Path, folded: list[object]) -> None:
+    """Characters that nobody sees make it equal to a short one."""
+    text = "a" + "\u200b" * (LONGEST_TEXT - 1)
+    members = [("x.jpg", b"2"), ("x.json", json.dumps({"a": text}).encode()), *[("x.a.txt", b"a")] * 500]
+    (row,) = rows_of_sample(tmp_path, *members)
+    assert isinstance(row, SourceRow)
+    assert folded.count(text) == 2, "once in each of the two passes"
+
+
+@pytest.mark.parametrize("ending", ["txt", "npy", "jpg"])
+def test_files_under_a_key_are_limited(tmp_path: Path, ending: str) -> None:
+    members = [("x.jpg", b"2"), *((f"x.{n}.{ending}", b"") for n in range(MOST_MEMBERS - 1))]
+    (row,) = rows_of_sample(tmp_path, *members)
+    assert isinstance(row, SourceRow)
+    (refused,) = rows_of_sample(tmp_path, *members, ("x.last.txt", b""))
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "more than 1,000 files under the key"
