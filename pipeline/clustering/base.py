@@ -19,7 +19,7 @@ class Clusters:
 
     labels_N: np.ndarray
     """int64, contiguous from 0, or `UNKNOWN`."""
-    common_values: list[frozenset[str]] | None = None
+    common_values: Sequence[frozenset[object]] | None = None
     """Values that the images of each cluster share, for distances between clusters. None: unknown."""
     recluster: dict[str, Any] | None = None
     """Settings with which pretraining recomputes the clusters from its features; None: it keeps them."""

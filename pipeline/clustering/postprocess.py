@@ -66,9 +66,10 @@ def _nearest_large(clusters: Clusters, sizes_K: np.ndarray, small_K: np.ndarray)
         )
     target_K = np.arange(len(sizes_K))
     large = np.flatnonzero(~small_K)
-    for small in np.flatnonzero(small_K) if len(large) else ():
+    values_of_large = [clusters.common_values[other] for other in large.tolist()]
+    for small in np.flatnonzero(small_K).tolist() if len(large) else ():
         values = clusters.common_values[small]
-        differences = np.array([len(values ^ clusters.common_values[other]) for other in large])
+        differences = np.array([len(values ^ others) for others in values_of_large])
         target_K[small] = large[np.lexsort((-sizes_K[large], differences))[0]]
     return target_K
 

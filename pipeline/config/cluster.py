@@ -29,7 +29,7 @@ Method = Literal[
 ]
 
 
-MOST_LEVELS = 1000
+MOST_LEVELS = 100
 """Of a tree: WordNet has twenty, and every image stores its whole path."""
 
 JoinedValues = Annotated[int, Field(ge=1, le=10_000)]
