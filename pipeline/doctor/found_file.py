@@ -32,6 +32,11 @@ class FoundFile:
     def at(cls, path: Path) -> "FoundFile":
         return cls(path, _md5(path))
 
+    @classmethod
+    def existing(cls, path: Path) -> "FoundFile | None":
+        """Returns what is at `path`, even if it is no regular file; None if there is nothing."""
+        return cls.at(path) if os.path.lexists(path) else None
+
     def remove(self) -> bool:
         """Removes the file and returns whether it is gone.
 
@@ -73,6 +78,11 @@ def _md5(path: Path | str, folder: int | None = None) -> str | None:
 
 def new_md5(content: bytes = b"") -> "hashlib._Hash":
     return hashlib.md5(content, usedforsecurity=False)
+
+
+def short(path: Path) -> Path:
+    """Returns the path relative to the current folder if it lies in it, for messages."""
+    return Path(os.path.relpath(path)) if path.is_relative_to(Path.cwd()) else path
 
 
 @contextmanager

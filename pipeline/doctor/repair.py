@@ -3,30 +3,23 @@
 Symptom: an output that was damaged in place stays damaged after `dvc repro --force`. Cause: it is a hard link
 to DVC's cache, so the cache holds the same bytes, and DVC does not reread a file that the cache has under a
 name: it removes the fresh output and links the damaged one. Cure: what differs from DVC's record is removed
-from the workspace and from the cache. What matches the record stays, because other clones may share the
-cache; a file that was damaged before DVC recorded it is removed only on request.
+from the workspace and from the cache, each judged by itself. What matches the record stays in both: it may be
+the only good copy, and other clones may share the cache. A file that was damaged before DVC recorded it is
+removed only on request.
 """
 
-import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.doctor.found_file import FoundFile, new_md5
+from pipeline.doctor.file_list import DIRECTORY, check_md5, file_list, files_below
+from pipeline.doctor.found_file import FoundFile, short
 from pipeline.runtime.console import echo
 from pipeline.runtime.errors import UserError, listed, shown
-from pipeline.runtime.json_text import NotJson, parse_json
 from pipeline.untrusted.dvc.process import reading
-from pipeline.untrusted.safe_paths import SafePath, UnsafePath
 
 HASH = "md5"
-DIRECTORY = ".dir"
-"""Suffix of DVC's names for lists of files."""
-MOST_LIST_BYTES = 64 << 20
-"""Maximum size in bytes; each file takes a hundred."""
-_NAME_IN_CACHE = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 @dataclass(frozen=True)
@@ -51,25 +44,57 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Inspected:
+    """A file of an output in the workspace, and its copy in DVC's cache."""
+
+    path: Path
+    md5: str | None
+    """MD5 by which DVC knows the file; None if the output was recorded without it."""
+    file: FoundFile | None
+    """None if nothing is there, as for `cached`."""
+    cached: FoundFile | None
+
+    @property
+    def is_intact(self) -> bool:
+        return self.file is not None and self.file.md5 == self.md5
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether DVC's cache holds an intact copy."""
+        return self.cached is not None and self.cached.md5 == self.md5
+
+
+@dataclass(frozen=True)
 class Removal:
     """What to remove for one file of an output."""
 
-    file: FoundFile
-    cached: FoundFile | None = None
-    """Its copy in DVC's cache, if that is removed too."""
-    made_again: bool = True
-    """False if the cache holds an intact copy."""
+    names: str
+    then: str
+    """What happens to the file afterwards."""
+    found: tuple[FoundFile, ...]
 
     def __str__(self) -> str:
-        where = "" if self.cached is None else f" and its copy in DVC's cache, {_short(self.cached.path)}"
-        then = "makes it again" if self.made_again else "brings it back from DVC's cache"
-        return f"{_short(self.file.path)}{where}: `dvc repro` {then}"
+        return f"{self.names}: {self.then}"
 
     def carry_out(self) -> Iterator[Path]:
         """Removes the files; yields those that stay because they have changed meanwhile."""
-        for found in (self.cached, self.file):
-            if found is not None and not found.remove():
-                yield _short(found.path)
+        for found in self.found:
+            if not found.remove():
+                yield short(found.path)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The state of an output, or of a part of one."""
+
+    output: Output
+    files: list[Inspected]
+    cached_list: FoundFile | None = None
+    """A list of the output's files in DVC's cache that is damaged."""
+    lacks_list: bool = False
+    """Whether DVC's cache has no intact list of the output's files."""
+    is_known: bool = True
+    """False if that list could not be rebuilt, so that no file can be compared."""
 
 
 def repair(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) -> None:
@@ -82,16 +107,22 @@ def repair(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) ->
     request = {"path": str(path)}
     with reading("pipeline.doctor.dvc_outputs", request, "this repository") as found:
         output, named = _named_output(path, [_output(record, found["cache"]) for record in found["outputs"]])
-        removals = list(_removals(output, named, recorded))
-        if removals:
-            echo("This goes:", *map(str, removals))
-            if agreed():
-                stay = [str(path) for removal in removals for path in removal.carry_out()]
-                echo(
-                    f"removed {len(removals)} files" if not stay else f"stays, as it changed: {listed(stay)}"
-                )
-                return
-        echo("nothing was removed" if removals else _nothing_differs(path))
+        inspection = _inspect(output, named)
+        removals = list(_removals(inspection, recorded))
+        advice = None if recorded else _advice(inspection)
+        if not removals:
+            echo(f"nothing was removed: {advice}" if advice else _nothing_differs(path))
+            return
+        echo("This goes:", *map(str, removals))
+        if not agreed():
+            echo("nothing was removed")
+            return
+        stay = [str(path) for removal in removals for path in removal.carry_out()]
+        if stay:
+            echo(f"stays, as it changed: {listed(stay)}")
+        else:
+            count = sum(len(removal.found) for removal in removals)
+            echo(f"removed {count} file{'s' if count > 1 else ''}", *([advice] if advice else []))
 
 
 def _output(record: dict[str, Any], cache: str) -> Output:
@@ -108,7 +139,7 @@ def _named_output(path: Path, outputs: Iterable[Output]) -> tuple[Output, Path]:
         for folder in (named, *named.parents):
             if folder in places:
                 return _known(places[folder], path), named
-    below = sorted(str(_short(place)) for place in places if path.resolve() in place.parents)
+    below = sorted(str(short(place)) for place in places if path.resolve() in place.parents)
     cure = f"name one of them: {listed(below)}" if below else "name a file or folder below data/"
     raise UserError(f"{path} is {'more than one output' if below else 'no output'} of a stage: {cure}")
 
@@ -123,99 +154,98 @@ def _known(output: Output, path: Path) -> Output:
             f"dvc.lock records {path} by {shown(output.hash_name)}, as DVC 2 did, and not by {HASH} of its "
             "bytes, so that a whole file could count as damaged: run `dvc cache migrate --dvc-files` first"
         )
-    _check_name(output.hash, "dvc.lock")
+    check_md5(output.hash, "dvc.lock")
     return output
 
 
-def _check_name(name: object, found_in: str) -> None:
-    """Raises `UserError` for a name that is not an MD5.
-
-    dvc.lock and the lists in a cache may be untrusted, and these names become paths.
-    """
-    if not (isinstance(name, str) and _NAME_IN_CACHE.fullmatch(name)):
-        raise UserError(
-            f"{found_in} holds {shown(repr(name))}, which is no MD5: take the file that DVC wrote"
-        )
-
-
-def _removals(output: Output, requested: Path, everything: bool) -> Iterator[Removal]:
-    """Yields the removals for the files of `output` that are `requested`, or lie in it."""
+def _inspect(output: Output, requested: Path) -> Inspection:
+    """Compares the files of `output` that are `requested`, or lie in it, with DVC's record."""
     assert output.hash is not None
-    place, cached = output.place, output.cached(output.hash)
+    cached = output.cached(output.hash)
     if not output.is_folder:
-        yield from _removal(place, output.hash, cached, everything)
-        return
-    if place.is_symlink():
-        raise UserError(f"{_short(place)} is a link, and what it leads to may be another's: remove the link")
-    expected = _listed_files(output, cached)
-    if expected is None:
-        # Without the list, nothing is known about any of the files.
-        yield Removal(FoundFile.at(cached))
-    found = {path for path in place.rglob("*") if path.is_file() or path.is_symlink()}
-    for path in sorted(found | set(expected or ())):
-        if path == requested or requested in path.parents:
-            md5 = (expected or {}).get(path)
-            yield from _removal(path, md5, None if md5 is None else output.cached(md5), everything)
-
-
-def _listed_files(output: Output, cached_list: Path) -> dict[Path, str] | None:
-    """Returns the MD5 of each file in an output that is a folder; None if the list is damaged or missing."""
-    place = output.place
-    content = _content(cached_list)
-    if content is None or f"{new_md5(content).hexdigest()}{DIRECTORY}" != output.hash:
-        return None
-    files: dict[Path, str] = {}
-    for member, md5 in _read_list(content, cached_list, f"the list of {_short(place)}"):
-        path = place / member
-        if ".." in path.parts or place not in path.parents or path.parent.resolve() != path.parent:
-            raise UserError(
-                f"the list of {_short(place)} names {shown(path)}, which is not in it: run `dvc repro`"
-            )
-        files[path] = md5
-    return files
-
-
-def _content(cached_list: Path) -> bytes | None:
-    """Returns the content of a list; None if it is missing."""
-    try:
-        content = SafePath(cached_list).read_whole(MOST_LIST_BYTES)
-    except UnsafePath:
-        return None
-    if content is None:
+        return Inspection(output, [_inspected(output, output.place, output.hash)])
+    if output.place.is_symlink():
         raise UserError(
-            f"{shown(cached_list)} is larger than {MOST_LIST_BYTES >> 20} MiB: no list of DVC's is"
+            f"{short(output.place)} is a link, and what it leads to may be another's: remove the link"
         )
-    return content
+    found = file_list(output.place, output.hash, cached)
+    recorded = {} if found is None else found.files
+    paths = sorted({*files_below(output.place), *recorded})
+    files = [
+        _inspected(output, path, recorded.get(path))
+        for path in paths
+        if path == requested or requested in path.parents
+    ]
+    if found is not None and found.is_cached:
+        return Inspection(output, files)
+    return Inspection(output, files, FoundFile.existing(cached), lacks_list=True, is_known=found is not None)
 
 
-def _read_list(content: bytes, path: Path, called: str) -> Iterator[tuple[str, str]]:
-    """Yields the name and the MD5 of each file. Raises `UserError` for a list that DVC did not write."""
-    try:
-        for entry in parse_json(content):
-            member, md5 = entry["relpath"], entry["md5"]
-            os.fsencode(member)
-            if not member or "\0" in member:
-                raise ValueError("no file's name")
-            _check_name(md5, called)
-            yield member, md5
-    except (NotJson, LookupError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{called} in DVC's cache is none that DVC wrote: remove {shown(path)}") from None
-
-
-def _removal(path: Path, expected: str | None, cached: Path | None, everything: bool) -> Iterator[Removal]:
-    """Yields the removal of a file, if it is necessary.
-
-    `expected` is the MD5 by which DVC knows the file; None: it does not belong to the output.
-    """
+def _inspected(output: Output, path: Path, md5: str | None) -> Inspected:
     if path.is_dir() and not path.is_symlink():
-        raise UserError(f"{_short(path)} is a folder, where a file should be: move it away")
-    in_cache = None if cached is None else FoundFile.at(cached)
-    if everything or in_cache is None or in_cache.md5 != expected:
-        yield Removal(FoundFile.at(path), in_cache)
-    elif (found := FoundFile.at(path)).md5 != expected:
-        yield Removal(found, made_again=False)
+        raise UserError(f"{short(path)} is a folder, where a file should be: move it away")
+    cached = None if md5 is None else FoundFile.existing(output.cached(md5))
+    return Inspected(path, md5, FoundFile.existing(path), cached)
+
+
+def _removals(inspection: Inspection, everything: bool) -> Iterator[Removal]:
+    """Yields what to remove: what differs from DVC's record, or `everything` that was inspected."""
+    if (cached_list := inspection.cached_list) is not None:
+        names = f"the list of {short(inspection.output.place)} in DVC's cache, {short(cached_list.path)}"
+        yield Removal(names, "it is damaged", (cached_list,))
+    for inspected in inspection.files:
+        if everything and not inspection.is_known:
+            # A user's own files cannot be told from the recorded ones.
+            yield from _removal(
+                inspected.path, inspected.file, None, "`dvc repro` restores it if the stage wrote it"
+            )
+        elif inspection.is_known:
+            yield from _necessary(inspected, everything)
+
+
+def _necessary(inspected: Inspected, everything: bool) -> Iterator[Removal]:
+    """Yields the removal of a file and its copy, or of one of them, if it is necessary."""
+    path, file, cached = inspected.path, inspected.file, inspected.cached
+    if inspected.md5 is None:
+        yield from _removal(path, file, None, "DVC has no record of it, so nothing brings it back")
+    elif everything or not (inspected.is_intact or inspected.is_cached):
+        yield from _removal(path, file, cached, "`dvc repro` makes it again")
+    elif not inspected.is_intact:
+        yield from _removal(path, file, None, "`dvc repro` brings it back from DVC's cache")
+    elif not inspected.is_cached:
+        yield from _removal(path, None, cached, "the file itself is intact and stays")
+
+
+def _removal(path: Path, file: FoundFile | None, cached: FoundFile | None, then: str) -> Iterator[Removal]:
+    """Yields the removal of what is there of a file and its copy, the copy first."""
+    if file is None and cached is not None:
+        yield Removal(f"the copy of {short(path)} in DVC's cache, {short(cached.path)}", then, (cached,))
+    elif file is not None and cached is not None:
+        names = f"{short(path)} and its copy in DVC's cache, {short(cached.path)}"
+        yield Removal(names, then, (cached, file))
+    elif file is not None:
+        yield Removal(f"{short(path)}", then, (file,))
+
+
+def _advice(inspection: Inspection) -> str | None:
+    """Returns which command of DVC completes the output after the removals; None if nothing is missing."""
+    place = short(inspection.output.place)
+    if not inspection.is_known:
+        return (
+            f"DVC's cache has no intact list of {place}, so that nothing is known about its files, which "
+            "stay: run `dvc repro`, which makes them again, and then this command once more"
+        )
+    recorded = [inspected for inspected in inspection.files if inspected.md5 is not None]
+    if any(not (inspected.is_intact or inspected.is_cached) for inspected in recorded):
+        return "run `dvc repro`, which makes again what is missing"
+    only_cached = any(not inspected.is_intact for inspected in recorded)
+    if inspection.lacks_list or any(not inspected.is_cached for inspected in recorded):
+        checkout = f"`dvc checkout {place}` and then " if only_cached else ""
+        return (
+            f"run {checkout}`dvc commit {place}`, which stores intact files in DVC's cache, where their "
+            "copies are missing: `dvc repro` alone would run the stage again"
+        )
+    return "run `dvc repro`, which brings back what is missing from DVC's cache" if only_cached else None
 
 
 def _nothing_differs(path: Path) -> str:
@@ -223,7 +253,3 @@ def _nothing_differs(path: Path) -> str:
         f"{path} is as DVC recorded it: nothing was removed. If a stage finds damage in it, it was damaged "
         "before that: --recorded removes it all the same, also for other clones that share the cache"
     )
-
-
-def _short(path: Path) -> Path:
-    return Path(os.path.relpath(path)) if path.is_relative_to(Path.cwd()) else path

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from doctor.recorded_project import IMAGES, A, contents, run_repair
-from pipeline.doctor import repair as module
+from pipeline.doctor import file_list as module
 from pipeline.doctor.repair import repair
 from pipeline.runtime.errors import UserError
 
