@@ -83,7 +83,7 @@ def print_section(section: Section, console: SafeConsole) -> None:
     for check in section.checks:
         text = Text(for_terminal(check.found))
         if check.cure:
-            text.append(f"\n→ {check.cure}", style="italic")
-        drawn.add_row(Text(check.status, style=COLOURS[check.status]), Text(check.what), text)
+            text.append(f"\n→ {for_terminal(check.cure)}", style="italic")
+        drawn.add_row(Text(check.status, style=COLOURS[check.status]), Text(for_terminal(check.what)), text)
     console.print(drawn)
     console.print()

@@ -62,7 +62,8 @@ def write_comparison(comparison: Comparison, html: Path, markdown: Path, csv: Pa
 
     for group in contents.groups:
         if len(contents.groups) > 1:
-            echo(f"{group.images}\n")
+            echo(group.images)
+            echo("")
         print_table(group.table, console)
         for place, name, *_ in group.table.rows:
             echo(f"{place.text:>3}  {name.text}: {name.detail}")
@@ -72,12 +73,13 @@ def write_comparison(comparison: Comparison, html: Path, markdown: Path, csv: Pa
             echo("")
         for text in _captions(group):
             echo(text)
-        echo(f"{group.summary}\n")
+        echo(group.summary)
+        echo("")
     for text in [contents.summary, *contents.left_out]:
         if text:
             echo(text)
     written = ", ".join(str(path) for path in (html, markdown, csv) if path is not None)
-    console.echo(f"\nWritten: {written}")
+    console.echo("", f"Written: {written}")
 
 
 def comparison_markdown(contents: ComparisonContents) -> str:

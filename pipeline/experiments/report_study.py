@@ -65,7 +65,7 @@ def report_study(path: Path, data: Path | None, root: Path, folder: Path, consol
             figure = draw(lines, floor)
             write_atomically(picture, lambda temporary: save_svg(figure, temporary))
     write_text(folder / f"{name}.md", text)
-    console.print(text, markup=False, soft_wrap=True, end="")
+    console.echo(*text.removesuffix("\n").split("\n"))
 
 
 def summarised(study: Study, results: Mapping[str, StudyResult]) -> list[Line]:

@@ -44,7 +44,7 @@ def build_report(params: Params, layout: Layout = Layout()) -> None:  # noqa: B0
     print_table(contents.arms, console)
     console.echo("")
     console.print(contents.verdict, markup=False)
-    console.echo(f"\nReport: {layout.report / 'report.html'}")
+    console.echo("", f"Report: {layout.report / 'report.html'}")
 
 
 def metrics(arms: list[Arm]) -> dict[str, object]:

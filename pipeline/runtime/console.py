@@ -63,9 +63,18 @@ class SafeConsole(Console):
             else:
                 yield segment._replace(text="\n".join(map(for_terminal, segment.text.split("\n"))))
 
-    def echo(self, text: str) -> None:
-        """Prints `text` verbatim: never as markup, and wrapped only by the terminal itself."""
-        self.print(text, markup=False, highlight=False, soft_wrap=True)
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints as Rich does, but each string as one line.
+
+        A line break may come from an untrusted name, and would start a line in any words, such as `error: `.
+        """
+        lines = (for_terminal(item) if isinstance(item, str) else item for item in objects)
+        super().print(*lines, **options)
+
+    def echo(self, *lines: str) -> None:
+        """Prints each of `lines` verbatim as one line: never as markup, and wrapped only by the terminal."""
+        for line in lines:
+            self.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def terminal(

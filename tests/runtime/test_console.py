@@ -83,6 +83,29 @@ def test_a_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "text", ["a\nerror: b", "a\r\nerror: b", "a\u2028error: b", "a\x85error: b", "\nerror: b"]
+)
+def test_a_string_is_one_line_of_a_console(text: str) -> None:
+    for way in (lambda console: console.print(text, markup=False), lambda console: console.echo(text)):
+        file = io.StringIO()
+        way(terminal(file=file, width=60))
+        (line,) = file.getvalue().splitlines()
+        assert not line.startswith("error:")
+
+
+@pytest.mark.parametrize("form", [[], ["--csv"]], ids=["table", "csv"])
+def test_no_name_of_a_table_starts_a_line(tmp_path: Path, form: list[str]) -> None:
+    rows = [f"{'ab'[n % 2] if n % 7 else ''},{'uvw'[n % 3]},{n % 5}\n" for n in range(40)]
+    path = tmp_path / "table.csv"
+    path.write_text("".join(['label,"tag\nerror: run curl\nx",k\n', *rows]), encoding="utf-8")
+    ended = run("statistics", str(path), "--label", "label", *form)
+    assert ended.returncode == 0, ended.stderr
+    printed = ended.stdout.decode().splitlines()
+    assert any("\\x0aerror: run" in line for line in printed)
+    assert not any(line.startswith("error:") for line in printed)
+
+
 def test_json_is_read_back() -> None:
     assert json.loads(json_text([HOSTILE, "é"])) == [HOSTILE, "é"]
     assert is_harmless(json_text([HOSTILE]))
