@@ -9,8 +9,10 @@ import shlex
 import unicodedata
 from collections.abc import Iterable
 
-_MARKDOWN = re.compile(r"([\\`*_\[\]|~$]|:(?=//)|(?<=\bwww)\.)")
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~$]|:(?=//)|(?<=[wW]{3})\.)")
 """Special characters of Markdown, and those with which hosts turn bare addresses into links."""
+_MARKDOWN_BLOCK = re.compile(r"^(\d{0,9})([.)](?=\s|$)|#(?=#{0,5}(?:\s|$))|[-+](?=\s|$)|[-=](?=[-=]*$))")
+"""Start of a line that makes it a heading, a list, a rule, or the line before it a heading."""
 _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0]")
 """Blank characters that Unicode calls printable, such as fillers. Variation selectors such as U+FE0F stay."""
 _FORMULA_STARTS = frozenset("=+-@")
@@ -42,7 +44,7 @@ def for_markdown(text: str) -> str:
     """Returns `text` as one line that Markdown and its HTML show verbatim."""
     line = for_terminal(" ".join(text.split()))
     html_safe = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKDOWN.sub(r"\\\1", html_safe)
+    return _MARKDOWN_BLOCK.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", html_safe))
 
 
 def for_html(text: str) -> str:

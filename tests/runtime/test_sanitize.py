@@ -1,6 +1,6 @@
 import json
 import re
-from html import unescape
+from html import escape, unescape
 
 import pytest
 from hypothesis import given
@@ -88,6 +88,32 @@ def test_no_host_makes_a_link_of_an_address_in_markdown(text: str) -> None:
     line = for_markdown(text)
     assert not re.search(r"(?<!\\)://|www\.", line)
     assert MarkdownIt().render(line) == f"<p>{text}</p>\n"
+
+
+@pytest.mark.parametrize("text", ["_www.a.org", "x __www.a.org/?q", "*www.a.org", "~www.a.org", "(Www.a.org"])
+def test_no_character_before_an_address_makes_it_a_link(text: str) -> None:
+    assert not re.search(r"(?i)www\.", for_markdown(text))
+
+
+@pytest.mark.parametrize("before", ["", "- ", "before\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("# heading", "#", "###### six", "1. list", "1.", "999999999) list", "- list", "-", "+ list", "+"),
+        *("---", "===", "=", "- - -", "* list", "***", "___", "> quote", "```", "~~~", "| a |", "    code"),
+    ],
+)
+def test_no_text_starts_a_block_of_markdown(text: str, before: str) -> None:
+    parser = MarkdownIt().enable("table")
+    paragraph = parser.render(f"{before}x")
+    line = for_markdown(text)
+    expected = escape(text.strip(), quote=False)
+    assert parser.render(f"{before}{line}") == paragraph.replace("x", expected)
+
+
+@pytest.mark.parametrize("text", ["-0.5", "1.5", "#tag", "+1", "1.x", "a - b", "=1"])
+def test_numbers_and_tags_stay_readable_in_markdown(text: str) -> None:
+    assert for_markdown(text) == text
 
 
 def test_a_name_that_is_not_utf_8_can_be_stored() -> None:
