@@ -52,6 +52,9 @@ _STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
 }
 
+_TAG = re.compile(r"(<[^>]*>)")
+"""In matplotlib's SVG, texts and attributes hold `<` and `>` only as entities."""
+
 
 @contextmanager
 def drawing(height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
@@ -85,27 +88,32 @@ def inline_svg(
     assert head is not None, "matplotlib writes a viewBox"
     body = drawn[head.end() :]
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = body.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
-    body = re.sub(r"font: (\d+(?:\.\d+)?)px [^;\"]*", r"font-size: \1px", body)
+    # Texts, between the tags, may hold untrusted names and stay as they are.
+    parts = [_themed(part, name) if part.startswith("<") else part for part in _TAG.split(body)]
     for group, texts in (tooltips or {}).items():
-        body = _with_tooltips(body, f'id="{name}-{group}"', texts)
-    for variable, placeholder in COLOURS.items():
-        body = body.replace(placeholder, f"var(--{variable})")
+        _add_tooltips(parts, f'id="{name}-{group}"', texts)
+    body = "".join(parts)
     return Markup(  # noqa: S704 - matplotlib escapes the texts of its figures, the rest is escaped here
         f'<svg class="chart" viewBox="{head.group(1)}" role="img" aria-labelledby="{name}-t {name}-d">'
         f'<title id="{name}-t">{escape(title)}</title><desc id="{name}-d">{escape(description)}</desc>{body}'
     )
 
 
-def _with_tooltips(body: str, start: str, texts: Sequence[str]) -> str:
-    """Adds a `<title>` to each marker after `start`; matplotlib writes one `<use>` per marker."""
+def _themed(tag: str, name: str) -> str:
+    """Returns the tag with ids that start with `name`, the page's fonts, and CSS variables for colors."""
+    tag = re.sub(r'\bid="', f'id="{name}-', tag)
+    tag = tag.replace('href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
+    tag = re.sub(r"font: (\d+(?:\.\d+)?)px [^;\"]*", r"font-size: \1px", tag)
+    for variable, placeholder in COLOURS.items():
+        tag = tag.replace(placeholder, f"var(--{variable})")
+    return tag
+
+
+def _add_tooltips(parts: list[str], start: str, texts: Sequence[str]) -> None:
+    """Adds a `<title>` to each marker after the tag with `start`; matplotlib writes a `<use>` per marker."""
     if not texts:
-        return body
-    before, found, after = body.partition(start)
-    assert found, "the group was drawn"
-    titles = (f"<title>{escape(for_html(text))}</title>" for text in texts)
-    with_titles = re.sub(
-        r"<use ([^>]*)/>", lambda use: f"<use {use[1]}>{next(titles)}</use>", after, count=len(texts)
-    )
-    return before + found + with_titles
+        return
+    first = next(index for index, part in enumerate(parts) if part.startswith("<") and start in part)
+    markers = (index for index in range(first, len(parts)) if parts[index].startswith("<use "))
+    for index, text in zip(markers, texts, strict=False):
+        parts[index] = f"{parts[index].removesuffix('/>')}><title>{escape(for_html(text))}</title></use>"

@@ -53,11 +53,35 @@ def test_it_names_itself_to_a_screen_reader() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["<img src=x onerror=alert(1)>", "</script>", "$x_1$", "$unclosed", "шапка 帽子", "a&b"]
+    "text",
+    [
+        *("<img src=x onerror=alert(1)>", "</script>", "$x_1$", "$unclosed", "шапка 帽子", "a&b", "-->"),
+        *(
+            "font: 9px x",
+            "#010102",
+            'id="x',
+            'href="#x',
+            "url(#x)",
+            "var(--ink)",
+            'id="one-points"',
+            "<use />",
+        ),
+    ],
 )
 def test_text_stays_text(text: str) -> None:
-    root = parsed(picture(text=text))
-    assert text in ["".join(element.itertext()) for element in root.iter() if element.tag.endswith("text")]
+    with drawing() as (figure, axes):
+        axes.set_title(text)
+        (line,) = axes.plot([0, 1], [0, 1], "o-")
+        line.set_gid("points")
+        axes.annotate(text, (0.5, 0.5), color=COLOURS["ink"])
+        root = parsed(str(inline_svg(figure, "one", text, text, {"points": [text, text]})))
+    texts = [
+        "".join(element.itertext()) for element in root.iter() if element.tag.rpartition("}")[2] == "text"
+    ]
+    assert texts.count(text) == 2
+    (points,) = (element for element in root.iter() if element.get("id") == "one-points")
+    markers = [element for element in points.iter() if element.tag.endswith("use")]
+    assert ["".join(marker.itertext()) for marker in markers] == [text, text]
 
 
 @given(st.lists(st.floats(-10, 10), max_size=8), st.floats(0.01, 3))
