@@ -1,4 +1,4 @@
-"""matplotlib, without the settings of the current folder.
+"""matplotlib, without the settings of the current folder and of environment variables.
 
 Symptom: in a branch with a file `matplotlibrc`, `clinfonce compare` started LaTeX; with a pipe of that name
 it blocked. Cause: on import, matplotlib reads a file of that name in the current folder. Cure: it is imported
@@ -7,6 +7,7 @@ every machine.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,8 +22,19 @@ def _folder_of_defaults() -> Path:
     return Path(spec.origin).with_name("mpl-data")
 
 
+@contextlib.contextmanager
+def _unset(variable: str) -> Iterator[None]:
+    """Hides an environment variable from the block."""
+    value = os.environ.pop(variable, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[variable] = value
+
+
 # Only this import runs there, because MPLCONFIGDIR may be relative to the current folder.
-with contextlib.chdir(_folder_of_defaults()):
+with contextlib.chdir(_folder_of_defaults()), _unset("MPLBACKEND"):
     import matplotlib
 
 from matplotlib.axes import Axes  # noqa: E402 - after the settings
@@ -39,7 +51,8 @@ def styled(settings: Mapping[Any, Any]) -> Iterator[None]:
 
     This also holds if other code, such as a tracker, has imported matplotlib before.
     """
-    with matplotlib.rc_context():
+    # matplotlib reads a date from it, even for figures without one.
+    with _unset("SOURCE_DATE_EPOCH"), matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(settings)
         yield

@@ -89,6 +89,21 @@ def test_settings_that_a_variable_names_change_nothing(tmp_path: Path, plain: st
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "programs"]
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"MPLBACKEND": "nope"},
+        {"MPLBACKEND": "module://nope"},
+        *({"SOURCE_DATE_EPOCH": value} for value in ("abc", "9" * 18, "-1", "0", "")),
+    ],
+    ids=str,
+)
+def test_variables_of_matplotlib_change_nothing(
+    tmp_path: Path, plain: str, variables: dict[str, str]
+) -> None:
+    assert _drawn(tmp_path, **variables) == plain
+
+
 def test_a_matplotlib_that_was_imported_before_draws_the_same(tmp_path: Path, plain: str) -> None:
     """As the trackers of a training may."""
     before = "import matplotlib\nmatplotlib.rcParams['text.usetex'] = True\n"
