@@ -19,7 +19,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.progress import measured
 from pipeline.runtime.sanitize import for_utf8
 from pipeline.sources.base import Refusal
-from pipeline.storage.files import write_atomically, write_csv
+from pipeline.storage.files import check_utf8, write_atomically, write_csv
 from pipeline.storage.locks import exclusive_lock
 from pipeline.storage.outputs import check_is_no_output
 from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
@@ -76,6 +76,7 @@ def embed(
 
 
 def _check_output(output: Path) -> None:
+    check_utf8(output, "--output", "name another file")
     check_is_no_output(output, "--output")
     if SafePath(output).is_folder():
         raise UserError(f"--output {output} is a folder: name a file such as {output / 'vectors.parquet'}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.executors.workers import worker_count
 from pipeline.ingest.perceptual_hash import THUMBNAIL_BYTES
 from pipeline.sources.base import Refusal
-from pipeline.storage.files import state_root
+from pipeline.storage.files import STATE_VARIABLE, check_utf8, state_root
 from pipeline.storage.locks import make_state_folder, open_lock, try_lock
 
 SUFFIX = ".arrow"
@@ -94,6 +94,11 @@ def chunk_folder(choices: str) -> Iterator[Path]:
 
     A second process with the same choices at the same time gets a folder of its own.
     """
+    check_utf8(
+        state_root(),
+        "the folder of unfinished work",
+        f"set {STATE_VARIABLE} to another one, or move the project",
+    )
     name = f"ingest-{hashlib.sha256(choices.encode()).hexdigest()[:16]}"
     with ExitStack() as held:
         for folder in (state_root() / name, state_root() / f"{name}-{os.getpid()}"):

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.runtime.console import LONGEST_VALUE, MISTAKE, log_error
-from pipeline.runtime.sanitize import shortened
+from pipeline.runtime.sanitize import for_utf8, shortened
 
 
 class UserError(ValueError):
@@ -117,6 +117,10 @@ def system_error_message(error: BaseException) -> str | None:
             return f"the memory is not enough ({shown(first_line(cause))}): {_MEMORY}, {_AGAIN}"
         if isinstance(cause, ValueError) and "embedded null" in str(cause):
             return "a path holds a null byte, which no file's name can: choose another"
+        if isinstance(cause, UnicodeEncodeError) and cause.reason == "surrogates not allowed":
+            return (
+                f"{shown(for_utf8(cause.object))} is not UTF-8 text, as a path here must be: choose another"
+            )
         if isinstance(cause, KeyError | OSError) and any(words in str(cause) for words in _NO_USER):
             return "the user's number has no name on this machine: give one by the variable USER, as USER=me"
         number = _number_of(cause)

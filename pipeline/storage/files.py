@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from pipeline.runtime.console import json_text
 from pipeline.runtime.errors import UserError, shown
 from pipeline.runtime.json_text import parse_json
-from pipeline.runtime.sanitize import for_spreadsheet
+from pipeline.runtime.sanitize import for_spreadsheet, for_utf8
 
 STATE_VARIABLE = "CLINFONCE_STATE_DIR"
 
@@ -71,6 +71,16 @@ def check_output(path: Path, option: str | None = None) -> None:
             )
         if kind != stat.S_IFREG:
             raise UserError(f"{named} is a device or a pipe: name a file for the output")
+
+
+def check_utf8(path: Path, named: str, cure: str) -> None:
+    """Raises `UserError` for a path that Arrow does not open: it takes only UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{named} {shown(for_utf8(str(path)))} is not UTF-8, as Parquet files' paths must be: {cure}"
+        ) from None
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -278,6 +278,10 @@ def test_mistakes_are_reported(
         ([tmp_path / "broken.parquet", *at, *from_encoder], "cannot be read as Parquet"),
         ([folder, "-o", tmp_path / "v.csv", *from_encoder], "must end in .parquet"),
         ([folder, "-o", tmp_path, *from_encoder], "is a folder: name a file"),
+        (
+            [folder, "-o", os.fsdecode(b"\xff.parquet"), *from_encoder],
+            "is not UTF-8, as Parquet files' paths",
+        ),
         ([folder, *at, *from_encoder, "--arm", "label"], "give one of them"),
         ([folder, *at, "--arm", "label"], "run this in the project's folder, after `dvc repro`"),
         ([folder, *at, "--encoder", tmp_path], "holds no config.json"),
@@ -289,6 +293,7 @@ def test_mistakes_are_reported(
         assert sentence in result.stderr
         assert result.stderr.count("\n") == 1
     assert not output.exists()
+    assert not list((tmp_path / "empty").iterdir())
 
 
 def test_an_arm_that_is_not_there_lists_the_others(

@@ -317,6 +317,20 @@ def test_two_runs_at_once_do_not_share_a_folder(state: Path) -> None:
     assert list(state.iterdir()) == []
 
 
+@pytest.mark.parametrize("variable", ["CLINFONCE_STATE_DIR", "DVC_ROOT"])
+def test_a_folder_whose_name_is_not_utf_8_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Arrow, which writes the chunks, takes no such path."""
+    monkeypatch.delenv("CLINFONCE_STATE_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, os.fsdecode(bytes(tmp_path / "state") + b"\xff"))
+    sentence = r"udcff.* is not UTF-8.*: set CLINFONCE_STATE_DIR to another"
+    with pytest.raises(UserError, match=sentence), chunk_folder("any"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failed_run_keeps_its_parts(state: Path) -> None:
     def fail() -> None:
         with chunk_folder("same") as folder:

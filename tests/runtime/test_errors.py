@@ -169,6 +169,19 @@ def test_a_path_with_a_null_byte_is_a_mistake() -> None:
     )
 
 
+@pytest.mark.parametrize("name", [os.fsdecode(b"\xff.parquet"), "half\ud800.parquet"])
+def test_a_path_that_is_not_utf_8_is_a_mistake(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError) as failed:
+        pq.write_table(pa.table({"a": [1]}), tmp_path / name)
+    sentence = system_error_message(failed.value)
+    assert sentence is not None
+    sentence.encode()
+    assert sentence.endswith(".parquet is not UTF-8 text, as a path here must be: choose another")
+    with pytest.raises(UnicodeEncodeError) as other:
+        "ä".encode("ascii")
+    assert system_error_message(other.value) is None
+
+
 def test_the_place_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage
 
