@@ -13,8 +13,9 @@ import torch.distributed as dist
 
 from pipeline.runtime.device import DEVICE_VARIABLE, pick_device
 from pipeline.runtime.distributed import ALONE, Ranks
-from pipeline.runtime.errors import UserError, shown
+from pipeline.runtime.errors import UserError, first_line, shown, system_error_message
 from pipeline.runtime.resources import whole_number
+from pipeline.runtime.sanitize import for_utf8
 
 PROCESSES_VARIABLE = "CLINFONCE_PROCESSES"
 """Environment variable with the number of processes to start on this machine; one per GPU if unset."""
@@ -53,13 +54,14 @@ def joined_ranks() -> Iterator[tuple[Ranks, torch.device]]:
     _check_meeting_place()
     backend = "nccl" if device.type == "cuda" else "gloo"
     # A long timeout: the first ranks to arrive wait for those that still decode images.
-    dist.init_process_group(
-        backend, rank=ranks.rank, world_size=ranks.world_size, timeout=timedelta(minutes=30)
-    )
-    if backend == "nccl":
-        control = dist.new_group(backend="gloo")
-        assert isinstance(control, dist.ProcessGroup), "every rank is a member"
-        ranks = replace(ranks, control=control)
+    with _network_errors():
+        dist.init_process_group(
+            backend, rank=ranks.rank, world_size=ranks.world_size, timeout=timedelta(minutes=30)
+        )
+        if backend == "nccl":
+            control = dist.new_group(backend="gloo")
+            assert isinstance(control, dist.ProcessGroup), "every rank is a member"
+            ranks = replace(ranks, control=control)
     try:
         yield ranks, device
     finally:
@@ -91,9 +93,29 @@ def _number(name: str, default: str | None = None, *, at_least: int = 0, below: 
 
 def _check_meeting_place() -> None:
     """Raises `UserError` unless the address and port where torch's ranks meet are set."""
-    if not os.environ.get("MASTER_ADDR"):
+    address = os.environ.get("MASTER_ADDR")
+    if not address:
         raise UserError("MASTER_ADDR is not set: set it to the host of the first process, or let torchrun")
+    if not (address.isascii() and address.isprintable()) or " " in address:
+        raise UserError(
+            f"MASTER_ADDR={shown(for_utf8(address))} is no host: set it to the host of the first process"
+        )
     _number("MASTER_PORT", at_least=1, below=2**16)
+
+
+@contextmanager
+def _network_errors() -> Iterator[None]:
+    """Turns the errors of torch's ranks that cannot meet into a `UserError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and system_error_message(error):
+            raise
+        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise UserError(
+            f"the processes cannot meet at {place} ({shown(first_line(error))}): check that MASTER_ADDR is "
+            "the host of the first process, and that MASTER_PORT is free there"
+        ) from None
 
 
 def requested_processes() -> int:

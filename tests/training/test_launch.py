@@ -1,6 +1,7 @@
 """Who launched us, and who is launched."""
 
 import os
+import socket
 import sys
 from typing import Any
 
@@ -104,6 +105,52 @@ def test_variables_of_slurm_that_are_no_numbers(
         monkeypatch.setenv(variable, number)
     with pytest.raises(UserError, match=rf"^{name}=[\s\S]* must be a number"), launch.joined_ranks():
         pass
+
+
+def two_processes(monkeypatch: pytest.MonkeyPatch, address: str, port: int) -> None:
+    launched = {"WORLD_SIZE": "2", "RANK": "0", "CLINFONCE_DEVICE": "cpu", "MASTER_ADDR": address}
+    for name, value in (launched | {"MASTER_PORT": str(port)}).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("address", [os.fsdecode(b"\xff"), "\u65e5\u672c", "a b", "a\nb", "\x1b[31m"])
+def test_an_address_that_is_no_host(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    two_processes(monkeypatch, address, 29_533)
+    with pytest.raises(UserError, match="is no host: set it to the host") as refused, launch.joined_ranks():
+        pass
+    str(refused.value).encode()
+
+
+def test_a_port_in_use_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        two_processes(monkeypatch, "localhost", taken.getsockname()[1])
+        sentence = r"cannot meet at localhost:\d+ .*MASTER_PORT is free there"
+        with pytest.raises(UserError, match=sentence), launch.joined_ranks():
+            pass
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.distributed.DistBackendError("NCCL error\nmore"), UserError),
+        (RuntimeError("Gloo connectFullMesh failed"), UserError),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), RuntimeError),
+    ],
+)
+def test_errors_of_ranks_that_cannot_meet(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, expected: type[Exception]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    two_processes(monkeypatch, "localhost", 29_533)
+    monkeypatch.setattr(torch.distributed, "init_process_group", fail)
+    with pytest.raises(expected) as failed, launch.joined_ranks():
+        pass
+    assert type(failed.value) is expected
+    assert "\n" not in str(failed.value)
 
 
 def test_a_rank_must_be_below_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
