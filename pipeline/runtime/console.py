@@ -114,17 +114,27 @@ def run(app: typer.Typer) -> NoReturn:
         echo("aborted", stderr=True)
         code = CTRL_C
     except BrokenPipeError:
-        # Otherwise the interpreter would flush once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:
-        if sentence := _of_the_command_line(error):
+        # Imported here, because that module prints by this one.
+        from pipeline.runtime.errors import system_error_message
+
+        if sentence := _of_the_command_line(error) or system_error_message(error):
             log_error(sentence)
             code = MISTAKE
         else:
             log_traceback(error)
             code = 1
+    _flush()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _flush() -> None:
+    """Writes what is left of the output, or drops it: the interpreter would fail once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_missing_streams() -> None:

@@ -87,11 +87,13 @@ def test_a_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     "text", ["a\nerror: b", "a\r\nerror: b", "a\u2028error: b", "a\x85error: b", "\nerror: b"]
 )
 def test_a_string_is_one_line_of_a_console(text: str) -> None:
-    for way in (lambda console: console.print(text, markup=False), lambda console: console.echo(text)):
-        file = io.StringIO()
-        way(terminal(file=file, width=60))
-        (line,) = file.getvalue().splitlines()
-        assert not line.startswith("error:")
+    file = io.StringIO()
+    console = terminal(file=file, width=60)
+    console.print(text, markup=False)
+    console.echo(text)
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 2
+    assert not any(line.startswith("error:") for line in lines)
 
 
 @pytest.mark.parametrize("form", [[], ["--csv"]], ids=["table", "csv"])
@@ -207,6 +209,23 @@ def test_where_nobody_reads_any_more_it_ends_in_silence(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["embed", "--help"], ["statistics"]], ids=str
+)
+def test_a_full_disk_behind_standard_output_is_one_sentence(arguments: list[str], tmp_path: Path) -> None:
+    if arguments == ["statistics"]:
+        arguments = ["statistics", str(table_in(tmp_path)), "--label", "label", "--json"]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        ended = subprocess.run(
+            [*COMMAND, *arguments], cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.decode().splitlines()
+    assert line.startswith("error: the machine refuses")
+    assert "(No space left on device): make room" in line
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
