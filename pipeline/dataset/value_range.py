@@ -24,6 +24,8 @@ NO_DATA = (-9999.0, -32768.0)
 NO_DATA_FROM = 1e30
 GDAL_NODATA = 42113
 """The TIFF tag of the value for no data."""
+PHOTOMETRIC, WHITE_IS_ZERO = TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0
+"""The TIFF tag of the meaning of values, and its value for images whose smallest value is white."""
 FEWEST_UPPER_BITS = 16
 """Pillow reads the upper 8 of 16-bit colours; with fewer values than this, hardly anything is left."""
 
@@ -67,21 +69,31 @@ def to_8_bits(image: Image.Image, given: ValueRange | None) -> tuple[Image.Image
     """Scales an image that `has_more_than_8_bits` linearly from the `given` range or its own range.
 
     The latter ends at the first of `USUAL_MAXIMA` that suits its values, else spans its smallest to its
-    largest value. Raises `NoRange` if no pixel holds data.
+    largest value. If the image stores white as zero (TIFF 6.0, PhotometricInterpretation), its values are
+    mirrored within their range first: Pillow does so only for up to 8 bits. Raises `NoRange` if no pixel
+    holds data.
     """
     no_data = [*NO_DATA, *_declared_no_data(image)]
     own_range, has_missing = _own_range(image, no_data)
-    low, high = given or own_range
+    mirror = None
+    if _is_white_zero(image):
+        mirror = sum(given or _range_of_white_zero(own_range, image.mode))
+        own_range = ValueRange(mirror - own_range.high, mirror - own_range.low)
+    low, high = given or _usual_range(own_range)
     scaled = Image.new("L", image.size)
     for top, strip in strips(image):
         values = np.asarray(strip).astype(np.float64)
-        values[_is_missing(values, no_data)] = low
+        missing = _is_missing(values, no_data)
+        if mirror is not None:
+            values = mirror - values
+        values[missing] = low
         shares = (values - low) / ((high - low) or 1.0)
         scaled.paste(Image.fromarray((shares * 255).clip(0, 255).round().astype(np.uint8)), (0, top))
     return scaled, Scaled(low, high, has_missing)
 
 
 def _own_range(image: Image.Image, no_data: list[float]) -> tuple[ValueRange, bool]:
+    """Returns the smallest and largest value, and whether some pixels hold no data."""
     low, high, has_missing = np.inf, -np.inf, False
     for _, strip in strips(image):
         values = np.asarray(strip)
@@ -93,9 +105,20 @@ def _own_range(image: Image.Image, no_data: list[float]) -> tuple[ValueRange, bo
             low, high = min(low, float(values.min())), max(high, float(values.max()))
     if low > high:
         raise NoRange("no pixel holds a value: all are not finite or stand for no data")
-    usual = (float(largest) for largest in USUAL_MAXIMA if largest / 4 < high <= largest)
-    largest = next(usual, None) if low >= 0 else None
-    return ValueRange(low, high) if largest is None else ValueRange(0.0, largest), has_missing
+    return ValueRange(low, high), has_missing
+
+
+def _usual_range(own: ValueRange) -> ValueRange:
+    """Returns the usual range that suits an image's `own` range; the latter if there is none."""
+    usual = (float(largest) for largest in USUAL_MAXIMA if largest / 4 < own.high <= largest)
+    largest = next(usual, None) if own.low >= 0 else None
+    return own if largest is None else ValueRange(0.0, largest)
+
+
+def _range_of_white_zero(own: ValueRange, mode: str) -> ValueRange:
+    """Returns the range in which values with white as zero are mirrored. A page that is nearly white as a
+    whole has small values, which say nothing of its depth: it has 16 bits."""
+    return ValueRange(0, 65535) if mode.startswith("I") and own.high <= 255 else _usual_range(own)
 
 
 def _is_missing(values: NDArray[np.generic], no_data: list[float]) -> NDArray[np.bool_]:
@@ -103,6 +126,12 @@ def _is_missing(values: NDArray[np.generic], no_data: list[float]) -> NDArray[np
     if values.dtype.kind == "f":
         missing |= ~(np.abs(values) < NO_DATA_FROM)  # includes NaN
     return missing
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    return bool(image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO)
 
 
 def _declared_no_data(image: Image.Image) -> list[float]:

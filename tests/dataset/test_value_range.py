@@ -5,6 +5,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image, TiffImagePlugin
 
 from pipeline.dataset.value_range import GDAL_NODATA, Scaled, scaling_notes, to_8_bits
@@ -14,13 +17,18 @@ from pipeline.storage.schema import ValueRange
 ALL = Scaled(0, 65535, False)
 
 
-def tiff(values: np.ndarray, *, no_data: str | None = None) -> bytes:
+def tiff(values: np.ndarray, *, no_data: str | None = None, white_is_zero: bool = False) -> bytes:
     buffer = io.BytesIO()
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     if no_data is not None:
         tags[GDAL_NODATA] = no_data
     Image.fromarray(values).save(buffer, "TIFF", tiffinfo=tags)
-    return buffer.getvalue()
+    if not white_is_zero:
+        return buffer.getvalue()
+    # Pillow cannot write it: the value behind the entry's tag, type and count.
+    entry = struct.pack("<HHI", 262, 3, 1)
+    before, after = buffer.getvalue().split(entry)
+    return before + entry + struct.pack("<H", 0) + after[2:]
 
 
 def png_of_16_bits(values_HWC: np.ndarray, colour: int) -> bytes:
@@ -86,6 +94,59 @@ def test_what_a_tiff_declares_as_no_data_does_not_count() -> None:
     values[0] = 65535
     assert prepare_image(tiff(values, no_data="65535"), 64).scaled == (0, 1023, True)
     assert prepare_image(tiff(values, no_data="what is this"), 64).scaled == ALL
+
+
+WHITE_ZERO = [
+    (np.uint8, 0, 255, 255),
+    (np.uint16, 0, 65535, 65535),
+    (np.uint16, 0, 4095, 65535),  # 12 bits, mirrored in 16
+    (np.uint16, 0, 4095, 4095),  # 12 bits, mirrored in 12
+    (np.uint16, 30, 1000, 1023),
+    (np.uint16, 65400, 65535, 65535),  # a page that is nearly white
+    (np.uint16, 65535, 65535, 65535),
+    (np.float32, 0, 1, 1),
+    (np.float32, -1000, 3000, 2000),
+]
+
+
+@pytest.mark.parametrize(("kind", "low", "high", "white"), WHITE_ZERO)
+def test_a_picture_has_the_same_pixels_whether_zero_is_black_or_white(
+    kind: type, low: float, high: float, white: float
+) -> None:
+    values = ramp(low, high, kind)
+    mirrored: np.ndarray = (white - values.astype(np.float64)).astype(kind)
+    black_zero = prepare_image(tiff(values), 64)
+    white_zero = prepare_image(tiff(mirrored, white_is_zero=True), 64)
+    assert white_zero.scaled == pytest.approx(black_zero.scaled)
+    stored = [pixels_to_store(content, 64) for content in (tiff(values), tiff(mirrored, white_is_zero=True))]
+    np.testing.assert_allclose(stored[0].astype(int), stored[1].astype(int), atol=kind is np.float32)
+    assert (np.diff(stored[1][..., 0].ravel().astype(int)) >= 0).all()
+
+
+@given(
+    hnp.arrays(np.uint16, (9, 12)).filter(lambda values: values.min() < 49152),
+    st.none() | st.just(ValueRange(0, 65535)),
+)
+def test_any_16_bits_are_the_same_picture_with_white_as_zero(
+    values: np.ndarray, given_range: ValueRange | None
+) -> None:
+    mirrored = tiff(65535 - values, white_is_zero=True)
+    expected = pixels_to_store(tiff(values), 64, given_range)
+    np.testing.assert_array_equal(pixels_to_store(mirrored, 64, given_range), expected)
+
+
+def test_a_given_range_is_that_of_the_stored_values_also_with_white_as_zero() -> None:
+    stored = pixels_to_store(tiff(ramp(0, 4095, np.uint16), white_is_zero=True), 64, ValueRange(0, 4095))
+    np.testing.assert_allclose(stored[..., 0].astype(float), 255 - ramp(0, 255, float), atol=1)
+
+
+def test_what_holds_no_data_is_black_also_with_white_as_zero() -> None:
+    values = ramp(0, 1, np.float32)
+    values[:4] = -9999
+    stored = pixels_to_store(tiff(values, white_is_zero=True), 64)
+    assert stored[:4].max() == 0
+    assert stored[4].min() > 170
+    assert stored[-1].max() < 20
 
 
 def test_an_image_of_one_value_is_black() -> None:
