@@ -30,6 +30,7 @@ FACTS = [
     pa.field("passed", pa.bool_()),
     pa.field("sums", pa.list_(pa.float64(), 6)),
     pa.field("scaled", pa.list_(pa.float64(), 3)),
+    pa.field("further_frames", pa.bool_()),
     pa.field("hash", pa.uint64()),
     pa.field("thumbnail", pa.binary(THUMBNAIL_BYTES)),
 ]

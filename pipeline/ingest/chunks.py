@@ -239,6 +239,7 @@ def _with_facts(stored: pa.Table, accepted: list[tuple[SourceRow, PreparedImage]
         [image.passed for image in images],
         sums,
         scaled,
+        [image.has_further_frames for image in images],
         hashes,
         thumbnail_bytes,
     ]

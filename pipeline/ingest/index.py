@@ -48,6 +48,8 @@ class ImageIndex:
     sums_N6: NDArray[np.float64]
     """Channel sums; NaN for an image that was passed through and is not in the sample."""
     passed_N: NDArray[np.bool_]
+    further_frames_N: NDArray[np.bool_]
+    """Whether the file holds further pages or frames, which are not used."""
     scaled: Counter[Scaled]
     """Number of images of more than 8 bits by the way in which they were scaled."""
     hashes_N: NDArray[np.uint64] | None
@@ -106,6 +108,7 @@ class IndexBuilder:
             "pixels": (widths * heights).astype(np.int32),
             "sums": np.asarray(flat, np.float64).reshape(-1, 6),
             "passed": np.asarray(part.column("passed"), np.bool_),
+            "further_frames": np.asarray(part.column("further_frames"), np.bool_),
         }
         if self._thumbnails is not None:
             added["hashes"] = part.column("hash").to_numpy().astype(np.uint64)
@@ -148,6 +151,7 @@ class IndexBuilder:
             pixels_N=columns["pixels"].astype(np.int32),
             sums_N6=columns["sums"].astype(np.float64).reshape(-1, 6),
             passed_N=columns["passed"].astype(np.bool_),
+            further_frames_N=columns["further_frames"].astype(np.bool_),
             scaled=self._scaled,
             hashes_N=columns["hashes"].astype(np.uint64) if "hashes" in columns else None,
             hierarchy_depth=self._depth,

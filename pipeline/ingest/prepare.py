@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from pipeline.dataset.value_range import (
     strips,
     to_8_bits,
 )
+from pipeline.ingest.frames import has_further_frames
 from pipeline.ingest.passthrough import (
     LOSSLESS_UP_TO,
     MAX_PIXELS,
@@ -75,6 +77,8 @@ class PreparedImage:
     """Whether the file's own JPEG data were kept."""
     scaled: Scaled | None = None
     """How values of more than 8 bits were scaled; None if there were none."""
+    has_further_frames: bool = False
+    """Whether the file holds further pages or frames, which are not used."""
 
 
 def prepare_image(
@@ -92,8 +96,9 @@ def prepare_image(
             return _passed(kept, seen if look else None)
         if (kept := kept_png(data, size)) and (pixels := _opened_png(kept)):
             return _prepared(kept.encoded, pixels, look)
-        pixels, scaled = _decode(data, size, value_range)
-        return replace(_prepared(_encode(pixels), pixels, look), scaled=scaled)
+        pixels, scaled, further = _decode(data, size, value_range)
+        prepared = _prepared(_encode(pixels), pixels, look)
+        return replace(prepared, scaled=scaled, has_further_frames=further)
 
 
 def pixels_to_store(
@@ -108,7 +113,7 @@ def pixels_to_store(
         if kept := kept_jpeg(data, size):
             with suppress(ImageRefused):
                 return stored_pixels(kept.encoded)
-        pixels, _ = _decode(data, size, value_range)
+        pixels = _decode(data, size, value_range).pixels
         return np.asarray(pixels) if _is_lossless(pixels) else stored_pixels(_encode(pixels))
 
 
@@ -119,8 +124,7 @@ def stored_pixels(encoded: bytes | Path | SafePath) -> NDArray[np.uint8]:
     """
     data = _data_of(encoded)
     with _errors_as_refusals(data):
-        pixels, _ = _decode(data)
-        return np.asarray(pixels)
+        return np.asarray(_decode(data).pixels)
 
 
 @contextmanager
@@ -249,13 +253,15 @@ def _no_warnings() -> Iterator[None]:
         yield
 
 
-def _decode(
-    data: bytes, size: int | None = None, value_range: ValueRange | None = None
-) -> tuple[Image.Image, Scaled | None]:
-    """Returns an upright RGB image, and how values of more than 8 bits were scaled.
+class _Decoded(NamedTuple):
+    pixels: Image.Image
+    """Upright and RGB."""
+    scaled: Scaled | None
+    has_further_frames: bool
 
-    With `size`, its shorter side is scaled down to so many pixels.
-    """
+
+def _decode(data: bytes, size: int | None = None, value_range: ValueRange | None = None) -> _Decoded:
+    """Decodes the first frame. With `size`, its shorter side is scaled down to so many pixels."""
     if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
         raise ImageRefused(f"a JPEG of more than {MAX_SCANS} scans, which costs too much to decode")
     if webp_pixels(data) > MAX_WEBP_PIXELS:
@@ -276,7 +282,8 @@ def _decode(
         ImageOps.exif_transpose(opened, in_place=True)
         upright, scaled = to_8_bits(opened, value_range) if has_more_than_8_bits(opened) else (opened, None)
         upright = _to_rgb(upright)
-        return upright if size is None else _resize(upright, size), scaled
+        pixels = upright if size is None else _resize(upright, size)
+        return _Decoded(pixels, scaled, has_further_frames(opened, data))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

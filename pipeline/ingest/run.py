@@ -15,6 +15,7 @@ from pipeline.executors.select import ExecutorName
 from pipeline.ingest.chunk_files import SPLIT_CODES, Chunks, chunk_folder, read_chunk
 from pipeline.ingest.chunks import Task
 from pipeline.ingest.duplicates import MOST_COMPARED, TRAIN, Duplicates, find_duplicates
+from pipeline.ingest.image_notes import frame_notes
 from pipeline.ingest.index import ImageIndex, IndexBuilder, channel_statistics
 from pipeline.ingest.label_notes import contradiction_notes, label_notes
 from pipeline.ingest.parallel import prepared_chunks
@@ -77,10 +78,12 @@ def ingest(
         rejects = [{"where": refusal.where, "reason": refusal.reason} for refusal in index.refusals]
         write_checksummed(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)
         duplicates = duplicates.without(splits_N == DROPPED)
-        write_checksummed(duplicates.table(_ids(parts)), folder / layout.duplicates.name)
+        ids = _ids(parts)
+        write_checksummed(duplicates.table(ids), folder / layout.duplicates.name)
         notes = [*source.notes, *notes, *scaling_notes(index.scaled, value_range)]
         notes += _name_notes(source.attribute_names)
         notes += unknown_value_notes(parts, source.attribute_names, params.source)
+        notes += frame_notes(index.further_frames_N & (splits_N != DROPPED), ids)
         summary = _summarise(index, splits_N, duplicates, parts, params, source, notes)
         write_json(folder / layout.ingest_summary.name, summary)
     return summary
