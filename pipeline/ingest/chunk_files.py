@@ -31,6 +31,7 @@ FACTS = [
     pa.field("sums", pa.list_(pa.float64(), 6)),
     pa.field("scaled", pa.list_(pa.float64(), 3)),
     pa.field("further_frames", pa.bool_()),
+    pa.field("single_color", pa.int32()),
     pa.field("hash", pa.uint64()),
     pa.field("thumbnail", pa.binary(THUMBNAIL_BYTES)),
 ]

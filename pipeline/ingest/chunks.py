@@ -240,6 +240,7 @@ def _with_facts(stored: pa.Table, accepted: list[tuple[SourceRow, PreparedImage]
         sums,
         scaled,
         [image.has_further_frames for image in images],
+        [image.single_color for image in images],
         hashes,
         thumbnail_bytes,
     ]

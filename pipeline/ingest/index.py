@@ -28,6 +28,7 @@ ENOUGH = 1024
 so many."""
 
 IMAGES_PER_CALL = 64
+SEVERAL_COLORS = -1
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class ImageIndex:
     passed_N: NDArray[np.bool_]
     further_frames_N: NDArray[np.bool_]
     """Whether the file holds further pages or frames, which are not used."""
+    single_colors_N: NDArray[np.int32]
+    """The color of images that have only one, as 0xRRGGBB; `SEVERAL_COLORS` for all others."""
     scaled: Counter[Scaled]
     """Number of images of more than 8 bits by the way in which they were scaled."""
     hashes_N: NDArray[np.uint64] | None
@@ -109,6 +112,7 @@ class IndexBuilder:
             "sums": np.asarray(flat, np.float64).reshape(-1, 6),
             "passed": np.asarray(part.column("passed"), np.bool_),
             "further_frames": np.asarray(part.column("further_frames"), np.bool_),
+            "single_colors": np.asarray(pc.fill_null(part.column("single_color"), SEVERAL_COLORS), np.int32),
         }
         if self._thumbnails is not None:
             added["hashes"] = part.column("hash").to_numpy().astype(np.uint64)
@@ -152,6 +156,7 @@ class IndexBuilder:
             sums_N6=columns["sums"].astype(np.float64).reshape(-1, 6),
             passed_N=columns["passed"].astype(np.bool_),
             further_frames_N=columns["further_frames"].astype(np.bool_),
+            single_colors_N=columns["single_colors"].astype(np.int32),
             scaled=self._scaled,
             hashes_N=columns["hashes"].astype(np.uint64) if "hashes" in columns else None,
             hierarchy_depth=self._depth,

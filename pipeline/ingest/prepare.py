@@ -79,6 +79,8 @@ class PreparedImage:
     """How values of more than 8 bits were scaled; None if there were none."""
     has_further_frames: bool = False
     """Whether the file holds further pages or frames, which are not used."""
+    single_color: int | None = None
+    """The color of all pixels of the decoded image, as 0xRRGGBB; None if there are several."""
 
 
 def prepare_image(
@@ -93,7 +95,9 @@ def prepare_image(
     data = _data_of(image)
     with _errors_as_refusals(data):
         if (kept := kept_jpeg(data, size)) and (seen := _look_of_jpeg(kept)) is not None:
-            return _passed(kept, seen if look else None)
+            # Only an image whose look is even can have a single color.
+            color = _color_of_jpeg(kept) if seen.min() == seen.max() else None
+            return _passed(kept, seen if look else None, color)
         if (kept := kept_png(data, size)) and (pixels := _opened_png(kept)):
             return _prepared(kept.encoded, pixels, look)
         pixels, scaled, further = _decode(data, size, value_range)
@@ -182,7 +186,7 @@ def channel_sums(encoded: bytes) -> np.ndarray:
 # --- kept bytes ---------------------------------------------------------------------------------------------
 
 
-def _passed(kept: PassedThrough, look: np.ndarray | None) -> PreparedImage:
+def _passed(kept: PassedThrough, look: np.ndarray | None, single_color: int | None) -> PreparedImage:
     content_hash = hashlib.sha256(kept.encoded).digest()[:16]
     return PreparedImage(
         encoded=kept.encoded,
@@ -192,6 +196,7 @@ def _passed(kept: PassedThrough, look: np.ndarray | None) -> PreparedImage:
         channel_sums=channel_sums(kept.encoded) if content_hash[0] % SAMPLED == 0 else None,
         look=look,
         passed=True,
+        single_color=single_color,
     )
 
 
@@ -204,6 +209,11 @@ def _look_of_jpeg(kept: PassedThrough) -> np.ndarray | None:
             return _look(opened)
     except Exception:
         return None
+
+
+def _color_of_jpeg(kept: PassedThrough) -> int | None:
+    with Image.open(io.BytesIO(kept.encoded), formats=("JPEG",)) as opened:
+        return _single_color(opened)
 
 
 def _opened_png(kept: PassedThrough) -> Image.Image | None:
@@ -228,7 +238,16 @@ def _prepared(encoded: bytes, pixels: Image.Image, look: bool) -> PreparedImage:
         content_hash=hashlib.sha256(f"{width}x{height}".encode() + pixels.tobytes()).digest()[:16],
         channel_sums=_channel_sums(pixels),
         look=_look(pixels) if look else None,
+        single_color=_single_color(pixels),
     )
+
+
+def _single_color(pixels: Image.Image) -> int | None:
+    """Returns the color of an RGB image if it has only one, as 0xRRGGBB."""
+    extrema = pixels.getextrema()
+    if any(low != high for low, high in extrema):  # type: ignore[misc]
+        return None
+    return int.from_bytes(bytes(low for low, _ in extrema), "big")  # type: ignore[misc]
 
 
 POWERS_2V = np.stack([np.arange(256) / 255, np.square(np.arange(256) / 255)])

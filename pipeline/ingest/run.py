@@ -15,8 +15,8 @@ from pipeline.executors.select import ExecutorName
 from pipeline.ingest.chunk_files import SPLIT_CODES, Chunks, chunk_folder, read_chunk
 from pipeline.ingest.chunks import Task
 from pipeline.ingest.duplicates import MOST_COMPARED, TRAIN, Duplicates, find_duplicates
-from pipeline.ingest.image_notes import frame_notes
-from pipeline.ingest.index import ImageIndex, IndexBuilder, channel_statistics
+from pipeline.ingest.image_notes import blank_notes, check_train_differs, frame_notes
+from pipeline.ingest.index import SEVERAL_COLORS, ImageIndex, IndexBuilder, channel_statistics
 from pipeline.ingest.label_notes import contradiction_notes, label_notes
 from pipeline.ingest.parallel import prepared_chunks
 from pipeline.ingest.perceptual_hash import THUMBNAIL_BYTES
@@ -74,16 +74,19 @@ def ingest(
         duplicates = _find_duplicates(index, splits_N, thumbnails)
         if params.leaks == "drop_train":
             index, splits_N = _without_leaks(index, splits_N, duplicates, parts)
+        ids = _ids(parts)
+        check_train_differs(index.contents_N2, index.single_colors_N, splits_N == TRAIN, ids)
         write_shards(parts, _in_split(splits_N), index.sizes_N, schema, folder)
         rejects = [{"where": refusal.where, "reason": refusal.reason} for refusal in index.refusals]
         write_checksummed(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)
         duplicates = duplicates.without(splits_N == DROPPED)
-        ids = _ids(parts)
         write_checksummed(duplicates.table(ids), folder / layout.duplicates.name)
         notes = [*source.notes, *notes, *scaling_notes(index.scaled, value_range)]
         notes += _name_notes(source.attribute_names)
         notes += unknown_value_notes(parts, source.attribute_names, params.source)
-        notes += frame_notes(index.further_frames_N & (splits_N != DROPPED), ids)
+        kept_N = splits_N != DROPPED
+        notes += frame_notes(index.further_frames_N & kept_N, ids)
+        notes += blank_notes(np.where(kept_N, index.single_colors_N, SEVERAL_COLORS), ids)
         summary = _summarise(index, splits_N, duplicates, parts, params, source, notes)
         write_json(folder / layout.ingest_summary.name, summary)
     return summary
@@ -247,7 +250,9 @@ def _label_notes(index: ImageIndex, kept_N: NDArray[np.bool_]) -> list[str]:
     present, images = np.unique(labels_L, return_counts=True)
     return [
         *label_notes([index.labels[label] for label in present], images),
-        *contradiction_notes(index.contents_N2[labelled_N], labels_L),
+        *contradiction_notes(
+            index.contents_N2[labelled_N], labels_L, index.single_colors_N[labelled_N] != SEVERAL_COLORS
+        ),
     ]
 
 

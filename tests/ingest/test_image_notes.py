@@ -1,13 +1,17 @@
-"""What ingest says of images of which not everything is stored."""
+"""What ingest says of images of which not everything is stored, and of those that show nothing."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
+import pytest
+from PIL import Image, ImageDraw
 
-from pipeline.ingest.image_notes import frame_notes
+from pipeline.ingest.image_notes import blank_notes, check_train_differs, frame_notes
+from pipeline.ingest.prepare import prepare_image
 from pipeline.ingest.run import ingest
+from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import IngestSummary, Layout
 from support import params_with
 
@@ -40,3 +44,103 @@ def test_ingest_counts_files_of_several_pages(tmp_path: Path) -> None:
     assert [note.split(",")[:2] for note in notes] == [
         ["4 images have further pages or frames", " such as a/1.tif"]
     ]
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def transparent(ink: int) -> Image.Image:
+    """Returns a drawing of a gray level on a transparent ground."""
+    image = Image.new("RGBA", (32, 32), (255, 255, 255, 0))
+    ImageDraw.Draw(image).ellipse((5, 5, 20, 20), fill=(ink, ink, ink, 255))
+    return image
+
+
+PURPLE = Image.new("RGB", (90, 80), (200, 30, 160))
+
+
+@pytest.mark.parametrize(
+    ("content", "color"),
+    [
+        (encoded(transparent(255), "PNG"), 0xFFFFFF),
+        (encoded(transparent(0), "PNG"), None),
+        (encoded(PURPLE.resize((20, 20)), "PNG"), 0xC81EA0),  # kept as it is
+        (encoded(Image.new("RGB", (90, 80), "black"), "JPEG"), 0),  # kept as it is
+        (encoded(Image.new("RGB", (300, 400), "white"), "JPEG"), 0xFFFFFF),
+        (encoded(Image.new("I;16", (20, 20)), "TIFF"), 0),
+        (encoded(noise(0), "PNG"), None),
+        (encoded(noise(0).resize((90, 80)), "JPEG"), None),
+    ],
+)
+def test_an_image_of_a_single_color_is_noticed(content: bytes, color: int | None) -> None:
+    for look in (True, False):
+        assert prepare_image(content, 100, look=look).single_color == color
+
+
+def test_a_jpeg_whose_small_copy_alone_is_even_has_several_colors() -> None:
+    checks_HW = np.indices((128, 128)).sum(0) % 2 * 255
+    image = Image.fromarray(checks_HW.astype(np.uint8)).convert("RGB")
+    assert prepare_image(encoded(image, "JPEG", quality=100), 128).single_color is None
+
+
+def test_images_of_a_single_color_are_counted_by_their_color() -> None:
+    (note,) = blank_notes(np.array([-1, 0xFFFFFF, 0xFFFFFF], np.int32), NAMES)
+    assert note.startswith("2 images have a single color after decoding (2 white), such as a/2.png, and show")
+    assert "darker background behind white drawings" in note
+    (note,) = blank_notes(np.array([0, 0x0000FF, 0], np.int32), NAMES)
+    assert "(2 black, 1 of other colors), such as a/1.gif," in note
+    assert "background" not in note
+    assert blank_notes(np.full(3, -1, np.int32), NAMES) == []
+
+
+def test_drawings_that_vanish_on_white_are_not_blamed_on_their_labels(tmp_path: Path) -> None:
+    for number in range(30):
+        folder = tmp_path / "d" / "abc"[number % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        (transparent(255) if number < 20 else noise(number)).save(folder / f"{number}.png")
+    notes = run(tmp_path / "d", tmp_path)["notes"]
+    assert [note for note in notes if note.startswith("20 images have a single color")]
+    assert not [note for note in notes if "copies" in note]
+
+
+CONTENTS = np.array([[1, 2], [1, 2], [1, 3]], np.uint64)
+SEVERAL, SAME = np.full(3, -1, np.int32), np.full(3, 0xFFFFFF, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("contents_N2", "colors_N", "train", "passes"),
+    [
+        (CONTENTS, SEVERAL, [0, 1, 2], True),
+        (CONTENTS, SEVERAL, [0, 1], False),
+        (CONTENTS, SEVERAL, [0], True),  # what else is there to compare
+        (CONTENTS, SEVERAL, [], True),
+        (CONTENTS, SAME, [0, 1, 2], False),  # blank, of different sizes
+        (CONTENTS, np.array([0, 0, 1], np.int32), [0, 1, 2], True),
+        (CONTENTS, np.array([0, 0, -1], np.int32), [0, 1, 2], True),
+    ],
+)
+def test_train_images_that_are_all_the_same_are_refused(
+    contents_N2: np.ndarray, colors_N: np.ndarray, train: list[int], passes: bool
+) -> None:
+    train_N = np.isin(np.arange(3), train)
+    if passes:
+        check_train_differs(contents_N2, colors_N, train_N, NAMES)
+        return
+    with pytest.raises(UserError, match="train images are one and the same picture"):
+        check_train_differs(contents_N2, colors_N, train_N, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("image", "cure"), [(transparent(255), "#ffffff.*darker background"), (noise(1), "images that differ")]
+)
+def test_ingest_ends_if_nothing_can_be_learned(tmp_path: Path, image: Image.Image, cure: str) -> None:
+    for number in range(6):
+        folder = tmp_path / "d" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        image.save(folder / f"{number}.png")
+    with pytest.raises(UserError, match=f"^all 6 train images are one and the same picture.*{cure}"):
+        run(tmp_path / "d", tmp_path)
+    assert not (tmp_path / "images").exists()
