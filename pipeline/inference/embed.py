@@ -33,7 +33,7 @@ REJECTS_HEADER = b'"where","reason"\n'
 def embed(
     request: Request, output: Path, console: SafeConsole, executor: ExecutorName = ExecutorName.LOCAL
 ) -> None:
-    """Writes `output` and, if images were refused, `<output>.rejects.csv`.
+    """Writes `output` and, if inputs were refused, `<output>.rejects.csv`.
 
     A killed run resumes. Raises `UserError` for a source or encoder that cannot be read, and if no image can
     be used.
@@ -57,7 +57,9 @@ def embed(
             console.echo(f"{output} holds the vectors of these images already")
             return
         batches = f"batches of {embedder.encoder.size:,}"
-        console.echo(f"{pictures.count:,} images, encoder {opened.name}, {where}, {batches}")
+        console.echo(f"{pictures.count:,} inputs, encoder {opened.name}, {where}, {batches}")
+        for note in pictures.notes:
+            console.echo(f"note: {note}")
         make = _make_here(embedder) if executor is ExecutorName.LOCAL else _make_on(executor, request)
         _make_missing(parts, pictures.count, make, console)
         refusals = parts.refusals()
@@ -71,7 +73,7 @@ def embed(
     console.echo(f"{rows:,} vectors of {schema.field('vector').type.list_size:,} numbers in {output}")
     if refusals:
         console.echo(
-            f"{len(refusals):,} images were refused ({_reasons(refusals)}), listed in {_rejects_of(output)}",
+            f"{len(refusals):,} inputs were refused ({_reasons(refusals)}), listed in {_rejects_of(output)}",
         )
 
 

@@ -115,7 +115,8 @@ def test_files_come_in_one_order(make_encoder: MakeEncoder, folder: Path, tmp_pa
     output = tmp_path / "vectors.parquet"
     embedded(folder, "-o", output, "--encoder", make_encoder())
     assert list(vectors_in(output)) == ["a.png", "b/1.png", "b/2.PNG", "b10.png", "c/d/é.png"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "pictures", "vectors.parquet"]
+    outputs = ["vectors.parquet", "vectors.parquet.rejects.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "pictures", *outputs]
 
 
 def test_files_of_others_among_the_unfinished_work_stay(
@@ -150,16 +151,17 @@ def test_refused_images_are_listed_without_formulas(
     output = tmp_path / "vectors.parquet"
     result = run(folder, "-o", output, "--encoder", make_encoder())
     assert result.exit_code == 0
-    assert "3 images were refused" in result.stderr
+    assert "4 inputs were refused" in result.stderr
     with (tmp_path / "vectors.parquet.rejects.csv").open() as file:
         assert list(csv.reader(file)) == [
             ["where", "reason"],
             ["'=HYPERLINK(1).png", "an empty file, not an image"],
             ["cut.png", "truncated image"],
+            ["notes.txt", "not an image"],
             ["tiny.png", "a side is shorter than 8 pixels"],
         ]
     assert len(vectors_in(output)) == 5
-    for name in ("=HYPERLINK(1).png", "tiny.png", "cut.png"):
+    for name in ("=HYPERLINK(1).png", "tiny.png", "cut.png", "notes.txt"):
         (folder / name).unlink()
     embedded(folder, "-o", output, "--encoder", make_encoder())
     assert not (tmp_path / "vectors.parquet.rejects.csv").exists()

@@ -34,6 +34,8 @@ class Pictures(Protocol):
     """Images in an order that is always the same."""
 
     count: int
+    notes: list[str]
+    """What is not among them, one sentence each."""
     place: dict[str, Any]
     """Their location, for `open_again`."""
 

@@ -1,4 +1,4 @@
-"""A folder of image files, at any depth."""
+"""A folder of files, at any depth: each is an image, or is refused when it is decoded."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,29 +7,28 @@ from pipeline.inference.images.base import InputImage, state_of_file
 from pipeline.runtime.sanitize import for_utf8
 from pipeline.sources.base import Refusal
 from pipeline.untrusted.safe_paths import Root
-from pipeline.untrusted.walk import Skipped
 
 
 class PicturesInFolder:
     """The images of a folder. An image's id is its path relative to the folder."""
 
-    def __init__(self, root: Root, files: Sequence[str | Skipped]) -> None:
-        self._root, self._files = root, files
+    def __init__(self, root: Root, files: Sequence[str | Refusal], notes: list[str]) -> None:
+        self._root, self._files, self.notes = root, files, notes
         self.count = len(files)
         self.place: dict[str, Any] = {"path": for_utf8(str(root.folder.resolve()))}
 
     def state(self) -> list[Any]:
         return [
-            [for_utf8(file.path), file.reason]
-            if isinstance(file, Skipped)
+            [for_utf8(file.where), file.reason]
+            if isinstance(file, Refusal)
             else state_of_file(self._root.at(file))
             for file in self._files
         ]
 
     def between(self, start: int, stop: int) -> Iterator[InputImage | Refusal]:
         for file in self._files[start:stop]:
-            if isinstance(file, Skipped):
-                yield Refusal(for_utf8(file.path), file.reason)
+            if isinstance(file, Refusal):
+                yield Refusal(for_utf8(file.where), file.reason)
             elif for_utf8(file) != file:
                 yield Refusal(for_utf8(file), "the name is not UTF-8")
             else:

@@ -1,21 +1,30 @@
 """A path that a user names -> the images there: a folder of files, or Parquet."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from pipeline.inference.images.base import Pictures, pictures_root
 from pipeline.inference.images.folder import PicturesInFolder
 from pipeline.inference.images.parquet import PicturesInParquet, has_images, open_tables
+from pipeline.inference.vectors import METADATA
 from pipeline.runtime.errors import UserError
+from pipeline.sources.base import Refusal
+from pipeline.sources.reading.class_folders import files_below
 from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
-from pipeline.untrusted.walk import Skipped, Walk
+from pipeline.untrusted.walk import Walk
 
 TABLE = ".parquet"
 IMAGE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".tga"),
+    *(".avif", ".heic", ".heif", ".jp2", ".ppm", ".pgm", ".pbm", ".tga"),
 }
+"""Names by which a folder of tables is found to hold images beside them."""
+OF_EMBED = re.compile(
+    r"(.*/)?[^/]+\.parquet\.(rejects\.csv|parts/(lock|[0-9a-f]{16}/\d+\.chunk))", re.IGNORECASE | re.DOTALL
+)
+"""Files that `embed` writes beside its output, which may lie in the folder itself."""
 
 
 def open_pictures(
@@ -38,20 +47,26 @@ def open_pictures(
         root = pictures_root(source.parent, allow_outside_paths=allow_outside_paths)
         return PicturesInParquet(source, root, open_tables([named]), image_column, id_column)
     root = pictures_root(source, allow_outside_paths=allow_outside_paths)
-    paths, images, skipped = _files_in(root)
+    walk = Walk(root)
+    paths, files = _files_in(walk, root)
     opened = open_tables(paths) if paths else {}
     tables = {path: outline for path, outline in opened.items() if has_images(outline, image_column)}
-    if tables and images:
+    if tables and any(_is_named_like_an_image(file) for file in files):
         raise UserError(
             f"{source} holds image files and Parquet files with images: name the folder of one of them"
         )
     if tables:
         return PicturesInParquet(source, root, tables, image_column, id_column)
-    if not images and not skipped:
+    if not files:
         raise UserError(f"{source} holds no image file and no Parquet file with images: name another folder")
     if image_column or id_column:
         raise UserError(f"{source} holds image files, which have no columns: leave the column options out")
-    return PicturesInFolder(root, sorted([*images, *skipped], key=_bytes_of_name))
+    files += [
+        str(path.path.relative_to(root.folder))
+        for path, outline in opened.items()
+        if METADATA not in (outline.schema.metadata or {})
+    ]
+    return PicturesInFolder(root, sorted(files, key=_bytes_of_name), walk.passed_over.notes())
 
 
 def open_again(place: dict[str, Any], *, allow_outside_paths: bool = False) -> Pictures | None:
@@ -63,28 +78,27 @@ def open_again(place: dict[str, Any], *, allow_outside_paths: bool = False) -> P
         return None
 
 
-def _files_in(root: Root) -> tuple[list[SafePath], list[str], list[Skipped]]:
-    """Returns the Parquet files, the image files, and skipped entries that might hold or be images.
+def _files_in(walk: Walk, root: Root) -> tuple[list[SafePath], list[str | Refusal]]:
+    """Returns the Parquet files, and all other files and refusals, by the rule of ingest's folders.
 
-    Hidden files are left out. Raises `UnsafePath` for a file named like Parquet that can't be read.
+    Leaves out what `embed` wrote there. Raises `UnsafePath` for a file named like Parquet that can't be read.
     """
     tables: list[str] = []
-    images: list[str] = []
-    skipped: list[Skipped] = []
-    for found in Walk(root).files():
-        path = found if isinstance(found, str) else found.path
-        suffix = Path(path).suffix.lower()
-        if suffix == TABLE:
-            if isinstance(found, Skipped):
+    others: list[str | Refusal] = []
+    for found in files_below(walk):
+        path = found if isinstance(found, str) else found.where
+        if Path(path).suffix.lower() == TABLE:
+            if isinstance(found, Refusal):
                 raise UnsafePath(root.folder / path, found.reason)
             tables.append(path)
-        elif isinstance(found, str):
-            if suffix in IMAGE_SUFFIXES:
-                images.append(path)
-        elif suffix in IMAGE_SUFFIXES or root.has_folder(path):
-            skipped.append(found)
-    return [root.at(path) for path in sorted(tables, key=os.fsencode)], images, skipped
+        elif not OF_EMBED.fullmatch(path):
+            others.append(found)
+    return [root.at(path) for path in sorted(tables, key=os.fsencode)], others
 
 
-def _bytes_of_name(file: str | Skipped) -> bytes:
-    return os.fsencode(file if isinstance(file, str) else file.path)
+def _is_named_like_an_image(file: str | Refusal) -> bool:
+    return isinstance(file, str) and Path(file).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _bytes_of_name(file: str | Refusal) -> bytes:
+    return os.fsencode(file if isinstance(file, str) else file.where)

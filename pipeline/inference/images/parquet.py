@@ -81,6 +81,7 @@ class PicturesInParquet:
         self._root = root
         self._shards = [_shard(*file, image_column, id_column) for file in files.items()]
         self.count = sum(shard.rows for shard in self._shards)
+        self.notes: list[str] = []
         self.place: dict[str, Any] = {
             "path": for_utf8(str(source.resolve())),
             "image_column": image_column,
