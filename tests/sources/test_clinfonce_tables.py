@@ -92,16 +92,16 @@ def test_layouts_that_are_none(tmp_path: Path) -> None:
 
 
 def test_the_released_tables_give_the_figures_of_their_authors(shared_data: Path, tmp_path: Path) -> None:
-    """All images are one picture here: the statistics do not look at it."""
+    """All images are one of two pictures here: the statistics do not look at them."""
     released = shared_data / "wider-clusters"
-    picture = write(tmp_path, {"one.jpg": jpeg(0, 10, 10)}) / "one.jpg"
+    write(tmp_path, {"0.jpg": jpeg(0, 10, 10), "1.jpg": jpeg(1, 10, 10)})
     for name in ("train", "val"):
         with (released / f"meta_data_{name}.csv").open(newline="") as file:
             paths = [row["path"] for row in csv.DictReader(file)][:-1]
-        for path in paths:
+        for number, path in enumerate(paths):
             place = tmp_path / "pictures" / path
             place.parent.mkdir(parents=True, exist_ok=True)
-            os.link(picture, place)
+            os.link(tmp_path / f"{number % 2}.jpg", place)
     choice = {"images": str(tmp_path / "pictures")}
     result = journey(tmp_path, "clinfonce_tables", released, image_size=8, clinfonce_tables=choice)
     assert (len(result.train), len(result.test), result.refused) == (6871, 6918, {})
