@@ -41,6 +41,7 @@ def embed(
     _check_output(output)
     embedder = Embedder.open(request)
     pictures, opened = embedder.pictures, embedder.opened
+    pictures.check_ids()
     where = device_name(embedder.device) if executor is ExecutorName.LOCAL else executor.value
     made_of = _fingerprint(opened, pictures, where, request)
     description: Description = {

@@ -70,7 +70,7 @@ def search(
             coming = pictures.find([neighbour.id for neighbour in found]) if pictures else iter(())
             shown = write_sheet(sheet, query, [(n.id, n.cosine) for n in found], coming, decoding)
             without = sum(neighbour.id not in shown for neighbour in found)
-            lost = f", {without} without their pictures, which are no longer there" if without else ""
+            lost = f", {without} without their pictures, which are gone or share an id" if without else ""
             console.echo(f"Written: {sheet}{lost}")
 
 

@@ -43,12 +43,16 @@ class Pictures(Protocol):
         """Returns values that change when a file is added, removed or rewritten, for JSON."""
         ...
 
+    def check_ids(self) -> None:
+        """Raises `UserError` if images share an id, by which search could not find them again."""
+        ...
+
     def between(self, start: int, stop: int) -> Iterator[InputImage | Refusal]:
         """Yields the images at positions `start` to `stop`, exclusive."""
         ...
 
     def find(self, ids: Sequence[str]) -> Iterator[InputImage]:
-        """Yields the images of `ids` that exist, each once, in any order."""
+        """Yields the images of `ids`, in any order, without those that share their id or are gone."""
         ...
 
 

@@ -25,6 +25,9 @@ class PicturesInFolder:
             for file in self._files
         ]
 
+    def check_ids(self) -> None:
+        pass  # paths are unique
+
     def between(self, start: int, stop: int) -> Iterator[InputImage | Refusal]:
         for file in self._files[start:stop]:
             if isinstance(file, Refusal):

@@ -1,11 +1,14 @@
 """Images in Parquet: those that ingest wrote, or any table with encoded images, such as Hugging Face's."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, count, repeat
+from itertools import chain, count, groupby, repeat
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.inference.images.base import LONGEST_ID, InputImage, state_of_file
@@ -78,7 +81,7 @@ class PicturesInParquet:
         image_column: str | None,
         id_column: str | None,
     ) -> None:
-        self._root = root
+        self._source, self._root = source, root
         self._shards = [_shard(*file, image_column, id_column) for file in files.items()]
         self.count = sum(shard.rows for shard in self._shards)
         self.notes: list[str] = []
@@ -100,17 +103,32 @@ class PicturesInParquet:
                 yield from self._rows(shard, [(first, last)])
             before += shard.rows
 
+    def check_ids(self) -> None:
+        columns = sorted({shard.id for shard in self._shards if shard.id is not None})
+        if not columns:
+            return
+        # Hashes first, since all ids may be too many to hold.
+        hashes, counts = np.unique(np.fromiter(map(hash, self._all_ids()), np.int64), return_counts=True)
+        suspects = set(hashes[counts > 1].tolist())
+        names = Counter(name for name in self._all_ids() if hash(name) in suspects) if suspects else {}
+        repeated = [name for name, images in names.items() if images > 1]
+        if repeated:
+            raise UserError(
+                f"{self._source} repeats {len(repeated):,} ids in column {listed(columns)}, such as "
+                f"{shown(repeated[0])}: name a column of unique ids with --id-column, or add one"
+            )
+
     def find(self, ids: Sequence[str]) -> Iterator[InputImage]:
         requested = set(ids)
-        for shard in self._shards:
-            spans = []
+        place_of: dict[str, tuple[int, int] | None] = {}
+        for place, shard in enumerate(self._shards):
             for number, name in enumerate(self._ids(shard)):
                 if name in requested:
-                    requested.remove(name)
-                    spans.append((number, number + 1))
-            if spans:
-                found = self._rows(shard, spans)
-                yield from (picture for picture in found if isinstance(picture, InputImage))
+                    place_of[name] = None if name in place_of else (place, number)
+        found = sorted(place for place in place_of.values() if place is not None)
+        for place, group in groupby(found, itemgetter(0)):
+            rows = self._rows(self._shards[place], [(number, number + 1) for _, number in group])
+            yield from (picture for picture in rows if isinstance(picture, InputImage))
 
     def _rows(self, shard: _Shard, spans: list[tuple[int, int]]) -> Iterator[InputImage | Refusal]:
         names = [name for name in (shard.image, shard.id) if name is not None]
@@ -128,6 +146,9 @@ class PicturesInParquet:
                     yield Refusal(name, str(none))
                 except UnsafePath as unsafe:
                     yield Refusal(name, unsafe.reason)
+
+    def _all_ids(self) -> Iterator[str]:
+        return chain.from_iterable(map(self._ids, self._shards))
 
     def _ids(self, shard: _Shard) -> Iterator[str]:
         if shard.id is None:
