@@ -13,6 +13,7 @@ check and its opening has no effect. tests/untrusted/test_one_way_to_open.py loo
 import errno
 import io
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from typing import BinaryIO, TextIO
 
 from pipeline.runtime.errors import UserError, shown
 
+DVC_OBJECT = re.compile(r".*/files/md5/[0-9a-f]{2}/[0-9a-f]{30}", re.DOTALL)
+"""Real path of a file in a cache of DVC, which is named by the MD5 of its content."""
 FOLDERS_REMEMBERED = 65_536
 LONGEST_PATH = 4096
 """Maximum length of a path, as on Linux. Links are followed for every part of a path."""
@@ -81,13 +84,18 @@ class Boundary:
     """Its real path, without links."""
     allowed_by: str
     """The end of a sentence: which option removes the boundary."""
+    with_dvc_objects: bool = False
+    """Whether the objects of DVC's caches count as inside, wherever a cache lies. A link reaches none of
+    which its author does not know the MD5 of the content."""
 
     @classmethod
-    def around(cls, folder: Path, allowed_by: str) -> "Boundary":
-        return cls(os.path.realpath(folder), allowed_by)
+    def around(cls, folder: Path, allowed_by: str, *, with_dvc_objects: bool = False) -> "Boundary":
+        return cls(os.path.realpath(folder), allowed_by, with_dvc_objects)
 
     def holds(self, real: str) -> bool:
-        return real == self.folder or real.startswith(self.folder.rstrip(os.sep) + os.sep)
+        if real == self.folder or real.startswith(self.folder.rstrip(os.sep) + os.sep):
+            return True
+        return self.with_dvc_objects and DVC_OBJECT.fullmatch(real) is not None
 
     def refusal(self, what: str) -> str:
         return f"{what}, {self.allowed_by}"

@@ -132,6 +132,40 @@ def test_a_table_behind_a_link(folder: Path, tmp_path: Path) -> None:
     assert seen(folder, outside=True) == {"a.parquet:0": "image"}
 
 
+def test_links_of_ingest_s_output_lead_to_the_cache_of_dvc_alone(tmp_path: Path) -> None:
+    table = pa.table({"image": pa.array([{"bytes": png(1), "path": None}], KIND)})
+    images, cached = tmp_path / "repo/data/images", tmp_path / f"cache/files/md5/ab/{'c' * 30}"
+    images.mkdir(parents=True)
+    cached.parent.mkdir(parents=True)
+    pq.write_table(table, cached)
+    shard = images / "train-00000-of-00001.parquet"
+    shard.symlink_to(cached)
+    with pytest.raises(UserError, match="a link leads out"):
+        seen(images)  # not of a repository
+    (tmp_path / "repo/.dvc").mkdir()
+    expected = {f"{shard.name}:0": "image"}
+    assert seen(images) == expected
+    (tmp_path / "way").symlink_to(images)
+    assert seen(tmp_path / "way") == expected
+    # Another folder of the repository is not ingest's output.
+    shutil.copytree(images, tmp_path / "repo/data/other", symlinks=True)
+    with pytest.raises(UserError, match="a link leads out"):
+        seen(tmp_path / "repo/data/other")
+    # A link to a file that is no object, and an object that is itself a link to one.
+    pq.write_table(table, tmp_path / "private.parquet")
+    own = tmp_path / f"repo/.dvc/cache/files/md5/ab/{'d' * 30}"
+    own.parent.mkdir(parents=True)
+    own.symlink_to(tmp_path / "private.parquet")
+    for target in (tmp_path / "private.parquet", own):
+        shard.unlink()
+        shard.symlink_to(target)
+        with pytest.raises(UserError, match="a link leads out"):
+            seen(images)
+    own.unlink()
+    pq.write_table(table, own)
+    assert seen(images) == expected
+
+
 def test_the_option_reaches_the_embedding_and_the_search(
     make_encoder: MakeEncoder, folder: Path, tmp_path: Path
 ) -> None:

@@ -332,3 +332,39 @@ def test_whatever_links_there_are_what_is_read_lies_inside(
             continue
         assert real.startswith(f"{os.path.realpath(folder)}/")
         assert root.file(member).path == folder / member
+
+
+HASH = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+@pytest.mark.parametrize(
+    ("target", "is_object"),
+    [
+        (f"cache/files/md5/{HASH[:2]}/{HASH[2:]}", True),
+        (f"cache/files/md5/{HASH[:2]}/{HASH[2:]}/a", False),
+        (f"cache/files/md5/{HASH[:2]}/{HASH[2:]}.dir", False),
+        (f"cache/files/md5/{HASH[:2]}/{HASH[2:].upper()}", False),
+        (f"cache/md5/{HASH[:2]}/{HASH[2:]}", False),
+        (f"cache/files/md5/{HASH}", False),
+        ("private/a", False),
+    ],
+)
+def test_an_object_of_dvc_is_inside_only_of_a_boundary_that_counts_it(
+    tmp_path: Path, target: str, is_object: bool
+) -> None:
+    (tmp_path / target).parent.mkdir(parents=True)
+    (tmp_path / target).write_bytes(b"content")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/link").symlink_to(tmp_path / target)
+    for with_objects in (False, True):
+        within = safe_paths.Boundary.around(tmp_path / "data", ALLOWED_BY, with_dvc_objects=with_objects)
+        root = Root(tmp_path / "data", within)
+        if with_objects and is_object:
+            with root.file("link").open_binary() as opened:
+                assert opened.read() == b"content"
+            continue
+        with pytest.raises(UnsafePath) as unlisted:
+            root.file("link")
+        with pytest.raises(UnsafePath) as unread:
+            root.at("link").read_whole(9)
+        assert unlisted.value.reason == unread.value.reason == OUT

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from pipeline.sources.base import Refusal
 from pipeline.storage.files import version_of
+from pipeline.storage.schema import Layout
 from pipeline.untrusted.safe_paths import Boundary, Root, SafePath
 
 LONGEST_ID = 4096
@@ -17,8 +18,19 @@ ALLOWED_BY = "which needs --allow-outside-paths"
 
 def pictures_root(folder: Path, *, allow_outside_paths: bool) -> Root:
     """Returns the root of a folder that the user named. Links in it, and paths in its tables, may lead out of
-    it only with `allow_outside_paths`."""
-    return Root(folder, None if allow_outside_paths else Boundary.around(folder, ALLOWED_BY))
+    it only with `allow_outside_paths`; links of ingest's output may lead to DVC's cache, which
+    `cache.type symlink` puts in place of copies."""
+    if allow_outside_paths:
+        return Root(folder, None)
+    return Root(folder, Boundary.around(folder, ALLOWED_BY, with_dvc_objects=_is_output_of_dvc(folder)))
+
+
+def _is_output_of_dvc(folder: Path) -> bool:
+    """Returns whether it is the folder of ingest's output in a repository of DVC."""
+    real, output = Path(os.path.realpath(folder)), Layout().images.parts
+    if real.parts[-len(output) :] != output:
+        return False
+    return SafePath(real.parents[len(output) - 1] / ".dvc").is_folder()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -186,6 +186,5 @@ def _reader(request: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
                 reader.stdin.close()
 
 
-def _to_json(path: SafePath) -> list[str | None]:
-    within = path.within
-    return [str(path), *((within.folder, within.allowed_by) if within else (None, None))]
+def _to_json(path: SafePath) -> dict[str, Any]:
+    return {"path": str(path), "within": path.within and asdict(path.within)}

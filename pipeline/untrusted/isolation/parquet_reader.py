@@ -83,9 +83,8 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _from_json(parts: list[str]) -> SafePath:
-    path, folder, allowed_by = parts
-    return SafePath(Path(path), Boundary(folder, allowed_by) if folder is not None else None)
+def _from_json(path: dict[str, Any]) -> SafePath:
+    return SafePath(Path(path["path"]), path["within"] and Boundary(**path["within"]))
 
 
 def _end_when_too_large(most: int) -> None:
