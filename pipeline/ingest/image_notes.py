@@ -11,6 +11,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.runtime.sanitize import shortened
 
 BLACK, WHITE = 0x000000, 0xFFFFFF
+SEPARATE = "only the first is used: save each as an image of its own where the others matter"
 NAMES = {BLACK: "black", WHITE: "white"}
 
 
@@ -19,10 +20,7 @@ def frame_notes(further_frames_N: NDArray[np.bool_], ids: pa.ChunkedArray) -> li
     rows = np.flatnonzero(further_frames_N)
     if not len(rows):
         return []
-    return [
-        f"{len(rows):,} images have further pages or frames, such as {_shown(ids, rows)}, and only the first "
-        "is used: save each as an image of its own where the others matter"
-    ]
+    return [f"{len(rows):,} images have further pages or frames, such as {_shown(ids, rows)}, and {SEPARATE}"]
 
 
 def blank_notes(single_colors_N: NDArray[np.int32], ids: pa.ChunkedArray) -> list[str]:
@@ -44,6 +42,7 @@ def blank_notes(single_colors_N: NDArray[np.int32], ids: pa.ChunkedArray) -> lis
 def check_train_differs(
     contents_N2: NDArray[np.uint64],
     single_colors_N: NDArray[np.int32],
+    further_frames_N: NDArray[np.bool_],
     train_N: NDArray[np.bool_],
     ids: pa.ChunkedArray,
 ) -> None:
@@ -58,6 +57,8 @@ def check_train_differs(
         return
     what = f" of the single color #{color:06x}" if is_blank else ""
     cure = _cure(color == WHITE) if is_blank else "give ingest.path images that differ"
+    if further_frames_N[rows].any():
+        cure = f"of their pages or frames {SEPARATE}"
     raise UserError(
         f"all {len(rows):,} train images are one and the same picture{what}, such as {_shown(ids, rows)}, of "
         f"which nothing can be learned: {cure}"

@@ -75,7 +75,8 @@ def ingest(
         if params.leaks == "drop_train":
             index, splits_N = _without_leaks(index, splits_N, duplicates, parts)
         ids = _ids(parts)
-        check_train_differs(index.contents_N2, index.single_colors_N, splits_N == TRAIN, ids)
+        columns = index.contents_N2, index.single_colors_N, index.further_frames_N
+        check_train_differs(*columns, splits_N == TRAIN, ids)
         write_shards(parts, _in_split(splits_N), index.sizes_N, schema, folder)
         rejects = [{"where": refusal.where, "reason": refusal.reason} for refusal in index.refusals]
         write_checksummed(pa.Table.from_pylist(rejects, REJECTS_SCHEMA), folder / layout.rejects.name)

@@ -127,10 +127,10 @@ def test_train_images_that_are_all_the_same_are_refused(
 ) -> None:
     train_N = np.isin(np.arange(3), train)
     if passes:
-        check_train_differs(contents_N2, colors_N, train_N, NAMES)
+        check_train_differs(contents_N2, colors_N, np.zeros(3, np.bool_), train_N, NAMES)
         return
     with pytest.raises(UserError, match="train images are one and the same picture"):
-        check_train_differs(contents_N2, colors_N, train_N, NAMES)
+        check_train_differs(contents_N2, colors_N, np.zeros(3, np.bool_), train_N, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -144,3 +144,13 @@ def test_ingest_ends_if_nothing_can_be_learned(tmp_path: Path, image: Image.Imag
     with pytest.raises(UserError, match=f"^all 6 train images are one and the same picture.*{cure}"):
         run(tmp_path / "d", tmp_path)
     assert not (tmp_path / "images").exists()
+
+
+def test_equal_first_pages_are_refused_by_their_cause(tmp_path: Path) -> None:
+    for number in range(4):
+        folder = tmp_path / "d" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pages = [Image.new("RGB", (12, 12), "white"), noise(number)]
+        pages[0].save(folder / f"{number}.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(UserError, match=r"^all 4 train.*: of their pages or frames only the first is used"):
+        run(tmp_path / "d", tmp_path)
