@@ -22,6 +22,9 @@ FEATURE_RIDGE = 1e-3
 
 ROUNDING = 1e-12
 """Values with variances up to this share of their squared mean differ by rounding only."""
+IMAGES_PER_FEATURE = 2
+"""Number of images per feature from which features are whitened: fewer determine too few of their directions
+(docs/log.md)."""
 FEATURE_POWER = 0.375
 """Features are divided by their variances to this power; 0.5 would whiten them entirely, which amplifies the
 weakest directions and lowers linear probes on few images (docs/log.md)."""
@@ -47,12 +50,16 @@ def fit(layer: WhitenedPatches, batches: Batches, images: int, seed: int) -> Non
 
 
 def fit_features(layer: nn.Linear, features_NF: Tensor) -> None:
-    """Sets `layer`, until now the identity, to a partial ZCA whitening of the features.
+    """Sets `layer`, until now the identity, to a partial ZCA whitening of the features, if they have at least
+    `IMAGES_PER_FEATURE` images per feature.
 
     Unlike principal components, ZCA is a smooth function of the features, so rounding does not rotate it.
     """
+    images, features = features_NF.shape
+    if images < IMAGES_PER_FEATURE * features:
+        return
     with torch.no_grad():
-        weight_FF, bias_F = whitening(features_NF, layer.out_features, FEATURE_POWER, symmetric=True)
+        weight_FF, bias_F = whitening(features_NF, features, FEATURE_POWER, symmetric=True)
         layer.weight.copy_(weight_FF)
         layer.bias.copy_(bias_F)
 

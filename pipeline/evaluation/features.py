@@ -38,6 +38,8 @@ class TrainedEncoder:
     """The values that become black and white in images of more than 8 bits; None: set for each image."""
     identity: dict[str, Any] | None = None
     """Identity as in `identity_of`; None without a folder."""
+    train_images: int | None = None
+    """Number of images that the encoder was trained on; None: unknown."""
 
 
 class EncoderUnreadable(Exception):
@@ -95,7 +97,9 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
     normalize = Normalizer(config.mean, config.std, device)
     value_range = None if config.value_range is None else ValueRange(*config.value_range)
     known_by = identity_by(values, weights_sha256)
-    return TrainedEncoder(on_device.eval(), config.image_size, normalize, value_range, known_by)
+    return TrainedEncoder(
+        on_device.eval(), config.image_size, normalize, value_range, known_by, config.train_images
+    )
 
 
 def _check_numbers(weights: dict[str, Tensor]) -> None:

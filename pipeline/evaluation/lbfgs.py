@@ -22,7 +22,13 @@ CURVATURE = 0.2
 
 
 def fit_by_lbfgs(
-    features_ND: Tensor, classes_N: Tensor, class_count: int, params: EvaluateParams, seed: int
+    features_ND: Tensor,
+    classes_N: Tensor,
+    class_count: int,
+    params: EvaluateParams,
+    seed: int,
+    *,
+    own_deviations: bool = True,
 ) -> LinearProbe:
     """Chooses the strength by accuracy on held-out rows of train, then fits on all rows.
 
@@ -30,7 +36,7 @@ def fit_by_lbfgs(
     """
 
     def path(some_ND: Tensor, their_classes_N: Tensor) -> list[LinearProbe]:
-        return _Problem(some_ND, their_classes_N, class_count).path(STRENGTHS)
+        return _Problem(some_ND, their_classes_N, class_count, own_deviations).path(STRENGTHS)
 
     choice = choose(
         len(STRENGTHS),
@@ -43,7 +49,7 @@ def fit_by_lbfgs(
     )
     # Warm start from the two strengths before the chosen one.
     ending = STRENGTHS[max(choice.position - 2, 0) : choice.position + 1]
-    probe = _Problem(features_ND, classes_N, class_count).path(ending)[-1]
+    probe = _Problem(features_ND, classes_N, class_count, own_deviations).path(ending)[-1]
     return replace(probe, selection_top1=choice.top1, selection_rows=choice.rows)
 
 
@@ -56,8 +62,10 @@ class _Problem:
     thousand iterations.
     """
 
-    def __init__(self, features_ND: Tensor, classes_N: Tensor, class_count: int) -> None:
-        self.mean_D, self.std_D = standardisation(features_ND)
+    def __init__(
+        self, features_ND: Tensor, classes_N: Tensor, class_count: int, own_deviations: bool
+    ) -> None:
+        self.mean_D, self.std_D = standardisation(features_ND, own_deviations=own_deviations)
         standard_ND = (features_ND - self.mean_D) / self.std_D
         self.variance_A, self.axes_DA = _principal_axes(standard_ND)
         self.rotated_NA = standard_ND @ self.axes_DA

@@ -4,6 +4,7 @@ Each protocol chooses one hyperparameter on held-out train rows. The test images
 and no protocol sees them. Shape letters: N images, D features, C classes.
 """
 
+import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from pipeline.runtime.magnitude import power_of_two
 
 CONSTANT = 1e-6
 """Deviation, as a share of the largest magnitude, below which a feature varies only by rounding."""
+IMAGES_PER_FEATURE = 4
+"""Number of images per feature that an encoder was trained on from which each feature is divided by its own
+deviation (docs/log.md)."""
 ENOUGH_ROWS = 500
 """Number of held-out rows that is enough for a choice; if one part of train has fewer, more are held out."""
 
@@ -39,15 +43,32 @@ class LinearProbe:
         return (features_ND - self.mean_D) / self.std_D @ self.weights_DC + self.bias_C
 
 
-Protocol = Callable[[Tensor, Tensor, int, EvaluateParams, int], LinearProbe]
-"""(train features (N, D), their classes (N,), number of classes, parameters, seed) -> probe."""
+class Protocol(typing.Protocol):
+    def __call__(
+        self,
+        features_ND: Tensor,
+        classes_N: Tensor,
+        class_count: int,
+        params: EvaluateParams,
+        seed: int,
+        *,
+        own_deviations: bool = True,
+    ) -> LinearProbe:
+        """Fits a probe on train features; for `own_deviations` see `standardisation`."""
 
 
-def standardisation(features_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns mean and deviation (D,) of the features, for their standardisation."""
-    scale_1D = power_of_two(features_ND, 0)
+def standardisation(features_ND: Tensor, *, own_deviations: bool = True) -> tuple[Tensor, Tensor]:
+    """Returns mean and deviation (D,) of the features, for their standardisation.
+
+    Without `own_deviations` all features have the root mean square of theirs. That is for encoders that were
+    trained on few images: on these images, some features hardly vary that vary much on others, and division
+    by their deviations would let them outweigh all others. Held-out train images do not show it.
+    """
+    scale_1D = power_of_two(features_ND, 0 if own_deviations else (0, 1)).expand(1, features_ND.shape[1])
     scaled_ND = features_ND / scale_1D
     std_D = scaled_ND.std(dim=0, correction=0)
+    if not own_deviations:
+        std_D = std_D.square().mean().sqrt().expand_as(std_D)
     # A constant feature must not be divided by its zero deviation.
     std_D = torch.where(std_D > CONSTANT, std_D, 1.0)
     return scaled_ND.mean(dim=0) * scale_1D[0], std_D * scale_1D[0]

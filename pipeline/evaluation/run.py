@@ -16,13 +16,14 @@ from pipeline.dataset.pixels import load_pixels
 from pipeline.evaluation.baselines import baselines
 from pipeline.evaluation.embedding_map import write_map
 from pipeline.evaluation.features import (
+    TrainedEncoder,
     check_features,
     features_of,
     load_encoder,
     load_encoder_from_elsewhere,
 )
 from pipeline.evaluation.knn import knn_predict
-from pipeline.evaluation.linear_probe import LinearProbe, labelled_mask
+from pipeline.evaluation.linear_probe import IMAGES_PER_FEATURE, LinearProbe, labelled_mask
 from pipeline.evaluation.parallel_features import features_by_executor
 from pipeline.evaluation.registry import PROTOCOLS
 from pipeline.evaluation.trajectory import trajectory_with_information
@@ -80,7 +81,8 @@ def evaluate(
     dataset = ImageDataset(layout.images)
     train, test = Labels.of(dataset.train), Labels.of(dataset.test)
     reason = _reason_not_measured(train, test)
-    train_ND, test_ND = _features(params, arm, dataset, layout, executor)
+    trained = _encoder(params, arm, layout)
+    train_ND, test_ND = _features(trained, _encoder_folder(params, arm, layout), dataset, executor)
     for features_ND in (train_ND, test_ND):
         check_features(features_ND, f"the encoder in {_encoder_folder(params, arm, layout)}")
     with replaced_output(layout.evaluation(arm), EVALUATION_FILES) as folder:
@@ -88,7 +90,7 @@ def evaluate(
         if reason is None:
             weights = sha256_of_file(_encoder_folder(params, arm, layout) / ENCODER_WEIGHTS)
             labelled = train, train_ND[train.known], test, test_ND[test.known]
-            metrics = _measure(params, seed, *labelled, weights, folder)
+            metrics = _measure(params, seed, *labelled, _has_own_deviations(trained), weights, folder)
         else:
             metrics = _nothing_measured(params, train, test, reason)
         write_json(folder / "metrics.json", metrics)
@@ -113,22 +115,28 @@ def _encoder_folder(params: EvaluateParams, arm: str, layout: Layout) -> Path:
     return layout.encoder(arm) if params.transfer_from is None else resolve_user_path(params.transfer_from)
 
 
-def _features(
-    params: EvaluateParams, arm: str, dataset: ImageDataset, layout: Layout, executor: ExecutorName
-) -> tuple[Tensor, Tensor]:
-    """Computes the features of all train and all test images, in order."""
-    device = pick_device()
+def _encoder(params: EvaluateParams, arm: str, layout: Layout) -> TrainedEncoder:
     if params.transfer_from is None:
-        trained = load_encoder(layout.encoder(arm), device)
-    else:
-        trained = load_encoder_from_elsewhere(params.transfer_from, device)
+        return load_encoder(layout.encoder(arm), pick_device())
+    return load_encoder_from_elsewhere(params.transfer_from, pick_device())
+
+
+def _features(
+    trained: TrainedEncoder, folder: Path, dataset: ImageDataset, executor: ExecutorName
+) -> tuple[Tensor, Tensor]:
+    """Computes the features of all train and all test images, in order; `folder` is the encoder's."""
     if executor is not ExecutorName.LOCAL:
-        folder = _encoder_folder(params, arm, layout)
         return features_by_executor(folder, dataset, executor)
     train_ND, test_ND = (
-        features_of(trained, load_pixels(split), device) for split in (dataset.train, dataset.test)
+        features_of(trained, load_pixels(split), pick_device()) for split in (dataset.train, dataset.test)
     )
     return train_ND, test_ND
+
+
+def _has_own_deviations(trained: TrainedEncoder) -> bool:
+    """Returns whether the encoder was trained on enough images, see `linear_probe.standardisation`."""
+    images, features = trained.train_images, trained.encoder.feature_dim
+    return images is None or images >= IMAGES_PER_FEATURE * features
 
 
 def _measure(
@@ -138,6 +146,7 @@ def _measure(
     train_ND: Tensor,
     test: Labels,
     test_ND: Tensor,
+    own_deviations: bool,
     weights_sha256: str,
     folder: Path,
 ) -> EvaluationMetrics:
@@ -149,9 +158,11 @@ def _measure(
     # -1 for labels that train lacks, so that no prediction is correct.
     truth_M = torch.tensor([number_of.get(str(test.labels[p]), -1) for p in test.known], device=device)
 
+    protocol, selection = PROTOCOLS[params.protocol], derived_seed(seed, "evaluate", "selection")
+
     def fit(rows_N: Tensor) -> LinearProbe:
-        selection = derived_seed(seed, "evaluate", "selection")
-        return PROTOCOLS[params.protocol](train_ND[rows_N], classes_N[rows_N], len(names), params, selection)
+        rows = train_ND[rows_N], classes_N[rows_N], len(names)
+        return protocol(*rows, params, selection, own_deviations=own_deviations)
 
     probe = fit(torch.ones_like(classes_N, dtype=torch.bool))
     logits_MC = probe.logits(test_ND)

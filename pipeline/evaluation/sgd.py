@@ -26,7 +26,13 @@ features need smaller rates than the papers' 0.3."""
 
 
 def fit_by_sgd(
-    features_ND: Tensor, classes_N: Tensor, class_count: int, params: EvaluateParams, seed: int
+    features_ND: Tensor,
+    classes_N: Tensor,
+    class_count: int,
+    params: EvaluateParams,
+    seed: int,
+    *,
+    own_deviations: bool = True,
 ) -> LinearProbe:
     """Chooses the learning rate by accuracy on held-out rows of train, then fits on all rows.
 
@@ -37,13 +43,14 @@ def fit_by_sgd(
     rates = [params.sgd.learning_rate * factor for factor in FACTORS]
 
     def fit(some_ND: Tensor, their_classes_N: Tensor) -> list[LinearProbe]:
-        return _fit(some_ND, their_classes_N, class_count, params.sgd, rates, seed)
+        return _fit(some_ND, their_classes_N, class_count, params.sgd, rates, seed, own_deviations)
 
     # A large rate also makes the last steps noisier, so it is chosen only if its accuracy is no lower.
     choice = choose(
         len(rates), fit, features_ND, classes_N, params.selection_fraction, seed, weakest_of_equals
     )
-    probe = _fit(features_ND, classes_N, class_count, params.sgd, [rates[choice.position]], seed)[0]
+    chosen = [rates[choice.position]]
+    (probe,) = _fit(features_ND, classes_N, class_count, params.sgd, chosen, seed, own_deviations)
     return replace(probe, selection_top1=choice.top1, selection_rows=choice.rows)
 
 
@@ -58,10 +65,16 @@ def _check_steps(sgd: SgdParams, rows: int) -> None:
 
 
 def _fit(
-    features_ND: Tensor, classes_N: Tensor, class_count: int, sgd: SgdParams, rates: list[float], seed: int
+    features_ND: Tensor,
+    classes_N: Tensor,
+    class_count: int,
+    sgd: SgdParams,
+    rates: list[float],
+    seed: int,
+    own_deviations: bool = True,
 ) -> list[LinearProbe]:
     """Fits one probe per rate, all on the same batches, so that a step is one matrix product for all."""
-    mean_D, std_D = standardisation(features_ND)
+    mean_D, std_D = standardisation(features_ND, own_deviations=own_deviations)
     # The bias is the weight of a feature that is always 1.
     inputs_ND = functional.pad((features_ND - mean_D) / std_D, (0, 1), value=1.0)
     device = inputs_ND.device

@@ -12,6 +12,7 @@ from pipeline.encoders.whitening import (
     CONTRAST_RIDGE,
     FEATURE_POWER,
     FEATURE_RIDGE,
+    IMAGES_PER_FEATURE,
     PATCH_RIDGE,
     _patches_of,
     fit,
@@ -151,12 +152,21 @@ def test_features_are_whitened_in_good_part_and_not_turned() -> None:
 def test_rounding_of_few_features_changes_their_whitening_little() -> None:
     """Fewer images than features: principal components would be any."""
     features = torch.randn(12, 40, generator=generator(), dtype=torch.float64)
-    layers = [torch.nn.Linear(40, 40).double() for _ in range(2)]
-    fit_features(layers[0], features)
-    fit_features(
-        layers[1], features + 1e-9 * torch.randn(12, 40, generator=generator(1), dtype=torch.float64)
+    rounded = features + 1e-9 * torch.randn(12, 40, generator=generator(1), dtype=torch.float64)
+    (weight, _), (other, _) = (
+        whitening(rows, 40, FEATURE_POWER, symmetric=True) for rows in (features, rounded)
     )
-    torch.testing.assert_close(layers[0].weight, layers[1].weight, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(weight, other, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_features_of_few_images_stay_as_they_are(missing: int) -> None:
+    features = torch.randn(IMAGES_PER_FEATURE * 6 - missing, 6, generator=generator())
+    layer = torch.nn.Linear(6, 6)
+    torch.nn.init.eye_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    fit_features(layer, features)
+    assert torch.equal(layer(features), features) == bool(missing)
 
 
 @pytest.mark.parametrize("images", [torch.zeros(3, 3, 16, 16), torch.ones(2, 3, 8, 8), smooth_images(2, 8)])

@@ -19,7 +19,7 @@ from pipeline.encoders.registry import build_encoder
 from pipeline.evaluation import run as evaluation
 from pipeline.evaluation.features import features_of, load_encoder, load_encoder_from_elsewhere
 from pipeline.evaluation.lbfgs import STRENGTHS
-from pipeline.evaluation.linear_probe import LinearProbe
+from pipeline.evaluation.linear_probe import LinearProbe, Protocol
 from pipeline.evaluation.registry import PROTOCOLS
 from pipeline.evaluation.run import Labels, evaluate
 from pipeline.evaluation.sgd import FACTORS
@@ -128,8 +128,8 @@ def test_no_protocol_sees_test(prepare: Prepare, monkeypatch: pytest.MonkeyPatch
     layout, fit, read = prepare(), PROTOCOLS[protocol], Labels.of
     probes: list[LinearProbe] = []
 
-    def kept(*given: Any) -> LinearProbe:
-        probes.append(fit(*given))
+    def kept(*given: Any, **options: Any) -> LinearProbe:
+        probes.append(fit(*given, **options))
         return probes[-1]
 
     def with_other_test_labels(split: ImageSplit) -> Labels:
@@ -137,7 +137,8 @@ def test_no_protocol_sees_test(prepare: Prepare, monkeypatch: pytest.MonkeyPatch
         swapped = [{"cat": "dog", "dog": "cat"}[str(label)] for label in rows.labels]
         return rows if split.name == "train" else Labels(rows.ids, [*swapped])
 
-    monkeypatch.setitem(PROTOCOLS, protocol, kept)
+    replacement: Protocol = kept
+    monkeypatch.setitem(PROTOCOLS, protocol, replacement)
     before = evaluated(layout, protocol=protocol, label_fractions=[0.3])
     monkeypatch.setattr(Labels, "of", with_other_test_labels)
     after = evaluated(layout, protocol=protocol, label_fractions=[0.3])
@@ -145,6 +146,8 @@ def test_no_protocol_sees_test(prepare: Prepare, monkeypatch: pytest.MonkeyPatch
     assert after["top1"] is not None
     assert before["top1"] + after["top1"] == pytest.approx(1)
     for one, other in zip(probes[:2], probes[2:], strict=True):
+        # The encoder has more features than train has images.
+        assert len(one.std_D.unique()) == 1
         assert torch.equal(one.weights_DC, other.weights_DC)
         assert torch.equal(one.bias_C, other.bias_C)
 

@@ -46,7 +46,7 @@ def test_the_strength_is_chosen_on_rows_that_are_not_fitted() -> None:
     features, labels = noisy()
     right = torch.zeros(150, len(lbfgs.STRENGTHS), dtype=torch.bool)
     for held in held_out_parts(labels, 0.3, seed=0):
-        path = lbfgs._Problem(features[~held], labels[~held], 3).path(lbfgs.STRENGTHS)
+        path = lbfgs._Problem(features[~held], labels[~held], 3, True).path(lbfgs.STRENGTHS)
         for number, probe in enumerate(path):
             right[held, number] = probe.logits(features[held]).argmax(1) == labels[held]
     assert len(set(right.sum(dim=0).tolist())) > 1

@@ -71,6 +71,30 @@ def test_a_large_class_among_small_ones_does_not_choose_for_all(protocol: str, c
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("share", [1e-20, 1e-7, 1e-5])
+def test_features_that_hardly_vary_on_the_images_of_the_encoder_do_not_decide(
+    protocol: str, share: float
+) -> None:
+    (train, classes), (test, of_test) = few_of_each([20] * 3, 40, 0.7)
+    train[:, 4:] *= share
+    theirs = LogisticRegression(max_iter=2000).fit(train.numpy(), classes.numpy())
+    expected = theirs.score(test.numpy(), of_test.numpy())
+    assert expected > 0.6
+    probe = PROTOCOLS[protocol](train, classes, 3, EvaluateParams(), 0, own_deviations=False)
+    assert accuracy(probe, test, of_test) >= expected - 0.05
+
+
+@pytest.mark.parametrize("exponent", [-30, 0, 30])
+def test_without_their_own_deviations_features_share_one(exponent: int) -> None:
+    features, _ = blobs(30, 4, 2, 1.0)
+    features[:, 0] *= 100
+    mean, std = standardisation(features * 10.0**exponent, own_deviations=False)
+    expected = features.double().std(0, correction=0).square().mean().sqrt() * 10.0**exponent
+    torch.testing.assert_close(std.double(), expected.expand(4), atol=0, rtol=1e-5)
+    torch.testing.assert_close(mean, (features * 10.0**exponent).mean(0), atol=0, rtol=1e-4)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_where_no_row_can_choose_the_probe_says_so(protocol: str) -> None:
     probe = PROTOCOLS[protocol](torch.eye(3), torch.arange(3), 3, EvaluateParams(), 0)
     assert (probe.selection_rows, probe.selection_top1) == (0, None)
