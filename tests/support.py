@@ -21,7 +21,8 @@ from pipeline.config.params import Params, check_params
 from pipeline.storage.checksums import checksum
 from pipeline.storage.files import write_json
 from pipeline.storage.schema import INGEST_SUMMARY, IngestSummary
-from pipeline.untrusted.safe_paths import LEADS_OUT, Boundary, Root
+from pipeline.untrusted.safe_paths import Boundary, Root
+from pipeline.untrusted.unsafe_path import LEADS_OUT
 
 LOCAL = ("127.0.0.1", "::1", "localhost", "")
 REPOSITORY = Path(__file__).resolve().parents[1]

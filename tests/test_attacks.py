@@ -18,13 +18,15 @@ from pipeline.executors.select import ExecutorName, open_executor
 from pipeline.experiments.report_study import _code
 from pipeline.experiments.selection import _value
 from pipeline.inference.images.open import open_pictures
-from pipeline.ingest.prepare import MAX_BYTES, ImageRefused, pixels_to_store, prepare_image, stored_pixels
+from pipeline.ingest.decoding import MAX_BYTES, ImageRefused
+from pipeline.ingest.prepare import pixels_to_store, prepare_image, stored_pixels
 from pipeline.runtime.device import pick_device
 from pipeline.runtime.errors import UserError, system_error_message
 from pipeline.sources.base import Refusal
 from pipeline.sources.registry import open_source
 from pipeline.training.launch import joined_ranks
-from pipeline.untrusted.safe_paths import Boundary, Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Boundary, Root, SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 from support import params_with, png
 
 

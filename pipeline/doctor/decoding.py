@@ -16,7 +16,7 @@ from pipeline.dataset.pixels import decode_center
 from pipeline.doctor.base import Check, Situation, duration, fail, ok, warn
 from pipeline.doctor.sample import reasons
 from pipeline.ingest.chunks import refused
-from pipeline.ingest.prepare import FORMATS as INGESTED
+from pipeline.ingest.decoding import FORMATS as INGESTED
 from pipeline.presentation.formatting import plural
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.resources import usable_cores

@@ -10,7 +10,8 @@ from pathlib import Path
 from pipeline.doctor.found_file import FoundFile, new_md5, short
 from pipeline.runtime.errors import UserError, shown
 from pipeline.runtime.json_text import NotJson, parse_json
-from pipeline.untrusted.safe_paths import SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 
 DIRECTORY = ".dir"
 """Suffix of DVC's names for lists of files."""

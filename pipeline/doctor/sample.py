@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from pipeline.ingest.prepare import ImageRefused, prepare_image
+from pipeline.ingest.decoding import ImageRefused
+from pipeline.ingest.prepare import prepare_image
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.untrusted.isolation.limits import limited
 

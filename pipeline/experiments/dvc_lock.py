@@ -6,7 +6,8 @@ from typing import Any
 
 from pipeline.runtime.errors import UserError
 from pipeline.untrusted.git import read_blob
-from pipeline.untrusted.safe_paths import SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 from pipeline.untrusted.yaml_text import parse_yaml
 
 LOCK = "dvc.lock"

@@ -30,8 +30,9 @@ from pipeline.inference.vectors import vectors_table
 from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal
 from pipeline.storage.files import write_atomically
-from pipeline.untrusted.safe_paths import Boundary, Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Boundary, Root, SafePath
 from pipeline.untrusted.tensor_files import MOST_OF_HEADER, check_header
+from pipeline.untrusted.unsafe_path import UnsafePath
 from pipeline.untrusted.walk import names_in
 
 IMAGES_PER_CHUNK = 4096

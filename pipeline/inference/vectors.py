@@ -28,7 +28,8 @@ from pipeline.untrusted.isolation.parquet import (
     json_in_metadata,
     parquet_headers,
 )
-from pipeline.untrusted.safe_paths import MISSING, SafePath
+from pipeline.untrusted.safe_paths import SafePath
+from pipeline.untrusted.unsafe_path import MISSING
 
 METADATA = b"clinfonce"
 """Key of the schema's metadata: a `Description` as JSON."""

@@ -34,8 +34,9 @@ from pipeline.ingest.chunk_files import (
     rows_of,
     write_chunk,
 )
+from pipeline.ingest.decoding import ImageRefused
 from pipeline.ingest.perceptual_hash import perceptual_hashes, thumbnails
-from pipeline.ingest.prepare import ImageRefused, PreparedImage, prepare_image
+from pipeline.ingest.prepare import PreparedImage, prepare_image
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.storage.files import sha256_of_file, version_of, write_atomically
 from pipeline.storage.schema import ValueRange

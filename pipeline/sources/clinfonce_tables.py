@@ -19,7 +19,8 @@ from pipeline.sources.reading.source_root import source_root
 from pipeline.storage.files import resolve_user_path
 from pipeline.tables.delimited import Head, csv_records, read_head
 from pipeline.tables.lines import NOT_A_ROW, NotARow, open_text
-from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 
 WHAT = "the folder that holds the tables"
 NUMBER, CLASS, PATH = "", "class", "path"

@@ -26,7 +26,8 @@ from pipeline.sources.reading.expected_files import find_first, named_folder, nu
 from pipeline.sources.reading.source_root import ALLOWED_BY
 from pipeline.storage.schema import NO, YES
 from pipeline.tables.lines import NotARow, open_text, text_lines
-from pipeline.untrusted.safe_paths import Boundary, Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Boundary, Root, SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 
 HOME = "CUB_200_2011"
 WHAT = f"the folder that holds {HOME}"

@@ -20,7 +20,8 @@ from pipeline.sources.reading.class_folders import files_below, folders_in
 from pipeline.sources.reading.expected_files import ENTRIES_SHOWN, named_folder
 from pipeline.sources.reading.split_names import WORDS, split_word, splits_of
 from pipeline.tables.cells import folded
-from pipeline.untrusted.safe_paths import Root, UnsafePath
+from pipeline.untrusted.safe_paths import Root
+from pipeline.untrusted.unsafe_path import UnsafePath
 from pipeline.untrusted.walk import Walk, names_in
 
 WHAT = "the folder that holds train/<class> and test/<class>, or <class>"

@@ -37,7 +37,8 @@ from pipeline.untrusted.isolation.parquet import (
     parquet_headers,
     records,
 )
-from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 
 WHAT = "a Parquet file, or a folder that holds some"
 ROWS_PER_BATCH = 64

@@ -19,7 +19,8 @@ from pipeline.sources.reading.expected_files import entries, find_first, named_f
 from pipeline.sources.reading.split_names import Splits, splits_of
 from pipeline.storage.files import resolve_user_path
 from pipeline.tables.edge_list import LEAVES_SHOWN, paths_from_root
-from pipeline.untrusted.safe_paths import FOLDER, MISSING, SPECIAL, Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.unsafe_path import FOLDER, MISSING, SPECIAL, UnsafePath
 from pipeline.untrusted.walk import Walk
 
 WHAT = "the folder that holds train/<wnid> and val/<wnid>"

@@ -13,7 +13,8 @@ from pipeline.sources.reading.source_root import named_file, source_root
 from pipeline.tables import reading
 from pipeline.tables.lines import NotARow
 from pipeline.tables.reading import Record
-from pipeline.untrusted.safe_paths import FOLDER, MISSING, Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.unsafe_path import FOLDER, MISSING, UnsafePath
 
 
 class ManifestSource:

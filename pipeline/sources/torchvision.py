@@ -18,7 +18,8 @@ from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.reading.expected_files import named_path
 from pipeline.sources.reading.source_root import source_root
 from pipeline.storage.schema import NO, YES
-from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 from pipeline.untrusted.walk import Skipped, Walk
 
 WHAT = "the folder in which torchvision keeps its data"

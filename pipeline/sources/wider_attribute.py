@@ -17,7 +17,8 @@ from pipeline.runtime.json_text import NotJson, parse_json
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.reading.expected_files import find_first, named_folder
 from pipeline.storage.schema import NO, YES
-from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 
 WHAT = "the folder that holds wider_attribute_trainval.json and Image"
 TABLES: dict[Split, str] = {"train": "wider_attribute_trainval.json", "test": "wider_attribute_test.json"}

@@ -17,7 +17,8 @@ from pipeline.tables.cells import LONGEST_TEXT, TOO_LONG, NotOneValue, text
 from pipeline.tables.lines import NotARow
 from pipeline.tables.refused import Refused
 from pipeline.untrusted.isolation import parquet
-from pipeline.untrusted.safe_paths import FOLDER, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import SafePath
+from pipeline.untrusted.unsafe_path import FOLDER, UnsafePath
 
 _BATCH_ROWS = 1 << 16
 _BATCH_CELLS = 1 << 20

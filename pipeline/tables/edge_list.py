@@ -9,7 +9,8 @@ from pipeline.runtime.errors import UserError, listed, system_error_message
 from pipeline.tables.cells import folded
 from pipeline.tables.delimited import CsvRows, delimiter_of, first_lines
 from pipeline.tables.lines import NotARow, open_text
-from pipeline.untrusted.safe_paths import SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 
 LEAVES_SHOWN = 3
 

@@ -7,10 +7,9 @@ check and its opening has no effect. tests/untrusted/test_one_way_to_open.py loo
 
     SafePath      a file, and the folder that it must lie in; can be sent to other processes and opened there
     Root          a folder; turns the names in its tables into `SafePath`s
-    UnsafePath    why a path is not read
+    UnsafePath    why a path is not read; of `unsafe_path`
 """
 
-import errno
 import io
 import os
 import re
@@ -22,58 +21,26 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from pipeline.runtime.errors import UserError, shown
+from pipeline.runtime.errors import shown
+from pipeline.untrusted.unsafe_path import (
+    FOLDER,
+    LEADS_OUT,
+    NO_FOLDER,
+    SPECIAL,
+    UNREADABLE,
+    UnsafePath,
+    reason_of,
+)
 
 DVC_OBJECT = re.compile(r".*/files/md5/[0-9a-f]{2}/[0-9a-f]{30}", re.DOTALL)
 """Real path of a file in a cache of DVC, which is named by the MD5 of its content."""
 FOLDERS_REMEMBERED = 65_536
 LONGEST_PATH = 4096
 """Maximum length of a path, as on Linux. Links are followed for every part of a path."""
-MISSING = "the file does not exist"
-FOLDER = "a folder, not a file"
-NO_FOLDER = "a file, not a folder"
-SPECIAL = "a pipe, socket or device, not a file"
-FORBIDDEN = "no permission to read the file"
-LEADS_OUT = "a link leads out of the source's folder"
-UNREADABLE = "the file can't be read: "
-_REASONS = {
-    errno.ENOENT: MISSING,
-    errno.ENOTDIR: MISSING,
-    errno.EISDIR: FOLDER,
-    errno.ENXIO: SPECIAL,
-    errno.ENODEV: SPECIAL,
-    errno.EACCES: FORBIDDEN,
-    errno.EPERM: FORBIDDEN,
-}
-_OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ESTALE}
 # An ordinary open blocks on a pipe without a writer, and may make a terminal the controlling one.
 _WITHOUT_WAITING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _DESCRIPTORS = "/proc/self/fd"
 """Folder in which Linux has a link to the open file of each descriptor."""
-
-
-class UnsafePath(UserError):
-    """Raised for a path that is not read. `reason` is for a list of refusals; the message is a sentence."""
-
-    def __init__(self, path: str | Path, reason: str) -> None:
-        self.path, self.reason = path, reason
-        super().__init__(_sentence(path, reason))
-
-    def __reduce__(self) -> tuple[type["UnsafePath"], tuple[str | Path, str]]:
-        return UnsafePath, (self.path, self.reason)  # pickled by workers
-
-
-def _sentence(path: str | Path, reason: str) -> str:
-    if reason == MISSING:
-        return f"{path} does not exist: check its name and folder"
-    cure = "put a regular file in its place"
-    if reason == FORBIDDEN:
-        cure = "give yourself the permission"
-    elif reason == NO_FOLDER:
-        cure = "put a folder in its place"
-    elif reason.startswith(LEADS_OUT):
-        cure = "put what it leads to in its place"
-    return f"{path} can't be read ({reason.removeprefix(UNREADABLE)}): {cure}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,13 +295,3 @@ def _lies_within(within: Boundary, descriptor: int, path: Path) -> bool:
         if not os.path.samestat(own, os.fstat(descriptor)):
             return False
     return within.holds(real)
-
-
-def reason_of(error: OSError) -> str | None:
-    """Returns why a file can't be opened or read, in words; None for a fault of the machine, such as lack of
-    memory, which is not a property of the file."""
-    if (reason := _REASONS.get(error.errno or 0)) is not None:
-        return reason
-    if error.errno in _OF_THE_MACHINE:
-        return None
-    return f"{UNREADABLE}{os.strerror(error.errno or 0)}"

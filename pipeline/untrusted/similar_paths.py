@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.untrusted.safe_paths import MISSING, SafePath
+from pipeline.untrusted.safe_paths import SafePath
+from pipeline.untrusted.unsafe_path import MISSING
 from pipeline.untrusted.walk import some_names_in
 
 FOLDERS_REMEMBERED = 64

@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath, reason_of
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath, reason_of
 
 DEEPEST = 100
 CIRCLE = "a link that goes in a circle"

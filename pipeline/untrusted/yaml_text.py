@@ -17,7 +17,8 @@ from ruamel.yaml.events import (
 )
 
 from pipeline.runtime.errors import UserError, first_line
-from pipeline.untrusted.safe_paths import MISSING, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import SafePath
+from pipeline.untrusted.unsafe_path import MISSING, UnsafePath
 
 MOST_BYTES = 1 << 17
 """Maximum size of a file; a file of parameters has ten thousand bytes. The parser takes eight seconds at

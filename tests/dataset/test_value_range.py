@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, TiffImagePlugin
 
 from pipeline.dataset.value_range import GDAL_NODATA, Scaled, scaling_notes, to_8_bits
-from pipeline.ingest.prepare import ImageRefused, pixels_to_store, prepare_image
+from pipeline.ingest.decoding import ImageRefused
+from pipeline.ingest.prepare import pixels_to_store, prepare_image
 from pipeline.storage.schema import ValueRange
 
 ALL = Scaled(0, 65535, False)

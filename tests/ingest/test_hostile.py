@@ -23,7 +23,8 @@ from PIL import Image
 from ingest.hostile import FILES, PLACES, Case
 from pipeline.config.ingest import IngestParams
 from pipeline.dataset.dataset import ImageSplit
-from pipeline.ingest.prepare import FORMATS, ImageRefused, prepare_image
+from pipeline.ingest.decoding import FORMATS, ImageRefused
+from pipeline.ingest.prepare import prepare_image
 from pipeline.ingest.run import ingest
 from pipeline.runtime.errors import UserError
 from pipeline.sources.registry import open_source

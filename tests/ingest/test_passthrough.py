@@ -17,8 +17,9 @@ from PIL import Image, ImageCms, PngImagePlugin
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.pixels import decode_center
 from pipeline.ingest import passthrough
+from pipeline.ingest.decoding import ImageRefused
 from pipeline.ingest.passthrough import kept_jpeg, kept_png
-from pipeline.ingest.prepare import ImageRefused, pixels_to_store, prepare_image
+from pipeline.ingest.prepare import pixels_to_store, prepare_image
 from pipeline.ingest.run import ingest
 from pipeline.sources.synthetic.source import SyntheticSource
 from pipeline.storage.schema import Layout

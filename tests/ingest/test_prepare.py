@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from pipeline.ingest.prepare import ImageRefused, prepare_image
+from pipeline.ingest.decoding import ImageRefused
+from pipeline.ingest.prepare import prepare_image
 from support import png
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.params import check_params
-from pipeline.ingest.prepare import ImageRefused, read_image_file
+from pipeline.ingest.decoding import ImageRefused, read_image_file
 from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal
 from pipeline.sources.registry import open_source

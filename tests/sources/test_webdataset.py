@@ -170,7 +170,7 @@ def test_samples_that_are_none_are_refused(tmp_path: Path) -> None:
 
 
 def test_samples_that_are_too_large_are_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.sources.webdataset.LARGEST_SAMPLE", 1024**2)
+    monkeypatch.setattr("pipeline.sources.reading.tar_samples.LARGEST_SAMPLE", 1024**2)
     write(
         tmp_path / "shards",
         {
@@ -338,8 +338,8 @@ def test_the_limit_on_refusals_counts_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int
 ) -> None:
     """Under one key there may be more images than endings are kept, or than bytes of a sample."""
-    monkeypatch.setattr("pipeline.sources.webdataset.MOST_ENDINGS", 10)
-    monkeypatch.setattr("pipeline.sources.webdataset.LARGEST_SAMPLE", largest)
+    monkeypatch.setattr("pipeline.sources.reading.tar_samples.MOST_ENDINGS", 10)
+    monkeypatch.setattr("pipeline.sources.reading.tar_samples.LARGEST_SAMPLE", largest)
     frames = [(f"cam.{n:04d}.png", jpeg(n)) for n in range(60)]
     write(tmp_path / "shards", {"0.tar": packed([*frames, *samples(range(100, 140))])})
     with pytest.raises(UserError, match=r"60 of 100 inputs \(60.0%\) were refused, more than"):

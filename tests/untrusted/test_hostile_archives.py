@@ -12,9 +12,9 @@ import pytest
 from hostile_tables import header, pax, rows_of, said, shard, taken, written
 from pipeline.inference.images.open import open_pictures
 from pipeline.runtime.errors import UserError
-from pipeline.sources import webdataset
 from pipeline.sources.base import Refusal, SourceRow
-from pipeline.sources.webdataset import MOST_MEMBERS
+from pipeline.sources.reading import tar_samples
+from pipeline.sources.reading.tar_samples import MOST_MEMBERS
 from pipeline.statistics.command import statistics_of_table
 from pipeline.tables.cells import LONGEST_TEXT, comparable
 from pipeline.untrusted.isolation import parquet
@@ -195,7 +195,7 @@ def folded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         values.append(cell)
         return comparable(cell)
 
-    monkeypatch.setattr(webdataset, "comparable", counting)
+    monkeypatch.setattr(tar_samples, "comparable", counting)
     return values
 
 

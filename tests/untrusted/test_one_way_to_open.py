@@ -19,6 +19,7 @@ READERS = [
             "doctor/decoding.py",
             "encoders/files.py",
             "evaluation/features.py",
+            "ingest/decoding.py",
             "ingest/prepare.py",
             "untrusted/similar_paths.py",
             "statistics/command.py",

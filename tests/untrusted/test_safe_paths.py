@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from pipeline.runtime.errors import UserError
 from pipeline.untrusted import safe_paths
-from pipeline.untrusted.safe_paths import FOLDER, LEADS_OUT, MISSING, SPECIAL, Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.unsafe_path import FOLDER, LEADS_OUT, MISSING, SPECIAL, UnsafePath
 from support import ALLOWED_BY, OUT, bounded, socket_at
 
 pytestmark = pytest.mark.usefixtures("without_waiting")

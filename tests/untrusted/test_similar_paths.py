@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ingest.prepare import ImageRefused, prepare_image
-from pipeline.untrusted.safe_paths import MISSING, Boundary, Root, SafePath
+from pipeline.ingest.decoding import ImageRefused
+from pipeline.ingest.prepare import prepare_image
+from pipeline.untrusted.safe_paths import Boundary, Root, SafePath
 from pipeline.untrusted.similar_paths import why_missing
+from pipeline.untrusted.unsafe_path import MISSING
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Müller.png") for form in ("NFC", "NFD"))
 

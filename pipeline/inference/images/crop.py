@@ -9,7 +9,8 @@ from PIL import Image
 from pipeline.config.ingest import LARGEST_IMAGE_SIZE
 from pipeline.dataset.decode import center_crop, sizes_after_cutting
 from pipeline.inference.images.base import InputImage
-from pipeline.ingest.prepare import ImageRefused, pixels_to_store, stored_pixels
+from pipeline.ingest.decoding import ImageRefused
+from pipeline.ingest.prepare import pixels_to_store, stored_pixels
 from pipeline.sources.base import Refusal
 from pipeline.storage.schema import ValueRange
 from pipeline.untrusted.isolation.limits import limited

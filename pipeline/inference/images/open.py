@@ -12,7 +12,8 @@ from pipeline.inference.vectors import METADATA
 from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal
 from pipeline.sources.reading.class_folders import files_below
-from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 from pipeline.untrusted.walk import Walk
 
 TABLE = ".parquet"

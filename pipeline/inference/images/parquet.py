@@ -18,7 +18,8 @@ from pipeline.sources.base import Refusal
 from pipeline.storage.schema import images_schema
 from pipeline.tables.delimited import check_names
 from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, ParquetHeader, batches, parquet_headers
-from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 
 CONVENTIONAL_IMAGE, CONVENTIONAL_ID = "image", "id"
 IMAGES_PER_BYTE = 10

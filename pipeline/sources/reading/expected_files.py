@@ -10,7 +10,8 @@ from pipeline.sources.reading.source_root import source_root
 from pipeline.storage.files import resolve_user_path
 from pipeline.tables.file_series import check_series, series_notes
 from pipeline.tables.lines import NotARow, open_text, text_lines
-from pipeline.untrusted.safe_paths import Root, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 from pipeline.untrusted.walk import Skipped, Walk, names_in
 
 ENTRIES_SHOWN = 6

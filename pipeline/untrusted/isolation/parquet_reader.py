@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from pipeline.runtime.errors import first_line
 from pipeline.storage.checksums import has_checksum, is_unbroken
 from pipeline.untrusted.isolation.plain_types import plain_schema, size_in_python
-from pipeline.untrusted.safe_paths import Boundary, SafePath, UnsafePath
+from pipeline.untrusted.safe_paths import Boundary, SafePath
+from pipeline.untrusted.unsafe_path import UnsafePath
 
 OUTLINE = pa.schema(
     [("schema", pa.binary()), ("rows", pa.int64()), ("has_checksum", pa.bool_()), ("mistake", pa.string())]
