@@ -67,8 +67,8 @@ class TiledLogits:
             logits.fill_diagonal_(-torch.inf)
         if not self.with_positives:
             return [logits]
-        strangers = self.clusters_N[tile.rows, None] != self.clusters_N[tile.columns]
-        return [logits, logits.masked_fill(strangers, -torch.inf)]
+        negatives = self.clusters_N[tile.rows, None] != self.clusters_N[tile.columns]
+        return [logits, logits.masked_fill(negatives, -torch.inf)]
 
 
 @dataclass(frozen=True)

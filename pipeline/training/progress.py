@@ -36,5 +36,5 @@ def saved_state(states: StateFolder) -> tuple[State | None, list[str]]:
         return None, messages
     kept = {epoch: states.kept(f"clusters-{epoch}") for epoch in state.pop("reclustered")}
     if any(clusters_N is None for clusters_N in kept.values()):
-        return None, [*messages, "the clusters of an earlier epoch are damaged: training starts anew"]
+        return None, [*messages, "the clusters of an earlier epoch are damaged: training starts again"]
     return state | {"reclusterings": kept}, messages
