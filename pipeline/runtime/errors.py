@@ -6,7 +6,7 @@ Exception
 │   │   ├── UnsafePath         a path that leaves its folder, or is no regular file
 │   │   └── WorkerDied         the process that decodes images was killed
 │   ├── ImageRefused           becomes a row of rejects.parquet; so do
-│   │   └── NoImage, NotAClass, NotOneValue, LineTooLong, NoRange
+│   │   └── NoImage, NotAClass, NotOneValue, TooLarge, LineTooLong, NoRange
 │   ├── Unsupported            the file is decoded and encoded instead, which is slower
 │   ├── NotJson, NotParquet    a parser's refusal, which the caller turns into one of the above
 │   └── NoClusters             a column that `statistics` leaves out with a note

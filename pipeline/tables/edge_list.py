@@ -88,11 +88,12 @@ def _rows(file: Path, named: str) -> Iterator[tuple[int, list[str]]]:
                 yield number, [name for cell in cells if (name := folded(cell))]
     except UnsafePath as unsafe:
         raise UserError(f"{named} can't be read as text ({unsafe.reason}): name a file") from None
-    except (OSError, UnicodeEncodeError) as error:
+    except UnicodeEncodeError:
+        raise UserError(f"{named} can't be read as text: it is not UTF-8") from None
+    except OSError as error:
         if system_error_message(error):
             raise
-        why = str(error) if isinstance(error, OSError) else "it is not UTF-8"
-        raise UserError(f"{named} can't be read as text: {why}") from None
+        raise UserError(f"{named} can't be read as text: {error}") from None
 
 
 def _climb(leaf: str, parent_of: dict[str, str], named: str) -> list[str]:

@@ -277,9 +277,9 @@ def test_a_thin_picture_is_shown(tmp_path: Path, suffix: str) -> None:
     assert sheet.stat().st_size > 0
 
 
-def test_one_id_of_many_rows_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_id_of_many_rows_is_passed_over_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [png(0), *[png(1)] * 200]
-    pq.write_table(pa.table({"image": images, "id": ["a"] * len(images)}), tmp_path / "t.parquet")
+    pq.write_table(pa.table({"image": images, "id": ["a", *["b"] * 200]}), tmp_path / "t.parquet")
     pictures, batches = open_pictures(tmp_path / "t.parquet"), parquet._batches
     reads: list[tuple[Any, ...]] = []
 

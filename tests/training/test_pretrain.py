@@ -23,6 +23,7 @@ from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.pixels import load_pixels
+from pipeline.encoders import whitening
 from pipeline.encoders.patches import PatchResNet
 from pipeline.encoders.whitening import FEATURE_POWER, FEATURE_RIDGE
 from pipeline.evaluation.features import features_of, load_encoder
@@ -275,7 +276,10 @@ def test_no_step_waits_for_the_device(pretrain: Pretrain, monkeypatch: pytest.Mo
     assert seen.names & WAITS == set()
 
 
-def test_the_features_of_the_train_images_are_whitened_in_good_part(pretrain: Pretrain, data: Layout) -> None:
+def test_the_features_of_the_train_images_are_whitened_in_good_part(
+    pretrain: Pretrain, data: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whitening, "IMAGES_PER_FEATURE", 0)
     pretrain()
     device = torch.device("cpu")
     features_ND = features_of(
