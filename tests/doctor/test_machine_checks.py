@@ -125,7 +125,7 @@ def _interpolation(config: Path) -> None:
 def test_a_configuration_that_dvc_did_not_write(
     write: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "WALL_SECONDS", 60)
+    monkeypatch.setattr(process, "WALL_SECONDS", 10)
     monkeypatch.setattr(process, "MEMORY_BYTES", 512 << 20)
     (tmp_path / ".dvc").mkdir()
     write(tmp_path / ".dvc/config")
