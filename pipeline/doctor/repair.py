@@ -195,7 +195,7 @@ def _removals(inspection: Inspection, everything: bool) -> Iterator[Removal]:
         yield Removal(names, "it is damaged", (cached_list,))
     for inspected in inspection.files:
         if everything and not inspection.is_known:
-            # A user's own files cannot be told from the recorded ones.
+            # Without the list, a user's own files look like the recorded ones.
             yield from _removal(
                 inspected.path, inspected.file, None, "`dvc repro` restores it if the stage wrote it"
             )

@@ -37,7 +37,7 @@ class WhitenedPatches(nn.Module):
 class PatchResNet(nn.Module):
     """A small residual network on whitened patches; the features of both are concatenated and whitened.
 
-    The last layer is the identity until it is fitted after training.
+    The last layer is the identity until it is fitted after training, for which there must be enough images.
     """
 
     def __init__(self, stride: int = 2) -> None:

@@ -18,12 +18,12 @@ from pipeline.sources.base import Refusal
 from pipeline.sources.registry import open_source
 from pipeline.untrusted.safe_paths import SafePath
 from sources import (
+    img2dataset,
     test_clinfonce_tables,
     test_cub200,
     test_folder,
     test_imagenet,
     test_ut_zappos50k,
-    test_webdataset,
     test_wider_attribute,
 )
 from sources.journey import jpeg, write
@@ -65,8 +65,8 @@ def manifest(ending: str) -> Callable[[Path], object]:
 
 def shards(folder: Path) -> None:
     for number in range(2):
-        members = test_webdataset.samples(range(4 * number, 4 * number + 4))
-        write(folder, {f"{number}.tar": test_webdataset.packed([*members])})
+        members = img2dataset.samples(range(4 * number, 4 * number + 4))
+        write(folder, {f"{number}.tar": img2dataset.packed([*members])})
 
 
 def parquet(folder: Path) -> None:

@@ -1,63 +1,17 @@
-"""Tar shards as img2dataset writes them, whole, hostile and half downloaded."""
+"""Samples of tar shards as img2dataset writes them, whole and hostile."""
 
-import io
 import json
-import os
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hostile_tables import header, pax
 from pipeline.runtime.errors import UserError
-from pipeline.sources.reading.tar_archives import LONGEST_HEADERS
-from sources.journey import Journey, journey, jpeg, write
+from sources.img2dataset import Members, fields, packed, run_journey, sample, samples
+from sources.journey import journey, jpeg, write
 
 pytestmark = pytest.mark.slow
-
-CAPTIONS = ["a red hat", "blue shoes", "a green bag; cheap"]
-Members = list[tuple[str, bytes]]
-
-
-def fields(n: int) -> dict[str, Any]:
-    """What img2dataset notes, and three columns that it was told to keep."""
-    return {
-        "caption": CAPTIONS[n % 3], "url": f"https://example.org/{n}", "key": f"{n:09d}", "status": "success",
-        "error_message": None, "width": 20, "height": 16, "original_width": 200, "original_height": 160,
-        "exif": "{}", "sha256": f"{n:064x}",
-        "kind": ["hat", "shoe", "bag"][n % 3], "tags": [["red", "new"], ["blue"], []][n % 3],
-        "brand": ["Acme", None][n % 2],
-    }  # fmt: skip
-
-
-def sample(n: int, folder: str = "") -> Members:
-    record = json.dumps(fields(n))
-    endings = {"jpg": jpeg(n), "txt": CAPTIONS[n % 3].encode(), "json": record.encode()}
-    return [(f"{folder}{n:09d}.{ending}", content) for ending, content in endings.items()]
-
-
-def samples(numbers: range) -> Members:
-    return [member for n in numbers for member in sample(n)]
-
-
-def packed(members: Sequence[tuple[str, bytes] | tarfile.TarInfo]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for member in members:
-            if isinstance(member, tarfile.TarInfo):
-                archive.addfile(member)
-            else:
-                info = tarfile.TarInfo(member[0])
-                info.size = len(member[1])
-                archive.addfile(info, io.BytesIO(member[1]))
-    return buffer.getvalue()
-
-
-def run_journey(tmp_path: Path, **options: Any) -> Journey:
-    columns = {"label": "kind", "hashtags": "tags"} | options.pop("columns", {})
-    return journey(tmp_path, "webdataset", tmp_path / "shards", columns=columns, **options)
 
 
 def test_shards_of_img2dataset(tmp_path: Path) -> None:
@@ -188,77 +142,6 @@ def test_samples_that_are_too_large_are_not_held(tmp_path: Path, monkeypatch: py
     got = run_journey(tmp_path, test_fraction=0.5)
     assert got.refused == {f"0.tar/1.{ending}": "larger than 1 MiB" for ending in ("jpg", "png")}
     assert len(got.train) + len(got.test) == 2
-
-
-def cut(whole: bytes, place: str) -> bytes:
-    """`whole` as a download left it that stopped within the sixth sample's members, or after them."""
-    with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
-        member = archive.getmember("000000005.jpg")
-        after = archive.getmember("000000006.jpg")
-    return {
-        "in the picture": whole[: member.offset_data + 100],
-        "in its header": whole[: member.offset + 200],
-        "before its header": whole[: member.offset],
-        "between two samples": whole[: after.offset],
-        "a damaged header": whole[: member.offset] + b"\xff" * 512 + whole[member.offset + 512 :],
-        "a wrong checksum": whole[: member.offset + 10] + b"?" + whole[member.offset + 11 :],
-    }[place]
-
-
-@pytest.mark.parametrize(
-    ("place", "whole_samples"),
-    [
-        ("in the picture", 5),
-        ("in its header", 4),
-        ("before its header", 4),
-        ("between two samples", 5),
-        ("a damaged header", 4),
-        ("a wrong checksum", 4),
-    ],
-)
-def test_of_a_half_downloaded_shard_the_samples_so_far_are_kept(
-    tmp_path: Path, place: str, whole_samples: int
-) -> None:
-    """Where it ends between two members nothing says whether the last sample is whole: it is not kept."""
-    first, second = packed([*samples(range(8))]), packed([*samples(range(8, 12))])
-    write(tmp_path / "shards", {"0.tar": cut(first, place), "1.tar": second})
-    got = run_journey(tmp_path, test_fraction=0.5)
-    kept = sorted(row["id"] for row in got.train + got.test)
-    assert kept == [f"0.tar/{n:09d}" for n in range(whole_samples)] + [f"1.tar/{n:09d}" for n in range(8, 12)]
-    assert list(got.refused) == ["0.tar"]
-    lost = f"from {whole_samples:09d} on"
-    assert got.refused["0.tar"].startswith(f"the archive is damaged or not whole, {lost}: ")
-
-
-def test_a_header_that_points_backwards_ends_the_shard(tmp_path: Path) -> None:
-    """A negative size, in the binary form that GNU tar writes, would send the reader back for ever."""
-    whole = bytearray(packed([*samples(range(3))]))
-    with tarfile.open(fileobj=io.BytesIO(bytes(whole))) as archive:
-        start = archive.getmember("000000002.jpg").offset
-    header = whole[start : start + 512]
-    header[124:136] = (-1536).to_bytes(12, "big", signed=True)
-    header[148:156] = b" " * 8
-    header[148:156] = f"{sum(header):06o}\0 ".encode()
-    whole[start : start + 512] = header
-    write(tmp_path / "shards", {"0.tar": bytes(whole)})
-    got = run_journey(tmp_path, test_fraction=0.5)
-    assert list(got.refused) == ["0.tar"]
-    assert got.refused["0.tar"].startswith("the archive is damaged or not whole, from 000000001 on: ")
-
-
-def test_a_list_of_holes_is_not_held(tmp_path: Path) -> None:
-    """A map of holes is as long as its member: it is read before the member can be refused."""
-    sparse = pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0"})
-    numbers = b"1\n" * (LONGEST_HEADERS // 2)
-    holes = header("x", b"x", sparse) + header("b.jpg", b"0", b"%d\n" % (len(numbers) // 4) + numbers)
-    whole = packed([*samples(range(3))])
-    start = len(whole.rstrip(b"\0"))
-    padded = whole[:start] + bytes(-start % 512)
-    write(tmp_path / "shards", {"0.tar": padded + holes + bytes(1024)})
-    got = run_journey(tmp_path, test_fraction=0.5)
-    assert list(got.refused) == ["0.tar"]
-    assert "a header of 1,0" in got.refused["0.tar"]
-    assert len(got.train + got.test) >= 2
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -427,28 +310,3 @@ def test_a_picture_downloaded_once_for_each_of_its_captions_is_counted(tmp_path:
         "30 labelled images are exact copies of 10, whose labels differ: at most 33.3% of the labelled "
         "images can be classified rightly, as only one label per image is supported"
     ) in got.summary["notes"]
-
-
-def test_archives_that_cat_joined_are_read_to_the_end_of_the_last(tmp_path: Path) -> None:
-    three = [packed(samples(range(8 * k, 8 * k + 8))) for k in range(3)]
-    # Padded as another program would, by less than a record of tar and by more than is read at once.
-    joined = three[0].rstrip(b"\0")
-    joined += bytes(-len(joined) % 512 + 1024) + three[1] + bytes(512 * 1000) + three[2]
-    write(tmp_path / "shards", {"a.tar": joined})
-    got = run_journey(tmp_path)
-    assert (len(got.train) + len(got.test), got.refused) == (24, {})
-
-
-def test_what_follows_the_end_and_is_no_archive_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "shards", {"a.tar": packed(samples(range(16))) + b"signed by nobody"})
-    got = run_journey(tmp_path, max_reject_fraction=0.2)
-    assert len(got.train) + len(got.test) == 16
-    ((where, reason),) = got.refused.items()
-    assert where == "a.tar"
-    assert reason.endswith("what follows its end is no archive")
-
-
-def test_a_hole_behind_the_end_costs_no_time(tmp_path: Path) -> None:
-    write(tmp_path / "shards", {"a.tar": packed(samples(range(16)))})
-    os.truncate(tmp_path / "shards/a.tar", 1 << 42)
-    assert run_journey(tmp_path).refused == {}
