@@ -21,7 +21,8 @@ from torchvision.transforms import v2
 from pipeline.augment.normalize import Normalizer
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.pixels import PixelStore
-from pipeline.encoders.registry import build_encoder, resolved_stem_stride
+from pipeline.encoders.base import Architecture
+from pipeline.encoders.registry import architecture_of, build_encoder
 from pipeline.objectives.base import Batch
 from pipeline.objectives.cl_infonce import ClInfoNCE
 from pipeline.training.context import Clustered, TrainingContext
@@ -45,8 +46,8 @@ class Setting:
     stem_stride: int | str = "auto"
 
     @property
-    def stride(self) -> int:
-        return resolved_stem_stride(self.arch, self.stem_stride, self.size)
+    def architecture(self) -> Architecture:
+        return architecture_of(self.arch, self.stem_stride, self.size)
 
 
 def encoded_images(count: int, size: int) -> list[bytes]:
@@ -84,7 +85,7 @@ class Ours:
             }
             | {"temperature": TEMPERATURE, "augment": {"crop_scale_min": 0.08}}
         )
-        encoder = build_encoder(setting.arch, setting.stride)
+        encoder = build_encoder(setting.architecture)
         self.trainer = Trainer(
             Network(encoder, ClInfoNCE(encoder.feature_dim, HEAD_DIM, TEMPERATURE)),
             InMemoryLoader(store, setting.device),
@@ -152,8 +153,8 @@ class Peer:
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.autocast = torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
         encoder = torchvision.models.get_model(setting.arch, weights=None)
-        if setting.stride != 4:
-            encoder.conv1 = nn.Conv2d(3, 64, 3, setting.stride, padding=1, bias=False)
+        if (stride := setting.architecture.stem_stride) not in (None, 4):
+            encoder.conv1 = nn.Conv2d(3, 64, 3, stride, padding=1, bias=False)
             encoder.maxpool = nn.Identity()
         dim = encoder.fc.in_features
         encoder.fc = nn.Identity()

@@ -20,6 +20,7 @@ from benchmarks.contenders import decoded, encoded_images
 from benchmarks.harness import JsonFlag, Outcome, in_turns, times_as_fast
 from pipeline.augment.normalize import Normalizer
 from pipeline.config.pretrain import PretrainParams
+from pipeline.encoders.base import Architecture
 from pipeline.encoders.registry import build_encoder
 from pipeline.objectives.base import DataInfo
 from pipeline.objectives.registry import OBJECTIVES
@@ -78,7 +79,7 @@ def trainer_of(name: str, images: int, batch: int) -> Trainer:
     )
     generator = torch.Generator().manual_seed(0)
     attributes = torch.randint(0, ATTRIBUTE_VALUES, (images, ATTRIBUTES), generator=generator).to(torch.int8)
-    encoder = build_encoder("resnet18", 4)
+    encoder = build_encoder(Architecture("resnet18", 4, 32))
     known = DataInfo(CLUSTERS, ATTRIBUTES)
     trainer = Trainer(
         Network(encoder, kind.build(encoder.feature_dim, params, known)),

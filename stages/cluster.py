@@ -30,7 +30,7 @@ def main(arm: Annotated[TrainedArm, typer.Argument(help="the arm to cluster the 
     with exit_on_user_error():
         params = load_params()
         layout = Layout()
-        if arm not in (CHOSEN, *params.report.references):
+        if arm not in (CHOSEN, *params.references):
             leave_out_clusters(layout, arm)
             echo(f"cluster {arm}: not in report.references, left out")
             return

@@ -35,7 +35,8 @@ def main(arm: Annotated[TrainedArm, typer.Argument(help="the arm whose encoder i
         # Imported here, so that an arm that is left out takes no time.
         from pipeline.training.run import pretrain
 
-        pretrain(params.pretrain, arm, params.ingest.image_size, params.seed, Layout())
+        size, stored_size = params.view_size, params.stored_size
+        pretrain(params.pretrain, arm, size, params.seed, Layout(), stored_size=stored_size)
 
 
 if __name__ == "__main__":

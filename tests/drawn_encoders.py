@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from pipeline.config.pretrain import PretrainParams
+from pipeline.encoders.base import Architecture
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import build_encoder
 from pipeline.objectives.cl_infonce import ClInfoNCE
@@ -21,17 +22,21 @@ def write_drawn_encoder(
     layout: Layout,
     arm: str = "chosen",
     name: str = "resnet18",
-    stem_stride: int = 4,
+    stem_stride: int | None = 4,
     image_size: int = 32,
     seed: int = 0,
     pretrain: PretrainParams = PretrainParams(),  # noqa: B008 - it is frozen
     value_range: list[float] | None = None,
+    preparation: dict[str, Any] | None = None,
     **summary: Any,
 ) -> Path:
-    """The folder of an arm, by the function that training calls, with weights and batch norms drawn."""
+    """The folder of an arm, by the function that training calls, with weights and batch norms drawn.
+
+    `preparation` holds further values of config.json.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = build_encoder(name, stem_stride)
+        encoder = build_encoder(Architecture(name, stem_stride, image_size))
         for module in encoder.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 assert module.running_mean is not None
@@ -47,6 +52,7 @@ def write_drawn_encoder(
         mean=MEAN,
         std=DEVIATION,
         value_range=value_range,
+        **preparation or {},
     )
     provenance = {
         "arm": arm,

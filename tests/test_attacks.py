@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.encoders.base import Architecture
 from pipeline.encoders.registry import build_encoder
 from pipeline.executors.base import Job
 from pipeline.executors.select import ExecutorName, open_executor
@@ -158,7 +159,7 @@ def test_rows_that_vanish_while_they_are_embedded_are_reported(tmp_path: Path) -
 @pytest.mark.parametrize("stride", [True, 2.0])
 def test_a_stride_that_only_equals_one_is_none(stride: Any) -> None:
     with pytest.raises(ValueError, match="the stem's stride must be 1, 2 or 4"):
-        build_encoder("whitened_patches", stride)
+        build_encoder(Architecture("whitened_patches", stride, 32))
 
 
 @pytest.mark.parametrize(

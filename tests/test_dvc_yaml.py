@@ -12,10 +12,10 @@ from pipeline.config.evaluate import EvaluateParams
 from pipeline.config.objectives import MocoParams, Objective
 from pipeline.config.pretrain import PretrainParams
 from pipeline.config.report import Reference
-from pipeline.storage.schema import CHOSEN, UNTRAINED, ArmName, TrainedArm
+from pipeline.storage.schema import CHOSEN, NOT_TRAINED, ArmName, TrainedArm
 from support import REPOSITORY
 
-STAGES = ["ingest", "cluster", "untrained", "pretrain", "evaluate", "report"]
+STAGES = ["ingest", "cluster", "untrained", "start", "pretrain", "evaluate", "report"]
 CONFIG = PurePath("pipeline/config")
 """No dependency: DVC compares the values of params.yaml."""
 
@@ -58,7 +58,7 @@ def test_dependencies_cover_the_imports_and_no_more(
         ("pipeline/evaluation/knn.py", {"evaluate", "evaluate-reference"}),
         ("pipeline/clustering/methods/kmeans.py", {"cluster", "cluster-reference"}),
         ("pipeline/objectives/moco.py", {"pretrain", "pretrain-reference"}),
-        ("pipeline/training/loaders/streamed.py", {"untrained", "pretrain", "pretrain-reference"}),
+        ("pipeline/training/loaders/streamed.py", {"untrained", "start", "pretrain", "pretrain-reference"}),
         ("pipeline/config/report.py", set()),
         ("pipeline/experiments/compare.py", set()),
     ],
@@ -126,7 +126,7 @@ def test_references_depend_on_all_of_the_evaluation_but_the_transfer(stages: dic
 def test_only_arms_named_here_become_part_of_commands_and_paths(stages: dict[str, Any]) -> None:
     """What a shell runs and DVC deletes depends on no value of params.yaml."""
     references = list(get_args(Reference))
-    trained = [arm for arm in references if arm != UNTRAINED]
+    trained = [arm for arm in references if arm not in NOT_TRAINED]
     assert {CHOSEN, *trained} == set(TrainedArm)
     assert {CHOSEN, *references} == set(ArmName)
     for name, stage in stages.items():

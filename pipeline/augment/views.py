@@ -6,6 +6,7 @@ Shape letters: N images, C = 3 channels, H x W canvas, S pixels per side of a vi
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from pipeline.augment.color import (
     solarize,
 )
 from pipeline.augment.normalize import Normalizer
-from pipeline.augment.resample import Change, resample
+from pipeline.augment.resample import KERNELS, Change, resample, resample_as_pillow
 from pipeline.config.pretrain import AugmentParams
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
@@ -61,12 +62,32 @@ def random_views(
     return resample(canvas_NCHW, boxes_N4, size, flipped_N, changes, normalize)
 
 
-def central_views(canvas_NCHW: Tensor, sizes_N2: Tensor, size: int) -> Tensor:
-    """Returns the largest central square of each image at `size` pixels: (N, 3, size, size) float32, 0-1."""
+@dataclass(frozen=True)
+class CentralCrop:
+    """How evaluation scales and crops the largest central square of an image."""
+
+    interpolation: str = "bilinear"
+    """Key of `resample.KERNELS`."""
+    crop_pct: float = 1.0
+    """Side of the crop as a share of the square's, as timm calls it."""
+
+
+WHOLE_SQUARE = CentralCrop()
+
+
+def central_views(
+    canvas_NCHW: Tensor, sizes_N2: Tensor, size: int, crop: CentralCrop = WHOLE_SQUARE
+) -> Tensor:
+    """Returns the central square of each image at `size` pixels: (N, 3, size, size) float32, 0-1.
+
+    Without `crop` it is the largest one, and pixels are not rounded; otherwise see `resample_as_pillow`.
+    """
     side_N = sizes_N2.amin(dim=1)
     corners_N2 = (sizes_N2 - side_N[:, None]) // 2
     boxes_N4 = torch.cat([corners_N2, side_N[:, None], side_N[:, None]], dim=1)
-    return resample(canvas_NCHW, boxes_N4, size)
+    if crop == WHOLE_SQUARE:
+        return resample(canvas_NCHW, boxes_N4, size)
+    return resample_as_pillow(canvas_NCHW, boxes_N4, size, crop.crop_pct, KERNELS[crop.interpolation])
 
 
 def views_at_once(size: int, most: int) -> int:

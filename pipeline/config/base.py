@@ -97,6 +97,9 @@ OwnPath = Annotated[PathText, AfterValidator(_is_no_place_of_outputs)]
 # run forever. Limits of the data or the machine are checked by the code that knows them.
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+SMALLEST_IMAGE_SIZE = 8
+LARGEST_IMAGE_SIZE = 2048
+ImageSize = Annotated[int, Field(ge=SMALLEST_IMAGE_SIZE, le=LARGEST_IMAGE_SIZE)]
 ImageCount = Annotated[int, Field(ge=1, le=10**9)]
 """Ten times the images that docs/scale.md plans for."""
 ClusterCount = Annotated[int, Field(ge=2, le=10**6)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.config.base import Fraction, OwnPath, PathText, Section, UniqueNames
+from pipeline.config.base import Fraction, ImageSize, OwnPath, PathText, Section, UniqueNames
 
 # Default names of the columns of a table.
 CONVENTIONAL_COLUMNS = {"image": "image", "label": "label", "split": "split", "hashtags": "hashtags"}
@@ -64,8 +64,6 @@ SourceName = Literal[
 ]
 
 
-SMALLEST_IMAGE_SIZE = 8
-LARGEST_IMAGE_SIZE = 2048
 MOST_RENDERED = 1 << 40
 """Bytes of pixels."""
 
@@ -88,12 +86,7 @@ class IngestParams(Section):
     allow_outside_paths: bool = Field(
         default=False, description="allow paths and links to lead outside the source's folder"
     )
-    image_size: int = Field(
-        default=32,
-        ge=SMALLEST_IMAGE_SIZE,
-        le=LARGEST_IMAGE_SIZE,
-        description="pixels of the shorter side",
-    )
+    image_size: ImageSize = Field(default=32, description="pixels of the shorter side")
     value_range: LowAndHigh | None = Field(
         default=None,
         description="[low, high]: values of black and white in images of more than 8 bits; "

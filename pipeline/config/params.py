@@ -15,7 +15,7 @@ from pipeline.config.cluster import ClusterParams
 from pipeline.config.evaluate import EvaluateParams
 from pipeline.config.ingest import IngestParams
 from pipeline.config.pretrain import PretrainParams
-from pipeline.config.report import ReportParams
+from pipeline.config.report import Reference, ReportParams
 from pipeline.runtime.errors import UserError, listed, shown
 from pipeline.runtime.sanitize import shortened
 from pipeline.untrusted.yaml_text import read_yaml
@@ -36,6 +36,22 @@ class Params(Section):
     pretrain: PretrainParams = PretrainParams()
     evaluate: EvaluateParams = EvaluateParams()
     report: ReportParams = ReportParams()
+
+    @property
+    def view_size(self) -> int:
+        """Side of the images that the encoder takes, in pixels."""
+        return self.pretrain.image_size or self.ingest.image_size
+
+    @property
+    def stored_size(self) -> int | None:
+        """Pixels of the shorter side of the stored images, if they are not those of the views."""
+        return None if self.view_size == self.ingest.image_size else self.ingest.image_size
+
+    @property
+    def references(self) -> list[Reference]:
+        """The arms beside the chosen one: `report.references`, of which `start` needs weights."""
+        given = self.pretrain.weights is not None
+        return [reference for reference in self.report.references if reference != "start" or given]
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:

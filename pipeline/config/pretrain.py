@@ -1,15 +1,18 @@
 """The section `pretrain` of params.yaml."""
 
+import re
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from pipeline.config.base import (
     LARGEST_BATCH,
     BatchSize,
     Epochs,
     Fraction,
+    ImageSize,
     LearningRate,
+    OwnPath,
     Section,
     Temperature,
     Width,
@@ -29,9 +32,15 @@ EncoderName = Literal[
     "wide_resnet50_2",
     "wide_resnet101_2",
 ]
-"""Also the only names allowed in an encoder's folder, besides that of `untrained`: torchvision builds others
-with downloaded weights."""
-
+"""Also the only names of torchvision allowed in an encoder's folder: it builds others with downloaded
+weights."""
+TIMM_NAME = r"timm/[A-Za-z0-9_]{1,80}(\.[A-Za-z0-9_-]{1,80})?"
+"""A network of timm, and the weights whose configuration it takes: no other place to load a network from."""
+TimmName = Annotated[
+    str, StringConstraints(pattern=f"^{TIMM_NAME}$"), Field(examples=["timm/convnext_tiny.fb_in22k"])
+]
+DOWNLOADED = "pretrained"
+"""Value of `pretrain.weights`: the weights that belong to the network's name."""
 
 Sigma = Annotated[float, Field(ge=0.01, le=1000.0)]
 """Pixels."""
@@ -77,14 +86,24 @@ class _SharedParams(Section):
         description="mean over positives outside or inside the logarithm (SupCon's L_out, L_in); pair: the "
         "second view is of another image of the cluster; clusters have no other effect",
     )
-    encoder: EncoderName = Field(
+    encoder: EncoderName | TimmName = Field(
         default="patch_resnet",
-        description="a small network on whitened patches, or a ResNet by its torchvision name",
+        description="a small network on whitened patches, a ResNet by its torchvision name, or any network "
+        "of timm by its name after `timm/`",
+    )
+    weights: OwnPath | None = Field(
+        default=None,
+        description="what training starts from: a file or folder of weights, or `pretrained`, which "
+        "downloads those that belong to the encoder's name; null: nothing. Not a DVC dependency: "
+        "`dvc repro -f start` reads a changed file",
+    )
+    image_size: ImageSize | None = Field(
+        default=None, description="side of the views in pixels; null: ingest.image_size"
     )
     stem_stride: Literal[1, 2, 4, "auto"] = Field(
         default="auto",
         description="stride of the first layer in pixels; auto: 1 for ResNets below 48 px, 2 below "
-        "128 px, else 4; 2 for patch_resnet below 64 px, else 4",
+        "128 px, else 4; 2 for patch_resnet below 64 px, else 4; that of the weights if there are any",
     )
     projection_dim: Width = 128
     epochs: Epochs = 9
@@ -131,6 +150,16 @@ class _SharedParams(Section):
 
 
 class PretrainParams(ObjectiveBlocks, _SharedParams):
+    @field_validator("encoder", mode="before")
+    @classmethod
+    def _is_an_encoder(cls, name: object) -> object:
+        if name in get_args(EncoderName) or (isinstance(name, str) and re.fullmatch(TIMM_NAME, name)):
+            return name
+        names = ", ".join(get_args(EncoderName))
+        raise ValueError(
+            f"must be one of {names}, or a network of timm such as timm/convnext_tiny, not {name!r:.80}"
+        )
+
     @field_validator("stem_stride", mode="before")
     @classmethod
     def _is_a_whole_number(cls, stride: object) -> object:
@@ -142,6 +171,15 @@ class PretrainParams(ObjectiveBlocks, _SharedParams):
     def of_references(self) -> "PretrainParams":
         """The parameters of the references, which are always trained as SimCLR and SupCon."""
         return PretrainParams.model_validate(self.model_dump(exclude={"objective", *get_args(Objective)}))
+
+    @model_validator(mode="after")
+    def _strides_belong_to_small_image_stems(self) -> Self:
+        if self.encoder.startswith("timm/") and self.stem_stride != "auto":
+            raise ValueError(
+                f"pretrain.stem_stride={self.stem_stride} has no effect on pretrain.encoder={self.encoder}, "
+                "whose first layer timm determines: leave it at auto"
+            )
+        return self
 
     @model_validator(mode="after")
     def _forms_belong_to_cl_infonce(self) -> Self:

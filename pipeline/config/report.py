@@ -6,11 +6,11 @@ from pydantic import Field, field_validator
 
 from pipeline.config.base import Section
 
-Reference = Literal["untrained", "instance", "label"]
+Reference = Literal["untrained", "start", "instance", "label"]
 
 
 class ReportParams(Section):
-    references: list[Reference] = Field(default=["untrained", "instance", "label"])
+    references: list[Reference] = Field(default=["untrained", "start", "instance", "label"])
     title: str = "Which auxiliary information helps?"
 
     @field_validator("references")

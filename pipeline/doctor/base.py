@@ -50,7 +50,7 @@ class Situation:
 
     @property
     def arms(self) -> list[str]:
-        return ["chosen", *(self.params.report.references if self.params is not None else [])]
+        return ["chosen", *(self.params.references if self.params is not None else [])]
 
 
 def ok(what: str, found: str) -> Check:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from pipeline.doctor.base import Check, Situation, fail, ok, size, warn
-from pipeline.encoders.registry import build_encoder, resolved_stem_stride
+from pipeline.encoders.registry import architecture_of, build_encoder
 from pipeline.runtime.errors import UserError
 from pipeline.storage.files import state_root
 from pipeline.untrusted.dvc.process import reading
@@ -74,10 +74,8 @@ def _encoder_bytes(situation: Situation) -> int:
         return 0
     pretrain = situation.params.pretrain
     with torch.device("meta"):
-        stride = resolved_stem_stride(
-            pretrain.encoder, pretrain.stem_stride, situation.params.ingest.image_size
-        )
-        encoder = build_encoder(pretrain.encoder, stride)
+        size = situation.params.view_size
+        encoder = build_encoder(architecture_of(pretrain.encoder, pretrain.stem_stride, size))
     return sum(weights.nbytes for weights in [*encoder.parameters(), *encoder.buffers()])
 
 

@@ -20,7 +20,7 @@ from pipeline.doctor.trial_run import MADE_UP_IMAGES, Request, Trial
 from pipeline.runtime.device import pick_device
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.resources import available_memory, let_idle_threads_sleep
-from pipeline.storage.schema import CHOSEN, UNTRAINED, IngestSummary
+from pipeline.storage.schema import CHOSEN, NOT_TRAINED, IngestSummary
 from pipeline.storage.validation import read_json
 from pipeline.training.loaders.select import loader_kind
 from pipeline.training.representation import SAMPLED_IMAGES
@@ -87,8 +87,8 @@ def look(situation: Situation) -> Iterator[Check]:
 
 def trials_of(params: Params) -> Iterator[tuple[str, list[str]]]:
     """Yields the trials to run, and the arms that each represents."""
-    references: list[str] = list(params.report.references)
-    trained = [arm for arm in references if arm != UNTRAINED]
+    references: list[str] = list(params.references)
+    trained = [arm for arm in references if arm not in NOT_TRAINED]
     alike = params.pretrain == params.pretrain.of_references()
     yield CHOSEN, [CHOSEN, *(trained if alike else [])]
     if trained and not alike:

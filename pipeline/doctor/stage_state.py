@@ -9,7 +9,7 @@ from pipeline.doctor.base import Check, Situation, fail, ok, size, warn
 from pipeline.runtime.errors import UserError, listed
 from pipeline.storage.files import state_root
 from pipeline.storage.outputs import ELSEWHERE, foreign_files, output_folders
-from pipeline.storage.schema import CHOSEN, UNTRAINED, IngestSummary
+from pipeline.storage.schema import CHOSEN, NOT_TRAINED, IngestSummary
 from pipeline.storage.validation import read_json
 from pipeline.untrusted.git import run_git
 from pipeline.untrusted.yaml_text import read_yaml
@@ -56,28 +56,27 @@ def _stages(situation: Situation) -> Iterator[Check]:
     recorded, values = _read_yaml(situation.root / "dvc.lock"), _read_yaml(situation.root / PARAMS_FILE)
     lock: Mapping[str, Any] = recorded.get("stages") or {}
     of_arms = [f"{stage}@{arm}" for stage in ARMED for arm in situation.arms if _has_stage(arm, stage)]
-    untrained = [UNTRAINED] if UNTRAINED in situation.arms else []
-    for name in ["ingest", *untrained, *of_arms, "report"]:
+    not_trained = [arm for arm in situation.arms if arm in NOT_TRAINED]
+    for name in ["ingest", *not_trained, *of_arms, "report"]:
         stage, _, arm = name.partition("@")
         in_lock = name if arm in ("", CHOSEN) else f"{stage}-reference@{arm}"
         yield _stage(situation, name, lock.get(in_lock) or {}, values)
 
 
 def _has_stage(arm: str, stage: str) -> bool:
-    return arm != UNTRAINED or stage == "evaluate"
+    return arm not in NOT_TRAINED or stage == "evaluate"
 
 
 def _stage(situation: Situation, name: str, entry: Mapping[str, Any], values: Mapping[str, Any]) -> Check:
     stage, _, arm = name.partition("@")
     layout = situation.layout
     left = {
-        "ingest": lambda: layout.ingest_summary,
-        "untrained": lambda: layout.encoder(UNTRAINED) / "encoder.safetensors",
-        "cluster": lambda: layout.assignments(arm),
-        "pretrain": lambda: layout.encoder(arm) / "encoder.safetensors",
-        "evaluate": lambda: layout.evaluation(arm) / "metrics.json",
-        "report": lambda: layout.report / "report.html",
-    }[stage]()
+        "ingest": layout.ingest_summary,
+        "cluster": layout.assignments(arm),
+        "pretrain": layout.encoder(arm) / "encoder.safetensors",
+        "evaluate": layout.evaluation(arm) / "metrics.json",
+        "report": layout.report / "report.html",
+    }.get(stage, layout.encoder(stage) / "encoder.safetensors")
     if not left.is_file():
         return ok(name, "not yet")
     if changed := list(_changed(entry, values)):

@@ -24,7 +24,7 @@ from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.assignments import read_assignments
 from pipeline.dataset.dataset import ImageDataset
 from pipeline.dataset.pixels import PixelStore, load_pixels
-from pipeline.encoders.registry import build_encoder, resolved_stem_stride
+from pipeline.encoders.registry import architecture_of, build_encoder
 from pipeline.evaluation.features import BATCH, TrainedEncoder, features_of
 from pipeline.evaluation.knn import knn_predict
 from pipeline.evaluation.linear_probe import standardisation
@@ -108,7 +108,7 @@ def _training(request: Request, params: Params, pretrain: PretrainParams, device
         clustered,
         _attributes(request, pretrain, layout, loader.ids) if needs_attributes else None,
         _normalizer(layout, device),
-        TrainingContext(request.what, params.seed, params.ingest.image_size, device),
+        TrainingContext(request.what, params.seed, params.view_size, device),
     )
     start = time.time() - request.started - decoded
     return Trial(
@@ -163,12 +163,10 @@ def _evaluation(request: Request, params: Params, device: torch.device) -> Trial
         store = load_pixels(train, range(min(len(train), SAMPLED_IMAGES)))
         image_bytes = train.shape.image_bytes
     decoded = time.perf_counter() - decoding
-    stride = resolved_stem_stride(
-        params.pretrain.encoder, params.pretrain.stem_stride, params.ingest.image_size
-    )
-    encoder = build_encoder(params.pretrain.encoder, stride)
+    pretrain = params.pretrain
+    encoder = build_encoder(architecture_of(pretrain.encoder, pretrain.stem_stride, params.view_size))
     encoder = encoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    trained = TrainedEncoder(encoder, params.ingest.image_size, _normalizer(layout, device))
+    trained = TrainedEncoder(encoder, params.view_size, _normalizer(layout, device))
     start = time.time() - request.started - decoded
     few = PixelStore(store.ids[:BATCH], store.canvas_NCHW[:BATCH], store.sizes_N2[:BATCH])
     features_of(trained, few, device)  # warms up

@@ -1,10 +1,12 @@
 """The config.json of an encoder: how to rebuild the network and to prepare its inputs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from pipeline.config.ingest import LARGEST_IMAGE_SIZE, SMALLEST_IMAGE_SIZE, LowAndHigh
+from pipeline.config.base import ImageSize
+from pipeline.config.ingest import LowAndHigh
+from pipeline.encoders.base import Architecture
 from pipeline.encoders.registry import check_name
 
 Mean = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -23,10 +25,18 @@ class EncoderConfig(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
     encoder: str
-    stem_stride: int
+    stem_stride: int | None
+    """None for networks of timm."""
     feature_dim: Annotated[int, Field(ge=1)] | None = None
     """None means the number of the network."""
-    image_size: Annotated[int, Field(ge=SMALLEST_IMAGE_SIZE, le=LARGEST_IMAGE_SIZE)]
+    image_size: ImageSize
+    """Side of the images that the network takes."""
+    stored_size: ImageSize | None = None
+    """Pixels to which the shorter side of an image is scaled down first, as ingest stores it; None:
+    `image_size`."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    crop_pct: Annotated[float, Field(ge=0.1, le=1.0)] = 1.0
+    """Side of the central crop as a share of the largest central square's."""
     mean: ThreeMeans
     std: ThreeDeviations
     value_range: LowAndHigh | None = None
@@ -42,6 +52,10 @@ class EncoderConfig(BaseModel):
     def _is_known(cls, name: object) -> object:
         check_name(name)
         return name
+
+    @property
+    def architecture(self) -> Architecture:
+        return Architecture(self.encoder, self.stem_stride, self.image_size)
 
     @classmethod
     def checked(cls, values: Any) -> "EncoderConfig":

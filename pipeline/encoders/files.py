@@ -21,7 +21,9 @@ MOST_OF_CONFIG = 128 << 10
 MOST_OF_WEIGHTS = 4 << 30
 """Maximum size in bytes: ten times the largest network of `pretrain.encoder`."""
 IDENTITY = ("encoder", "stem_stride", "feature_dim", "image_size", "mean", "std", "value_range")
-"""Keys of the configuration that, with the weights, determine the features."""
+LATER_IDENTITY = {"stored_size": None, "interpolation": "bilinear", "crop_pct": 1.0}
+"""With the weights, these keys of the configuration determine the features: those that every version wrote,
+and later ones with the values that earlier versions implied."""
 
 
 def missing_file(folder: Path) -> Path | None:
@@ -56,7 +58,7 @@ def read_weights(folder: Path, expected_sha256: str | None) -> tuple[dict[str, T
 
 
 def identity_of(folder: Path) -> dict[str, Any]:
-    """Returns `weights_sha256` and the values of `IDENTITY`, equal for comparable features.
+    """Returns `weights_sha256` and the values that determine the features, equal for comparable features.
 
     Raises `ValueError`.
     """
@@ -66,7 +68,10 @@ def identity_of(folder: Path) -> dict[str, Any]:
 
 
 def identity_by(config: dict[str, Any], weights_sha256: str) -> dict[str, Any]:
-    return {"weights_sha256": weights_sha256} | {key: config.get(key) for key in IDENTITY}
+    later = {
+        key: config[key] for key, implied in LATER_IDENTITY.items() if config.get(key, implied) != implied
+    }
+    return {"weights_sha256": weights_sha256} | {key: config.get(key) for key in IDENTITY} | later
 
 
 def _sha256_of(path: Path) -> str:

@@ -55,6 +55,9 @@ class PatchResNet(nn.Module):
             nn.Flatten(),
         )
         self.whitening = nn.Linear(512 + 256, 512 + 256).requires_grad_(False)
+        self.reset_whitening()
+
+    def reset_whitening(self) -> None:
         nn.init.eye_(self.whitening.weight)
         nn.init.zeros_(self.whitening.bias)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.augment.normalize import Normalizer
-from pipeline.augment.views import central_views, views_at_once
+from pipeline.augment.views import WHOLE_SQUARE, CentralCrop, central_views, views_at_once
 from pipeline.dataset.pixels import PixelStore
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.config import EncoderConfig
@@ -36,10 +36,18 @@ class TrainedEncoder:
     normalize: Normalizer
     value_range: ValueRange | None = None
     """The values that become black and white in images of more than 8 bits; None: set for each image."""
+    crop: CentralCrop = WHOLE_SQUARE
+    stored_size: int | None = None
+    """Pixels to which the shorter side of an image is scaled down before; None: `image_size`."""
     identity: dict[str, Any] | None = None
     """Identity as in `identity_of`; None without a folder."""
     train_images: int | None = None
     """Number of images that the encoder was trained on; None: unknown."""
+
+    @property
+    def decoded_size(self) -> int:
+        """Pixels to which the shorter side of an image is scaled down while it is decoded."""
+        return self.stored_size or self.image_size
 
 
 class EncoderUnreadable(Exception):
@@ -83,7 +91,7 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
     with _reading(ENCODER_CONFIG):
         values = read_config(folder)
         config = EncoderConfig.checked(values)
-        encoder = build_encoder(config.encoder, config.stem_stride)
+        encoder = build_encoder(config.architecture)
     with _reading(ENCODER_WEIGHTS):
         # Encoders of earlier versions have no hash.
         weights, weights_sha256 = read_weights(folder, config.weights_sha256)
@@ -96,9 +104,15 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
     on_device = encoder.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     normalize = Normalizer(config.mean, config.std, device)
     value_range = None if config.value_range is None else ValueRange(*config.value_range)
-    known_by = identity_by(values, weights_sha256)
     return TrainedEncoder(
-        on_device.eval(), config.image_size, normalize, value_range, known_by, config.train_images
+        on_device.eval(),
+        config.image_size,
+        normalize,
+        value_range,
+        CentralCrop(config.interpolation, config.crop_pct),
+        config.stored_size,
+        identity_by(values, weights_sha256),
+        config.train_images,
     )
 
 
@@ -118,12 +132,14 @@ def check_encoder(trained: TrainedEncoder, device: torch.device) -> None:
 
     This is for external encoders; the report covers collapses of this project's encoders.
     """
-    size = min(trained.image_size, LARGEST_CHECKED)
+    # Networks of timm may take no other size.
+    fixed = trained.identity is not None and trained.identity["stem_stride"] is None
+    size = trained.image_size if fixed else min(trained.image_size, LARGEST_CHECKED)
     generator = torch.Generator().manual_seed(0)
     fine, coarse = (torch.randint(256, (4, 3, side, side), generator=generator) for side in (size, size // 4))
     coarse = functional.interpolate(coarse.float(), (size, size)).long()
     canvas_8CHW = torch.cat([fine, coarse]).to(device, torch.uint8)
-    checked = TrainedEncoder(trained.encoder, size, trained.normalize)
+    checked = replace(trained, image_size=size)
     features_8D = features_of_batch(checked, canvas_8CHW, torch.full((8, 2), size, device=device))
     if not features_8D.isfinite().all():
         raise EncoderUnreadable(f"{ENCODER_WEIGHTS}: its features are not finite")
@@ -169,6 +185,6 @@ def check_features(features_ND: Tensor, encoder: str) -> None:
 @torch.inference_mode()
 def features_of_batch(trained: TrainedEncoder, canvas_NCHW: Tensor, sizes_N2: Tensor) -> Tensor:
     """Returns (N, D) float32 features of the central squares of images on a canvas, on its device."""
-    views_NCSS = central_views(canvas_NCHW, sizes_N2, trained.image_size)
+    views_NCSS = central_views(canvas_NCHW, sizes_N2, trained.image_size, trained.crop)
     features_ND: Tensor = trained.encoder(trained.normalize(views_NCSS))
     return features_ND

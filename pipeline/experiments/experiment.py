@@ -51,7 +51,7 @@ class Experiment:
     """95 % interval; None if the report states no share, for example because the references are too close."""
     baselines: Baselines | None
     references: Mapping[str, float | None]
-    """Top-1 of the arms `untrained`, `instance` and `label`."""
+    """Top-1 of the references, by their names."""
     train_images: float | None = None
     """Number of images that the chosen arm was trained on, if its report recorded it."""
     images_hash: str | None = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.config.params import Params, by_dotted_name
 from pipeline.experiments.experiment import FIGURES, Comparison, Experiment, Group, Value, of_ingest
-from pipeline.storage.schema import Baselines, Layout
+from pipeline.storage.schema import CHOSEN, ArmName, Baselines, Layout
 
 Row = Mapping[str, Any]
 FAILED, UNFINISHED = {"Failed"}, {"Queued", "Running"}
@@ -102,7 +102,7 @@ def _experiment(
         gap_closed=_number(named.get("gap_closed")),
         gap_closed_interval=_interval(*(_number(named.get(f"gap_closed_{end}")) for end in ("low", "high"))),
         baselines=_baselines(named),
-        references={arm: _number(named.get(f"{arm}.top1")) for arm in ("untrained", "instance", "label")},
+        references={arm: _number(named.get(f"{arm}.top1")) for arm in ArmName if arm != CHOSEN},
         train_images=_number(named.get("chosen.train_images")) or train_images.get(str(row["rev"])),
         images_hash=_images_hash(lock),
     )

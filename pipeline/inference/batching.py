@@ -22,7 +22,7 @@ CANVAS_BYTES = 2**28
 def batch_size_for(identity: dict[str, Any], device: torch.device) -> int:
     """Returns the batch size for the device's total memory, not the free one, so that it is reproducible."""
     # The widest maps of a ResNet: 256 channels at the resolution of its stem, a few of them held at once.
-    side = identity["image_size"] / identity["stem_stride"]
+    side = identity["image_size"] / (identity["stem_stride"] or 4)
     bytes_an_image = 4 * 256 * side**2 * 4 + 3 * identity["image_size"] ** 2 * 8
     if device.type == "cuda":
         memory, most = torch.cuda.get_device_properties(device).total_memory, MOST_ON_A_GPU

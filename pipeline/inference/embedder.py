@@ -60,7 +60,8 @@ class Embedder:
     def write(self, decoding: Decoder, start: int, stop: int, path: Path, advance: Advance) -> None:
         """Writes the vectors of the images at `start` to `stop`, exclusive, and the refusals."""
         pictures = self.pictures.between(start, stop)
-        decoded = decoding.squares(pictures, self.opened.trained.image_size, self.opened.trained.value_range)
+        trained = self.opened.trained
+        decoded = decoding.squares(pictures, trained.decoded_size, trained.value_range)
         write_chunk(path, *_embedded(decoded, self.encoder, advance))
 
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import build_plain_encoder
 from pipeline.runtime.errors import UserError
 
@@ -54,14 +55,14 @@ def write_onnx(weights: Path, config: dict[str, Any], path: Path) -> float:
 
 
 class _Normalised(nn.Module):
-    """Images 0-1 -> features, by torchvision's plain modules."""
+    """Images 0-1 -> features, by the plain modules of torch, torchvision or timm."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, weights: Path, config: dict[str, Any]) -> None:
         super().__init__()
-        self.backbone = build_plain_encoder(config["encoder"], config["stem_stride"]).backbone
+        self.backbone = build_plain_encoder(EncoderConfig.checked(config).architecture).backbone
         self.backbone.load_state_dict(load_file(weights))
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(config[name]).view(3, 1, 1))

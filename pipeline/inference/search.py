@@ -122,13 +122,14 @@ def _encoder_of(vectors: Vectors, named: Path | None) -> Path:
 
 
 def _vector_of(query: InputImage, opened: OpenedEncoder, decoding: Decoder) -> NDArray[np.float32]:
-    (decoded,) = decoding.squares([query], opened.trained.image_size, opened.trained.value_range)
+    trained = opened.trained
+    (decoded,) = decoding.squares([query], trained.decoded_size, trained.value_range)
     if isinstance(decoded, Refusal):
         raise UserError(f"{query.image!s} cannot be searched for ({decoded.reason}): name a picture")
     _, square = decoded
     device = pick_device()
     canvas_NCHW, sizes_N2 = on_a_canvas([square])
-    features_ND = features_of_batch(opened.trained, canvas_NCHW.to(device), sizes_N2.to(device))
+    features_ND = features_of_batch(trained, canvas_NCHW.to(device), sizes_N2.to(device))
     vector_D: NDArray[np.float32] = features_ND[0].cpu().numpy()
     if not np.isfinite(vector_D).all():
         raise UserError(f"{query.image!s} cannot be searched for ({NOT_FINITE}): name another picture")

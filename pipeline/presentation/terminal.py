@@ -8,7 +8,7 @@ from pipeline.presentation.tables import Cell, Table
 from pipeline.runtime.console import SafeConsole
 from pipeline.runtime.sanitize import for_terminal
 
-_COLOURS = {"chosen": "blue", "untrained": "magenta", "instance": "yellow", "label": "green"}
+_COLOURS = {"chosen": "blue", "untrained": "magenta", "start": "cyan", "instance": "yellow", "label": "green"}
 
 
 def print_table(table: Table, console: SafeConsole) -> None:

@@ -20,7 +20,7 @@ from pipeline.runtime.sanitize import for_html
 COLOURS = {
     name: f"#{index:02x}{index:02x}{index + 1:02x}"
     for index, name in enumerate(
-        ["ink", "muted", "line", "surface", "chosen", "untrained", "instance", "label", "accent"], 1
+        ["ink", "muted", "line", "surface", "chosen", "untrained", "start", "instance", "label", "accent"], 1
     )
 }
 """Placeholder colours by the name of the CSS variable that replaces them."""

@@ -8,6 +8,7 @@ from pipeline.presentation.formatting import TIMES
 ARM_ROLES = {
     "chosen": "chosen",
     "untrained": "filters cut from the images",
+    "start": "weights as they came",
     "instance": "floor: self-supervision",
     "label": "ceiling: labels as clusters",
 }

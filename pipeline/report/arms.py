@@ -16,10 +16,10 @@ from pipeline.storage.schema import (
     INFORMED_TRAJECTORY_COLUMNS,
     MAP_SCHEMA,
     NEAREST_SCHEMA,
+    NOT_TRAINED,
     PER_CLASS_COLUMNS,
     PREDICTIONS_SCHEMA,
     TIMING_COLUMNS,
-    UNTRAINED,
     ClusterStatistics,
     EncoderRecord,
     EvaluationMetrics,
@@ -36,7 +36,7 @@ class Arm:
     name: str
     """A name in `schema.ArmName`."""
     statistics: Mapping[str, Any]
-    """Statistics of the clusters; only the name of the method for `untrained`, which has no clusters."""
+    """Statistics of the clusters; only the method's name for arms that are not trained, which have none."""
     metrics: EvaluationMetrics
     per_class: pd.DataFrame
     """Columns: `schema.PER_CLASS_COLUMNS`; no rows if no image has a label."""
@@ -64,7 +64,7 @@ class Arm:
 
     @property
     def trained(self) -> bool:
-        return self.name != UNTRAINED
+        return self.name not in NOT_TRAINED
 
     @property
     def collapse(self) -> Collapse | None:
@@ -181,7 +181,7 @@ def read_arm(layout: Layout, name: str) -> Arm:
 
 
 def _read_statistics(layout: Layout, name: str) -> Mapping[str, Any]:
-    return {"method": name} if name == UNTRAINED else read_json(layout.statistics(name), ClusterStatistics)
+    return {"method": name} if name in NOT_TRAINED else read_json(layout.statistics(name), ClusterStatistics)
 
 
 def read_table(

@@ -1,6 +1,6 @@
 """The charts of the report. Each arm has the same colour, marker and line style in all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +13,8 @@ from pipeline.presentation.plotting import Axes, MaxNLocator
 from pipeline.presentation.themed_svg import COLOURS, drawing, inline_svg
 from pipeline.report.arms import Arm
 
-MARKS = {"chosen": "o", "untrained": "D", "instance": "^", "label": "s"}
-LINES = {"chosen": "-", "untrained": "-.", "instance": "--", "label": ":"}
+MARKS = {"chosen": "o", "untrained": "D", "start": "P", "instance": "^", "label": "s"}
+LINES = {"chosen": "-", "untrained": "-.", "start": (0, (5, 1)), "instance": "--", "label": ":"}
 
 Statistic = Literal["mutual_information_bits", "conditional_entropy_bits"]
 AXIS_TITLES: dict[Statistic, str] = {
@@ -49,7 +49,7 @@ def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Figure | None
             if low is not None and high is not None:
                 axes.plot([x, x], [100 * low, 100 * high], color=COLOURS[arm.name], linewidth=1.6)
             axes.plot([x], [100 * y], MARKS[arm.name], color=COLOURS[arm.name], markersize=8)
-        draw_untrained(axes, next((arm.top1 for arm in arms if not arm.trained), None))
+        draw_floors(axes, {arm.name: arm.top1 for arm in arms if not arm.trained and arm.top1 is not None})
         axes.set_xlabel(AXIS_TITLES[statistic])
         axes.set_ylabel("linear top-1 in %")
         room_around([x for _, x, _ in placed], axes)
@@ -60,16 +60,14 @@ def accuracy_against(statistic: Statistic, arms: Sequence[Arm]) -> Figure | None
         return Figure(inline_svg(figure, name, title, alt_text), title, _ACCURACY_CAPTIONS[statistic])
 
 
-def draw_untrained(axes: Axes, top1: float | None) -> None:
-    """Draws a line at the accuracy of untrained filters, which have no clusters and thus no x coordinate."""
-    if top1 is None:
-        return
-    colour = COLOURS["untrained"]
-    axes.axhline(100 * top1, color=colour, linestyle=LINES["untrained"], linewidth=1.4)
-    axes.annotate(
-        "untrained", (0, 100 * top1), xycoords=("axes fraction", "data"), xytext=(4, 3),
-        textcoords="offset points", color=colour, annotation_clip=False,
-    )  # fmt: skip
+def draw_floors(axes: Axes, top1_of: Mapping[str, float]) -> None:
+    """Draws a line at the accuracy of each arm that is not trained, and so has no clusters."""
+    for name, top1 in top1_of.items():
+        axes.axhline(100 * top1, color=COLOURS[name], linestyle=LINES[name], linewidth=1.4)
+        axes.annotate(
+            name, (0, 100 * top1), xycoords=("axes fraction", "data"), xytext=(4, 3),
+            textcoords="offset points", color=COLOURS[name], annotation_clip=False,
+        )  # fmt: skip
 
 
 _ACCURACY_CAPTIONS: dict[Statistic, str] = {

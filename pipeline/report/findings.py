@@ -9,10 +9,10 @@ from pipeline.evaluation.wording import UNREACHABLE
 from pipeline.objectives.traits import TRAITS
 from pipeline.presentation.formatting import percent, plural, sentence
 from pipeline.report.arms import Arm, paired
-from pipeline.report.verdict import not_above_untrained
+from pipeline.report.verdict import not_above
 from pipeline.runtime.errors import listed
 from pipeline.statistics.intervals import paired_difference
-from pipeline.storage.schema import IngestSummary
+from pipeline.storage.schema import START, UNTRAINED, IngestSummary
 
 WIDE_INTERVAL = 0.06
 """Width above which an interval of top-1 cannot separate clusterings that differ by a few points."""
@@ -30,7 +30,7 @@ class Finding:
 
 def findings(arms: list[Arm], summary: IngestSummary) -> list[Finding]:
     found = [
-        *_untrained_findings(arms),
+        *_floor_findings(arms),
         *_image_findings(summary),
         *_label_findings(arms),
         *_evaluation_findings(arms),
@@ -40,14 +40,26 @@ def findings(arms: list[Arm], summary: IngestSummary) -> list[Finding]:
     return found
 
 
-def _untrained_findings(arms: list[Arm]) -> Iterator[Finding]:
-    if weak := not_above_untrained(arms):
-        named = listed([arm.name for arm in weak])
+def _floor_findings(arms: list[Arm]) -> Iterator[Finding]:
+    by_name = {arm.name: arm for arm in arms if arm.top1 is not None}
+    started = START in by_name
+    if started and (weak := not_above(by_name[START], arms)):
+        yield Finding(
+            "below_start",
+            "Not clearly above the weights that training started from: "
+            f"{listed([arm.name for arm in weak])}.",
+            "pretrain",
+            "Lower pretrain.learning_rate, as trained weights need small steps, raise pretrain.epochs, or "
+            "use the weights as they came.",
+        )
+    if UNTRAINED in by_name and (weak := not_above(by_name[UNTRAINED], arms)):
+        smaller = "" if started else "; for images below 64 pixels, take pretrain.encoder=patch_resnet"
         yield Finding(
             "below_untrained",
-            f"Not clearly above filters that were cut from the images and learned nothing: {named}.",
+            "Not clearly above filters that were cut from the images and learned nothing: "
+            f"{listed([arm.name for arm in weak])}.",
             "pretrain",
-            "Raise pretrain.epochs; for images below 64 pixels, take pretrain.encoder=patch_resnet.",
+            f"Raise pretrain.epochs{smaller}.",
         )
 
 

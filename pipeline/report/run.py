@@ -29,7 +29,7 @@ def build_report(params: Params, layout: Layout = Layout()) -> None:  # noqa: B0
     Prints the table of arms, the verdict and the path of the report. The same inputs give the same bytes.
     Raises `UserError` if an earlier stage has not run.
     """
-    arms = read_arms(layout, list(params.report.references))
+    arms = read_arms(layout, list(params.references))
     contents = gather(params, layout, arms)
     write_text(
         layout.report / "report.html", render("report.html", package="pipeline.report", contents=contents)

@@ -1,6 +1,6 @@
 """The verdict: the results and their intervals in one sentence.
 
-Warnings precede it if a training has collapsed or does not exceed untrained filters.
+Warnings precede it if a training has collapsed or does not exceed encoders that were not trained here.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,28 @@ from pipeline.presentation.formatting import percent, points, sentence
 from pipeline.report.arms import Arm, paired
 from pipeline.runtime.errors import listed
 from pipeline.statistics.intervals import Correct, Interval, paired_difference, share_closed
-from pipeline.storage.schema import UNTRAINED
+from pipeline.storage.schema import START, UNTRAINED
 
 ONE_SEED = "one seed: the intervals exclude the variance of training"
+
+
+FLOORS = {START: "the weights that training started from", UNTRAINED: "untrained filters"}
+"""The references that are not trained, which a training should exceed."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The arms beside a reference that is not trained."""
+
+    name: str
+    """Key of `FLOORS`."""
+    top1: float | None
+    over: Interval | None
+    """Chosen minus this."""
+    instance_over: Interval | None
+    """Instance minus this."""
+    not_above: tuple[str, ...]
+    """Trained arms that are not clearly above it."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +45,7 @@ class Standings:
     label_top1: float | None = None
     over_instance: Interval | None = None
     over_label: Interval | None = None
-    untrained_top1: float | None = None
-    over_untrained: Interval | None = None
-    not_above_untrained: tuple[str, ...] = ()
-    """Trained arms that are not clearly above `untrained`."""
+    floors: tuple[Floor, ...] = ()
     collapsed: tuple[str, ...] = ()
     """Arms whose training ended in a collapse, with its description."""
     gap: Interval | None = None
@@ -43,7 +59,6 @@ class Standings:
 def standings(arms: list[Arm]) -> Standings:
     by_name = {arm.name: arm for arm in arms}
     chosen, instance, label = by_name["chosen"], _measured(by_name, "instance"), _measured(by_name, "label")
-    untrained = _measured(by_name, UNTRAINED)
     collapsed = tuple(f"{arm.name} ({arm.collapse.what})" for arm in arms if arm.collapse)
     if chosen.top1 is None:
         return Standings(chosen.method, None, collapsed=collapsed, reason=chosen.metrics["reason"])
@@ -56,22 +71,29 @@ def standings(arms: list[Arm]) -> Standings:
         label_top1=label.top1 if label else None,
         over_instance=_difference(chosen, instance),
         over_label=_difference(chosen, label),
-        untrained_top1=untrained.top1 if untrained else None,
-        over_untrained=_difference(chosen, untrained),
-        not_above_untrained=tuple(arm.name for arm in not_above_untrained(arms)),
+        floors=tuple(
+            Floor(
+                name,
+                floor.top1,
+                _difference(chosen, floor),
+                _difference(instance, floor),
+                tuple(arm.name for arm in not_above(floor, arms)),
+            )
+            for name in FLOORS
+            if (floor := _measured(by_name, name))
+        ),
         collapsed=collapsed,
         gap=_difference(label, instance),
         closed=share_closed(*_over_common_images(chosen, instance, label)) if instance and label else None,
     )
 
 
-def not_above_untrained(arms: Sequence[Arm]) -> list[Arm]:
-    """Returns the trained arms whose linear top-1 is not clearly above that of untrained filters."""
-    untrained = next((arm for arm in arms if arm.name == UNTRAINED and arm.top1 is not None), None)
+def not_above(floor: Arm, arms: Sequence[Arm]) -> list[Arm]:
+    """Returns the trained arms whose linear top-1 is not clearly above that of `floor`."""
     return [
         arm
         for arm in arms
-        if arm.trained and (difference := _difference(arm, untrained)) and not difference.above_zero
+        if arm.trained and (difference := _difference(arm, floor)) and not difference.above_zero
     ]
 
 
@@ -89,25 +111,27 @@ def verdict(found: Standings, subject: str) -> str:
     """Returns the verdict about `subject`, the chosen clusters as a plural subject."""
     if found.top1 is None:
         return f"{_collapsed(found)}{sentence(found.reason or 'No accuracy was measured')}"
-    return f"{_collapsed(found)}{_below_untrained(found)}{_cluster_sentence(found, subject)}"
+    return f"{_collapsed(found)}{_below_floors(found)}{_cluster_sentence(found, subject)}"
 
 
 def _collapsed(found: Standings) -> str:
     return f"Collapsed in training: {listed(list(found.collapsed))}. " if found.collapsed else ""
 
 
-def _below_untrained(found: Standings) -> str:
-    if not found.not_above_untrained:
-        return ""
-    arms = listed(list(found.not_above_untrained))
-    return f"Not clearly above untrained filters at {percent(found.untrained_top1)}: {arms}. "
+def _below_floors(found: Standings) -> str:
+    return "".join(
+        f"Not clearly above {FLOORS[floor.name]} at {percent(floor.top1)}: {listed(list(floor.not_above))}. "
+        for floor in found.floors
+        if floor.not_above
+    )
 
 
 def _cluster_sentence(found: Standings, subject: str) -> str:
     reached = f"{subject} reach {percent(found.top1)} linear top-1"
     comparisons = _comparisons(found)
     if comparisons:
-        return f"{reached}: {'; '.join([*comparisons, *_gap(found), ONE_SEED])}."
+        added = _added_by_self_supervision(found)
+        return f"{reached}: {'; '.join([*comparisons, *added, *_gap(found), ONE_SEED])}."
     if found.top1_interval is not None:
         low, high = found.top1_interval
         reached += f" (95 % interval {percent(low)} to {percent(high)})"
@@ -123,13 +147,25 @@ def _without_comparison(found: Standings) -> str:
 def _comparisons(found: Standings) -> list[str]:
     """Compares the chosen arm with each reference of another method."""
     against = []
-    if found.over_untrained is not None:
-        against.append(_against(found.over_untrained, "untrained filters", found.untrained_top1))
+    against += [
+        _against(floor.over, FLOORS[floor.name], floor.top1)
+        for floor in found.floors
+        if floor.over is not None
+    ]
     if found.over_instance is not None and found.method != "instance":
         against.append(_against(found.over_instance, "self-supervision", found.instance_top1))
     if found.over_label is not None and found.method != "label":
         against.append(_against(found.over_label, "the label reference", found.label_top1))
     return [", and ".join(filter(None, [", ".join(against[:-1]), against[-1]]))] if against else []
+
+
+def _added_by_self_supervision(found: Standings) -> list[str]:
+    """States what training without auxiliary information adds to weights that were given."""
+    return [
+        f"self-supervision adds {points(floor.instance_over.estimate)} points to these weights"
+        for floor in found.floors
+        if floor.name == START and floor.instance_over is not None and found.method != "instance"
+    ]
 
 
 def _against(difference: Interval, name: str, top1: float | None) -> str:

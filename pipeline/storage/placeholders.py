@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pipeline.storage.checksums import write_checksummed
 from pipeline.storage.files import write_atomically, write_json
 from pipeline.storage.outputs import ENCODER_FILES, EVALUATION_FILES, replaced_output
-from pipeline.storage.schema import ASSIGNMENTS_SCHEMA, CHOSEN, UNTRAINED, Layout
+from pipeline.storage.schema import ASSIGNMENTS_SCHEMA, CHOSEN, START, UNTRAINED, Layout
 from pipeline.storage.validation import check_parquet
 
 
@@ -28,6 +28,14 @@ def leave_out_untrained(layout: Layout, references: Sequence[str]) -> bool:
     if UNTRAINED in references:
         return False
     with replaced_output(layout.encoder(UNTRAINED), ENCODER_FILES):
+        return True
+
+
+def leave_out_start(layout: Layout, weights: str | None) -> bool:
+    """Returns whether no weights are given; if so, the encoder folder of `start` becomes empty."""
+    if weights is not None:
+        return False
+    with replaced_output(layout.encoder(START), ENCODER_FILES):
         return True
 
 

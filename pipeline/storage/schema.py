@@ -25,15 +25,18 @@ class TrainedArm(StrEnum):
 
 
 class ArmName(StrEnum):
-    """The evaluated arms; the reference `untrained` has no clusters and is not trained."""
+    """The evaluated arms; the references `untrained` and `start` have no clusters and are not trained."""
 
     CHOSEN = "chosen"
     UNTRAINED = "untrained"
+    START = "start"
     INSTANCE = "instance"
     LABEL = "label"
 
 
-CHOSEN, UNTRAINED = str(ArmName.CHOSEN), str(ArmName.UNTRAINED)
+CHOSEN, UNTRAINED, START = str(ArmName.CHOSEN), str(ArmName.UNTRAINED), str(ArmName.START)
+NOT_TRAINED = (UNTRAINED, START)
+"""Arms without clusters, which a training should exceed."""
 
 ENCODER_WEIGHTS, ENCODER_CONFIG, MODEL_CARD = "encoder.safetensors", "config.json", "README.md"
 """The files in an encoder's folder that other programs load."""
@@ -234,7 +237,8 @@ class EncoderRecord(TypedDict):
 
     encoder: str
     """Name in `pipeline.encoders.registry`."""
-    stem_stride: int
+    stem_stride: int | None
+    """Null for networks of timm."""
     feature_dim: int
     image_size: int
     mean: list[float]
@@ -245,9 +249,12 @@ class EncoderRecord(TypedDict):
     """Checksum of the `encoder.safetensors` beside it."""
     epochs: int
     """0 if it was not trained."""
-    train_images: int
+    train_images: int | None
+    """Null if unknown, as for weights that others trained."""
     pretrain: NotRequired[dict[str, Any]]
     """The parameters of its training, if it was trained."""
+    start: NotRequired[dict[str, Any]]
+    """The weights that it started from, if any: `weights` as in params.yaml, its `sha256`, and `notes`."""
 
 
 class Baselines(TypedDict):

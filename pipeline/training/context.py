@@ -19,6 +19,8 @@ class TrainingContext:
     """Side of the views in pixels."""
     device: torch.device
     ranks: Ranks = ALONE
+    stored_size: int | None = None
+    """`ingest.image_size`, if it is not `image_size`."""
 
     @property
     def title(self) -> str:

@@ -5,6 +5,7 @@ yet; `completed_card` adds them.
 """
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.encoders.registry import (
     UNTRAINED_FEATURES,
     UNTRAINED_FILTERS,
 )
+from pipeline.encoders.timm_models import PREFIX, takes_image_size
 from pipeline.objectives.traits import TRAITS
 from pipeline.runtime.errors import listed
 from pipeline.runtime.sanitize import for_markdown
@@ -58,6 +60,8 @@ def model_card(
         beside_published=beside_published,
         collapsed=collapsed,
         not_measured=_NOT_MEASURED,
+        start=config.get("start"),
+        origin=_origin(config),
         **_network(config),
         **_preparation(config),
         **_training(config),
@@ -108,10 +112,23 @@ def _network(config: Mapping[str, Any]) -> dict[str, object]:
         case encoder if encoder == UNTRAINED_ENCODER:
             sizes = f"{UNTRAINED_FILTERS}, {UNTRAINED_FEATURES}, {stride}"
             kinds, construction = [WhitenedPatches], f"WhitenedPatches({sizes})"
+        case encoder if encoder.startswith(PREFIX):
+            model = encoder.removeprefix(PREFIX).split(".")[0]
+            sized = f", img_size={config['image_size']}" if takes_image_size(model) else ""
+            return {"library": "timm", "model": model, "sized": sized}
         case _:
             return {"library": "torchvision"}
     classes = "\n\n".join(inspect.getsource(kind) for kind in kinds)
     return {"library": "pytorch", "classes": classes, "construction": construction}
+
+
+def _origin(config: Mapping[str, Any]) -> str:
+    trained = config.get("pretrain") is not None
+    if start := config.get("start"):
+        of_file = f" (SHA-256 {start['sha256'][:12]})" if start["sha256"] else ""
+        given = f"{for_markdown(start['weights'][:LONGEST_NAME])}{of_file}"
+        return f"trained further from {given}" if trained else f"those of {given}"
+    return "trained from scratch" if trained else "taken from images"
 
 
 def _preparation(config: Mapping[str, Any]) -> dict[str, object]:
@@ -121,7 +138,19 @@ def _preparation(config: Mapping[str, Any]) -> dict[str, object]:
         "no_data_from": NO_DATA_FROM,
         "gdal_nodata": GDAL_NODATA,
         "usual_maxima": USUAL_MAXIMA,
+        "decoded_size": config.get("stored_size") or config["image_size"],
+        "scaled": _scaled(config),
     }
+
+
+def _scaled(config: Mapping[str, Any]) -> dict[str, object] | None:
+    """Returns how the central square is scaled and cropped for weights that were given, or None."""
+    crop_pct, interpolation = config.get("crop_pct", 1.0), config.get("interpolation", "bilinear")
+    if (crop_pct, interpolation) == (1.0, "bilinear"):
+        return None
+    side = math.floor(config["image_size"] / crop_pct)
+    offset = round((side - config["image_size"]) / 2)
+    return {"side": side, "offset": offset, "interpolation": interpolation}
 
 
 def _training(config: Mapping[str, Any]) -> dict[str, object]:

@@ -1,10 +1,10 @@
 """The optimisers, by their names in `pretrain.optimizer`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.nn import Parameter
+from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from pipeline.config.pretrain import PretrainParams
@@ -61,16 +61,28 @@ OPTIMIZERS: dict[str, Callable[[Groups, PretrainParams, bool], Optimizer]] = {
 }
 
 
-def build_optimizer(
-    parameters: Iterable[Parameter], params: PretrainParams, device: torch.device
-) -> Optimizer:
-    """Builds the optimiser, without weight decay for biases and norms.
+def build_optimizer(network: nn.Module, params: PretrainParams, device: torch.device) -> Optimizer:
+    """Builds the optimiser, without weight decay for biases, norms and tokens.
 
-    On CUDA, SGD and AdamW use one fused kernel for all parameters.
+    Tokens and position embeddings are the parameters that a network of timm names in `no_weight_decay`. On
+    CUDA, SGD and AdamW use one fused kernel for all parameters.
     """
-    parameters = list(parameters)
+    trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    tokens = _tokens(network)
+    matrices = [p for name, p in trained.items() if p.ndim > 1 and name not in tokens]
+    others = [p for name, p in trained.items() if p.ndim <= 1 or name in tokens]
     groups: Groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": params.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": params.weight_decay},
+        {"params": others, "weight_decay": 0.0},
     ]
     return OPTIMIZERS[params.optimizer](groups, params, device.type == "cuda")
+
+
+def _tokens(network: nn.Module) -> set[str]:
+    """Returns the names of parameters that their module names in `no_weight_decay`, as timm's do."""
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in network.named_modules()
+        if callable(listed := getattr(module, "no_weight_decay", None))
+        for name in listed()
+    }

@@ -12,7 +12,7 @@ from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.assignments import Assignments, read_assignments
 from pipeline.dataset.dataset import ImageDataset, ImageSplit
 from pipeline.encoders.config import EncoderConfig
-from pipeline.encoders.registry import resolved_stem_stride
+from pipeline.encoders.registry import architecture_of
 from pipeline.objectives.traits import TRAITS
 from pipeline.runtime.device import compute_dtype, device_name
 from pipeline.runtime.errors import UserError
@@ -28,20 +28,30 @@ from pipeline.training.malloc import limited_arenas
 from pipeline.training.outputs import write_artifacts
 from pipeline.training.setup import attributes_of, build_trainer
 from pipeline.training.shutdown import StopRequest
+from pipeline.training.start import Start, read_start
 from pipeline.training.trackers import Trackers, tracker_names
 from pipeline.training.trainer import Trainer
 from pipeline.training.whitened_layers import Sample, fit_last_layer
 
 
-def pretrain(params: PretrainParams, arm: str, image_size: int, seed: int, layout: Layout) -> None:
+def pretrain(
+    params: PretrainParams,
+    arm: str,
+    image_size: int,
+    seed: int,
+    layout: Layout,
+    *,
+    stored_size: int | None = None,
+) -> None:
     """Trains the encoder of `arm` and writes `layout.encoder(arm)`.
 
+    `image_size` is the side of the views in pixels; `stored_size` is `ingest.image_size`, if that is another.
     If there are several GPUs and no launcher, starts one process per GPU in place of this one. A stopped or
     killed run resumes. Raises `UserError` for inputs that do not fit.
     """
     start_processes()
     with joined_ranks() as (ranks, device):
-        train(params, TrainingContext(arm, seed, image_size, device, ranks), layout)
+        train(params, TrainingContext(arm, seed, image_size, device, ranks, stored_size), layout)
 
 
 def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> None:
@@ -53,12 +63,13 @@ def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> N
     stop.listen()
     assignments = read_assignments(layout.assignments(arm))
     dataset = ImageDataset(layout.images)
+    start = read_start(params, layout)
     choices = {
         "arm": arm,
         "image_size": context.image_size,
         "seed": context.seed,
         "pretrain": params.model_dump(),
-    }
+    } | (start.provenance if start else {})
     name = f"{arm}-{fingerprint(choices, [*dataset.train.shards, layout.assignments(arm)])}"
     states = StateFolder(state_root() / name)
     with ExitStack() as open_things:
@@ -68,7 +79,7 @@ def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> N
         open_things.callback(trackers.close)
         positions = assigned_positions(assignments, layout.assignments(arm), dataset.train)
         loader = select_loader(dataset.train, positions, context.device, ranks=ranks)
-        trainer = _build(params, context, dataset, loader, assignments)
+        trainer = _build(params, context, dataset, loader, assignments, start)
         trainer.run(states, stop, trackers)
         # A copy, since a waiting process resumes from the network as training left it.
         encoder = copy.deepcopy(trainer.network.encoder)
@@ -86,7 +97,7 @@ def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> N
         write_artifacts(
             layout.encoder(arm),
             encoder,
-            _encoder_config(params, context, encoder.feature_dim, dataset.summary),
+            _encoder_config(params, context, encoder.feature_dim, dataset.summary, start),
             provenance,
             dataset.summary,
             trainer.progress,
@@ -120,28 +131,41 @@ def _build(
     dataset: ImageDataset,
     loader: Loader,
     assignments: Assignments,
+    start: Start | None,
 ) -> Trainer:
     if len(loader) < 2:
         raise UserError(f"pretraining needs at least 2 train images, and {dataset.folder} has {len(loader)}")
+    prepared = start.config.model_dump() if start else dataset.summary
+    normalizer = Normalizer(prepared["mean"], prepared["std"], context.device)
     needs_attributes = TRAITS[params.objective].learns_from == "attributes"
     return build_trainer(
         params,
         loader,
         Clustered(torch.from_numpy(np.array(assignments.clusters_N)), assignments.recluster),
         attributes_of(params, dataset.train, loader.ids) if needs_attributes else None,
-        Normalizer(dataset.summary["mean"], dataset.summary["std"], context.device),
+        normalizer,
         context,
+        start,
     )
 
 
 def _encoder_config(
-    params: PretrainParams, context: TrainingContext, feature_dim: int, summary: IngestSummary
+    params: PretrainParams,
+    context: TrainingContext,
+    feature_dim: int,
+    summary: IngestSummary,
+    start: Start | None,
 ) -> EncoderConfig:
+    if start:
+        # Images are prepared as the weights require.
+        return start.config.model_copy(update={"weights_sha256": None})
+    architecture = architecture_of(params.encoder, params.stem_stride, context.image_size)
     return EncoderConfig(
         encoder=params.encoder,
-        stem_stride=resolved_stem_stride(params.encoder, params.stem_stride, context.image_size),
+        stem_stride=architecture.stem_stride,
         feature_dim=feature_dim,
         image_size=context.image_size,
+        stored_size=context.stored_size,
         mean=summary["mean"],
         std=summary["std"],
         value_range=summary["value_range"],

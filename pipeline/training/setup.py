@@ -10,16 +10,18 @@ from pipeline.augment.normalize import Normalizer
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.attributes import attribute_vectors
 from pipeline.dataset.dataset import ImageSplit
-from pipeline.encoders.registry import build_encoder, build_plain_encoder, resolved_stem_stride
+from pipeline.encoders.base import Architecture, Encoder
+from pipeline.encoders.registry import architecture_of, build_encoder, build_plain_encoder
 from pipeline.objectives.base import DataInfo
 from pipeline.objectives.registry import OBJECTIVES
-from pipeline.runtime.errors import UserError
+from pipeline.runtime.errors import UserError, shown
 from pipeline.runtime.resources import available_memory
 from pipeline.runtime.seeding import derived_seed
 from pipeline.training.context import Clustered, TrainingContext
 from pipeline.training.demand import check_memory, check_steps
 from pipeline.training.loaders.select import Loader
 from pipeline.training.network import Network
+from pipeline.training.start import Start
 from pipeline.training.step import batch_sizes
 from pipeline.training.trainer import Trainer
 from pipeline.training.whitened_layers import Sample, fit_first_layer
@@ -34,15 +36,19 @@ def build_trainer(
     attributes_NA: Tensor | None,
     normalize: Normalizer,
     context: TrainingContext,
+    start: Start | None = None,
 ) -> Trainer:
     """Builds a trainer; writes nothing.
 
-    `attributes_NA` is given only if the objective needs it: see `attributes_of`. Raises `UserError` for a
+    `attributes_NA` is given only if the objective needs it: see `attributes_of`; `start` holds the weights to
+    start from, if any. Raises `UserError` for a
     training that this machine cannot run, before it is tried.
     """
     device, ranks, image_size, seed = context.device, context.ranks, context.image_size, context.seed
     check_steps(params, len(loader))
-    stem_stride = resolved_stem_stride(params.encoder, params.stem_stride, image_size)
+    architecture = architecture_of(params.encoder, params.stem_stride, image_size)
+    if start:
+        architecture = start.config.architecture
     remade = (clustered.recluster or {}).get("clusters", 0)
     known = DataInfo(
         clusters=max(int(clustered.clusters_N.max()) + 1, remade),
@@ -51,15 +57,18 @@ def build_trainer(
     kind = OBJECTIVES[params.objective]
     with torch.device("meta"):
         # Plain layers, since the faster ones need a device that computes.
-        encoder = build_plain_encoder(params.encoder, stem_stride)
+        encoder = _buildable(architecture)
         planned = Network(encoder, kind.build(encoder.feature_dim, params, known))
     _, micro_batch = batch_sizes(params, len(loader), ranks)
     on_host = available_memory() // ranks.local_world_size
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else on_host
     check_memory(params, planned, image_size, micro_batch // ranks.world_size, device, free)
 
-    encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(params.encoder, stem_stride))
-    fit_first_layer(encoder, Sample(loader, normalize, image_size, derived_seed(seed, "patches")))
+    encoder = _with_seed(derived_seed(seed, "encoder"), lambda: build_encoder(architecture))
+    if start:
+        start.load_into(encoder)
+    else:
+        fit_first_layer(encoder, Sample(loader, normalize, image_size, derived_seed(seed, "patches")))
     objective = _with_seed(
         derived_seed(seed, "objective"), lambda: kind.build(encoder.feature_dim, params, known)
     )
@@ -72,6 +81,14 @@ def build_trainer(
         params,
         context,
     )
+
+
+def _buildable(architecture: Architecture) -> Encoder:
+    """Builds an encoder. Raises `UserError` for a network that timm does not know, or no such image size."""
+    try:
+        return build_plain_encoder(architecture)
+    except ValueError as error:
+        raise UserError(f"pretrain.encoder={shown(architecture.name)}: {error}") from None
 
 
 def attributes_of(params: PretrainParams, train: ImageSplit, ids: list[str]) -> Tensor:

@@ -15,11 +15,15 @@ def synchronised(network: nn.Module, ranks: Ranks, device: torch.device) -> nn.M
     if ranks.world_size == 1:
         return network
     if device.type == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        # torch's own conversion would drop the activations that timm merges into batch norms.
+        from timm.layers.norm_act import convert_sync_batchnorm
+
+        converted: nn.Module = convert_sync_batchnorm(network)
         return converted
     for name, child in network.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             own = GlobalBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            own.follow(child)
             own.load_state_dict(child.state_dict())
             # The weights of a target network have no gradient, for which the ranks would wait.
             own.requires_grad_(child.weight.requires_grad)
@@ -32,12 +36,25 @@ def synchronised(network: nn.Module, ranks: Ranks, device: torch.device) -> nn.M
 class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm of (N, C, H, W) or (N, C) on each rank; N, H and W may differ between ranks."""
 
+    def follow(self, norm: nn.Module) -> None:
+        """Takes over what a norm of timm does to its results: drop blocks of them, and an activation."""
+        for name in ("drop", "act"):
+            if isinstance(step := getattr(norm, name, None), nn.Module):
+                setattr(self, name, step)
+
     def _check_input_dim(self, _input: Tensor) -> None:
         """Accepts both shapes."""
 
     def forward(self, input: Tensor) -> Tensor:
+        output = self._normalised(input)
+        for name in ("drop", "act"):
+            if name in self._modules:
+                output = self.get_submodule(name)(output)
+        return output
+
+    def _normalised(self, input: Tensor) -> Tensor:
         if input.ndim == 2:
-            return self.forward(input[:, :, None, None]).flatten(1)
+            return self._normalised(input[:, :, None, None]).flatten(1)
         if not self.training:
             return super().forward(input)
         count, mean_C, variance_C = _global_moments(input)

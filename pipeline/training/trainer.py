@@ -67,8 +67,7 @@ class Trainer:
         self.batch_size, micro_batch = batch_sizes(params, len(loader), ranks)
         self.called = over_ranks(self.network, ranks, device)
         self.step = self._step_of(micro_batch)
-        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self.optimizer = build_optimizer(trained, params, device)
+        self.optimizer = build_optimizer(self.network, params, device)
         self.progress = Progress()
         self.steps_per_epoch = len(self._batches(0))
         self.loss_sum = torch.zeros((), device=device)

@@ -8,7 +8,7 @@ import torch
 from pipeline.augment.normalize import Normalizer
 from pipeline.dataset.dataset import ImageDataset
 from pipeline.encoders.config import EncoderConfig
-from pipeline.encoders.registry import UNTRAINED_ENCODER, build_encoder, resolved_stem_stride
+from pipeline.encoders.registry import UNTRAINED_ENCODER, architecture_of, build_encoder
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.seeding import derived_seed
 from pipeline.storage.schema import UNTRAINED, Layout
@@ -27,14 +27,14 @@ def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
     if len(loader) < 2:
         raise UserError(f"the filters need at least 2 train images, and {layout.images} has {len(loader)}")
     summary = dataset.summary
-    stem_stride = resolved_stem_stride(UNTRAINED_ENCODER, "auto", image_size)
-    encoder = build_encoder(UNTRAINED_ENCODER, stem_stride)
+    architecture = architecture_of(UNTRAINED_ENCODER, "auto", image_size)
+    encoder = build_encoder(architecture)
     normalize = Normalizer(summary["mean"], summary["std"], device)
     sample = Sample(loader, normalize, image_size, derived_seed(seed, "patches"))
     fit_first_layer(encoder, sample)
     config = EncoderConfig(
         encoder=UNTRAINED_ENCODER,
-        stem_stride=stem_stride,
+        stem_stride=architecture.stem_stride,
         feature_dim=encoder.feature_dim,
         image_size=image_size,
         mean=summary["mean"],

@@ -34,7 +34,7 @@ def test_the_value_that_is_there_changes_nothing(tmp_path: Path, override: str) 
     [
         ("cluster.method=kmeans", ["-   method: attributes", "+   method: kmeans"]),
         ("ingest.path=a.csv", ["-   path:", "+   path: a.csv"]),
-        ("report.references=[untrained,label]", ["-   - instance"]),
+        ("report.references=[untrained,start,label]", ["-   - instance"]),
         (
             "cluster.attributes.columns=[gender,usage]",
             ["-     columns: []", "+     columns:", "+     - gender", "+     - usage"],

@@ -86,6 +86,9 @@ class Reader:
             raise WouldFail(f"uv {verb} is not known here")
         while rest and rest[0].startswith("-"):
             option = rest.pop(0)
+            if option == "--with":  # a package of the registry, for this command alone
+                rest.pop(0)
+                continue
             if option not in named:
                 raise WouldFail(f"uv's {option} is not known here")
             if (name := rest.pop(0)) not in named[option]:

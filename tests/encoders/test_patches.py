@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.encoders.base import Architecture
 from pipeline.encoders.patches import PatchResNet, WhitenedPatches
-from pipeline.encoders.registry import NAMES, PATCH_RESNET, build_encoder, resolved_stem_stride
+from pipeline.encoders.registry import NAMES, PATCH_RESNET, architecture_of, build_encoder
 from pipeline.encoders.whitening import fit
 
 
@@ -30,14 +31,14 @@ def test_responses_are_how_well_filters_fit_at_each_place() -> None:
 @pytest.mark.parametrize("size", [8, 9, 12, 32, 33, 64])
 @pytest.mark.parametrize("stride", [1, 2, 4])
 def test_features_of_every_image_size(size: int, stride: int) -> None:
-    encoder = build_encoder(PATCH_RESNET, stride).eval()
+    encoder = build_encoder(Architecture(PATCH_RESNET, stride, size)).eval()
     features = encoder(torch.randn(2, 3, size, size))
     assert features.shape == (2, encoder.feature_dim)
     assert bool(torch.isfinite(features).all())
 
 
 def test_the_maps_stay_large_until_late() -> None:
-    encoder = build_encoder(PATCH_RESNET, 2).eval()
+    encoder = build_encoder(Architecture(PATCH_RESNET, 2, 32)).eval()
     sides: list[int] = []
     for module in encoder.modules():
         if isinstance(module, PatchResNet.Residual):
@@ -47,7 +48,7 @@ def test_the_maps_stay_large_until_late() -> None:
 
 
 def test_the_filters_are_not_trained_and_the_rest_is() -> None:
-    encoder = build_encoder(PATCH_RESNET, 2)
+    encoder = build_encoder(Architecture(PATCH_RESNET, 2, 32))
     fixed = [name for name, weight in encoder.named_parameters() if not weight.requires_grad]
     assert fixed == [
         "backbone.first.patches.weight",
@@ -78,13 +79,9 @@ def test_the_classes_need_nothing_but_torch() -> None:
 
 
 def test_auto_takes_larger_steps_on_larger_images() -> None:
-    assert [resolved_stem_stride(PATCH_RESNET, "auto", size) for size in (8, 32, 63, 64, 224)] == [
-        2,
-        2,
-        2,
-        4,
-        4,
-    ]
+    sizes = (8, 32, 63, 64, 224)
+    strides = [architecture_of(PATCH_RESNET, "auto", size).stem_stride for size in sizes]
+    assert strides == [2, 2, 2, 4, 4]
 
 
 @pytest.mark.parametrize("stride", [0, -1, 3, "2", None, [2], 2.5, 10**9])
@@ -92,11 +89,11 @@ def test_auto_takes_larger_steps_on_larger_images() -> None:
 def test_another_stride_is_refused(name: str, stride: Any) -> None:
     """It stands in the configuration of an encoder that someone else hands on."""
     with pytest.raises(ValueError, match="must be 1, 2 or 4"):
-        build_encoder(name, stride)
+        build_encoder(Architecture(name, stride, 32))
 
 
 def test_another_name_is_refused_in_a_line() -> None:
     with pytest.raises(ValueError, match="must be one of patch_resnet, resnet18") as refused:
-        build_encoder("x" * 1000, 2)
+        build_encoder(Architecture("x" * 1000, 2, 32))
     assert len(str(refused.value)) < 400
     assert "whitened_patches" in NAMES

@@ -5,7 +5,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.encoders.registry import build_encoder, resolved_stem_stride
+from pipeline.encoders.base import Architecture
+from pipeline.encoders.registry import architecture_of, build_encoder
 from pipeline.encoders.resnet import SmallMapConv2d
 
 pytestmark = pytest.mark.slow
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(("stride", "side"), [(1, 4), (2, 2), (4, 1)])
 def test_the_stem_decides_the_resolution(stride: int, side: int) -> None:
-    encoder = build_encoder("resnet18", stride).eval()
+    encoder = build_encoder(Architecture("resnet18", stride, 32)).eval()
     shapes: list[torch.Size] = []
     last = encoder.backbone.get_submodule("layer4")
     last.register_forward_hook(lambda _m, _i, output: shapes.append(output.shape))
@@ -26,7 +27,7 @@ def test_the_stem_decides_the_resolution(stride: int, side: int) -> None:
 @pytest.mark.parametrize("size", [32, 64])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
 def test_stride_four_is_torchvision_s_own_network(name: str, size: int) -> None:
-    encoder = build_encoder(name, 4).double()
+    encoder = build_encoder(Architecture(name, 4, size)).double()
     plain = torchvision.models.get_model(name, weights=None).double()
     plain.fc = torch.nn.Identity()
     plain.load_state_dict(encoder.backbone.state_dict())
@@ -69,5 +70,5 @@ def test_the_last_stages_of_small_images_are_matrix_products() -> None:
 
 @pytest.mark.parametrize(("size", "stride"), [(32, 1), (47, 1), (48, 2), (64, 2), (128, 4), (224, 4)])
 def test_auto_follows_the_image_size(size: int, stride: int) -> None:
-    assert resolved_stem_stride("resnet18", "auto", size) == stride
-    assert resolved_stem_stride("resnet18", 2, size) == 2
+    assert architecture_of("resnet18", "auto", size).stem_stride == stride
+    assert architecture_of("resnet18", 2, size).stem_stride == 2

@@ -15,6 +15,7 @@ from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.pixels import load_pixels
+from pipeline.encoders.base import Architecture
 from pipeline.encoders.registry import build_encoder
 from pipeline.evaluation import run as evaluation
 from pipeline.evaluation.features import features_of, load_encoder, load_encoder_from_elsewhere
@@ -193,7 +194,7 @@ def test_an_encoder_of_another_size_and_network_is_evaluated_as_it_was_trained(
 ) -> None:
     layout, other = prepare(), tmp_path / "other"
     other.mkdir()
-    encoder = build_encoder("resnet34", 2)
+    encoder = build_encoder(Architecture("resnet34", 2, 20))
     save_file(encoder.backbone.state_dict(), other / "encoder.safetensors")
     config = {
         "encoder": "resnet34",

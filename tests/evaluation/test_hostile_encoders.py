@@ -17,6 +17,7 @@ from torch import Tensor
 
 from drawn_encoders import write_drawn_encoder
 from fuzz.parameters import NO_NUMBERS, NUMBERS, OTHER_TYPES
+from pipeline.encoders.base import Architecture
 from pipeline.encoders.files import MOST_OF_CONFIG, identity_of
 from pipeline.encoders.registry import build_encoder
 from pipeline.evaluation.features import EncoderUnreadable, load_encoder_from_elsewhere, read_encoder
@@ -242,7 +243,10 @@ def test_weights_of_many_names(folder: Path, tmp_path: Path, header: bytes, clai
 
 def test_the_largest_network_is_far_below_the_limit(folder: Path) -> None:
     """Its names make up the header."""
-    names = max(len(build_encoder(name, 4).backbone.state_dict()) for name in ("resnet18", "resnet50"))
+    names = max(
+        len(build_encoder(Architecture(name, 4, 32)).backbone.state_dict())
+        for name in ("resnet18", "resnet50")
+    )
     assert len(header_of(2 * names)) < MOST_OF_HEADER // 4
     assert (folder / "config.json").stat().st_size < MOST_OF_CONFIG // 8
 

@@ -176,6 +176,8 @@ def test_other_people_s_files_are_left_alone(
         ("resnet18", 4, 512),
         ("patch_resnet", 2, 768),
         ("whitened_patches", 2, 256),
+        ("timm/convnext_atto", None, 320),
+        ("timm/vit_tiny_patch16_224", None, 192),
     ],
 )
 def test_the_graph_computes_what_torch_does(
@@ -184,7 +186,7 @@ def test_the_graph_computes_what_torch_does(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
-    stem_stride: int,
+    stem_stride: int | None,
     feature_dim: int,
 ) -> None:
     encoder = make_encoder(name=name, stem_stride=stem_stride)

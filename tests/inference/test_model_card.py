@@ -41,7 +41,7 @@ def run(*blocks: str) -> dict[str, Any]:
 
 def pipelines_features(folder: Path, picture: Path) -> torch.Tensor:
     trained = load_encoder(folder, CPU)
-    square = central_square(InputImage("", SafePath(picture)), trained.image_size, trained.value_range)
+    square = central_square(InputImage("", SafePath(picture)), trained.decoded_size, trained.value_range)
     return features_of_batch(trained, *on_a_canvas([square]))
 
 
@@ -130,6 +130,34 @@ def test_other_networks_load_in_both_libraries(
     torchvision_block, timm_block, picture_block = code_blocks(folder)
     for block in (torchvision_block, timm_block):
         torch.testing.assert_close(run(block, picture_block)["features"], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("preparation", "size"),
+    [
+        ({}, 32),
+        ({"stored_size": 40}, 32),
+        ({"interpolation": "bicubic", "crop_pct": 0.875}, 32),
+        ({"interpolation": "bicubic", "crop_pct": 0.9, "stored_size": 36}, 32),
+        ({"interpolation": "bilinear", "crop_pct": 0.95}, 48),
+    ],
+)
+@pytest.mark.parametrize("name", ["timm/convnext_atto.d2_in1k", "timm/vit_tiny_patch16_224"])
+def test_networks_of_timm_load_there_and_prepare_images_as_their_weights_require(
+    make_encoder: MakeEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    preparation: dict[str, Any],
+    size: int,
+) -> None:
+    folder = make_encoder(name=name, stem_stride=None, image_size=size, preparation=preparation)
+    monkeypatch.chdir(folder)
+    timm_block, picture_block = code_blocks(folder)
+    for width, height in ((301, 240), (50, 90), (20, 30)):
+        save(folder / "picture.jpg", width, height)
+        expected = pipelines_features(folder, folder / "picture.jpg")
+        torch.testing.assert_close(run(timm_block, picture_block)["features"], expected, rtol=1e-4, atol=1e-5)
+    assert ModelCard.load(folder / "README.md").data.to_dict()["library_name"] == "timm"
 
 
 @pytest.mark.parametrize("stem_stride", [2, 4])

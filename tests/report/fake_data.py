@@ -22,15 +22,15 @@ from pipeline.storage.schema import (
     LANDSCAPE_COLUMNS,
     MAP_SCHEMA,
     NEAREST_SCHEMA,
+    NOT_TRAINED,
     PREDICTIONS_SCHEMA,
     REJECTS_SCHEMA,
-    UNTRAINED,
     Layout,
     images_schema,
 )
 
 LABELS = ["boot", "loafer", "pump", "sandal", "slipper", "sneaker"]
-TOP1 = {"chosen": 0.75, "untrained": 0.6, "instance": 0.69, "label": 0.77}
+TOP1 = {"chosen": 0.75, "untrained": 0.6, "start": 0.66, "instance": 0.69, "label": 0.77}
 CLUSTERS = {"chosen": 6, "instance": 240, "label": 6}
 BASELINES = {"chance_top1": 1 / 6, "majority_top1": 0.2, "reachable_top1": 1.0}
 BITS = {"chosen": (1.9, 0.6), "instance": (2.58, 5.3), "label": (2.58, 0.0)}
@@ -67,7 +67,7 @@ class FakeData:
         for arm in ["chosen", *self.references]:
             for folder in (layout.encoder(arm), layout.evaluation(arm)):
                 folder.mkdir(parents=True)
-            if arm != UNTRAINED:
+            if arm not in NOT_TRAINED:
                 self._write_clusters(layout, arm)
             self._write_encoder(layout, arm)
             self._write_evaluation(layout, arm)
@@ -167,7 +167,7 @@ class FakeData:
     def _write_encoder(self, layout: Layout, arm: str) -> None:
         falling = [5.2 - 0.4 * epoch + 0.02 * epoch**2 + 0.3 * len(arm) for epoch in range(1, 9)]
         losses = falling[::-1] if self.losses_rise else falling
-        if arm == UNTRAINED:
+        if arm in NOT_TRAINED:
             losses = []
         epochs = range(1, len(losses) + 1)
         signs = {"rankme": 30.0, "alignment": 0.5, "uniformity": -2.0}

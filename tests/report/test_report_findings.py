@@ -85,6 +85,18 @@ def test_labels_that_train_lacks_are_a_finding(tmp_path: Path) -> None:
     )
 
 
+def test_trainings_below_the_weights_that_they_started_from_come_first(tmp_path: Path) -> None:
+    data = FakeData(
+        test_images=4000,
+        references=["start", "instance", "label"],
+        top1={"chosen": 0.75, "start": 0.75, "instance": 0.70, "label": 0.82},
+    )
+    first = found(data, tmp_path)[0]
+    assert first.code == "below_start"
+    assert "Not clearly above the weights that training started from: chosen, instance." in first.sentence
+    assert "pretrain.learning_rate" in first.cure
+
+
 def test_trainings_below_untrained_filters_come_first(tmp_path: Path) -> None:
     data = FakeData(
         test_images=4000,

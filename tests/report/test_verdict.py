@@ -53,6 +53,21 @@ def test_arms_below_untrained_filters_are_named_first(tmp_path: Path, untrained:
     assert text.startswith(f"Not clearly above untrained filters {named}. Clusters from attributes ")
 
 
+def test_against_the_weights_that_training_started_from(tmp_path: Path) -> None:
+    text = said(FakeData(references=["untrained", "start", "instance", "label"]), tmp_path)
+    assert "reach 75.0 % linear top-1: 9.0 points above the weights that training started from at" in text
+    assert "15.0 points above untrained filters at 60.0 %" in text
+    assert "; self-supervision adds +3.0 points to these weights; " in text
+
+
+def test_arms_below_the_weights_that_they_started_from_are_named_first(tmp_path: Path) -> None:
+    reached = top1(0.75, 0.69, 0.80) | {"start": 0.74}
+    text = said(FakeData(references=["start", "instance", "label"], top1=reached), tmp_path)
+    named = "Not clearly above the weights that training started from at 74.0 %: instance. "
+    assert text.startswith(f"{named}Clusters from attributes ")
+    assert "; self-supervision adds \N{MINUS SIGN}5.0 points to these weights; " in text
+
+
 @pytest.mark.parametrize("labelled", [True, False])
 def test_a_training_that_collapsed_is_named_first(tmp_path: Path, labelled: bool) -> None:
     data = FakeData(labelled=labelled)

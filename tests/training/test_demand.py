@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from pipeline.config.pretrain import PretrainParams
+from pipeline.encoders.base import Architecture
 from pipeline.encoders.registry import build_encoder, build_plain_encoder
 from pipeline.objectives.base import DataInfo
 from pipeline.objectives.registry import OBJECTIVES
@@ -17,7 +18,7 @@ CPU = torch.device("cpu")
 
 def planned(params: PretrainParams, stem_stride: int = 4) -> Network:
     with torch.device("meta"):
-        encoder = build_plain_encoder(params.encoder, stem_stride)
+        encoder = build_plain_encoder(Architecture(params.encoder, stem_stride, 32))
         return Network(
             encoder, OBJECTIVES[params.objective].build(encoder.feature_dim, params, DataInfo(9, 7))
         )
@@ -95,7 +96,7 @@ def test_what_is_kept_is_no_more_than_what_a_training_takes() -> None:
         kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    encoder = build_encoder("resnet18", 4)
+    encoder = build_encoder(Architecture("resnet18", 4, 64))
     own = {tensor.data_ptr() for tensor in (*encoder.parameters(), *encoder.buffers())}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         views = torch.rand(8, 3, 64, 64)

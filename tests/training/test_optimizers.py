@@ -1,7 +1,9 @@
 """What the optimisers do with the two groups of weights that they are given."""
 
 import pytest
+import timm
 import torch
+from torch import nn
 from torch.nn import Parameter
 
 from pipeline.config.pretrain import PretrainParams
@@ -14,9 +16,24 @@ def test_lars_follows_the_norm_of_a_matrix_whatever_the_weight_decay(weight_deca
     it is that of SGD."""
     params = PretrainParams(optimizer="lars", learning_rate=2.0, momentum=0.0, weight_decay=weight_decay)
     matrix, bias = Parameter(torch.full((2, 2), 0.5)), Parameter(torch.ones(2))
-    optimizer = build_optimizer([matrix, bias], params, torch.device("cpu"))
+    layer = nn.ParameterList([matrix, bias])
+    optimizer = build_optimizer(layer, params, torch.device("cpu"))
     matrix.grad, bias.grad = torch.full((2, 2), 3.0), torch.full((2,), 3.0)
     before = matrix.detach().clone()
     optimizer.step()
     assert float((before - matrix).norm().detach()) == pytest.approx(2.0 * 0.001 * 1.0, rel=1e-4)
     assert bias.tolist() == [1.0 - 2.0 * 3.0] * 2
+
+
+def test_tokens_of_a_transformer_are_no_matrices() -> None:
+    """Muon would orthogonalise them, and weight decay pull them to nothing."""
+    network = nn.ModuleDict(
+        {"encoder": timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=0)}
+    )
+    matrices, others = build_optimizer(network, PretrainParams(), torch.device("cpu")).param_groups
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    beside = {names[id(parameter)] for parameter in others["params"]}
+    assert {"encoder.pos_embed", "encoder.cls_token", "encoder.norm.weight"} <= beside
+    assert "encoder.patch_embed.proj.weight" in {names[id(p)] for p in matrices["params"]}
+    assert (matrices["weight_decay"], others["weight_decay"]) == (1e-4, 0.0)
+    assert len(matrices["params"]) + len(others["params"]) == len(names)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.config.ingest import LARGEST_IMAGE_SIZE
+from pipeline.config.base import LARGEST_IMAGE_SIZE
 from pipeline.dataset.decode import center_crop, sizes_after_cutting
 from pipeline.inference.images.base import InputImage
 from pipeline.ingest.decoding import ImageRefused

@@ -1,0 +1,53 @@
+"""The weights that belong to the name of an encoder: where they are, and how images are prepared for them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torchvision.models import get_model_weights
+
+from pipeline.encoders.timm_models import PREFIX, model_name_of, pretrained_configuration
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Scaling, crop and normalisation, in the terms of timm's `pretrained_cfg`."""
+
+    mean: list[float]
+    std: list[float]
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    crop_pct: float = 1.0
+
+    @classmethod
+    def of_configuration(cls, configuration: Mapping[str, Any]) -> "Preprocessing":
+        """Reads a `pretrained_cfg`; what it lacks is as for ImageNet. Raises `ValueError` and `TypeError`."""
+        return cls(
+            mean=[float(value) for value in configuration.get("mean") or IMAGENET_MEAN],
+            std=[float(value) for value in configuration.get("std") or IMAGENET_STD],
+            # Other kernels are rare, and nearest to bicubic.
+            interpolation="bilinear" if configuration.get("interpolation") == "bilinear" else "bicubic",
+            crop_pct=float(configuration.get("crop_pct") or 1.0),
+        )
+
+
+TORCHVISION = Preprocessing(list(IMAGENET_MEAN), list(IMAGENET_STD), "bilinear", 224 / 256)
+"""Of the first ImageNet weights of every ResNet."""
+
+
+def usual_preprocessing(encoder: str) -> Preprocessing:
+    """Returns the preprocessing of the weights that belong to a value of `pretrain.encoder`."""
+    if not encoder.startswith(PREFIX):
+        return TORCHVISION
+    return Preprocessing.of_configuration(pretrained_configuration(model_name_of(encoder)))
+
+
+def download_address(encoder: str) -> str:
+    """Returns where the weights that belong to a value of `pretrain.encoder` can be fetched by hand."""
+    if not encoder.startswith(PREFIX):
+        return str(get_model_weights(encoder)["DEFAULT"].url)
+    configuration = pretrained_configuration(model_name_of(encoder))
+    if hub := configuration.get("hf_hub_id"):
+        return f"https://huggingface.co/{hub}/resolve/main/model.safetensors"
+    return str(configuration.get("url") or "a file of weights from their authors")

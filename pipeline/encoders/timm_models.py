@@ -1,0 +1,114 @@
+"""Networks of timm by their names, such as `timm/vit_small_patch14_dinov2.lvd142m`.
+
+The features of a network are what timm calls pooled pre-logits, its output with `num_classes=0`: for a vision
+transformer its class token or the mean of its tokens, whichever its weights were trained with. timm is
+imported when it is needed, since that takes seconds.
+"""
+
+import difflib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.encoders.base import Encoder
+from pipeline.runtime.errors import first_line
+
+PREFIX = "timm/"
+NEAREST_NAMES = 3
+
+
+def build_timm(name: str, image_size: int, *, downloaded: bool = False) -> Encoder:
+    """Builds a network by its name with `PREFIX`, for images of `image_size` pixels, without a classifier.
+
+    Weights are drawn by torch's global generator, or are timm's own if `downloaded`; without that nothing is
+    read from a network. Raises `ValueError` for an unknown name, and for an image size that the network does
+    not take; with `downloaded`, whatever timm raises.
+    """
+    model_name = model_name_of(name)
+    with torch.device("meta"):
+        feature_dim = _feature_dim(_created(model_name, image_size), name, image_size)
+    return Encoder(_created(model_name, image_size, downloaded), feature_dim)
+
+
+def model_name_of(name: str) -> str:
+    """Returns timm's name of a network. Raises `ValueError` with the nearest ones for an unknown one."""
+    from timm.models import is_model, list_models
+
+    model_name = name.removeprefix(PREFIX)
+    architecture = model_name.split(".")[0]
+    if is_model(architecture):
+        return model_name
+    near = difflib.get_close_matches(architecture, list_models(), NEAREST_NAMES)
+    nearest = (
+        f"did you mean {' or '.join(PREFIX + other for other in near)}?" if near else "see timm.list_models()"
+    )
+    raise ValueError(f"timm knows no network {architecture!r:.80}: {nearest}")
+
+
+def takes_image_size(model_name: str) -> bool:
+    """Returns whether position embeddings or windows depend on the image size, an argument of the network."""
+    return bool(pretrained_configuration(model_name).get("fixed_input_size"))
+
+
+def pretrained_configuration(model_name: str) -> Mapping[str, Any]:
+    """Returns timm's `pretrained_cfg` of the weights that belong to the name; empty if it knows none.
+
+    Without a tag it is that of timm's default weights, and with an unknown tag that of the network.
+    """
+    from timm.models import get_pretrained_cfg
+
+    for known in (model_name, model_name.split(".")[0]):
+        try:
+            configuration = get_pretrained_cfg(known)
+        except RuntimeError:
+            continue  # an unknown tag
+        if configuration is not None:
+            configuration_of: dict[str, Any] = configuration.to_dict()
+            return configuration_of
+    return {}
+
+
+def in_timm_layout(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Returns weights in the names and shapes of `model`, by timm's own filter for checkpoints of its family.
+
+    It renames the layers of the authors' checkpoints, and resizes position embeddings. Weights that it cannot
+    read are returned as they are.
+    """
+    family = sys.modules[type(model).__module__]
+    convert = getattr(family, "checkpoint_filter_fn", None)
+    if convert is None:
+        return tensors
+    try:
+        converted: dict[str, Tensor] = convert(dict(tensors), model)
+    except Exception:
+        return tensors  # the caller compares names and shapes
+    return converted
+
+
+def _created(model_name: str, image_size: int, downloaded: bool = False) -> nn.Module:
+    import timm
+
+    sized: dict[str, Any] = {"img_size": image_size} if takes_image_size(model_name) else {}
+    model: nn.Module = timm.create_model(model_name, pretrained=downloaded, num_classes=0, **sized)
+    return model
+
+
+def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
+    """Returns the number of features, by a forward pass on the device `meta`."""
+    patch_size = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    patch = patch_size[0] if isinstance(patch_size, tuple) else 1
+    if image_size % patch:
+        below = image_size // patch * patch
+        choices = f"{below} or {below + patch}" if below else f"{patch}"
+        raise ValueError(
+            f"{name} divides images into patches of {patch} pixels, and {image_size} is not a multiple: "
+            f"choose {choices} pixels (pretrain.image_size)"
+        )
+    try:
+        features_ND = model.eval()(torch.empty(2, 3, image_size, image_size))
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+        raise ValueError(f"{name} takes no images of {image_size} pixels ({first_line(error)})") from None
+    return int(features_ND.shape[1])

@@ -1,0 +1,194 @@
+"""The reference `start`: the weights from which training starts, as they came.
+
+It is also how they reach training: as an encoder of this project, whatever their file was.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torchvision
+from torch import Tensor
+
+from pipeline.config.pretrain import DOWNLOADED, PretrainParams
+from pipeline.dataset.dataset import ImageDataset
+from pipeline.encoders.base import Architecture, Encoder
+from pipeline.encoders.config import EncoderConfig
+from pipeline.encoders.files import missing_file, read_config, read_weights
+from pipeline.encoders.given_weights import WeightsFile, WeightsRefused, fit_weights, read_weights_file
+from pipeline.encoders.patches import PatchResNet
+from pipeline.encoders.preprocessing import Preprocessing, download_address, usual_preprocessing
+from pipeline.encoders.registry import PATCH_RESNET, architecture_of, build_plain_encoder
+from pipeline.encoders.timm_models import PREFIX, build_timm
+from pipeline.runtime.errors import UserError, first_line, shown
+from pipeline.storage.files import resolve_user_path
+from pipeline.storage.schema import ENCODER_CONFIG, START, Layout
+from pipeline.storage.validation import missing, reading
+from pipeline.training.outputs import write_artifacts
+from pipeline.training.progress import Progress
+
+STRIDE_OF_WEIGHTS = 4
+"""Stride of the first layer for which torchvision's weights are made."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """An encoder to start from, as `write_start` wrote it."""
+
+    config: EncoderConfig
+    tensors: dict[str, Tensor]
+    provenance: dict[str, Any]
+    """What config.json records about the weights."""
+
+    def load_into(self, encoder: Encoder) -> None:
+        """Loads the weights into an encoder that is to be trained."""
+        encoder.backbone.load_state_dict(self.tensors)
+        if isinstance(encoder.backbone, PatchResNet):
+            # It is fitted again after training.
+            encoder.backbone.reset_whitening()
+
+
+def write_start(
+    params: PretrainParams, image_size: int, layout: Layout, *, stored_size: int | None = None
+) -> list[str]:
+    """Writes `layout.encoder("start")` from `pretrain.weights`, which is given; returns notes for the user.
+
+    `stored_size` is `ingest.image_size`, if that is not `image_size`. Raises `UserError` for weights that
+    cannot be used.
+    """
+    assert params.weights is not None
+    summary = ImageDataset(layout.images).summary
+    try:
+        if params.weights == DOWNLOADED:
+            encoder, architecture = _downloaded(params, image_size)
+            preprocessing = usual_preprocessing(params.encoder)
+            sha256, notes = None, list[str]()
+        else:
+            given = read_weights_file(resolve_user_path(params.weights))
+            architecture, preprocessing = _described(params, given, image_size)
+            encoder = build_plain_encoder(architecture)
+            sha256, notes = given.sha256, fit_weights(encoder, architecture.name, given.tensors)
+        config = EncoderConfig.checked(
+            {
+                "encoder": architecture.name,
+                "stem_stride": architecture.stem_stride,
+                "feature_dim": encoder.feature_dim,
+                "image_size": image_size,
+                "stored_size": stored_size,
+                "value_range": summary["value_range"],
+                **asdict(preprocessing),
+            }
+        )
+    except ValueError as why:
+        raise UserError(f"pretrain.weights={shown(params.weights)} {why}") from None
+    provenance = {
+        "arm": START,
+        "epochs": 0,
+        "start": {"weights": params.weights, "sha256": sha256, "notes": notes},
+    }
+    write_artifacts(layout.encoder(START), encoder, config, provenance, summary, Progress(), [], {}, "")
+    return notes
+
+
+def read_start(params: PretrainParams, layout: Layout) -> Start | None:
+    """Returns what `write_start` wrote, or None without `pretrain.weights`.
+
+    Raises `UserError` if it is missing or damaged, or if the file that it was made from has changed since.
+    """
+    if params.weights is None:
+        return None
+    folder = layout.encoder(START)
+    if absent := missing_file(folder):
+        raise missing(absent)
+    with reading(folder / ENCODER_CONFIG):
+        values = read_config(folder)
+        config = EncoderConfig.checked(values)
+        tensors, _ = read_weights(folder, config.weights_sha256)
+    _check_is_unchanged(params.weights, values["start"]["sha256"])
+    of_encoder = {"encoder_sha256": config.weights_sha256}
+    return Start(config, tensors, {"start": values["start"] | of_encoder})
+
+
+def _check_is_unchanged(weights: str, sha256: str | None) -> None:
+    """Raises `UserError` if the file of weights is there and not that with the hash."""
+    path = resolve_user_path(weights)
+    if sha256 is None or not path.exists():
+        return
+    if read_weights_file(path).sha256 != sha256:
+        raise UserError(
+            f"pretrain.weights={shown(weights)} has changed since the stage `start` read it: run "
+            "`dvc repro -f start`, and then `dvc repro`, so that every arm starts from the same weights"
+        )
+
+
+def _described(
+    params: PretrainParams, given: WeightsFile, image_size: int
+) -> tuple[Architecture, Preprocessing]:
+    """Returns the network of the weights and their preprocessing.
+
+    Both come from the `config.json` beside them, if it is of this project or of timm, else from
+    `pretrain.encoder`. Raises `WeightsRefused` if that is another network.
+    """
+    described = given.configuration or {}
+    stride = STRIDE_OF_WEIGHTS if params.stem_stride == "auto" else params.stem_stride
+    if "encoder" in described and "mean" in described:
+        own = _checked(described)
+        _check_is_same(params.encoder, own.encoder)
+        if params.stem_stride not in ("auto", own.stem_stride):
+            raise WeightsRefused(
+                f"has a first layer of stride {own.stem_stride}, and pretrain.stem_stride="
+                f"{params.stem_stride}: leave it at auto"
+            )
+        preprocessing = Preprocessing(own.mean, own.std, own.interpolation, own.crop_pct)
+        return Architecture(own.encoder, own.stem_stride, image_size), preprocessing
+    if params.encoder == PATCH_RESNET:
+        raise WeightsRefused(
+            f"is no encoder of this project with its {ENCODER_CONFIG}, and pretrain.encoder={PATCH_RESNET} "
+            "has no other weights: name a folder such as ../other/data/encoders/chosen, or another encoder"
+        )
+    architecture = architecture_of(params.encoder, stride, image_size)
+    if isinstance(described.get("pretrained_cfg"), dict):
+        if isinstance(named := described.get("architecture"), str):
+            _check_is_same(params.encoder.removeprefix(PREFIX).split(".")[0], named, PREFIX)
+        try:
+            return architecture, Preprocessing.of_configuration(described["pretrained_cfg"])
+        except (TypeError, ValueError) as error:
+            raise WeightsRefused(f"has a damaged pretrained_cfg ({first_line(error)})") from None
+    return architecture, usual_preprocessing(params.encoder)
+
+
+def _checked(described: object) -> EncoderConfig:
+    try:
+        return EncoderConfig.checked(described)
+    except ValueError as error:
+        raise WeightsRefused(f"has a damaged {ENCODER_CONFIG} ({first_line(error)})") from None
+
+
+def _check_is_same(requested: str, found: str, prefix: str = "") -> None:
+    if requested != found:
+        raise WeightsRefused(
+            f"holds {shown(found)}, and pretrain.encoder names {requested}: set pretrain.encoder={prefix}"
+            f"{shown(found)}"
+        )
+
+
+def _downloaded(params: PretrainParams, image_size: int) -> tuple[Encoder, Architecture]:
+    """Returns the network with the weights that belong to its name. Raises `WeightsRefused`."""
+    if params.encoder == PATCH_RESNET:
+        raise WeightsRefused(
+            f"has nothing to download for pretrain.encoder={PATCH_RESNET}, which has no published weights: "
+            "name another encoder, such as resnet50 or timm/convnext_tiny"
+        )
+    stride = STRIDE_OF_WEIGHTS if params.stem_stride == "auto" else params.stem_stride
+    architecture = architecture_of(params.encoder, stride, image_size)
+    encoder = build_plain_encoder(architecture)
+    try:
+        if params.encoder.startswith(PREFIX):
+            return build_timm(params.encoder, image_size, downloaded=True), architecture
+        plain = torchvision.models.get_model(params.encoder, weights="DEFAULT")
+    except Exception as error:  # whatever the libraries for downloads raise
+        raise WeightsRefused(
+            f"can't be downloaded ({first_line(error):.120}): where there is a network, fetch "
+            f"{download_address(params.encoder)}, and set pretrain.weights to the file"
+        ) from None
+    fit_weights(encoder, architecture.name, plain.state_dict())
+    return encoder, architecture

@@ -1,0 +1,209 @@
+"""Weights in files that people have: every common layout, and damaged or foreign ones."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline.encoders.base import Architecture, Encoder
+from pipeline.encoders.given_weights import WeightsRefused, fit_weights, read_weights_file
+from pipeline.encoders.registry import build_plain_encoder
+from pipeline.storage.files import write_json
+
+pytestmark = pytest.mark.slow
+
+NAME = "timm/resnet10t"
+State = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def state() -> State:
+    torch.manual_seed(3)
+    return dict(timm.create_model("resnet10t", num_classes=3).state_dict())
+
+
+def drawn(name: str = NAME, size: int = 32) -> Encoder:
+    stride = None if name.startswith("timm/") else 4
+    return build_plain_encoder(Architecture(name, stride, size))
+
+
+def fitted(path: Path, name: str = NAME, size: int = 32) -> tuple[State, list[str]]:
+    encoder = drawn(name, size)
+    notes = fit_weights(encoder, name, read_weights_file(path).tensors)
+    return dict(encoder.backbone.state_dict()), notes
+
+
+def assert_holds(found: State, state: State) -> None:
+    assert found
+    for key, value in found.items():
+        torch.testing.assert_close(value, state[key].to(value.dtype))
+
+
+def prefixed(state: State, prefix: str) -> State:
+    return {prefix + key: value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "prefix"),
+    [
+        (lambda state: state, ""),
+        (lambda state: {"state_dict": prefixed(state, "module."), "epoch": 3}, "module."),
+        (lambda state: {"model": prefixed(state, "_orig_mod.backbone.")}, "_orig_mod.backbone."),
+        (lambda state: {"state_dict": {"model": state}}, ""),
+        (lambda state: {"teacher": prefixed(state, "backbone."), "student": {}}, "backbone."),
+        (lambda state: prefixed(state, "student."), "student."),
+        (
+            lambda state: {
+                "state_dict": prefixed(state, "encoder_q.")
+                | {"queue": torch.ones(3), "queue_ptr": torch.ones(1)}
+            },
+            "encoder_q.",
+        ),
+    ],
+)
+def test_layouts_of_training_scripts(
+    state: State, tmp_path: Path, wrapped: Callable[[State], Any], prefix: str
+) -> None:
+    torch.save(wrapped(state), tmp_path / "checkpoint.pth")
+    found, notes = fitted(tmp_path / "checkpoint.pth")
+    assert_holds(found, state)
+    assert [note for note in notes if "prefix" in note] == (
+        [f"the prefix {prefix!r} of their names is removed"] if prefix else []
+    )
+    (left_out,) = [note for note in notes if "left out" in note]
+    assert "fc.bias" in left_out
+
+
+def test_safetensors_and_folders_of_the_hub(state: State, tmp_path: Path) -> None:
+    save_file(state, tmp_path / "model.safetensors")
+    write_json(tmp_path / "config.json", {"architecture": "resnet10t"})
+    for path in (tmp_path, tmp_path / "model.safetensors"):
+        assert_holds(fitted(path)[0], state)
+    assert read_weights_file(tmp_path).configuration == {"architecture": "resnet10t"}
+    assert read_weights_file(tmp_path / "model.safetensors").configuration is None
+
+
+def test_torchvision_s_names(tmp_path: Path) -> None:
+    weights = torchvision.models.resnet18().state_dict()
+    torch.save(weights, tmp_path / "resnet18.pth")
+    found, notes = fitted(tmp_path / "resnet18.pth", "resnet18")
+    assert_holds(found, weights)
+    assert notes == ["2 of them have no place in the encoder and are left out: fc.bias, fc.weight"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_point_types_are_converted(state: State, tmp_path: Path, dtype: torch.dtype) -> None:
+    other = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+    torch.save(other, tmp_path / "half.pt")
+    found, notes = fitted(tmp_path / "half.pt")
+    assert {value.dtype for value in found.values()} == {torch.float32, torch.int64}
+    assert_holds(found, other)
+    assert notes[-1] == f"they are converted from {str(dtype).removeprefix('torch.')} to float32"
+
+
+def test_position_embeddings_are_resized(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    large = timm.create_model("vit_tiny_patch16_224", img_size=64).state_dict()
+    save_file(dict(large), tmp_path / "vit.safetensors")
+    found, notes = fitted(tmp_path / "vit.safetensors", "timm/vit_tiny_patch16_224", 32)
+    assert found["pos_embed"].shape == (1, 5, 192)
+    assert "resized to the size of images: pos_embed" in notes
+    torch.testing.assert_close(found["cls_token"], large["cls_token"])
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (pytest.fail, ("code in a file of weights was run",))
+
+
+def changed(state: State, key: str, value: Callable[[Tensor], Tensor]) -> State:
+    return state | {key: value(state[key])}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (lambda s: timm.create_model("resnet14t").state_dict(), None),
+        (
+            lambda s: timm.create_model("convnext_atto").state_dict(),
+            r"^holds [\d,]+ of the \d+ weights of timm/res",
+        ),
+        (
+            lambda s: dict(list(s.items())[: len(s) // 2]),
+            r"weights of timm/resnet10t; .* are missing: name weights",
+        ),
+        (lambda s: {"fc.weight": torch.ones(3, 512), "fc.bias": torch.ones(3)}, "^holds 0 of the"),
+        (lambda s: changed(s, "conv1.0.weight", lambda w: w[:, :1]), "^is for images of one channel"),
+        (
+            lambda s: changed(s, "conv1.0.weight", lambda w: w[:3]),
+            "^holds conv1.0.weight of shape 3 x 3 x 3 x 3",
+        ),
+        (
+            lambda s: changed(s, "bn1.weight", lambda w: w * float("nan")),
+            "numbers in bn1.weight that are not finite",
+        ),
+        (
+            lambda s: changed(s, "bn1.running_var", lambda w: -w),
+            "^holds variances below 0 in bn1.running_var",
+        ),
+        (
+            lambda s: changed(s, "bn1.weight", lambda w: w.to(torch.int8)),
+            "^holds bn1.weight as int8: save it as",
+        ),
+        (lambda s: Harmful(), "^holds more than weights, such as code, which is not run"),
+        (lambda s: {"state_dict": {}}, "^holds no weights by name"),
+        (lambda s: [torch.ones(3)], "^holds no weights by name"),
+        (lambda s: torch.ones(3), "^holds no weights by name"),
+        (lambda s: {"a": {"b": 3}}, "^holds no weights by name"),
+    ],
+)
+def test_foreign_and_faulty_weights_end_in_a_sentence(
+    state: State, tmp_path: Path, content: Callable[[State], Any], sentence: str | None
+) -> None:
+    torch.save(content(state), tmp_path / "weights.pth")
+    with pytest.raises(WeightsRefused, match=sentence):
+        fitted(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.0001, 0.5, 0.99])
+def test_truncated_files(state: State, tmp_path: Path, name: str, share: float) -> None:
+    path = tmp_path / name
+    if path.suffix == ".pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(WeightsRefused, match="damaged"):
+        read_weights_file(path)
+
+
+def test_other_places_and_files(state: State, tmp_path: Path) -> None:
+    def refused(path: Path) -> str:
+        with pytest.raises(WeightsRefused) as raised:
+            read_weights_file(path)
+        return str(raised.value)
+
+    assert refused(tmp_path / "none.pth").startswith("does not exist: name a file such as")
+    (tmp_path / "weights.txt").write_text("1")
+    assert refused(tmp_path / "weights.txt").startswith("has no ending of a file of weights")
+    (tmp_path / "old.pt").write_bytes(pickle.dumps({"a": Harmful()}))
+    assert "which is not run" in refused(tmp_path / "old.pt")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert refused(folder).startswith("holds none of encoder.safetensors, model.safetensors")
+    save_file(state, folder / "model.safetensors")
+    assert refused(folder).startswith("holds no config.json of at most 128 KiB")
+    for content, sentence in (
+        ("{", "has a damaged config.json"),
+        ("[]", "has a config.json that holds no object"),
+    ):
+        (folder / "config.json").write_text(content)
+        assert refused(folder).startswith(sentence)
