@@ -22,7 +22,7 @@ NEARLY_ALL = 0.9995
 """Share from which on it is printed as 100.0 %."""
 _VARIES = re.compile(r"[\s_-]+")
 _ZEROS = re.compile(r"(?<=\d)\.0+$")
-_NUMBER = re.compile(r"[+-]?\d*[.,]?\d+(?:[eE][+-]?\d+)?")
+NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d+)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _FRACTION = re.compile(r"[+-]?\d*[.,]\d+(?:[eE][+-]?\d+)?")
 _LIST = re.compile(r"[\[{(].*[\]})]|[^|;]+(?:[|;][^|;]+)+", re.DOTALL)
 
@@ -85,7 +85,7 @@ def _spelling_notes(labels: list[str]) -> list[str]:
 
 def _not_classes(labels: list[str]) -> str | None:
     """Returns what most labels are instead of classes, and what to do; None if they may be classes."""
-    if len(labels) > FEW and all(map(_NUMBER.fullmatch, labels)) and any(map(_FRACTION.fullmatch, labels)):
+    if len(labels) > FEW and all(map(NUMBER.fullmatch, labels)) and any(map(_FRACTION.fullmatch, labels)):
         return "are numbers with fractions, each of which counts as a class: cut them into ranges"
     if _mostly(_LIST.fullmatch(label) is not None for label in labels):
         return (

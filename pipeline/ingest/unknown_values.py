@@ -11,6 +11,7 @@ from pipeline.dataset.unknown_words import LEAVE_EMPTY, WORDS, unknown_word_note
 from pipeline.ingest.chunk_files import Chunks
 
 _WORDS = pa.array(sorted(WORDS))
+MOST_COUNTED = 2_000_000
 _CURES = {"folder": "move such images out of the folder of their class"}
 """The cure by source; of all others, the values come from tables."""
 
@@ -29,10 +30,11 @@ def unknown_value_notes(parts: Chunks, attributes: Sequence[str], source: str) -
         for place, words in enumerate(in_attributes):
             for values in _attribute(part, place):
                 words.update(_words_in(values))
+    places = [place for place, words in enumerate(in_attributes) if words]
     of_categories = [
-        (attributes[place], words)
-        for place, words in enumerate(in_attributes)
-        if words and not are_quantities(_counts(parts, place))
+        (attributes[place], in_attributes[place])
+        for place, counts in _counts(parts, places)
+        if not are_quantities(counts)
     ]
     return unknown_word_notes([*in_roles.items(), *of_categories], _CURES.get(source, LEAVE_EMPTY))
 
@@ -41,13 +43,20 @@ def _words_in(values: pa.Array) -> dict[str, int]:
     return _counted(values.filter(pc.is_in(pc.utf8_lower(values), value_set=_WORDS)))
 
 
-def _counts(parts: Chunks, place: int) -> Counter[str]:
-    """Returns the number of cells of each value of the attribute at `place`."""
-    counts: Counter[str] = Counter()
-    for _, part in parts.all():
-        for values in _attribute(part, place):
-            counts.update(_counted(values.drop_null()))
-    return counts
+def _counts(parts: Chunks, places: Sequence[int]) -> Iterator[tuple[int, Counter[str]]]:
+    """Yields the number of cells of each value of the attributes at `places`.
+
+    Each pass through all rows counts several attributes, as many as keep `MOST_COUNTED` cells in memory.
+    """
+    rows = sum(part.num_rows for _, part in parts.all()) if places else 0
+    at_once = max(1, MOST_COUNTED // max(rows, 1))
+    for start in range(0, len(places), at_once):
+        counts: dict[int, Counter[str]] = {place: Counter() for place in places[start : start + at_once]}
+        for _, part in parts.all():
+            for place, counted in counts.items():
+                for values in _attribute(part, place):
+                    counted.update(_counted(values.drop_null()))
+        yield from counts.items()
 
 
 def _attribute(part: pa.Table, place: int) -> Iterator[pa.Array]:

@@ -37,8 +37,14 @@ def tags_that_name_labels(tags: Tags, label_codes_N: Codes, label_values: pa.Arr
     of_label_C, of_tag_C = label_sizes_L[table.labels_C], table.cluster_sizes_K[table.clusters_C]
     either_C = of_label_C + of_tag_C - together_C
     marks_C = (together_C >= LEAST_OVERLAP * either_C) & (together_C >= LEAST_ROWS)
-    spelled_tag_K = np.array([_spelling(value) for value in tag_values.to_pylist()])
-    spelled_label_L = np.array([_spelling(value) for value in label_values.to_pylist()])
+    # As codes: an array of texts would give each one the room of the longest.
+    code_of: dict[str, int] = {}
+    spelled_label_L, spelled_tag_K = (
+        np.array(
+            [code_of.setdefault(_spelling(value), len(code_of)) for value in values.to_pylist()], np.int64
+        )
+        for values in (label_values, tag_values)
+    )
     spells_C = spelled_tag_K[table.clusters_C] == spelled_label_L[table.labels_C]
     spells_C &= together_C >= LEAST_SHARE_OF_LABEL * of_label_C
     naming = np.unique(table.clusters_C[marks_C | spells_C])

@@ -1,5 +1,6 @@
 """Images that share an id are refused, and none of them is shown in place of another."""
 
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -90,3 +91,20 @@ def test_embed_refuses_and_search_shows_no_other_picture(
     assert result.exit_code == 0, result.output
     assert "8 without their pictures, which are gone or share an id" in result.stdout
     assert (tmp_path / "s.html").read_text().count("data:image/png") == 1
+
+
+def test_long_repeated_ids_are_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "COMPARED_IDS", 10)
+    ids = [f"{number:04d}{'x' * 4000}" for number in range(2000)] * 2
+    pq.write_table(pa.table({"id": ids, "image": [png(0)] * len(ids)}), tmp_path / "t.parquet")
+    del ids
+    opened = open_pictures(tmp_path / "t.parquet")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"repeats 2,000 ids in column id, such as \d{4}xxx"):
+            opened.check_ids()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # A batch of rows comes as text, twice; all ids would be 16 MB.
+    assert peak < 12e6

@@ -1,3 +1,4 @@
+import re
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -5,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.label_notes import contradiction_notes, label_notes
+from pipeline.ingest.label_notes import NUMBER, contradiction_notes, label_notes
+from support import at_once
 
 
 def notes_of(labels: list[str], images: int = 30) -> list[str]:
@@ -108,3 +110,15 @@ def test_a_limit_that_rounds_to_all_images_is_not_stated() -> None:
     assert note == (
         "2 labelled images are exact copies of 1, whose labels differ: only one label per image is supported"
     )
+
+
+def test_long_labels_take_a_time_that_grows_with_their_length() -> None:
+    long = [f"{'1' * 131_000}{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    with at_once():
+        assert label_notes(long, np.full(len(long), 30)) == []
+
+
+@given(st.text("+-.,eE0123", max_size=12))
+def test_what_a_number_is(text: str) -> None:
+    expected = re.fullmatch(r"[+-]?\d*[.,]?\d+(?:[eE][+-]?\d+)?", text)
+    assert (NUMBER.fullmatch(text) is None) == (expected is None)

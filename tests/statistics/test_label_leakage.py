@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -60,3 +61,17 @@ def test_arrow_columns_reach_the_findings() -> None:
     labels = pa.chunked_array([pa.array(["dog"] * 12 + ["cat"] * 12)])
     described = describe_clustering("hashtags", np.arange(24) % 5, labels, seed=0, tags=tags)
     assert "tags_name_the_label" in {finding["code"] for finding in described["findings"]}
+
+
+def test_a_long_tag_does_not_give_every_tag_its_room() -> None:
+    """An array of fixed-width texts would take 5 GB."""
+    labels = [f"label {n % 40}" for n in range(10_000)]
+    tags = [[f"Label_{n % 40}", f"tag {n}"] for n in range(10_000)]
+    tags[0] = ["x" * 130_000]
+    tracemalloc.start()
+    try:
+        assert set(naming(tags, labels)) == {f"Label_{n}" for n in range(40)}
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**26

@@ -1,6 +1,5 @@
 """Images in Parquet: those that ingest wrote, or any table with encoded images, such as Hugging Face's."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count, groupby, repeat
@@ -26,6 +25,8 @@ IMAGES_PER_BYTE = 10
 """Maximum for a table of images: even one repeated image takes about one bit per row."""
 IDS_AT_ONCE, IMAGES_AT_ONCE = 1024, 16
 """Rows per batch. An image may have many megabytes, whatever the footer says."""
+COMPARED_IDS = 1000
+"""Maximum number of repeated ids that are compared letter by letter, of up to `LONGEST_ID` each."""
 
 
 def open_tables(paths: Sequence[SafePath]) -> dict[SafePath, ParquetHeader]:
@@ -110,14 +111,23 @@ class PicturesInParquet:
             return
         # Hashes first, since all ids may be too many to hold.
         hashes, counts = np.unique(np.fromiter(map(hash, self._all_ids()), np.int64), return_counts=True)
-        suspects = set(hashes[counts > 1].tolist())
-        names = Counter(name for name in self._all_ids() if hash(name) in suspects) if suspects else {}
-        repeated = [name for name, images in names.items() if images > 1]
-        if repeated:
+        repeated = hashes[counts > 1]
+        if (name := self._repeated_id(set(repeated[:COMPARED_IDS].tolist()))) is not None:
             raise UserError(
                 f"{self._source} repeats {len(repeated):,} ids in column {listed(columns)}, such as "
-                f"{shown(repeated[0])}: name a column of unique ids with --id-column, or add one"
+                f"{shown(name)}: name a column of unique ids with --id-column, or add one"
             )
+
+    def _repeated_id(self, hashes: set[int]) -> str | None:
+        """Returns an id that two images have, among those with one of `hashes`, or None."""
+        seen: set[str] = set()
+        if hashes:
+            for name in self._all_ids():
+                if hash(name) in hashes:
+                    if name in seen:
+                        return name
+                    seen.add(name)
+        return None
 
     def find(self, ids: Sequence[str]) -> Iterator[InputImage]:
         requested = set(ids)
