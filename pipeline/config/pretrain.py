@@ -97,6 +97,18 @@ class _SharedParams(Section):
         "downloads those that belong to the encoder's name; null: nothing. Not a DVC dependency: "
         "`dvc repro -f start` reads a changed file",
     )
+    freeze: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of the encoder's stages, from the first, that stay as they are; 0: none",
+    )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="factor of the learning rate of each layer against the one behind it; 1: all alike",
+    )
     image_size: ImageSize | None = Field(
         default=None, description="side of the views in pixels; null: ingest.image_size"
     )

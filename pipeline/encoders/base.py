@@ -1,6 +1,8 @@
 """The interface of encoders: a backbone and its number of features."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -12,6 +14,29 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.feature_dim = feature_dim
+        self._frozen_modules: list[str] = []
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keeps the parameters and buffers of the backbone with these names as they are.
+
+        Modules that hold no others stay in evaluation mode, so that batch norms keep their statistics.
+        """
+        for name, parameter in self.backbone.named_parameters():
+            if name in names:
+                parameter.requires_grad_(False)
+        for prefix, module in self.backbone.named_modules():
+            own = [
+                *module.named_parameters(prefix, recurse=False),
+                *module.named_buffers(prefix, recurse=False),
+            ]
+            if own and all(name in names for name, _ in own):
+                self._frozen_modules.append(prefix)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for name in self._frozen_modules:
+            self.backbone.get_submodule(name).eval()
+        return self
 
     def forward(self, images_NCSS: Tensor) -> Tensor:
         features_ND: Tensor = self.backbone(images_NCSS)

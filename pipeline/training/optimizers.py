@@ -8,8 +8,12 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from pipeline.config.pretrain import PretrainParams
+from pipeline.encoders.base import Encoder
+from pipeline.encoders.layers import rate_factors
 
 Groups = list[dict[str, Any]]
+MATRICES = "matrices"
+"""Key of a group: whether its parameters are weights of layers, and not biases, norms or tokens."""
 
 
 def _sgd(groups: Groups, params: PretrainParams, fused: bool) -> Optimizer:
@@ -27,8 +31,7 @@ def _lars(groups: Groups, params: PretrainParams, _fused: bool) -> Optimizer:
     from timm.optim.lars import Lars
 
     # By default it only adapts the rates of groups that have weight decay.
-    matrices, others = groups
-    groups = [matrices | {"always_adapt": True}, others]
+    groups = [group | {"always_adapt": True} if group[MATRICES] else group for group in groups]
     lars: Optimizer = Lars(groups, lr=params.learning_rate, momentum=params.momentum)
     return lars
 
@@ -68,13 +71,17 @@ def build_optimizer(network: nn.Module, params: PretrainParams, device: torch.de
     CUDA, SGD and AdamW use one fused kernel for all parameters.
     """
     trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
-    tokens = _tokens(network)
-    matrices = [p for name, p in trained.items() if p.ndim > 1 and name not in tokens]
-    others = [p for name, p in trained.items() if p.ndim <= 1 or name in tokens]
-    groups: Groups = [
-        {"params": matrices, "weight_decay": params.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    tokens, factor_of = _tokens(network), _rate_factors(network, params.layer_decay)
+    groups: Groups = []
+    for factor in sorted({factor_of.get(name, 1.0) for name in trained}, reverse=True):
+        of_factor = {name: p for name, p in trained.items() if factor_of.get(name, 1.0) == factor}
+        matrices = [p for name, p in of_factor.items() if p.ndim > 1 and name not in tokens]
+        others = [p for name, p in of_factor.items() if p.ndim <= 1 or name in tokens]
+        for members, decay in ((matrices, params.weight_decay), (others, 0.0)):
+            of_matrices = members is matrices
+            groups.append(
+                {"params": members, MATRICES: of_matrices, "weight_decay": decay, "rate_factor": factor}
+            )
     return OPTIMIZERS[params.optimizer](groups, params, device.type == "cuda")
 
 
@@ -86,3 +93,11 @@ def _tokens(network: nn.Module) -> set[str]:
         if callable(listed := getattr(module, "no_weight_decay", None))
         for name in listed()
     }
+
+
+def _rate_factors(network: nn.Module, decay: float) -> dict[str, float]:
+    """Returns the factors of the learning rate that differ from 1, by the name of the parameter."""
+    if decay == 1:
+        return {}
+    prefix, encoder = next((n, m) for n, m in network.named_modules() if isinstance(m, Encoder))
+    return {f"{prefix}.backbone.{name}": f for name, f in rate_factors(encoder.backbone, decay).items()}

@@ -11,6 +11,7 @@ from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.attributes import attribute_vectors
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.encoders.base import Architecture, Encoder
+from pipeline.encoders.layers import freeze_first
 from pipeline.encoders.registry import architecture_of, build_encoder, build_plain_encoder
 from pipeline.objectives.base import DataInfo
 from pipeline.objectives.registry import OBJECTIVES
@@ -69,6 +70,8 @@ def build_trainer(
         start.load_into(encoder)
     else:
         fit_first_layer(encoder, Sample(loader, normalize, image_size, derived_seed(seed, "patches")))
+    if params.freeze > 0:
+        freeze_first(encoder, params.freeze)
     objective = _with_seed(
         derived_seed(seed, "objective"), lambda: kind.build(encoder.feature_dim, params, known)
     )

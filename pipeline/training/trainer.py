@@ -186,8 +186,9 @@ class Trainer:
 
         Nothing here waits for the device. Raises `UserError` if the batch does not fit into memory.
         """
+        rate = self._learning_rate(self.progress.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(self.progress.step)
+            group["lr"] = rate * group["rate_factor"]
         seed = derived_seed(self.context.seed, "views", self.progress.epoch, self.progress.step)
         canvas, sizes = pixels
 

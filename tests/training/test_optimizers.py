@@ -7,6 +7,10 @@ from torch import nn
 from torch.nn import Parameter
 
 from pipeline.config.pretrain import PretrainParams
+from pipeline.encoders.base import Architecture
+from pipeline.encoders.registry import build_plain_encoder
+from pipeline.objectives.cl_infonce import ClInfoNCE
+from pipeline.training.network import Network
 from pipeline.training.optimizers import build_optimizer
 
 
@@ -37,3 +41,22 @@ def test_tokens_of_a_transformer_are_no_matrices() -> None:
     assert "encoder.patch_embed.proj.weight" in {names[id(p)] for p in matrices["params"]}
     assert (matrices["weight_decay"], others["weight_decay"]) == (1e-4, 0.0)
     assert len(matrices["params"]) + len(others["params"]) == len(names)
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd", "lars"])
+def test_layers_train_at_their_own_rates(optimizer: str) -> None:
+    """As the trainer multiplies the rate of a step by their factors."""
+    params = PretrainParams.model_validate({"optimizer": optimizer, "layer_decay": 0.5, "learning_rate": 1.0})
+    encoder = build_plain_encoder(Architecture("resnet18", 4, 32))
+    network = Network(encoder, ClInfoNCE(512, 8, 0.1))
+    made = build_optimizer(network, params, torch.device("cpu"))
+    name_of = {id(parameter): name for name, parameter in network.named_parameters()}
+    factor_of = {name_of[id(p)]: group["rate_factor"] for group in made.param_groups for p in group["params"]}
+    assert set(factor_of) == set(name_of.values())
+    assert factor_of["encoder.backbone.conv1.weight"] == 0.5**4
+    assert factor_of["encoder.backbone.layer3.0.bn1.bias"] == 0.5
+    assert factor_of["encoder.backbone.layer4.1.conv2.weight"] == 1
+    assert {f for name, f in factor_of.items() if not name.startswith("encoder.")} == {1.0}
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    made.step()

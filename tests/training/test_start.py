@@ -206,3 +206,18 @@ def test_start_is_missing_until_its_stage_ran(
 ) -> None:
     with pytest.raises(UserError, match=r"start/config\.json is missing: run `dvc repro`"):
         trained(layout, weights=str(tmp_path / "weights.safetensors"))
+
+
+def test_frozen_stages_and_rates_of_layers_reach_training(
+    layout: Layout, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    weights = str(tmp_path / "weights.safetensors")
+    write(layout, weights=weights)
+    plain = {"weights": weights, "optimizer": "sgd", "learning_rate": 0.1}
+    frozen = trained(layout, **plain, freeze=0.6)  # of a stem and four stages
+    changed = {name for name, value in frozen.items() if not torch.equal(value, state[name])}
+    assert {name.split(".")[0] for name in changed} == {"layer3", "layer4"}
+    slow, fast = (trained(layout, **plain, layer_decay=decay) for decay in (0.01, 1.0))
+    first, last = "conv1.0.weight", "layer4.0.conv2.weight"
+    assert (slow[first] - state[first]).abs().max() < 1e-3 * (fast[first] - state[first]).abs().max()
+    assert (slow[last] - state[last]).abs().max() > 0.1 * (fast[last] - state[last]).abs().max()
