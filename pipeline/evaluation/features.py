@@ -17,7 +17,7 @@ from pipeline.dataset.pixels import PixelStore
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.files import identity_by, missing_file, read_config, read_weights
-from pipeline.encoders.registry import build_encoder
+from pipeline.encoders.registry import build_encoder, build_plain_encoder
 from pipeline.runtime.errors import UserError, first_line, shown, system_error_message
 from pipeline.storage.files import resolve_user_path
 from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, ValueRange
@@ -91,11 +91,15 @@ def read_encoder(folder: Path, device: torch.device) -> TrainedEncoder:
     with _reading(ENCODER_CONFIG):
         values = read_config(folder)
         config = EncoderConfig.checked(values)
-        encoder = build_encoder(config.architecture)
+        with torch.device("meta"):
+            planned = build_plain_encoder(config.architecture).backbone.state_dict()
     with _reading(ENCODER_WEIGHTS):
         # Encoders of earlier versions have no hash.
         weights, weights_sha256 = read_weights(folder, config.weights_sha256)
         _check_numbers(weights)
+        # Before the network takes memory, since a configuration may name one of billions of weights.
+        _check_shapes(weights, planned)
+        encoder = build_encoder(config.architecture)
         encoder.backbone.load_state_dict(weights)
     if config.feature_dim not in (None, encoder.feature_dim):
         raise EncoderUnreadable(
@@ -125,6 +129,16 @@ def _check_numbers(weights: dict[str, Tensor]) -> None:
             raise ValueError(f"{shown(name)} holds numbers that are not finite")
         if name.endswith("running_var") and (weight < 0).any():
             raise ValueError(f"{shown(name)} holds variances below 0")
+
+
+def _check_shapes(weights: dict[str, Tensor], planned: dict[str, Tensor]) -> None:
+    """Raises `ValueError` unless the weights have the names and shapes of a network."""
+    if further := set(weights).symmetric_difference(planned):
+        where = "lacks" if min(further) in planned else "holds"
+        raise ValueError(f"it {where} {shown(min(further))}, so its weights are of another network")
+    for name, weight in weights.items():
+        if weight.shape != planned[name].shape:
+            raise ValueError(f"{shown(name)} has another shape than in the network")
 
 
 def check_encoder(trained: TrainedEncoder, device: torch.device) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import shutil
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -34,11 +35,32 @@ COLOURS: list[Any] = [
     *([value] * 3 for value in [*OTHER_TYPES[:-1], *NO_NUMBERS, False, -1, -1e-9, 1.5, 1e300, 10**400]),
     *([], [0.5], [0.5] * 4, [[0.5] * 3], {"r": 0.5, "g": 0.5, "b": 0.5}, "abc", None, 0.5, True),
 ]
+OF_TIMM = [
+    "timm/",
+    "timm/resnet5O",
+    "timm/hf-hub:a/b",
+    "timm/local-dir:/tmp",
+    "timm/../x",
+    "timm/resnet18/x",
+    "TIMM/resnet18",
+]
 CONFIGS: dict[str, list[Any]] = {
-    "encoder": [*OTHER_TYPES, *NUMBERS, "vit_b_16", "RESNET18", "resnet18 ", ["resnet18"], "../resnet18"],
+    "encoder": [
+        *OTHER_TYPES,
+        *NUMBERS,
+        "vit_b_16",
+        "RESNET18",
+        "resnet18 ",
+        ["resnet18"],
+        "../resnet18",
+        *OF_TIMM,
+    ],
     "stem_stride": [*OTHER_TYPES, *NO_NUMBERS, 0, -1, 3, 1.0, 2.0, 8, 2**63, 1e300, "auto", [4]],
     "feature_dim": [*OTHER_TYPES[1:], *NO_NUMBERS, 0, -1, 512.0, 1e300, [512]],
     "image_size": [*OTHER_TYPES, *NO_NUMBERS, *NUMBERS, -5, 7, 32.0, 32.5, 2049, 10**9, [32], [32, 32]],
+    "stored_size": [*OTHER_TYPES[1:], *NO_NUMBERS, *NUMBERS, 7, 32.0, 2049, 10**9, [32]],
+    "interpolation": [*OTHER_TYPES, *NUMBERS, "nearest", "BICUBIC", "bicubic ", ["bicubic"]],
+    "crop_pct": [*OTHER_TYPES, *NO_NUMBERS, 0, -1, 0.05, 1.01, 2**63, "0.9", [0.9]],
     "mean": COLOURS,
     "std": [*COLOURS, [0.0] * 3, [0.2, 0.0, 0.2], [5e-324] * 3],
     "value_range": [
@@ -124,16 +146,16 @@ WEIGHTS: dict[str, tuple[Spoil, str]] = {
     "double": (each(Tensor.double), "holds torch.float64, expected torch.float32"),
     "bytes": (each(lambda weight: weight.to(torch.uint8)), "holds torch.uint8, expected torch.float32"),
     "complex": (each(lambda weight: weight.to(torch.complex64)), "holds torch.complex64, expected"),
-    "none": (lambda weights: weights.clear(), "Error(s) in loading state_dict"),
-    "one is missing": (lambda weights: weights.pop("conv1.weight"), "Error(s) in loading state_dict"),
-    "one too many": (lambda weights: weights.update(extra=torch.zeros(1)), "Error(s) in loading state_dict"),
+    "none": (lambda weights: weights.clear(), "it lacks bn1.bias, so its weights are of another network"),
+    "one is missing": (lambda weights: weights.pop("conv1.weight"), "it lacks conv1.weight"),
+    "one too many": (lambda weights: weights.update(extra=torch.zeros(1)), "it holds extra, so"),
     "a long name": (
         lambda weights: weights.update({"x" * 100_000: torch.full((1,), math.nan)}),
         "x ... x",
     ),
     "another shape": (
         lambda weights: weights.update({"conv1.weight": torch.zeros(64, 3, 7, 8)}),
-        "Error(s) in loading state_dict",
+        "conv1.weight has another shape than in the network",
     ),
     "zeros": (each(torch.zeros_like), "its features are equal for all images"),
     "blind": (
@@ -164,6 +186,17 @@ def test_weights_that_are_none(folder: Path, name: str) -> None:
     assert why in str(refused.value)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("encoder", ["timm/vit_giant_patch14_dinov2", "timm/eva_giant_patch14_224"])
+def test_a_network_of_billions_of_weights_takes_no_memory(folder: Path, tmp_path: Path, encoder: str) -> None:
+    shutil.copytree(folder, tmp_path / "other")
+    changes = {"encoder": encoder, "stem_stride": None, "image_size": 56, "feature_dim": None}
+    write_json(tmp_path / "other/config.json", read_json(folder / "config.json") | changes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(EncoderUnreadable, match=r"so its weights are of another network$"):
+        read_encoder(tmp_path / "other", CPU)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB; the weights are 4 GB
 
 
 def test_another_width_than_the_network_s(folder: Path, tmp_path: Path) -> None:
@@ -236,7 +269,13 @@ def test_weights_of_many_names(folder: Path, tmp_path: Path, header: bytes, clai
     shutil.copy(folder / "config.json", tmp_path)
     write_json(tmp_path / "config.json", read_json(folder / "config.json") | {"weights_sha256": None})
     (tmp_path / "encoder.safetensors").write_bytes(length.to_bytes(8, "little") + header)
-    why = "Error" if length < 100 else r"its header claims more than 1 MiB$"
+    why = (
+        "it lacks bn1.bias"
+        if header == b"{}"
+        else "Error"
+        if length < 100
+        else r"its header claims more than 1 MiB$"
+    )
     with pytest.raises(EncoderUnreadable, match=rf"^encoder\.safetensors: .*{why}"):
         read_encoder(tmp_path, CPU)
 
