@@ -18,6 +18,7 @@ from pipeline.runtime.console import SafeConsole
 from pipeline.runtime.errors import shown
 from pipeline.runtime.sanitize import for_terminal
 from pipeline.storage.files import write_atomically, write_text
+from pipeline.storage.schema import START, UNTRAINED
 
 BACKTICK = "\\x60"
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "clinfonce"}
@@ -40,10 +41,14 @@ class Line:
         return fmean(self.top1)
 
 
+FLOORS = {UNTRAINED: "untrained filters", START: "weights as they came"}
+
+
 @dataclass(frozen=True)
 class Floor:
-    """Accuracies of untrained filters over the seeds, which a meaningful result exceeds."""
+    """Accuracies over the seeds of a reference that is not trained, which a meaningful result exceeds."""
 
+    name: str
     top1: list[float]
     knn_top1: list[float]
 
@@ -55,14 +60,14 @@ def report_study(path: Path, data: Path | None, root: Path, folder: Path, consol
     found = chosen_by_search(searched.values())
     results = existing_results(planned(study, name, root, found), root)
     requested = len(study.seeds) * len(study.experiments)
-    lines, floor = summarised(study, results), untrained_floor(results)
+    lines, floors = summarised(study, results), floors_of(results)
     picture = folder / f"{name}.svg" if lines else None
     command = f"clinfonce study run {path}" + (f" --data {data}" if data else "")
-    text = study_markdown(study, command, lines, floor, results, requested, found, picture)
+    text = study_markdown(study, command, lines, floors, results, requested, found, picture)
     if picture is not None:
         draw = draw_plane if study.picture == "plane" else draw_rows
         with styled(STYLE):
-            figure = draw(lines, floor)
+            figure = draw(lines, floors)
             write_atomically(picture, lambda temporary: save_svg(figure, temporary))
     write_text(folder / f"{name}.md", text)
     console.echo(*text.removesuffix("\n").split("\n"))
@@ -88,21 +93,23 @@ def summarised(study: Study, results: Mapping[str, StudyResult]) -> list[Line]:
     return lines
 
 
-def untrained_floor(results: Mapping[str, StudyResult]) -> Floor | None:
-    """Returns the accuracies of untrained filters; None if no experiment has that reference."""
-    of_seed = {one.planned.seed: one.untrained for one in results.values() if one.untrained is not None}
-    measured = [of_seed[seed] for seed in sorted(of_seed) if of_seed[seed].get("top1") is not None]
-    if not measured:
-        return None
-    top1, knn_top1 = ([figures[name] for figures in measured] for name in ("top1", "knn_top1"))
-    return Floor(top1, knn_top1)
+def floors_of(results: Mapping[str, StudyResult]) -> list[Floor]:
+    """Returns the accuracies of the references that are not trained, as far as experiments have them."""
+    floors = []
+    for arm, name in FLOORS.items():
+        of_seed = {one.planned.seed: one.floors[arm] for one in results.values() if arm in one.floors}
+        measured = [of_seed[seed] for seed in sorted(of_seed) if of_seed[seed].get("top1") is not None]
+        if measured:
+            top1, knn_top1 = ([figures[key] for figures in measured] for key in ("top1", "knn_top1"))
+            floors.append(Floor(name, top1, knn_top1))
+    return floors
 
 
 def study_markdown(
     study: Study,
     command: str,
     lines: Sequence[Line],
-    floor: Floor | None,
+    floors: Sequence[Floor],
     results: Mapping[str, StudyResult],
     requested: int,
     found: Mapping[str, Mapping[str, Any]],
@@ -110,7 +117,7 @@ def study_markdown(
 ) -> str:
     parts = [f"# {escaped(study.title)}", escaped(study.question)]
     if lines:
-        parts.append(_table(lines, floor))
+        parts.append(_table(lines, floors))
         if picture is not None:
             parts.append(f"![Top-1 of each experiment]({picture.name})")
     if study.picture == "plane":
@@ -146,7 +153,7 @@ def _code(text: str) -> str:
     return f"`{for_terminal(' '.join(shown(text).split())).replace('`', BACKTICK)}`"
 
 
-def _table(lines: Sequence[Line], floor: Floor | None) -> str:
+def _table(lines: Sequence[Line], floors: Sequence[Floor]) -> str:
     rows = [
         "| experiment | seeds | top-1, % | nearest neighbours, % | clusters | I(Z;T) | H(Z\\|T) |",
         "|---|---|---|---|---|---|---|",
@@ -156,9 +163,9 @@ def _table(lines: Sequence[Line], floor: Floor | None) -> str:
         f"{line.clusters:,.0f} | {line.mutual_information_bits:.2f} | {line.conditional_entropy_bits:.2f} |"
         for line in lines
     ]
-    if floor is not None:
+    for floor in floors:
         accuracies = f"{spread(floor.top1)} | {spread(floor.knn_top1)}"
-        rows.append(f"| *untrained filters* | {len(floor.top1)} | {accuracies} | | | |")
+        rows.append(f"| *{floor.name}* | {len(floor.top1)} | {accuracies} | | | |")
     return "\n".join(rows)
 
 
@@ -190,19 +197,19 @@ def _text(correlation: RankCorrelation) -> str:
     return f"{correlation.rho:.2f} over {correlation.points} experiments{interval}."
 
 
-def draw_rows(lines: Sequence[Line], floor: Floor | None) -> Figure:
-    """Draws one row per experiment: a dot per seed, a line at the mean; across all, untrained filters."""
+def draw_rows(lines: Sequence[Line], floors: Sequence[Floor]) -> Figure:
+    """Draws one row per experiment: a dot per seed, a line at the mean; floors across all."""
     figure = Figure(figsize=(7, 0.8 + 0.34 * len(lines)), layout="constrained")
     axes = figure.subplots()
     for row, line in enumerate(reversed(lines)):
         axes.plot([100 * value for value in line.top1], [row] * len(line.top1), "o", color="C0", alpha=0.6)
         axes.plot([100 * line.mean] * 2, [row - 0.3, row + 0.3], color="C1", linewidth=2)
-    if floor is not None:
-        axes.axvline(100 * fmean(floor.top1), color="#555", linestyle="--", linewidth=1)
+    for place, floor in enumerate(floors):
+        axes.axvline(100 * fmean(floor.top1), color="#555", linestyle=("--", ":")[place], linewidth=1)
         axes.annotate(
-            "untrained filters",
+            floor.name,
             (100 * fmean(floor.top1), 1),
-            (4, 2),
+            (4, 2 + 10 * place),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
             fontsize=8,
@@ -214,7 +221,7 @@ def draw_rows(lines: Sequence[Line], floor: Floor | None) -> Figure:
     return figure
 
 
-def draw_plane(lines: Sequence[Line], floor: Floor | None) -> Figure:
+def draw_plane(lines: Sequence[Line], floors: Sequence[Floor]) -> Figure:
     """Draws one point per experiment over H(Z|T) and I(Z;T), colored by accuracy."""
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.subplots()
@@ -228,7 +235,7 @@ def draw_plane(lines: Sequence[Line], floor: Floor | None) -> Figure:
     room_around(x.tolist(), axes)
     names = [f"{line.experiment} {100 * line.mean:.1f}" for line in lines]
     name_points(axes, list(zip(names, ["black"] * len(lines), x, y, strict=True)))
-    above = "" if floor is None else f"; untrained filters: {100 * fmean(floor.top1):.1f}"
+    above = "".join(f"; {floor.name}: {100 * fmean(floor.top1):.1f}" for floor in floors)
     figure.colorbar(points, label=f"linear top-1, %{above}")
     return figure
 

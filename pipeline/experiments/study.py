@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pipeline.config.base import Section
 from pipeline.config.params import PARAMS_FILE, Params, check_params, read_values
+from pipeline.config.pretrain import DOWNLOADED
 from pipeline.runtime.errors import UserError, shown
 from pipeline.untrusted.yaml_text import read_yaml
 
@@ -25,6 +26,7 @@ PATHS = (
     "ingest.imagenet.classes",
     "ingest.imagenet.edges",
     "ingest.clinfonce_tables.images",
+    "pretrain.weights",
     "evaluate.transfer_from",
 )
 """Parameters that name a file. An experiment runs in a separate folder, so their paths must be absolute."""
@@ -261,9 +263,12 @@ def _ref_name(*parts: str | int) -> str:
 
 def _with_absolute_paths(changes: Changes, root: Path) -> Changes:
     return {
-        key: _absolute(key, value, root) if key in PATHS and value and isinstance(value, str) else value
-        for key, value in changes.items()
+        key: _absolute(key, value, root) if _is_path(key, value) else value for key, value in changes.items()
     }
+
+
+def _is_path(key: str, value: Any) -> bool:
+    return key in PATHS and isinstance(value, str) and value not in ("", DOWNLOADED)
 
 
 def _absolute(key: str, value: str, root: Path) -> str:

@@ -10,7 +10,7 @@ from pipeline.experiments.refs import LISTING, experiments_in
 from pipeline.experiments.study import Planned, set_parameter
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.json_text import NotJson, parse_json
-from pipeline.storage.schema import CHOSEN, UNTRAINED
+from pipeline.storage.schema import CHOSEN, NOT_TRAINED
 from pipeline.untrusted.git import read_blob, run_git
 from pipeline.untrusted.yaml_text import MOST_BYTES, parse_yaml
 
@@ -28,8 +28,8 @@ class StudyResult:
     """Abbreviated hash of the commit that the experiment started from."""
     figures: Mapping[str, Any]
     """Metrics of the chosen arm, by their names in metrics.json."""
-    untrained: Mapping[str, Any] | None = None
-    """Metrics of the untrained reference, if the study has it."""
+    floors: Mapping[str, Mapping[str, Any]]
+    """Metrics of the references that are not trained, by their names, as far as the study has them."""
 
 
 def existing_results(requested: Iterable[Planned], root: Path) -> dict[str, StudyResult]:
@@ -54,16 +54,17 @@ FIGURES = ("top1", "knn_top1", "selection_top1", *STATISTICS)
 LARGEST_FIGURE = 1e12
 
 
-def _figures(written: bytes, one: Planned) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Returns the metrics of the chosen arm and, if present, of the untrained one.
+def _figures(written: bytes, one: Planned) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Returns the metrics of the chosen arm, and of the references that are not trained.
 
     Raises `UserError` for metrics that no report wrote.
     """
     try:
         assert len(written) <= MOST_METRICS_BYTES
         metrics = parse_json(written)
-        chosen, untrained = metrics[CHOSEN], metrics.get(UNTRAINED)
-        for figures in (chosen, untrained or {}):
+        chosen = metrics[CHOSEN]
+        floors = {arm: metrics[arm] for arm in NOT_TRAINED if metrics.get(arm) is not None}
+        for figures in (chosen, *floors.values()):
             assert all(_is_figure(figures.get(name)) for name in FIGURES)
             assert (figures.get("top1") is None) == (figures.get("knn_top1") is None)
         assert None not in [chosen[name] for name in STATISTICS]
@@ -72,7 +73,7 @@ def _figures(written: bytes, one: Planned) -> tuple[dict[str, Any], dict[str, An
             f"the experiment {one.name} has no metrics that this project wrote in {METRICS}: remove it with "
             f"`dvc exp remove {one.name}`"
         ) from None
-    return chosen, untrained
+    return chosen, floors
 
 
 def _is_figure(figure: Any) -> bool:

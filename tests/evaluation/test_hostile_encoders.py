@@ -269,13 +269,8 @@ def test_weights_of_many_names(folder: Path, tmp_path: Path, header: bytes, clai
     shutil.copy(folder / "config.json", tmp_path)
     write_json(tmp_path / "config.json", read_json(folder / "config.json") | {"weights_sha256": None})
     (tmp_path / "encoder.safetensors").write_bytes(length.to_bytes(8, "little") + header)
-    why = (
-        "it lacks bn1.bias"
-        if header == b"{}"
-        else "Error"
-        if length < 100
-        else r"its header claims more than 1 MiB$"
-    )
+    parsed = "it lacks bn1.bias" if header == b"{}" else "Error"
+    why = parsed if length < 100 else r"its header claims more than 1 MiB$"
     with pytest.raises(EncoderUnreadable, match=rf"^encoder\.safetensors: .*{why}"):
         read_encoder(tmp_path, CPU)
 

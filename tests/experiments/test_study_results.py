@@ -49,7 +49,7 @@ def make_experiment(folder: Path, metrics: str, name: str = PLANNED.name) -> Non
 def test_figures_of_what_was_made(repository: Path) -> None:
     make_experiment(repository, json.dumps({"chosen": GOOD, "untrained": {"top1": None}}))
     (found,) = existing_results([PLANNED], repository).values()
-    assert (found.figures, found.untrained) == (GOOD, {"top1": None})
+    assert (found.figures, found.floors) == (GOOD, {"untrained": {"top1": None}})
 
 
 def test_a_project_in_a_larger_repository(repository: Path) -> None:
