@@ -1,6 +1,6 @@
 """The section `cluster` of params.yaml: one block per method with parameters."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -39,8 +39,10 @@ LabelCount = Annotated[int, Field(le=10**6)]
 class MethodSection(Section):
     """The parameters of one method."""
 
-    recomputed: ClassVar[bool] = False
-    """Whether pretraining recomputes the clusters from its features."""
+    @property
+    def recomputed(self) -> bool:
+        """Whether pretraining recomputes the clusters from its features."""
+        return False
 
     def check_chosen(self) -> None:
         """Raises `ValueError` if the method cannot run with these parameters."""
@@ -101,14 +103,23 @@ class ColumnParams(MethodSection):
 
 
 class KMeansParams(MethodSection):
-    recomputed: ClassVar[bool] = True
-
     clusters: ClusterCount = 100
     max_iter: Iterations = 20
     n_init: int = Field(default=5, ge=1, le=100, description="the run of lowest inertia is kept")
     min_points: ImageCount = Field(
         default=10, description="least mean number of images per cluster; reduces the number of clusters"
     )
+    vectors: OwnPath | None = Field(
+        default=None,
+        description="vectors of the images to cluster, by cosine: .parquet with `id` and `vector`, as "
+        "clinfonce embed writes it, or .npy in the order of data/images; null: the pixels at first, "
+        "then the encoder's own features. Not a DVC dependency: `dvc repro -f cluster@chosen` reads a "
+        "changed file",
+    )
+
+    @property
+    def recomputed(self) -> bool:
+        return self.vectors is None
 
 
 class RandomParams(MethodSection):

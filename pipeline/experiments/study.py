@@ -26,6 +26,7 @@ PATHS = (
     "ingest.imagenet.classes",
     "ingest.imagenet.edges",
     "ingest.clinfonce_tables.images",
+    "cluster.kmeans.vectors",
     "pretrain.weights",
     "evaluate.transfer_from",
 )

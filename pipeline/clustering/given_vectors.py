@@ -1,0 +1,143 @@
+"""Vectors that a user names in `cluster.kmeans.vectors`: embeddings of the images by any encoder.
+
+`clinfonce embed` writes such a file; so does any program that writes a Parquet file with an id and a list of
+numbers per row, or an array of NumPy. The file may be untrusted. Shape letters: N images, R rows of the file,
+D numbers of a vector.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.dataset.dataset import ImageSplit
+from pipeline.runtime.errors import UserError, first_line, listed, shown
+from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, batches, parquet_headers
+from pipeline.untrusted.safe_paths import SafePath
+
+ID, VECTOR = "id", "vector"
+PARAMETER = "cluster.kmeans.vectors"
+ROWS_AT_ONCE = 4096
+MAGIC = b"\x93NUMPY"
+LONGEST_VECTOR = 1 << 16
+
+
+def given_vectors(path: Path, train: ImageSplit) -> NDArray[np.float32]:
+    """Returns (N, D) finite vectors of the train images, each of length 1.
+
+    A Parquet file has the columns `id`, as in `data/images`, and `vector`; a `.npy` file has a row per train
+    image in the order of `data/images`, or those of the test images behind them. Raises `UserError` for a
+    file that lacks an image, repeats one, or holds other numbers.
+    """
+    if not path.exists():
+        raise _refused(path, "does not exist: check its name and folder")
+    ids = [str(name) for name in train.ids.to_pylist()]
+    vectors_ND = _of_numpy(path, train) if path.suffix == ".npy" else _by_id(path, ids)
+    finite_N = np.isfinite(vectors_ND).all(axis=1)
+    if not finite_N.all():
+        raise _refused(
+            path,
+            f"holds numbers that are not finite for {int((~finite_N).sum()):,} of the {len(ids):,} train "
+            f"images, such as {shown(ids[int(np.argmin(finite_N))])}: compute these vectors again",
+        )
+    lengths_N1 = np.linalg.norm(vectors_ND.astype(np.float64), axis=1, keepdims=True)
+    unit_ND: NDArray[np.float32] = (vectors_ND / np.where(lengths_N1 > 0, lengths_N1, 1)).astype(np.float32)
+    return unit_ND
+
+
+def _of_numpy(path: Path, train: ImageSplit) -> NDArray[np.float32]:
+    try:
+        with SafePath(path).pinned() as pinned:
+            with open(pinned, "rb") as file:
+                if file.read(len(MAGIC)) != MAGIC:
+                    raise ValueError("it begins otherwise")
+            array = np.load(pinned, mmap_mode="r", allow_pickle=False)
+            if array.ndim != 2 or array.dtype.kind not in "fiu" or not 0 < array.shape[1] <= LONGEST_VECTOR:
+                raise _refused(
+                    path,
+                    f"holds {array.dtype} of shape {array.shape}: it must be numbers of shape (images, D)",
+                )
+            rows = len(train)
+            if len(array) != rows and len(array) != rows + len(ImageSplit(train.folder, "test")):
+                raise _refused(
+                    path,
+                    f"has {len(array):,} rows, and there are {rows:,} train images: write one row per train "
+                    "image, in the order of data/images, or a Parquet file with ids",
+                )
+            return np.array(array[:rows], np.float32)
+    except (ValueError, EOFError, OSError) as error:
+        if isinstance(error, UserError | OSError):
+            raise
+        raise _refused(path, f"is no array of NumPy ({first_line(error)}): save it by numpy.save") from None
+
+
+def _by_id(path: Path, ids: list[str]) -> NDArray[np.float32]:
+    place_of = {name: place for place, name in enumerate(ids)}
+    seen_N = np.zeros(len(ids), bool)
+    vectors_ND: NDArray[np.float32] | None = None
+    for names, rows_RD in _rows(path):
+        if vectors_ND is None:
+            vectors_ND = np.zeros((len(ids), rows_RD.shape[1]), np.float32)
+        if rows_RD.shape[1] != vectors_ND.shape[1]:
+            raise _refused(path, "holds vectors of several lengths: they must come from one encoder")
+        for name, row_D in zip(names, rows_RD, strict=True):
+            place = place_of.get(name)
+            if place is None:
+                continue
+            if seen_N[place]:
+                raise _refused(path, f"has several vectors of {shown(name)}: keep one of each")
+            seen_N[place] = True
+            vectors_ND[place] = row_D
+    if vectors_ND is None or not seen_N.all():
+        lacking = [ids[place] for place in np.flatnonzero(~seen_N)[:3]]
+        raise _refused(
+            path,
+            f"lacks {int((~seen_N).sum()):,} of the {len(ids):,} train images, such as {listed(lacking)}: "
+            "their ids are those of data/images, as `clinfonce embed data/images` writes them",
+        )
+    return vectors_ND
+
+
+def _rows(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+    """Yields ids and vectors (R, D) of consecutive rows."""
+    try:
+        (header,) = parquet_headers([SafePath(path)])
+    except NotParquet as error:
+        raise _refused(path, f"can't be read as Parquet ({error})") from None
+    if not {ID, VECTOR} <= set(header.schema.names):
+        raise _refused(
+            path, f"has the columns {listed(header.schema.names)}, and needs {ID} and {VECTOR}: rename them"
+        )
+    for batch in batches(SafePath(path), ROWS_AT_ONCE, [ID, VECTOR]):
+        if isinstance(batch, Damaged):
+            raise _refused(path, f"is damaged ({batch.why})")
+        names, vectors = batch.column(ID), batch.column(VECTOR)
+        if not _is_list_of_numbers(vectors.type):
+            raise _refused(
+                path, f"holds {shown(vectors.type)} in {VECTOR}: it must be a list of numbers per row"
+            )
+        flat = vectors.flatten().cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+        length = len(flat) // max(len(batch), 1)
+        lengths = np.full(len(batch), length)
+        if not pa.types.is_fixed_size_list(vectors.type):
+            lengths = np.diff(vectors.offsets.to_numpy())
+        if (
+            vectors.null_count
+            or names.null_count
+            or not 0 < length <= LONGEST_VECTOR
+            or (lengths != length).any()
+        ):
+            raise _refused(path, "holds rows without an id or vector, or vectors of several lengths")
+        yield [str(name) for name in names.to_pylist()], flat.reshape(-1, length)
+
+
+def _is_list_of_numbers(kind: pa.DataType) -> bool:
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        return False
+    return bool(pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+
+
+def _refused(path: Path, why: str) -> UserError:
+    return UserError(f"{PARAMETER}={shown(path)} {why}")
