@@ -18,7 +18,7 @@ from pipeline.doctor.sample import reasons
 from pipeline.ingest.chunks import refused
 from pipeline.ingest.decoding import FORMATS as INGESTED
 from pipeline.presentation.formatting import plural
-from pipeline.runtime.errors import UserError
+from pipeline.runtime.errors import UserError, listed
 from pipeline.runtime.resources import usable_cores
 from pipeline.sources.base import SourceRow
 from pipeline.sources.registry import open_source
@@ -35,6 +35,23 @@ FORMATS = {
 """Formats by Pillow's name of the library that reads them; BMP, GIF and others need no library."""
 NEEDED = ("jpg", "zlib")
 """Libraries of the formats that ingest writes."""
+UNREAD = {
+    ".heic",
+    ".heif",
+    ".svg",
+    ".pdf",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+    ".orf",
+    ".rw2",
+    ".mp4",
+    ".mov",
+}
+"""Endings of pictures and films that no library here reads."""
+LISTED_ENDINGS = 5
 INSPECTED = 2_000
 """Maximum number of rows of the source whose file extensions are counted."""
 DECODED = 512
@@ -71,12 +88,13 @@ def _source(situation: Situation) -> list[Check]:
         rows += source_rows
     except UserError as error:
         return [fail("source", str(error), "fix it, or no stage can begin.")]
-    readable = {ending for ending, name in Image.registered_extensions().items() if name in INGESTED}
+    # Files are read by their content, whatever their ending, unless it names another kind of picture.
+    others = {ending for ending, name in Image.registered_extensions().items() if name not in INGESTED}
     endings = Counter(Path(row.path).suffix.lower() for row in rows if isinstance(row.image, SafePath))
-    unread = {ending: count for ending, count in endings.items() if ending and ending not in readable}
+    unread = [(ending, count) for ending, count in endings.most_common() if ending in others | UNREAD]
     read = f"{len(rows):,} of the first rows have an image"
     if unread:
-        found = ", ".join(f"{count:,} end in {ending}" for ending, count in unread.items())
+        found = listed([f"{count:,} end in {ending}" for ending, count in unread], LISTED_ENDINGS)
         cure = "convert these files to JPEG or PNG, or ingest refuses them."
         return [warn("source", f"{read}; {found}, which ingest does not read", cure)]
     absent = [

@@ -14,6 +14,8 @@ from pipeline.untrusted.safe_paths import SafePath
 from pipeline.untrusted.unsafe_path import UnsafePath
 
 DIRECTORY = ".dir"
+BYTES_PER_BRACKET = 8
+"""Minimum; an entry of a list, with one of them, has 58 bytes, and each in its file's name one more."""
 """Suffix of DVC's names for lists of files."""
 MOST_LIST_BYTES = 64 << 20
 """Maximum size in bytes; each file takes a hundred."""
@@ -100,6 +102,9 @@ def _members(folder: Path, content: bytes, cached: Path) -> Iterator[tuple[Path,
 def _entries(content: bytes, cached: Path, called: str) -> Iterator[tuple[str, str]]:
     """Yields the name and the MD5 of each file. Raises `UserError` for a list that DVC did not write."""
     try:
+        # Parsed, small lists and objects take thirty times their bytes.
+        if BYTES_PER_BRACKET * (content.count(b"{") + content.count(b"[")) > BYTES_PER_BRACKET + len(content):
+            raise ValueError("more brackets than files")
         for entry in parse_json(content):
             member, md5 = entry["relpath"], entry["md5"]
             os.fsencode(member)

@@ -108,6 +108,11 @@ def repair(path: Path, agreed: Callable[[], bool], *, recorded: bool = False) ->
     with reading("pipeline.doctor.dvc_outputs", request, "this repository") as found:
         output, named = _named_output(path, [_output(record, found["cache"]) for record in found["outputs"]])
         inspection = _inspect(output, named)
+        if not inspection.files and inspection.is_known and named != output.place:
+            raise UserError(
+                f"{path} is neither there nor among the files that DVC recorded of {short(output.place)}: "
+                "check its name, or name the whole output"
+            )
         removals = list(_removals(inspection, recorded))
         advice = None if recorded else _advice(inspection)
         if not removals:

@@ -11,7 +11,7 @@ from rich.text import Text
 from pipeline.config.params import load_params
 from pipeline.doctor.base import Check, Section, Situation, Status, fail
 from pipeline.runtime.console import SafeConsole, print_json, terminal
-from pipeline.runtime.errors import UserError
+from pipeline.runtime.errors import UserError, first_line, shown, system_error_message
 from pipeline.runtime.sanitize import for_terminal
 
 PARTS = {
@@ -62,8 +62,10 @@ def _checks(module: str, situation: Situation) -> Iterator[Check]:
     except UserError as error:
         yield fail(module, str(error), "fix it, and ask again.")
     except Exception as error:
-        first_line = str(error).partition("\n")[0]
-        found = f"could not be looked at: {type(error).__name__}: {first_line}"
+        if message := system_error_message(error):
+            yield fail(module, message, "fix it, and ask again.")
+            return
+        found = f"could not be looked at: {type(error).__name__}: {shown(first_line(error))}"
         yield fail(module, found, "run `uv sync`; if it stays, this line is a bug worth reporting.")
 
 

@@ -19,9 +19,14 @@ def encoded(column: Column) -> tuple[Codes, pa.Array]:
     """
     array = as_array(column)
     if pa.types.is_dictionary(array.type):
-        codes_N, values = _encoded(array.dictionary)
-        # Two entries of a dictionary may have the same value, and an entry may be unknown.
+        dictionary = array.dictionary
         indices = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        if len(dictionary) > len(indices):
+            # A batch of few rows may come with the dictionary of all.
+            used, indices[indices >= 0] = np.unique(indices[indices >= 0], return_inverse=True)
+            dictionary = dictionary.take(pa.array(used))
+        codes_N, values = _encoded(dictionary)
+        # Two entries of a dictionary may have the same value, and an entry may be unknown.
         return np.where(indices >= 0, np.append(codes_N, UNKNOWN)[indices], UNKNOWN), values
     return _encoded(array)
 

@@ -58,6 +58,27 @@ def test_files_that_cannot_be_read_are_reported(
     assert (found.status, output in found.found, cure in found.cure) == ("warn", True, True)
 
 
+def test_endings_are_no_kinds_of_files(folder: Path, manifest: Callable[..., Path]) -> None:
+    """Ingest reads a file by its content."""
+    path = manifest()
+    names = [f"images/scan.{n:04d}" for n in range(24)]
+    for number, name in enumerate(names):
+        (path.parent / "images" / f"{number:03d}.png").rename(path.parent / name)
+    rows = path.read_text()
+    for number, name in enumerate(names):
+        rows = rows.replace(f"images/{number:03d}.png", name)
+    path.write_text(rows)
+    assert one(decoding.look(Situation(tiny(path))), "source").status == "ok"
+
+
+def test_many_kinds_of_files_are_listed_shortly(folder: Path, manifest: Callable[..., Path]) -> None:
+    endings = ["heic", "svg", "pdf", "dng", "mp4", "jp2", "ico", "tga"]
+    path = manifest(image=[f"images/{n:03d}.{endings[n % 8]}" for n in range(24)])
+    found = one(decoding.look(Situation(tiny(path))), "source").found
+    assert found.count("3 end in .") == 5
+    assert "and 3 more" in found
+
+
 def test_a_manifest_that_is_not_there_fails(folder: Path) -> None:
     params: Params = tiny(Path("nowhere.csv"))
     checks = decoding.look(Situation(params))

@@ -1,5 +1,6 @@
 """`clinfonce repair` removes damage and nothing else, and nothing without a yes."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -7,17 +8,37 @@ from pathlib import Path
 import pytest
 
 from doctor.recorded_project import IMAGES, ONE, A, cached_copy, contents, damage, dvc, run_repair
+from pipeline.doctor.file_list import _entries
 from pipeline.runtime.errors import UserError
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("path", [IMAGES, ONE, "data/images/sub", A, "data/images/absent.txt"])
+@pytest.mark.parametrize("path", [IMAGES, ONE, "data/images/sub", A])
 def test_what_is_whole_stays(root: Path, path: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(root)
     run_repair(path)
     assert contents(root) == before
     assert "nothing was removed" in capsys.readouterr().out
+
+
+def test_a_name_that_is_neither_there_nor_recorded(root: Path) -> None:
+    before = contents(root)
+    with pytest.raises(
+        UserError, match=r"absent\.txt is neither there nor among the files that DVC recorded of"
+    ):
+        run_repair("data/images/absent.txt")
+    assert contents(root) == before
+
+
+def test_a_list_of_brackets_is_not_parsed(root: Path) -> None:
+    """As Python's objects, its 48 MB would take two gigabytes."""
+    content = b"[" + b'{"":0},' * 6_000_000 + b"0]"
+    with pytest.raises(UserError, match="the list of x in DVC's cache is none that DVC wrote: remove"):
+        list(_entries(content, Path("cached.dir"), "the list of x"))
+    names = ["a", "[a].txt", "{[1] (2)}.jpg"]
+    recorded = json.dumps([{"md5": "0" * 32, "relpath": name} for name in names]).encode()
+    assert [name for name, _ in _entries(recorded, Path("cached.dir"), "it")] == names
 
 
 @pytest.mark.parametrize(

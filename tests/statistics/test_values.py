@@ -4,6 +4,7 @@ import decimal
 import pyarrow as pa
 import pytest
 
+from pipeline.statistics.contingency import UNKNOWN
 from pipeline.statistics.values import Column, encoded
 
 
@@ -48,3 +49,12 @@ def test_a_column_of_nulls_has_no_value() -> None:
 def test_an_empty_chunked_column() -> None:
     codes_N, _ = encoded(pa.chunked_array([], pa.string()))
     assert codes_N.size == 0
+
+
+def test_of_a_large_dictionary_only_the_used_values_are_coded() -> None:
+    """As each batch of a Parquet file comes with the dictionary of all."""
+    texts = pa.array([f"v{n}" for n in range(1000)] + ["v3", " "])
+    indices = pa.array([7, 3, None, 1000, 1001, 7], pa.int32())
+    codes_N, values = encoded(pa.DictionaryArray.from_arrays(indices, texts))
+    assert codes_N.tolist() == [1, 0, UNKNOWN, 0, UNKNOWN, 1]
+    assert sorted(values.to_pylist()) == ["v3", "v7"]

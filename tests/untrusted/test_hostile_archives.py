@@ -238,3 +238,13 @@ def test_files_under_a_key_are_limited(tmp_path: Path, ending: str) -> None:
     (refused,) = rows_of_sample(tmp_path, *members, ("x.last.txt", b""))
     assert isinstance(refused, Refusal)
     assert refused.reason == "more than 1,000 files under the key"
+
+
+def test_the_json_of_a_sample_is_limited_together(tmp_path: Path) -> None:
+    part = json.dumps({"a": "x"}).encode() + b" " * 1_000_000
+    members = [("x.jpg", b"2"), *((f"x.{n}.json", part) for n in range(7))]
+    (row,) = rows_of_sample(tmp_path, *members)
+    assert isinstance(row, SourceRow)
+    (refused,) = rows_of_sample(tmp_path, *members, *((f"x.{n}.json", part) for n in (7, 8)))
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "the JSON under the key is larger than 8 MiB"

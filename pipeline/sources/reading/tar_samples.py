@@ -56,6 +56,8 @@ class Sample:
     """What `comparable` returns for the fields that several files hold."""
     members: int = 0
     size: int = 0
+    json_size: int = 0
+    """Bytes of its JSON files."""
     wrong: str | None = None
     """The first reason why it can't be used; after it, no file is read."""
     endings: list[str] = field(default_factory=list)
@@ -167,8 +169,9 @@ def _add(sample: Sample, ending: str, file: BinaryIO, member: tarfile.TarInfo, b
 
 
 def _add_fields(sample: Sample, name: str, content: bytes) -> None:
-    if len(content) > LARGEST_JSON:
-        sample.wrong = f"the JSON is larger than {LARGEST_JSON // 1024**2} MiB"
+    sample.json_size += len(content)
+    if sample.json_size > LARGEST_JSON:
+        sample.wrong = f"the JSON under the key is larger than {LARGEST_JSON // 1024**2} MiB"
         return
     try:
         fields = parse_json(content)
