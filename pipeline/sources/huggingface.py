@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -27,13 +27,13 @@ from pipeline.sources.reading.expected_files import named_files
 from pipeline.sources.reading.source_root import named_file, source_root
 from pipeline.sources.reading.split_names import by_split
 from pipeline.tables.cells import are_equal
+from pipeline.tables.class_labels import NotAClass, class_names, named_record
 from pipeline.tables.delimited import check_names
 from pipeline.tables.reading import Record, is_binary, is_unicode, no_values
 from pipeline.untrusted.isolation.parquet import (
     Damaged,
     NotParquet,
     ParquetHeader,
-    json_in_metadata,
     parquet_headers,
     records,
 )
@@ -43,12 +43,6 @@ from pipeline.untrusted.unsafe_path import UnsafePath
 WHAT = "a Parquet file, or a folder that holds some"
 ROWS_PER_BATCH = 64
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-UNLABELLED = -1
-"""The value of an unknown class in `datasets`."""
-
-
-class NotAClass(ValueError):
-    """Raised for a class number without a name."""
 
 
 class HuggingFaceSource:
@@ -112,7 +106,7 @@ class HuggingFaceSource:
         self._columns.notices.clear()
         for path, split in self._files.items():
             place = str(path.path.relative_to(self._root.folder))
-            names = _class_names(self._outline_of[path].schema)
+            names = class_names(self._outline_of[path].schema)
             in_path = _in_path(path.path, self._root.folder)
             for number, record in enumerate(self._records(path)):
                 where = f"{place} row {number}"
@@ -146,7 +140,7 @@ class HuggingFaceSource:
         if not isinstance(image, dict):
             image = {"bytes": image, "path": None}
         try:
-            record |= {name: _named(record[name], names[name]) for name in names.keys() & record.keys()}
+            record = named_record(record, names)
         except NotAClass as not_a_class:
             return Refusal(where, str(not_a_class))
         for name, value in in_path.items():
@@ -195,40 +189,3 @@ def _check_image_column(schema: pa.Schema, name: str, file: SafePath) -> None:
             f"the column {name!r} (ingest.columns.image) of {file} must hold images, as a binary or a struct "
             f"of bytes and path, and holds {kind}: name another, or read paths by ingest.source=manifest"
         )
-
-
-def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
-    """Returns the class names of each column of ClassLabels or lists of them."""
-    try:
-        metadata = json_in_metadata(schema, b"huggingface")
-        features = metadata["info"]["features"].items()
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    found = {name: _names_in(feature) for name, feature in features}
-    return {name: names for name, names in found.items() if names}
-
-
-def _names_in(feature: Any) -> list[str]:
-    """Returns the class names of a feature. Lists are `[feature]` in older versions of `datasets`, else
-    Sequence or List."""
-    if isinstance(feature, list) and len(feature) == 1:
-        return _names_in(feature[0])
-    if not isinstance(feature, dict):
-        return []
-    if "feature" in feature:
-        return _names_in(feature["feature"])
-    names = feature.get("names") if feature.get("_type") == "ClassLabel" else None
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
-
-
-def _named(cell: Any, names: list[str]) -> Any:
-    """Returns the class name of a number, or those of a list of numbers."""
-    if isinstance(cell, list):
-        return [_named(part, names) for part in cell]
-    if not isinstance(cell, int):
-        return cell
-    if cell == UNLABELLED:
-        return None
-    if not 0 <= cell < len(names):
-        raise NotAClass(f"the class {cell} is none of the {len(names)} that the metadata name")
-    return names[cell]

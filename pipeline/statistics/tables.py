@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.runtime.errors import UserError, first_line, listed, shown, system_error_message
 from pipeline.tables import reading
 from pipeline.tables.cells import LONGEST_TEXT, TOO_LONG, NotOneValue, text
+from pipeline.tables.class_labels import NotAClass, named
 from pipeline.tables.lines import NotARow
 from pipeline.tables.refused import Refused
 from pipeline.untrusted.isolation import parquet
@@ -70,7 +71,7 @@ def open_table(path: Path) -> ColumnTable:
     def read(columns: Sequence[str]) -> Batches:
         with _broken_table_error(path):
             if reading.ending_of(SafePath(path)) == ".parquet":
-                yield from _parquet_batches(path, columns, refused)
+                yield from _parquet_batches(path, columns, table.class_names, refused)
             else:
                 yield from _text_batches(table.rows(columns), columns, refused)
 
@@ -91,7 +92,9 @@ def _broken_table_error(path: Path) -> Iterator[None]:
         raise UserError(f"{path} cannot be read as a {path.suffix} table: {reason}") from None
 
 
-def _parquet_batches(path: Path, columns: Sequence[str], refused: Refused) -> Batches:
+def _parquet_batches(
+    path: Path, columns: Sequence[str], class_names: dict[str, list[str]], refused: Refused
+) -> Batches:
     most_rows = min(_BATCH_ROWS, max(1, _BATCH_CELLS // len(columns)))
     above = 0
     for batch in parquet.batches(SafePath(path), most_rows, columns, keep_dictionaries=True):
@@ -99,19 +102,53 @@ def _parquet_batches(path: Path, columns: Sequence[str], refused: Refused) -> Ba
             refused.add(f"this part of the file is damaged: {batch.why}", path.name, batch.rows)
             above += batch.rows
         else:
-            yield _without_long_texts(batch, f"{path.name} row", above, refused)
+            yield _usable_rows(batch, class_names, f"{path.name} row", above, refused)
             above += batch.num_rows
 
 
-def _without_long_texts(batch: pa.RecordBatch, row: str, above: int, refused: Refused) -> pa.RecordBatch:
-    """Returns the rows without a text of more than `LONGEST_TEXT` characters; `above`: the rows before."""
-    long_N = np.logical_or.reduce([_are_long(column) for column in batch.columns])
-    for place in np.flatnonzero(long_N):
-        refused.add(TOO_LONG, f"{row} {above + place + 1}")
-    if not long_N.any():
-        return batch
-    columns = [_without_long_entries(column) for column in batch.columns]
-    return pa.record_batch(columns, names=batch.schema.names).filter(pa.array(~long_N))
+def _usable_rows(
+    batch: pa.RecordBatch, class_names: dict[str, list[str]], row: str, above: int, refused: Refused
+) -> pa.RecordBatch:
+    """Returns the rows without a text of more than `LONGEST_TEXT` characters and without a class that has no
+    name; `above`: the rows before."""
+    columns = batch.columns
+    reason_of: dict[int, str] = {}
+    for place, name in enumerate(batch.schema.names):
+        if name in class_names and pa.types.is_integer(_value_type(columns[place])):
+            columns[place], nameless = _named_column(columns[place], class_names[name])
+            reason_of |= nameless
+    reason_of |= dict.fromkeys(np.flatnonzero(np.logical_or.reduce(list(map(_are_long, columns)))), TOO_LONG)
+    for place in sorted(reason_of):
+        refused.add(reason_of[place], f"{row} {above + place + 1}")
+    if not reason_of:
+        return pa.record_batch(columns, names=batch.schema.names)
+    kept_N = np.ones(len(batch), bool)
+    kept_N[list(reason_of)] = False
+    columns = [_without_long_entries(column) for column in columns]
+    return pa.record_batch(columns, names=batch.schema.names).filter(pa.array(kept_N))
+
+
+def _value_type(column: pa.Array) -> pa.DataType:
+    return column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+
+
+def _named_column(column: pa.Array, names: list[str]) -> tuple[pa.Array, dict[int, str]]:
+    """Returns a column of class numbers as a dictionary of their names, and for each row whose class has no
+    name the reason to refuse it."""
+    numbers = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    coded = numbers.dictionary_encode()
+    entries: list[str | None] = []
+    reasons: dict[int, str] = {}
+    for code, number in enumerate(coded.dictionary.to_pylist()):
+        try:
+            entries.append(named(number, names))
+        except NotAClass as not_a_class:
+            entries.append(None)
+            reasons[code] = str(not_a_class)
+    nameless_N = pc.is_in(coded.indices, value_set=pa.array(list(reasons), coded.indices.type))
+    rows = np.flatnonzero(nameless_N.to_numpy(zero_copy_only=False)).tolist()
+    named_N = pa.DictionaryArray.from_arrays(coded.indices, pa.array(entries, pa.string()))
+    return named_N, {row: reasons[coded.indices[row].as_py()] for row in rows}
 
 
 def _are_long(column: pa.Array) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ import pyarrow.types as types
 from pipeline.runtime.errors import UserError, listed
 from pipeline.runtime.json_text import NotJson, RepeatedKey, parse_json
 from pipeline.tables.cells import NotOneValue, TooLarge, text
+from pipeline.tables.class_labels import NotAClass, class_names, named_record
 from pipeline.tables.delimited import check_names, csv_records, read_head
 from pipeline.tables.file_series import series_notes
 from pipeline.tables.lines import NOT_A_ROW, NOT_UTF_8, NotARow, open_text, text_lines
@@ -43,6 +44,8 @@ class TableFile:
     notes: list[str] = field(default_factory=list)
     count: int | None = None
     """The number of rows, if known."""
+    class_names: dict[str, list[str]] = field(default_factory=dict)
+    """The names of the numbers in each column of ClassLabels; `rows` returns names."""
 
 
 def ending_of(path: SafePath) -> str:
@@ -213,19 +216,30 @@ def _of_json(value: Any) -> Record | NotARow:
 
 def _open_parquet(path: SafePath, named: str) -> TableFile:
     outline = _outline(path, named)
+    names = class_names(outline.schema)
 
     def rows(columns: Sequence[str] | None) -> Numbered:
-        taken = chain.from_iterable(map(_of_parquet, records(path, ROWS_PER_BATCH, columns)))
+        read = records(path, ROWS_PER_BATCH, columns)
+        taken = chain.from_iterable(_of_parquet(record, names) for record in read)
         for number, record in enumerate(taken, start=1):
             yield f"{path.name} row {number}", record
 
-    return TableFile(list(outline.schema.names), rows, no_values(path, outline.schema), count=outline.rows)
+    return TableFile(
+        list(outline.schema.names),
+        rows,
+        no_values(path, outline.schema),
+        count=outline.rows,
+        class_names=names,
+    )
 
 
-def _of_parquet(record: Record | Damaged) -> Iterable[Record | NotARow]:
+def _of_parquet(record: Record | Damaged, names: dict[str, list[str]]) -> Iterable[Record | NotARow]:
     if isinstance(record, Damaged):
         return repeat(NotARow(f"this part of the file is damaged: {record.why}"), record.rows)
-    return (record,)
+    try:
+        return (named_record(record, names),)
+    except NotAClass as not_a_class:
+        return (NotARow(str(not_a_class)),)
 
 
 def _outline(path: SafePath, named: str) -> ParquetHeader:

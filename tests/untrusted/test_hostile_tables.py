@@ -22,12 +22,12 @@ from pipeline.ingest import chunks as parts
 from pipeline.runtime.errors import UserError
 from pipeline.sources import registry
 from pipeline.sources.base import Refusal, SourceRow
-from pipeline.sources.huggingface import _class_names
 from pipeline.sources.reading.row_checks import checked
 from pipeline.sources.registry import open_source
 from pipeline.statistics.command import statistics_of_table
 from pipeline.tables import lines as lines_module
 from pipeline.tables import reading
+from pipeline.tables.class_labels import class_names
 from pipeline.tables.delimited import LONGEST_CELL, CsvRows
 from pipeline.tables.edge_list import paths_from_root
 from pipeline.tables.lines import LONGEST_LINE, NotARow, open_text
@@ -88,9 +88,9 @@ def test_features_of_hugging_face(value: str) -> None:
         '{{"info": {{"features": {{"label": {}}}}}}}',
     ]
     for form in forms:
-        assert _class_names(pa.schema([], {"huggingface": form.format(value)})) == {}
+        assert class_names(pa.schema([], {"huggingface": form.format(value)})) == {}
     names = f'{{"info": {{"features": {{"label": {{"_type": "ClassLabel", "names": ["a", {value}]}}}}}}}}'
-    assert len(_class_names(pa.schema([], {"huggingface": names}))) <= 1
+    assert len(class_names(pa.schema([], {"huggingface": names}))) <= 1
 
 
 def wider(folder: Path, value: str) -> Path:
