@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from pipeline.dataset.unknown_words import WORDS
+from pipeline.dataset.unknown_words import is_unknown_word
 
 CATEGORICAL_UP_TO = 20
 """Distinct values up to which numbers or dates are categories, such as years."""
@@ -29,8 +29,9 @@ YES_OF = {
     "-1.0": "1.0",
 }
 """Pairs of no and yes in columns of both, in lower case."""
-UNKNOWN = WORDS | {"inf", "-inf", "+inf", "infinity", "-infinity"}
-"""Missing values in columns of numbers or dates, in lower case. Among categories they may be values."""
+INFINITE = frozenset({"inf", "-inf", "+inf", "infinity", "-infinity"})
+"""In lower case; like words for "unknown", missing values in columns of numbers or dates. Among categories
+they may be values."""
 
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-][0-9]+)?")
 """Numbers as written by programs; 01234, 4e12 and 3_3 are codes."""
@@ -75,7 +76,7 @@ def _quantities(
     counts: Mapping[str, int],
 ) -> tuple[str, Callable[[float], str], dict[str, float]] | None:
     """Returns what the cells are, how to write one, and the value of each known cell; None for categories."""
-    known = {cell: count for cell, count in counts.items() if cell.casefold() not in UNKNOWN}
+    known = {cell: count for cell, count in counts.items() if not _is_missing(cell)}
     if len(known) <= CATEGORICAL_UP_TO:
         return None
     if (numbers := _numbers(known)) is not None:
@@ -83,6 +84,10 @@ def _quantities(
         return None if codes else ("numbers", _as_number, numbers)
     dates = _dates(known)
     return None if dates is None else ("dates", _as_date, dates)
+
+
+def _is_missing(cell: str) -> bool:
+    return is_unknown_word(cell) or cell.casefold() in INFINITE
 
 
 def _yes_and_no(cells: list[str | None], counts: Counter[str]) -> Column:

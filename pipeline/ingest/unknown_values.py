@@ -7,10 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.dataset.attribute_types import are_quantities
-from pipeline.dataset.unknown_words import LEAVE_EMPTY, WORDS, unknown_word_notes
+from pipeline.dataset.unknown_words import LEAVE_EMPTY, LONGEST, is_unknown_word, unknown_word_notes
 from pipeline.ingest.chunk_files import Chunks
 
-_WORDS = pa.array(sorted(WORDS))
 MOST_COUNTED = 2_000_000
 _CURES = {"folder": "move such images out of the folder of their class"}
 """The cure by source; of all others, the values come from tables."""
@@ -40,7 +39,8 @@ def unknown_value_notes(parts: Chunks, attributes: Sequence[str], source: str) -
 
 
 def _words_in(values: pa.Array) -> dict[str, int]:
-    return _counted(values.filter(pc.is_in(pc.utf8_lower(values), value_set=_WORDS)))
+    short = values.filter(pc.less_equal(pc.utf8_length(values), LONGEST))
+    return {word: count for word, count in _counted(short).items() if is_unknown_word(word)}
 
 
 def _counts(parts: Chunks, places: Sequence[int]) -> Iterator[tuple[int, Counter[str]]]:

@@ -8,13 +8,38 @@ from pipeline.dataset.unknown_words import is_unknown_word, unknown_word_notes
 
 @pytest.mark.parametrize(
     "written",
-    ["nan", "NaN", "NA", "N/A", "None", "NULL", "<NA>", "NaT", "\\N", "#N/A", "unknown", "Missing", "-", "?"],
+    [
+        *(
+            "nan",
+            "NaN",
+            "NA",
+            "N/A",
+            "None",
+            "NULL",
+            "<NA>",
+            "NaT",
+            "\\N",
+            "#N/A",
+            "unknown",
+            "Missing",
+            "-",
+            "?",
+        ),
+        *("unlabeled", "Unlabelled", "_unlabeled", "__unlabeled__", "-unlabeled", "un-labeled", "unlabeled_"),
+        *("unclassified", "no label", "no_label", "No-Label", "  not labeled", "_unknown_", "unassigned"),
+    ],
 )
 def test_words_that_programs_and_people_write(written: str) -> None:
     assert is_unknown_word(written)
 
 
-@pytest.mark.parametrize("written", ["", "Nanna", "0", "no", "inf", "not known", "unknown " * 1000])
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("", "Nanna", "0", "no", "inf", "not known", "unknown " * 1000, "background", "label", "labeled"),
+        *("unlabeled dogs", "_", "_-_", "-1", "- 5", "-" * 5, "class_0"),
+    ],
+)
 def test_other_words(written: str) -> None:
     assert not is_unknown_word(written)
 
@@ -37,6 +62,7 @@ def test_columns_and_words_are_counted_and_few_of_them_named() -> None:
         ([f"{n % 4}.5" for n in range(40)] + ["nan"], False),
         ([f"id {n}" for n in range(40)] + ["nan"], False),
         ([str(n) for n in range(40)] + ["nan"], False),
+        ([f"{n}.5" for n in range(40)] + ["_unlabeled", "no label"], True),
         (["yes", "no", "NA"], False),
         ([], False),
     ],

@@ -236,7 +236,7 @@ def test_words_for_unknown_are_counted_where_they_are_values(
     manifest: Callable[..., Path], tmp_path: Path
 ) -> None:
     columns: dict[str, list[object]] = {
-        "label": ["nan", "cat", "dog", "cow"] * 6,
+        "label": ["Unlabelled", "cat", "dog", "cow"] * 6,
         "colour": ["NA", "NA", "red", "blue"] * 6,
         "price": ["nan", *(f"{n}.5" for n in range(23))],  # clustering reads nan as unknown
         "[odd].name": ["", "None", "x", "y"] * 6,
@@ -244,8 +244,8 @@ def test_words_for_unknown_are_counted_where_they_are_values(
     }
     (note,) = [note for note in run(manifest(24, **columns), tmp_path / "a")["notes"] if "words for" in note]
     assert note == (
-        'words for "unknown" count as values like any other, in label (6 x nan), hashtags (6 x nan, 6 x '
-        "N/A), colour (12 x NA), [odd].name (6 x None): leave such cells empty if nothing is known there"
+        'words for "unknown" count as values like any other, in label (6 x Unlabelled), hashtags (6 x nan, '
+        "6 x N/A), colour (12 x NA), [odd].name (6 x None): leave such cells empty if nothing is known there"
     )
     assert not any("words for" in note for note in run(manifest(24), tmp_path / "b")["notes"])
 

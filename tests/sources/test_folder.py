@@ -142,10 +142,11 @@ def test_folders_whose_names_look_the_same_are_one_class(tmp_path: Path) -> None
     assert journey(tmp_path, "folder", folder).summary["labels"] == ["caf\u00e9"]
 
 
-def test_a_class_called_unknown_is_noted(tmp_path: Path) -> None:
-    folder = write(classes(tmp_path / "pets", ""), {"unknown/x.jpg": jpeg(50), "unknown/y.jpg": jpeg(51)})
+@pytest.mark.parametrize("name", ["unknown", "_unlabeled"])
+def test_a_class_called_unknown_is_noted(tmp_path: Path, name: str) -> None:
+    folder = write(classes(tmp_path / "pets", ""), {f"{name}/x.jpg": jpeg(50), f"{name}/y.jpg": jpeg(51)})
     assert journey(tmp_path, "folder", folder).summary["notes"][-1] == (
-        'words for "unknown" count as values like any other, in label (2 x unknown): move such images out of '
+        f'words for "unknown" count as values like any other, in label (2 x {name}): move such images out of '
         "the folder of their class if nothing is known there"
     )
 

@@ -325,7 +325,7 @@ def test_words_for_unknown_are_counted(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(tables, "_BATCH_ROWS", 16)
     path = tmp_path / f"m{suffix}"
     columns = {
-        "label": ["nan", "cat", "dog", ""] * 15,
+        "label": ["no_label", "cat", "dog", ""] * 15,
         "colour": ["NA", "NA", "red"] * 20,
         "size": ["s", "m", "l"] * 20,
         "id": ["unknown", *map(str, range(59))],
@@ -336,6 +336,6 @@ def test_words_for_unknown_are_counted(tmp_path: Path, monkeypatch: pytest.Monke
         path.write_text("\n".join(map(",".join, [list(columns), *zip(*columns.values(), strict=True)])))
     found = statistics_of_table(path, "label", [], seed=0)
     assert found.notes[-1] == (
-        'words for "unknown" count as values like any other, in label (15 x nan), colour (40 x NA): leave '
-        "such cells empty if nothing is known there"
+        'words for "unknown" count as values like any other, in label (15 x no_label), colour (40 x NA): '
+        "leave such cells empty if nothing is known there"
     )
