@@ -29,7 +29,8 @@ from pipeline.sources.reading.split_names import by_split
 from pipeline.tables.cells import are_equal
 from pipeline.tables.class_labels import NotAClass, class_names, named_record
 from pipeline.tables.delimited import check_names
-from pipeline.tables.reading import Record, is_binary, is_unicode, no_values
+from pipeline.tables.reading import is_binary, no_values
+from pipeline.tables.records import Record, is_unicode
 from pipeline.untrusted.isolation.parquet import (
     Damaged,
     NotParquet,

@@ -12,7 +12,7 @@ from pipeline.sources.reading.expected_files import named_path
 from pipeline.sources.reading.source_root import named_file, source_root
 from pipeline.tables import reading
 from pipeline.tables.lines import NotARow
-from pipeline.tables.reading import Record
+from pipeline.tables.records import Record
 from pipeline.untrusted.safe_paths import Root, SafePath
 from pipeline.untrusted.unsafe_path import FOLDER, MISSING, UnsafePath
 

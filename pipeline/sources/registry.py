@@ -17,7 +17,7 @@ from pipeline.sources.ut_zappos50k import UtZappos50kSource
 from pipeline.sources.webdataset import WebDatasetSource
 from pipeline.sources.wider_attribute import WiderAttributeSource
 from pipeline.tables.delimited import check_names
-from pipeline.tables.reading import MOST_COLUMNS
+from pipeline.tables.records import MOST_COLUMNS
 
 SOURCES: dict[str, Callable[[IngestParams, int], Source]] = {
     "synthetic": SyntheticSource,

@@ -31,7 +31,7 @@ from pipeline.sources.reading.tar_samples import (
     dots_in,
     samples_in,
 )
-from pipeline.tables.reading import is_unicode, names_in
+from pipeline.tables.records import is_unicode, names_in
 from pipeline.untrusted.safe_paths import SafePath
 from pipeline.untrusted.walk import PassedOver
 

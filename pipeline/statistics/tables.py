@@ -16,6 +16,7 @@ from pipeline.tables import reading
 from pipeline.tables.cells import LONGEST_TEXT, TOO_LONG, NotOneValue, text
 from pipeline.tables.class_labels import NotAClass, named
 from pipeline.tables.lines import NotARow
+from pipeline.tables.records import Numbered, Record
 from pipeline.tables.refused import Refused
 from pipeline.untrusted.isolation import parquet
 from pipeline.untrusted.safe_paths import SafePath
@@ -173,7 +174,7 @@ def _without_long_entries(column: pa.Array) -> pa.Array:
     return pa.DictionaryArray.from_arrays(column.indices, short)
 
 
-def _text_batches(rows: reading.Numbered, columns: Sequence[str], refused: Refused) -> Batches:
+def _text_batches(rows: Numbered, columns: Sequence[str], refused: Refused) -> Batches:
     for records in _in_batches(rows, max(1, min(_BATCH_ROWS, _BATCH_CELLS // len(columns))), refused):
         arrays = [
             pa.array([_as_text(record.get(name)) for record in records], pa.string()) for name in columns
@@ -181,9 +182,9 @@ def _text_batches(rows: reading.Numbered, columns: Sequence[str], refused: Refus
         yield pa.record_batch(arrays, names=list(columns))
 
 
-def _in_batches(rows: reading.Numbered, most_rows: int, refused: Refused) -> Iterator[list[reading.Record]]:
+def _in_batches(rows: Numbered, most_rows: int, refused: Refused) -> Iterator[list[Record]]:
     """Yields batches of `most_rows` rows, or fewer if their texts are long."""
-    records: list[reading.Record] = []
+    records: list[Record] = []
     characters = 0
     for where, record in rows:
         if isinstance(record, NotARow):

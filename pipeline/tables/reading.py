@@ -1,34 +1,24 @@
 """Opens tables of any format: columns and rows, for ingest and `clinfonce statistics`."""
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice, repeat
-from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.types as types
 
 from pipeline.runtime.errors import UserError, listed
-from pipeline.runtime.json_text import NotJson, RepeatedKey, parse_json
 from pipeline.tables.cells import NotOneValue, TooLarge, text
 from pipeline.tables.class_labels import NotAClass, class_names, named_record
 from pipeline.tables.delimited import check_names, csv_records, read_head
 from pipeline.tables.file_series import series_notes
-from pipeline.tables.lines import NOT_A_ROW, NOT_UTF_8, NotARow, open_text, text_lines
+from pipeline.tables.json_rows import json_rows
+from pipeline.tables.lines import NotARow, open_text
+from pipeline.tables.records import Numbered, Record, names_in, of_text
 from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, ParquetHeader, parquet_headers, records
 from pipeline.untrusted.safe_paths import SafePath
 
-Record: TypeAlias = dict[str, Any]
-Numbered: TypeAlias = Iterator[tuple[str, Record | NotARow]]
-"""Rows with their places, such as a line number."""
-
-MOST_COLUMNS = 10_000
-"""Maximum number of attributes, since each row is stored with a cell of every column."""
-LARGEST_ARRAY = 1 << 24
-"""Maximum number of characters of a JSON array, which is read as a whole; parsed, it takes fifty times as
-many bytes."""
 ROWS_PER_BATCH = 4096
 ROWS_SNIFFED = 100
 """Number of rows of a binary column that decide whether it holds text."""
@@ -64,37 +54,6 @@ def open_table_file(path: SafePath, named: str) -> TableFile:
     return replace(table, notes=table.notes + series_notes(path.path))
 
 
-def is_unicode(value: Any) -> bool:
-    """Returns False for a text, list or record with bytes that are not UTF-8, or with escaped lone
-    surrogates."""
-    if isinstance(value, str):
-        return value.isascii() or _is_encodable(value)
-    if isinstance(value, dict):
-        return all(map(is_unicode, value)) and all(map(is_unicode, value.values()))
-    return not isinstance(value, list | tuple) or all(map(is_unicode, value))
-
-
-def _is_encodable(written: str) -> bool:
-    try:
-        written.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def names_in(records: Iterable[Record]) -> tuple[list[str], list[str]]:
-    """Returns the columns of `records` in order of appearance, and those with a list or an object in any
-    record. Stops when there are too many columns to store."""
-    names: dict[str, None] = {}
-    no_values: dict[str, None] = {}
-    for record in records:
-        names |= dict.fromkeys(record)
-        no_values |= dict.fromkeys(name for name, cell in record.items() if isinstance(cell, list | dict))
-        if len(names) > MOST_COLUMNS:
-            break
-    return list(names), list(no_values)
-
-
 # --- text ---------------------------------------------------------------------------------------------------
 
 
@@ -104,27 +63,14 @@ def _open_delimited(path: SafePath, named: str, usual: str) -> TableFile:
     def rows(columns: Sequence[str] | None) -> Numbered:
         with open_text(path) as file:
             for line, record in csv_records(file, head, None if columns is None else set(columns)):
-                yield f"{path.name} line {line}", _of_text(record)
+                yield f"{path.name} line {line}", of_text(record)
 
     return TableFile(head.names, rows, notes=head.notes)
 
 
-def _of_text(record: Record | NotARow) -> Record | NotARow:
-    if isinstance(record, NotARow) or is_unicode(record):
-        return record
-    return NotARow(NOT_UTF_8)
-
-
 def _open_json(path: SafePath, named: str) -> TableFile:
     """Opens JSON Lines, or an array of objects."""
-    array = _array(path, named)
-
-    def rows(columns: Sequence[str] | None) -> Numbered:
-        taken = _json_lines(path) if array is None else _json_items(path, array)
-        return taken if columns is None else _with_columns(taken, set(columns))
-
-    if array is None:
-        _check_is_not_over_lines(path, named)
+    rows = json_rows(path, named)
     # Keys may first appear in any row, so all rows are read.
     names, no_values = names_in(record for _, record in rows(None) if isinstance(record, dict))
     if not names:
@@ -137,78 +83,6 @@ def _check_is_empty(rows: Numbered, named: str) -> None:
     for where, record in rows:
         if isinstance(record, NotARow):
             raise UserError(f"{named} holds no row that can be read: {record.reason}, in {where}")
-
-
-def _array(path: SafePath, named: str) -> list[Any] | None:
-    """Returns the items of a file that is a single array; None for other files. Raises `UserError` for an
-    array that is too large."""
-    with open_text(path) as file:
-        written = file.read(1 << 12).lstrip("\ufeff \t\r\n")
-        if not written.startswith("["):
-            return None
-        written += file.read(LARGEST_ARRAY)
-        is_whole = not file.read(1)
-    try:
-        if not is_whole:
-            raise NotJson("it is too large")
-        value = parse_json(written)
-    except NotJson:
-        if not is_whole and re.match(r"\[\s*\{", written):
-            raise UserError(
-                f"{named} is a JSON array of more than {LARGEST_ARRAY >> 20} MiB, which is read as a whole: "
-                "write JSON Lines instead, one object per line"
-            ) from None
-        return None
-    return value if isinstance(value, list) else None
-
-
-def _check_is_not_over_lines(path: SafePath, named: str) -> None:
-    with open_text(path) as file:
-        _, line = next(text_lines(file), (0, ""))
-    if isinstance(line, str) and line.strip() == "{":
-        raise UserError(
-            f"{named} holds objects of JSON over several lines each: write one object per line, or an array"
-        )
-
-
-def _json_lines(path: SafePath) -> Numbered:
-    with open_text(path) as file:
-        for number, line in text_lines(file):
-            where = f"{path.name} line {number}"
-            if isinstance(line, NotARow):
-                yield where, line
-            elif line.strip():
-                yield where, _of_json(_parsed(line))
-
-
-def _json_items(path: SafePath, array: list[Any]) -> Numbered:
-    for number, value in enumerate(array, start=1):
-        yield f"{path.name} item {number}", _of_json(value)
-
-
-def _with_columns(rows: Numbered, columns: set[str]) -> Numbered:
-    for where, record in rows:
-        if not isinstance(record, NotARow):
-            record = {name: cell for name, cell in record.items() if name in columns}
-        yield where, record
-
-
-def _parsed(written: str) -> Any:
-    try:
-        return parse_json(written)
-    except NotJson as error:
-        # UTF-16 contains bytes that are not UTF-8, or zeros.
-        if "\0" in written or not is_unicode(written):
-            return NotARow(NOT_UTF_8)
-        return NotARow(f"{NOT_A_ROW}: {error}")
-
-
-def _of_json(value: Any) -> Record | NotARow:
-    if isinstance(value, NotARow):
-        return value
-    if isinstance(value, RepeatedKey):
-        return NotARow(value.reason)
-    return _of_text(value) if isinstance(value, dict) else NotARow(NOT_A_ROW)
 
 
 # --- Parquet ------------------------------------------------------------------------------------------------

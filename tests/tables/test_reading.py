@@ -13,9 +13,9 @@ from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.manifest import ManifestSource
 from pipeline.statistics.command import statistics_of_table
-from pipeline.tables import reading
+from pipeline.tables import json_rows
 from pipeline.tables.lines import NotARow
-from pipeline.tables.reading import open_table_file
+from pipeline.tables.reading import TableFile, open_table_file
 from pipeline.untrusted.safe_paths import SafePath
 
 RECORDS = [{"image": "a.png", "label": "x"}, {"image": "b.png", "label": "y"}]
@@ -30,7 +30,7 @@ FORMS = {
 }
 
 
-def opened(folder: Path, name: str, content: str) -> reading.TableFile:
+def opened(folder: Path, name: str, content: str) -> TableFile:
     path = folder / name
     path.write_text(content)
     return open_table_file(SafePath(path), "the table")
@@ -65,7 +65,7 @@ def test_objects_over_several_lines_are_named(tmp_path: Path) -> None:
 
 
 def test_an_array_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "LARGEST_ARRAY", 1 << 20)
+    monkeypatch.setattr(json_rows, "LARGEST_ARRAY", 1 << 20)
     with pytest.raises(UserError, match="array of more than 1 MiB, which is read as a whole"):
         opened(tmp_path, "m.json", json.dumps(RECORDS * 40_000))
 
@@ -73,7 +73,7 @@ def test_an_array_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest
 def test_an_array_that_ends_where_reading_does_is_not_the_whole_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "LARGEST_ARRAY", 1 << 16)
+    monkeypatch.setattr(json_rows, "LARGEST_ARRAY", 1 << 16)
     array = json.dumps(RECORDS)
     content = array + " " * ((1 << 12) + (1 << 16) - len(array)) + "\n" + json.dumps(RECORDS[0]) + "\n"
     with pytest.raises(UserError, match="is read as a whole"):

@@ -26,12 +26,12 @@ from pipeline.sources.reading.row_checks import checked
 from pipeline.sources.registry import open_source
 from pipeline.statistics.command import statistics_of_table
 from pipeline.tables import lines as lines_module
-from pipeline.tables import reading
+from pipeline.tables import records
 from pipeline.tables.class_labels import class_names
 from pipeline.tables.delimited import LONGEST_CELL, CsvRows
 from pipeline.tables.edge_list import paths_from_root
 from pipeline.tables.lines import LONGEST_LINE, NotARow, open_text
-from pipeline.tables.reading import MOST_COLUMNS, names_in
+from pipeline.tables.records import MOST_COLUMNS, names_in
 from pipeline.untrusted.safe_paths import SafePath
 from support import params_with
 
@@ -228,7 +228,7 @@ WIDE = {
 def test_a_table_of_too_many_columns_is_refused_unless_some_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    for module in (reading, registry):
+    for module in (records, registry):
         monkeypatch.setattr(module, "MOST_COLUMNS", 100)
     path = wide(tmp_path / name, TOO_MANY[:101], 1)
     sentence = said(lambda: rows_of(WIDE[name], path)) or ""

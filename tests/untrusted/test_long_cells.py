@@ -16,7 +16,7 @@ from pipeline.sources.base import Refusal
 from pipeline.statistics.command import statistics_of_table
 from pipeline.tables.cells import LONGEST_TEXT, TOO_LONG, TooLarge, are_equal, text
 from pipeline.tables.hashtags import MOST_TAGS, hashtags_of
-from pipeline.tables.reading import is_unicode
+from pipeline.tables.records import is_unicode
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from pipeline.sources.base import Refusal, SourceRow, SplitWord
 from pipeline.sources.reading.split_names import split_of_cell
 from pipeline.tables.cells import Notices, NotOneValue, TooLarge, as_written, noted, text
 from pipeline.tables.hashtags import hashtags_of
-from pipeline.tables.reading import Record
+from pipeline.tables.records import Record
 from pipeline.untrusted.safe_paths import SafePath
 
 _WITHOUT = {

@@ -7,7 +7,7 @@ from pipeline.runtime.sanitize import shortened
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.tables.cells import LONGEST_TEXT, TOO_LONG
 from pipeline.tables.lines import NOT_UTF_8
-from pipeline.tables.reading import is_unicode
+from pipeline.tables.records import is_unicode
 
 LONGEST_REASON = 500
 NAME_NOT_UTF_8 = "the name of the file is not UTF-8: rename it"

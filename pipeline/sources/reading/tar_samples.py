@@ -12,7 +12,7 @@ from pipeline.runtime.sanitize import shortened
 from pipeline.sources.base import Refusal
 from pipeline.sources.reading.tar_archives import DAMAGES, archives
 from pipeline.tables.cells import comparable
-from pipeline.tables.reading import Record, is_unicode
+from pipeline.tables.records import Record, is_unicode
 from pipeline.untrusted.safe_paths import SafePath
 from pipeline.untrusted.walk import PassedOver, is_hidden
 
