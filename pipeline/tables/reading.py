@@ -11,11 +11,12 @@ import pyarrow.types as types
 from pipeline.runtime.errors import UserError, listed
 from pipeline.tables.cells import NotOneValue, TooLarge, text
 from pipeline.tables.class_labels import NotAClass, class_names, named_record
-from pipeline.tables.delimited import check_names, csv_records, read_head
+from pipeline.tables.delimited import Head, check_names, csv_records, read_head
 from pipeline.tables.file_series import series_notes
 from pipeline.tables.json_rows import json_rows
-from pipeline.tables.lines import NotARow, open_text
+from pipeline.tables.lines import NotARow, open_text, text_lines
 from pipeline.tables.records import Numbered, Record, names_in, of_text
+from pipeline.tables.whole_numbers import cells_with_zeros, may_have_zeros, whole_number_notes, without_zeros
 from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, ParquetHeader, parquet_headers, records
 from pipeline.untrusted.safe_paths import SafePath
 
@@ -59,13 +60,24 @@ def open_table_file(path: SafePath, named: str) -> TableFile:
 
 def _open_delimited(path: SafePath, named: str, usual: str) -> TableFile:
     head = read_head(path, named, usual)
+    zeros = _cells_with_zeros(path, head)
 
     def rows(columns: Sequence[str] | None) -> Numbered:
         with open_text(path) as file:
             for line, record in csv_records(file, head, None if columns is None else set(columns)):
+                if zeros and not isinstance(record, NotARow):
+                    record = without_zeros(record, zeros)
                 yield f"{path.name} line {line}", of_text(record)
 
-    return TableFile(head.names, rows, notes=head.notes)
+    return TableFile(head.names, rows, notes=head.notes + whole_number_notes(zeros))
+
+
+def _cells_with_zeros(path: SafePath, head: Head) -> dict[str, int]:
+    with open_text(path) as file:
+        if not may_have_zeros(line for _, line in text_lines(file)):
+            return {}
+    with open_text(path) as file:
+        return cells_with_zeros((record for _, record in csv_records(file, head)), head.names)
 
 
 def _open_json(path: SafePath, named: str) -> TableFile:
