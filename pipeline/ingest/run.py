@@ -10,14 +10,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.config.ingest import IngestParams
+from pipeline.dataset.label_notes import label_notes
 from pipeline.dataset.value_range import scaling_notes
 from pipeline.executors.select import ExecutorName
 from pipeline.ingest.chunk_files import SPLIT_CODES, Chunks, chunk_folder, read_chunk
 from pipeline.ingest.chunks import Task
+from pipeline.ingest.contradictions import contradiction_notes
 from pipeline.ingest.duplicates import MOST_COMPARED, TRAIN, Duplicates, find_duplicates
 from pipeline.ingest.image_notes import blank_notes, check_train_differs, frame_notes
 from pipeline.ingest.index import SEVERAL_COLORS, ImageIndex, IndexBuilder, channel_statistics
-from pipeline.ingest.label_notes import contradiction_notes, label_notes
 from pipeline.ingest.parallel import prepared_chunks
 from pipeline.ingest.perceptual_hash import THUMBNAIL_BYTES
 from pipeline.ingest.shard_writer import write_shards

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import Counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +13,20 @@ from pipeline.tables.cells import FOLDED, Notices, is_folded, text
 
 _PENDING_CELLS = 1 << 20
 _LONG_TEXT = 256
-"""Characters above which a text is stored as its hash: a few kilobytes of Parquet can hold gigabytes."""
+"""Characters above which a text is stored as its beginning and its hash: a few kilobytes of Parquet can hold
+gigabytes."""
 
 
 class Coder:
     """Gives each value of a column one code, the same in every batch."""
 
     def __init__(self) -> None:
-        self._code_of: dict[Any, int] = {}
+        self._code_of: dict[str | tuple[str, bytes], int] = {}
         self.notices = Notices()
         """Notices about the cells that were passed to `codes`."""
         self.unknown_words: Counter[str] = Counter()
         """The number of these cells that hold a word for "unknown", by word."""
+        self._rows_C = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
         return len(self._code_of)
@@ -42,25 +43,32 @@ class Coder:
         known = [written is not None for written in texts]
         codes = np.full(len(texts) + 1, UNKNOWN, np.int64)
         codes[:-1][known] = self._codes_of([written for written in texts if written is not None])
-        folded_V = [is_folded(value) for value in values]
-        if any(folded_V):
-            self.notices[FOLDED] += int(np.append(folded_V, False)[batch_codes_N].sum())
-        for code, written in enumerate(texts):
+        rows_V = np.bincount(batch_codes_N[batch_codes_N != UNKNOWN], minlength=len(texts))
+        self._rows_C = np.pad(self._rows_C, (0, len(self) - len(self._rows_C)))
+        np.add.at(self._rows_C, codes[:-1][known], rows_V[known])
+        if folded := int(rows_V[[is_folded(value) for value in values]].sum()):
+            self.notices[FOLDED] += folded
+        for written, rows in zip(texts, rows_V.tolist(), strict=True):
             if written is not None and is_unknown_word(written):
-                self.unknown_words[written] += int(np.count_nonzero(batch_codes_N == code))
+                self.unknown_words[written] += rows
         return codes[batch_codes_N]
 
-    def _codes_of(self, values: list[Any]) -> Codes:
+    def sorted_values(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Returns the values in ascending order, long ones without their ends, and the rows of each."""
+        values = [value if isinstance(value, str) else value[0] for value in self._code_of]
+        order_V = sorted(range(len(values)), key=values.__getitem__)
+        return [values[code] for code in order_V], self._rows_C[order_V]
+
+    def _codes_of(self, values: list[str]) -> Codes:
         code_of = self._code_of
         codes = (code_of.setdefault(_short(value), len(code_of)) for value in values)
         return np.fromiter(codes, np.int64, count=len(values))
 
 
-def _short(value: Any) -> Any:
-    if not isinstance(value, str | bytes) or len(value) <= _LONG_TEXT:
+def _short(value: str) -> str | tuple[str, bytes]:
+    if len(value) <= _LONG_TEXT:
         return value
-    content = value.encode(errors="surrogatepass") if isinstance(value, str) else value
-    return type(value), hashlib.blake2b(content, digest_size=16).digest()
+    return value[:_LONG_TEXT], hashlib.blake2b(value.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 class Tally:

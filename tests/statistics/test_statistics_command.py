@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
+from pipeline.dataset.label_notes import label_notes
 from pipeline.runtime.sanitize import for_terminal
 from pipeline.statistics import tables
 from pipeline.statistics.command import statistics_of_table
@@ -317,6 +319,38 @@ def test_rows_that_name_an_image_again_are_counted(tmp_path: Path) -> None:
     ]
     named = statistics_of_table(path, "label", ["image"], seed=0)
     assert [column["column"] for column in named.columns] == ["image"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("labels", "beginning"),
+    [
+        ([f"{n / 7:.3f}" for n in range(60)], "the labels are numbers with fractions"),
+        (["a|b", "b|c", "a|c|d"] * 20, "the labels are lists, each"),
+        (
+            ["a, b", "a", "b", "b, c", "c, a", "c, b, a", "b, a", "c, b", "c, a, b", "a, c"] * 6,
+            "the labels are lists, each",
+        ),
+        ([f"a dog that runs on beach number {n}" for n in range(60)], "the labels are sentences"),
+        (["Cat", "cat", "dog"] * 20, "2 labels differ from others in capitals"),
+        ([f"n{n}" for n in range(60)], "there are 60 different labels on 60 images"),
+    ],
+)
+def test_labels_have_the_notes_of_ingest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: list[str], beginning: str, suffix: str
+) -> None:
+    monkeypatch.setattr(tables, "_BATCH_ROWS", 16)
+    path = tmp_path / f"m{suffix}"
+    table = pa.table({"label": labels, "kind": ["x", "y", "z"] * 20})
+    if suffix == ".parquet":
+        pq.write_table(table, path)
+    else:
+        pa_csv.write_csv(table, path)
+    distinct, rows = np.unique(labels, return_counts=True)
+    expected = label_notes(distinct.tolist(), rows)
+    found = statistics_of_table(path, "label", ["kind"], seed=0).notes
+    assert found[0].startswith(beginning)
+    assert found == expected
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,14 +22,18 @@ def tally_of(rows: Sequence[tuple[str | None, str | None]], batch: int = 1_000) 
     return tally
 
 
+def texts(coder: Coder) -> list[str]:
+    return [value for value in coder._code_of if isinstance(value, str)]
+
+
 def cells_by_value(tally: Tally) -> dict[tuple[str, str], int]:
-    table, clusters, labels = tally.labelled, list(tally.clusters._code_of), list(tally.labels._code_of)
+    table, clusters, labels = tally.labelled, texts(tally.clusters), texts(tally.labels)
     cells = zip(table.clusters_C, table.labels_C, table.counts_C, strict=True)
     return {(clusters[z], labels[t]): int(count) for z, t, count in cells}
 
 
 def sizes_by_value(tally: Tally) -> dict[str, int]:
-    sizes = zip(tally.clusters._code_of, tally.cluster_sizes_K, strict=True)
+    sizes = zip(texts(tally.clusters), tally.cluster_sizes_K, strict=True)
     return {value: int(size) for value, size in sizes if size}
 
 
@@ -71,3 +76,19 @@ def test_an_empty_tally_describes_no_rows() -> None:
     assert tally.labelled.rows == tally.cluster_sizes_K.size == tally.rows_without_cluster == 0
     assert isinstance(tally.labelled, Contingency)
     assert np.array_equal(tally.cluster_sizes_K, [])
+
+
+def test_values_are_sorted_with_their_rows() -> None:
+    coder = Coder()
+    for batch in (["b", "a", None, "b"], ["", "c", "b", " c "], pa.array([3.0, 3.0]), pa.array([3])):
+        coder.codes(batch)
+    values, rows_V = coder.sorted_values()
+    assert dict(zip(values, rows_V.tolist(), strict=True)) == {"3": 3, "a": 1, "b": 3, "c": 2}
+    assert values == sorted(values)
+
+
+def test_long_values_keep_their_beginning() -> None:
+    coder = Coder()
+    coder.codes(["x" * 300 + "a", "x" * 300 + "b", "x" * 300 + "a"])
+    values, rows_V = coder.sorted_values()
+    assert (values, rows_V.tolist()) == (["x" * 256] * 2, [2, 1])
