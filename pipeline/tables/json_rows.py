@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
-from pipeline.runtime.errors import UserError
+from pipeline.runtime.errors import UserError, listed
 from pipeline.runtime.json_text import NotJson, RepeatedKey, parse_json
+from pipeline.tables.hashtags import NAMES
 from pipeline.tables.lines import NOT_A_ROW, NOT_UTF_8, NotARow, open_text, text_lines
 from pipeline.tables.records import Numbered, Record, is_unicode, of_text
 from pipeline.untrusted.safe_paths import SafePath
 
 LARGEST_ARRAY = 1 << 24
-"""Maximum number of characters of a JSON array, which is read as a whole; parsed, it takes fifty times as
-many bytes."""
+"""Maximum number of characters of a JSON array or single object, which is read as a whole; parsed, it takes
+fifty times as many bytes."""
+NO_ROWS = "write one row per image, with its path and its label, as an array or as one object per line"
 
 
 def json_rows(path: SafePath, named: str) -> Callable[[Sequence[str] | None], Numbered]:
@@ -22,7 +25,7 @@ def json_rows(path: SafePath, named: str) -> Callable[[Sequence[str] | None], Nu
     """
     array = _array(path, named)
     if array is None:
-        _check_is_not_over_lines(path, named)
+        _check_is_not_one_object(path, named)
 
     def rows(columns: Sequence[str] | None) -> Numbered:
         taken = _json_lines(path) if array is None else _json_items(path, array)
@@ -33,10 +36,10 @@ def json_rows(path: SafePath, named: str) -> Callable[[Sequence[str] | None], Nu
 
 def _array(path: SafePath, named: str) -> list[Any] | None:
     """Returns the items of a file that is a single array; None for other files. Raises `UserError` for an
-    array that is too large."""
+    array that is too large, and for a single object that is no row."""
     with open_text(path) as file:
         written = file.read(1 << 12).lstrip("\ufeff \t\r\n")
-        if not written.startswith("["):
+        if not written.startswith(("[", "{")):
             return None
         written += file.read(LARGEST_ARRAY)
         is_whole = not file.read(1)
@@ -51,16 +54,45 @@ def _array(path: SafePath, named: str) -> list[Any] | None:
                 "write JSON Lines instead, one object per line"
             ) from None
         return None
+    if isinstance(value, dict) and not isinstance(value, RepeatedKey):
+        _check_is_a_row(value, named)
     return value if isinstance(value, list) else None
 
 
-def _check_is_not_over_lines(path: SafePath, named: str) -> None:
+def _check_is_a_row(value: dict[str, Any], named: str) -> None:
+    """Raises `UserError` for an object that holds a whole data set, as COCO and FiftyOne write it."""
+    lists = [name for name, cell in value.items() if isinstance(cell, list)]
+    objects = [name for name, cell in value.items() if isinstance(cell, dict)]
+    rows = [name for name in lists if _are_rows(value[name])]
+    has_text = any(isinstance(cell, str) for cell in value.values())
+    if not rows and (has_text or not lists + objects):
+        return
+    of_lists = f", of which {listed(lists)} hold lists" if lists else ", of which none holds a list"
+    some = f" (a list of rows is under {listed(rows)})" if rows else ""
+    keys = listed(list(value))
+    raise UserError(
+        f"{named} holds one JSON object and no rows, with the keys {keys}{of_lists}: {NO_ROWS}{some}"
+    )
+
+
+def _are_rows(cell: list[Any]) -> bool:
+    """Returns whether a list holds several objects that are no hashtags."""
+    are_objects = len(cell) > 1 and all(isinstance(part, dict) for part in cell)
+    return are_objects and not all(any(name in part for name in NAMES) for part in cell)
+
+
+def _check_is_not_one_object(path: SafePath, named: str) -> None:
+    """Raises `UserError` for objects over several lines, and for a single one that is too long for a line."""
     with open_text(path) as file:
-        _, line = next(text_lines(file), (0, ""))
-    if isinstance(line, str) and line.strip() == "{":
+        lines = [line for _, line in islice(text_lines(file), 2)]
+        file.seek(0)
+        is_object = file.read(1) == "{"
+    if lines and isinstance(lines[0], str) and lines[0].strip() == "{":
         raise UserError(
             f"{named} holds objects of JSON over several lines each: write one object per line, or an array"
         )
+    if is_object and len(lines) == 1 and isinstance(lines[0], NotARow):
+        raise UserError(f"{named} holds one JSON object and no rows ({lines[0].reason}): {NO_ROWS}")
 
 
 def _json_lines(path: SafePath) -> Numbered:

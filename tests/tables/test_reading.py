@@ -13,7 +13,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.sources.manifest import ManifestSource
 from pipeline.statistics.command import statistics_of_table
-from pipeline.tables import json_rows
+from pipeline.tables import json_rows, lines
 from pipeline.tables.lines import NotARow
 from pipeline.tables.reading import TableFile, open_table_file
 from pipeline.untrusted.safe_paths import SafePath
@@ -62,6 +62,74 @@ def test_a_first_line_that_is_an_array_is_no_row(tmp_path: Path) -> None:
 def test_objects_over_several_lines_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="objects of JSON over several lines each: write one object per line"):
         opened(tmp_path, "m.jsonl", "\n".join(json.dumps(record, indent=1) for record in RECORDS))
+
+
+COCO = {
+    "info": {"year": 2017},
+    "images": [{"id": 0, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}],
+    "annotations": [],
+    "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+}
+NO_ROWS: dict[str, tuple[Any, str]] = {
+    "coco": (
+        COCO,
+        "the keys info, images, annotations, categories, of which images, annotations, categories hold lists"
+        ": write one row per image, with its path and its label, as an array or as one object per line (a "
+        "list of rows is under images)",
+    ),
+    "coco with a text": (COCO | {"version": "1"}, "(a list of rows is under images)"),
+    "coco without rows": (COCO | {"images": []}, "categories hold lists: .* as one object per line$"),
+    "fiftyone": (
+        {"classes": ["cat", "dog"], "labels": {"a": 0, "b": 1}},
+        "the keys classes, labels, of which classes hold lists: write one row per image",
+    ),
+    "pandas": (
+        {"image": {"0": "a.png", "1": "b.png"}, "label": {"0": "x", "1": "y"}},
+        "the keys image, label, of which none holds a list: write one row per image",
+    ),
+}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("name", ["m.json", "m.jsonl"])
+@pytest.mark.parametrize(("content", "reason"), NO_ROWS.values(), ids=NO_ROWS)
+def test_an_object_that_is_no_row_is_described(
+    tmp_path: Path, content: Any, reason: str, name: str, indent: int | None
+) -> None:
+    path = tmp_path / name
+    path.write_text(json.dumps(content, indent=indent))
+    reason = reason.replace("(a list of rows is under images)", r"\(a list of rows is under images\)$")
+    with pytest.raises(UserError, match=rf"m\.json.* holds one JSON object and no rows, with .*{reason}"):
+        ManifestSource.open(IngestParams(source="manifest", path=str(path)), 0)
+    with pytest.raises(UserError, match=rf"m\.json.* holds one JSON object and no rows, with .*{reason}"):
+        statistics_of_table(path, "label", [], seed=0)
+
+
+def test_an_object_that_is_too_long_for_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_rows, "LARGEST_ARRAY", 1 << 14)
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1 << 13)
+    content = json.dumps(COCO | {"licenses": ["x" * 100] * 1000})
+    with pytest.raises(
+        UserError, match=r"one JSON object and no rows \(the line is longer .*: write one row"
+    ):
+        opened(tmp_path, "m.json", content)
+    table = opened(tmp_path, "m.jsonl", content + "\n" + json.dumps(RECORDS[0]))
+    assert [record for _, record in table.rows(None)][1:] == [RECORDS[0]]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"image": "a.png", "label": "x"},
+        {"image": 3, "label": 1},
+        {"image": "a.png", "hashtags": ["a", "b"], "box": {"x": 1}},
+        {"image": "a.png", "hashtags": [{"text": "a"}, {"text": "b"}]},
+        {"image": "a.png", "boxes": [{"x": 1}]},
+    ],
+)
+def test_an_object_on_one_line_may_be_a_row(tmp_path: Path, row: dict[str, Any]) -> None:
+    table = opened(tmp_path, "m.jsonl", json.dumps(row))
+    assert [record for _, record in table.rows(None)] == [row]
 
 
 def test_an_array_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
