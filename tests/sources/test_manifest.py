@@ -108,6 +108,25 @@ def test_rows_that_are_refused(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.csv", "image,label,split\na.png,x,train\nb.png,x,\nc.png,x, \nd.png,x,\u200b\n"),
+        ("m.jsonl", '{"image": "a", "split": "test"}\n{"image": "b"}\n{"image": "c", "split": null}\n'),
+    ],
+)
+def test_an_empty_cell_of_the_split_names_the_cure(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    first, *rows = open_manifest(path).rows()
+    assert isinstance(first, SourceRow)
+    assert {row.reason for row in rows if isinstance(row, Refusal)} == {
+        "the split is an empty cell, and must say train, test or validation (fill it, or set "
+        "ingest.columns.split=null)"
+    }
+    assert not any(isinstance(row, Refusal) for row in open_manifest(path, split=None).rows())
+
+
 def test_text_that_is_no_unicode_is_refused_and_never_guessed(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_bytes("image,label\na.png,Café\nb.png,x\n".encode("latin-1"))

@@ -26,6 +26,7 @@ _NEAR_NAMES = {
     "hashtags": {"hashtag", "tags", "tag", "keywords"},
 }
 """Likely names of a role. They become attributes, not guesses, and a note points to the parameter."""
+_MUST_SAY = "and must say train, test or validation"
 NO_VALUES = "columns of lists, objects and bytes are no attributes"
 NOT_ONE_VALUE = "cells of attributes and the hierarchy hold a list, an object or bytes: they are left out"
 
@@ -191,9 +192,13 @@ def _split(cell: Any) -> SplitWord:
         written = text(cell)
     except NotOneValue as what:
         raise _Unusable(f"the split is {what}, and must be one text") from None
-    split = split_of_cell(written) if written is not None else None
+    if written is None:
+        raise _Unusable(
+            f"the split is an empty cell, {_MUST_SAY} (fill it, or set ingest.columns.split=null)"
+        )
+    split = split_of_cell(written)
     if split is None:
-        raise _Unusable(f"the split is {written!r}, and must say train, test or validation")
+        raise _Unusable(f"the split is {written!r}, {_MUST_SAY}")
     return split
 
 
