@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.dataset.label_notes import label_notes
+from pipeline.dataset.noise import noise_notes
 from pipeline.dataset.unknown_words import unknown_word_notes
 from pipeline.runtime.console import echo, print_json, standard_output
 from pipeline.runtime.errors import UserError, first_line, listed, shown, system_error_message
@@ -104,6 +105,7 @@ def statistics_of_table(
         + _notes(unrepeated, left_out)
         + _row_notes(table, tallies)
         + label_notes(*next(iter(tallies.values())).labels.sorted_values())
+        + noise_notes((name, tally.clusters.rows_of_values()) for name, tally in kept.items())
         + _unknown_word_notes(label, kept),
     )
 

@@ -59,6 +59,11 @@ class Coder:
         order_V = sorted(range(len(values)), key=values.__getitem__)
         return [values[code] for code in order_V], self._rows_C[order_V]
 
+    def rows_of_values(self) -> dict[str, int]:
+        """Returns the rows of each value that is not long."""
+        rows = zip(self._code_of, self._rows_C.tolist(), strict=True)
+        return {value: count for value, count in rows if isinstance(value, str)}
+
     def _codes_of(self, values: list[str]) -> Codes:
         code_of = self._code_of
         codes = (code_of.setdefault(_short(value), len(code_of)) for value in values)

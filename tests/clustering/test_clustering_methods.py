@@ -80,6 +80,16 @@ def test_every_method_gives_contiguous_int64(fit: Fit, method: str) -> None:
     assert is_contiguous(labels)
 
 
+def test_noise_in_a_column_of_clusters_is_noted(fit: Fit) -> None:
+    ids: list[object] = [f"{n % 5 - 1}" for n in range(24)]
+    (note,) = fit("column", {"column": {"name": "cluster"}}, cluster=ids).notes
+    assert note.startswith("-1 counts as one cluster like any other, in cluster (5 rows): leave such cells")
+    empty: list[object] = [cell if cell != "-1" else "" for cell in ids]
+    clusters = fit("column", {"column": {"name": "cluster"}}, cluster=empty)
+    assert clusters.notes == []
+    assert int((clusters.labels_N == UNKNOWN).sum()) == 5
+
+
 def test_whole_columns_are_joined(fit: Fit) -> None:
     clusters = fit("attributes", {"attributes": {"columns": ["colour", "size"]}})
     assert same_partition(clusters.labels_N, list(zip(COLOURS, SIZES, strict=True)))

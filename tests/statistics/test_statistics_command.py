@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
 from pipeline.dataset.label_notes import label_notes
+from pipeline.dataset.noise import noise_notes
 from pipeline.runtime.sanitize import for_terminal
 from pipeline.statistics import tables
 from pipeline.statistics.command import statistics_of_table
@@ -351,6 +353,16 @@ def test_labels_have_the_notes_of_ingest(
     found = statistics_of_table(path, "label", ["kind"], seed=0).notes
     assert found[0].startswith(beginning)
     assert found == expected
+
+
+@pytest.mark.parametrize("kind", [str, int, float])
+def test_noise_of_dbscan_is_counted(tmp_path: Path, kind: Callable[[int], Any]) -> None:
+    path = tmp_path / "m.parquet"
+    columns = {"label": ["a", "b", "c"] * 20, "cluster": [kind(n % 5 - 1) for n in range(60)]}
+    pq.write_table(pa.table(columns), path)
+    assert statistics_of_table(path, "label", [], seed=0).notes == noise_notes(
+        [("cluster", {"-1": 12, "0": 12, "1": 12, "2": 12, "3": 12})]
+    )
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -92,3 +92,5 @@ def test_long_values_keep_their_beginning() -> None:
     coder.codes(["x" * 300 + "a", "x" * 300 + "b", "x" * 300 + "a"])
     values, rows_V = coder.sorted_values()
     assert (values, rows_V.tolist()) == (["x" * 256] * 2, [2, 1])
+    coder.codes(["b", "a", "b"])
+    assert coder.rows_of_values() == {"b": 2, "a": 1}

@@ -1,11 +1,13 @@
 """Method `column`: the values of one attribute column are the clusters."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from pipeline.clustering.base import Choice, Clusters, clusters_of_values
 from pipeline.config.cluster import ColumnParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.label_columns import label_columns
+from pipeline.dataset.noise import noise_notes
 from pipeline.runtime.errors import UserError
 
 
@@ -20,6 +22,7 @@ def cluster_by_column(train: ImageSplit, params: ColumnParams, _seed: int) -> Cl
         clusters_of_values(cells),
         label_columns=label_columns({name: cells}, train),
         made_of={"columns": [name]},
+        notes=noise_notes([(name, Counter(cell for cell in cells if cell is not None))]),
     )
 
 
