@@ -6,15 +6,15 @@ They may be untrusted: pickles are read by torch's loader for weights only, whic
 import pickle
 import warnings
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.files import MOST_OF_CONFIG, MOST_OF_WEIGHTS
@@ -34,6 +34,14 @@ WRAPPERS = (
     *("teacher", "student", "net", "module", "encoder"),
 )
 """Keys under which training scripts keep the weights in a file, averaged ones first."""
+NO_WEIGHTS = {
+    b"version https://git-lfs": "is a pointer of Git LFS and not the file: run `git lfs pull`",
+    b"<": "is a web page and not the file: download it by its direct address",
+}
+"""What files of weights turn out to be, by their beginnings."""
+LARGER_NETWORK = 0.01
+"""Share of the network's weights from which further ones in its modules are those of a larger network."""
+HEADS = ("fc", "head", "heads", "head_dist", "classifier")
 CONVERTED = (torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -49,6 +57,7 @@ class WeightsFile:
     sha256: str
     configuration: Mapping[str, Any] | None
     """`config.json` of a folder."""
+    notes: list[str] = field(default_factory=list)
 
 
 def read_weights_file(path: Path) -> WeightsFile:
@@ -71,7 +80,8 @@ def read_weights_file(path: Path) -> WeightsFile:
             raise WeightsRefused(f"holds more than {MOST_OF_WEIGHTS >> 30} GiB")
         sha256 = sha256_of_file(pinned)
         loaded = _safetensors(pinned) if path.suffix == ".safetensors" else _pickled(pinned)
-    return WeightsFile(_tensors_in(loaded), sha256, configuration)
+    tensors, notes = _tensors_in(loaded)
+    return WeightsFile(tensors, sha256, configuration, notes)
 
 
 def fit_weights(encoder: Encoder, name: str, tensors: Mapping[str, Tensor]) -> list[str]:
@@ -83,10 +93,7 @@ def fit_weights(encoder: Encoder, name: str, tensors: Mapping[str, Tensor]) -> l
     """
     backbone = encoder.backbone
     expected = backbone.state_dict()
-    notes: list[str] = []
-    state, prefix = _without_prefix(tensors, expected)
-    if prefix:
-        notes.append(f"the prefix {prefix!r:.80} of their names is removed")
+    state, notes = _in_names_of(backbone, tensors, expected)
     if name.startswith(PREFIX):
         before, state = state, in_timm_layout(state, backbone)
         if resized := [key for key in state if key in before and state[key].shape != before[key].shape]:
@@ -98,6 +105,11 @@ def fit_weights(encoder: Encoder, name: str, tensors: Mapping[str, Tensor]) -> l
             f"holds {len(needed) - len(missing):,} of the {len(needed):,} weights of {name}; "
             f"{listed(missing, 3)} are missing: name weights of that network, or their network in "
             "pretrain.encoder"
+        )
+    if _is_of_a_larger_network(state, expected):
+        raise WeightsRefused(
+            f"holds all weights of {name} and more layers between them: they are of a larger network, which "
+            "pretrain.encoder must name"
         )
     if further := sorted(set(state) - set(expected)):
         notes.append(
@@ -147,6 +159,11 @@ def _safetensors(path: Path) -> object:
 
 
 def _pickled(path: Path) -> object:
+    with open(path, "rb") as file:
+        beginning = file.read(64)
+    for start, what in NO_WEIGHTS.items():
+        if beginning.lstrip().lower().startswith(start):
+            raise WeightsRefused(what)
     try:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -158,33 +175,59 @@ def _pickled(path: Path) -> object:
     except Exception as error:  # a damaged file can raise almost anything
         if system_error_message(error):
             raise
+        if "TorchScript" in str(error):
+            raise WeightsRefused(
+                "is a TorchScript program, which is not run: save its weights, by "
+                "torch.save(torch.jit.load(...).state_dict(), ...)"
+            ) from None
         raise WeightsRefused(f"is damaged ({first_line(error):.120}): download it again") from None
 
 
-def _tensors_in(loaded: object) -> dict[str, Tensor]:
-    """Returns the weights by name, from under the key where a training script kept them."""
+def _tensors_in(loaded: object) -> tuple[dict[str, Tensor], list[str]]:
+    """Returns the weights by name, from under the key where a training script kept them, and notes."""
+    notes: list[str] = []
     for _ in range(len(WRAPPERS)):
         if not isinstance(loaded, dict):
             break
         tensors = {
             key: value for key, value in loaded.items() if isinstance(key, str) and isinstance(value, Tensor)
         }
-        inner = [loaded[key] for key in WRAPPERS if isinstance(loaded.get(key), dict)]
+        inner = [key for key in WRAPPERS if isinstance(loaded.get(key), dict)]
         if tensors and not inner:
-            return tensors
+            return tensors, notes
         if not inner:
             break
-        loaded = inner[0]
+        if len(inner) > 1:
+            notes.append(f"of {listed(inner)} in the file, {inner[0]} is taken")
+        loaded = loaded[inner[0]]
     raise WeightsRefused("holds no weights by name: save the state dict of the network")
 
 
-def _without_prefix(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], str]:
-    """Returns the tensors below the prefix under which most names are expected ones, and the prefix.
+def _in_names_of(
+    backbone: nn.Module, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Returns the tensors by the names of the backbone, and notes.
 
-    A wrapped network has all its names below one, such as `module.` or `encoder_q.`.
+    A wrapped network has all its names below one, such as `module.` or `encoder_q.`; in an `nn.Sequential` of
+    its children, such as lightly's, their places stand for their names.
     """
+    children = [name for name, _ in backbone.named_children()]
+    numbered = {
+        f"{children.index(key.split('.')[0])}.{key.partition('.')[2]}": key for key in expected if "." in key
+    }
+    prefix, found = _prefix(tensors, expected)
+    numbered_prefix, found_by_number = _prefix(tensors, numbered)
+    if found_by_number > found:
+        below = {key.removeprefix(numbered_prefix): value for key, value in tensors.items()}
+        named = {numbered.get(key, key): value for key, value in below.items()}
+        return named, ["the numbers in their names are the places of the network's parts"]
+    below = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    others = {key: value for key, value in tensors.items() if not key.startswith(prefix)}
+    return others | below, [f"the prefix {prefix!r:.80} of their names is removed"] if prefix else []
+
+
+def _prefix(tensors: Mapping[str, Tensor], expected: Collection[str]) -> tuple[str, int]:
+    """Returns the prefix under which most names are expected ones, and how many they are."""
     votes: Counter[str] = Counter()
     for key in tensors:
         parts = key.split(".")
@@ -193,9 +236,18 @@ def _without_prefix(
                 votes["".join(f"{part}." for part in parts[:start])] += 1
     # Without any expected name, the layout may be that of the authors, which timm knows.
     prefix = max(votes, key=lambda each: (votes[each], -len(each)), default="")
-    below = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-    others = {key: value for key, value in tensors.items() if not key.startswith(prefix)}
-    return others | below, prefix
+    return prefix, votes[prefix]
+
+
+def _is_of_a_larger_network(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    """Returns whether further weights lie in the modules of the network: ResNet-34 has those of ResNet-18."""
+    modules = {key.split(".")[0] for key in expected if "." in key}
+    further = [
+        state[key].numel()
+        for key in set(state) - set(expected)
+        if key.split(".")[0] in modules and not set(key.split(".")) & set(HEADS)
+    ]
+    return sum(further) > LARGER_NETWORK * sum(value.numel() for value in expected.values())
 
 
 def _checked(key: str, tensor: Tensor, expected: Tensor, name: str) -> Tensor:

@@ -41,6 +41,10 @@ TRAIN, TEST = 0, 1
 SPLIT_NAMES = ("train", "test")
 
 
+LEAKED_SHARE = 0.01
+"""Share of the test images from which repeated train images among them are noted."""
+
+
 @dataclass(frozen=True)
 class Duplicates:
     """For each image, the nearest earlier one in its own split, and the nearest one in the other split.
@@ -96,6 +100,25 @@ class Duplicates:
             ]
             tables.append(pa.Table.from_arrays(columns, schema=DUPLICATES_SCHEMA))
         return pa.concat_tables(tables)
+
+
+def duplicate_notes(duplicates: Duplicates) -> list[str]:
+    """Returns notes on test images that train has, too, and on images that were not compared with all."""
+    notes = []
+    test = int(np.count_nonzero(duplicates.splits_N == TEST))
+    exact, near = (duplicates.count(near=near, leaks=True) for near in (False, True))
+    if exact + near > LEAKED_SHARE * test:
+        notes.append(
+            f"{exact + near:,} of {test:,} test images repeat train images ({exact:,} exactly, {near:,} "
+            "nearly), which makes accuracy too high: set ingest.leaks=drop_train; "
+            "data/images/duplicates.parquet lists them"
+        )
+    if duplicates.truncated_buckets:
+        notes.append(
+            f"{duplicates.truncated_buckets:,} images have more than {MOST_COMPARED:,} of similar outline: "
+            "they were not compared with all of them for near duplicates"
+        )
+    return notes
 
 
 def find_duplicates(

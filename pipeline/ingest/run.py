@@ -16,7 +16,7 @@ from pipeline.executors.select import ExecutorName
 from pipeline.ingest.chunk_files import SPLIT_CODES, Chunks, chunk_folder, read_chunk
 from pipeline.ingest.chunks import Task
 from pipeline.ingest.contradictions import contradiction_notes
-from pipeline.ingest.duplicates import MOST_COMPARED, TRAIN, Duplicates, find_duplicates
+from pipeline.ingest.duplicates import TRAIN, Duplicates, duplicate_notes, find_duplicates
 from pipeline.ingest.image_notes import blank_notes, check_train_differs, frame_notes
 from pipeline.ingest.index import SEVERAL_COLORS, ImageIndex, IndexBuilder, channel_statistics
 from pipeline.ingest.parallel import prepared_chunks
@@ -219,7 +219,12 @@ def _summarise(
         "std": std,
         "bytes": int(index.sizes_N[kept_N].sum(dtype=np.int64)),
         "value_range": params.value_range,
-        "notes": [*notes, *_label_notes(index, kept_N), *_test_notes(index, in_split), *_notes(duplicates)],
+        "notes": [
+            *notes,
+            *_label_notes(index, kept_N),
+            *_test_notes(index, in_split),
+            *duplicate_notes(duplicates),
+        ],
     }
 
 
@@ -280,12 +285,3 @@ def _test_notes(index: ImageIndex, in_split: dict[str, NDArray[np.bool_]]) -> li
             f"at most {reachable:.1%} can be reached"
         )
     return notes
-
-
-def _notes(duplicates: Duplicates) -> list[str]:
-    if not duplicates.truncated_buckets:
-        return []
-    return [
-        f"{duplicates.truncated_buckets:,} images have more than {MOST_COMPARED:,} of similar outline: "
-        "they were not compared with all of them for near duplicates"
-    ]

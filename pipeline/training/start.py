@@ -66,7 +66,8 @@ def write_start(
             given = read_weights_file(resolve_user_path(params.weights))
             architecture, preprocessing = _described(params, given, image_size)
             encoder = build_plain_encoder(architecture)
-            sha256, notes = given.sha256, fit_weights(encoder, architecture.name, given.tensors)
+            sha256 = given.sha256
+            notes = given.notes + fit_weights(encoder, architecture.name, given.tensors)
         config = EncoderConfig.checked(
             {
                 "encoder": architecture.name,

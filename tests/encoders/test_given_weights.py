@@ -1,6 +1,7 @@
 """Weights in files that people have: every common layout, and damaged or foreign ones."""
 
 import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.encoders.base import Architecture, Encoder
 from pipeline.encoders.given_weights import WeightsRefused, fit_weights, read_weights_file
@@ -36,8 +37,8 @@ def drawn(name: str = NAME, size: int = 32) -> Encoder:
 
 def fitted(path: Path, name: str = NAME, size: int = 32) -> tuple[State, list[str]]:
     encoder = drawn(name, size)
-    notes = fit_weights(encoder, name, read_weights_file(path).tensors)
-    return dict(encoder.backbone.state_dict()), notes
+    given = read_weights_file(path)
+    return dict(encoder.backbone.state_dict()), given.notes + fit_weights(encoder, name, given.tensors)
 
 
 def assert_holds(found: State, state: State) -> None:
@@ -96,6 +97,52 @@ def test_torchvision_s_names(tmp_path: Path) -> None:
     found, notes = fitted(tmp_path / "resnet18.pth", "resnet18")
     assert_holds(found, weights)
     assert notes == ["2 of them have no place in the encoder and are left out: fc.bias, fc.weight"]
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+@pytest.mark.parametrize("name", ["resnet18", "timm/resnet10t"])
+def test_networks_in_a_sequence_of_their_children(tmp_path: Path, name: str, prefix: str) -> None:
+    """As lightly's examples build them."""
+    torch.manual_seed(0)
+    backbone = drawn(name).backbone
+    sequence = nn.Sequential(*backbone.children())
+    torch.save(prefixed(sequence.state_dict(), prefix), tmp_path / "backbone.pth")
+    found, notes = fitted(tmp_path / "backbone.pth", name)
+    assert_holds(found, backbone.state_dict())
+    assert notes == ["the numbers in their names are the places of the network's parts"]
+
+
+def test_averaged_weights_are_taken_and_named(state: State, tmp_path: Path) -> None:
+    averaged = {key: value * 2 for key, value in state.items()}
+    torch.save({"state_dict": state, "state_dict_ema": averaged, "epoch": 3}, tmp_path / "c.pth")
+    found, notes = fitted(tmp_path / "c.pth")
+    assert_holds(found, averaged)
+    assert notes[0] == "of state_dict_ema, state_dict in the file, state_dict_ema is taken"
+
+
+@pytest.mark.parametrize(
+    ("larger", "name", "size"),
+    [
+        (lambda: torchvision.models.resnet34(), "resnet18", 32),
+        (lambda: torchvision.models.resnet101(), "resnet50", 32),
+        (lambda: timm.create_model("resnet14t"), "timm/resnet10t", 32),
+        (lambda: timm.create_model("vit_tiny_patch16_224", img_size=32), "timm/vit_depth", 32),
+    ],
+)
+def test_weights_of_a_larger_network_are_refused(
+    tmp_path: Path, larger: Callable[[], nn.Module], name: str, size: int
+) -> None:
+    weights = dict(larger().state_dict())
+    if name == "timm/vit_depth":  # one with fewer blocks, as there is none of the same width
+        name = "timm/vit_tiny_patch16_224"
+        weights |= {
+            key.replace("blocks.0.", "blocks.12."): w for key, w in weights.items() if "blocks.0." in key
+        }
+    torch.save(weights, tmp_path / "larger.pth")
+    with pytest.raises(
+        WeightsRefused, match=r"more layers between them: they are of a larger network|of shape"
+    ):
+        fitted(tmp_path / "larger.pth", name, size)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -196,6 +243,13 @@ def test_other_places_and_files(state: State, tmp_path: Path) -> None:
     assert refused(tmp_path / "weights.txt").startswith("has no ending of a file of weights")
     (tmp_path / "old.pt").write_bytes(pickle.dumps({"a": Harmful()}))
     assert "which is not run" in refused(tmp_path / "old.pt")
+    (tmp_path / "lfs.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
+    assert refused(tmp_path / "lfs.pth").endswith("run `git lfs pull`")
+    (tmp_path / "page.pth").write_text("\n<!DOCTYPE html><html></html>")
+    assert refused(tmp_path / "page.pth").startswith("is a web page and not the file")
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "script.pt")
+    assert refused(tmp_path / "script.pt").startswith("is a TorchScript program, which is not run")
     folder = tmp_path / "folder"
     folder.mkdir()
     assert refused(folder).startswith("holds none of encoder.safetensors, model.safetensors")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import time
 from itertools import combinations
 from pathlib import Path
@@ -180,6 +181,9 @@ def test_leaks_are_named(source: Path, tmp_path: Path) -> None:
     summary = run(source, tmp_path)
     assert (summary["duplicates"], summary["leaks"]) == (0, 1)
     assert (summary["near_duplicates"], summary["near_leaks"]) == (1, 1)
+    (note,) = [note for note in summary["notes"] if "repeat train images" in note]
+    assert re.match(r"2 of \d+ test images repeat train images \(1 exactly, 1 nearly\)", note)
+    assert "set ingest.leaks=drop_train" in note
     rows = pq.read_table(tmp_path / "images/duplicates.parquet").to_pylist()
     named = {(row["id"], row["of"], row["kind"], row["split"], row["of_split"]) for row in rows}
     assert named == {
