@@ -39,7 +39,7 @@ def _array(path: SafePath, named: str) -> list[Any] | None:
     array that is too large, and for a single object that is no row."""
     with open_text(path) as file:
         written = file.read(1 << 12).lstrip("\ufeff \t\r\n")
-        if not written.startswith(("[", "{")):
+        if not written.startswith(("[", "{")) or _are_lines(path):
             return None
         written += file.read(LARGEST_ARRAY)
         is_whole = not file.read(1)
@@ -57,6 +57,13 @@ def _array(path: SafePath, named: str) -> list[Any] | None:
     if isinstance(value, dict) and not isinstance(value, RepeatedKey):
         _check_is_a_row(value, named)
     return value if isinstance(value, list) else None
+
+
+def _are_lines(path: SafePath) -> bool:
+    """Returns whether the first two lines each begin an object: JSON Lines are not read as a whole."""
+    with open_text(path) as file:
+        lines = [line for _, line in islice(text_lines(file), 2)]
+    return len(lines) == 2 and all(isinstance(line, str) and line.startswith("{") for line in lines)
 
 
 def _check_is_a_row(value: dict[str, Any], named: str) -> None:
