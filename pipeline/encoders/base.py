@@ -32,6 +32,12 @@ class Encoder(nn.Module):
             if own and all(name in names for name, _ in own):
                 self._frozen_modules.append(prefix)
 
+    def keep_statistics(self) -> None:
+        """Lets all batch norms use their running statistics in training, too, and keep them."""
+        for name, module in self.backbone.named_modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                self._frozen_modules.append(name)
+
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         for name in self._frozen_modules:

@@ -40,8 +40,13 @@ class Start:
     """What config.json records about the weights."""
 
     def load_into(self, encoder: Encoder) -> None:
-        """Loads the weights into an encoder that is to be trained."""
+        """Loads the weights into an encoder that is to be trained.
+
+        Its batch norms keep their statistics: those of a few augmented batches cost seven points of accuracy
+        before a weight has moved (docs/log.md).
+        """
         encoder.backbone.load_state_dict(self.tensors)
+        encoder.keep_statistics()
         if isinstance(encoder.backbone, PatchResNet):
             # It is fitted again after training.
             encoder.backbone.reset_whitening()
