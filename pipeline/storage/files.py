@@ -60,10 +60,14 @@ def check_output(path: Path, option: str | None = None) -> None:
     """Checks that `path` can be written, before the work is done; writing checks it again.
 
     `option` is the command-line option that names it. Raises `UserError` for a folder, as the empty path and
-    `/` are, and for a device or a pipe, which a file would replace: root can do that to `/dev/null`.
+    `/` are, and for a device, a pipe or a link to what a process has open, which a file would replace: root
+    can do that to `/dev/null`.
     """
     named = shown(path) if option is None else f"{option} {shown(path)}"
     with suppress(OSError):
+        if path.is_symlink() and os.readlink(path).startswith("/proc/"):
+            # Such as /dev/stdout, which a file would replace if root named it.
+            raise UserError(f"{named} is a link to what a process has open: name a file for the output")
         kind = stat.S_IFMT(path.stat().st_mode)
         if kind == stat.S_IFDIR:
             raise UserError(

@@ -83,6 +83,47 @@ def test_what_is_damaged_behind_the_first_frame_does_not_refuse_it(kind: str) ->
         assert prepare_image(several[:length], 64).encoded == whole.encoded
 
 
+COMMENT = b"!\xfe\x02hi\0"
+FIRST = encoded(PICTURES[:1], "GIF")[:-1]
+SECOND = FIRST[13 + 3 * 256 :] + b";"
+MOST_BLOCKS = 1_000
+
+
+@pytest.mark.parametrize(
+    ("behind", "expected"),
+    [
+        (SECOND, True),
+        (COMMENT * 3 + SECOND, True),
+        (b"!\xfe" + b"\x02;," * 50 + b"\0" + SECOND, True),
+        (b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0" + SECOND, True),
+        (b"\0\0\xff" + SECOND, True),  # Pillow skips bytes between blocks, too
+        (b"", False),
+        (b";" + SECOND, False),
+        (COMMENT + b";" + SECOND, False),
+        (b"!\xfe" + b"\x05hello" * 50, False),
+        # Not looked at:
+        (COMMENT * MOST_BLOCKS + SECOND, False),
+        (b"!\xfe" + b"\x01c" * MOST_BLOCKS + b"\0" + SECOND, False),
+        (b"\0" * MOST_BLOCKS + SECOND, False),
+    ],
+    ids=range(12),
+)
+def test_what_lies_behind_the_first_image_of_a_gif(
+    behind: bytes, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "MOST_GIF_BLOCKS", MOST_BLOCKS)
+    prepared = prepare_image(FIRST + behind, 64)
+    assert prepared.has_further_frames == expected
+    assert prepared.encoded == prepare_image(FIRST + b";", 64).encoded
+
+
+@pytest.mark.parametrize("colors", [2, 16, 256])
+def test_frames_with_their_own_colors(colors: int) -> None:
+    pictures = [picture.quantize(colors) for picture in PICTURES]
+    for count in (1, 2, 3):
+        assert prepare_image(encoded(pictures[:count], "GIF"), 64).has_further_frames == (count > 1)
+
+
 def test_the_second_picture_behind_a_photo_is_not_a_frame() -> None:
     buffer = io.BytesIO()
     PICTURES[0].save(buffer, "MPO", save_all=True, append_images=PICTURES[1:])

@@ -179,3 +179,10 @@ def test_another_content_of_the_same_size_and_time_is_another_version(tmp_path: 
             shutil.copy2(other, file)
     assert file.stat().st_mtime_ns == 0
     assert version_of(file.stat()) != before
+
+
+def test_what_a_process_has_open_is_no_place_for_an_output(tmp_path: Path) -> None:
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    with pytest.raises(UserError, match="stdout is a link to what a process has open: name a file"):
+        check_output(tmp_path / "stdout", "--html")
+    assert (tmp_path / "stdout").is_symlink()

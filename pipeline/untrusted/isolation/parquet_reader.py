@@ -243,8 +243,9 @@ class _Reading:
             if len(batch) == 1 or any(pa.types.is_dictionary(kind) for kind in batch.schema.types):
                 yield Damaged(len(batch), first_line(error))
             else:
+                # Copies, since the validation of a slice looks at all values of its lists.
                 for row in range(len(batch)):
-                    yield from self._valid(batch.slice(row, 1))
+                    yield from self._valid(batch.take(pa.array([row])))
         else:
             yield from self._bounded(batch)
 
