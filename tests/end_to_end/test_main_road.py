@@ -64,7 +64,7 @@ def test_a_second_run_does_nothing(finished: Project) -> None:
             {"evaluate": {"neighbours": 5}},
             [
                 "evaluate@chosen",
-                *(f"evaluate-reference@{arm}" for arm in ("instance", "label", "untrained")),
+                *(f"evaluate-reference@{arm}" for arm in ("instance", "label", "start", "untrained")),
                 "report",
             ],
         ),
