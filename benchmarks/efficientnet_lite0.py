@@ -69,6 +69,8 @@ def _pictures(folder: Path, count: int) -> Tensor:
 
     transform = create_transform(IMAGE_SIZE, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".png", ".jpg"))[:count]
+    if not paths:
+        raise SystemExit(f"{folder} holds no .png or .jpg: name a folder of images by --images")
     return torch.stack([transform(Image.open(path).convert("RGB")) for path in paths])
 
 

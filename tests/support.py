@@ -67,6 +67,15 @@ def params_with(**sections: Any) -> Params:
 
 
 TINY_PRETRAIN: dict[str, Any] = {"epochs": 3, "batch_size": 16, "stem_stride": 4, "precision": "float32"}
+TINY_OBJECTIVES: dict[str, Any] = {
+    "moco": {"queue": 6},
+    "pcl": {"clusters": [3, 4], "negatives": 2, "queue": 6, "warmup_fraction": 0.5},
+    "swav": {"prototypes": 5, "queue": 4, "queue_from": 0.3},
+    "byol": {"hidden": 8},
+    "simsiam": {"hidden": 4},
+    "iccl": {"hidden": 8},
+    "dual_head": {"hidden": 8},
+}
 
 
 def blank_out_all_but(kept: set[str], shard: Path) -> None:

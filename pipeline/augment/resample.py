@@ -57,22 +57,20 @@ def resample(
 
 
 def resample_as_pillow(
-    canvas_NCHW: Tensor, squares_N4: Tensor, size: int, crop_pct: float, kernel: "Kernel"
+    canvas_NCHW: Tensor, squares_N4: Tensor, scaled: int, inner: slice, kernel: "Kernel"
 ) -> Tensor:
-    """Scales `squares_N4` (top, left, side, side) to `size` / `crop_pct` pixels and crops the central `size`.
+    """Scales `squares_N4` (top, left, side, side) to `scaled` pixels and keeps the `inner` rows and columns.
 
     Equals the evaluation transform of timm and torchvision on Pillow images: `Resize`, `CenterCrop`,
     `ToTensor`. As in Pillow, rows are filtered first, and pixels are rounded to 8 bits after each direction.
-    Returns (N, 3, size, size) float32, 0-1.
+    Returns (N, 3, S, S) float32, 0-1.
     """
-    scaled = math.floor(size / crop_pct)
     # In float64, sums of products of bytes and Pillow's weights are exact, so that they round alike.
-    outputs_S = torch.arange(size, dtype=torch.float64, device=canvas_NCHW.device) + round(
-        (scaled - size) / 2
-    )
+    outputs_S = torch.arange(scaled, dtype=torch.float64, device=canvas_NCHW.device)[inner]
     top_N1, left_N1, side_N1, _ = squares_N4.double().split(1, dim=1)
     rows = _antialiased(top_N1, side_N1, outputs_S, scaled, canvas_NCHW.shape[2], kernel).as_pillow()
     columns = _antialiased(left_N1, side_N1, outputs_S, scaled, canvas_NCHW.shape[3], kernel).as_pillow()
+    size = len(outputs_S)
     views_NCSS = torch.empty((*canvas_NCHW.shape[:2], size, size), device=canvas_NCHW.device)
     for part in parts_in_cache(canvas_NCHW):
         pixels_NWHC = canvas_NCHW[part].permute(0, 3, 2, 1).double()

@@ -71,6 +71,14 @@ class CentralCrop:
     crop_pct: float = 1.0
     """Side of the crop as a share of the square's, as timm calls it."""
 
+    def scaled_side(self, size: int) -> int:
+        """Returns the side to which a square is scaled for a crop of `size` pixels."""
+        return math.floor(size / self.crop_pct)
+
+    def offset(self, size: int) -> int:
+        """Returns the first row and column of that crop."""
+        return round((self.scaled_side(size) - size) / 2)
+
 
 WHOLE_SQUARE = CentralCrop()
 
@@ -87,7 +95,9 @@ def central_views(
     boxes_N4 = torch.cat([corners_N2, side_N[:, None], side_N[:, None]], dim=1)
     if crop == WHOLE_SQUARE:
         return resample(canvas_NCHW, boxes_N4, size)
-    return resample_as_pillow(canvas_NCHW, boxes_N4, size, crop.crop_pct, KERNELS[crop.interpolation])
+    inner = slice(crop.offset(size), crop.offset(size) + size)
+    kernel = KERNELS[crop.interpolation]
+    return resample_as_pillow(canvas_NCHW, boxes_N4, crop.scaled_side(size), inner, kernel)
 
 
 def views_at_once(size: int, most: int) -> int:

@@ -60,20 +60,19 @@ class WeightsFile:
     notes: list[str] = field(default_factory=list)
 
 
+def weights_sha256(path: Path) -> str:
+    """Returns the `WeightsFile.sha256` of a file or folder. Otherwise like `read_weights_file`."""
+    file, _ = _located(path)
+    with SafePath(file).pinned() as pinned:
+        return sha256_of_file(pinned)
+
+
 def read_weights_file(path: Path) -> WeightsFile:
     """Reads a file, or the weights in a folder with a `config.json`.
 
     Raises `WeightsRefused`, and `OSError` for a fault of the machine.
     """
-    configuration = None
-    if path.is_dir():
-        path, configuration = _in_folder(path)
-    elif not path.exists():
-        raise WeightsRefused(
-            "does not exist: name a file such as model.safetensors, or a folder that holds one"
-        )
-    elif path.suffix not in SUFFIXES:
-        raise WeightsRefused(f"has no ending of a file of weights: it must be one of {', '.join(SUFFIXES)}")
+    path, configuration = _located(path)
     with SafePath(path).pinned() as pinned:
         size = pinned.stat().st_size
         if size > MOST_OF_WEIGHTS:
@@ -123,6 +122,19 @@ def fit_weights(encoder: Encoder, name: str, tensors: Mapping[str, Tensor]) -> l
     checked = {key: _checked(key, state[key], expected[key], name) for key in state}
     backbone.load_state_dict(expected | checked)
     return notes
+
+
+def _located(path: Path) -> tuple[Path, Mapping[str, Any] | None]:
+    """Returns the file of weights that a path names, and the configuration if the path is a folder."""
+    if path.is_dir():
+        return _in_folder(path)
+    if not path.exists():
+        raise WeightsRefused(
+            "does not exist: name a file such as model.safetensors, or a folder that holds one"
+        )
+    if path.suffix not in SUFFIXES:
+        raise WeightsRefused(f"has no ending of a file of weights: it must be one of {', '.join(SUFFIXES)}")
+    return path, None
 
 
 def _in_folder(folder: Path) -> tuple[Path, Mapping[str, Any]]:

@@ -22,7 +22,9 @@ IMAGE_FILES = re.compile(r"(train|test)-\d+-of-\d+\.parquet|(rejects|duplicates)
 ENCODER_FILES = re.compile(
     r"encoder\.safetensors|config\.json|README\.md|(history|timing|trajectory)\.csv|assignments\.parquet"
 )
-EVALUATION_FILES = re.compile(r"metrics\.json|(per_class|trajectory)\.csv|(predictions|map|nearest)\.parquet")
+EVALUATION_FILES = re.compile(
+    r"README\.md|metrics\.json|(per_class|trajectory)\.csv|(predictions|map|nearest)\.parquet"
+)
 _HALF_WRITTEN = re.compile(r"\..*\.tmp")
 
 

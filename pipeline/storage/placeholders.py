@@ -4,16 +4,19 @@ dvc.yaml names the arms itself, so that no value of params.yaml becomes part of 
 DVC deletes. The stages of every reference therefore exist. Those of a reference that is not requested write
 placeholders: clusters without rows, an empty encoder folder, an empty evaluation folder. Only the first stage
 of each reference depends on `report.references`, and the later stages depend on what it wrote: a changed list
-does not retrain the remaining arms.
+does not retrain the remaining arms. The folders of `start` without weights hold a page that says so, as DVC
+warns of empty ones, and most runs have no weights.
 """
 
 from collections.abc import Sequence
 
 from pipeline.storage.checksums import write_checksummed
-from pipeline.storage.files import write_atomically, write_json
+from pipeline.storage.files import write_atomically, write_json, write_text
 from pipeline.storage.outputs import ENCODER_FILES, EVALUATION_FILES, replaced_output
-from pipeline.storage.schema import ASSIGNMENTS_SCHEMA, CHOSEN, START, UNTRAINED, Layout
+from pipeline.storage.schema import ASSIGNMENTS_SCHEMA, CHOSEN, MODEL_CARD, START, UNTRAINED, Layout
 from pipeline.storage.validation import check_parquet
+
+NO_WEIGHTS = "Training starts from nothing: `pretrain.weights` names no weights (docs/your-weights.md).\n"
 
 
 def leave_out_clusters(layout: Layout, arm: str) -> None:
@@ -32,10 +35,11 @@ def leave_out_untrained(layout: Layout, references: Sequence[str]) -> bool:
 
 
 def leave_out_start(layout: Layout, weights: str | None) -> bool:
-    """Returns whether no weights are given; if so, the encoder folder of `start` becomes empty."""
+    """Returns whether no weights are given; if so, the encoder folder of `start` only says so."""
     if weights is not None:
         return False
-    with replaced_output(layout.encoder(START), ENCODER_FILES):
+    with replaced_output(layout.encoder(START), ENCODER_FILES) as folder:
+        write_text(folder / MODEL_CARD, NO_WEIGHTS)
         return True
 
 
@@ -51,9 +55,14 @@ def leave_out_encoder(layout: Layout, arm: str) -> bool:
 
 
 def leave_out_evaluation(layout: Layout, arm: str) -> bool:
-    """Returns whether the arm's encoder folder is empty; if so, its evaluation folder becomes empty."""
+    """Returns whether the arm's encoder folder is a placeholder; if so, its evaluation folder becomes one."""
     encoder = layout.encoder(arm)
-    if arm == CHOSEN or not encoder.is_dir() or any(encoder.iterdir()):
+    if arm == CHOSEN or not encoder.is_dir():
         return False
-    with replaced_output(layout.evaluation(arm), EVALUATION_FILES):
+    held = list(encoder.iterdir())
+    if any(file.name != MODEL_CARD for file in held):
+        return False
+    with replaced_output(layout.evaluation(arm), EVALUATION_FILES) as folder:
+        for page in held:
+            write_text(folder / MODEL_CARD, page.read_text(encoding="utf-8"))
         return True

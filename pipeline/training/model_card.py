@@ -5,12 +5,12 @@ yet; `completed_card` adds them.
 """
 
 import inspect
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pipeline.augment.views import WHOLE_SQUARE, CentralCrop
 from pipeline.dataset.value_range import GDAL_NODATA, NO_DATA, NO_DATA_FROM, USUAL_MAXIMA
 from pipeline.encoders.patches import PatchResNet, WhitenedPatches
 from pipeline.encoders.registry import (
@@ -145,12 +145,11 @@ def _preparation(config: Mapping[str, Any]) -> dict[str, object]:
 
 def _scaled(config: Mapping[str, Any]) -> dict[str, object] | None:
     """Returns how the central square is scaled and cropped for weights that were given, or None."""
-    crop_pct, interpolation = config.get("crop_pct", 1.0), config.get("interpolation", "bilinear")
-    if (crop_pct, interpolation) == (1.0, "bilinear"):
+    crop = CentralCrop(config["interpolation"], config["crop_pct"])
+    if crop == WHOLE_SQUARE:
         return None
-    side = math.floor(config["image_size"] / crop_pct)
-    offset = round((side - config["image_size"]) / 2)
-    return {"side": side, "offset": offset, "interpolation": interpolation}
+    size = config["image_size"]
+    return {"side": crop.scaled_side(size), "offset": crop.offset(size), "interpolation": crop.interpolation}
 
 
 def _training(config: Mapping[str, Any]) -> dict[str, object]:

@@ -6,6 +6,7 @@ It is also how they reach training: as an encoder of this project, whatever thei
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 import torchvision
 from torch import Tensor
 
@@ -14,7 +15,13 @@ from pipeline.dataset.dataset import ImageDataset
 from pipeline.encoders.base import Architecture, Encoder
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.files import missing_file, read_config, read_weights
-from pipeline.encoders.given_weights import WeightsFile, WeightsRefused, fit_weights, read_weights_file
+from pipeline.encoders.given_weights import (
+    WeightsFile,
+    WeightsRefused,
+    fit_weights,
+    read_weights_file,
+    weights_sha256,
+)
 from pipeline.encoders.patches import PatchResNet
 from pipeline.encoders.preprocessing import Preprocessing, download_address, usual_preprocessing
 from pipeline.encoders.registry import PATCH_RESNET, architecture_of, build_plain_encoder
@@ -42,8 +49,8 @@ class Start:
     def load_into(self, encoder: Encoder) -> None:
         """Loads the weights into an encoder that is to be trained.
 
-        Its batch norms keep their statistics: those of a few augmented batches cost seven points of accuracy
-        before a weight has moved (docs/log.md).
+        Its batch norms keep their statistics, since those of a few augmented batches lower accuracy before a
+        weight has moved (docs/log.md).
         """
         encoder.backbone.load_state_dict(self.tensors)
         encoder.keep_statistics()
@@ -119,7 +126,11 @@ def _check_is_unchanged(weights: str, sha256: str | None) -> None:
     path = resolve_user_path(weights)
     if sha256 is None or not path.exists():
         return
-    if read_weights_file(path).sha256 != sha256:
+    try:
+        unchanged = weights_sha256(path) == sha256
+    except WeightsRefused as why:
+        raise UserError(f"pretrain.weights={shown(weights)} {why}") from None
+    if not unchanged:
         raise UserError(
             f"pretrain.weights={shown(weights)} has changed since the stage `start` read it: run "
             "`dvc repro -f start`, and then `dvc repro`, so that every arm starts from the same weights"
@@ -135,7 +146,6 @@ def _described(
     `pretrain.encoder`. Raises `WeightsRefused` if that is another network.
     """
     described = given.configuration or {}
-    stride = STRIDE_OF_WEIGHTS if params.stem_stride == "auto" else params.stem_stride
     if "encoder" in described and "mean" in described:
         own = _checked(described)
         _check_is_same(params.encoder, own.encoder)
@@ -151,7 +161,7 @@ def _described(
             f"is no encoder of this project with its {ENCODER_CONFIG}, and pretrain.encoder={PATCH_RESNET} "
             "has no other weights: name a folder such as ../other/data/encoders/chosen, or another encoder"
         )
-    architecture = architecture_of(params.encoder, stride, image_size)
+    architecture = _published(params, image_size)
     if isinstance(described.get("pretrained_cfg"), dict):
         if isinstance(named := described.get("architecture"), str):
             _check_is_same(params.encoder.removeprefix(PREFIX).split(".")[0], named, PREFIX)
@@ -184,9 +194,9 @@ def _downloaded(params: PretrainParams, image_size: int) -> tuple[Encoder, Archi
             f"has nothing to download for pretrain.encoder={PATCH_RESNET}, which has no published weights: "
             "name another encoder, such as resnet50 or timm/convnext_tiny"
         )
-    stride = STRIDE_OF_WEIGHTS if params.stem_stride == "auto" else params.stem_stride
-    architecture = architecture_of(params.encoder, stride, image_size)
-    encoder = build_plain_encoder(architecture)
+    architecture = _published(params, image_size)
+    with torch.device("meta"):
+        build_plain_encoder(architecture)  # unknown names and sizes are refused before anything is downloaded
     try:
         if params.encoder.startswith(PREFIX):
             return build_timm(params.encoder, image_size, downloaded=True), architecture
@@ -196,5 +206,12 @@ def _downloaded(params: PretrainParams, image_size: int) -> tuple[Encoder, Archi
             f"can't be downloaded ({first_line(error):.120}): where there is a network, fetch "
             f"{download_address(params.encoder)}, and set pretrain.weights to the file"
         ) from None
+    encoder = build_plain_encoder(architecture)
     fit_weights(encoder, architecture.name, plain.state_dict())
     return encoder, architecture
+
+
+def _published(params: PretrainParams, image_size: int) -> Architecture:
+    """Returns the architecture that published weights are for, unless `pretrain.stem_stride` is another."""
+    stride = STRIDE_OF_WEIGHTS if params.stem_stride == "auto" else params.stem_stride
+    return architecture_of(params.encoder, stride, image_size)

@@ -7,29 +7,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
-from pipeline.encoders.base import Encoder
 from pipeline.ingest.run import ingest
 from pipeline.runtime.distributed import Ranks
 from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
-from pipeline.training import run as training
-from pipeline.training import setup as build
-from pipeline.training.context import TrainingContext
-from pipeline.training.network import Network
 from pipeline.training.step import batch_sizes
 from processes import in_ranks
 from support import TINY_PRETRAIN, params_with
+from training.ranks import assert_equal_weights, train_each
 
 pytestmark = pytest.mark.slow
 
@@ -57,37 +50,11 @@ def choices(way: str) -> PretrainParams:
     return PretrainParams.model_validate(TINY_PRETRAIN | {"batch_size": 8} | plain | WAYS[way])
 
 
-def train_all(ranks: Ranks, layout: Layout) -> dict[str, dict[str, torch.Tensor]]:
-    """Every way, in this process's place; the weights that the first rank wrote.
-
-    In float64, since batch norm of such tiny images blows up the rounding of float32.
-    """
-    variables = {
-        "CLINFONCE_STATE_DIR": str(layout.root / "states"),
-        "CLINFONCE_LOADER": "sharded" if ranks.world_size > 1 else "resident",
-    }
-    forward = Encoder.forward
-    found = {}
-    with (
-        patch.dict(os.environ, variables),
-        patch.object(Encoder, "forward", lambda encoder, images: forward(encoder, images.double())),
-        patch.object(build, "Network", lambda encoder, objective: Network(encoder, objective).double()),
-    ):
-        for way in WAYS:
-            training.train(choices(way), TrainingContext("chosen", 0, 12, torch.device("cpu"), ranks), layout)
-            if ranks.is_main:
-                found[way] = load_file(layout.encoder("chosen") / "encoder.safetensors")
-    return found
-
-
 def test_two_processes_train_as_one(layout: Layout, tmp_path: Path) -> None:
-    together, _ = in_ranks(2, tmp_path / "ranks", train_all, layout)
-    alone = train_all(Ranks(), layout)
-    for way, weights in alone.items():
-        for name, value in weights.items():
-            torch.testing.assert_close(
-                together[way][name], value, rtol=1e-6, atol=1e-6, msg=partial("{} {}: {}".format, way, name)
-            )
+    ways = {way: choices(way) for way in WAYS}
+    together, _ = in_ranks(2, tmp_path / "ranks", train_each, layout, ways, 12)
+    alone = train_each(Ranks(), layout, ways, 12)
+    assert_equal_weights(together, alone)
     assert not torch.equal(alone["shuffle"]["trunk.1.weight"], alone["cluster"]["trunk.1.weight"])
     assert not torch.equal(alone["shuffle"]["trunk.1.weight"], alone["pairs"]["trunk.1.weight"])
 

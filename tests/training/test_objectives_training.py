@@ -22,21 +22,11 @@ from pipeline.training import run as training
 from pipeline.training import setup as build
 from pipeline.training.shutdown import Interrupted
 from pipeline.training.trainer import Trainer
-from support import TINY_PRETRAIN, params_with
+from support import TINY_OBJECTIVES, TINY_PRETRAIN, params_with
 
 pytestmark = pytest.mark.slow
 
-SMALL: dict[str, Any] = {
-    "batch_size": 4,
-    "epochs": 2,
-    "moco": {"queue": 6},
-    "pcl": {"clusters": [3, 4], "negatives": 2, "queue": 6, "warmup_fraction": 0.5},
-    "swav": {"prototypes": 5, "queue": 4, "queue_from": 0.3},
-    "byol": {"hidden": 8},
-    "simsiam": {"hidden": 4},
-    "iccl": {"hidden": 8},
-    "dual_head": {"hidden": 8},
-}
+SMALL: dict[str, Any] = TINY_OBJECTIVES | {"batch_size": 4, "epochs": 2}
 
 
 @pytest.fixture

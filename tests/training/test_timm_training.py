@@ -3,50 +3,37 @@
 import os
 import signal
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from operations import WAITS, Operations
 from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
-from pipeline.encoders.base import Encoder
 from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.runtime.distributed import Ranks
 from pipeline.storage.schema import Layout
 from pipeline.training import run as training
-from pipeline.training import setup as build
-from pipeline.training.context import TrainingContext
-from pipeline.training.network import Network
 from pipeline.training.shutdown import Interrupted
 from pipeline.training.trainer import Trainer
 from processes import in_ranks
-from support import TINY_PRETRAIN, params_with
+from support import TINY_OBJECTIVES, TINY_PRETRAIN, params_with
+from training.ranks import assert_equal_weights, train_each
 
 pytestmark = pytest.mark.slow
 
 NETWORKS = ["timm/test_vit", "timm/test_convnext"]
 """A few thousand weights each, with the layers of the large ones."""
 SIZE = 32
-SMALL: dict[str, Any] = {
+CHANGES: dict[str, Any] = {
     "batch_size": 4,
     "epochs": 1,
     "stem_stride": "auto",
     "optimizer": "sgd",
     "learning_rate": 0.01,
-    "moco": {"queue": 6},
-    "pcl": {"clusters": [3, 4], "negatives": 2, "queue": 6, "warmup_fraction": 0.5},
-    "swav": {"prototypes": 5, "queue": 4, "queue_from": 0.3},
-    "byol": {"hidden": 8},
-    "simsiam": {"hidden": 4},
-    "iccl": {"hidden": 8},
-    "dual_head": {"hidden": 8},
 }
 
 
@@ -61,7 +48,7 @@ def layout(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def params_of(**changes: Any) -> PretrainParams:
-    return PretrainParams.model_validate(TINY_PRETRAIN | SMALL | changes)
+    return PretrainParams.model_validate(TINY_PRETRAIN | TINY_OBJECTIVES | CHANGES | changes)
 
 
 def train(layout: Layout, **changes: Any) -> bytes:
@@ -105,32 +92,7 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def train_all(ranks: Ranks, layout: Layout) -> dict[str, dict[str, torch.Tensor]]:
-    """Every network, in this process's place, in float64; the weights that the first rank wrote."""
-    variables = {
-        "CLINFONCE_STATE_DIR": str(layout.root / "states"),
-        "CLINFONCE_LOADER": "sharded" if ranks.world_size > 1 else "resident",
-    }
-    forward = Encoder.forward
-    found = {}
-    with (
-        patch.dict(os.environ, variables),
-        patch.object(Encoder, "forward", lambda encoder, images: forward(encoder, images.double())),
-        patch.object(build, "Network", lambda encoder, objective: Network(encoder, objective).double()),
-    ):
-        for way, changes in WAYS.items():
-            params = params_of(batch_size=8, **changes)
-            training.train(params, TrainingContext("chosen", 0, SIZE, torch.device("cpu"), ranks), layout)
-            if ranks.is_main:
-                found[way] = load_file(layout.encoder("chosen") / "encoder.safetensors")
-    return found
-
-
 def test_two_processes_train_as_one(layout: Layout, tmp_path: Path) -> None:
-    together, _ = in_ranks(2, tmp_path / "ranks", train_all, layout)
-    alone = train_all(Ranks(), layout)
-    for way, weights in alone.items():
-        for name, value in weights.items():
-            torch.testing.assert_close(
-                together[way][name], value, rtol=1e-6, atol=1e-6, msg=partial("{} {}: {}".format, way, name)
-            )
+    ways = {way: params_of(batch_size=8, **changes) for way, changes in WAYS.items()}
+    together, _ = in_ranks(2, tmp_path / "ranks", train_each, layout, ways, SIZE)
+    assert_equal_weights(together, train_each(Ranks(), layout, ways, SIZE))
