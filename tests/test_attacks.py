@@ -43,6 +43,12 @@ def test_a_path_of_a_million_parts_is_too_long(tmp_path: Path, outside: bool) ->
         root.file("a/" * 500_000 + "x.png")
 
 
+def test_a_path_of_more_folders_than_are_listed_is_too_deep(tmp_path: Path) -> None:
+    with pytest.raises(UnsafePath, match="more than 100 folders deep"):
+        Root(tmp_path, None).file("a/" * 101 + "x.png")
+    Root(tmp_path, None).file("a/" * 100 + "x.png")
+
+
 @pytest.mark.parametrize(("kind", "path"), [(pa.int64(), 7), (pa.binary(), b"\xff0.png")])
 def test_an_image_s_path_that_is_no_text_costs_its_row(
     tmp_path: Path, kind: pa.DataType, path: object

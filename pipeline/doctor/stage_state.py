@@ -11,6 +11,7 @@ from pipeline.storage.files import state_root
 from pipeline.storage.outputs import ELSEWHERE, foreign_files, output_folders
 from pipeline.storage.schema import CHOSEN, NOT_TRAINED, IngestSummary
 from pipeline.storage.validation import read_json
+from pipeline.untrusted.dvc_lock import read_lock
 from pipeline.untrusted.git import run_git
 from pipeline.untrusted.yaml_text import read_yaml
 
@@ -53,14 +54,18 @@ def _repository(root: Path) -> Check:
 
 
 def _stages(situation: Situation) -> Iterator[Check]:
-    recorded, values = _read_yaml(situation.root / "dvc.lock"), _read_yaml(situation.root / PARAMS_FILE)
-    lock: Mapping[str, Any] = recorded.get("stages") or {}
+    lock: Mapping[str, Any] = {}
+    try:
+        lock = (read_lock("workspace", situation.root) or {}).get("stages", {})
+    except UserError as error:
+        yield fail("dvc.lock", str(error), "`git checkout dvc.lock` restores that of the last commit.")
+    values = _read_params(situation.root / PARAMS_FILE)
     of_arms = [f"{stage}@{arm}" for stage in ARMED for arm in situation.arms if _has_stage(arm, stage)]
     not_trained = [arm for arm in situation.arms if arm in NOT_TRAINED]
     for name in ["ingest", *not_trained, *of_arms, "report"]:
         stage, _, arm = name.partition("@")
         in_lock = name if arm in ("", CHOSEN) else f"{stage}-reference@{arm}"
-        yield _stage(situation, name, lock.get(in_lock) or {}, values)
+        yield _stage(situation, name, lock.get(in_lock, {}), values)
 
 
 def _has_stage(arm: str, stage: str) -> bool:
@@ -94,7 +99,7 @@ def _counts(situation: Situation) -> str:
 
 def _changed(entry: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yields the parameters with which a stage ran and that params.yaml no longer holds."""
-    recorded = (entry.get("params") or {}).get(PARAMS_FILE.name) or {}
+    recorded = entry.get("params", {}).get(PARAMS_FILE.name, {})
     for key, then in by_dotted_name(recorded):
         now: Any = values
         for part in key.split("."):
@@ -121,7 +126,7 @@ def _unfinished() -> list[Check]:
     return [ok("unfinished trainings", f"{names}{more}, {size(count)}; the same parameters go on from there")]
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_params(path: Path) -> dict[str, Any]:
     try:
         values = read_yaml(path)
     except (OSError, UserError):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from pipeline.experiments.comparison import ComparisonContents, GroupContents, gather
 from pipeline.experiments.csv_table import csv_table
-from pipeline.experiments.dvc_lock import read_lock
 from pipeline.experiments.experiment import Comparison
 from pipeline.experiments.git import git, is_object
 from pipeline.experiments.refs import LISTING, experiments_in
@@ -17,6 +16,7 @@ from pipeline.runtime.console import terminal
 from pipeline.runtime.errors import listed
 from pipeline.storage.files import check_output, write_csv, write_text
 from pipeline.untrusted.dvc.process import reading
+from pipeline.untrusted.dvc_lock import read_lock
 from pipeline.untrusted.git import check_complete
 
 

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import dvc.api
 from dvc.repo import Repo
 
-from pipeline.experiments.dvc_lock import read_lock
 from pipeline.experiments.git import git, is_object, is_other_object
 from pipeline.experiments.refs import LISTING, experiments_in
 from pipeline.experiments.selection import Row
@@ -18,6 +17,7 @@ from pipeline.runtime.errors import UserError, shown, system_error_message
 from pipeline.runtime.json_text import parse_json
 from pipeline.storage.schema import CHOSEN, ENCODER_CONFIG, Layout
 from pipeline.untrusted.dvc.process import Request, answer
+from pipeline.untrusted.dvc_lock import read_lock
 from pipeline.untrusted.safe_paths import SafePath
 
 Answer = TypeVar("Answer")

@@ -32,6 +32,7 @@ class Part:
     """A folder whose images have one split."""
 
     folder: str
+    """Its path, of the same number of names for all parts of a source."""
     split: Split | None
     label: str | None = None
     """The label of all its images; None: that of the class folder in it."""
@@ -78,23 +79,20 @@ class FolderSource:
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         self._walk = Walk(self._root)
-        for part in self._parts:
-            yield from self._rows_of(part)
-
-    def _rows_of(self, part: Part) -> Iterator[SourceRow | Refusal]:
-        for path in files_below(self._walk, part.folder):
+        parts = {PurePath(part.folder).parts: part for part in self._parts}
+        (depth,) = {len(folder) for folder in parts}
+        for path in files_below(self._walk, [part.folder for part in self._parts]):
             if isinstance(path, Refusal):
                 yield path
-                continue
-            below = PurePath(path).relative_to(part.folder).parts
-            folder = part.label or (below[0] if len(below) > 1 else "")
-            yield SourceRow(
-                id=path,
-                image=self._root.at(path),
-                path=path,
-                label=folded(folder) or None,
-                split=part.split,
-            )
+            else:
+                names = PurePath(path).parts
+                yield self._row(path, parts[names[:depth]], names[depth:])
+
+    def _row(self, path: str, part: Part, below: Sequence[str]) -> SourceRow:
+        folder = part.label or (below[0] if len(below) > 1 else "")
+        return SourceRow(
+            id=path, image=self._root.at(path), path=path, label=folded(folder) or None, split=part.split
+        )
 
 
 def _kind(name: str) -> SplitWord | None:

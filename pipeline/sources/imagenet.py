@@ -9,6 +9,7 @@ table of child and parent wnids, from which the hierarchy is built.
 """
 
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Self
 
 from pipeline.config.ingest import ImageNetParams, IngestParams
@@ -74,23 +75,20 @@ class ImageNetSource:
 
     def rows(self) -> Iterator[SourceRow | Refusal]:
         self._walk = Walk(self._root)
-        for folder, split in self._splits.items():
-            for wnid in self._wnids:
-                label = self._title(wnid)
-                hierarchy = [self._title(above) for above in self._paths.get(wnid, [])]
-                for path in files_below(self._walk, f"{folder}/{wnid}"):
-                    yield (
-                        path
-                        if isinstance(path, Refusal)
-                        else SourceRow(
-                            id=path,
-                            image=self._root.at(path),
-                            path=path,
-                            label=label,
-                            split=split,
-                            hierarchy=hierarchy,
-                        )
-                    )
+        class_folders = [f"{folder}/{wnid}" for folder in self._splits for wnid in self._wnids]
+        for path in files_below(self._walk, class_folders):
+            yield path if isinstance(path, Refusal) else self._row(path)
+
+    def _row(self, path: str) -> SourceRow:
+        folder, wnid = PurePath(path).parts[:2]
+        return SourceRow(
+            id=path,
+            image=self._root.at(path),
+            path=path,
+            label=self._title(wnid),
+            split=self._splits[folder],
+            hierarchy=[self._title(above) for above in self._paths.get(wnid, [])],
+        )
 
     def _title(self, wnid: str) -> str:
         names = self._names.get(wnid)

@@ -220,7 +220,7 @@ def _check(root: Root, name: str) -> None:
     Raises `UnsafePath` if `name` is such a file, or a folder that contains one.
     """
     if root.has_folder(name):
-        for found in Walk(root, hidden=True).files(name):
+        for found in Walk(root, hidden=True).files([name]):
             if isinstance(found, Skipped):
                 raise UnsafePath(root.folder / found.path, found.reason)
     elif root.has(name):

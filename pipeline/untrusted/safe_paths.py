@@ -36,7 +36,11 @@ DVC_OBJECT = re.compile(r".*/files/md5/[0-9a-f]{2}/[0-9a-f]{30}", re.DOTALL)
 """Real path of a file in a cache of DVC, which is named by the MD5 of its content."""
 FOLDERS_REMEMBERED = 65_536
 LONGEST_PATH = 4096
-"""Maximum length of a path, as on Linux. Links are followed for every part of a path."""
+"""Maximum length of a path, as on Linux."""
+DEEPEST = 100
+"""Maximum number of folders below a root, since each is looked up by itself to follow links."""
+TOO_LONG = "the path is too long"
+TOO_DEEP = f"more than {DEEPEST} folders deep"
 # An ordinary open blocks on a pipe without a writer, and may make a terminal the controlling one.
 _WITHOUT_WAITING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _DESCRIPTORS = "/proc/self/fd"
@@ -208,7 +212,9 @@ class Root:
     def _check_name(self, member: str) -> None:
         """Checks a name before any access to the file system, which may mount what the path names."""
         if len(member) > LONGEST_PATH:
-            raise UnsafePath(shown(member), "the path is too long")
+            raise UnsafePath(shown(member), TOO_LONG)
+        if member.count(os.sep) > DEEPEST:
+            raise UnsafePath(shown(member), TOO_DEEP)
         if "\0" in member:
             raise UnsafePath(repr(member), "the path holds a null byte")
         try:

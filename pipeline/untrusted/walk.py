@@ -2,16 +2,15 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from pipeline.untrusted.safe_paths import Root, SafePath
+from pipeline.untrusted.safe_paths import DEEPEST, TOO_DEEP, Root, SafePath
 from pipeline.untrusted.unsafe_path import UnsafePath, reason_of
 
-DEEPEST = 100
 CIRCLE = "a link that goes in a circle"
 TWICE = "a folder that is read already, under another name"
 Kind = Literal["folder", "file", "other"]
@@ -63,20 +62,26 @@ class Walk:
         self._seen: set[tuple[int, int]] = set()
         self.passed_over = PassedOver()
 
-    def files(self, member: str = "") -> Iterator[str | Skipped]:
-        """Yields the paths, relative to `root`, of the files in `member` and below, sorted per folder.
+    def files(self, members: Sequence[str] = ("",)) -> Iterator[str | Skipped]:
+        """Yields the paths, relative to `root`, of the files in the folders `members` and below, sorted per
+        folder.
 
-        One folder is listed at a time, so that no tree is too large. Folders behind links come last, so that
-        a folder is read under its own name.
+        One folder is listed at a time, so that no tree is too large. Folders behind links come last of all,
+        so that a folder is read under its own name, whichever of `members` it lies in.
         """
-        waiting = deque([member])
-        while waiting:
-            yield from self._below(waiting.popleft(), waiting)
+        linked: deque[str] = deque()
+        for member in members:
+            if self._is_behind_link(member):
+                linked.append(member)
+            else:
+                yield from self._below(member, linked)
+        while linked:
+            yield from self._below(linked.popleft(), linked)
 
     def _below(self, member: str, linked: deque[str]) -> Iterator[str | Skipped]:
         """Yields the files in the folder `member` and below. Adds links to folders to `linked`."""
         if member.count(os.sep) >= DEEPEST:
-            yield Skipped(member, f"more than {DEEPEST} folders deep")
+            yield Skipped(member, TOO_DEEP)
             return
         try:
             with self._root.at(member).opened_folder() as descriptor:
@@ -110,6 +115,12 @@ class Walk:
             linked.append(path)
         else:
             yield path
+
+    def _is_behind_link(self, member: str) -> bool:
+        real_root = os.path.realpath(self._root.folder)
+        return os.path.realpath(os.path.join(real_root, member)) != os.path.normpath(
+            os.path.join(real_root, member)
+        )
 
     def _leads_up(self, member: str) -> bool:
         """Returns whether it is a link to a folder above it."""

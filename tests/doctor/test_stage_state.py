@@ -40,6 +40,18 @@ def test_what_is_there_and_what_was_made_with_other_parameters(ingested: Situati
     assert one(checks, "params.yaml").status == "ok"
 
 
+@pytest.mark.parametrize(
+    "lock",
+    ["stages: [1]", "stages: {ingest: 5}", "stages: {ingest: {params: 5}}", "5", "a: [", "<<<<<<< HEAD"],
+)
+def test_a_lock_that_dvc_did_not_write_fails(ingested: Situation, lock: str) -> None:
+    Path("dvc.lock").write_text(lock)
+    checks = stages.look(ingested)
+    assert one(checks, "dvc.lock").status == "fail"
+    assert "dvc.lock of workspace" in one(checks, "dvc.lock").found
+    assert one(checks, "ingest").status == "ok"
+
+
 def test_a_mistake_in_params_yaml_fails(folder: Path) -> None:
     path = folder / "params.yaml"
     path.write_text(path.read_text().replace("method: attributes", "method: guesses"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments.small_repository import CLUSTER, PARAMS, PIPELINE, REPORT, compared, run, table_of
-from pipeline.experiments.dvc_lock import read_lock
+from pipeline.untrusted.dvc_lock import read_lock
 
 pytestmark = pytest.mark.slow
 

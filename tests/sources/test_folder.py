@@ -124,6 +124,24 @@ def test_a_split_of_a_class_that_is_a_link_out_is_refused_whole(tmp_path: Path) 
         journey(tmp_path, "folder", pets)
 
 
+@pytest.mark.parametrize("link", ["test/dog/more", "test/more", "a-link"])
+def test_a_link_does_not_take_a_folder_of_another_split(tmp_path: Path, link: str) -> None:
+    """The images of the folder remain train images of its class, although the link is found earlier."""
+    folder = classes(tmp_path / "pets", "train/", "test/")
+    (folder / link).symlink_to(folder / "train/cat")
+    result = journey(tmp_path, "folder", folder)
+    assert [sum(row["label"] == "cat" for row in rows) for rows in (result.train, result.test)] == [4, 4]
+    assert (len(result.train), len(result.test)) == (8, 8)
+
+
+def test_a_class_that_is_a_link_does_not_take_another_s_split(tmp_path: Path) -> None:
+    pets = by_class(tmp_path / "pets", "dog/train", "dog/test")
+    (pets / "cat").symlink_to("dog")
+    result = journey(tmp_path, "folder", pets)
+    assert {row["label"] for row in result.train + result.test} == {"dog"}
+    assert (len(result.train), len(result.test)) == (2, 2)
+
+
 def test_what_lies_beside_the_splits_is_reported(tmp_path: Path) -> None:
     folder = write(classes(tmp_path / "pets", "train/", "test/"), {"README.md": "x", "masks/1.png": "x"})
     assert journey(tmp_path, "folder", folder).summary["notes"] == [

@@ -45,6 +45,14 @@ def test_the_official_layout(tmp_path: Path) -> None:
     assert result.summary["notes"] == ["val is taken as test images, since there are no test images"]
 
 
+def test_a_link_does_not_take_a_folder_of_another_class(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "imagenet")
+    (folder / "train" / TENCH / "more").symlink_to(f"../{CRANE}")
+    result = journey(tmp_path, "imagenet", folder)
+    assert (len(result.train), len(result.test)) == (16, 4)
+    assert sum(row["label"] == f"{CRANE} crane" for row in result.train) == 4
+
+
 def test_classes_that_the_edges_lack_are_counted(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "imagenet")
     write(folder, {"edges.csv": f'"{TENCH}","n02512053"\n"{GOLDFISH}","n02512053"\n'})

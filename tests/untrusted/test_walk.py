@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.untrusted.safe_paths import Root
+from pipeline.untrusted.safe_paths import DEEPEST, Root
 from pipeline.untrusted.unsafe_path import SPECIAL, UnsafePath
-from pipeline.untrusted.walk import CIRCLE, DEEPEST, TWICE, Skipped, Walk, names_in
+from pipeline.untrusted.walk import CIRCLE, TWICE, Skipped, Walk, names_in
 from support import OUT, bounded
 
 
 def listed(root: Root, member: str = "", *, hidden: bool = True) -> tuple[list[str], dict[str, str]]:
-    found = list(Walk(root, hidden=hidden).files(member))
+    found = list(Walk(root, hidden=hidden).files([member]))
     skipped = {one.path: one.reason for one in found if isinstance(one, Skipped)}
     return [one for one in found if isinstance(one, str)], skipped
 
@@ -90,8 +90,14 @@ def test_what_systems_leave_is_counted(tmp_path: Path) -> None:
 
 def test_a_folder_is_read_once_in_all_of_a_walk(folder: Path) -> None:
     walk = Walk(bounded(folder))
-    assert list(walk.files("images/deep")) == ["images/deep/b.jpg"]
-    assert list(walk.files("images/deep")) == [Skipped("images/deep", TWICE)]
+    assert list(walk.files(["images/deep"])) == ["images/deep/b.jpg"]
+    assert list(walk.files(["images/deep"])) == [Skipped("images/deep", TWICE)]
+
+
+def test_links_are_followed_after_all_members(folder: Path) -> None:
+    found = list(Walk(bounded(folder)).files(["a-link", "images/deep", "images"]))
+    assert found[:2] == ["images/deep/b.jpg", "images/a.jpg"]
+    assert Skipped("a-link", TWICE) in found
 
 
 @pytest.mark.parametrize("member", ["absent", "z.jpg", "far", "pipe"])

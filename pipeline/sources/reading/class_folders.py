@@ -1,15 +1,15 @@
 """The files in folders of images, and refusals of what cannot be read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pipeline.sources.base import Refusal
 from pipeline.untrusted.safe_paths import Root
 from pipeline.untrusted.walk import Skipped, Walk, names_in
 
 
-def files_below(walk: Walk, member: str = "") -> Iterator[str | Refusal]:
-    """Yields the files below the folder `member`, and refusals."""
-    for found in walk.files(member):
+def files_below(walk: Walk, members: Sequence[str] = ("",)) -> Iterator[str | Refusal]:
+    """Yields the files below the folders `members`, and refusals."""
+    for found in walk.files(members):
         yield Refusal(found.path, found.reason) if isinstance(found, Skipped) else found
 
 

@@ -13,7 +13,7 @@ from pipeline.sources.base import Refusal
 from pipeline.sources.reading.tar_archives import DAMAGES, archives
 from pipeline.tables.cells import comparable
 from pipeline.tables.records import Record, is_unicode
-from pipeline.untrusted.safe_paths import SafePath
+from pipeline.untrusted.safe_paths import LONGEST_PATH, TOO_LONG, SafePath
 from pipeline.untrusted.walk import PassedOver, is_hidden
 
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm"})
@@ -130,6 +130,8 @@ def samples_in(
 
 
 def _why_not(member: tarfile.TarInfo) -> str | None:
+    if len(member.name) > LONGEST_PATH:
+        return TOO_LONG
     if not member.isreg():
         return "a link or a device, not a file"
     if member.issparse():

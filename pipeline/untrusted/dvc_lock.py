@@ -15,13 +15,15 @@ MOST_LOCK_BYTES = 1 << 20
 """Maximum size in bytes; the lock of a project with many stages has a hundred thousand."""
 
 
-def read_lock(rev: str) -> Mapping[str, Any] | None:
-    """Reads the stages of a lock; None if there is no lock.
+def read_lock(rev: str, root: Path = Path()) -> Mapping[str, Any] | None:
+    """Reads the stages of a lock; None if there is no lock. That of "workspace" lies in `root`.
 
     Raises `UserError` for a file that DVC did not write, such as one with conflict markers.
     """
     content = (
-        _of_the_workspace(Path(LOCK)) if rev == "workspace" else read_blob(f"{rev}:./{LOCK}", MOST_LOCK_BYTES)
+        _of_the_workspace(root / LOCK)
+        if rev == "workspace"
+        else read_blob(f"{rev}:./{LOCK}", MOST_LOCK_BYTES)
     )
     if not content:
         return None  # nothing was ever run there, or the experiment has no commit yet
@@ -34,9 +36,17 @@ def read_lock(rev: str) -> Mapping[str, Any] | None:
 
 
 def _is_stage(stage: Any) -> bool:
-    return isinstance(stage, dict) and all(
-        isinstance(files, list) and all(isinstance(file, dict) and "path" in file for file in files)
-        for files in (stage.get("deps", []), stage.get("outs", []))
+    return (
+        isinstance(stage, dict)
+        and all(_are_files(stage.get(key, [])) for key in ("deps", "outs"))
+        and isinstance(stage.get("params", {}), dict)
+        and all(isinstance(values, dict) for values in stage.get("params", {}).values())
+    )
+
+
+def _are_files(files: Any) -> bool:
+    return isinstance(files, list) and all(
+        isinstance(file, dict) and isinstance(file.get("path"), str) for file in files
     )
 
 
