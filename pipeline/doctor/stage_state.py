@@ -12,7 +12,7 @@ from pipeline.storage.outputs import ELSEWHERE, foreign_files, output_folders
 from pipeline.storage.schema import CHOSEN, NOT_TRAINED, IngestSummary
 from pipeline.storage.validation import read_json
 from pipeline.untrusted.dvc_lock import read_lock
-from pipeline.untrusted.git import run_git
+from pipeline.untrusted.git import check_trusted, run_git
 from pipeline.untrusted.yaml_text import read_yaml
 
 AGAIN = "`uv run dvc repro` makes it anew; `uv run dvc status` compares files and code, too."
@@ -44,6 +44,7 @@ def _repository(root: Path) -> Check:
         cure = "run from a clone's folder, or make one: `git init && uv run dvc init`."
         return fail(what, "there is no .dvc here, so `dvc repro` has nothing to start from", cure)
     try:
+        check_trusted(root)
         completed = run_git("rev-parse", "--is-inside-work-tree", folder=root)
     except UserError as error:
         return fail(what, str(error), "until then neither `dvc repro` nor an experiment runs.")

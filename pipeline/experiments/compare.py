@@ -17,7 +17,7 @@ from pipeline.runtime.errors import listed
 from pipeline.storage.files import check_output, write_csv, write_text
 from pipeline.untrusted.dvc.process import reading
 from pipeline.untrusted.dvc_lock import read_lock
-from pipeline.untrusted.git import check_complete
+from pipeline.untrusted.git import check_complete, check_trusted
 
 
 def compare_experiments(
@@ -31,6 +31,7 @@ def compare_experiments(
     for path, option in ((html, "--html"), (markdown, "--markdown"), (csv, "--csv")):
         if path is not None:
             check_output(path, option)
+    check_trusted()
     commits = _commits(names)
     check_complete(commits)
     request = {"names": list(names), "with_experiments": with_experiments}

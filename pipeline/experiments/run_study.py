@@ -21,6 +21,7 @@ from pipeline.experiments.study_results import (
 from pipeline.runtime.console import SafeConsole
 from pipeline.runtime.errors import UserError
 from pipeline.untrusted.dvc.environment import SENDS_NOTHING
+from pipeline.untrusted.git import check_trusted
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def run_study(path: Path, data: Path | None, root: Path, console: SafeConsole) -
     training keeps its checkpoint.
     """
     study, name = read_study(path, data), study_name(path, data)
+    check_trusted(root)
     if changed := uncommitted(root):
         raise UserError(
             f"{changed[0]} has changes that are not committed, and every experiment would take them along: "

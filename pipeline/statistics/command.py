@@ -82,11 +82,12 @@ def statistics_of_table(
     table.check_columns([label, *clusters])
     others = [name for name in table.columns if name != label and name.casefold() != SPLIT]
     chosen = list(dict.fromkeys(clusters)) or others
+    left_out = {} if clusters else dict.fromkeys(table.no_values, "lists, objects or bytes")
     if not chosen:
         raise UserError(f"{path} has no column beside {label}: give a table with a cluster column")
     if not clusters and len(chosen) > MOST_UNNAMED:
         raise UserError(f"{path} has {len(chosen):,} columns beside {label}: name some with --cluster")
-    tallies, left_out = tally_columns(table, label, chosen, droppable=not clusters)
+    tallies, incomparable = tally_columns(table, label, chosen, droppable=not clusters)
     _check_filled(table, label, tallies)
     repeating = {name for name, tally in tallies.items() if _repeats(tally)}
     images = {name for name in tallies if name.casefold() == IMAGE}
@@ -102,7 +103,7 @@ def statistics_of_table(
         [{"column": name, **_described(tally, seed, batch_size)} for name, tally in kept.items()],
         table.notes
         + image_notes
-        + _notes(unrepeated, left_out)
+        + _notes(unrepeated, left_out | incomparable)
         + _row_notes(table, tallies)
         + label_notes(*next(iter(tallies.values())).labels.sorted_values())
         + noise_notes((name, tally.clusters.rows_of_values()) for name, tally in kept.items())

@@ -35,7 +35,9 @@ class ColumnTable:
 
     path: Path
     columns: list[str]
-    """Columns with one value per row; lists, structs and bytes are neither clusters nor labels."""
+    """Columns with one value per row."""
+    no_values: list[str]
+    """Columns of lists, structs or bytes, which are neither clusters nor labels."""
     read: Callable[[Sequence[str]], Batches]
     """Reads batches of the named columns. Raises `UserError` if the file turns out to be broken."""
     notes: list[str]
@@ -46,6 +48,11 @@ class ColumnTable:
         """Raises `UserError` if one of these columns does not exist."""
         columns = set(self.columns)
         for name in names:
+            if name in self.no_values:
+                raise UserError(
+                    f"column {shown(name)} of {self.path} holds lists, objects or bytes, which are no "
+                    "clusters or labels"
+                )
             if name not in columns:
                 available = listed(self.columns) or "none with a name"
                 raise UserError(f"{self.path} has no column {shown(name)}: it has {available}")
@@ -77,7 +84,7 @@ def open_table(path: Path) -> ColumnTable:
                 yield from _text_batches(table.rows(columns), columns, refused)
 
     columns = [name for name in table.columns if name and name not in table.no_values]
-    return ColumnTable(path, columns, read, table.notes, refused)
+    return ColumnTable(path, columns, table.no_values, read, table.notes, refused)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from pathlib import Path
 from typing import TextIO
 
 from pipeline.runtime.errors import UserError, shown
@@ -13,6 +14,7 @@ from pipeline.tables import lines as limits
 from pipeline.tables.cells import folded
 from pipeline.tables.lines import NOT_A_ROW, Lines, LineTooLong, NotARow, open_text, text_lines
 from pipeline.untrusted.safe_paths import SafePath
+from pipeline.untrusted.similar_paths import ENDINGS
 
 _MARKS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"[^"]*"')
@@ -252,7 +254,13 @@ def _names(path: SafePath, named: str, delimiter: str, header: int) -> list[str]
             cells = NotARow("its quote includes the rows that follow")
     if isinstance(cells, NotARow):
         raise UserError(f"{named} has no header that can be read ({cells.reason}): give it one")
-    return [folded(name) for name in cells]
+    names = [folded(name) for name in cells]
+    if image := next((name for name in names if Path(name).suffix.lower() in ENDINGS), None):
+        raise UserError(
+            f"{named} has no header, since its first line names the image {shown(image)}: add a line with "
+            "the names of the columns above it"
+        )
+    return names
 
 
 def check_names(names: Iterable[str], named: str) -> None:

@@ -21,6 +21,7 @@ from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, ParquetHea
 from pipeline.untrusted.safe_paths import SafePath
 
 ROWS_PER_BATCH = 4096
+COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zip", ".7z"})
 ROWS_SNIFFED = 100
 """Number of rows of a binary column that decide whether it holds text."""
 
@@ -48,9 +49,11 @@ def open_table_file(path: SafePath, named: str) -> TableFile:
 
     Raises `UserError`, which calls the table `named`, if it cannot be read or has an unknown extension.
     """
-    if ending_of(path) not in FORMATS:
-        raise UserError(f"{named} must end in {listed(sorted(FORMATS))}: rename or convert it")
-    table = FORMATS[ending_of(path)](path, named)
+    ending = ending_of(path)
+    if ending not in FORMATS:
+        cure = "unpack it" if ending in COMPRESSED else "rename or convert it"
+        raise UserError(f"{named} must end in {listed(sorted(FORMATS))}: {cure}")
+    table = FORMATS[ending](path, named)
     check_names(table.columns, named)
     return replace(table, notes=table.notes + series_notes(path.path))
 

@@ -53,6 +53,17 @@ def read_blob(name: str, most_bytes: int, folder: Path | None = None) -> bytes:
     return content
 
 
+def check_trusted(folder: Path | None = None) -> None:
+    """Raises `UserError` for a repository of another user, in which Git runs no command."""
+    refusal = run_git("rev-parse", "--git-dir", folder=folder).stderr
+    if "safe.directory" in refusal:
+        place = (folder or Path()).absolute()
+        raise UserError(
+            f"Git does not read {place}, which belongs to another user: if you trust it, run "
+            f"`git config --global --add safe.directory {place}`"
+        )
+
+
 def check_complete(revisions: Iterable[str]) -> None:
     """Raises `UserError` for a partial clone that lacks files of these commits: DVC, which reads Git's
     objects itself, would wait for them forever."""

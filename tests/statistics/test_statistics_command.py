@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 from pipeline.cli import app
 from pipeline.dataset.label_notes import label_notes
 from pipeline.dataset.noise import noise_notes
+from pipeline.runtime.errors import UserError
 from pipeline.runtime.sanitize import for_terminal
 from pipeline.statistics import tables
 from pipeline.statistics.command import statistics_of_table
@@ -353,6 +354,18 @@ def test_labels_have_the_notes_of_ingest(
     found = statistics_of_table(path, "label", ["kind"], seed=0).notes
     assert found[0].startswith(beginning)
     assert found == expected
+
+
+def test_columns_without_one_value_a_row_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    columns = {"label": ["a", "b", "a"], "kind": ["x", "x", "y"], "tags": [["x"], [], None]}
+    pq.write_table(pa.table(columns | {"image": [b"\x89PNG", b"2", None]}), path)
+    result = statistics_of_table(path, "label", [], seed=0)
+    assert [column["column"] for column in result.columns] == ["kind"]
+    assert "left out, as they hold lists, objects or bytes: tags, image" in result.notes
+    assert not any("tags" in note for note in statistics_of_table(path, "label", ["kind"], seed=0).notes)
+    with pytest.raises(UserError, match=r"column tags of .* holds lists, objects or bytes"):
+        statistics_of_table(path, "label", ["tags"], seed=0)
 
 
 @pytest.mark.parametrize("kind", [str, int, float])

@@ -67,6 +67,12 @@ def test_parquet_columns_of_one_value_a_row(tmp_path: Path) -> None:
         ("t.parquet", b"no parquet at all", "is not a Parquet file"),
         ("t.jsonl", b'{\n"a": 1}\n', "objects of JSON over several lines each: write one object per line"),
         ("t.xlsx", b"PK", "must end in .csv, .json, .jsonl, .ndjson, .parquet, .tsv: rename or convert it"),
+        ("t.csv.gz", b"\x1f\x8b", "must end in .csv, .json, .jsonl, .ndjson, .parquet, .tsv: unpack it"),
+        (
+            "t.csv",
+            b"images/1.JPG,2\nimages/2.JPG,3\n",
+            "has no header, since its first line names the image images/1.JPG: add a line with the names of",
+        ),
     ],
 )
 def test_what_is_no_table_is_told_in_a_sentence(

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from doctor.small_project import one
 from listener import Listener
+from pipeline.doctor.base import Situation
+from pipeline.doctor.stage_state import look
 from pipeline.experiments.compare import compare_experiments
 from pipeline.experiments.study_results import uncommitted
 from pipeline.report.provenance import commit
 from pipeline.runtime.errors import UserError
-from pipeline.untrusted.git import check_complete, git_environment, read_blob, run_git
+from pipeline.untrusted.git import check_complete, check_trusted, git_environment, read_blob, run_git
 from support import REPOSITORY
 
 
@@ -109,6 +112,19 @@ def test_a_blob_is_read_up_to_its_limit(server: Path) -> None:
     git("add", "large")
     assert len(read_blob(":./large", 10_000)) == 10_001
     assert len(read_blob(":large", 1_000_000, server.parent / "server/.dvc")) == 1_000_000
+
+
+def test_a_repository_of_another_user_is_named_with_the_cure(
+    server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_trusted(server)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    cure = f"git config --global --add safe.directory {server}"
+    with pytest.raises(UserError, match=f"which belongs to another user: if you trust it, run `{cure}`$"):
+        check_trusted(server)
+    with pytest.raises(UserError, match=cure):
+        compare_experiments([], with_experiments=True, html=Path("c.html"), markdown=Path("c.md"), csv=None)
+    assert "belongs to another user" in one(look(Situation(None)), "repository").found
 
 
 def test_without_git_a_sentence_says_so(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
