@@ -30,6 +30,7 @@ from pipeline.training.loaders.in_memory import InMemoryLoader
 from pipeline.training.malloc import limited_arenas
 from pipeline.training.network import Network
 from pipeline.training.trainer import Trainer
+from pipeline.training.views import PixelViews
 
 TEMPERATURE, HEAD_DIM = 0.2, 128
 MEAN, DEVIATION = [0.5] * 3, [0.25] * 3
@@ -91,7 +92,7 @@ class Ours:
             InMemoryLoader(store, setting.device),
             Clustered(torch.arange(len(store))),
             None,
-            Normalizer(MEAN, DEVIATION, setting.device),
+            PixelViews(setting.size, params.augment, Normalizer(MEAN, DEVIATION, setting.device)),
             params,
             TrainingContext("chosen", 0, setting.size, setting.device),
         )

@@ -32,6 +32,7 @@ from pipeline.training.loaders.in_memory import InMemoryLoader
 from pipeline.training.malloc import limited_arenas
 from pipeline.training.network import Network
 from pipeline.training.trainer import Trainer
+from pipeline.training.views import PixelViews
 
 PLAIN = "cl_infonce"
 CLUSTERS, ATTRIBUTES, ATTRIBUTE_VALUES = 100, 50, 2
@@ -86,7 +87,7 @@ def trainer_of(name: str, images: int, batch: int) -> Trainer:
         InMemoryLoader(decoded(encoded_images(images, 32)), device),
         Clustered(torch.arange(images) % CLUSTERS),
         attributes if TRAITS[name].learns_from == "attributes" else None,
-        Normalizer([0.5] * 3, [0.25] * 3, device),
+        PixelViews(32, params.augment, Normalizer([0.5] * 3, [0.25] * 3, device)),
         params,
         TrainingContext("chosen", 0, 32, device),
     )

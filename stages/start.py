@@ -15,7 +15,7 @@ import typer
 from pipeline.config.params import load_params
 from pipeline.runtime.console import echo, run
 from pipeline.runtime.errors import exit_on_user_error
-from pipeline.storage.placeholders import leave_out_start
+from pipeline.storage.placeholders import leave_out_frozen_features, leave_out_start
 from pipeline.storage.schema import START, Layout
 from pipeline.storage.timings import timed
 
@@ -28,14 +28,23 @@ def main() -> None:
     with exit_on_user_error():
         params, layout = load_params(), Layout()
         if leave_out_start(layout, params.pretrain.weights):
+            leave_out_frozen_features(layout)
             return
-        from pipeline.training.start import write_start  # here, to save time if there are no weights
+        # Imported here, to save time if there are no weights.
+        from pipeline.training.frozen_features import write_frozen_features
+        from pipeline.training.start import read_start, write_start
 
         with timed(START, layout.encoder(START) / "config.json"):
             notes = write_start(params.pretrain, params.view_size, layout, stored_size=params.stored_size)
         echo(f"start: {params.pretrain.encoder} with the weights in {params.pretrain.weights}")
         for note in notes:
             echo(f"start: note: {note}")
+        if params.pretrain.freeze != "all":
+            leave_out_frozen_features(layout)
+        elif start := read_start(params.pretrain, layout):
+            count = write_frozen_features(start, params.pretrain, layout)
+            views = 1 + params.pretrain.frozen_views
+            echo(f"start: features of {views} views of each of {count:,} train images")
 
 
 if __name__ == "__main__":

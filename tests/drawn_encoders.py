@@ -36,7 +36,12 @@ def write_drawn_encoder(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = build_encoder(Architecture(name, stem_stride, image_size))
+        has_adapter = (preparation or {}).get("has_adapter", False)
+        encoder = build_encoder(Architecture(name, stem_stride, image_size, has_adapter))
+        if has_adapter:
+            adapter = encoder.backbone.get_submodule("adapter")
+            assert isinstance(adapter, torch.nn.Linear)
+            adapter.reset_parameters()
         for module in encoder.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 assert module.running_mean is not None

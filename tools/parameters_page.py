@@ -110,8 +110,12 @@ def _value(value: Any) -> str:
 def allowed_values(field: Schema) -> str:
     """Describes the values that the model accepts: `whole number from 1, or null`."""
     if options := field.get("anyOf"):
-        options_in_words = [allowed_values(option) for option in options if option.get("type") != "null"]
-        return ", or ".join([*options_in_words, "`null`"])
+        # The option null last, after all that say more.
+        return ", or ".join(
+            map(allowed_values, sorted(options, key=lambda option: option.get("type") == "null"))
+        )
+    if "const" in field:
+        return f"`{field['const']}`"
     if choices := field.get("enum"):
         return ", ".join(f"`{choice}`" for choice in choices)
     match field["type"]:
@@ -120,6 +124,8 @@ def allowed_values(field: Schema) -> str:
             return f"{most}: {allowed_values(field['items'])}"
         case "string":
             return "text"
+        case "null":
+            return "`null`"
         case "boolean":
             return "`true`, `false`"
         case "integer":

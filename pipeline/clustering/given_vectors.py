@@ -5,7 +5,9 @@ numbers per row, or an array of NumPy. The file may be untrusted. Shape letters:
 D numbers of a vector.
 """
 
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +15,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.dataset.dataset import ImageSplit
-from pipeline.runtime.errors import UserError, first_line, listed, shown
+from pipeline.runtime.errors import UserError, first_line, listed, shown, system_error_message
 from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, batches, parquet_headers
 from pipeline.untrusted.safe_paths import SafePath
 
 ID, VECTOR = "id", "vector"
 PARAMETER = "cluster.kmeans.vectors"
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE = 512
+"""A few kilobytes of Parquet can hold any number of equal rows, so that a batch is as large as it claims."""
 MAGIC = b"\x93NUMPY"
-LONGEST_VECTOR = 1 << 16
+LONGEST_VECTOR = 1 << 14
 
 
 def given_vectors(path: Path, train: ImageSplit) -> NDArray[np.float32]:
     """Returns (N, D) finite vectors of the train images, each of length 1.
 
     A Parquet file has the columns `id`, as in `data/images`, and `vector`; a `.npy` file has a row per train
-    image in the order of `data/images`, or those of the test images behind them. Raises `UserError` for a
-    file that lacks an image, repeats one, or holds other numbers.
+    image in the order of `data/images`. Raises `UserError` for a file that lacks an image, repeats one, or
+    holds other numbers.
     """
     if not path.exists():
         raise _refused(path, "does not exist: check its name and folder")
@@ -49,26 +52,31 @@ def given_vectors(path: Path, train: ImageSplit) -> NDArray[np.float32]:
 
 def _of_numpy(path: Path, train: ImageSplit) -> NDArray[np.float32]:
     try:
-        with SafePath(path).pinned() as pinned:
+        with SafePath(path).pinned() as pinned, warnings.catch_warnings(action="ignore"):
             with open(pinned, "rb") as file:
                 if file.read(len(MAGIC)) != MAGIC:
                     raise ValueError("it begins otherwise")
-            array = np.load(pinned, mmap_mode="r", allow_pickle=False)
+            array = None
+            with suppress(MemoryError):  # of Python's parser, for a deep header: nothing is loaded here
+                array = np.load(pinned, mmap_mode="r", allow_pickle=False)
+            if array is None:
+                raise ValueError("its header is damaged")
             if array.ndim != 2 or array.dtype.kind not in "fiu" or not 0 < array.shape[1] <= LONGEST_VECTOR:
                 raise _refused(
                     path,
                     f"holds {array.dtype} of shape {array.shape}: it must be numbers of shape (images, D)",
                 )
             rows = len(train)
-            if len(array) != rows and len(array) != rows + len(ImageSplit(train.folder, "test")):
+            # With rows of the test images, too, the order could also be that of the user's table.
+            if len(array) != rows:
                 raise _refused(
                     path,
                     f"has {len(array):,} rows, and there are {rows:,} train images: write one row per train "
                     "image, in the order of data/images, or a Parquet file with ids",
                 )
-            return np.array(array[:rows], np.float32)
-    except (ValueError, EOFError, OSError) as error:
-        if isinstance(error, UserError | OSError):
+            return np.array(array, np.float32)
+    except Exception as error:  # NumPy evaluates the header, whose damage can raise almost anything
+        if isinstance(error, UserError | OSError) or system_error_message(error):
             raise
         raise _refused(path, f"is no array of NumPy ({first_line(error)}): save it by numpy.save") from None
 
@@ -110,6 +118,13 @@ def _rows(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         raise _refused(
             path, f"has the columns {listed(header.schema.names)}, and needs {ID} and {VECTOR}: rename them"
         )
+    for name in (ID, VECTOR):
+        if header.schema.names.count(name) > 1:
+            raise _refused(path, f"has several columns {name}: rename them")
+    if not _is_of_texts(kind := header.schema.field(ID).type):
+        raise _refused(
+            path, f"holds {shown(kind)} in {ID}: it must be the ids of data/images, which are texts"
+        )
     for batch in batches(SafePath(path), ROWS_AT_ONCE, [ID, VECTOR]):
         if isinstance(batch, Damaged):
             raise _refused(path, f"is damaged ({batch.why})")
@@ -131,6 +146,13 @@ def _rows(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         ):
             raise _refused(path, "holds rows without an id or vector, or vectors of several lengths")
         yield [str(name) for name in names.to_pylist()], flat.reshape(-1, length)
+
+
+def _is_of_texts(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_of_texts(kind.value_type)
+    # Numbers are the ids of images that are called by numbers.
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind))
 
 
 def _is_list_of_numbers(kind: pa.DataType) -> bool:

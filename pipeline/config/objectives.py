@@ -1,6 +1,6 @@
 """The objectives by name, and the blocks of `pretrain`, one per objective."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,12 +15,17 @@ from pipeline.config.base import (
     Width,
 )
 
+MOST_HEADS = 32
+"""Maximum number of heads of `multi_head`."""
+
 Objective = Literal[
     "cl_infonce",
     "dual_head",
     "cross_entropy",
     "attribute_prediction",
     "cmc",
+    "multi_head",
+    "soft",
     "moco",
     "pcl",
     "swav",
@@ -36,6 +41,36 @@ class DualHeadParams(Section):
 
 class CmcParams(Section):
     hidden: Width = Field(default=256, description="width of the layers that embed the attributes")
+
+
+class MultiHeadParams(Section):
+    columns: Annotated[list[str], Field(max_length=MOST_HEADS)] = Field(
+        default=[],
+        description=f"attribute columns, each with a head, up to {MOST_HEADS}; empty: all that repeat values",
+    )
+    weights: Annotated[list[Annotated[float, Field(gt=0.0, le=1e6)]], Field(max_length=MOST_HEADS)] = Field(
+        default=[], description="of the columns' losses, in the order of columns; empty: all alike"
+    )
+
+    @model_validator(mode="after")
+    def _each_weight_is_of_a_column(self) -> Self:
+        if self.weights and len(self.weights) != len(self.columns):
+            raise ValueError(
+                f"pretrain.multi_head.weights holds {len(self.weights)} numbers, and "
+                f"pretrain.multi_head.columns {len(self.columns)} columns: give each column its weight"
+            )
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("pretrain.multi_head.columns names a column twice: leave one out")
+        return self
+
+
+class SoftParams(Section):
+    values: int = Field(
+        default=512,
+        ge=1,
+        le=10_000,
+        description="values of attributes and hashtags that are compared, those of highest entropy",
+    )
 
 
 class MocoParams(Section):
@@ -119,6 +154,8 @@ class ObjectiveBlocks(Section):
 
     dual_head: DualHeadParams = DualHeadParams()
     cmc: CmcParams = CmcParams()
+    multi_head: MultiHeadParams = MultiHeadParams()
+    soft: SoftParams = SoftParams()
     moco: MocoParams = MocoParams()
     pcl: PclParams = PclParams()
     swav: SwavParams = SwavParams()

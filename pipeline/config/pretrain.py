@@ -97,11 +97,16 @@ class _SharedParams(Section):
         "downloads those that belong to the encoder's name; null: nothing. Not a DVC dependency: "
         "`dvc repro -f start` reads a changed file",
     )
-    freeze: float = Field(
+    freeze: Annotated[float, Field(ge=0.0, lt=1.0)] | Literal["all"] = Field(
         default=0.0,
-        ge=0.0,
-        lt=1.0,
-        description="share of the encoder's stages, from the first, that stay as they are; 0: none",
+        description="share of the encoder's stages, from the first, that stay as they are; 0: none; all: "
+        "only a linear layer above the encoder is trained, on features that are computed once",
+    )
+    frozen_views: int = Field(
+        default=4,
+        ge=2,
+        le=256,
+        description="random views of an image whose features are computed, if freeze is all",
     )
     layer_decay: float = Field(
         default=1.0,
@@ -172,6 +177,15 @@ class PretrainParams(ObjectiveBlocks, _SharedParams):
             f"must be one of {names}, or a network of timm such as timm/convnext_tiny, not {name!r:.80}"
         )
 
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _is_a_share_or_all(cls, freeze: object) -> object:
+        if freeze == "all":
+            return freeze
+        if isinstance(freeze, int | float) and not isinstance(freeze, bool) and 0 <= freeze < 1:
+            return freeze
+        raise ValueError(f"is out of range: it is a share from 0 to below 1, or all, not {freeze!r:.80}")
+
     @field_validator("stem_stride", mode="before")
     @classmethod
     def _is_a_whole_number(cls, stride: object) -> object:
@@ -190,6 +204,20 @@ class PretrainParams(ObjectiveBlocks, _SharedParams):
             raise ValueError(
                 f"pretrain.stem_stride={self.stem_stride} has no effect on pretrain.encoder={self.encoder}, "
                 "whose first layer timm determines: leave it at auto"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _an_encoder_that_stays_has_weights(self) -> Self:
+        if self.freeze == "all" and self.weights is None:
+            raise ValueError(
+                "pretrain.freeze=all keeps the encoder as it came, and pretrain.weights names no weights: "
+                "set them, or leave pretrain.freeze at 0"
+            )
+        if self.freeze == "all" and self.layer_decay != 1:
+            raise ValueError(
+                f"pretrain.layer_decay={self.layer_decay} has no effect with pretrain.freeze=all: leave it "
+                "at 1"
             )
         return self
 

@@ -81,6 +81,10 @@ def look(situation: Situation) -> Iterator[Check]:
         estimate = estimated(what, trial, situation.params, counts)
         total += len(arms) * estimate.seconds
         yield _checked(what, arms, trial, estimate, device)
+        if what == EVALUATION and situation.params.pretrain.freeze == "all":
+            seconds, check = _of_frozen_features(trial, situation.params.pretrain, counts)
+            total += seconds
+            yield check
     images = "" if counts.loader is not None else f" for {MADE_UP_IMAGES:,} images"
     yield ok("all together", f"{duration(total)}{images}, beside ingest, cluster, report and DVC's own work")
 
@@ -88,6 +92,10 @@ def look(situation: Situation) -> Iterator[Check]:
 def trials_of(params: Params) -> Iterator[tuple[str, list[str]]]:
     """Yields the trials to run, and the arms that each represents."""
     references: list[str] = list(params.references)
+    if params.pretrain.freeze == "all":
+        # A linear layer is trained in seconds; the encoder's passes are those of an evaluation.
+        yield EVALUATION, [CHOSEN, *references]
+        return
     trained = [arm for arm in references if arm not in NOT_TRAINED]
     alike = params.pretrain == params.pretrain.of_references()
     yield CHOSEN, [CHOSEN, *(trained if alike else [])]
@@ -204,6 +212,14 @@ def _of_evaluation(trial: Trial, params: Params, counts: Counts) -> Estimate:
         seconds, seconds, seconds, trial.host_peak + more + (0 if device else features), device,
         images_per_second=trial.images / trial.features,
     )  # fmt: skip
+
+
+def _of_frozen_features(trial: Trial, params: PretrainParams, counts: Counts) -> tuple[float, Check]:
+    """Returns the seconds in which the stage `start` computes the features for all trainings, and says so."""
+    views = 1 + params.frozen_views
+    seconds = views * counts.train * trial.features / trial.images
+    found = f"{duration(seconds)} for {views} views of each train image, once for all arms and seeds"
+    return seconds, ok("start, with pretrain.freeze=all", found)
 
 
 def _more_pixels(trial: Trial, counts: Counts) -> int:

@@ -34,13 +34,14 @@ from pipeline.runtime.console import echo
 from pipeline.runtime.device import pick_device
 from pipeline.runtime.errors import exit_on_user_error
 from pipeline.storage.schema import CHOSEN, Layout
+from pipeline.training.attribute_inputs import attributes_of
 from pipeline.training.context import Clustered, TrainingContext
 from pipeline.training.loaders.in_memory import InMemoryLoader
 from pipeline.training.loaders.select import LOADER_VARIABLE, Loader, select_loader
 from pipeline.training.malloc import limited_arenas
 from pipeline.training.profile import Profile, profile, seconds_of
 from pipeline.training.run import assigned_positions
-from pipeline.training.setup import attributes_of, build_trainer
+from pipeline.training.setup import build_trainer
 
 MADE_UP_IMAGES = 1000
 """Number of images of random pixels if nothing is ingested yet."""
@@ -101,12 +102,11 @@ def _training(request: Request, params: Params, pretrain: PretrainParams, device
     decoding = time.perf_counter()
     loader, clustered, image_bytes = _sample(request, params, pretrain, layout, device)
     decoded = time.perf_counter() - decoding
-    needs_attributes = TRAITS[pretrain.objective].learns_from == "attributes"
     trainer = build_trainer(
         pretrain,
         loader,
         clustered,
-        _attributes(request, pretrain, layout, loader.ids) if needs_attributes else None,
+        _attributes(request, pretrain, layout, loader.ids),
         _normalizer(layout, device),
         TrainingContext(request.what, params.seed, params.view_size, device),
     )
@@ -145,9 +145,11 @@ def _sample(
     return loader, Clustered(clusters_N[:count], settings), train.shape.image_bytes
 
 
-def _attributes(request: Request, pretrain: PretrainParams, layout: Layout, ids: list[str]) -> Tensor:
+def _attributes(request: Request, pretrain: PretrainParams, layout: Layout, ids: list[str]) -> Tensor | None:
     if request.loader is not None:
         return attributes_of(pretrain, ImageDataset(layout.images).train, ids)
+    if TRAITS[pretrain.objective].learns_from != "attributes":
+        return None
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 2, (len(ids), 50), generator=generator).to(torch.int8)
 

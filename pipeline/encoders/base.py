@@ -59,3 +59,5 @@ class Architecture:
     """Stride of the first layer; None for networks of timm, which have their own."""
     image_size: int
     """Side of the images in pixels."""
+    has_adapter: bool = False
+    """Whether a linear layer follows the network: see `pipeline.encoders.adapter`."""

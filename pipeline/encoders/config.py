@@ -27,6 +27,8 @@ class EncoderConfig(BaseModel):
     encoder: str
     stem_stride: int | None
     """None for networks of timm."""
+    has_adapter: bool = False
+    """Whether a linear layer follows the network."""
     feature_dim: Annotated[int, Field(ge=1)] | None = None
     """None means the number of the network."""
     image_size: ImageSize
@@ -55,7 +57,7 @@ class EncoderConfig(BaseModel):
 
     @property
     def architecture(self) -> Architecture:
-        return Architecture(self.encoder, self.stem_stride, self.image_size)
+        return Architecture(self.encoder, self.stem_stride, self.image_size, self.has_adapter)
 
     @classmethod
     def checked(cls, values: Any) -> "EncoderConfig":

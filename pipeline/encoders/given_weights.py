@@ -1,86 +1,23 @@
-"""Weights that a user names in `pretrain.weights`: of timm, torchvision, this project, or elsewhere.
+"""Weights of timm, torchvision, this project, or elsewhere, fitted into an encoder.
 
-They may be untrusted: pickles are read by torch's loader for weights only, which runs no code.
+Their names may have prefixes, and their types and shapes may differ: see docs/your-weights.md.
 """
 
-import pickle
-import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.encoders.base import Encoder
-from pipeline.encoders.files import MOST_OF_CONFIG, MOST_OF_WEIGHTS
 from pipeline.encoders.timm_models import PREFIX, in_timm_layout
-from pipeline.runtime.errors import first_line, listed, shown, system_error_message
-from pipeline.runtime.json_text import parse_json
-from pipeline.storage.files import sha256_of_file
-from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
-from pipeline.untrusted.safe_paths import SafePath
-from pipeline.untrusted.tensor_files import LENGTH_BYTES, check_header
+from pipeline.encoders.weights_files import WeightsRefused
+from pipeline.runtime.errors import listed, shown
 
-FILE_NAMES = (ENCODER_WEIGHTS, "model.safetensors", "pytorch_model.bin")
-"""Names of weights in a folder: of this project, and of the Hugging Face Hub."""
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
-WRAPPERS = (
-    *("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model"),
-    *("teacher", "student", "net", "module", "encoder"),
-)
-"""Keys under which training scripts keep the weights in a file, averaged ones first."""
-NO_WEIGHTS = {
-    b"version https://git-lfs": "is a pointer of Git LFS and not the file: run `git lfs pull`",
-    b"<": "is a web page and not the file: download it by its direct address",
-}
-"""What files of weights turn out to be, by their beginnings."""
 LARGER_NETWORK = 0.01
 """Share of the network's weights from which further ones in its modules are those of a larger network."""
 HEADS = ("fc", "head", "heads", "head_dist", "classifier")
 CONVERTED = (torch.float16, torch.bfloat16, torch.float64)
-
-
-class WeightsRefused(ValueError):
-    """Raised if weights cannot be used; the message is the reason, as a clause without a subject."""
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """Weights as they were read."""
-
-    tensors: Mapping[str, Tensor]
-    sha256: str
-    configuration: Mapping[str, Any] | None
-    """`config.json` of a folder."""
-    notes: list[str] = field(default_factory=list)
-
-
-def weights_sha256(path: Path) -> str:
-    """Returns the `WeightsFile.sha256` of a file or folder. Otherwise like `read_weights_file`."""
-    file, _ = _located(path)
-    with SafePath(file).pinned() as pinned:
-        return sha256_of_file(pinned)
-
-
-def read_weights_file(path: Path) -> WeightsFile:
-    """Reads a file, or the weights in a folder with a `config.json`.
-
-    Raises `WeightsRefused`, and `OSError` for a fault of the machine.
-    """
-    path, configuration = _located(path)
-    with SafePath(path).pinned() as pinned:
-        size = pinned.stat().st_size
-        if size > MOST_OF_WEIGHTS:
-            raise WeightsRefused(f"holds more than {MOST_OF_WEIGHTS >> 30} GiB")
-        sha256 = sha256_of_file(pinned)
-        loaded = _safetensors(pinned) if path.suffix == ".safetensors" else _pickled(pinned)
-    tensors, notes = _tensors_in(loaded)
-    return WeightsFile(tensors, sha256, configuration, notes)
 
 
 def fit_weights(encoder: Encoder, name: str, tensors: Mapping[str, Tensor]) -> list[str]:
@@ -124,97 +61,6 @@ def fit_weights(encoder: Encoder, name: str, tensors: Mapping[str, Tensor]) -> l
     return notes
 
 
-def _located(path: Path) -> tuple[Path, Mapping[str, Any] | None]:
-    """Returns the file of weights that a path names, and the configuration if the path is a folder."""
-    if path.is_dir():
-        return _in_folder(path)
-    if not path.exists():
-        raise WeightsRefused(
-            "does not exist: name a file such as model.safetensors, or a folder that holds one"
-        )
-    if path.suffix not in SUFFIXES:
-        raise WeightsRefused(f"has no ending of a file of weights: it must be one of {', '.join(SUFFIXES)}")
-    return path, None
-
-
-def _in_folder(folder: Path) -> tuple[Path, Mapping[str, Any]]:
-    """Returns the file of weights in a folder, and the folder's configuration."""
-    found = [folder / name for name in FILE_NAMES if (folder / name).is_file()]
-    if not found:
-        raise WeightsRefused(f"holds none of {', '.join(FILE_NAMES)}: name the file of weights itself")
-    content = None
-    if SafePath(folder / ENCODER_CONFIG).is_there():
-        content = SafePath(folder / ENCODER_CONFIG).read_whole(MOST_OF_CONFIG)
-    if content is None:
-        raise WeightsRefused(
-            f"holds no {ENCODER_CONFIG} of at most {MOST_OF_CONFIG >> 10} KiB: name the file of weights; "
-            "images are then prepared as for the weights that belong to pretrain.encoder"
-        )
-    try:
-        configuration = parse_json(content)
-    except ValueError as error:
-        raise WeightsRefused(f"has a damaged {ENCODER_CONFIG} ({first_line(error)})") from None
-    if not isinstance(configuration, dict):
-        raise WeightsRefused(f"has a {ENCODER_CONFIG} that holds no object")
-    return found[0], configuration
-
-
-def _safetensors(path: Path) -> object:
-    try:
-        with open(path, "rb") as file:
-            check_header(file.read(LENGTH_BYTES))
-        return load_file(path)
-    except (SafetensorError, ValueError) as error:
-        raise WeightsRefused(
-            f"is damaged, or no safetensors file ({first_line(error)}): download it again"
-        ) from None
-
-
-def _pickled(path: Path) -> object:
-    with open(path, "rb") as file:
-        beginning = file.read(64)
-    for start, what in NO_WEIGHTS.items():
-        if beginning.lstrip().lower().startswith(start):
-            raise WeightsRefused(what)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise WeightsRefused(
-            "holds more than weights, such as code, which is not run, or is damaged: save the state dict "
-            "alone, by torch.save(model.state_dict(), ...) or as safetensors"
-        ) from None
-    except Exception as error:  # a damaged file can raise almost anything
-        if system_error_message(error):
-            raise
-        if "TorchScript" in str(error):
-            raise WeightsRefused(
-                "is a TorchScript program, which is not run: save its weights, by "
-                "torch.save(torch.jit.load(...).state_dict(), ...)"
-            ) from None
-        raise WeightsRefused(f"is damaged ({first_line(error):.120}): download it again") from None
-
-
-def _tensors_in(loaded: object) -> tuple[dict[str, Tensor], list[str]]:
-    """Returns the weights by name, from under the key where a training script kept them, and notes."""
-    notes: list[str] = []
-    for _ in range(len(WRAPPERS)):
-        if not isinstance(loaded, dict):
-            break
-        tensors = {
-            key: value for key, value in loaded.items() if isinstance(key, str) and isinstance(value, Tensor)
-        }
-        inner = [key for key in WRAPPERS if isinstance(loaded.get(key), dict)]
-        if tensors and not inner:
-            return tensors, notes
-        if not inner:
-            break
-        if len(inner) > 1:
-            notes.append(f"of {listed(inner)} in the file, {inner[0]} is taken")
-        loaded = loaded[inner[0]]
-    raise WeightsRefused("holds no weights by name: save the state dict of the network")
-
-
 def _in_names_of(
     backbone: nn.Module, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str]]:
@@ -241,9 +87,11 @@ def _in_names_of(
 def _prefix(tensors: Mapping[str, Tensor], expected: Collection[str]) -> tuple[str, int]:
     """Returns the prefix under which most names are expected ones, and how many they are."""
     votes: Counter[str] = Counter()
+    deepest = max(name.count(".") + 1 for name in expected)
     for key in tensors:
         parts = key.split(".")
-        for start in range(len(parts)):
+        # No longer end of a name can be an expected one, and names may have thousands of parts.
+        for start in range(max(0, len(parts) - deepest), len(parts)):
             if ".".join(parts[start:]) in expected:
                 votes["".join(f"{part}." for part in parts[:start])] += 1
     # Without any expected name, the layout may be that of the authors, which timm knows.
@@ -268,6 +116,10 @@ def _checked(key: str, tensor: Tensor, expected: Tensor, name: str) -> Tensor:
         if tensor.ndim == expected.ndim == 4 and tensor.shape[1] == 1 and expected.shape[1] == 3:
             raise WeightsRefused(
                 "is for images of one channel, and images here have three: name weights for colour"
+            )
+        if key == "conv1.weight" and tensor.shape[-2:] == (3, 3):
+            raise WeightsRefused(
+                "has a first layer of 3 x 3, for small images: set pretrain.stem_stride to its stride, 1 or 2"
             )
         raise WeightsRefused(
             f"holds {shown(key)} of shape {_sizes(tensor)}, not {_sizes(expected)} as {name}: name weights "

@@ -32,15 +32,25 @@ class Preprocessing:
         )
 
 
-TORCHVISION = Preprocessing(list(IMAGENET_MEAN), list(IMAGENET_STD), "bilinear", 224 / 256)
-"""Of the first ImageNet weights of every ResNet."""
+def usual_preprocessing(encoder: str, file_name: str | None = None) -> Preprocessing:
+    """Returns the preprocessing of the weights that belong to a value of `pretrain.encoder`.
 
-
-def usual_preprocessing(encoder: str) -> Preprocessing:
-    """Returns the preprocessing of the weights that belong to a value of `pretrain.encoder`."""
-    if not encoder.startswith(PREFIX):
-        return TORCHVISION
-    return Preprocessing.of_configuration(pretrained_configuration(model_name_of(encoder)))
+    torchvision has two versions of weights for some networks, with other crops. The version is that which it
+    calls `DEFAULT` without a `file_name`, that which it publishes by that name, or else the first one.
+    """
+    if encoder.startswith(PREFIX):
+        return Preprocessing.of_configuration(pretrained_configuration(model_name_of(encoder)))
+    versions = get_model_weights(encoder)
+    named = {version.url.rpartition("/")[2]: version for version in versions}
+    first = next(iter(versions))
+    version = versions["DEFAULT"] if file_name is None else named.get(file_name, first)
+    transform = version.transforms()
+    return Preprocessing(
+        list(transform.mean),
+        list(transform.std),
+        transform.interpolation.value,
+        transform.crop_size[0] / transform.resize_size[0],
+    )
 
 
 def download_address(encoder: str) -> str:

@@ -1,11 +1,13 @@
 """The encoders by name, and the stride of their first layer by image size."""
 
 import re
+from dataclasses import replace
 from typing import get_args
 
 from torchvision.models import ResNet
 
 from pipeline.config.pretrain import TIMM_NAME, EncoderName
+from pipeline.encoders.adapter import with_adapter
 from pipeline.encoders.base import Architecture, Encoder
 from pipeline.encoders.patches import PatchResNet, WhitenedPatches
 from pipeline.encoders.resnet import build_resnet, use_small_map_convolutions
@@ -49,8 +51,9 @@ def check_name(name: object) -> None:
 def build_encoder(architecture: Architecture) -> Encoder:
     """Builds the network of `build_plain_encoder`, faster on small images."""
     encoder = build_plain_encoder(architecture)
-    if isinstance(encoder.backbone, ResNet):
-        use_small_map_convolutions(encoder.backbone)
+    for module in encoder.modules():
+        if isinstance(module, ResNet):
+            use_small_map_convolutions(module)
     return encoder
 
 
@@ -60,6 +63,8 @@ def build_plain_encoder(architecture: Architecture) -> Encoder:
     `pipeline.training.whitened_layers` sets the weights that are computed from images. Raises `ValueError`
     for an unknown name, and for a stride or image size that the network does not take.
     """
+    if architecture.has_adapter:
+        return with_adapter(build_plain_encoder(replace(architecture, has_adapter=False)))
     name, stem_stride = architecture.name, architecture.stem_stride
     check_name(name)
     if name.startswith(PREFIX):

@@ -9,8 +9,10 @@ from pipeline.objectives.cross_entropy import CrossEntropy
 from pipeline.objectives.dual_head import DualHead
 from pipeline.objectives.iccl import ICCL
 from pipeline.objectives.moco import MoCo
+from pipeline.objectives.multi_head import MultiHead
 from pipeline.objectives.pcl import PCL
 from pipeline.objectives.simsiam import SimSiam
+from pipeline.objectives.soft import Soft
 from pipeline.objectives.swav import SwAV
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -19,6 +21,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "cross_entropy": CrossEntropy,
     "attribute_prediction": AttributePrediction,
     "cmc": CMC,
+    "multi_head": MultiHead,
+    "soft": Soft,
     "moco": MoCo,
     "pcl": PCL,
     "swav": SwAV,

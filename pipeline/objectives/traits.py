@@ -14,6 +14,8 @@ class Traits(NamedTuple):
     """Whether other images are negatives."""
     loss_may_rise: bool = False
     """Whether the loss has more candidates or other terms at the end of a training than at its beginning."""
+    attributes: Literal["values", "columns", "values_and_hashtags"] = "values"
+    """How attributes are encoded for it, if it learns from them: see `pipeline.training.attribute_inputs`."""
 
 
 TRAITS: dict[str, Traits] = {
@@ -22,6 +24,12 @@ TRAITS: dict[str, Traits] = {
     "cross_entropy": Traits("clusters"),
     "attribute_prediction": Traits("attributes"),
     "cmc": Traits("attributes", ("temperature", "projection_dim"), contrastive=True),
+    "multi_head": Traits(
+        "attributes", ("temperature", "projection_dim"), contrastive=True, attributes="columns"
+    ),
+    "soft": Traits(
+        "attributes", ("temperature", "projection_dim"), contrastive=True, attributes="values_and_hashtags"
+    ),
     "moco": Traits("clusters", ("temperature", "projection_dim"), contrastive=True, loss_may_rise=True),
     "pcl": Traits("images", ("temperature", "projection_dim"), contrastive=True, loss_may_rise=True),
     "swav": Traits("images", ("temperature", "projection_dim")),

@@ -46,9 +46,9 @@ class ColumnTable:
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Raises `UserError` if one of these columns does not exist."""
-        columns = set(self.columns)
+        columns, no_values = set(self.columns), set(self.no_values)
         for name in names:
-            if name in self.no_values:
+            if name in no_values:
                 raise UserError(
                     f"column {shown(name)} of {self.path} holds lists, objects or bytes, which are no "
                     "clusters or labels"
@@ -83,7 +83,8 @@ def open_table(path: Path) -> ColumnTable:
             else:
                 yield from _text_batches(table.rows(columns), columns, refused)
 
-    columns = [name for name in table.columns if name and name not in table.no_values]
+    no_values = set(table.no_values)
+    columns = [name for name in table.columns if name and name not in no_values]
     return ColumnTable(path, columns, table.no_values, read, table.notes, refused)
 
 

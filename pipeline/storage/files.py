@@ -18,6 +18,8 @@ from pipeline.runtime.sanitize import for_spreadsheet, for_utf8
 
 STATE_VARIABLE = "CLINFONCE_STATE_DIR"
 
+MOST_LINKS = 40
+"""Maximum number of links that are followed one after another, as on Linux."""
 MOST_OF_JSON = 64 << 20
 """Maximum number of characters of a JSON file; the encoder's configuration and summaries have thousands."""
 
@@ -65,7 +67,7 @@ def check_output(path: Path, option: str | None = None) -> None:
     """
     named = shown(path) if option is None else f"{option} {shown(path)}"
     with suppress(OSError):
-        if path.is_symlink() and os.readlink(path).startswith("/proc/"):
+        if _leads_into_proc(path):
             # Such as /dev/stdout, which a file would replace if root named it.
             raise UserError(f"{named} is a link to what a process has open: name a file for the output")
         kind = stat.S_IFMT(path.stat().st_mode)
@@ -75,6 +77,18 @@ def check_output(path: Path, option: str | None = None) -> None:
             )
         if kind != stat.S_IFREG:
             raise UserError(f"{named} is a device or a pipe: name a file for the output")
+
+
+def _leads_into_proc(path: Path) -> bool:
+    """Returns whether `path` is a link, or the first of several, to what a process has open."""
+    for _ in range(MOST_LINKS):
+        if not path.is_symlink():
+            return False
+        path = Path(os.path.realpath(path.parent), os.readlink(path))
+        path = Path(os.path.realpath(path.parent), path.name)
+        if path.is_relative_to("/proc") and path.parent != Path("/proc"):
+            return True
+    return False
 
 
 def check_utf8(path: Path, named: str, cure: str) -> None:

@@ -10,6 +10,8 @@ warns of empty ones, and most runs have no weights.
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from pipeline.storage.checksums import write_checksummed
 from pipeline.storage.files import write_atomically, write_json, write_text
 from pipeline.storage.outputs import ENCODER_FILES, EVALUATION_FILES, replaced_output
@@ -41,6 +43,12 @@ def leave_out_start(layout: Layout, weights: str | None) -> bool:
     with replaced_output(layout.encoder(START), ENCODER_FILES) as folder:
         write_text(folder / MODEL_CARD, NO_WEIGHTS)
         return True
+
+
+def leave_out_frozen_features(layout: Layout) -> None:
+    """Writes a file of features without rows, for trainings that read pixels."""
+    nothing = pa.table({"id": pa.array([], pa.string()), "features": pa.array([], pa.binary())})
+    write_atomically(layout.frozen_features, lambda temporary: write_checksummed(nothing, temporary))
 
 
 def leave_out_encoder(layout: Layout, arm: str) -> bool:

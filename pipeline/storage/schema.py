@@ -83,6 +83,10 @@ class Layout:
     def encoder(self, arm: str) -> Path:
         return self.root / "encoders" / arm
 
+    @property
+    def frozen_features(self) -> Path:
+        return self.root / "frozen_features.parquet"
+
     def evaluation(self, arm: str) -> Path:
         return self.root / "evaluations" / arm
 

@@ -142,13 +142,16 @@ def csv_records(
 
 
 def _are_rows(lines: Sequence[str], delimiter: str, columns: int) -> bool:
-    """Returns whether the first and the last line of a row look like rows themselves. With two columns, where
-    text easily does, all lines must, and there must be at least three."""
-    filled = [line for line in lines if line.strip()]
+    """Returns whether the first and the last line of a row look like rows themselves, and of all lines more
+    than two thirds. With two columns, where text easily does, all lines must, and there must be at least
+    three."""
+    filled = [line.rstrip("\r\n") for line in lines if line.strip()]
     if len(filled) < (3 if columns == 2 else 2) or columns < 2:
         return False
-    checked = filled if columns == 2 else (filled[0], filled[-1])
-    return all(_has_columns(line.rstrip("\r\n"), delimiter, columns) for line in checked)
+    are_rows = [_has_columns(line, delimiter, columns) for line in filled]
+    if columns == 2:
+        return all(are_rows)
+    return are_rows[0] and are_rows[-1] and 3 * sum(are_rows) > 2 * len(are_rows)
 
 
 def _has_columns(line: str, delimiter: str, columns: int) -> bool:

@@ -10,19 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.augment.normalize import Normalizer
-from pipeline.augment.views import central_views, random_views, views_at_once
-from pipeline.config.pretrain import PretrainParams
 from pipeline.runtime.seeding import derived_seed
 from pipeline.training.context import TrainingContext
 from pipeline.training.loaders.select import Loader
 from pipeline.training.network import Network
 from pipeline.training.representation import SAMPLED_IMAGES, representation_metrics
+from pipeline.training.views import Views
 
 EMBED_BATCH = 512
 
-Views = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Function (canvas, sizes, their places among all that are evaluated) -> normalised views."""
+Seen = Callable[[tuple[Tensor, Tensor], Tensor], Tensor]
+"""Function (a loader's batch, its places among all images that are evaluated) -> views."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,7 @@ class FeatureExtractor:
 
     network: Network
     loader: Loader
-    normalize: Normalizer
-    params: PretrainParams
+    views: Views
     context: TrainingContext
     autocast: torch.autocast
 
@@ -41,11 +38,8 @@ class FeatureExtractor:
 
         They are the target network's if there is one.
         """
-
-        def central(canvas: Tensor, sizes: Tensor, _places: Tensor) -> Tensor:
-            return self.normalize(central_views(canvas, sizes, self.context.image_size))
-
-        _, outputs_ND = self._encode(torch.arange(len(self.loader)), central, of_target=True)
+        images = torch.arange(len(self.loader))
+        _, outputs_ND = self._encode(images, lambda batch, _: self.views.central(batch), of_target=True)
         return functional.normalize(outputs_ND, dim=1)
 
     def representation_metrics(self, epoch: int) -> dict[str, float]:
@@ -54,34 +48,25 @@ class FeatureExtractor:
         images = torch.linspace(0, len(self.loader) - 1, count).long()
         seed = derived_seed(self.context.seed, "health", epoch)
 
-        def views_from(first: int) -> Views:
-            return lambda canvas, sizes, places: random_views(
-                canvas,
-                sizes,
-                self.context.image_size,
-                self.params.augment,
-                seed,
-                rows_N=first + places,
-                of=2 * count,
-                normalize=self.normalize,
-            )
+        def views_from(first: int) -> Seen:
+            return lambda batch, places: self.views.random(batch, seed, first + places, 2 * count)
 
         features, outputs = zip(*(self._encode(images, views_from(f)) for f in (0, count)), strict=True)
         return representation_metrics(features, outputs)
 
     @torch.no_grad()
-    def _encode(self, images_N: Tensor, views: Views, *, of_target: bool = False) -> tuple[Tensor, Tensor]:
+    def _encode(self, images_N: Tensor, seen_in: Seen, *, of_target: bool = False) -> tuple[Tensor, Tensor]:
         """Returns features (N, F) and embeddings (N, D), float32."""
         self.network.eval()
         target = self.network.target if of_target else None
         ranks = self.context.ranks
         each = -(-len(images_N) // ranks.world_size)
         places = torch.arange(ranks.rank * each, (ranks.rank + 1) * each)
-        parts = places.clamp(max=len(images_N) - 1).split(views_at_once(self.context.image_size, EMBED_BATCH))
+        parts = places.clamp(max=len(images_N) - 1).split(self.views.at_once(EMBED_BATCH))
         features, outputs = [], []
         pixels = self.loader.batches([images_N[part] for part in parts])
-        for part, (canvas, sizes) in zip(parts, pixels, strict=True):
-            seen = views(canvas, sizes, part.to(self.context.device))
+        for part, batch in zip(parts, pixels, strict=True):
+            seen = seen_in(batch, part.to(self.context.device))
             with self.autocast:
                 if target is not None:
                     some_features, some_outputs = target(seen)

@@ -11,26 +11,29 @@ from pipeline.augment.normalize import Normalizer
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.assignments import Assignments, read_assignments
 from pipeline.dataset.dataset import ImageDataset, ImageSplit
+from pipeline.encoders.base import Encoder
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import architecture_of
-from pipeline.objectives.traits import TRAITS
 from pipeline.runtime.device import compute_dtype, device_name
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.seeding import derived_seed
 from pipeline.storage.files import state_root
 from pipeline.storage.schema import CHOSEN, IngestSummary, Layout
 from pipeline.storage.validation import check_ids
+from pipeline.training.attribute_inputs import attributes_of
 from pipeline.training.checkpoint import StateFolder, fingerprint
 from pipeline.training.context import Clustered, TrainingContext
+from pipeline.training.frozen_features import FrozenFeatures
 from pipeline.training.launch import joined_ranks, start_processes
 from pipeline.training.loaders.select import Loader, select_loader
 from pipeline.training.malloc import limited_arenas
 from pipeline.training.outputs import write_artifacts
-from pipeline.training.setup import attributes_of, build_trainer
+from pipeline.training.setup import build_adapter_trainer, build_trainer
 from pipeline.training.shutdown import StopRequest
 from pipeline.training.start import Start, read_start
 from pipeline.training.trackers import Trackers, tracker_names
 from pipeline.training.trainer import Trainer
+from pipeline.training.views import FeatureViews
 from pipeline.training.whitened_layers import Sample, fit_last_layer
 
 
@@ -78,14 +81,13 @@ def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> N
         trackers = Trackers(tracker_names() if ranks.is_main else [], state_root() / "live" / name)
         open_things.callback(trackers.close)
         positions = assigned_positions(assignments, layout.assignments(arm), dataset.train)
-        loader = select_loader(dataset.train, positions, context.device, ranks=ranks)
+        if start and params.freeze == "all":
+            loader: Loader = FrozenFeatures(start, positions, layout, context.device)
+        else:
+            loader = select_loader(dataset.train, positions, context.device, ranks=ranks)
         trainer = _build(params, context, dataset, loader, assignments, start)
         trainer.run(states, stop, trackers)
-        # A copy, since a waiting process resumes from the network as training left it.
-        encoder = copy.deepcopy(trainer.network.encoder)
-        seed = derived_seed(context.seed, "features")
-        sample = Sample(loader, trainer.normalize, context.image_size, seed)
-        fit_last_layer(encoder, sample)
+        encoder = _encoder_of(trainer, start)
         if not ranks.is_main:
             return
         provenance = choices | {
@@ -135,18 +137,24 @@ def _build(
 ) -> Trainer:
     if len(loader) < 2:
         raise UserError(f"pretraining needs at least 2 train images, and {dataset.folder} has {len(loader)}")
+    clustered = Clustered(torch.from_numpy(np.array(assignments.clusters_N)), assignments.recluster)
+    attributes_NA = attributes_of(params, dataset.train, loader.ids)
+    if isinstance(loader, FrozenFeatures):
+        return build_adapter_trainer(params, loader, clustered, attributes_NA, context)
     prepared = start.config.model_dump() if start else dataset.summary
     normalizer = Normalizer(prepared["mean"], prepared["std"], context.device)
-    needs_attributes = TRAITS[params.objective].learns_from == "attributes"
-    return build_trainer(
-        params,
-        loader,
-        Clustered(torch.from_numpy(np.array(assignments.clusters_N)), assignments.recluster),
-        attributes_of(params, dataset.train, loader.ids) if needs_attributes else None,
-        normalizer,
-        context,
-        start,
-    )
+    return build_trainer(params, loader, clustered, attributes_NA, normalizer, context, start)
+
+
+def _encoder_of(trainer: Trainer, start: Start | None) -> Encoder:
+    """Returns the encoder to write."""
+    # A copy, since a waiting process resumes from the network as training left it.
+    encoder: Encoder = copy.deepcopy(trainer.network.encoder)
+    if start and isinstance(trainer.views, FeatureViews):
+        return start.below(encoder)
+    seed = derived_seed(trainer.context.seed, "features")
+    fit_last_layer(encoder, Sample(trainer.loader, trainer.views, seed))
+    return encoder
 
 
 def _encoder_config(
@@ -158,7 +166,7 @@ def _encoder_config(
 ) -> EncoderConfig:
     if start:
         # Images are prepared as the weights require.
-        return start.config.model_copy(update={"weights_sha256": None})
+        return start.config.model_copy(update={"weights_sha256": None, "has_adapter": params.freeze == "all"})
     architecture = architecture_of(params.encoder, params.stem_stride, context.image_size)
     return EncoderConfig(
         encoder=params.encoder,

@@ -1,6 +1,7 @@
 """Builds a trainer, with all of its weights, from the section `pretrain` and the data."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -8,8 +9,7 @@ from torch import Tensor
 
 from pipeline.augment.normalize import Normalizer
 from pipeline.config.pretrain import PretrainParams
-from pipeline.dataset.attributes import attribute_vectors
-from pipeline.dataset.dataset import ImageSplit
+from pipeline.encoders.adapter import identity_layer
 from pipeline.encoders.base import Architecture, Encoder
 from pipeline.encoders.layers import freeze_first
 from pipeline.encoders.registry import architecture_of, build_encoder, build_plain_encoder
@@ -20,11 +20,13 @@ from pipeline.runtime.resources import available_memory
 from pipeline.runtime.seeding import derived_seed
 from pipeline.training.context import Clustered, TrainingContext
 from pipeline.training.demand import check_memory, check_steps
+from pipeline.training.frozen_features import FrozenFeatures
 from pipeline.training.loaders.select import Loader
 from pipeline.training.network import Network
 from pipeline.training.start import Start
 from pipeline.training.step import batch_sizes
 from pipeline.training.trainer import Trainer
+from pipeline.training.views import FeatureViews, PixelViews
 from pipeline.training.whitened_layers import Sample, fit_first_layer
 
 Built = TypeVar("Built")
@@ -41,21 +43,16 @@ def build_trainer(
 ) -> Trainer:
     """Builds a trainer; writes nothing.
 
-    `attributes_NA` is given only if the objective needs it: see `attributes_of`; `start` holds the weights to
-    start from, if any. Raises `UserError` for a
-    training that this machine cannot run, before it is tried.
+    `attributes_NA` is given only if the objective needs it: see `attribute_inputs`; `start` holds the weights
+    to start from, if any. Raises `UserError` for a training that this machine cannot run, before it is tried.
     """
     device, ranks, image_size, seed = context.device, context.ranks, context.image_size, context.seed
     check_steps(params, len(loader))
     architecture = architecture_of(params.encoder, params.stem_stride, image_size)
     if start:
         architecture = start.config.architecture
-    remade = (clustered.recluster or {}).get("clusters", 0)
-    known = DataInfo(
-        clusters=max(int(clustered.clusters_N.max()) + 1, remade),
-        attributes=0 if attributes_NA is None else attributes_NA.shape[1],
-    )
-    kind = OBJECTIVES[params.objective]
+    views = PixelViews(image_size, params.augment, normalize)
+    known, kind = _known(clustered, attributes_NA), OBJECTIVES[params.objective]
     with torch.device("meta"):
         # Plain layers, since the faster ones need a device that computes.
         encoder = _buildable(architecture)
@@ -69,8 +66,8 @@ def build_trainer(
     if start:
         start.load_into(encoder)
     else:
-        fit_first_layer(encoder, Sample(loader, normalize, image_size, derived_seed(seed, "patches")))
-    if params.freeze > 0:
+        fit_first_layer(encoder, Sample(loader, views, derived_seed(seed, "patches")))
+    if params.freeze != "all" and params.freeze > 0:
         freeze_first(encoder, params.freeze)
     objective = _with_seed(
         derived_seed(seed, "objective"), lambda: kind.build(encoder.feature_dim, params, known)
@@ -80,9 +77,39 @@ def build_trainer(
         loader,
         clustered,
         attributes_NA,
-        normalize,
+        views,
         params,
         context,
+    )
+
+
+def build_adapter_trainer(
+    params: PretrainParams,
+    features: FrozenFeatures,
+    clustered: Clustered,
+    attributes_NA: Tensor | None,
+    context: TrainingContext,
+) -> Trainer:
+    """Builds a trainer of the linear layer above an encoder that stays as it is, from its features.
+
+    The trainer's encoder is that layer. Otherwise like `build_trainer`.
+    """
+    check_steps(params, len(features))
+    build_objective = partial(
+        OBJECTIVES[params.objective].build, features.feature_dim, params, _known(clustered, attributes_NA)
+    )
+    encoder = Encoder(identity_layer(features.feature_dim), features.feature_dim)
+    objective = _with_seed(derived_seed(context.seed, "objective"), build_objective)
+    return Trainer(
+        Network(encoder, objective), features, clustered, attributes_NA, FeatureViews(), params, context
+    )
+
+
+def _known(clustered: Clustered, attributes_NA: Tensor | None) -> DataInfo:
+    remade = (clustered.recluster or {}).get("clusters", 0)
+    return DataInfo(
+        clusters=max(int(clustered.clusters_N.max()) + 1, remade),
+        attributes=0 if attributes_NA is None else attributes_NA.shape[1],
     )
 
 
@@ -92,21 +119,6 @@ def _buildable(architecture: Architecture) -> Encoder:
         return build_plain_encoder(architecture)
     except ValueError as error:
         raise UserError(f"pretrain.encoder={shown(architecture.name)}: {error}") from None
-
-
-def attributes_of(params: PretrainParams, train: ImageSplit, ids: list[str]) -> Tensor:
-    """Returns the attributes (N, A) int8 of the train images `ids`, as encoded by `attribute_vectors`.
-
-    Raises `UserError` if the data has none.
-    """
-    names, vectors_NA = attribute_vectors(train)
-    if not names:
-        raise UserError(
-            f"pretrain.objective={params.objective} learns from attributes, and the data has none that "
-            "differs between images: name columns in ingest.columns.attributes or choose another objective"
-        )
-    row_of = {image: row for row, image in enumerate(train.ids.to_pylist())}
-    return torch.from_numpy(vectors_NA[[row_of[image] for image in ids]])
 
 
 def _with_seed(seed: int, build: Callable[[], Built]) -> Built:

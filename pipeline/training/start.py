@@ -3,7 +3,7 @@
 It is also how they reach training: as an encoder of this project, whatever their file was.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -15,17 +15,12 @@ from pipeline.dataset.dataset import ImageDataset
 from pipeline.encoders.base import Architecture, Encoder
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.files import missing_file, read_config, read_weights
-from pipeline.encoders.given_weights import (
-    WeightsFile,
-    WeightsRefused,
-    fit_weights,
-    read_weights_file,
-    weights_sha256,
-)
+from pipeline.encoders.given_weights import fit_weights
 from pipeline.encoders.patches import PatchResNet
 from pipeline.encoders.preprocessing import Preprocessing, download_address, usual_preprocessing
-from pipeline.encoders.registry import PATCH_RESNET, architecture_of, build_plain_encoder
+from pipeline.encoders.registry import PATCH_RESNET, architecture_of, build_encoder, build_plain_encoder
 from pipeline.encoders.timm_models import PREFIX, build_timm
+from pipeline.encoders.weights_files import WeightsFile, WeightsRefused, read_weights_file, weights_sha256
 from pipeline.runtime.errors import UserError, first_line, shown
 from pipeline.storage.files import resolve_user_path
 from pipeline.storage.schema import ENCODER_CONFIG, START, Layout
@@ -46,6 +41,10 @@ class Start:
     provenance: dict[str, Any]
     """What config.json records about the weights."""
 
+    @property
+    def encoder_sha256(self) -> str:
+        return str(self.provenance["start"]["encoder_sha256"])
+
     def load_into(self, encoder: Encoder) -> None:
         """Loads the weights into an encoder that is to be trained.
 
@@ -57,6 +56,14 @@ class Start:
         if isinstance(encoder.backbone, PatchResNet):
             # It is fitted again after training.
             encoder.backbone.reset_whitening()
+
+    def below(self, adapter: Encoder) -> Encoder:
+        """Returns the encoder as it came, with a linear layer above it that was trained."""
+        encoder = build_encoder(replace(self.config.architecture, has_adapter=True))
+        below = {f"network.{name}": tensor for name, tensor in self.tensors.items()}
+        above = {f"adapter.{name}": tensor.cpu() for name, tensor in adapter.backbone.state_dict().items()}
+        encoder.backbone.load_state_dict(below | above)
+        return encoder
 
 
 def write_start(
@@ -115,10 +122,11 @@ def read_start(params: PretrainParams, layout: Layout) -> Start | None:
     with reading(folder / ENCODER_CONFIG):
         values = read_config(folder)
         config = EncoderConfig.checked(values)
-        tensors, _ = read_weights(folder, config.weights_sha256)
-    _check_is_unchanged(params.weights, values["start"]["sha256"])
-    of_encoder = {"encoder_sha256": config.weights_sha256}
-    return Start(config, tensors, {"start": values["start"] | of_encoder})
+        tensors, encoder_sha256 = read_weights(folder, config.weights_sha256)
+        origin = values["start"] | {"encoder_sha256": encoder_sha256}
+        sha256 = origin["sha256"]
+    _check_is_unchanged(params.weights, sha256)
+    return Start(config, tensors, {"start": origin})
 
 
 def _check_is_unchanged(weights: str, sha256: str | None) -> None:
@@ -148,6 +156,11 @@ def _described(
     described = given.configuration or {}
     if "encoder" in described and "mean" in described:
         own = _checked(described)
+        if own.has_adapter:
+            raise WeightsRefused(
+                "ends in a linear layer that was trained above frozen weights (pretrain.freeze=all): name "
+                "those weights"
+            )
         _check_is_same(params.encoder, own.encoder)
         if params.stem_stride not in ("auto", own.stem_stride):
             raise WeightsRefused(
@@ -162,14 +175,17 @@ def _described(
             "has no other weights: name a folder such as ../other/data/encoders/chosen, or another encoder"
         )
     architecture = _published(params, image_size)
-    if isinstance(described.get("pretrained_cfg"), dict):
+    # Older folders of timm hold the values of `pretrained_cfg` beside the architecture.
+    beside = described if {"architecture", "mean"} <= described.keys() else None
+    of_timm = described.get("pretrained_cfg", beside)
+    if isinstance(of_timm, dict):
         if isinstance(named := described.get("architecture"), str):
             _check_is_same(params.encoder.removeprefix(PREFIX).split(".")[0], named, PREFIX)
         try:
-            return architecture, Preprocessing.of_configuration(described["pretrained_cfg"])
-        except (TypeError, ValueError) as error:
+            return architecture, Preprocessing.of_configuration(of_timm)
+        except (TypeError, ValueError, OverflowError) as error:
             raise WeightsRefused(f"has a damaged pretrained_cfg ({first_line(error)})") from None
-    return architecture, usual_preprocessing(params.encoder)
+    return architecture, usual_preprocessing(params.encoder, given.name)
 
 
 def _checked(described: object) -> EncoderConfig:

@@ -6,8 +6,6 @@ import time
 import torch
 from torch import Tensor
 
-from pipeline.augment.normalize import Normalizer
-from pipeline.augment.views import random_views
 from pipeline.config.pretrain import PretrainParams
 from pipeline.objectives.base import Batch, StepInfo
 from pipeline.objectives.traits import reads_clusters
@@ -31,6 +29,7 @@ from pipeline.training.shutdown import Interrupted, StopRequest
 from pipeline.training.soundness import fault_of
 from pipeline.training.step import Step, batch_sizes, largest_that_fits, out_of_memory
 from pipeline.training.trackers import Trackers
+from pipeline.training.views import Views
 
 SAVE_EVERY_SECONDS = 300
 """Seconds between saves within an epoch; at its end `StateFolder.due` decides."""
@@ -51,13 +50,13 @@ class Trainer:
         loader: Loader,
         clustered: Clustered,
         attributes_NA: Tensor | None,
-        normalize: Normalizer,
+        views: Views,
         params: PretrainParams,
         context: TrainingContext,
     ) -> None:
         device, ranks = context.device, context.ranks
         dtype = compute_dtype(params.precision, device)
-        self.loader, self.normalize, self.params, self.context = loader, normalize, params, context
+        self.loader, self.views, self.params, self.context = loader, views, params, context
         self.device, self.ranks, self.image_size = device, ranks, context.image_size
         self.first_clusters_N = self.clusters_N = clustered.clusters_N.cpu()
         self.recluster_settings = clustered.recluster
@@ -71,7 +70,7 @@ class Trainer:
         self.progress = Progress()
         self.steps_per_epoch = len(self._batches(0))
         self.loss_sum = torch.zeros((), device=device)
-        self.extractor = FeatureExtractor(self.network, loader, normalize, params, context, self.autocast)
+        self.extractor = FeatureExtractor(self.network, loader, views, context, self.autocast)
         self.reclusterings: dict[str, Tensor] = {}
         """Clusters by the epoch (as text) before which they were computed."""
 
@@ -182,7 +181,7 @@ class Trainer:
         return Plan.of(own, self.clusters_N, self.attributes_NA, self.device)
 
     def train_step(self, pixels: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
-        """Updates the weights by the images in `pixels` (canvas, sizes) and their `batch`; returns the loss.
+        """Updates the weights by what the loader yielded for a `batch` of images; returns the loss.
 
         Nothing here waits for the device. Raises `UserError` if the batch does not fit into memory.
         """
@@ -194,16 +193,7 @@ class Trainer:
 
         def views(rows: Tensor, places: Tensor) -> Tensor:
             images = rows.remainder(len(canvas))
-            return random_views(
-                canvas[images],
-                sizes[images],
-                self.image_size,
-                self.params.augment,
-                seed,
-                rows_N=places,
-                of=2 * self.batch_size,
-                normalize=self.normalize,
-            )
+            return self.views.random((canvas[images], sizes[images]), seed, places, 2 * self.batch_size)
 
         step_info = StepInfo(
             self.progress.epoch * self.steps_per_epoch + self.progress.step,

@@ -6,6 +6,7 @@ Training is of little use if its results do not exceed this reference's.
 import torch
 
 from pipeline.augment.normalize import Normalizer
+from pipeline.config.pretrain import AugmentParams
 from pipeline.dataset.dataset import ImageDataset
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import UNTRAINED_ENCODER, architecture_of, build_encoder
@@ -15,6 +16,7 @@ from pipeline.storage.schema import UNTRAINED, Layout
 from pipeline.training.loaders.streamed import StreamedLoader
 from pipeline.training.outputs import write_artifacts
 from pipeline.training.progress import Progress
+from pipeline.training.views import PixelViews
 from pipeline.training.whitened_layers import Sample, fit_first_layer
 
 
@@ -29,8 +31,8 @@ def write_untrained(image_size: int, seed: int, layout: Layout) -> None:
     summary = dataset.summary
     architecture = architecture_of(UNTRAINED_ENCODER, "auto", image_size)
     encoder = build_encoder(architecture)
-    normalize = Normalizer(summary["mean"], summary["std"], device)
-    sample = Sample(loader, normalize, image_size, derived_seed(seed, "patches"))
+    views = PixelViews(image_size, AugmentParams(), Normalizer(summary["mean"], summary["std"], device))
+    sample = Sample(loader, views, derived_seed(seed, "patches"))
     fit_first_layer(encoder, sample)
     config = EncoderConfig(
         encoder=UNTRAINED_ENCODER,

@@ -8,22 +8,21 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pipeline.augment.normalize import Normalizer
-from pipeline.augment.views import central_views, views_at_once
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.patches import PatchResNet, WhitenedPatches
 from pipeline.encoders.whitening import fit, fit_features
 from pipeline.training.loaders.select import Loader
+from pipeline.training.views import Views
 
 SAMPLED_IMAGES = 10_000
 BATCH = 256
 
 
 class Sample:
-    """Normalised central views of a sample of train images, drawn by `seed`."""
+    """Central views of a sample of train images, drawn by `seed`."""
 
-    def __init__(self, loader: Loader, normalize: Normalizer, image_size: int, seed: int) -> None:
-        self._loader, self._normalize, self._image_size, self.seed = loader, normalize, image_size, seed
+    def __init__(self, loader: Loader, views: Views, seed: int) -> None:
+        self._loader, self._views, self.seed = loader, views, seed
         self._images_N = loader.shuffled(torch.Generator().manual_seed(seed))[:SAMPLED_IMAGES]
 
     def __len__(self) -> int:
@@ -31,9 +30,8 @@ class Sample:
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yields batches (B, 3, S, S) float32 on the loader's device."""
-        batch = views_at_once(self._image_size, BATCH)
-        for canvas_BCHW, sizes_B2 in self._loader.batches(self._images_N.split(batch)):
-            yield self._normalize(central_views(canvas_BCHW, sizes_B2, self._image_size))
+        for batch in self._loader.batches(self._images_N.split(self._views.at_once(BATCH))):
+            yield self._views.central(batch)
 
 
 def fit_first_layer(encoder: Encoder, sample: Sample) -> None:

@@ -1,6 +1,7 @@
 """K-means of vectors that people have: embeddings in Parquet or NumPy, of this project or another program."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.clustering.base import Clusters
@@ -39,7 +42,7 @@ def vectors_of(count: int, groups: int = 3) -> NDArray[np.float32]:
     return (noisy * random.uniform(0.1, 10, (count, 1))).astype(np.float32)
 
 
-def write(path: Path, ids: list[Any], vectors: Any) -> Path:
+def write(path: Path, ids: Any, vectors: Any) -> Path:
     kind = pa.list_(pa.float32(), vectors.shape[1]) if isinstance(vectors, np.ndarray) else None
     values = list(vectors) if isinstance(vectors, np.ndarray) else vectors
     pq.write_table(pa.table({"id": ids, "vector": pa.array(values, kind)}), path)
@@ -64,14 +67,13 @@ def test_clusters_are_those_of_the_vectors_by_cosine_and_stay(train: ImageSplit,
     assert "given vectors of 5 numbers" in clusters.notes[-1]
 
 
-@pytest.mark.parametrize("rows", [TRAIN, IMAGES])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
 def test_arrays_of_numpy_are_in_the_order_of_the_images(
-    train: ImageSplit, tmp_path: Path, rows: int, dtype: type
+    train: ImageSplit, tmp_path: Path, dtype: type
 ) -> None:
-    array: NDArray[Any] = (10 * vectors_of(rows)).astype(dtype)
+    array: NDArray[Any] = (10 * vectors_of(TRAIN)).astype(dtype)
     np.save(tmp_path / "v.npy", array)
-    expected = array[:TRAIN].astype(np.float64)
+    expected = array.astype(np.float64)
     expected /= np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-30)
     np.testing.assert_allclose(given_vectors(tmp_path / "v.npy", train), expected, atol=1e-3)
 
@@ -88,9 +90,9 @@ def test_lists_of_other_programs(train: ImageSplit, tmp_path: Path, kind: pa.Dat
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-4)
 
 
-def faulty(name: str, ids: list[str]) -> tuple[list[Any], Any]:
+def faulty(name: str, ids: list[str]) -> tuple[Any, Any]:
     good = vectors_of(len(ids))
-    cases: dict[str, tuple[list[Any], Any]] = {
+    cases: dict[str, tuple[Any, Any]] = {
         "an image is missing": (ids[1:], good[1:]),
         "all are missing": (["x"], good[:1]),
         "repeated": ([*ids, ids[3]], vectors_of(len(ids) + 1)),
@@ -100,6 +102,7 @@ def faulty(name: str, ids: list[str]) -> tuple[list[Any], Any]:
         "texts": (ids, [["a"]] * len(ids)),
         "numbers": (ids, [1.0] * len(ids)),
         "no numbers": (ids, [[]] * len(ids)),
+        "times for ids": (pa.array([-(1 << 62)] * len(ids), pa.timestamp("ms")), good),
     }
     return cases[name]
 
@@ -119,6 +122,7 @@ def faulty(name: str, ids: list[str]) -> tuple[list[Any], Any]:
         ("texts", r"holds list<.*string> in vector: it must be a list of numbers per row"),
         ("numbers", r"holds double in vector: it must be a list of numbers per row"),
         ("no numbers", "it must be a list of numbers per row"),
+        ("times for ids", r"holds timestamp\[ms\] in id: it must be the ids of data/images, which are texts"),
     ],
 )
 def test_faulty_tables_end_in_a_sentence(train: ImageSplit, tmp_path: Path, name: str, sentence: str) -> None:
@@ -133,8 +137,10 @@ def test_faulty_files_end_in_a_sentence(train: ImageSplit, tmp_path: Path) -> No
             given_vectors(path, train)
         return str(raised.value)
 
-    np.save(tmp_path / "rows.npy", vectors_of(5))
-    assert "has 5 rows, and there are 18 train images" in refused(tmp_path / "rows.npy")
+    # Of all images it could be in the order of the table, in which the splits are mixed.
+    for rows in (5, IMAGES):
+        np.save(tmp_path / "rows.npy", vectors_of(rows))
+        assert f"has {rows} rows, and there are 18 train images" in refused(tmp_path / "rows.npy")
     np.save(tmp_path / "flat.npy", np.zeros(18))
     assert "holds float64 of shape (18,): it must be" in refused(tmp_path / "flat.npy")
     np.save(tmp_path / "texts.npy", np.full((18, 2), "a"))
@@ -147,6 +153,8 @@ def test_faulty_files_end_in_a_sentence(train: ImageSplit, tmp_path: Path) -> No
     for name, content in (("empty.npy", b""), ("cut.npy", (tmp_path / "rows.npy").read_bytes()[:40])):
         (tmp_path / name).write_bytes(content)
         assert "is no array of NumPy" in refused(tmp_path / name)
+    np.save(tmp_path / "large.npy", np.full((TRAIN, 2), 1e200))
+    assert "numbers that are not finite for 18 of the 18" in refused(tmp_path / "large.npy")
     (tmp_path / "v.parquet").write_bytes(b"PAR1")
     assert "can't be read as Parquet" in refused(tmp_path / "v.parquet")
     pq.write_table(pa.table({"id": ["a"], "embedding": [[1.0]]}), tmp_path / "named.parquet")
@@ -155,3 +163,39 @@ def test_faulty_files_end_in_a_sentence(train: ImageSplit, tmp_path: Path) -> No
     )
     for name in ("none.npy", "none.parquet"):
         assert refused(tmp_path / name).endswith(f"{name} does not exist: check its name and folder")
+
+
+HEADERS = [
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (18, -5), }",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (18, 9999999999999999999999), }",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (True, 5), }",
+    "{'descr': (), 'fortran_order': False, 'shape': (18, 5), }",
+    "{'descr': ('f4',), 'fortran_order': False, 'shape': (18, 5), }",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (18, 5), 3: 4}",
+    "{[]: 1}",
+    "{'descr': '<f4', ",
+    " {\n 'descr'\n:",
+    "-" * 9_000,
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_damaged_header_of_numpy_ends_in_a_sentence(train: ImageSplit, tmp_path: Path, header: str) -> None:
+    length = len(header).to_bytes(2, "little")
+    content = b"\x93NUMPY\x01\x00" + length + header.encode() + bytes(18 * 5 * 4)
+    (tmp_path / "v.npy").write_bytes(content)
+    with pytest.raises(UserError, match=r"is no array of NumPy|it must be numbers of shape|has 1 rows"):
+        given_vectors(tmp_path / "v.npy", train)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(6, 127), byte=st.integers(0, 255))
+def test_a_changed_byte_of_a_header_ends_in_a_sentence_or_not_at_all(
+    train: ImageSplit, tmp_path: Path, place: int, byte: int
+) -> None:
+    np.save(tmp_path / "v.npy", vectors_of(TRAIN))
+    content = bytearray((tmp_path / "v.npy").read_bytes())
+    content[place] = byte
+    (tmp_path / "v.npy").write_bytes(content)
+    with suppress(UserError):
+        given_vectors(tmp_path / "v.npy", train)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from doctor.small_project import one, tiny
+from pipeline.config.params import Params
 from pipeline.doctor import estimate as cost
 from pipeline.doctor.base import Situation
 from pipeline.doctor.estimate import Counts, estimated
@@ -88,6 +89,19 @@ def test_another_objective_is_measured_beside_the_references(
 
 
 @pytest.mark.usefixtures("soon")
+def test_of_frozen_weights_the_passes_of_all_views_are_measured(ingested: Situation) -> None:
+    assert ingested.params is not None
+    values = ingested.params.model_dump()
+    values["pretrain"] |= {"freeze": "all", "weights": "a.pth", "frozen_views": 9}
+    checks = list(cost.look(replace(ingested, params=Params.model_validate(values), seconds=0.05)))
+    assert [check.what for check in checks[1:]] == [
+        "evaluate chosen, untrained, start, instance, label",
+        "start, with pretrain.freeze=all",
+        "all together",
+    ]
+    assert "for 10 views of each train image, once for all arms and seeds" in checks[2].found
+
+
 def test_random_pixels_where_nothing_is_ingested(folder: Path) -> None:
     params = tiny(Path("nowhere.csv"), batch_size=250, epochs=2, objective="attribute_prediction")
     checks = list(cost.look(Situation(params, seconds=0.05)))

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pipeline.encoders import weights_files
 from pipeline.encoders.base import Architecture, Encoder
-from pipeline.encoders.given_weights import WeightsRefused, fit_weights, read_weights_file
+from pipeline.encoders.given_weights import fit_weights
 from pipeline.encoders.registry import build_plain_encoder
+from pipeline.encoders.weights_files import WeightsRefused, read_weights_file
 from pipeline.storage.files import write_json
+from support import at_once
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +101,15 @@ def test_torchvision_s_names(tmp_path: Path) -> None:
     found, notes = fitted(tmp_path / "resnet18.pth", "resnet18")
     assert_holds(found, weights)
     assert notes == ["2 of them have no place in the encoder and are left out: fc.bias, fc.weight"]
+
+
+def test_a_first_layer_for_small_images_is_named(tmp_path: Path) -> None:
+    small = build_plain_encoder(Architecture("resnet18", 1, 32)).backbone
+    torch.save(small.state_dict(), tmp_path / "cifar.pth")
+    with pytest.raises(
+        WeightsRefused, match=r"^has a first layer of 3 x 3, .*set pretrain.stem_stride to its"
+    ):
+        fitted(tmp_path / "cifar.pth", "resnet18")
 
 
 @pytest.mark.parametrize("prefix", ["", "backbone."])
@@ -204,6 +217,22 @@ def changed(state: State, key: str, value: Callable[[Tensor], Tensor]) -> State:
             lambda s: changed(s, "bn1.weight", lambda w: w.to(torch.int8)),
             "^holds bn1.weight as int8: save it as",
         ),
+        (
+            lambda s: changed(s, "conv1.0.weight", lambda w: w.to_sparse()),
+            "^holds a sparse tensor in conv1.0.weight: save the weights as float32",
+        ),
+        (
+            lambda s: {key: value.to("meta") for key, value in s.items()},
+            "^holds a tensor of the device meta, without numbers, in",
+        ),
+        (
+            lambda s: changed(s, "bn1.num_batches_tracked", lambda w: w.to("meta")),
+            "^holds a tensor of the device meta, without numbers, in bn1.num_batches_tracked",
+        ),
+        (
+            lambda s: changed(s, "bn1.num_batches_tracked", lambda w: w.to(torch.complex64)),
+            "^holds complex numbers in bn1.num_batches_tracked",
+        ),
         (lambda s: Harmful(), "^holds more than weights, such as code, which is not run"),
         (lambda s: {"state_dict": {}}, "^holds no weights by name"),
         (lambda s: [torch.ones(3)], "^holds no weights by name"),
@@ -217,6 +246,42 @@ def test_foreign_and_faulty_weights_end_in_a_sentence(
     torch.save(content(state), tmp_path / "weights.pth")
     with pytest.raises(WeightsRefused, match=sentence):
         fitted(tmp_path / "weights.pth")
+
+
+def test_a_name_of_many_parts_takes_no_longer_than_its_length(state: State, tmp_path: Path) -> None:
+    key = "a." * 300_000 + "conv1.0.weight"
+    torch.save(state | {key: torch.ones(3)}, tmp_path / "weights.pth")
+    with at_once():
+        _, notes = fitted(tmp_path / "weights.pth")
+    assert any(note.startswith("3 of them have no place in the encoder and are left out") for note in notes)
+
+
+@pytest.mark.parametrize("kind", ["compressed", "large"])
+def test_an_archive_that_grows_is_refused_before_it_is_read(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    torch.save(state, tmp_path / "weights.pth")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was read"))
+    if kind == "large":
+        # The size of the file says nothing: records of an archive may overlap.
+        size = (tmp_path / "weights.pth").stat().st_size
+        monkeypatch.setattr(weights_files, "MOST_OF_WEIGHTS", size)
+        monkeypatch.setattr(zipfile.ZipFile, "infolist", lambda _: [record(size), record(1)])
+    else:
+        with zipfile.ZipFile(tmp_path / "weights.pth") as stored:
+            content = {name: stored.read(name) for name in stored.namelist()}
+        with zipfile.ZipFile(tmp_path / "weights.pth", "w", zipfile.ZIP_DEFLATED) as deflated:
+            for name, data in content.items():
+                deflated.writestr(name, data)
+    sentence = "is a compressed archive" if kind == "compressed" else "claims to hold more than"
+    with pytest.raises(WeightsRefused, match=sentence):
+        read_weights_file(tmp_path / "weights.pth")
+
+
+def record(size: int) -> zipfile.ZipInfo:
+    found = zipfile.ZipInfo("data")
+    found.file_size = size
+    return found
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])

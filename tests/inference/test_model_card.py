@@ -160,6 +160,22 @@ def test_networks_of_timm_load_there_and_prepare_images_as_their_weights_require
     assert ModelCard.load(folder / "README.md").data.to_dict()["library_name"] == "timm"
 
 
+@pytest.mark.parametrize(
+    ("name", "stem_stride"), [("resnet18", 2), ("timm/convnext_atto.d2_in1k", None), ("patch_resnet", 2)]
+)
+def test_a_layer_above_frozen_weights_takes_two_lines_more(
+    make_encoder: MakeEncoder, monkeypatch: pytest.MonkeyPatch, name: str, stem_stride: int | None
+) -> None:
+    folder = make_encoder(name=name, stem_stride=stem_stride, preparation={"has_adapter": True})
+    monkeypatch.chdir(folder)
+    save(folder / "picture.jpg", 60, 50)
+    expected = pipelines_features(folder, folder / "picture.jpg")
+    *library_blocks, picture_block = code_blocks(folder)
+    for block in library_blocks:
+        torch.testing.assert_close(run(block, picture_block)["features"], expected, rtol=1e-4, atol=1e-5)
+    assert "above it a linear layer, the only one that was trained;" in (folder / "README.md").read_text()
+
+
 @pytest.mark.parametrize("stem_stride", [2, 4])
 @pytest.mark.parametrize("name", ["patch_resnet", "whitened_patches"])
 def test_the_project_s_own_networks_need_nothing_but_torch(

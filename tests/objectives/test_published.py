@@ -5,12 +5,14 @@ gradients. docs/objectives.md says how the published code, which was compared to
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.config.objectives import IcclParams, PclParams, SwavParams
 from pipeline.objectives.attribute_prediction import AttributePrediction
@@ -22,8 +24,10 @@ from pipeline.objectives.cross_entropy import CrossEntropy
 from pipeline.objectives.dual_head import DualHead
 from pipeline.objectives.iccl import ICCL
 from pipeline.objectives.moco import MoCo
+from pipeline.objectives.multi_head import MultiHead
 from pipeline.objectives.pcl import PCL
 from pipeline.objectives.simsiam import SimSiam
+from pipeline.objectives.soft import Soft
 from pipeline.objectives.swav import SwAV
 from pipeline.runtime.distributed import ALONE
 
@@ -135,6 +139,55 @@ def test_cmc(count: int, seed: int) -> None:
     sides = zip(views.chunk(2), attributes.chunk(2), strict=True)
     expected = mean([among_the_other_side(*side, batch.images_B) for side in sides])
     agree(CMC(FEATURES, DIM, ATTRIBUTES, HIDDEN, TEMPERATURE), outputs, None, batch, expected)
+
+
+@given(count=images, seed=seeds, weights=st.lists(st.floats(0.1, 9), min_size=3, max_size=3))
+@several
+def test_multi_head(count: int, seed: int, weights: list[float]) -> None:
+    """SupCon's L_out in each column; an image whose value is not known has its own views as positives."""
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randint(-1, 3, (count, 3), generator=generator, dtype=torch.int32)
+    batch = replace(batch_of(count, seed), attributes_BA=codes)
+    outputs = noise(2 * count, 3 * DIM, seed=seed).requires_grad_()
+    terms = []
+    for column, head in enumerate(outputs.split(DIM, dim=1)):
+        column_values = enumerate(codes[:, column].tolist())
+        values = [str(value) if value >= 0 else f"image {image}" for image, value in column_values]
+        ids = torch.tensor([values.index(value) for value in values])
+        terms.append(weights[column] * among_all_others(head, ids.repeat(2), nats))
+    expected = torch.stack(terms).sum() / sum(weights)
+    agree(MultiHead(FEATURES, DIM, TEMPERATURE, weights), outputs, None, batch, expected)
+
+
+@given(count=images, seed=seeds)
+@several
+def test_soft(count: int, seed: int) -> None:
+    """Each pair by its own sets of values."""
+    outputs, batch = noise(2 * count, DIM, seed=seed).requires_grad_(), batch_of(count, seed)
+    assert batch.attributes_BA is not None
+    rows = batch.attributes_BA.tolist()
+    sets = [{place for place, held in enumerate(row) if held == 1} for row in rows] * 2
+    z, terms = unit(outputs), []
+    for anchor in range(2 * count):
+        others = [view for view in range(2 * count) if view != anchor]
+        total = (z[others] @ z[anchor] / TEMPERATURE).exp().sum()
+        weights, losses = [], []
+        for view in others:
+            united = sets[anchor] | sets[view]
+            overlap = len(sets[anchor] & sets[view]) / len(united) if united else 0.0
+            weights.append(1.0 if view % count == anchor % count else overlap)
+            losses.append(-((z[view] @ z[anchor] / TEMPERATURE).exp() / total).log())
+        terms.append((torch.tensor(weights, dtype=torch.float64) * torch.stack(losses)).sum() / sum(weights))
+    agree(Soft(FEATURES, DIM, TEMPERATURE), outputs, None, batch, mean(terms))
+
+
+@given(count=images, seed=seeds)
+@several
+def test_soft_of_one_value_each_is_cl_infonce(count: int, seed: int) -> None:
+    outputs, batch = noise(2 * count, DIM, seed=seed).requires_grad_(), batch_of(count, seed)
+    one_each = functional.one_hot(batch.clusters_B, CLUSTERS).to(torch.int8)
+    expected = ClInfoNCE(FEATURES, DIM, TEMPERATURE).loss(outputs, None, batch, ALONE)
+    agree(Soft(FEATURES, DIM, TEMPERATURE), outputs, None, replace(batch, attributes_BA=one_each), expected)
 
 
 def momentum_contrast(outputs: Tensor, keys: Tensor, ids: Tensor, queue: Tensor, queued: Tensor) -> Tensor:

@@ -109,6 +109,17 @@ def test_what_is_no_row_is_counted(
     assert table.refused.in_words().endswith(f"e.g. {name} {where}")
 
 
+def test_a_hundred_thousand_columns_of_lists(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(
+        json.dumps({"a": 1} | {f"c{number}": [] for number in range(100_000)}) + "\n" + '{"a": 2}\n'
+    )
+    with at_once():
+        table = open_table(path)
+        table.check_columns(["a"])
+    assert table.columns == ["a"]
+
+
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         open_table(tmp_path / "t.csv")

@@ -181,8 +181,22 @@ def test_another_content_of_the_same_size_and_time_is_another_version(tmp_path: 
     assert version_of(file.stat()) != before
 
 
-def test_what_a_process_has_open_is_no_place_for_an_output(tmp_path: Path) -> None:
-    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+@pytest.mark.parametrize(
+    "chain", [["/proc/self/fd/1"], ["next", "/dev/stdout"], ["/dev/fd/1"], ["up/proc/self/fd/1"]]
+)
+def test_what_a_process_has_open_is_no_place_for_an_output(tmp_path: Path, chain: list[str]) -> None:
+    (tmp_path / "up").symlink_to("/")
+    for name, target in zip(["stdout", "next"], chain, strict=False):
+        (tmp_path / name).symlink_to(target)
     with pytest.raises(UserError, match="stdout is a link to what a process has open: name a file"):
         check_output(tmp_path / "stdout", "--html")
     assert (tmp_path / "stdout").is_symlink()
+
+
+def test_links_to_files_and_in_circles_are_no_such_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "nowhere").symlink_to("absent/file")
+    for name in ("file", "link", "circle", "nowhere"):
+        check_output(tmp_path / name)

@@ -135,7 +135,9 @@ def test_an_odd_line_among_them_hides_nothing(tmp_path: Path, odd: str) -> None:
     assert "its quote takes whole rows" in refused(rows)[2]
 
 
-@pytest.mark.parametrize("text", ["two\nlines", "red, white\nand blue", "a, b\n\nc"])
+@pytest.mark.parametrize(
+    "text", ["two\nlines", "red, white\nand blue", "a, b\n\nc", "a, b\nin a third line\nc, d"]
+)
 @pytest.mark.parametrize("place", [1, 2])
 def test_texts_over_several_lines_are_no_rows(tmp_path: Path, text: str, place: int) -> None:
     cells = ["a.png", "x"]

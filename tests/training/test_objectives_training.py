@@ -1,28 +1,24 @@
 """A short training of every objective: it ends, resumes, and refuses data without what it learns from."""
 
-import os
-import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
-from operations import WAITS, Operations
 from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
-from pipeline.dataset.attributes import attribute_vectors
 from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.objectives.traits import TRAITS
 from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
 from pipeline.training import run as training
-from pipeline.training import setup as build
-from pipeline.training.shutdown import Interrupted
-from pipeline.training.trainer import Trainer
+from pipeline.training.attribute_inputs import ENCODINGS, Encoding
 from support import TINY_OBJECTIVES, TINY_PRETRAIN, params_with
+from training.resume import assert_resumes
 
 pytestmark = pytest.mark.slow
 
@@ -50,30 +46,9 @@ def train(layout: Layout, objective: str, **changes: Any) -> bytes:
 def test_stopped_within_an_epoch_it_ends_with_the_same_bytes(
     layout: Layout, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, seen, taken = Trainer.train_step, Operations(), 0
-
-    def watched(trainer: Trainer, *arguments: Any) -> torch.Tensor:
-        with seen:
-            return step(trainer, *arguments)
-
-    monkeypatch.setattr(Trainer, "train_step", watched)
-    undisturbed = train(layout, objective, optimizer="sgd")
-    assert {"convolution", "convolution_backward"} <= seen.names
-    assert seen.names & WAITS == set()
-
-    def stopping(trainer: Trainer, *arguments: Any) -> torch.Tensor:
-        nonlocal taken
-        taken += 1
-        if taken in (2, 6):
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(trainer, *arguments)
-
-    monkeypatch.setattr(Trainer, "train_step", stopping)
-    for _ in range(2):
-        with pytest.raises(Interrupted):
-            train(layout, objective, optimizer="sgd")
-    assert train(layout, objective, optimizer="sgd") == undisturbed
-    assert taken == 8
+    run = partial(train, layout, objective, optimizer="sgd")
+    seen = assert_resumes(run, 8, monkeypatch, stops=(2, 6))
+    assert {"convolution", "convolution_backward"} <= seen
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -88,7 +63,8 @@ def test_the_encoder_learns_in_parts_too(layout: Layout, objective: str) -> None
 def test_missing_attributes_are_told_before_anything_is_trained(
     layout: Layout, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "attribute_vectors", lambda _train: ([], None))
+    nothing = lambda _train, _params: np.zeros((24, 0), np.int8)  # noqa: E731
+    monkeypatch.setitem(ENCODINGS, TRAITS[objective].attributes, nothing)
     with pytest.raises(
         UserError, match=rf"pretrain.objective={objective} learns from attributes, and the data has none"
     ):
@@ -98,17 +74,20 @@ def test_missing_attributes_are_told_before_anything_is_trained(
 def test_only_who_needs_attributes_reads_them(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[str] = []
 
-    def spy(images: Any) -> Any:
-        requested.append("attributes")
+    def spy(encode: Encoding, images: Any, params: PretrainParams) -> Any:
+        requested.append(params.objective)
         # Labels are not so much as read.
         monkeypatch.setattr(type(images), "labels", property(lambda _self: pytest.fail("reads labels")))
-        return attribute_vectors(images)
+        return encode(images, params)
 
-    monkeypatch.setattr(build, "attribute_vectors", spy)
+    for name, encode in ENCODINGS.items():
+        monkeypatch.setitem(ENCODINGS, name, partial(spy, encode))
     train(layout, "cl_infonce", epochs=1)
     assert not requested
-    train(layout, "cmc", epochs=1)
-    assert requested
+    of_attributes = [name for name, traits in TRAITS.items() if traits.learns_from == "attributes"]
+    for objective in of_attributes:
+        train(layout, objective, epochs=1)
+    assert requested == of_attributes
 
 
 def test_references_are_cl_infonce_s(layout: Layout) -> None:

@@ -23,7 +23,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.storage.files import read_json
 from pipeline.storage.schema import Layout
 from pipeline.training import run as training
-from pipeline.training.start import write_start
+from pipeline.training.start import read_start, write_start
 from support import TINY_PRETRAIN, params_with
 
 pytestmark = pytest.mark.slow
@@ -151,10 +151,21 @@ def test_a_folder_of_timm_says_how_images_are_prepared(
     (folder / "config.json").write_text(json.dumps(described))
     config = write(layout, weights=str(folder))
     assert {key: config[key] for key in prepared} == prepared
+    (folder / "config.json").write_text(
+        json.dumps({"architecture": "resnet10t"} | prepared)
+    )  # as before 2023
+    config = write(layout, weights=str(folder))
+    assert {key: config[key] for key in prepared} == prepared
     (folder / "config.json").write_text(json.dumps(described | {"architecture": "resnet18"}))
     with pytest.raises(UserError, match="holds resnet18, and pretrain"):
         write(layout, weights=str(folder))
-    for damage in ({"mean": "abc"}, {"mean": [0.1]}, {"mean": [7.0] * 3}, {"crop_pct": 0.0001}):
+    for damage in (
+        {"mean": "abc"},
+        {"mean": [0.1]},
+        {"mean": [7.0] * 3},
+        {"crop_pct": 0.0001},
+        {"crop_pct": 10**400},
+    ):
         (folder / "config.json").write_text(json.dumps(described | {"pretrained_cfg": prepared | damage}))
         with pytest.raises(UserError, match=r"^pretrain\.weights="):
             write(layout, weights=str(folder))
@@ -199,6 +210,16 @@ def test_without_a_network_the_sentence_names_the_file(
         assert "set pretrain.weights to the file" in str(raised.value)
     assert no_network, "it was tried"
     no_network.clear()
+
+
+def test_a_start_without_its_origin_is_damaged(
+    layout: Layout, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    config = write(layout, weights=str(tmp_path / "weights.safetensors"))
+    del config["start"]
+    (layout.encoder("start") / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"start/config.json is damaged \('start'\): run `clinfonce repair"):
+        read_start(params_of(weights=str(tmp_path / "weights.safetensors")), layout)
 
 
 def test_start_is_missing_until_its_stage_ran(

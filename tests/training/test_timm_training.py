@@ -1,15 +1,11 @@
 """Networks of timm under every objective: stopped and resumed, and in two processes."""
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from operations import WAITS, Operations
 from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
 from pipeline.ingest.run import ingest
@@ -17,11 +13,10 @@ from pipeline.objectives.registry import OBJECTIVES
 from pipeline.runtime.distributed import Ranks
 from pipeline.storage.schema import Layout
 from pipeline.training import run as training
-from pipeline.training.shutdown import Interrupted
-from pipeline.training.trainer import Trainer
 from processes import in_ranks
 from support import TINY_OBJECTIVES, TINY_PRETRAIN, params_with
 from training.ranks import assert_equal_weights, train_each
+from training.resume import assert_resumes
 
 pytestmark = pytest.mark.slow
 
@@ -61,28 +56,7 @@ def train(layout: Layout, **changes: Any) -> bytes:
 def test_stopped_within_an_epoch_it_ends_with_the_same_bytes(
     layout: Layout, objective: str, encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, seen, taken = Trainer.train_step, Operations(), 0
-
-    def watched(trainer: Trainer, *arguments: Any) -> torch.Tensor:
-        with seen:
-            return step(trainer, *arguments)
-
-    monkeypatch.setattr(Trainer, "train_step", watched)
-    undisturbed = train(layout, objective=objective, encoder=encoder)
-    assert seen.names & WAITS == set()
-
-    def stopping(trainer: Trainer, *arguments: Any) -> torch.Tensor:
-        nonlocal taken
-        taken += 1
-        if taken == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(trainer, *arguments)
-
-    monkeypatch.setattr(Trainer, "train_step", stopping)
-    with pytest.raises(Interrupted):
-        train(layout, objective=objective, encoder=encoder)
-    assert train(layout, objective=objective, encoder=encoder) == undisturbed
-    assert taken == 4
+    assert_resumes(lambda: train(layout, objective=objective, encoder=encoder), 4, monkeypatch)
 
 
 WAYS: dict[str, dict[str, Any]] = {
