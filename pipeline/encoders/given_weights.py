@@ -10,12 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.encoders.base import Encoder
-from pipeline.encoders.timm_models import PREFIX, in_timm_layout
+from pipeline.encoders.timm_models import PREFIX, in_timm_layout, size_of_weights
 from pipeline.encoders.weights_files import WeightsRefused
 from pipeline.runtime.errors import listed, shown
 
 LARGER_NETWORK = 0.01
 """Share of the network's weights from which further ones in its modules are those of a larger network."""
+OF_ANOTHER_SIZE = (
+    "is for images of {size} pixels, and timm resizes the weights of {name} to no other size: set "
+    "pretrain.image_size={size}"
+)
 HEADS = ("fc", "head", "heads", "head_dist", "classifier")
 CONVERTED = (torch.float16, torch.bfloat16, torch.float64)
 
@@ -117,6 +121,8 @@ def _checked(key: str, tensor: Tensor, expected: Tensor, name: str) -> Tensor:
             raise WeightsRefused(
                 "is for images of one channel, and images here have three: name weights for colour"
             )
+        if name.startswith(PREFIX) and (size := size_of_weights(name, key, tensor.shape)):
+            raise WeightsRefused(OF_ANOTHER_SIZE.format(size=size, name=name))
         if key == "conv1.weight" and tensor.shape[-2:] == (3, 3):
             raise WeightsRefused(
                 "has a first layer of 3 x 3, for small images: set pretrain.stem_stride to its stride, 1 or 2"

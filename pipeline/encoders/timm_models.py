@@ -28,8 +28,7 @@ def build_timm(name: str, image_size: int, *, downloaded: bool = False) -> Encod
     not take; with `downloaded`, whatever timm raises.
     """
     model_name = model_name_of(name)
-    with torch.device("meta"):
-        feature_dim = _feature_dim(_created(model_name, image_size), name, image_size)
+    feature_dim = _feature_dim(_planned(model_name, name, image_size), name, image_size)
     return Encoder(_created(model_name, image_size, downloaded), feature_dim)
 
 
@@ -88,6 +87,38 @@ def in_timm_layout(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Te
     return converted
 
 
+def usual_size(name: str) -> int | None:
+    """Returns the side of the images for which a name's weights are made, or None if timm does not know."""
+    size: int | None = (pretrained_configuration(model_name_of(name)).get("input_size") or (3, None))[1]
+    return size
+
+
+def size_of_weights(name: str, key: str, shape: torch.Size) -> int | None:
+    """Returns the image size at which a network has a weight of this shape, if that is the size of its own
+    weights."""
+    size = usual_size(name)
+    if size is None:
+        return None
+    own = _planned(model_name_of(name), name, size).state_dict().get(key)
+    return size if own is not None and own.shape == shape else None
+
+
+def _planned(model_name: str, name: str, image_size: int) -> nn.Module:
+    """Returns the network on the device `meta`. Raises `ValueError` for an image size that it can't take."""
+    try:
+        with torch.device("meta"):
+            return _created(model_name, image_size)
+    except (RuntimeError, AssertionError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise _takes_no_images(name, image_size, error) from None
+
+
+def _takes_no_images(name: str, image_size: int, error: Exception) -> ValueError:
+    why = f" ({first_line(error)})" if str(error) else ""
+    return ValueError(
+        f"{name} takes no images of {image_size} pixels{why}: choose another pretrain.image_size"
+    )
+
+
 def _created(model_name: str, image_size: int, downloaded: bool = False) -> nn.Module:
     import timm
 
@@ -108,7 +139,7 @@ def _feature_dim(model: nn.Module, name: str, image_size: int) -> int:
             f"choose {choices} pixels (pretrain.image_size)"
         )
     try:
-        features_ND = model.eval()(torch.empty(2, 3, image_size, image_size))
+        features_ND = model.eval()(torch.empty(2, 3, image_size, image_size, device="meta"))
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-        raise ValueError(f"{name} takes no images of {image_size} pixels ({first_line(error)})") from None
+        raise _takes_no_images(name, image_size, error) from None
     return int(features_ND.shape[1])

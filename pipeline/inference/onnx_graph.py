@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import build_plain_encoder
-from pipeline.runtime.errors import UserError
+from pipeline.runtime.errors import UserError, first_line, system_error_message
 
 NEEDED = ["onnx", "onnxruntime", "onnxscript"]
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
@@ -34,23 +34,31 @@ def write_onnx(weights: Path, config: dict[str, Any], path: Path) -> float:
     """Writes the graph and returns the largest difference of a feature from torch's.
 
     Its input is `images`, (N, 3, S, S) float32, RGB, 0-1: the graph normalises. Its output is `features`,
-    (N, D) float32. Raises `UserError` if the features differ by more than rounding.
+    (N, D) float32. Raises `UserError` if torch cannot export the network, or if the features differ by more
+    than rounding.
     """
     network = _Normalised(weights, config).eval()
     size = config["image_size"]
     images_NCSS = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    with _quiet():
-        torch.onnx.export(
-            network,
-            (images_NCSS,),
-            path,
-            input_names=["images"],
-            output_names=["features"],
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            torch.onnx.export(
+                network,
+                (images_NCSS,),
+                path,
+                input_names=["images"],
+                output_names=["features"],
+                dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises errors of its own, which hold the whole graph
+        if system_error_message(error):
+            raise
+        raise UserError(
+            f"torch can't write {config['encoder']} as ONNX ({first_line(error):.120}): export without --onnx"
+        ) from None
     return _checked_difference(network, path, size)
 
 

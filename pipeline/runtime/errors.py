@@ -9,7 +9,8 @@ Exception
 │   │   └── NoImage, NotAClass, NotOneValue, TooLarge, LineTooLong, NoRange
 │   ├── Unsupported            the file is decoded and encoded instead, which is slower
 │   ├── NotJson, NotParquet    a parser's refusal, which the caller turns into one of the above
-│   ├── WeightsRefused         weights that cannot be used, which becomes a UserError
+│   ├── WeightsRefused         weights that cannot be used, which becomes a UserError; so does
+│   │   └── VectorsRefused
 │   └── NoClusters             a column that `statistics` leaves out with a note
 ├── RuntimeError
 │   └── NoWayOut               DVC tried something forbidden while it read a repository

@@ -30,7 +30,7 @@ from pipeline.tables.cells import are_equal
 from pipeline.tables.class_labels import NotAClass, class_names, named_record
 from pipeline.tables.delimited import check_names
 from pipeline.tables.reading import is_binary, no_values
-from pipeline.tables.records import Record, is_unicode
+from pipeline.tables.records import Record, is_unicode, why_not_unicode
 from pipeline.untrusted.isolation.parquet import (
     Damaged,
     NotParquet,
@@ -150,7 +150,7 @@ class HuggingFaceSource:
                 return Refusal(where, f"its folder and its row differ in the column {name!r}")
             record[name] = value if cell is None else cell
         if not is_unicode(record):
-            return Refusal(where, "the row is not UTF-8 text")
+            return Refusal(where, why_not_unicode(record, "the row is not UTF-8 text"))
         encoded, path = image.get("bytes"), image.get("path")
         if path is not None and not isinstance(path, str):
             return Refusal(where, "the image's path is no text")

@@ -1,5 +1,6 @@
 """Rows of tables as records of columns and cells."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
@@ -9,6 +10,9 @@ Record: TypeAlias = dict[str, Any]
 Numbered: TypeAlias = Iterator[tuple[str, Record | NotARow]]
 """Rows with their places, such as a line number."""
 
+HALF_CHARACTER = "a text holds half of a character, such as a cut emoji: write it whole, or leave it out"
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Surrogates that JSON escapes, without those that stand for bytes that are not UTF-8."""
 MOST_COLUMNS = 10_000
 """Maximum number of attributes, since each row is stored with a cell of every column."""
 
@@ -17,7 +21,7 @@ def of_text(record: Record | NotARow) -> Record | NotARow:
     """Returns `record`, or the reason to refuse it if a text in it is not Unicode."""
     if isinstance(record, NotARow) or is_unicode(record):
         return record
-    return NotARow(NOT_UTF_8)
+    return NotARow(why_not_unicode(record, NOT_UTF_8))
 
 
 def is_unicode(value: Any) -> bool:
@@ -28,6 +32,21 @@ def is_unicode(value: Any) -> bool:
     if isinstance(value, dict):
         return all(map(is_unicode, value)) and all(map(is_unicode, value.values()))
     return not isinstance(value, list | tuple) or all(map(is_unicode, value))
+
+
+def why_not_unicode(value: Any, not_utf_8: str) -> str:
+    """Returns the reason to refuse a value for which `is_unicode` is False: `not_utf_8` for bytes."""
+    return HALF_CHARACTER if any(map(_HALVES.search, _texts_in(value))) else not_utf_8
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts_in([*value, *value.values()])
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts_in(each)
 
 
 def _is_encodable(written: str) -> bool:

@@ -15,11 +15,11 @@ from pipeline.dataset.dataset import ImageDataset
 from pipeline.encoders.base import Architecture, Encoder
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.files import missing_file, read_config, read_weights
-from pipeline.encoders.given_weights import fit_weights
+from pipeline.encoders.given_weights import OF_ANOTHER_SIZE, fit_weights
 from pipeline.encoders.patches import PatchResNet
 from pipeline.encoders.preprocessing import Preprocessing, download_address, usual_preprocessing
 from pipeline.encoders.registry import PATCH_RESNET, architecture_of, build_encoder, build_plain_encoder
-from pipeline.encoders.timm_models import PREFIX, build_timm
+from pipeline.encoders.timm_models import PREFIX, build_timm, usual_size
 from pipeline.encoders.weights_files import WeightsFile, WeightsRefused, read_weights_file, weights_sha256
 from pipeline.runtime.errors import UserError, first_line, shown
 from pipeline.storage.files import resolve_user_path
@@ -218,6 +218,8 @@ def _downloaded(params: PretrainParams, image_size: int) -> tuple[Encoder, Archi
             return build_timm(params.encoder, image_size, downloaded=True), architecture
         plain = torchvision.models.get_model(params.encoder, weights="DEFAULT")
     except Exception as error:  # whatever the libraries for downloads raise
+        if "state_dict" in str(error) and (size := usual_size(params.encoder)):
+            raise WeightsRefused(OF_ANOTHER_SIZE.format(size=size, name=params.encoder)) from None
         raise WeightsRefused(
             f"can't be downloaded ({first_line(error):.120}): where there is a network, fetch "
             f"{download_address(params.encoder)}, and set pretrain.weights to the file"

@@ -112,6 +112,14 @@ def test_a_first_layer_for_small_images_is_named(tmp_path: Path) -> None:
         fitted(tmp_path / "cifar.pth", "resnet18")
 
 
+@pytest.mark.parametrize("name", ["cait_xxs24_224", "mixer_s32_224"])
+def test_weights_that_timm_does_not_resize_name_their_size(tmp_path: Path, name: str) -> None:
+    torch.save(timm.create_model(name, num_classes=0).state_dict(), tmp_path / "weights.pth")
+    fitted(tmp_path / "weights.pth", f"timm/{name}", 224)
+    with pytest.raises(WeightsRefused, match=r"is for images of 224 pixels, and timm .*image_size=224$"):
+        fitted(tmp_path / "weights.pth", f"timm/{name}", 64)
+
+
 @pytest.mark.parametrize("prefix", ["", "backbone."])
 @pytest.mark.parametrize("name", ["resnet18", "timm/resnet10t"])
 def test_networks_in_a_sequence_of_their_children(tmp_path: Path, name: str, prefix: str) -> None:

@@ -59,6 +59,11 @@ def test_the_generator_draws_the_weights() -> None:
         ),
         ("timm/vit_tiny_patch16_224", 8, "patches of 16 pixels, and 8 is not a multiple: choose 16 pixels"),
         ("timm/levit_128s", 8, "takes no images of 8 pixels"),
+        (
+            "timm/twins_svt_small",
+            112,
+            r"takes no images of 112 pixels \(.*\): choose another pretrain.image_size",
+        ),
         ("timm/hf-hub:someone/network", 32, "must be one of patch_resnet, .*, or timm/ and the name"),
         ("timm/../../etc", 32, "must be one of patch_resnet"),
         ("fcn_resnet50", 32, "must be one of patch_resnet"),

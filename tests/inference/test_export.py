@@ -225,6 +225,22 @@ def test_a_graph_that_differs_is_refused(
     assert not list((tmp_path / "export").iterdir())
 
 
+def test_a_network_that_torch_does_not_export_is_a_sentence(
+    make_encoder: MakeEncoder, export: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_encoder()
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Failed to convert aten.sym\n" + "%graph\n" * 140)
+
+    monkeypatch.setattr(torch.onnx, "export", fails)
+    result = export("--onnx")
+    assert result.exit_code == 2
+    assert "torch can't write resnet18 as ONNX (Failed to convert aten.sym): export without" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not list((tmp_path / "export").iterdir())
+
+
 def test_a_missing_extra_is_a_sentence(
     make_encoder: MakeEncoder, export: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from pipeline.statistics.command import statistics_of_table
 from pipeline.tables import json_rows, lines
 from pipeline.tables.lines import NotARow
 from pipeline.tables.reading import TableFile, open_table_file
+from pipeline.tables.records import HALF_CHARACTER
 from pipeline.untrusted.safe_paths import SafePath
 
 RECORDS = [{"image": "a.png", "label": "x"}, {"image": "b.png", "label": "y"}]
@@ -188,6 +189,22 @@ def test_a_label_of_several_values_is_refused(tmp_path: Path, label: Any) -> Non
     assert [row.reason for row in source.rows() if isinstance(row, Refusal)] == [
         f"the label is {what}, and must be one text or number"
     ] * 3
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (rb'"half \ud83d"', HALF_CHARACTER),
+        (rb'["\udd00"]', HALF_CHARACTER),
+        (b'"caf\xe9"', "the line is not UTF-8 text"),
+    ],
+)
+def test_a_cut_emoji_is_called_so(tmp_path: Path, cell: bytes, reason: str) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(b'{"a": ' + cell + b'}\n{"a": "whole \\ud83d\\ude00"}\n')
+    (_, first), (_, second) = open_table_file(SafePath(path), "the table").rows(None)
+    assert first == NotARow(reason)
+    assert second == {"a": "whole \U0001f600"}
 
 
 def test_an_object_with_a_key_twice_is_no_row(tmp_path: Path) -> None:

@@ -6,11 +6,10 @@ information of their own, and are kept.
 """
 
 from pipeline.clustering.base import Clusters
-from pipeline.clustering.given_vectors import given_vectors
 from pipeline.config.cluster import KMeansParams
 from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.given_vectors import given_vectors
 from pipeline.runtime.seeding import derived_seed
-from pipeline.storage.files import resolve_user_path
 
 
 def cluster_by_kmeans(train: ImageSplit, params: KMeansParams, seed: int) -> Clusters:
@@ -20,7 +19,8 @@ def cluster_by_kmeans(train: ImageSplit, params: KMeansParams, seed: int) -> Clu
     from pipeline.clustering.methods.pixel_features import pixel_features
     from pipeline.kmeans import fit_kmeans
 
-    given_ND = None if params.vectors is None else given_vectors(resolve_user_path(params.vectors), train)
+    named = params.vectors
+    given_ND = None if named is None else given_vectors(named, train, "cluster.kmeans.vectors")
     count = min(params.clusters, max(2, len(train) // params.min_points))
     notes = []
     if count < params.clusters:

@@ -7,7 +7,7 @@ from pipeline.runtime.sanitize import shortened
 from pipeline.sources.base import Refusal, SourceRow
 from pipeline.tables.cells import LONGEST_TEXT, TOO_LONG
 from pipeline.tables.lines import NOT_UTF_8
-from pipeline.tables.records import is_unicode
+from pipeline.tables.records import is_unicode, why_not_unicode
 
 LONGEST_REASON = 500
 NAME_NOT_UTF_8 = "the name of the file is not UTF-8: rename it"
@@ -29,7 +29,9 @@ def checked(rows: Iterable[SourceRow | Refusal]) -> Iterator[SourceRow | Refusal
             yield _refusal(row.where or row.path, TOO_LONG)
         elif not all(map(is_unicode, texts)):
             is_name = not row.where and not is_unicode(row.path)
-            yield _refusal(row.where or row.path, NAME_NOT_UTF_8 if is_name else NOT_UTF_8)
+            yield _refusal(
+                row.where or row.path, NAME_NOT_UTF_8 if is_name else why_not_unicode(texts, NOT_UTF_8)
+            )
         elif row.id in seen:
             yield _refusal(row.where or row.path, "an earlier row has the same image")
         else:

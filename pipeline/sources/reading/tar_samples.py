@@ -12,7 +12,7 @@ from pipeline.runtime.sanitize import shortened
 from pipeline.sources.base import Refusal
 from pipeline.sources.reading.tar_archives import DAMAGES, archives
 from pipeline.tables.cells import comparable
-from pipeline.tables.records import Record, is_unicode
+from pipeline.tables.records import Record, is_unicode, why_not_unicode
 from pipeline.untrusted.safe_paths import LONGEST_PATH, TOO_LONG, SafePath
 from pipeline.untrusted.walk import PassedOver, is_hidden
 
@@ -73,7 +73,9 @@ class Sample:
             images, endings = self.candidates.images or "no", listed(sorted(self.endings), 5)
             cure = f": {SEPARATE}" if self.candidates.dots else ""
             return f"{images} images under the key, whose endings are {endings}{cure}"
-        return None if is_unicode(self.record) else "the fields are not UTF-8 text"
+        if is_unicode(self.record):
+            return None
+        return why_not_unicode(self.record, "the fields are not UTF-8 text")
 
     def refusals(self, place: str, reason: str) -> Iterator[Refusal]:
         """Yields a refusal per candidate, or one if there is none."""

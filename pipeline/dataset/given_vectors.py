@@ -1,4 +1,4 @@
-"""Vectors that a user names in `cluster.kmeans.vectors`: embeddings of the images by any encoder.
+"""Vectors that a user names in a parameter: embeddings of the images by any encoder.
 
 `clinfonce embed` writes such a file; so does any program that writes a Parquet file with an id and a list of
 numbers per row, or an array of NumPy. The file may be untrusted. Shape letters: N images, R rows of the file,
@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,38 +17,61 @@ from numpy.typing import NDArray
 
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.runtime.errors import UserError, first_line, listed, shown, system_error_message
+from pipeline.storage.files import resolve_user_path
 from pipeline.untrusted.isolation.parquet import Damaged, NotParquet, batches, parquet_headers
 from pipeline.untrusted.safe_paths import SafePath
 
 ID, VECTOR = "id", "vector"
-PARAMETER = "cluster.kmeans.vectors"
 ROWS_AT_ONCE = 512
 """A few kilobytes of Parquet can hold any number of equal rows, so that a batch is as large as it claims."""
 MAGIC = b"\x93NUMPY"
 LONGEST_VECTOR = 1 << 14
 
 
-def given_vectors(path: Path, train: ImageSplit) -> NDArray[np.float32]:
-    """Returns (N, D) finite vectors of the train images, each of length 1.
+class VectorsRefused(ValueError):
+    """Raised if vectors cannot be used; the message is the reason, as a clause without a subject."""
+
+
+def given_vectors(text: str, train: ImageSplit, parameter: str) -> NDArray[np.float32]:
+    """Returns (N, D) vectors of the train images, each of length 1, from the file that `parameter` names.
 
     A Parquet file has the columns `id`, as in `data/images`, and `vector`; a `.npy` file has a row per train
     image in the order of `data/images`. Raises `UserError` for a file that lacks an image, repeats one, or
     holds other numbers.
     """
+    path = resolve_user_path(text)
+    try:
+        return _unit_vectors(path, train)
+    except VectorsRefused as why:
+        raise UserError(f"{parameter}={shown(text)} {why}") from None
+
+
+def _unit_vectors(path: Path, train: ImageSplit) -> NDArray[np.float32]:
     if not path.exists():
-        raise _refused(path, "does not exist: check its name and folder")
+        raise VectorsRefused("does not exist: check its name and folder")
     ids = [str(name) for name in train.ids.to_pylist()]
-    vectors_ND = _of_numpy(path, train) if path.suffix == ".npy" else _by_id(path, ids)
-    finite_N = np.isfinite(vectors_ND).all(axis=1)
-    if not finite_N.all():
-        raise _refused(
-            path,
-            f"holds numbers that are not finite for {int((~finite_N).sum()):,} of the {len(ids):,} train "
-            f"images, such as {shown(ids[int(np.argmin(finite_N))])}: compute these vectors again",
-        )
-    lengths_N1 = np.linalg.norm(vectors_ND.astype(np.float64), axis=1, keepdims=True)
-    unit_ND: NDArray[np.float32] = (vectors_ND / np.where(lengths_N1 > 0, lengths_N1, 1)).astype(np.float32)
+    unit_ND = _of_numpy(path, train) if path.suffix == ".npy" else _by_id(path, ids)
+    for what, found_N in (
+        ("numbers that are not finite", ~np.isfinite(unit_ND).all(axis=1)),
+        ("vectors of zeros, which have no direction,", ~unit_ND.any(axis=1)),
+    ):
+        if found_N.any():
+            raise VectorsRefused(
+                f"holds {what} for {int(found_N.sum()):,} of the {len(ids):,} train images, such as "
+                f"{shown(ids[int(np.argmax(found_N))])}: compute these vectors again",
+            )
     return unit_ND
+
+
+def _unit(rows_RD: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns the rows at length 1; zeros stay, and rows with numbers that are not finite become NaN."""
+    rows_RD = rows_RD.astype(np.float64)
+    with np.errstate(all="ignore"):
+        # By the largest number first, since squares of large and small ones leave the range.
+        rows_RD /= np.maximum(np.abs(rows_RD).max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        lengths_R1 = np.linalg.norm(rows_RD, axis=1, keepdims=True)
+        unit_RD: NDArray[np.float32] = (rows_RD / np.where(lengths_R1 == 0, 1, lengths_R1)).astype(np.float32)
+    return unit_RD
 
 
 def _of_numpy(path: Path, train: ImageSplit) -> NDArray[np.float32]:
@@ -62,23 +86,22 @@ def _of_numpy(path: Path, train: ImageSplit) -> NDArray[np.float32]:
             if array is None:
                 raise ValueError("its header is damaged")
             if array.ndim != 2 or array.dtype.kind not in "fiu" or not 0 < array.shape[1] <= LONGEST_VECTOR:
-                raise _refused(
-                    path,
+                raise VectorsRefused(
                     f"holds {array.dtype} of shape {array.shape}: it must be numbers of shape (images, D)",
                 )
             rows = len(train)
             # With rows of the test images, too, the order could also be that of the user's table.
             if len(array) != rows:
-                raise _refused(
-                    path,
+                raise VectorsRefused(
                     f"has {len(array):,} rows, and there are {rows:,} train images: write one row per train "
                     "image, in the order of data/images, or a Parquet file with ids",
                 )
-            return np.array(array, np.float32)
+            parts = [_unit(array[first : first + ROWS_AT_ONCE]) for first in range(0, rows, ROWS_AT_ONCE)]
+            return np.concatenate(parts)
     except Exception as error:  # NumPy evaluates the header, whose damage can raise almost anything
-        if isinstance(error, UserError | OSError) or system_error_message(error):
+        if isinstance(error, VectorsRefused | OSError) or system_error_message(error):
             raise
-        raise _refused(path, f"is no array of NumPy ({first_line(error)}): save it by numpy.save") from None
+        raise VectorsRefused(f"is no array of NumPy ({first_line(error)}): save it by numpy.save") from None
 
 
 def _by_id(path: Path, ids: list[str]) -> NDArray[np.float32]:
@@ -89,19 +112,18 @@ def _by_id(path: Path, ids: list[str]) -> NDArray[np.float32]:
         if vectors_ND is None:
             vectors_ND = np.zeros((len(ids), rows_RD.shape[1]), np.float32)
         if rows_RD.shape[1] != vectors_ND.shape[1]:
-            raise _refused(path, "holds vectors of several lengths: they must come from one encoder")
+            raise VectorsRefused("holds vectors of several lengths: they must come from one encoder")
         for name, row_D in zip(names, rows_RD, strict=True):
             place = place_of.get(name)
             if place is None:
                 continue
             if seen_N[place]:
-                raise _refused(path, f"has several vectors of {shown(name)}: keep one of each")
+                raise VectorsRefused(f"has several vectors of {shown(name)}: keep one of each")
             seen_N[place] = True
             vectors_ND[place] = row_D
     if vectors_ND is None or not seen_N.all():
         lacking = [ids[place] for place in np.flatnonzero(~seen_N)[:3]]
-        raise _refused(
-            path,
+        raise VectorsRefused(
             f"lacks {int((~seen_N).sum()):,} of the {len(ids):,} train images, such as {listed(lacking)}: "
             "their ids are those of data/images, as `clinfonce embed data/images` writes them",
         )
@@ -109,31 +131,31 @@ def _by_id(path: Path, ids: list[str]) -> NDArray[np.float32]:
 
 
 def _rows(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    """Yields ids and vectors (R, D) of consecutive rows."""
+    """Yields ids and vectors (R, D) of length 1 of consecutive rows."""
     try:
         (header,) = parquet_headers([SafePath(path)])
     except NotParquet as error:
-        raise _refused(path, f"can't be read as Parquet ({error})") from None
+        raise VectorsRefused(f"can't be read as Parquet ({error})") from None
     if not {ID, VECTOR} <= set(header.schema.names):
-        raise _refused(
-            path, f"has the columns {listed(header.schema.names)}, and needs {ID} and {VECTOR}: rename them"
+        raise VectorsRefused(
+            f"has the columns {listed(header.schema.names)}, and needs {ID} and {VECTOR}: rename them"
         )
     for name in (ID, VECTOR):
         if header.schema.names.count(name) > 1:
-            raise _refused(path, f"has several columns {name}: rename them")
+            raise VectorsRefused(f"has several columns {name}: rename them")
     if not _is_of_texts(kind := header.schema.field(ID).type):
-        raise _refused(
-            path, f"holds {shown(kind)} in {ID}: it must be the ids of data/images, which are texts"
+        raise VectorsRefused(
+            f"holds {shown(kind)} in {ID}: it must be the ids of data/images, which are texts"
         )
     for batch in batches(SafePath(path), ROWS_AT_ONCE, [ID, VECTOR]):
         if isinstance(batch, Damaged):
-            raise _refused(path, f"is damaged ({batch.why})")
+            raise VectorsRefused(f"is damaged ({batch.why})")
         names, vectors = batch.column(ID), batch.column(VECTOR)
         if not _is_list_of_numbers(vectors.type):
-            raise _refused(
-                path, f"holds {shown(vectors.type)} in {VECTOR}: it must be a list of numbers per row"
+            raise VectorsRefused(
+                f"holds {shown(vectors.type)} in {VECTOR}: it must be a list of numbers per row"
             )
-        flat = vectors.flatten().cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+        flat = vectors.flatten().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         length = len(flat) // max(len(batch), 1)
         lengths = np.full(len(batch), length)
         if not pa.types.is_fixed_size_list(vectors.type):
@@ -144,8 +166,8 @@ def _rows(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
             or not 0 < length <= LONGEST_VECTOR
             or (lengths != length).any()
         ):
-            raise _refused(path, "holds rows without an id or vector, or vectors of several lengths")
-        yield [str(name) for name in names.to_pylist()], flat.reshape(-1, length)
+            raise VectorsRefused("holds rows without an id or vector, or vectors of several lengths")
+        yield [str(name) for name in names.to_pylist()], _unit(flat.reshape(-1, length))
 
 
 def _is_of_texts(kind: pa.DataType) -> bool:
@@ -159,7 +181,3 @@ def _is_list_of_numbers(kind: pa.DataType) -> bool:
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         return False
     return bool(pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
-
-
-def _refused(path: Path, why: str) -> UserError:
-    return UserError(f"{PARAMETER}={shown(path)} {why}")
