@@ -75,6 +75,19 @@ class AugmentParams(Section):
         return self
 
 
+class TeacherParams(Section):
+    """A further term of the loss of all arms: features that predict given vectors of their images."""
+
+    vectors: OwnPath | None = Field(
+        default=None,
+        description="the vectors, such as CLIP's: .parquet with `id` and `vector`, as clinfonce embed writes "
+        "it, or .npy in the order of data/images; null: no such term. Not a DVC dependency",
+    )
+    weight: float = Field(
+        default=1.0, gt=0.0, le=1000.0, description="of 1 - cosine, which is 1 for features that know nothing"
+    )
+
+
 class _SharedParams(Section):
     """What trainings by any objective have."""
 
@@ -163,6 +176,7 @@ class _SharedParams(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto: bfloat16 if the device supports it"
     )
+    teacher: TeacherParams = TeacherParams()
     augment: AugmentParams = AugmentParams()
 
 

@@ -1,16 +1,19 @@
 """Stage 3: pixels and clusters -> an encoder. Labels are never read here."""
 
 import copy
+import hashlib
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipeline.augment.normalize import Normalizer
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.assignments import Assignments, read_assignments
 from pipeline.dataset.dataset import ImageDataset, ImageSplit
+from pipeline.dataset.given_vectors import given_vectors
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import architecture_of
@@ -73,6 +76,9 @@ def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> N
         "seed": context.seed,
         "pretrain": params.model_dump(),
     } | (start.provenance if start else {})
+    teacher_ND = _teacher_vectors(params, dataset.train)
+    if teacher_ND is not None:
+        choices["teacher"] = {"sha256": hashlib.sha256(teacher_ND.tobytes()).hexdigest()}
     name = f"{arm}-{fingerprint(choices, [*dataset.train.shards, layout.assignments(arm)])}"
     states = StateFolder(state_root() / name)
     with ExitStack() as open_things:
@@ -85,7 +91,9 @@ def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> N
             loader: Loader = FrozenFeatures(start, positions, layout, context.device)
         else:
             loader = select_loader(dataset.train, positions, context.device, ranks=ranks)
-        trainer = _build(params, context, dataset, loader, assignments, start)
+        if teacher_ND is not None and positions is not None:
+            teacher_ND = teacher_ND[positions]
+        trainer = _build(params, context, dataset, loader, assignments, start, teacher_ND)
         trainer.run(states, stop, trackers)
         encoder = _encoder_of(trainer, start)
         if not ranks.is_main:
@@ -134,16 +142,25 @@ def _build(
     loader: Loader,
     assignments: Assignments,
     start: Start | None,
+    teacher_ND: NDArray[np.float16] | None,
 ) -> Trainer:
     if len(loader) < 2:
         raise UserError(f"pretraining needs at least 2 train images, and {dataset.folder} has {len(loader)}")
     clustered = Clustered(torch.from_numpy(np.array(assignments.clusters_N)), assignments.recluster)
     attributes_NA = attributes_of(params, dataset.train, loader.ids)
+    teacher_NT = None if teacher_ND is None else torch.from_numpy(teacher_ND)
     if isinstance(loader, FrozenFeatures):
-        return build_adapter_trainer(params, loader, clustered, attributes_NA, context)
+        return build_adapter_trainer(params, loader, clustered, attributes_NA, context, teacher_NT)
     prepared = start.config.model_dump() if start else dataset.summary
     normalizer = Normalizer(prepared["mean"], prepared["std"], context.device)
-    return build_trainer(params, loader, clustered, attributes_NA, normalizer, context, start)
+    return build_trainer(params, loader, clustered, attributes_NA, normalizer, context, start, teacher_NT)
+
+
+def _teacher_vectors(params: PretrainParams, train: ImageSplit) -> NDArray[np.float16] | None:
+    """Returns the vectors of `pretrain.teacher` for all train images, or None without a teacher."""
+    if (named := params.teacher.vectors) is None:
+        return None
+    return given_vectors(named, train, "pretrain.teacher.vectors").astype(np.float16)
 
 
 def _encoder_of(trainer: Trainer, start: Start | None) -> Encoder:

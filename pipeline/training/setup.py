@@ -13,8 +13,9 @@ from pipeline.encoders.adapter import identity_layer
 from pipeline.encoders.base import Architecture, Encoder
 from pipeline.encoders.layers import freeze_first
 from pipeline.encoders.registry import architecture_of, build_encoder, build_plain_encoder
-from pipeline.objectives.base import DataInfo
+from pipeline.objectives.base import DataInfo, Objective
 from pipeline.objectives.registry import OBJECTIVES
+from pipeline.objectives.teacher import WithTeacher
 from pipeline.runtime.errors import UserError, shown
 from pipeline.runtime.resources import available_memory
 from pipeline.runtime.seeding import derived_seed
@@ -40,11 +41,13 @@ def build_trainer(
     normalize: Normalizer,
     context: TrainingContext,
     start: Start | None = None,
+    teacher_NT: Tensor | None = None,
 ) -> Trainer:
     """Builds a trainer; writes nothing.
 
     `attributes_NA` is given only if the objective needs it: see `attribute_inputs`; `start` holds the weights
-    to start from, if any. Raises `UserError` for a training that this machine cannot run, before it is tried.
+    to start from, if any, and `teacher_NT` the vectors of `pretrain.teacher`. Raises `UserError` for a
+    training that this machine cannot run, before it is tried.
     """
     device, ranks, image_size, seed = context.device, context.ranks, context.image_size, context.seed
     check_steps(params, len(loader))
@@ -69,9 +72,7 @@ def build_trainer(
         fit_first_layer(encoder, Sample(loader, views, derived_seed(seed, "patches")))
     if params.freeze != "all" and params.freeze > 0:
         freeze_first(encoder, params.freeze)
-    objective = _with_seed(
-        derived_seed(seed, "objective"), lambda: kind.build(encoder.feature_dim, params, known)
-    )
+    objective = _objective(encoder.feature_dim, params, known, teacher_NT, seed)
     return Trainer(
         Network(encoder, objective),
         loader,
@@ -89,20 +90,30 @@ def build_adapter_trainer(
     clustered: Clustered,
     attributes_NA: Tensor | None,
     context: TrainingContext,
+    teacher_NT: Tensor | None = None,
 ) -> Trainer:
     """Builds a trainer of the linear layer above an encoder that stays as it is, from its features.
 
     The trainer's encoder is that layer. Otherwise like `build_trainer`.
     """
     check_steps(params, len(features))
-    build_objective = partial(
-        OBJECTIVES[params.objective].build, features.feature_dim, params, _known(clustered, attributes_NA)
-    )
+    known = _known(clustered, attributes_NA)
     encoder = Encoder(identity_layer(features.feature_dim), features.feature_dim)
-    objective = _with_seed(derived_seed(context.seed, "objective"), build_objective)
+    objective = _objective(encoder.feature_dim, params, known, teacher_NT, context.seed)
     return Trainer(
         Network(encoder, objective), features, clustered, attributes_NA, FeatureViews(), params, context
     )
+
+
+def _objective(
+    feature_dim: int, params: PretrainParams, known: DataInfo, teacher_NT: Tensor | None, seed: int
+) -> Objective:
+    build = partial(OBJECTIVES[params.objective].build, feature_dim, params, known)
+    objective = _with_seed(derived_seed(seed, "objective"), build)
+    if teacher_NT is None:
+        return objective
+    above = partial(WithTeacher, objective, feature_dim, teacher_NT, params.teacher.weight)
+    return _with_seed(derived_seed(seed, "teacher"), above)
 
 
 def _known(clustered: Clustered, attributes_NA: Tensor | None) -> DataInfo:

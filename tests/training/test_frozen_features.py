@@ -23,6 +23,7 @@ from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.runtime.distributed import Ranks
 from pipeline.runtime.errors import UserError
+from pipeline.storage.files import read_json
 from pipeline.storage.placeholders import leave_out_frozen_features
 from pipeline.storage.schema import Layout
 from pipeline.training import frozen_features
@@ -168,6 +169,31 @@ def test_stopped_within_an_epoch_it_ends_with_the_same_bytes(
 ) -> None:
     steps = len(ImageDataset(layout.images).train) // 4
     assert_resumes(lambda: train(layout, objective=objective), steps, monkeypatch)
+
+
+@pytest.mark.parametrize("freeze", ["all", 0.0])
+def test_a_teacher_keeps_features_near_its_vectors(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, freeze: Any
+) -> None:
+    count = len(ImageDataset(layout.images).train)
+    vectors = np.random.default_rng(0).normal(size=(count, 4))
+    np.save(tmp_path / "v.npy", vectors)
+    section = {"teacher": {"vectors": str(tmp_path / "v.npy"), "weight": 5.0}, "freeze": freeze}
+    without = train(layout, freeze=freeze)
+    assert_resumes(lambda: train(layout, **section), count // 4, monkeypatch)
+    taught = (layout.encoder("chosen") / "encoder.safetensors").read_bytes()
+    recorded = read_json(layout.encoder("chosen") / "config.json")["teacher"]
+    assert taught != without
+    # Another file is another training.
+    np.save(tmp_path / "v.npy", vectors[::-1])
+    assert train(layout, **section) != taught
+    assert read_json(layout.encoder("chosen") / "config.json")["teacher"] != recorded
+
+
+def test_vectors_that_lack_an_image_are_refused(layout: Layout, tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.ones((3, 2)))
+    with pytest.raises(UserError, match=r"^pretrain\.teacher\.vectors=\S+ has 3 rows, and there are"):
+        train(layout, teacher={"vectors": str(tmp_path / "v.npy")})
 
 
 def test_two_processes_train_as_one(layout: Layout, tmp_path: Path) -> None:
