@@ -121,6 +121,11 @@ class _SharedParams(Section):
         le=256,
         description="random views of an image whose features are computed, if freeze is all",
     )
+    gradient_checkpointing: bool = Field(
+        default=False,
+        description="compute activations again for the gradient instead of keeping them, in less memory "
+        "and a third more time; networks of timm alone",
+    )
     layer_decay: float = Field(
         default=1.0,
         gt=0.0,
@@ -232,6 +237,15 @@ class PretrainParams(ObjectiveBlocks, _SharedParams):
             raise ValueError(
                 f"pretrain.layer_decay={self.layer_decay} has no effect with pretrain.freeze=all: leave it "
                 "at 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _checkpointing_belongs_to_timm(self) -> Self:
+        if self.gradient_checkpointing and (not self.encoder.startswith("timm/") or self.freeze == "all"):
+            raise ValueError(
+                f"pretrain.gradient_checkpointing has no effect on pretrain.encoder={self.encoder} with "
+                f"pretrain.freeze={self.freeze}: leave it at false, or name a network of timm that is trained"
             )
         return self
 

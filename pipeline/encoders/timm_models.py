@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.encoders.base import Encoder
-from pipeline.runtime.errors import first_line
+from pipeline.runtime.errors import UserError, first_line
 
 PREFIX = "timm/"
 NEAREST_NAMES = 3
@@ -117,6 +117,18 @@ def _takes_no_images(name: str, image_size: int, error: Exception) -> ValueError
     return ValueError(
         f"{name} takes no images of {image_size} pixels{why}: choose another pretrain.image_size"
     )
+
+
+def checkpoint_gradients(encoder: Encoder) -> None:
+    """Lets the network compute its activations again for the gradient. Raises `UserError` if it can't."""
+    network: Any = encoder.backbone
+    try:
+        network.set_grad_checkpointing()
+    except (AttributeError, AssertionError):
+        raise UserError(
+            "pretrain.gradient_checkpointing: timm does not offer it for this network: leave it at false, "
+            "and lower pretrain.micro_batch"
+        ) from None
 
 
 def _created(model_name: str, image_size: int, downloaded: bool = False) -> nn.Module:

@@ -13,6 +13,7 @@ from pipeline.encoders.adapter import identity_layer
 from pipeline.encoders.base import Architecture, Encoder
 from pipeline.encoders.layers import freeze_first
 from pipeline.encoders.registry import architecture_of, build_encoder, build_plain_encoder
+from pipeline.encoders.timm_models import checkpoint_gradients
 from pipeline.objectives.base import DataInfo, Objective
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.objectives.teacher import WithTeacher
@@ -72,6 +73,8 @@ def build_trainer(
         fit_first_layer(encoder, Sample(loader, views, derived_seed(seed, "patches")))
     if params.freeze != "all" and params.freeze > 0:
         freeze_first(encoder, params.freeze)
+    if params.gradient_checkpointing:
+        checkpoint_gradients(encoder)
     objective = _objective(encoder.feature_dim, params, known, teacher_NT, seed)
     return Trainer(
         Network(encoder, objective),

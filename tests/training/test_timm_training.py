@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
 from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.runtime.distributed import Ranks
+from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
 from pipeline.training import run as training
 from processes import in_ranks
@@ -57,6 +59,31 @@ def test_stopped_within_an_epoch_it_ends_with_the_same_bytes(
     layout: Layout, objective: str, encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert_resumes(lambda: train(layout, objective=objective, encoder=encoder), 4, monkeypatch)
+
+
+@pytest.mark.parametrize("encoder", NETWORKS)
+def test_activations_that_are_computed_again_give_the_same_weights(
+    layout: Layout, encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = train(layout, encoder=encoder)
+    segments = 0
+    checkpoint = torch.utils.checkpoint.checkpoint
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal segments
+        segments += 1
+        return checkpoint(*arguments, **options)
+
+    monkeypatch.setattr(torch.utils.checkpoint, "checkpoint", counted)
+    assert train(layout, encoder=encoder, gradient_checkpointing=True) == kept
+    assert segments > 0
+
+
+def test_networks_without_checkpoints_are_refused(layout: Layout) -> None:
+    with pytest.raises(UserError, match=r"^pretrain.gradient_checkpointing: timm does not offer it for this"):
+        train(layout, encoder="timm/vgg11", gradient_checkpointing=True)
+    with pytest.raises(ValueError, match=r"has no effect on pretrain.encoder=resnet18"):
+        params_of(encoder="resnet18", gradient_checkpointing=True)
 
 
 WAYS: dict[str, dict[str, Any]] = {
