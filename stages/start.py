@@ -36,15 +36,15 @@ def main() -> None:
 
         with timed(START, layout.encoder(START) / "config.json"):
             notes = write_start(params.pretrain, params.view_size, layout, stored_size=params.stored_size)
-        echo(f"start: {params.pretrain.encoder} with the weights in {params.pretrain.weights}")
-        for note in notes:
-            echo(f"start: note: {note}")
-        if params.pretrain.freeze != "all":
-            leave_out_frozen_features(layout)
-        elif start := read_start(params.pretrain, layout):
-            count = write_frozen_features(start, params.pretrain, layout)
-            views = 1 + params.pretrain.frozen_views
-            echo(f"start: features of {views} views of each of {count:,} train images")
+            echo(f"start: {params.pretrain.encoder} with the weights in {params.pretrain.weights}")
+            for note in notes:
+                echo(f"start: note: {note}")
+            if params.pretrain.freeze != "all":
+                leave_out_frozen_features(layout)
+            elif start := read_start(params.pretrain, layout):
+                count = write_frozen_features(start, params.pretrain, layout)
+                views = 1 + params.pretrain.frozen_views
+                echo(f"start: features of {views} views of each of {count:,} train images")
 
 
 if __name__ == "__main__":

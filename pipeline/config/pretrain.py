@@ -81,7 +81,8 @@ class TeacherParams(Section):
     vectors: OwnPath | None = Field(
         default=None,
         description="the vectors, such as CLIP's: .parquet with `id` and `vector`, as clinfonce embed writes "
-        "it, or .npy in the order of data/images; null: no such term. Not a DVC dependency",
+        "it, or .npy in the order of data/images; null: no such term. Not a DVC dependency: after the file "
+        "changes, `dvc repro -f` trains all arms again",
     )
     weight: float = Field(
         default=1.0, gt=0.0, le=1000.0, description="of 1 - cosine, which is 1 for features that know nothing"
@@ -237,6 +238,15 @@ class PretrainParams(ObjectiveBlocks, _SharedParams):
             raise ValueError(
                 f"pretrain.layer_decay={self.layer_decay} has no effect with pretrain.freeze=all: leave it "
                 "at 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_teacher_knows_the_image_of_each_view(self) -> Self:
+        if self.teacher.vectors is not None and self.form == "pair":
+            raise ValueError(
+                "pretrain.teacher has the vectors of first views alone with pretrain.form=pair, whose second "
+                "views are of other images: set pretrain.form=out, or leave pretrain.teacher.vectors empty"
             )
         return self
 

@@ -143,7 +143,7 @@ def _rows(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
     for name in (ID, VECTOR):
         if header.schema.names.count(name) > 1:
             raise VectorsRefused(f"has several columns {name}: rename them")
-    if not _is_of_texts(kind := header.schema.field(ID).type):
+    if not _can_be_ids(kind := header.schema.field(ID).type):
         raise VectorsRefused(
             f"holds {shown(kind)} in {ID}: it must be the ids of data/images, which are texts"
         )
@@ -170,9 +170,9 @@ def _rows(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         yield [str(name) for name in names.to_pylist()], _unit(flat.reshape(-1, length))
 
 
-def _is_of_texts(kind: pa.DataType) -> bool:
+def _can_be_ids(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
-        return _is_of_texts(kind.value_type)
+        return _can_be_ids(kind.value_type)
     # Numbers are the ids of images that are called by numbers.
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind))
 

@@ -218,7 +218,10 @@ def _of_frozen_features(trial: Trial, params: PretrainParams, counts: Counts) ->
     """Returns the seconds in which the stage `start` computes the features for all trainings, and says so."""
     views = 1 + params.frozen_views
     seconds = views * counts.train * trial.features / trial.images
-    found = f"{duration(seconds)} for {views} views of each train image, once for all arms and seeds"
+    found = (
+        f"{duration(seconds)} for {views} views of each train image, once for all arms and seeds; "
+        "the trainings of the layer, which are not measured, take seconds an epoch"
+    )
     return seconds, ok("start, with pretrain.freeze=all", found)
 
 

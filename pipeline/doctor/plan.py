@@ -60,6 +60,7 @@ class Setting:
             "learning_rate": float(f"{rate:.2g}"),
             "micro_batch": None,
             "stem_stride": "auto",
+            "gradient_checkpointing": False,
         }
         pretrain = params.pretrain.model_copy(update=changed)
         return params.model_copy(update={"ingest": ingest, "pretrain": pretrain})
@@ -99,6 +100,11 @@ def look(situation: Situation) -> Iterator[Check]:
     assert situation.minutes is not None, "a plan needs --minutes"
     if situation.params is None:
         raise UserError("params.yaml is not valid: run `clinfonce doctor` without --minutes, which says why")
+    if situation.params.pretrain.weights is not None:
+        raise UserError(
+            "--minutes proposes networks that are trained from nothing, and pretrain.weights names weights: "
+            "run `clinfonce doctor` without --minutes, which measures their network"
+        )
     counts, device = counts_of(situation), pick_device()
     plans: list[Plan] = []
     for setting in ON_A_GPU if device.type == "cuda" else ON_A_CPU:
@@ -212,8 +218,9 @@ def settings(plan: Plan, situation: Situation) -> dict[str, object]:
     found: dict[str, object] = {}
     if before.ingest.image_size != after.ingest.image_size:
         found["ingest.image_size"] = after.ingest.image_size
-    for name in ("encoder", "stem_stride", "batch_size", "micro_batch", "learning_rate", "epochs"):
+    of_network = ("encoder", "stem_stride", "gradient_checkpointing")
+    for name in (*of_network, "batch_size", "micro_batch", "learning_rate", "epochs"):
         value = getattr(after.pretrain, name)
         if value != getattr(before.pretrain, name) or name == "epochs":
-            found[f"pretrain.{name}"] = "null" if value is None else value
+            found[f"pretrain.{name}"] = "null" if value is None else "false" if value is False else value
     return found

@@ -145,13 +145,17 @@ def _sample(
     return loader, Clustered(clusters_N[:count], settings), train.shape.image_bytes
 
 
+MADE_UP_ATTRIBUTES = 32
+
+
 def _attributes(request: Request, pretrain: PretrainParams, layout: Layout, ids: list[str]) -> Tensor | None:
     if request.loader is not None:
         return attributes_of(pretrain, ImageDataset(layout.images).train, ids)
     if TRAITS[pretrain.objective].learns_from != "attributes":
         return None
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 2, (len(ids), 50), generator=generator).to(torch.int8)
+    count = len(pretrain.multi_head.columns) or MADE_UP_ATTRIBUTES
+    return torch.randint(0, 2, (len(ids), count), generator=generator).to(torch.int8)
 
 
 def _evaluation(request: Request, params: Params, device: torch.device) -> Trial:

@@ -123,7 +123,7 @@ def _checked(key: str, tensor: Tensor, expected: Tensor, name: str) -> Tensor:
             )
         if name.startswith(PREFIX) and (size := size_of_weights(name, key, tensor.shape)):
             raise WeightsRefused(OF_ANOTHER_SIZE.format(size=size, name=name))
-        if key == "conv1.weight" and tensor.shape[-2:] == (3, 3):
+        if not name.startswith(PREFIX) and key == "conv1.weight" and tensor.shape[-2:] == (3, 3):
             raise WeightsRefused(
                 "has a first layer of 3 x 3, for small images: set pretrain.stem_stride to its stride, 1 or 2"
             )

@@ -120,14 +120,24 @@ def _takes_no_images(name: str, image_size: int, error: Exception) -> ValueError
 
 
 def checkpoint_gradients(encoder: Encoder) -> None:
-    """Lets the network compute its activations again for the gradient. Raises `UserError` if it can't."""
+    """Lets the network compute its activations again for the gradient. Raises `UserError` if it can't, or if
+    its batch norms would then count each batch twice."""
     network: Any = encoder.backbone
+    if any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
+        for module in network.modules()
+    ):
+        raise UserError(
+            "pretrain.gradient_checkpointing: the batch norms of this network would count each batch twice: "
+            "start from pretrain.weights, whose statistics stay, or leave it at false and set "
+            "pretrain.micro_batch"
+        )
     try:
         network.set_grad_checkpointing()
     except (AttributeError, AssertionError):
         raise UserError(
             "pretrain.gradient_checkpointing: timm does not offer it for this network: leave it at false, "
-            "and lower pretrain.micro_batch"
+            "and set pretrain.micro_batch"
         ) from None
 
 

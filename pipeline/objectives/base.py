@@ -35,7 +35,8 @@ class Batch:
     clusters_B: Tensor
     """int64 cluster ids."""
     attributes_BA: Tensor | None = None
-    """int8: 1 if the attribute holds, 0 if it does not, -1 if that is unknown."""
+    """As `pipeline.training.attribute_inputs` encodes them for the objective; by default int8: 1 if the
+    attribute holds, 0 if it does not, -1 if that is unknown."""
 
     @property
     def images_N(self) -> Tensor:

@@ -18,9 +18,10 @@ from torch import Generator, Tensor
 from pipeline.augment.normalize import Normalizer
 from pipeline.augment.views import CentralCrop, central_views, random_views, views_at_once
 from pipeline.config.pretrain import PretrainParams
-from pipeline.dataset.dataset import ImageDataset
+from pipeline.dataset.dataset import ImageDataset, ImageSplit
 from pipeline.encoders.registry import build_encoder
 from pipeline.runtime.device import pick_device
+from pipeline.runtime.distributed import ALONE, Ranks
 from pipeline.runtime.errors import UserError, shown
 from pipeline.runtime.progress import measured
 from pipeline.runtime.resources import available_memory
@@ -100,16 +101,23 @@ class FrozenFeatures:
     """A loader that yields features (B, V, D) float16 in place of pixels; they stay in host memory."""
 
     def __init__(
-        self, start: Start, positions: Sequence[int] | None, layout: Layout, device: torch.device
+        self,
+        start: Start,
+        train: ImageSplit,
+        positions: Sequence[int] | None,
+        layout: Layout,
+        device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """Loads the features of all train images, or of those at `positions`.
+        """Loads the features of all images of `train`, or of those at `positions`.
 
-        Raises `UserError` if they are missing, damaged or of other weights, or if memory does not hold them.
+        Raises `UserError` if they are missing, damaged, or of other weights or images, or if memory does not
+        hold them once for each process of this machine.
         """
-        ids, self._features_NVD = _read(layout.frozen_features, start)
+        ids = train.ids.to_pylist()
         rows = range(len(ids)) if positions is None else positions
-        if positions is not None:
-            self._features_NVD = self._features_NVD[list(positions)]
+        free = available_memory() // ranks.local_world_size
+        self._features_NVD = _read(layout.frozen_features, start, ids, rows, free)
         self.ids = [ids[row] for row in rows]
         self.feature_dim = self._features_NVD.shape[2]
         self.title = f"{self._features_NVD.nbytes / 1e6:,.1f} MB of features in host memory"
@@ -134,25 +142,34 @@ class FrozenFeatures:
                 yield transfer.receive(batch)
 
 
-def _read(path: Path, start: Start) -> tuple[list[str], NDArray[np.float16]]:
-    rows = check_parquet(path)
+def _read(path: Path, start: Start, ids: list[str], rows: Sequence[int], free: int) -> NDArray[np.float16]:
+    """Returns the features (N, V, D) in the given rows of the file, which must be those of the images
+    `ids`."""
+    check_parquet(path)
     with open_parquet(path) as file:
         about = file.schema_arrow.metadata or {}
         if about.get(ENCODER) != start.encoder_sha256.encode():
             raise damaged(path, "it holds features of other weights")
-        width = file.schema_arrow.field("features").type.byte_width
-        if (needed := rows * width) > (free := available_memory()):
+        numbers = file.schema_arrow.field("features").type.byte_width // 2
+        if (needed := 2 * len(rows) * numbers) > free:
             raise UserError(
                 f"{path} takes {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are free: "
                 "lower pretrain.frozen_views"
             )
-        ids: list[str] = []
-        features_NW = np.empty((rows, width // 2), np.float16)
+        place_of = np.full(len(ids), -1)
+        place_of[list(rows)] = np.arange(len(rows))
+        features_NW = np.empty((len(rows), numbers), np.float16)
+        above = 0
         for batch in file.iter_batches(BATCH):
-            _, cells, *_ = batch.column("features").buffers()
-            of_batch = np.frombuffer(
-                cells, np.float16, len(batch) * width // 2, batch.column("features").offset * width
-            )
-            features_NW[len(ids) : len(ids) + len(batch)] = of_batch.reshape(len(batch), -1)
-            ids += batch.column("id").to_pylist()
-    return ids, features_NW.reshape(rows, int(about[VIEWS]), -1)
+            if batch.column("id").to_pylist() != ids[above : above + len(batch)]:
+                raise damaged(path, "it holds features of other images")
+            cells = batch.column("features")
+            of_batch_BW = np.frombuffer(
+                cells.buffers()[1], np.float16, len(batch) * numbers, 2 * numbers * cells.offset
+            ).reshape(len(batch), numbers)
+            places_B = place_of[above : above + len(batch)]
+            features_NW[places_B[places_B >= 0]] = of_batch_BW[places_B >= 0]
+            above += len(batch)
+        if above < len(ids):
+            raise damaged(path, "it holds features of other images")
+    return features_NW.reshape(len(rows), int(about[VIEWS]), -1)

@@ -88,7 +88,7 @@ def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> N
         open_things.callback(trackers.close)
         positions = assigned_positions(assignments, layout.assignments(arm), dataset.train)
         if start and params.freeze == "all":
-            loader: Loader = FrozenFeatures(start, positions, layout, context.device)
+            loader: Loader = FrozenFeatures(start, dataset.train, positions, layout, context.device, ranks)
         else:
             loader = select_loader(dataset.train, positions, context.device, ranks=ranks)
         if teacher_ND is not None and positions is not None:

@@ -74,7 +74,7 @@ def build_trainer(
     if params.freeze != "all" and params.freeze > 0:
         freeze_first(encoder, params.freeze)
     if params.gradient_checkpointing:
-        checkpoint_gradients(encoder)
+        checkpoint_gradients(encoder.train())
     objective = _objective(encoder.feature_dim, params, known, teacher_NT, seed)
     return Trainer(
         Network(encoder, objective),

@@ -218,7 +218,9 @@ def _downloaded(params: PretrainParams, image_size: int) -> tuple[Encoder, Archi
             return build_timm(params.encoder, image_size, downloaded=True), architecture
         plain = torchvision.models.get_model(params.encoder, weights="DEFAULT")
     except Exception as error:  # whatever the libraries for downloads raise
-        if "state_dict" in str(error) and (size := usual_size(params.encoder)):
+        is_of_timm = params.encoder.startswith(PREFIX)
+        size = usual_size(params.encoder) if is_of_timm and "state_dict" in str(error) else None
+        if size not in (None, image_size):
             raise WeightsRefused(OF_ANOTHER_SIZE.format(size=size, name=params.encoder)) from None
         raise WeightsRefused(
             f"can't be downloaded ({first_line(error):.120}): where there is a network, fetch "

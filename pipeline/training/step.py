@@ -17,7 +17,7 @@ from pipeline.runtime.errors import UserError
 from pipeline.training.network import Network, frozen_statistics
 from pipeline.training.schedule import images_per_step
 
-Views = Callable[[Tensor, Tensor], Tensor]
+ViewsOf = Callable[[Tensor, Tensor], Tensor]
 """Function (rows, places) -> views: rows index this rank's images, places index the global batch's 2B views,
 of which the first B are first views and the others second views."""
 
@@ -51,7 +51,7 @@ class Step:
             places = torch.cat([part, part + batch_size])
             self._parts.append((torch.cat([rows, rows + own]).to(device), places.to(device)))
 
-    def run(self, views: Views, batch: Batch, step_info: StepInfo) -> Tensor:
+    def run(self, views: ViewsOf, batch: Batch, step_info: StepInfo) -> Tensor:
         """Returns the global batch's loss, the same on every rank, and leaves its gradient in `grad`.
 
         `batch` describes this rank's images, in the order of `places_B`.
@@ -74,7 +74,7 @@ class Step:
         (loss * self._ranks.world_size).backward()
         return loss, targets
 
-    def _in_parts(self, views: Views, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def _in_parts(self, views: ViewsOf, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Computes the loss of the whole batch in the memory of a part (Gao et al., arXiv 2101.06983).
 
         The first pass keeps only the outputs; the loss gives their gradients; the second pass propagates each

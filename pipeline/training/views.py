@@ -20,7 +20,7 @@ class Views(Protocol):
         ...
 
     def central(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Returns the view by which each image is evaluated."""
+        """Returns one view of the middle of each image."""
         ...
 
     def at_once(self, most: int) -> int:

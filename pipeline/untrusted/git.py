@@ -2,6 +2,7 @@
 a program: what a partial clone lacks is not fetched, and hooks and file system monitors are disabled."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,8 @@ _VARIABLES = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
 }
+_TRUST = re.compile(r"git config --global --add safe\.directory .*")
+"""The command in Git's refusal, which names the top of the repository."""
 _PARTIAL = r"^(remote\..*\.promisor|extensions\.partialclone)$"
 
 
@@ -56,11 +59,10 @@ def read_blob(name: str, most_bytes: int, folder: Path | None = None) -> bytes:
 def check_trusted(folder: Path | None = None) -> None:
     """Raises `UserError` for a repository of another user, in which Git runs no command."""
     refusal = run_git("rev-parse", "--git-dir", folder=folder).stderr
-    if "safe.directory" in refusal:
-        place = (folder or Path()).absolute()
+    if command := _TRUST.search(refusal):
         raise UserError(
-            f"Git does not read {place}, which belongs to another user: if you trust it, run "
-            f"`git config --global --add safe.directory {place}`"
+            "Git does not read this repository, which belongs to another user: if you trust it, run "
+            f"`{command[0].strip()}`"
         )
 
 

@@ -118,6 +118,23 @@ def test_what_is_proposed_is_valid(setting: Setting) -> None:
     assert after.ingest.image_size == setting.image_size
 
 
+def test_weights_belong_to_no_network_that_is_proposed(ingested: Situation) -> None:
+    assert ingested.params is not None
+    values = ingested.params.model_dump()
+    values["pretrain"] |= {"freeze": "all", "weights": "a.pth"}
+    of_weights = replace(ingested, params=Params.model_validate(values), minutes=5.0)
+    with pytest.raises(UserError, match=r"^--minutes proposes networks that are trained from nothing, and"):
+        list(plan.look(of_weights))
+
+
+def test_what_belongs_to_networks_of_timm_is_left_out() -> None:
+    values = Params().model_dump()
+    values["pretrain"] |= {"encoder": "timm/resnet18", "gradient_checkpointing": True}
+    for setting in (*plan.ON_A_CPU, *plan.ON_A_GPU):
+        changed = setting.applied_to(Params.model_validate(values))
+        assert Params.model_validate(changed.model_dump()) == changed
+
+
 def test_a_larger_batch_has_a_larger_rate() -> None:
     params = params_with()
     assert SETTING.applied_to(params).pretrain.learning_rate == params.pretrain.learning_rate

@@ -91,7 +91,7 @@ def train(layout: Layout, **changes: Any) -> bytes:
 
 
 def stored(layout: Layout) -> Tensor:
-    loader = FrozenFeatures(start_of(layout), None, layout, CPU)
+    loader = FrozenFeatures(start_of(layout), ImageDataset(layout.images).train, None, layout, CPU)
     ((features_BVD, _),) = loader.batches([torch.arange(len(loader))])
     return features_BVD
 
@@ -156,7 +156,7 @@ def test_only_the_layer_above_the_weights_changes(layout: Layout) -> None:
 
 
 def test_images_without_a_cluster_are_left_out(layout: Layout) -> None:
-    loader = FrozenFeatures(start_of(layout), [5, 2], layout, CPU)
+    loader = FrozenFeatures(start_of(layout), ImageDataset(layout.images).train, [5, 2], layout, CPU)
     ids = ImageDataset(layout.images).train.ids.to_pylist()
     assert loader.ids == [ids[5], ids[2]]
     ((features_BVD, _),) = loader.batches([torch.tensor([1])])
@@ -213,6 +213,15 @@ def test_features_of_other_weights_or_none_are_damage(layout: Layout, tmp_path: 
         train(layout)
 
 
+def test_features_of_other_images_are_damage(layout: Layout, tmp_path: Path) -> None:
+    again = {"source": "manifest", "path": str(tmp_path / "source/manifest.csv"), "test_fraction": 0.25}
+    section = params_with(ingest=again | {"columns": {"split": None}}).ingest
+    ingest(section, 7, layout)
+    cluster(params_with(cluster={"method": "instance"}).cluster, "chosen", 4, 0, layout)
+    with pytest.raises(UserError, match=r"features.parquet is damaged \(it holds features of other images\)"):
+        train(layout)
+
+
 def test_a_changed_byte_is_damage(layout: Layout) -> None:
     content = bytearray(layout.frozen_features.read_bytes())
     content[len(content) // 2] ^= 1
@@ -248,6 +257,7 @@ def test_an_adapted_encoder_is_no_start(layout: Layout) -> None:
             {"weights": None},
             "pretrain.freeze=all keeps the encoder as it came, and pretrain.weights names no",
         ),
+        ({"form": "pair", "teacher": {"vectors": "v.npy"}}, "has the vectors of first views alone"),
         ({"layer_decay": 0.5}, "pretrain.layer_decay=0.5 has no effect with pretrain.freeze=all"),
         ({"frozen_views": 1}, "greater than or equal to 2"),
         ({"freeze": "none"}, "is out of range: it is a share from 0 to below 1, or all, not 'none'"),

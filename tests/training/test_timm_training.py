@@ -82,6 +82,8 @@ def test_activations_that_are_computed_again_give_the_same_weights(
 def test_networks_without_checkpoints_are_refused(layout: Layout) -> None:
     with pytest.raises(UserError, match=r"^pretrain.gradient_checkpointing: timm does not offer it for this"):
         train(layout, encoder="timm/vgg11", gradient_checkpointing=True)
+    with pytest.raises(UserError, match=r"the batch norms of this network would count each batch twice"):
+        train(layout, encoder="timm/test_efficientnet", gradient_checkpointing=True)
     with pytest.raises(ValueError, match=r"has no effect on pretrain.encoder=resnet18"):
         params_of(encoder="resnet18", gradient_checkpointing=True)
 

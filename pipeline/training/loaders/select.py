@@ -39,8 +39,8 @@ class Loader(Protocol):
     def batches(self, requested: Sequence[Tensor]) -> Batches:
         """Yields, for each tensor of positions, (B,) int64 on the CPU, the images there, on the device.
 
-        Each item is canvas_BCHW uint8 and sizes_B2 int64. Positions may repeat, within a batch and between
-        batches.
+        Each item is canvas_BCHW uint8 and sizes_B2 int64, or, of `FrozenFeatures`, features_BVD float16 and
+        no sizes. Positions may repeat, within a batch and between batches.
         """
         ...
 
