@@ -125,7 +125,7 @@ class _SharedParams(Section):
     gradient_checkpointing: bool = Field(
         default=False,
         description="compute activations again for the gradient instead of keeping them, in less memory "
-        "and a third more time; networks of timm alone",
+        "and one more forward pass; networks of timm alone",
     )
     layer_decay: float = Field(
         default=1.0,

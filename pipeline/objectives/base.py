@@ -7,10 +7,12 @@ ones in the same order; F features; D outputs; T outputs of the target network; 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from pipeline.config.pretrain import PretrainParams
@@ -69,7 +71,7 @@ float32. They are the target network's if there is one, else the objective's own
 result is the same on each."""
 
 
-class Objective(nn.Module, ABC):
+class Loss(nn.Module, ABC):
     """A loss, with the heads on top of the encoder and everything else that belongs to it.
 
     Trained weights are used only in `project`, which runs in parts and on several ranks; `loss` has no
@@ -77,16 +79,8 @@ class Objective(nn.Module, ABC):
     `begin_epoch`.
     """
 
-    beside_published: ClassVar[str]
-    """Differences from the published code, in sentences for docs/objectives.md and the model card."""
-
     projector: nn.Module
     """The module that the target network copies besides the encoder; it takes features."""
-
-    @classmethod
-    @abstractmethod
-    def build(cls, feature_dim: int, params: PretrainParams, known: DataInfo) -> Self:
-        """Builds the objective for the parameters and data; weights are drawn by torch's global generator."""
 
     def target_momentum(self, step_info: StepInfo) -> float | None:
         """Returns the target network's momentum before a step; None if there is no target network."""
@@ -116,6 +110,31 @@ class Objective(nn.Module, ABC):
 
     def end_step(self, targets_NT: Tensor | None, batch: Batch, ranks: Ranks) -> None:
         """Called after the loss of a step, without gradient."""
+
+
+class Objective(Loss):
+    """A loss that `pretrain.objective` names."""
+
+    beside_published: ClassVar[str]
+    """Differences from the published code, in sentences for docs/objectives.md and the model card."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, feature_dim: int, params: PretrainParams, known: DataInfo) -> Self:
+        """Builds the objective for the parameters and data; weights are drawn by torch's global generator."""
+
+
+class GradientWithLoss(Function):
+    """A loss whose `forward` computes its gradient with respect to its first input, and saves it.
+
+    So the backward pass neither recomputes logits nor waits for other ranks.
+    """
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = context.saved_tensors
+        return gradient * scale, *(None for _ in context.needs_input_grad[1:])
 
 
 def at_least_float(values: Tensor) -> Tensor:

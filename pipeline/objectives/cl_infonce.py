@@ -10,11 +10,9 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from pipeline.config.pretrain import PretrainParams
-from pipeline.objectives.base import Batch, DataInfo, Objective, linear_head, normalised
+from pipeline.objectives.base import Batch, DataInfo, GradientWithLoss, Objective, linear_head, normalised
 from pipeline.objectives.tiled_logits import TILE_SIDE, TiledLogits, row_parts
 from pipeline.runtime.distributed import ALONE, Ranks
 
@@ -90,12 +88,8 @@ class ClInfoNCE(Objective):
         return cl_infonce_loss(outputs_ND, batch.clusters_N, self.temperature, self.form, ranks=ranks)
 
 
-class _Loss(Function):
-    """Computes the loss of vectors whose products are the logits.
-
-    Its gradient is computed with it, so that the backward pass neither recomputes logits nor waits for other
-    ranks.
-    """
+class _Loss(GradientWithLoss):
+    """Computes the loss of vectors whose products are the logits."""
 
     @staticmethod
     def forward(context: Any, own_MD: Tensor, clusters_M: Tensor, form: Form, ranks: Ranks) -> Tensor:
@@ -106,12 +100,6 @@ class _Loss(Function):
             loss, gradient_MD = _cluster_loss(own_MD, clusters_M, form, ranks, requested)
         context.save_for_backward(gradient_MD)
         return loss
-
-    @staticmethod
-    @once_differentiable
-    def backward(context: Any, scale: Tensor) -> tuple[Tensor, None, None, None]:
-        (gradient_MD,) = context.saved_tensors
-        return gradient_MD * scale, None, None, None
 
 
 def _cluster_loss(

@@ -7,11 +7,9 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from pipeline.config.pretrain import PretrainParams
-from pipeline.objectives.base import Batch, DataInfo, Objective, linear_head, normalised
+from pipeline.objectives.base import Batch, DataInfo, GradientWithLoss, Objective, linear_head, normalised
 from pipeline.objectives.tiled_logits import TILE_SIDE, row_parts
 from pipeline.runtime.distributed import ALONE, Ranks
 
@@ -66,8 +64,8 @@ class Soft(Objective):
         return soft_infonce_loss(outputs_ND, batch.images_N, values_NA, self.temperature, ranks=ranks)
 
 
-class _Loss(Function):
-    """Computes the loss of vectors whose products are the logits, and its gradient with it."""
+class _Loss(GradientWithLoss):
+    """Computes the loss of vectors whose products are the logits."""
 
     @staticmethod
     def forward(context: Any, own_MD: Tensor, images_M: Tensor, has_MA: Tensor, ranks: Ranks) -> Tensor:
@@ -107,12 +105,6 @@ class _Loss(Function):
             gradients.append(pull_RN @ offsets_ND + pull_RN.sum(dim=1, keepdim=True) * mean_D)
         context.save_for_backward(torch.cat(gradients) / len(all_ND))
         return loss
-
-    @staticmethod
-    @once_differentiable
-    def backward(context: Any, scale: Tensor) -> tuple[Tensor, None, None, None]:
-        (gradient_MD,) = context.saved_tensors
-        return gradient_MD * scale, None, None, None
 
 
 def _overlaps(some_RA: Tensor, all_NA: Tensor) -> Tensor:

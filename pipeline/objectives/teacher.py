@@ -1,36 +1,31 @@
 """A further term beside any objective: features that also predict given vectors of their images."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
-from pipeline.objectives.base import Batch, Embed, Objective, StepInfo, mean_over_ranks, normalised
+from pipeline.objectives.base import Batch, Embed, Loss, StepInfo, mean_over_ranks, normalised
 from pipeline.runtime.distributed import Ranks
 
 
-class WithTeacher(Objective):
+class WithTeacher(Loss):
     """Adds `weight` times the mean over views of 1 - cosine of a linear prediction and the image's vector.
 
     The vectors are those of a larger model, whose knowledge of the images thereby stays in the features.
     """
 
-    beside_published: ClassVar[str] = ""
     teacher_NT: Tensor
 
-    def __init__(self, objective: Objective, feature_dim: int, teacher_NT: Tensor, weight: float) -> None:
+    def __init__(self, objective: Loss, feature_dim: int, teacher_NT: Tensor, weight: float) -> None:
         """`teacher_NT`: the vectors of all N train images, of length 1."""
         super().__init__()
         self.objective, self.weight = objective, weight
-        self.projector = objective.projector
         self.prediction = nn.Linear(feature_dim, teacher_NT.shape[1])
         # Read again by each process, so that checkpoints stay small.
         self.register_buffer("teacher_NT", teacher_NT, persistent=False)
-        self.beside_published = objective.beside_published  # type: ignore[misc]
 
-    @classmethod
-    def build(cls, *_: object) -> "WithTeacher":
-        raise NotImplementedError("it is built around another objective")
+    @property
+    def projector(self) -> nn.Module:  # type: ignore[override]
+        return self.objective.projector
 
     def project(self, features_NF: Tensor, attributes_NA: Tensor | None = None) -> Tensor:
         """Returns the objective's outputs and the predictions, (N, D + T)."""

@@ -6,14 +6,13 @@ of which is the central one, D features.
 """
 
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from pipeline.augment.normalize import Normalizer
 from pipeline.augment.views import CentralCrop, central_views, random_views, views_at_once
@@ -30,7 +29,7 @@ from pipeline.storage.checksums import checksummed_writer
 from pipeline.storage.files import write_atomically
 from pipeline.storage.schema import Layout
 from pipeline.storage.validation import check_parquet, damaged, open_parquet
-from pipeline.training.loaders.prefetch import Batches, DeviceTransfer, Sent, prefetched
+from pipeline.training.loaders.in_memory import FromHost
 from pipeline.training.loaders.select import select_loader
 from pipeline.training.start import Start
 
@@ -97,7 +96,7 @@ def _table(ids: list[str], places_B: Tensor, features_BVD: Tensor) -> pa.Table:
     return pa.table({"id": [ids[place] for place in places_B.tolist()], "features": features})
 
 
-class FrozenFeatures:
+class FrozenFeatures(FromHost):
     """A loader that yields features (B, V, D) float16 in place of pixels; they stay in host memory."""
 
     def __init__(
@@ -118,28 +117,15 @@ class FrozenFeatures:
         rows = range(len(ids)) if positions is None else positions
         free = available_memory() // ranks.local_world_size
         self._features_NVD = _read(layout.frozen_features, start, ids, rows, free)
-        self.ids = [ids[row] for row in rows]
         self.feature_dim = self._features_NVD.shape[2]
-        self.title = f"{self._features_NVD.nbytes / 1e6:,.1f} MB of features in host memory"
-        self._device = device
+        title = f"{self._features_NVD.nbytes / 1e6:,.1f} MB of features in host memory"
+        super().__init__([ids[row] for row in rows], title, device)
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def shuffled(self, generator: Generator) -> Tensor:
-        return torch.randperm(len(self), generator=generator)
-
-    def batches(self, requested: Sequence[Tensor]) -> Batches:
-        """See `Loader`. The sizes of images, which no view needs, are empty."""
-        transfer = DeviceTransfer(self._device)
-
-        def gather(positions_B: Tensor) -> Sent:
-            features_BVD = torch.from_numpy(self._features_NVD.take(positions_B.numpy(), axis=0))
-            return transfer.send(features_BVD, torch.empty(len(positions_B), 0))
-
-        with closing(prefetched(gather, requested)) as sent:
-            for batch in sent:
-                yield transfer.receive(batch)
+    def rows_at(self, positions_B: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Returns the features; the sizes of images, which no view needs, are empty."""
+        return torch.from_numpy(self._features_NVD.take(positions_B, axis=0)), torch.empty(
+            len(positions_B), 0
+        )
 
 
 def _read(path: Path, start: Start, ids: list[str], rows: Sequence[int], free: int) -> NDArray[np.float16]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.encoders.base import Encoder
-from pipeline.objectives.base import Objective, StepInfo
+from pipeline.objectives.base import Loss, StepInfo
 from pipeline.runtime.distributed import Ranks
 from pipeline.training.sync_batchnorm import synchronised
 
@@ -22,7 +22,7 @@ COMPILE_VARIABLE = "CLINFONCE_COMPILE"
 class Network(nn.Module):
     """Encoder and objective, and a target network that follows them if the objective requires one."""
 
-    def __init__(self, encoder: Encoder, objective: Objective) -> None:
+    def __init__(self, encoder: Encoder, objective: Loss) -> None:
         super().__init__()
         self.encoder = encoder
         self.objective = objective

@@ -17,6 +17,7 @@ from pipeline.dataset.given_vectors import given_vectors
 from pipeline.encoders.base import Encoder
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import architecture_of
+from pipeline.objectives.registry import OBJECTIVES
 from pipeline.runtime.device import compute_dtype, device_name
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.seeding import derived_seed
@@ -113,7 +114,7 @@ def train(params: PretrainParams, context: TrainingContext, layout: Layout) -> N
             trainer.progress,
             loader.ids,
             trainer.reclusterings,
-            trainer.network.objective.beside_published,
+            OBJECTIVES[params.objective].beside_published,
         )
         if states.has_waiters:
             trainer.save(states)

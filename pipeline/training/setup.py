@@ -14,7 +14,7 @@ from pipeline.encoders.base import Architecture, Encoder
 from pipeline.encoders.layers import freeze_first
 from pipeline.encoders.registry import architecture_of, build_encoder, build_plain_encoder
 from pipeline.encoders.timm_models import checkpoint_gradients
-from pipeline.objectives.base import DataInfo, Objective
+from pipeline.objectives.base import DataInfo, Loss
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.objectives.teacher import WithTeacher
 from pipeline.runtime.errors import UserError, shown
@@ -110,9 +110,9 @@ def build_adapter_trainer(
 
 def _objective(
     feature_dim: int, params: PretrainParams, known: DataInfo, teacher_NT: Tensor | None, seed: int
-) -> Objective:
+) -> Loss:
     build = partial(OBJECTIVES[params.objective].build, feature_dim, params, known)
-    objective = _with_seed(derived_seed(seed, "objective"), build)
+    objective: Loss = _with_seed(derived_seed(seed, "objective"), build)
     if teacher_NT is None:
         return objective
     above = partial(WithTeacher, objective, feature_dim, teacher_NT, params.teacher.weight)
