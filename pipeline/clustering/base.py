@@ -23,12 +23,12 @@ class Clusters:
     """Values that the images of each cluster share, for distances between clusters. None: unknown."""
     recluster: dict[str, Any] | None = None
     """Settings with which pretraining recomputes the clusters from its features; None: it keeps them."""
-    hashtags: list[list[str]] | None = None
-    """Hashtags of each image, if clusters come from them: a tag that names the label would leak it."""
+    words: list[list[str]] | None = None
+    """Hashtags or words of each image, if clusters come from them: one that names the label would leak it."""
     label_columns: Sequence[str] = ()
     """Columns that the clusters are built from and that determine the label."""
-    stopped_hashtags: Sequence[str] = ()
-    """Stop list: tags that were removed from `hashtags`."""
+    stopped_words: Sequence[str] = ()
+    """Stop list: hashtags or words that were removed from `words`."""
     made_of: dict[str, list[str]] = field(default_factory=dict)
     """`columns` and `hashtags` that the clusters are built from: all images of a cluster agree in them."""
     notes: list[str] = field(default_factory=list)

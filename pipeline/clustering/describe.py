@@ -8,6 +8,7 @@ from pipeline.clustering.base import UNKNOWN, Clusters
 from pipeline.clustering.postprocess import Postprocessed
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.statistics.describe import describe_clustering
+from pipeline.statistics.findings import StopList
 
 
 def describe(
@@ -23,7 +24,7 @@ def describe(
     `batch_size` is that of pretraining: some statistics describe the clusters within a batch.
     """
     kept_N = postprocessed.labels_N != UNKNOWN
-    tags = clusters.hashtags
+    tags = clusters.words
     if tags is not None:
         tags = [of_image for of_image, kept in zip(tags, kept_N, strict=True) if kept]
     statistics: dict[str, Any] = describe_clustering(
@@ -34,6 +35,6 @@ def describe(
         batch_size=batch_size,
         tags=tags,
         columns_determining_labels=clusters.label_columns,
-        stopped_tags=clusters.stopped_hashtags,
+        stop_list=StopList(f"cluster.{method}.stop_words", clusters.stopped_words),
     )
     return statistics | postprocessed.counts | {"notes": clusters.notes, "made_of": clusters.made_of}

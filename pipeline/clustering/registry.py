@@ -16,10 +16,12 @@ from pipeline.clustering.methods.references import (
     instance_choices,
     label_choices,
 )
+from pipeline.clustering.methods.text import cluster_by_text, text_choices
 
 METHODS: dict[str, Method[Any]] = {
     "attributes": Method(cluster_by_attributes, attribute_choices),
     "hashtags": Method(cluster_by_hashtags, hashtag_choices),
+    "text": Method(cluster_by_text, text_choices),
     "hierarchy": Method(cluster_by_hierarchy, hierarchy_choices),
     "column": Method(cluster_by_column, column_choices),
     "kmeans": Method(cluster_by_kmeans),

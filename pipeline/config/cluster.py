@@ -17,6 +17,7 @@ from pipeline.config.base import (
 Method = Literal[
     "attributes",
     "hashtags",
+    "text",
     "hierarchy",
     "column",
     "kmeans",
@@ -69,19 +70,29 @@ class AttributesParams(MethodSection):
     )
 
 
-class HashtagsParams(MethodSection):
+class WordsParams(MethodSection):
+    """Which words count, and the topics that they make."""
+
+    stop_words: list[str] = Field(default_factory=list, description="words to ignore")
+    min_df: ImageCount = Field(default=1, description="least number of images with a word")
+    max_df: Fraction = Field(default=1.0, description="largest share of the images with a word")
+    clusters: ClusterCount = Field(default=50, description="number of topics, by k-means of TF-IDF")
+    components: int = Field(default=50, ge=1, le=1000, description="dimensions of the truncated SVD")
+
+
+class TextParams(WordsParams):
+    """Topics of captions or titles."""
+
+    min_df: ImageCount = Field(default=2, description="least number of images with a word")
+    max_df: Fraction = Field(default=0.5, description="largest share of the images with a word")
+
+
+class HashtagsParams(WordsParams):
     mode: Literal["joint", "topics"] = Field(
         default="joint", description="joint: combinations of the top tags; topics: k-means of TF-IDF"
     )
     top: JoinedValues | None = Field(
         default=None, description="number of hashtags, ranked by entropy, to join; null: up to 8"
-    )
-    stop_words: list[str] = Field(default_factory=list, description="hashtags to ignore")
-    min_df: ImageCount = Field(default=1, description="least number of images with a hashtag")
-    max_df: Fraction = Field(default=1.0, description="largest share of the images with a hashtag")
-    clusters: ClusterCount = Field(default=50, description="number of `topics`")
-    components: int = Field(
-        default=50, ge=1, le=1000, description="dimensions of the truncated SVD for `topics`"
     )
 
 
@@ -151,6 +162,7 @@ class ClusterParams(Section):
     )
     attributes: AttributesParams = AttributesParams()
     hashtags: HashtagsParams = HashtagsParams()
+    text: TextParams = TextParams()
     hierarchy: HierarchyParams = HierarchyParams()
     column: ColumnParams = ColumnParams()
     kmeans: KMeansParams = KMeansParams()

@@ -19,6 +19,7 @@ class ColumnMap(Section):
     label: str | None = CONVENTIONAL_COLUMNS["label"]
     split: str | None = CONVENTIONAL_COLUMNS["split"]
     hashtags: str | None = CONVENTIONAL_COLUMNS["hashtags"]
+    text: str | None = Field(default=None, description="captions or titles, for cluster.method=text")
     attributes: UniqueNames = Field(default=[], description="empty: all other columns")
     hierarchy: UniqueNames = Field(default=[], description="root to leaf")
 

@@ -80,7 +80,7 @@ class ImageSplit:
         if not paths:
             raise UserError(f"{self.folder} holds no {self.name} shards: run `dvc repro`, which writes them")
         _check_complete(paths, self.name)
-        schema = images_schema(summary["attributes"])
+        schema = images_schema(summary["attributes"], with_text="images_with_text" in summary)
         rows, expected = sum(check_parquet(path, schema) for path in paths), summary["images"].get(self.name)
         if rows != expected:
             raise damaged(
@@ -105,6 +105,15 @@ class ImageSplit:
     @cached_property
     def hashtags(self) -> list[list[str]]:
         return lists_of(self._column("hashtags"))
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The caption or title of each image; empty if it has none, or if ingest took no column of them."""
+        summary = read_json(self.folder / INGEST_SUMMARY, IngestSummary)
+        if "images_with_text" not in summary:
+            return [""] * len(self)
+        texts: list[str] = pc.fill_null(self._column("text"), "").to_pylist()
+        return texts
 
     @cached_property
     def hierarchy(self) -> list[list[str]]:

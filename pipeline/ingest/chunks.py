@@ -80,7 +80,7 @@ def _bytes_held(row: Row) -> int:
         return 0
     lists = (row.hashtags, row.hierarchy, row.attributes)
     texts = chain(row.hashtags, row.hierarchy, row.attributes.values())
-    return sum(map(sys.getsizeof, chain((row.image, row.id, row.label), lists, texts)))
+    return sum(map(sys.getsizeof, chain((row.image, row.id, row.label, row.text), lists, texts)))
 
 
 # --- names --------------------------------------------------------------------------------------------------
@@ -218,6 +218,7 @@ def _record(row: SourceRow, image: PreparedImage) -> dict[str, object]:
         "image": {"bytes": image.encoded, "path": row.path},
         "label": row.label,
         "hashtags": row.hashtags,
+        "text": row.text,
         "attributes": row.attributes or None,
         "hierarchy": row.hierarchy,
         "width": image.width,

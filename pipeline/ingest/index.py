@@ -58,6 +58,7 @@ class ImageIndex:
     hashes_N: NDArray[np.uint64] | None
     hierarchy_depth: int
     images_with_hashtags: int
+    images_with_text: int
     refusals: list[Refusal]
 
     def __len__(self) -> int:
@@ -80,7 +81,7 @@ class IndexBuilder:
         self._thumbnails = None if thumbnails is None else thumbnails.open("wb")
         self._columns: dict[str, list[NDArray[np.generic]]] = {}
         self._place_of: dict[str, int] = {}
-        self._depth = self._with_hashtags = 0
+        self._depth = self._with_hashtags = self._with_text = 0
         self._scaled: Counter[Scaled] = Counter()
         self._refusals: list[Refusal] = []
 
@@ -125,6 +126,8 @@ class IndexBuilder:
         self._depth = max(self._depth, depths or 0)
         tags = pc.list_value_length(part.column("hashtags"))
         self._with_hashtags += pc.sum(pc.greater(tags, 0)).as_py() or 0
+        if "text" in part.schema.names:
+            self._with_text += part.num_rows - part.column("text").null_count
 
     def _places(self, labels: pa.ChunkedArray) -> NDArray[np.int32]:
         coded = labels.combine_chunks().dictionary_encode()
@@ -161,6 +164,7 @@ class IndexBuilder:
             hashes_N=columns["hashes"].astype(np.uint64) if "hashes" in columns else None,
             hierarchy_depth=self._depth,
             images_with_hashtags=self._with_hashtags,
+            images_with_text=self._with_text,
             refusals=self._refusals,
         )
 

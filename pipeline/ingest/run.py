@@ -54,7 +54,7 @@ def ingest(
     Raises `UserError` for a source that can't be read or refuses too much.
     """
     source = open_source(params, seed)
-    schema = images_schema(source.attribute_names)
+    schema = images_schema(source.attribute_names, with_text=params.columns.text is not None)
     value_range = None if params.value_range is None else ValueRange(*params.value_range)
     task = Task(schema, params.image_size, params.near_duplicates, value_range)
     choices = f"{params.source} {params.path} {params.image_size} {params.near_duplicates} {seed}"
@@ -200,7 +200,7 @@ def _summarise(
     in_split = _in_split(splits_N)
     mean, std = channel_statistics(index, in_split["train"], parts)
     kept_N = splits_N != DROPPED
-    return {
+    summary: IngestSummary = {
         "source": params.source,
         "images": {split: int(np.count_nonzero(chosen)) for split, chosen in in_split.items()},
         "rejected": len(index.refusals),
@@ -226,6 +226,9 @@ def _summarise(
             *duplicate_notes(duplicates),
         ],
     }
+    if params.columns.text is not None:
+        summary["images_with_text"] = index.images_with_text
+    return summary
 
 
 def _check_train(splits_N: NDArray[np.int8], index: ImageIndex, params: IngestParams) -> None:

@@ -156,12 +156,19 @@ def images_table(summary: IngestSummary) -> Table:
         ("Classes", count(len(summary["labels"]))),
         ("Without a label", unlabelled),
         ("With hashtags", f"{count(summary['images_with_hashtags'])} of {count(total)}"),
+        *_with_text(summary, total),
         ("Attribute columns", _columns(summary["attributes"])),
         ("Levels of hierarchy", count(summary["hierarchy_depth"])),
         ("Repeated within a split", _exact_and_near(summary["duplicates"], summary["near_duplicates"])),
         ("Test images also in train", _exact_and_near(summary["leaks"], summary["near_leaks"])),
     ]
     return Table("The images", [Column("Item"), Column("Value")], [[Cell(k), Cell(v)] for k, v in entries])
+
+
+def _with_text(summary: IngestSummary, total: int) -> list[tuple[str, str]]:
+    if "images_with_text" not in summary:
+        return []
+    return [("With text", f"{count(summary['images_with_text'])} of {count(total)}")]
 
 
 def _columns(names: Sequence[str]) -> str:

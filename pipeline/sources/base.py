@@ -24,6 +24,8 @@ class SourceRow:
     split: SplitWord | None = None
     hashtags: list[str] = field(default_factory=list)
     attributes: dict[str, str | None] = field(default_factory=dict)
+    text: str | None = None
+    """A caption or title."""
     hierarchy: list[str] = field(default_factory=list)
     """From root to leaf."""
     where: str = field(default="", compare=False)

@@ -19,7 +19,7 @@ from pipeline.statistics.contingency import Contingency
 from pipeline.statistics.corrected import ESTIMATOR, corrected_information, is_covered, joint_coverage
 from pipeline.statistics.entropy import entropy_bits, sizes_and_times
 from pipeline.statistics.expected_information import independence_p_value
-from pipeline.statistics.findings import findings_of
+from pipeline.statistics.findings import NOTHING_STOPPED, StopList, findings_of
 from pipeline.statistics.information import Information
 from pipeline.statistics.label_leakage import Tags, tags_that_name_labels
 from pipeline.statistics.values import Column, encoded
@@ -110,15 +110,15 @@ def describe_clustering(
     batch_size: int | None = None,
     tags: Tags | None = None,
     columns_determining_labels: Sequence[str] = (),
-    stopped_tags: Sequence[str] = (),
+    stop_list: StopList = NOTHING_STOPPED,
 ) -> dict[str, Any]:
     """Computes the statistics of `clusters_N` (integers from 0) against `labels`, ready for JSON.
 
     Sizes and H(Z) are over all rows. Statistics that need the labels are over the rows whose label is known
     (not null, NaN or blank), and None if there are none. `batch_size` counts images; without it, the
-    statistics that depend on the batch are None. `tags` holds each row's hashtags and is searched for tags
-    that name the label; `stopped_tags` have already been removed from it. `method` decides which findings are
-    intended and therefore left out (see `findings`).
+    statistics that depend on the batch are None. `tags` holds each row's hashtags or words and is searched
+    for those that name the label; those of `stop_list` have already been removed. `method` decides which
+    findings are intended and therefore left out (see `findings`).
     """
     label_codes_N, label_values = encoded(labels)
     assert label_codes_N.shape == clusters_N.shape, "one label, known or not, for each row"
@@ -131,7 +131,7 @@ def describe_clustering(
         batch_size=batch_size,
         tags_naming_labels=naming,
         columns_determining_labels=columns_determining_labels,
-        stopped_tags=stopped_tags,
+        stop_list=stop_list,
     )
 
 
@@ -144,7 +144,7 @@ def describe_counts(
     batch_size: int | None = None,
     tags_naming_labels: Sequence[str] = (),
     columns_determining_labels: Sequence[str] = (),
-    stopped_tags: Sequence[str] = (),
+    stop_list: StopList = NOTHING_STOPPED,
 ) -> dict[str, Any]:
     """Computes the same from the table of the labelled rows and the cluster sizes over all rows."""
     of_labels = _of_labels(labelled, seed) if labelled.rows else LabelStatistics()
@@ -157,7 +157,7 @@ def describe_counts(
         **asdict(of_batches),
         **asdict(of_labels),
     }
-    findings = findings_of(statistics, tags_naming_labels, columns_determining_labels, stopped_tags)
+    findings = findings_of(statistics, tags_naming_labels, columns_determining_labels, stop_list)
     return statistics | {"findings": findings}
 
 

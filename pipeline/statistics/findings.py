@@ -47,22 +47,28 @@ class Finding:
     """What to do about it."""
 
 
+@dataclass(frozen=True, slots=True)
+class StopList:
+    parameter: str
+    words: Sequence[str] = ()
+    """Hashtags or words that are already on it."""
+
+
+NOTHING_STOPPED = StopList("cluster.hashtags.stop_words")
+
+
 def findings_of(
     statistics: dict[str, Any],
     tags_naming_labels: Sequence[str] = (),
     columns_determining_labels: Sequence[str] = (),
-    stopped_tags: Sequence[str] = (),
+    stop_list: StopList = NOTHING_STOPPED,
 ) -> list[dict[str, str]]:
-    """Returns the findings as JSON objects.
-
-    `statistics` holds the keys of `statistics.json`, and `stopped_tags` the tags that are already on the stop
-    list.
-    """
+    """Returns the findings as JSON objects. `statistics` holds the keys of `statistics.json`."""
     purpose = PURPOSES.get(statistics["method"], frozenset())
     found = (
         *_about_sizes(statistics),
         *_about_labels(statistics),
-        *_about_tags(tags_naming_labels, stopped_tags),
+        *_about_tags(tags_naming_labels, stop_list),
         *_about_columns(list(columns_determining_labels)),
     )
     return [asdict(finding) for finding in found if finding.code not in purpose]
@@ -123,9 +129,9 @@ def _about_labels(statistics: dict[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _about_tags(tags: Sequence[str], stopped: Sequence[str]) -> Iterator[Finding]:
+def _about_tags(tags: Sequence[str], stop_list: StopList) -> Iterator[Finding]:
     if tags:
-        override = for_override("cluster.hashtags.stop_words", [*stopped, *tags])
+        override = for_override(stop_list.parameter, [*stop_list.words, *tags])
         yield Finding(
             TAGS_NAME_THE_LABEL,
             f"{len(tags):,} {'tag names' if len(tags) == 1 else 'tags name'} the label: "

@@ -95,19 +95,23 @@ class Layout:
         return self.root / "report"
 
 
-def images_schema(attribute_names: list[str]) -> pa.Schema:
-    """Returns the schema of the images. Its metadata lets Hugging Face `datasets` decode the image column."""
-    text = {"dtype": "string", "_type": "Value"}
+def images_schema(attribute_names: list[str], with_text: bool = False) -> pa.Schema:
+    """Returns the schema of the images. Its metadata lets Hugging Face `datasets` decode the image column.
+
+    `with_text`: whether there is a column of captions or titles.
+    """
+    string = {"dtype": "string", "_type": "Value"}
     # Parquet has no struct without fields; a source without attributes has a column of nulls.
     struct = pa.struct([pa.field(name, pa.string()) for name in attribute_names])
     attributes = struct if attribute_names else pa.null()
     features: dict[str, Any] = {
-        "id": text,
+        "id": string,
         "image": {"_type": "Image"},
-        "label": text,
-        "hashtags": [text],
-        "attributes": dict.fromkeys(attribute_names, text) or {"dtype": "null", "_type": "Value"},
-        "hierarchy": [text],
+        "label": string,
+        "hashtags": [string],
+        **({"text": string} if with_text else {}),
+        "attributes": dict.fromkeys(attribute_names, string) or {"dtype": "null", "_type": "Value"},
+        "hierarchy": [string],
         "width": {"dtype": "int32", "_type": "Value"},
         "height": {"dtype": "int32", "_type": "Value"},
     }
@@ -117,6 +121,7 @@ def images_schema(attribute_names: list[str]) -> pa.Schema:
             pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])),
             pa.field("label", pa.string()),
             pa.field("hashtags", pa.list_(pa.string())),
+            *([pa.field("text", pa.string())] if with_text else []),
             pa.field("attributes", attributes),
             pa.field("hierarchy", pa.list_(pa.string())),
             pa.field("width", pa.int32()),
@@ -199,6 +204,8 @@ class IngestSummary(TypedDict):
     attributes: list[str]
     hierarchy_depth: int
     images_with_hashtags: int
+    images_with_text: NotRequired[int]
+    """Only with `ingest.columns.text`: the shards then have a column `text`."""
     duplicates: int
     """Images whose content equals that of an earlier row of the same split."""
     leaks: int

@@ -51,6 +51,7 @@ LISTS = {
     "ingest.value_range": "[0,4095]",
     "cluster.attributes.columns": "[a,b]",
     "cluster.hashtags.stop_words": "[a,b]",
+    "cluster.text.stop_words": "[a,b]",
     "pretrain.multi_head.columns": "[a,b]",
     "pretrain.multi_head.weights": "[1.0,2.5]",
     "pretrain.pcl.clusters": "[7]",

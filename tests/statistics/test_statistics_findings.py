@@ -9,7 +9,7 @@ from dvc.utils.hydra import apply_overrides
 
 from pipeline.config.params import load_params
 from pipeline.statistics.describe import describe_clustering
-from pipeline.statistics.findings import findings_of
+from pipeline.statistics.findings import StopList, findings_of
 from support import REPOSITORY
 
 GENERATOR_SEED = 0
@@ -162,7 +162,7 @@ def test_all_tags_are_stopped_by_the_line_that_is_printed(tmp_path: Path) -> Non
         "été",
     ]
     described = describe_clustering("column", INFORMED, LABELS, seed=0)
-    (finding,) = findings_of(described, tags, stopped_tags=["before"])
+    (finding,) = findings_of(described, tags, stop_list=StopList("cluster.hashtags.stop_words", ["before"]))
     command = shlex.split(finding["cure"].partition("stop them: ")[2].removesuffix("."))
     assert command[:4] == ["dvc", "exp", "run", "-S"]
     params = tmp_path / "params.yaml"

@@ -9,7 +9,16 @@ from pipeline.config.ingest import CONVENTIONAL_COLUMNS, ColumnMap
 from pipeline.runtime.errors import UserError, listed
 from pipeline.sources.base import Refusal, SourceRow, SplitWord
 from pipeline.sources.reading.split_names import split_of_cell
-from pipeline.tables.cells import Notices, NotOneValue, TooLarge, as_written, noted, text
+from pipeline.tables.cells import (
+    LONGEST_TEXT,
+    TOO_LONG,
+    Notices,
+    NotOneValue,
+    TooLarge,
+    as_written,
+    noted,
+    text,
+)
 from pipeline.tables.hashtags import hashtags_of
 from pipeline.tables.records import Record
 from pipeline.untrusted.safe_paths import SafePath
@@ -24,6 +33,7 @@ _NEAR_NAMES = {
     "label": {"labels", "class", "classes", "category", "target", "cls"},
     "split": {"splits", "subset", "partition", "fold"},
     "hashtags": {"hashtag", "tags", "tag", "keywords"},
+    "text": {"text", "texts", "caption", "captions", "title", "description"},
 }
 """Likely names of a role. They become attributes, not guesses, and a note points to the parameter."""
 _MUST_SAY = "and must say train, test or validation"
@@ -39,13 +49,18 @@ class Columns:
     label: str | None
     split: str | None
     hashtags: str | None
+    text: str | None
     attributes: list[str]
     hierarchy: list[str]
     notices: Notices = field(default_factory=Notices, compare=False)
     """Notices about the rows read so far."""
 
     def used(self) -> set[str]:
-        named = {self.image, self.label, self.split, self.hashtags, *self.attributes, *self.hierarchy}
+        named = {
+            *(self.image, self.label, self.split, self.hashtags, self.text),
+            *self.attributes,
+            *self.hierarchy,
+        }
         return {name for name in named if name is not None}
 
     def notes(self) -> list[str]:
@@ -86,7 +101,7 @@ def resolve_columns(
         name: str | None = getattr(requested, role)
         if name is None or name in available:
             return name
-        if name == CONVENTIONAL_COLUMNS[role]:
+        if name == CONVENTIONAL_COLUMNS.get(role):
             if (other := by_plain_name.get(name)) is not None and role not in provided:
                 notes.append(f"the column {other!r} is taken as ingest.columns.{role}")
                 return other
@@ -98,7 +113,7 @@ def resolve_columns(
         return None
 
     image = requested.image if "image" in provided else found("image")
-    label, split, hashtags = found("label"), found("split"), found("hashtags")
+    label, split, hashtags, texts = found("label"), found("split"), found("hashtags"), found("text")
     for role in ("attributes", "hierarchy"):
         missing += [f"{n!r} (ingest.columns.{role})" for n in getattr(requested, role) if n not in available]
     if missing:
@@ -106,14 +121,14 @@ def resolve_columns(
             f"there is no column {' nor '.join(missing)} in {table.place}: name one of its columns, "
             f"{listed(present)}"
         )
-    used = {image, label, split, hashtags, *requested.hierarchy, *left_out}
+    used = {image, label, split, hashtags, texts, *requested.hierarchy, *left_out}
     attributes = requested.attributes or [
         name for name in present if name not in used and not _is_index(name)
     ]
     if without := [name for name in no_values if name in attributes]:
         notes.append(f"{NO_VALUES}: {listed(without)}")
         attributes = [name for name in attributes if name not in without]
-    roles = {"label": label, "split": split, "hashtags": hashtags}
+    roles = {"label": label, "split": split, "hashtags": hashtags, "text": texts}
     notes += [
         f"the column {name!r} is {'an attribute' if name in attributes else 'not used'}; "
         f"if it is the {role}, set ingest.columns.{role}"
@@ -123,7 +138,7 @@ def resolve_columns(
         if _plain(name) in _NEAR_NAMES[role] and name not in requested.attributes
     ]
     assert image is not None
-    return Columns(image, label, split, hashtags, attributes, requested.hierarchy), notes
+    return Columns(image, label, split, hashtags, texts, attributes, requested.hierarchy), notes
 
 
 def _plain(name: str) -> str:
@@ -144,6 +159,7 @@ def row_of(
         split = _split(record.get(columns.split)) if columns.split else None
         label = _cell(record, columns.label, "label", notices)
         hashtags = _hashtags(record.get(columns.hashtags), notices) if columns.hashtags else []
+        written = _text(record.get(columns.text), notices) if columns.text else None
         attributes = {name: _value(record.get(name), notices) for name in columns.attributes}
         above = (_value(record.get(name), notices) for name in columns.hierarchy)
         # Levels below a gap have no place in the tree.
@@ -157,6 +173,7 @@ def row_of(
         label=label,
         split=split,
         hashtags=hashtags,
+        text=written,
         attributes=attributes,
         hierarchy=hierarchy,
         where=where,
@@ -207,6 +224,19 @@ def _hashtags(cell: Any, notices: Notices) -> list[str]:
         return hashtags_of(cell, notices)
     except NotOneValue as what:
         raise _Unusable(f"the hashtags hold {what}, and must be texts or have a text or name") from None
+
+
+def _text(cell: Any, notices: Notices) -> str | None:
+    """Returns the text of a cell; a list of captions becomes one text, a caption per line."""
+    parts = cell if isinstance(cell, list) else [cell]
+    try:
+        lines = [line for part in parts if (line := text(part, notices)) is not None]
+    except NotOneValue as what:
+        raise _Unusable(f"the text is {what}, and must be a text or a list of texts") from None
+    joined = "\n".join(lines)
+    if len(joined) > LONGEST_TEXT:
+        raise TooLarge(TOO_LONG)
+    return joined or None
 
 
 def _value(cell: Any, notices: Notices) -> str | None:

@@ -52,7 +52,7 @@ def printable(text: str) -> str:
 
 
 def _texts(row: SourceRow) -> Iterator[str]:
-    yield from (row.id, row.path, row.label or "")
+    yield from (row.id, row.path, row.label or "", row.text or "")
     yield from row.hashtags
     yield from row.hierarchy
     yield from (value for value in row.attributes.values() if value is not None)
