@@ -79,6 +79,27 @@ def statistics(
 
 @app.command()
 @exit_on_user_error()
+def advise(
+    table: Annotated[Path, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file, one row per image")],
+    label: Annotated[str, typer.Option(help="column of the labels T")],
+    batch_size: Annotated[
+        int, typer.Option(min=2, max=LARGEST_BATCH, help="images per batch of the training")
+    ] = 128,
+    as_json: Annotated[bool, typer.Option("--json", help="print everything as JSON")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="show all candidates")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="seed of the random samples")] = 0,
+) -> None:
+    """Ranks what you could cluster by: columns of a table, joint values of them, and hashtags.
+
+    Needs neither images nor training. docs/advice.md says how far to trust it.
+    """
+    from pipeline.advice.command import run
+
+    run(table, label, batch_size=batch_size, seed=seed, as_json_text=as_json, everything=everything)
+
+
+@app.command()
+@exit_on_user_error()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="print the checks as JSON")] = False,
     seconds: Annotated[

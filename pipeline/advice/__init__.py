@@ -1,0 +1,1 @@
+"""Which clusterings are worth training on, from labels and auxiliary information alone."""

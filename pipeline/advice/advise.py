@@ -1,0 +1,218 @@
+"""The advice: candidates by their forecasts, and those that are as good as the best."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.advice.candidates import Candidate, of_columns
+from pipeline.advice.forecast import NORMAL_90, RESOLUTION, forecast, gain_of, score_of
+from pipeline.advice.predictors import Labelled, Predictors, predictors_of
+from pipeline.advice.search import joins_found
+from pipeline.dataset.label_determination import determines_labels
+from pipeline.runtime.seeding import numpy_generator
+from pipeline.statistics.contingency import UNKNOWN, Codes, Contingency
+from pipeline.statistics.information import Information
+from pipeline.statistics.intervals import Interval
+
+HALF_SAMPLES = 40
+"""Number of random halves of the images on which the best candidates are measured again."""
+MOST_RESAMPLED, MOST_SEARCHED = 50_000, 100_000
+"""Maximum number of images in these halves together, and of those on which joins are searched for."""
+MOST_COMPARED = 24
+"""Number of candidates, the best, that are compared on random halves."""
+
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One candidate, measured."""
+
+    name: str
+    changes: Mapping[str, Any]
+    """Of params.yaml, by which this clustering is trained on."""
+    clusters: int
+    """Without those of single images of which nothing is known."""
+    mutual_information_bits: float
+    conditional_entropy_bits: float
+    positive_weight: float
+    """Mean weight of positives from other images in an image's loss, 0-1."""
+    predictors: Predictors
+    gain: Interval
+    """Forecast: share of the gap between self-supervision (0) and labels (1), with a 90 % interval."""
+    as_good_as_best: bool
+    names_the_label: bool
+    """Whether the label of nearly every image follows from its cluster."""
+    was_searched: bool
+    """Whether a search chose these columns; it did not see the images that the predictors are measured on."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    batch_size: int
+    images: int
+    labelled: int
+    labels: int
+    ranked: list[Ranked]
+    """The best forecast first."""
+    order_stands: float | None
+    """Share of the pairs of the best candidates whose order random halves confirm; None for one candidate."""
+
+    @property
+    def pick(self) -> Ranked | None:
+        """The best that does not name the label, if it is expected to add to self-supervision."""
+        best = next((one for one in self.ranked if not one.names_the_label), None)
+        return best if best is not None and best.gain.estimate > 0 else None
+
+
+@dataclass(frozen=True)
+class _Measured:
+    candidate: Candidate
+    predictors: Predictors
+    was_searched: bool
+    names_the_label: bool
+
+    @property
+    def score(self) -> float:
+        return score_of(self.predictors)
+
+
+def advise(
+    columns: Mapping[str, Codes],
+    others: Sequence[Candidate],
+    labelled: Labelled,
+    *,
+    seed: int,
+) -> Advice:
+    """Ranks the `columns`, joint values of them, and the `others`.
+
+    `columns` hold the code of each row of `labelled`, `UNKNOWN` for an unknown value.
+    Raises `ValueError` without two labels.
+    """
+    labels_N = labelled.labels_N
+    generator = numpy_generator(seed, "advice")
+    candidates = [*(of_columns(columns, [name]) for name in columns), *others]
+    measured = [
+        _Measured(one, predictors_of(one.codes_N, labelled), False, determines_labels(one.codes_N, labels_N))
+        for one in candidates
+    ]
+    # Any join with a column that names the label names it, too.
+    naming = {one.candidate.name for one in measured if one.names_the_label}
+    joinable = {name: codes_N for name, codes_N in columns.items() if name not in naming}
+    measured += _joins(joinable, labelled, generator)
+    measured.sort(key=lambda one: (one.names_the_label, -one.score))
+    compared = measured[:MOST_COMPARED]
+    scores_RM = _scores_on_halves([one.candidate for one in compared], labelled, generator)
+    stds_MM = _stds_of_differences(scores_RM, len(labels_N))
+    return Advice(
+        batch_size=labelled.batch_size,
+        images=labelled.images,
+        labelled=int(np.count_nonzero(labels_N != UNKNOWN)),
+        labels=int(np.count_nonzero(labelled.shares_L)),
+        ranked=[
+            _ranked(one, labelled, *_against_best(place, compared, scores_RM, stds_MM))
+            for place, one in enumerate(measured)
+        ],
+        order_stands=_order_stands([one.score for one in compared], stds_MM),
+    )
+
+
+def _joins(
+    columns: Mapping[str, Codes], labelled: Labelled, generator: np.random.Generator
+) -> list[_Measured]:
+    """Searches for joint values on one half of the images, and measures what it finds on the other."""
+    order_N = generator.permutation(len(labelled.labels_N))[:MOST_SEARCHED]
+    seen, unseen = np.sort(order_N[::2]), np.sort(order_N[1::2])
+    if len(columns) < 2 or not all(_labels_of(labelled, rows) > 1 for rows in (seen, unseen)):
+        return []
+    found = joins_found({name: codes_N[seen] for name, codes_N in columns.items()}, labelled.of_rows(seen))
+    joins = [of_columns(columns, join.names) for join in found]
+    return [
+        _Measured(
+            one,
+            predictors_of(one.codes_N[unseen], labelled.of_rows(unseen)),
+            was_searched=True,
+            names_the_label=determines_labels(one.codes_N, labelled.labels_N),
+        )
+        for one in joins
+    ]
+
+
+def _labels_of(labelled: Labelled, rows: Rows) -> int:
+    labels_N = labelled.labels_N[rows]
+    return len(np.unique(labels_N[labels_N != UNKNOWN]))
+
+
+def _scores_on_halves(
+    candidates: Sequence[Candidate], labelled: Labelled, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Returns (R, M) the score of each candidate on R random halves of the images."""
+    rows = generator.permutation(len(labelled.labels_N))[:MOST_RESAMPLED]
+    scores = []
+    for _ in range(HALF_SAMPLES):
+        half = np.sort(generator.permutation(rows)[: max(2, len(rows) // 2)])
+        if _labels_of(labelled, half) < 2:
+            continue
+        of_half = labelled.of_rows(half)
+        scores.append([score_of(predictors_of(one.codes_N[half], of_half)) for one in candidates])
+    return np.array(scores).reshape(-1, len(candidates))
+
+
+def _stds_of_differences(scores_RM: NDArray[np.float64], images: int) -> NDArray[np.float64]:
+    """Returns (M, M) the standard deviation, by the sampling of the images, of the difference of two scores.
+
+    Halves without replacement scatter around the score of all images as that scatters around the population's
+    (the delete-half jackknife: Shao and Wu 1989, "A general theory for jackknife variance estimation").
+    """
+    replicates, candidates = scores_RM.shape
+    if replicates < 2:
+        return np.full((candidates, candidates), np.inf)
+    differences_RMM = scores_RM[:, :, None] - scores_RM[:, None, :]
+    stds_MM: NDArray[np.float64] = differences_RMM.std(axis=0, ddof=1)
+    stds_MM *= np.sqrt(min(1.0, MOST_RESAMPLED / max(1, images)))
+    return stds_MM
+
+
+def _against_best(
+    place: int, compared: Sequence[_Measured], scores_RM: NDArray[np.float64], stds_MM: NDArray[np.float64]
+) -> tuple[float, bool]:
+    """Returns the standard deviation of a candidate's gain, and whether it is as good as the best."""
+    of_gains = (
+        gain_of(scores_RM).std(axis=0, ddof=1) if len(scores_RM) > 1 else np.full(len(compared), np.inf)
+    )
+    if place >= len(compared):
+        return float(np.median(of_gains)), False
+    lead = compared[0].score - compared[place].score
+    as_good = not compared[place].names_the_label and lead <= max(RESOLUTION, NORMAL_90 * stds_MM[0, place])
+    return float(of_gains[place]), bool(as_good)
+
+
+def _order_stands(scores: Sequence[float], stds_MM: NDArray[np.float64]) -> float | None:
+    """Returns the share of pairs whose scores differ by more than the sampling of the images explains."""
+    first, second = np.triu_indices(len(scores), 1)
+    if not first.size:
+        return None
+    differences = np.abs(np.array(scores)[first] - np.array(scores)[second])
+    return float((differences > NORMAL_90 * stds_MM[first, second]).mean())
+
+
+def _ranked(one: _Measured, labelled: Labelled, std: float, as_good: bool) -> Ranked:
+    codes_N = one.candidate.codes_N
+    information = Information(Contingency.of_codes(codes_N, labelled.labels_N))
+    shares_K = labelled.cluster_shares(codes_N)
+    return Ranked(
+        name=one.candidate.name,
+        changes=one.candidate.changes,
+        clusters=int(np.count_nonzero(shares_K)),
+        mutual_information_bits=information.mutual_information_bits,
+        conditional_entropy_bits=information.conditional_entropy_bits,
+        positive_weight=float(shares_K @ labelled.weights.of(shares_K * labelled.images)),
+        predictors=one.predictors,
+        gain=forecast(one.score, std),
+        as_good_as_best=as_good,
+        names_the_label=one.names_the_label,
+        was_searched=one.was_searched,
+    )

@@ -1,0 +1,150 @@
+"""The advice in sentences."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from pipeline.advice.advise import Advice, Ranked
+from pipeline.advice.forecast import RESOLUTION
+from pipeline.advice.predictors import Predictors
+from pipeline.runtime.errors import listed
+from pipeline.runtime.sanitize import for_override
+
+LIKE_SIMCLR = 0.1
+"""Weight of positives from other images below which training hardly differs from self-supervision."""
+DISAGREEMENT = 0.2
+"""Lead of another candidate in one predictor from which the predictors disagree."""
+FEW_LABELS = 500
+"""Number of labelled images below which the order is told to be uncertain."""
+NAMED = 6
+MEANING = {
+    "information": "information",
+    "batch_information": "information that a batch sees",
+    "pairs": "pairs of images",
+    "alignment": "alignment",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    code: str
+    sentence: str
+
+
+def sentences(advice: Advice) -> list[str]:
+    """Returns what to use, what is as good, and what to leave out."""
+    return [*_use(advice), *_as_good(advice), *_names_the_label(advice), *_leave_out(advice)]
+
+
+def findings(advice: Advice) -> list[Finding]:
+    """Returns why the advice may be wrong."""
+    return [*_few_labels(advice), *_disagreements(advice), *_like_simclr(advice)]
+
+
+def command(one: Ranked) -> str:
+    """Returns the command that trains on a candidate."""
+    options = []
+    for name, value in one.changes.items():
+        options.append(for_override(name, value) if isinstance(value, list) else f"-S {name}={value}")
+    return f"dvc exp run {' '.join(options)}"
+
+
+def share(value: float) -> str:
+    """Returns a share of the gap in steps of 5 %, as no forecast is more exact."""
+    return f"{5 * round(20 * value)} %"
+
+
+def _named(candidates: Sequence[Ranked]) -> str:
+    return listed([one.name for one in candidates], NAMED)
+
+
+def _use(advice: Advice) -> Iterator[str]:
+    pick = advice.pick
+    if pick is None:
+        yield (
+            "Nothing here is expected to add to self-supervision: train with cluster.method=instance, or "
+            "collect other information."
+        )
+        return
+    yield (
+        f"Cluster by {pick.name}: expected to give {share(pick.gain.estimate)} of what labels would add to "
+        f"self-supervision, with 90 % certainty {share(pick.gain.low)} to {share(pick.gain.high)}."
+    )
+
+
+def _as_good(advice: Advice) -> Iterator[str]:
+    others = [one for one in advice.ranked if one.as_good_as_best and one is not advice.pick]
+    if advice.pick is not None and others:
+        yield f"As good, as far as {advice.labelled:,} labelled images tell: {_named(others)}."
+
+
+def _names_the_label(advice: Advice) -> Iterator[str]:
+    naming = [one for one in advice.ranked if one.names_the_label]
+    if naming:
+        verb, pronoun = ("names", "it") if len(naming) == 1 else ("name", "them")
+        yield (
+            f"{_named(naming)} {verb} the label of nearly every image, so that training on {pronoun} is "
+            f"training on labels: use {pronoun} where all images have {pronoun}, but not to see what other "
+            "information is worth."
+        )
+
+
+def _leave_out(advice: Advice) -> Iterator[str]:
+    """Names columns that are expected to cost accuracy; joint values of them are not worth a sentence."""
+    harmful = [one for one in advice.ranked if one.gain.estimate < -RESOLUTION and not one.was_searched]
+    if harmful:
+        worst = harmful[-1]
+        yield (
+            f"Leave out {_named(list(reversed(harmful)))}: expected to be worse than self-supervision. "
+            f"{worst.name} tells {worst.mutual_information_bits:.2f} bits about the label and splits it by "
+            f"{worst.conditional_entropy_bits:.2f}."
+        )
+
+
+def _few_labels(advice: Advice) -> Iterator[Finding]:
+    if advice.labelled < FEW_LABELS and advice.order_stands is not None:
+        yield Finding(
+            "few_labels",
+            f"Only {advice.labelled:,} images have a label, {advice.labelled / advice.labels:.0f} a class: "
+            f"of the pairs of the best candidates, {100 * advice.order_stands:.0f} % have a certain order.",
+        )
+
+
+def _disagreements(advice: Advice) -> Iterator[Finding]:
+    pick = advice.pick
+    if pick is None:
+        return
+    fair = [one for one in advice.ranked if not one.names_the_label]
+    found = []
+    for predictor in fields(Predictors):
+        best = max(fair, key=lambda one: getattr(one.predictors, predictor.name))
+        lead = getattr(best.predictors, predictor.name) - getattr(pick.predictors, predictor.name)
+        if lead > DISAGREEMENT and not best.as_good_as_best:
+            found.append(f"{best.name} by {MEANING[predictor.name]}")
+    if found:
+        yield Finding(
+            "predictors_disagree",
+            f"The predictors disagree: another candidate is clearly ahead ({listed(found)}). A short "
+            "training of both tells more than this table.",
+        )
+
+
+def _like_simclr(advice: Advice) -> Iterator[Finding]:
+    fine = [one for one in advice.ranked if one.positive_weight < LIKE_SIMCLR]
+    if fine:
+        yield Finding(
+            "like_simclr",
+            f"{_named(fine)}: a batch of {advice.batch_size:,} hardly ever holds two images of a cluster, so "
+            "that training is no different from SimCLR. A larger batch or pretrain.sampler=cluster changes "
+            "that.",
+        )
+
+
+def as_json(advice: Advice) -> dict[str, object]:
+    """Returns the advice with its sentences, as `advice.json` holds it."""
+    return {
+        "sentences": sentences(advice),
+        "findings": [asdict(finding) for finding in findings(advice)],
+        "command": None if advice.pick is None else command(advice.pick),
+        "pick": None if advice.pick is None else advice.pick.name,
+        **asdict(advice),
+    }

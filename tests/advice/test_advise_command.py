@@ -1,0 +1,117 @@
+"""`clinfonce advise` on tables as people have them."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.advice import sample
+from pipeline.advice.command import advice_of_table
+from pipeline.advice.table import read_sample
+from pipeline.cli import app
+from pipeline.runtime.errors import UserError
+
+ROWS = 600
+KINDS = [n // 4 % 4 for n in range(ROWS)]
+TABLE: dict[str, list[Any]] = {
+    "image": [f"{n}.png" for n in range(ROWS)],
+    "label": [f"class {n % 16}" for n in range(ROWS)],
+    "split": ["test" if n % 6 == 0 else "train" for n in range(ROWS)],
+    "kind": [f"kind {kind}" for kind in KINDS],
+    "price": [round(10 * (n % 16) + n / ROWS, 2) for n in range(ROWS)],
+    "hashtags": [f"#kind{n // 8 % 2};#n{n % 3}" for n in range(ROWS)],
+}
+
+
+def write(path: Path, **changes: list[Any]) -> Path:
+    columns = {name: cells for name, cells in (TABLE | changes).items() if cells}
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table(columns), path, row_group_size=100)
+        return path
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_columns_by_their_roles(tmp_path: Path, ending: str) -> None:
+    read = read_sample(write(tmp_path / f"t.{ending}"), "label", 64, 0)
+    assert list(read.columns) == ["kind", "price"]
+    assert read.labelled.images == 500
+    assert [one.name for one in read.others] == [f"hashtags (top {top})" for top in range(1, 6)]
+    assert len(np.unique(read.columns["price"])) == 4
+    assert read.notes == [
+        "100 test and validation rows are left out",
+        "numbers or dates, cut into 4 parts of equal size: price",
+    ]
+
+
+def test_lists_of_hashtags_in_parquet(tmp_path: Path) -> None:
+    tags = [["#Red", "sea"], ["red"], []] * 200
+    read = read_sample(write(tmp_path / "t.parquet", hashtags=tags), "label", 64, 0)
+    assert [one.name for one in read.others] == ["hashtags (top 1)", "hashtags (top 2)"]
+    assert len(np.unique(read.others[-1].codes_N)) == 3
+
+
+def test_numbers_that_repeat_are_candidates_uncut_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", price=[n % 100 for n in range(ROWS)], hashtags=[])
+    (uncut,) = read_sample(path, "label", 64, 0).others
+    assert (uncut.name, len(np.unique(uncut.codes_N))) == ("price (uncut)", 100)
+    assert uncut.changes == {"cluster.method": "column", "cluster.column.name": "price"}
+
+
+def test_a_large_table_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rows with a label are kept before others; the sample stands for all."""
+    labels = [f"class {n % 16}" if n % 10 == 1 else None for n in range(ROWS)]
+    path = write(tmp_path / "t.parquet", label=labels, split=[])
+    monkeypatch.setattr(sample, "MOST_ROWS", 60)
+    read = read_sample(path, "label", 64, 0)
+    labelled_N = read.labelled.labels_N >= 0
+    assert labelled_N.sum() == 60
+    assert 30 <= (~labelled_N).sum() <= 120
+    assert read.labelled.images == ROWS
+    assert read.labelled.row_weights_N is not None
+    assert read.labelled.row_weights_N.sum() == pytest.approx(ROWS)
+    assert read.notes[0].startswith("measured on a random sample of ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "label", "sentence"),
+    [
+        ({}, "class", "has no column class: it has image, label"),
+        ({"label": ["one"] * ROWS}, "label", "has fewer than two labels in column label"),
+        (
+            {"kind": [], "price": [], "hashtags": []},
+            "label",
+            "has no column beside label whose values repeat",
+        ),
+    ],
+)
+def test_tables_without_advice(
+    tmp_path: Path, changes: dict[str, list[Any]], label: str, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        advice_of_table(write(tmp_path / "t.csv", **changes), label, batch_size=64, seed=0)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", **{"\x1b[31mevil": [f"v{n % 3}" for n in range(ROWS)]})
+    shown = CliRunner().invoke(app, ["advise", str(path), "--label", "label", "--all"])
+    assert shown.exit_code == 0, shown.output
+    assert "Cluster by " in shown.stdout
+    assert "dvc exp run -S cluster.method=" in shown.stdout
+    assert "\x1b[31mevil" not in shown.stdout
+    assert "note: 100 test and validation rows are left out" in shown.stderr
+    written = CliRunner().invoke(app, ["advise", str(path), "--label", "label", "--json"])
+    advice = json.loads(written.stdout)
+    assert advice["pick"] == advice["ranked"][0]["name"]
+    assert 0 < advice["ranked"][0]["mutual_information_bits"] <= 4
+    assert advice["sentences"][0].startswith(f"Cluster by {advice['pick']}")
