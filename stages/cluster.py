@@ -18,8 +18,9 @@ from pipeline.config.params import load_params
 from pipeline.runtime.console import echo, run
 from pipeline.runtime.errors import exit_on_user_error
 from pipeline.storage.placeholders import leave_out_clusters
-from pipeline.storage.schema import CHOSEN, Layout, TrainedArm
+from pipeline.storage.schema import CHOSEN, AdviceRecord, Layout, TrainedArm
 from pipeline.storage.timings import timed
+from pipeline.storage.validation import read_json
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -42,6 +43,8 @@ def main(arm: Annotated[TrainedArm, typer.Argument(help="the arm to cluster the 
             statistics = cluster(params.cluster, arm, params.pretrain.batch_size, params.seed, layout)
         for line in messages(arm, statistics, section_of(arm, params.cluster).missing):
             echo(line)
+        if arm == CHOSEN:
+            echo(f"cluster {arm}: advice: {read_json(layout.advice, AdviceRecord)['sentences'][0]}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.advice.advise import Advice, advise
 from pipeline.advice.console import print_advice
 from pipeline.advice.table import read_sample
-from pipeline.advice.wording import as_json
+from pipeline.advice.wording import as_record
 from pipeline.runtime.console import echo, print_json
 
 
@@ -13,7 +13,7 @@ def run(path: Path, label: str, *, batch_size: int, seed: int, as_json_text: boo
     """Prints the advice to standard output and notes to standard error."""
     advice, notes = advice_of_table(path, label, batch_size=batch_size, seed=seed)
     if as_json_text:
-        print_json(as_json(advice))
+        print_json(as_record(advice))
         for note in notes:
             echo(f"note: {note}", stderr=True)
     else:

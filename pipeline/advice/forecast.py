@@ -12,6 +12,8 @@ HALF_WIDTH = 0.5
 """Half of the width of the 90 % interval of a forecast. `benchmarks/advice.py` measures it on studies."""
 RESOLUTION = 0.1
 """Difference of two scores below which no study could tell the clusterings apart."""
+LARGEST_STD = 1.0
+"""Of a gain; where too few labels give none, the interval is wider than the scale."""
 NORMAL_90 = 1.6448536269514722
 """The two-sided 90 % quantile of the normal distribution."""
 
@@ -37,5 +39,5 @@ def gain_of(scores: float | NDArray[np.float64]) -> NDArray[np.float64]:
 def forecast(score: float, sampling_std: float) -> Interval:
     """Returns the gain with its 90 % interval; `sampling_std` is its deviation by the sample of labels."""
     gain = float(gain_of(score))
-    half = math.hypot(HALF_WIDTH, NORMAL_90 * sampling_std) if math.isfinite(sampling_std) else math.inf
+    half = math.hypot(HALF_WIDTH, NORMAL_90 * min(sampling_std, LARGEST_STD))
     return Interval(gain, gain - half, gain + half)

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import cast
 
 from pipeline.advice.advise import Advice, Ranked
 from pipeline.advice.forecast import RESOLUTION
+from pipeline.advice.formatting import share
 from pipeline.advice.predictors import Predictors
 from pipeline.runtime.errors import listed
 from pipeline.runtime.sanitize import for_override
+from pipeline.storage.schema import AdviceRecord
 
 LIKE_SIMCLR = 0.1
 """Weight of positives from other images below which training hardly differs from self-supervision."""
@@ -46,11 +49,6 @@ def command(one: Ranked) -> str:
     for name, value in one.changes.items():
         options.append(for_override(name, value) if isinstance(value, list) else f"-S {name}={value}")
     return f"dvc exp run {' '.join(options)}"
-
-
-def share(value: float) -> str:
-    """Returns a share of the gap in steps of 5 %, as no forecast is more exact."""
-    return f"{5 * round(20 * value)} %"
 
 
 def _named(candidates: Sequence[Ranked]) -> str:
@@ -139,12 +137,17 @@ def _like_simclr(advice: Advice) -> Iterator[Finding]:
         )
 
 
-def as_json(advice: Advice) -> dict[str, object]:
+def as_record(advice: Advice) -> AdviceRecord:
     """Returns the advice with its sentences, as `advice.json` holds it."""
-    return {
+    record = {
         "sentences": sentences(advice),
         "findings": [asdict(finding) for finding in findings(advice)],
         "command": None if advice.pick is None else command(advice.pick),
         "pick": None if advice.pick is None else advice.pick.name,
         **asdict(advice),
     }
+    return cast(AdviceRecord, record)
+
+
+def no_advice(reason: str) -> AdviceRecord:
+    return {"sentences": [reason], "findings": [], "command": None, "ranked": []}

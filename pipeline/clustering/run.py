@@ -17,7 +17,8 @@ from pipeline.storage.schema import CHOSEN, Layout
 
 
 def cluster(params: ClusterParams, arm: str, batch_size: int, seed: int, layout: Layout) -> dict[str, Any]:
-    """Writes `assignments.parquet` and `statistics.json` of `arm`, and `landscape.csv` of the chosen one.
+    """Writes `assignments.parquet` and `statistics.json` of `arm`, and for the chosen one
+    `landscape.csv` and `advice.json`.
 
     Returns the statistics.
     """
@@ -31,8 +32,9 @@ def cluster(params: ClusterParams, arm: str, batch_size: int, seed: int, layout:
     write_assignments(layout.assignments(arm), ids, postprocessed.labels_N[kept_N], clusters.recluster)
     write_json(layout.statistics(arm), statistics)
     if arm == CHOSEN:
-        columns, rows = landscape(train, params, batch_size, seed)
-        write_csv(layout.landscape, columns, rows)
+        available = landscape(train, params, batch_size, seed)
+        write_csv(layout.landscape, available.columns, available.rows)
+        write_json(layout.advice, available.advice)
     return statistics
 
 

@@ -7,6 +7,7 @@ from pipeline.config.params import Params
 from pipeline.dataset.dataset import ImageDataset
 from pipeline.presentation.tables import Table
 from pipeline.report import figures, landscape, sections, training_tables
+from pipeline.report.advice import AdviceSection, advice_findings, advice_section
 from pipeline.report.arm_names import chosen_phrase
 from pipeline.report.arms import MAP, NEAREST, PREDICTIONS, Arm, read_table
 from pipeline.report.cluster_cards import Card, cluster_cards, last_clusters
@@ -22,10 +23,11 @@ from pipeline.storage.schema import (
     DUPLICATES_SCHEMA,
     LANDSCAPE_COLUMNS,
     REJECTS_SCHEMA,
+    AdviceRecord,
     IngestSummary,
     Layout,
 )
-from pipeline.storage.validation import check_ids, check_parquet, check_rows, read_parquet
+from pipeline.storage.validation import check_ids, check_parquet, check_rows, read_json, read_parquet
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Contents:
     """Whether the references were trained with the chosen arm's objective."""
     measured: bool
     """Whether there are labels, and therefore accuracies."""
+    advice: AdviceSection | None
     arms: Table
     fewer_labels: Table | None
     against: list[Figure]
@@ -74,6 +77,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
     train, clusters = Thumbnails(dataset.train), last_clusters(layout, CHOSEN)
     test = Thumbnails(dataset.test) if summary["images"].get("test") else None
     choices = landscape.choices(read_table(layout.landscape, LANDSCAPE_COLUMNS, needed=False, text=("name",)))
+    advice = read_json(layout.advice, AdviceRecord)
     _check_ids(arms, train, test, layout)
     return Contents(
         title=params.report.title,
@@ -81,6 +85,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         references=[arm.name for arm in arms[1:]],
         same_objective=params.pretrain == params.pretrain.of_references(),
         measured=chosen.top1 is not None,
+        advice=advice_section(advice, arms),
         arms=sections.arms_table(arms, params.pretrain),
         fewer_labels=sections.fewer_labels_table(arms),
         against=[chart for chart in against if chart is not None],
@@ -99,7 +104,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         changes=sections.changes_tables(class_changes(chosen, instance), chosen.method),
         confusions=sections.confusions_table(worst_confusions(chosen.predictions), chosen.method),
         cards=cluster_cards(train, clusters, chosen.statistics.get("made_of", {})),
-        findings=findings(list(arms), summary),
+        findings=[*findings(list(arms), summary), *advice_findings(advice)],
         provenance=[
             run_table(layout, arms),
             training_tables.configuration_table(arms, params),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.presentation.markdown import bullets, escaped, table
+from pipeline.report.advice import AdviceSection
 from pipeline.report.contents import Contents
 from pipeline.report.findings import Finding
 from pipeline.report.sections import clusters_table
@@ -10,6 +11,7 @@ from pipeline.report.sections import clusters_table
 
 def report_markdown(contents: Contents) -> str:
     parts = [f"# {escaped(contents.title)}", escaped(contents.verdict), table(contents.arms)]
+    parts += _advice(contents.advice) if contents.advice else []
     parts += [table(contents.fewer_labels)] if contents.fewer_labels else []
     parts += _section("Findings", [bullets([_text(finding) for finding in contents.findings])])
     # With many classes, only the largest changes are listed; the HTML report lists all.
@@ -24,6 +26,11 @@ def report_markdown(contents: Contents) -> str:
     parts += _section("Training", [table(contents.training_table)])
     parts += _section("Provenance", [table(t) for t in contents.provenance])
     return "\n\n".join(parts) + "\n"
+
+
+def _advice(advice: AdviceSection) -> list[str]:
+    command = [f"    {advice.command}"] if advice.command else []
+    return ["## What to cluster by", *map(escaped, advice.sentences), *command, table(advice.table)]
 
 
 def _section(title: str, parts: Sequence[str]) -> list[str]:

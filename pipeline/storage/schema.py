@@ -80,6 +80,10 @@ class Layout:
     def landscape(self) -> Path:
         return self.clusters(CHOSEN) / "landscape.csv"
 
+    @property
+    def advice(self) -> Path:
+        return self.clusters(CHOSEN) / "advice.json"
+
     def encoder(self, arm: str) -> Path:
         return self.root / "encoders" / arm
 
@@ -241,6 +245,38 @@ class ClusterStatistics(TypedDict):
     """Automatic choices of the method, one phrase each."""
     made_of: NotRequired[dict[str, list[str]]]
     """`columns` and `hashtags` that the clusters are made from: all images of a cluster agree in them."""
+
+
+class Range(TypedDict):
+    estimate: float
+    low: float
+    high: float
+
+
+class AdvisedClustering(TypedDict):
+    """The keys of a candidate in `advice.json` that other stages rely on."""
+
+    name: str
+    clusters: int
+    mutual_information_bits: float
+    conditional_entropy_bits: float
+    gain: Range
+    """Expected share of what labels add to self-supervision, with a 90 % interval."""
+    as_good_as_best: bool
+    names_the_label: bool
+
+
+class AdviceRecord(TypedDict):
+    """The keys of `data/clusters/chosen/advice.json` that other stages rely on."""
+
+    sentences: list[str]
+    """What to cluster by and what to leave out; why there is no advice, if there is none."""
+    findings: list[dict[str, str]]
+    """Why the advice may be wrong: `code` and `sentence`."""
+    command: str | None
+    """Trains on the best candidate; null if none is expected to help."""
+    ranked: list[AdvisedClustering]
+    """The best first."""
 
 
 class EncoderRecord(TypedDict):

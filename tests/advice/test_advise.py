@@ -6,7 +6,7 @@ import pytest
 from pipeline.advice.advise import Advice, advise
 from pipeline.advice.candidates import Candidate
 from pipeline.advice.predictors import Labelled
-from pipeline.advice.wording import as_json, command, findings, sentences
+from pipeline.advice.wording import as_record, command, findings, sentences
 from pipeline.runtime.console import json_text
 from pipeline.statistics.contingency import UNKNOWN, Codes
 
@@ -78,7 +78,7 @@ def test_nothing_is_picked_where_nothing_helps(columns: dict[str, Codes]) -> Non
     advice = advice_of(columns, ["noise"])
     assert advice.pick is None
     assert sentences(advice)[0].startswith("Nothing here is expected to add to self-supervision")
-    assert as_json(advice)["command"] is None
+    assert as_record(advice)["command"] is None
 
 
 def test_fine_clusters_are_like_simclr_at_a_small_batch(columns: dict[str, Codes]) -> None:
@@ -119,5 +119,5 @@ def test_other_candidates_are_ranked_beside_columns(columns: dict[str, Codes]) -
 
 
 def test_the_same_seed_gives_the_same_advice(columns: dict[str, Codes]) -> None:
-    first, second = (json_text(as_json(advice_of(columns, ["noise", "kind", "shade"]))) for _ in range(2))
+    first, second = (json_text(as_record(advice_of(columns, ["noise", "kind", "shade"]))) for _ in range(2))
     assert first == second

@@ -128,6 +128,17 @@ def test_documented_statistics_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             assert option != "--cluster" or column in ended.stdout
 
 
+def test_documented_advice_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = [words for words in map(_of_clinfonce, all_commands()) if words[:1] == ["advise"]]
+    assert typed
+    monkeypatch.chdir(tmp_path)
+    for words in typed:
+        _write_catalogue(Path(words[1]))
+        ended = CliRunner(env={"COLUMNS": "100"}).invoke(app, words)
+        assert ended.exit_code == 0, ended.output
+        assert "What to cluster by" in ended.stdout
+
+
 def test_documented_comparisons_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     typed = {tuple(words) for words in map(_of_clinfonce, all_commands()) if words[:1] == ["compare"]}
     assert ("compare",) in typed

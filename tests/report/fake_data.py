@@ -130,6 +130,28 @@ class FakeData:
             "height": 16,
         }
 
+    def _advice(self) -> dict[str, Any]:
+        if not self.labelled:
+            return {"sentences": ["Without labels no advice."], "findings": [], "command": None, "ranked": []}
+        gains = {"colour x season": 0.6, "colour": 0.55, "season": -0.2, "class_id": 0.9}
+        return {
+            "sentences": ["Cluster by colour x season: expected to give 60 %.", "Leave out season."],
+            "findings": [{"code": "few_labels", "sentence": "Only 40 images have a label."}],
+            "command": "dvc exp run -S cluster.method=attributes",
+            "ranked": [
+                {
+                    "name": name,
+                    "clusters": 4,
+                    "mutual_information_bits": 1.5,
+                    "conditional_entropy_bits": 0.25,
+                    "gain": {"estimate": gain, "low": gain - 0.5, "high": gain + 0.5},
+                    "as_good_as_best": 0.5 < gain < 0.8,
+                    "names_the_label": name == "class_id",
+                }
+                for name, gain in gains.items()
+            ],
+        }
+
     def _write_clusters(self, layout: Layout, arm: str) -> None:
         mutual, conditional = BITS[arm] if self.labelled else (None, None)
         statistics = {
@@ -152,6 +174,8 @@ class FakeData:
         write_checksummed(
             pa.table({"id": ids, "cluster": clusters}, schema=ASSIGNMENTS_SCHEMA), layout.assignments(arm)
         )
+        if arm == "chosen":
+            layout.advice.write_text(json.dumps(self._advice()), encoding="utf-8")
         if self.landscape and arm == "chosen":
             points = [("attributes", f"attributes: top {k}", True, 0.5 * k, 0.2 * k * k) for k in range(1, 5)]
             places = np.random.default_rng(0).uniform(0, [2.0, 5.0], (self.columns, 2)).round(3)
