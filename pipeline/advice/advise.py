@@ -46,6 +46,8 @@ class Ranked:
     as_good_as_best: bool
     names_the_label: bool
     """Whether the label of nearly every image follows from its cluster."""
+    is_column: bool
+    """Whether it is a single column, which may be left out of the data."""
     was_searched: bool
     """Whether a search chose these columns; it did not see the images that the predictors are measured on."""
 
@@ -72,8 +74,9 @@ class Advice:
 class _Measured:
     candidate: Candidate
     predictors: Predictors
-    was_searched: bool
     names_the_label: bool
+    is_column: bool = False
+    was_searched: bool = False
 
     @property
     def score(self) -> float:
@@ -94,10 +97,15 @@ def advise(
     """
     labels_N = labelled.labels_N
     generator = numpy_generator(seed, "advice")
-    candidates = [*(of_columns(columns, [name]) for name in columns), *others]
+    single = [(of_columns(columns, [name]), True) for name in columns]
     measured = [
-        _Measured(one, predictors_of(one.codes_N, labelled), False, determines_labels(one.codes_N, labels_N))
-        for one in candidates
+        _Measured(
+            one,
+            predictors_of(one.codes_N, labelled),
+            names_the_label=determines_labels(one.codes_N, labels_N),
+            is_column=is_column,
+        )
+        for one, is_column in [*single, *((one, False) for one in others)]
     ]
     # Any join with a column that names the label names it, too.
     naming = {one.candidate.name for one in measured if one.names_the_label}
@@ -134,8 +142,8 @@ def _joins(
         _Measured(
             one,
             predictors_of(one.codes_N[unseen], labelled.of_rows(unseen)),
-            was_searched=True,
             names_the_label=determines_labels(one.codes_N, labelled.labels_N),
+            was_searched=True,
         )
         for one in joins
     ]
@@ -214,5 +222,6 @@ def _ranked(one: _Measured, labelled: Labelled, std: float, as_good: bool) -> Ra
         gain=forecast(one.score, std),
         as_good_as_best=as_good,
         names_the_label=one.names_the_label,
+        is_column=one.is_column,
         was_searched=one.was_searched,
     )

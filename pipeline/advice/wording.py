@@ -87,8 +87,18 @@ def _names_the_label(advice: Advice) -> Iterator[str]:
 
 
 def _leave_out(advice: Advice) -> Iterator[str]:
-    """Names columns that are expected to cost accuracy; joint values of them are not worth a sentence."""
-    harmful = [one for one in advice.ranked if one.gain.estimate < -RESOLUTION and not one.was_searched]
+    """Names the columns that are expected to cost accuracy, unless they help beside others."""
+    useful = {
+        column
+        for one in advice.ranked
+        if one.gain.estimate > 0
+        for column in one.changes.get("cluster.attributes.columns", [])
+    }
+    harmful = [
+        one
+        for one in advice.ranked
+        if one.is_column and one.gain.estimate < -RESOLUTION and one.name not in useful
+    ]
     if harmful:
         worst = harmful[-1]
         yield (
@@ -127,7 +137,7 @@ def _disagreements(advice: Advice) -> Iterator[Finding]:
 
 
 def _like_simclr(advice: Advice) -> Iterator[Finding]:
-    fine = [one for one in advice.ranked if one.positive_weight < LIKE_SIMCLR]
+    fine = [one for one in advice.ranked if one.is_column and one.positive_weight < LIKE_SIMCLR]
     if fine:
         yield Finding(
             "like_simclr",
