@@ -7,12 +7,12 @@
         --ingested data/images --images "rendered posts"
     python -m benchmarks.advice table rows.parquet
 
-`points`, after `clinfonce study run studies/advice.yaml --data ...` in CHECKOUT, measures the clusterings of this
-study on images that ingest wrote and adds a line per clustering to docs/studies/advice-points.csv; with
-`--report FILE` it takes the accuracies from a study's report. `fit` predicts each set of images from the others,
-and prints the weights and the table. `few` draws a few labels and says how often the pick is within a point of the
-best. `table` writes 10 million rows of 20 columns, or, as .csv, 12,000 rows of 300 columns of 0 and 1, for
-`time clinfonce advise FILE --label label`.
+`points`, after `clinfonce study run studies/advice.yaml --data ...` in CHECKOUT, measures the clusterings of
+this study on images that ingest wrote and adds a line per clustering to docs/studies/advice-points.csv; with
+`--report FILE` it takes the accuracies from a study's report. `fit` predicts each set of images from the
+others, and prints the weights and the table. `few` draws a few labels and says how often the pick is within a
+point of the best. `table` writes 10 million rows of 20 columns, or, as .csv, 12,000 rows of 300 columns of 0
+and 1, for `time clinfonce advise FILE --label label`.
 """
 
 import argparse
@@ -176,8 +176,8 @@ def few_labels(study: Study, ingested: Path, images: str, labels: int) -> None:
         regrets.append(top1[names].max() - top1[max(scores, key=scores.__getitem__)])
     within = np.mean(np.array(regrets) <= 0.01 + 1e-9)
     print(
-        f"{images}, {labels} labels of {len(train):,}: the pick among {len(names)} is within a point of the best "
-        f"in {100 * within:.0f} % of {DRAWS} draws, mean regret {100 * np.mean(regrets):.1f} points"
+        f"{images}, {labels} labels of {len(train):,}: the pick among {len(names)} is within a point of the "
+        f"best in {100 * within:.0f} % of {DRAWS} draws, mean regret {100 * np.mean(regrets):.1f} points"
     )
 
 
