@@ -80,19 +80,39 @@ def statistics(
 @app.command()
 @exit_on_user_error()
 def advise(
-    table: Annotated[Path, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file, one row per image")],
-    label: Annotated[str, typer.Option(help="column of the labels T")],
+    table: Annotated[
+        Path | None, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file, one row per image")
+    ] = None,
+    label: Annotated[str, typer.Option(help="column of the labels T")] = "label",
     batch_size: Annotated[
         int, typer.Option(min=2, max=LARGEST_BATCH, help="images per batch of the training")
     ] = 128,
+    race_minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--race",
+            min=0,
+            max=MOST_MINUTES,
+            callback=_no_nan,
+            help="without a table: minutes of short trainings of this project's best candidates",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print everything as JSON")] = False,
     everything: Annotated[bool, typer.Option("--all", help="show all candidates")] = False,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="seed of the random samples")] = 0,
 ) -> None:
     """Ranks what you could cluster by: columns of a table, joint values of them, and hashtags.
 
-    Needs neither images nor training. docs/advice.md says how far to trust it.
+    Needs neither images nor training, unless --race compares the best by short trainings. docs/advice.md says
+    how far to trust it.
     """
+    if (table is None) == (race_minutes is None):
+        raise UserError("name a table, or, in a project whose cluster stage has run, --race MINUTES")
+    if table is None or race_minutes is not None:
+        from pipeline.experiments.race import race
+
+        race(race_minutes or 0.0, Path.cwd(), terminal())
+        return
     from pipeline.advice.command import run
 
     run(table, label, batch_size=batch_size, seed=seed, as_json_text=as_json, everything=everything)

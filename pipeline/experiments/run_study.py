@@ -37,12 +37,7 @@ def run_study(path: Path, data: Path | None, root: Path, console: SafeConsole) -
     training keeps its checkpoint.
     """
     study, name = read_study(path, data), study_name(path, data)
-    check_trusted(root)
-    if changed := uncommitted(root):
-        raise UserError(
-            f"{changed[0]} has changes that are not committed, and every experiment would take them along: "
-            "commit them first, so that all of a study is made with the same code"
-        )
+    check_committed(root)
     searched, failures = _make(list(tries(study, name, root)), root, console, f"{study.title}, search")
     found = chosen_by_search(searched.values())
     for experiment, values in found.items():
@@ -53,6 +48,16 @@ def run_study(path: Path, data: Path | None, root: Path, console: SafeConsole) -
     if failures:
         named = ", ".join(f"{failure.planned.name} ({failure.log})" for failure in failures)
         raise UserError(f"{len(failures)} experiments failed: {named}; the same command tries them again")
+
+
+def check_committed(root: Path) -> None:
+    """Raises `UserError` for changes that are not committed, and in a repository of another user."""
+    check_trusted(root)
+    if changed := uncommitted(root):
+        raise UserError(
+            f"{changed[0]} has changes that are not committed, and every experiment would take them along: "
+            "commit them first, so that all experiments are made with the same code"
+        )
 
 
 def _make(
@@ -73,14 +78,15 @@ def _run_each(missing: Sequence[Planned], root: Path, console: SafeConsole) -> l
     outcomes = []
     for number, one in enumerate(missing, 1):
         started = time.monotonic()
-        outcomes.append(_run_one(one, root))
+        outcomes.append(run_experiment(one, root))
         minutes, seconds = divmod(time.monotonic() - started, 60)
         word = "made" if outcomes[-1] is None else "[bold]FAILED[/bold]"
         console.print(f"{number}/{len(missing)} {one.name}: {word}, {minutes:.0f}:{seconds:02.0f}")
     return outcomes
 
 
-def _run_one(one: Planned, root: Path) -> Failure | None:
+def run_experiment(one: Planned, root: Path) -> Failure | None:
+    """Runs a checked experiment in a folder of its own; returns its log if it fails."""
     log = root / ".clinfonce" / "studies" / f"{one.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)

@@ -257,6 +257,8 @@ class AdvisedClustering(TypedDict):
     """The keys of a candidate in `advice.json` that other stages rely on."""
 
     name: str
+    changes: dict[str, Any]
+    """Of params.yaml, by which it is trained on."""
     clusters: int
     mutual_information_bits: float
     conditional_entropy_bits: float

@@ -141,6 +141,7 @@ class FakeData:
             "ranked": [
                 {
                     "name": name,
+                    "changes": {"cluster.method": "attributes"},
                     "clusters": 4,
                     "mutual_information_bits": 1.5,
                     "conditional_entropy_bits": 0.25,
