@@ -29,7 +29,8 @@ class Predictors:
     batch_information: float
     """The same, with each image weighted by its positives in a batch (`PositiveWeights`)."""
     pairs: float
-    """The weight of positives with the image's label, less a quarter of that of other positives."""
+    """The weight of positives with the image's label, less a quarter of that of other positives, where their
+    share is counted from that of images drawn by chance, which few labels make high."""
     alignment: float
     """Centred kernel alignment of clusters and labels, with each block of a kernel divided by its size: the
     square of Tschuprow's T, corrected for small samples (Bergsma 2013, "A bias-correction for Cramér's V and
@@ -74,6 +75,13 @@ class Labelled:
         return shares_L
 
     @cached_property
+    def chance(self) -> float:
+        """Share of the other labelled images that have an image's label, on average."""
+        counts_L = np.bincount(self.labels_N[self.labels_N >= 0])
+        rows = int(counts_L.sum())
+        return float(counts_L @ (counts_L - 1)) / (rows * (rows - 1))
+
+    @cached_property
     def weights(self) -> PositiveWeights:
         return PositiveWeights(self.images, self.batch_size)
 
@@ -101,7 +109,7 @@ def predictors_of(clusters_N: Codes, labelled: Labelled) -> Predictors:
     gained_C = _information_left_out(table, labelled.shares_L)
     # -log2 p(z|t) = -log2 p(z) - i, so that i - h/2 = 1.5 i - (-log2 p(z))/2.
     net_C = (1 + COST_OF_SPLITTING) * gained_C - COST_OF_SPLITTING * bits_K[table.clusters_C]
-    same_C = _same_label_left_out(table)
+    same_C = (_same_label_left_out(table) - labelled.chance) / (1 - labelled.chance)
     of_pairs_C = weights_C * (same_C - COST_OF_MIXED_PAIRS * (1 - same_C))
     entropy, batch_entropy, weight = labelled.ceiling
     return Predictors(

@@ -109,12 +109,15 @@ def _leave_out(advice: Advice) -> Iterator[str]:
 
 
 def _few_labels(advice: Advice) -> Iterator[Finding]:
-    if advice.labelled < FEW_LABELS and advice.order_stands is not None:
-        yield Finding(
-            "few_labels",
-            f"Only {advice.labelled:,} images have a label, {advice.labelled / advice.labels:.0f} a class: "
-            f"of the pairs of the best candidates, {100 * advice.order_stands:.0f} % have a certain order.",
+    if advice.labelled >= FEW_LABELS:
+        return
+    few = f"Only {advice.labelled:,} images have a label, {advice.labelled / advice.labels:.0f} a class"
+    order = ""
+    if advice.order_stands is not None:
+        order = (
+            f": of the pairs of the best candidates, {100 * advice.order_stands:.0f} % have a certain order"
         )
+    yield Finding("few_labels", f"{few}{order}.")
 
 
 def _disagreements(advice: Advice) -> Iterator[Finding]:

@@ -137,5 +137,6 @@ def _same(actual: Any, requested: Any) -> bool:
 def _git(root: Path, *arguments: str) -> str:
     ended = run_git(*arguments, folder=root)
     if ended.returncode:
-        raise UserError(f"experiments cannot be read in {root}: {ended.stderr.strip()}")
+        why = ended.stderr.strip().partition("\n")[0]
+        raise UserError(f"experiments cannot be read in {root}, which must be a Git repository: {why}")
     return ended.stdout

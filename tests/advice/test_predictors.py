@@ -57,8 +57,15 @@ def slow(clusters: list[int], labels: list[int], batch_size: int) -> tuple[float
     net = [
         w[clusters[n]] * (1.5 * bits(n, prior) + 0.5 * math.log2(size[clusters[n]] / images)) for n in both
     ]
-    same = {n: sum(labels[m] == labels[n] for m in others(n)) / len(others(n)) for n in both if others(n)}
-    mean = sum(same.values()) / len(same) if same else 0.0
+    pairs_of_all = [(n, m) for n in labelled for m in labelled if n != m]
+    chance = sum(labels[n] == labels[m] for n, m in pairs_of_all) / len(pairs_of_all)
+
+    def beyond_chance(n: int) -> float:
+        same = sum(labels[m] == labels[n] for m in others(n)) / len(others(n))
+        return (same - chance) / (1 - chance)
+
+    same = {n: beyond_chance(n) for n in both if others(n)}
+    mean = sum(same.values()) / len(same) if same else -chance / (1 - chance)
     pairs = [w[clusters[n]] * (same.get(n, mean) - 0.25 * (1 - same.get(n, mean))) for n in both]
     entropy = sum(share[t] * of_label[t] * -math.log2(share[t]) for t in of_label)
     ceiling = sum(share[t] * of_label[t] for t in of_label)
@@ -130,6 +137,13 @@ def test_a_sample_stands_for_all_images() -> None:
     labels_of_half_N[labels_N >= 5] = UNKNOWN
     shares_K = Labelled(labels_of_half_N[twice], 128, 4000, weights_N).cluster_shares(clusters_N[twice])
     np.testing.assert_allclose(shares_K, np.bincount(clusters_N) / 4000)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 30])
+def test_a_constant_column_is_worse_than_self_supervision(classes: int) -> None:
+    """However few labels there are, which then agree by chance."""
+    labels_N = np.arange(600) % classes
+    assert score_of(predictors_of(np.zeros(600, np.int64), Labelled(labels_N, 64, 600))) < 0
 
 
 def test_one_label_predicts_nothing() -> None:

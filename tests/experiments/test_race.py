@@ -1,4 +1,4 @@
-"""Races of short trainings: what is dropped, how long it trains, when it ends, and what becomes experiments."""
+"""Races of short trainings: what is dropped, how long it trains, when it ends, what runs as experiments."""
 
 import io
 from collections.abc import Callable, Mapping
