@@ -45,7 +45,7 @@ class EncoderConfig(BaseModel):
     """Values that become black and white in images of more than 8 bits. None, as in earlier versions, scales
     by the values of each image."""
     train_images: Annotated[int, Field(ge=0)] | None = None
-    """Number of images that it was trained on; None in earlier versions."""
+    """Number of images that it was trained on; None for given weights and in earlier versions."""
     weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """None in earlier versions."""
 

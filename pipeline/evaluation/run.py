@@ -90,7 +90,8 @@ def evaluate(
         if reason is None:
             weights = sha256_of_file(_encoder_folder(params, arm, layout) / ENCODER_WEIGHTS)
             labelled = train, train_ND[train.known], test, test_ND[test.known]
-            metrics = _measure(params, seed, *labelled, _has_own_deviations(trained), weights, folder)
+            own_deviations = _has_own_deviations(trained, len(train.ids))
+            metrics = _measure(params, seed, *labelled, own_deviations, weights, folder)
         else:
             metrics = _nothing_measured(params, train, test, reason)
         write_json(folder / "metrics.json", metrics)
@@ -133,10 +134,14 @@ def _features(
     return train_ND, test_ND
 
 
-def _has_own_deviations(trained: TrainedEncoder) -> bool:
-    """Returns whether the encoder was trained on enough images, see `linear_probe.standardisation`."""
-    images, features = trained.train_images, trained.encoder.feature_dim
-    return images is None or images >= IMAGES_PER_FEATURE * features
+def _has_own_deviations(trained: TrainedEncoder, train_images: int) -> bool:
+    """Returns whether the encoder was trained on enough images, see `linear_probe.standardisation`.
+
+    If that number is unknown, as of the reference `start`, it is the `train_images` here: the arms that are
+    compared with it were trained on these, and equal features must have equal accuracies.
+    """
+    images = train_images if trained.train_images is None else trained.train_images
+    return images >= IMAGES_PER_FEATURE * trained.encoder.feature_dim
 
 
 def _measure(
