@@ -6,6 +6,8 @@ from typing import Self
 
 from torch import Tensor, nn
 
+from pipeline.encoders.timm_arguments import TimmArguments
+
 
 class Encoder(nn.Module):
     """Maps normalised images (N, 3, S, S) to features (N, feature_dim)."""
@@ -61,3 +63,5 @@ class Architecture:
     """Side of the images in pixels."""
     has_adapter: bool = False
     """Whether a linear layer follows the network: see `pipeline.encoders.adapter`."""
+    timm_arguments: TimmArguments | None = None
+    """Of a network of timm that was built by more than its name."""

@@ -8,6 +8,7 @@ from pipeline.config.base import ImageSize
 from pipeline.config.ingest import LowAndHigh
 from pipeline.encoders.base import Architecture
 from pipeline.encoders.registry import check_name
+from pipeline.encoders.timm_arguments import TimmArguments
 
 Mean = Annotated[float, Field(ge=0.0, le=1.0)]
 Deviation = Annotated[float, Field(ge=1e-4, le=1.0)]
@@ -29,6 +30,7 @@ class EncoderConfig(BaseModel):
     """None for networks of timm."""
     has_adapter: bool = False
     """Whether a linear layer follows the network."""
+    timm_arguments: TimmArguments | None = None
     feature_dim: Annotated[int, Field(ge=1)] | None = None
     """None means the number of the network."""
     image_size: ImageSize
@@ -57,7 +59,9 @@ class EncoderConfig(BaseModel):
 
     @property
     def architecture(self) -> Architecture:
-        return Architecture(self.encoder, self.stem_stride, self.image_size, self.has_adapter)
+        return Architecture(
+            self.encoder, self.stem_stride, self.image_size, self.has_adapter, self.timm_arguments
+        )
 
     @classmethod
     def checked(cls, values: Any) -> "EncoderConfig":

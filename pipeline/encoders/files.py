@@ -21,7 +21,13 @@ MOST_OF_CONFIG = 128 << 10
 MOST_OF_WEIGHTS = 4 << 30
 """Maximum size in bytes: ten times the largest network of `pretrain.encoder`."""
 IDENTITY = ("encoder", "stem_stride", "feature_dim", "image_size", "mean", "std", "value_range")
-LATER_IDENTITY = {"has_adapter": False, "stored_size": None, "interpolation": "bilinear", "crop_pct": 1.0}
+LATER_IDENTITY = {
+    "has_adapter": False,
+    "timm_arguments": None,
+    "stored_size": None,
+    "interpolation": "bilinear",
+    "crop_pct": 1.0,
+}
 """With the weights, these keys of the configuration determine the features: those that every version wrote,
 and later ones with the values that earlier versions implied."""
 

@@ -68,7 +68,7 @@ def build_plain_encoder(architecture: Architecture) -> Encoder:
     name, stem_stride = architecture.name, architecture.stem_stride
     check_name(name)
     if name.startswith(PREFIX):
-        return build_timm(name, architecture.image_size)
+        return build_timm(name, architecture.image_size, architecture.timm_arguments)
     # True and 2.0 equal valid strides, but convolutions reject them.
     if type(stem_stride) is not int or stem_stride not in STEM_STRIDES:
         raise ValueError(f"the stem's stride must be 1, 2 or 4, not {stem_stride!r:.80}")

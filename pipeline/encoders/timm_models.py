@@ -14,22 +14,25 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.encoders.base import Encoder
+from pipeline.encoders.timm_arguments import TimmArguments
 from pipeline.runtime.errors import UserError, first_line
 
 PREFIX = "timm/"
 NEAREST_NAMES = 3
 
 
-def build_timm(name: str, image_size: int, *, downloaded: bool = False) -> Encoder:
+def build_timm(
+    name: str, image_size: int, arguments: TimmArguments | None = None, *, downloaded: bool = False
+) -> Encoder:
     """Builds a network by its name with `PREFIX`, for images of `image_size` pixels, without a classifier.
 
     Weights are drawn by torch's global generator, or are timm's own if `downloaded`; without that nothing is
-    read from a network. Raises `ValueError` for an unknown name, and for an image size that the network does
-    not take; with `downloaded`, whatever timm raises.
+    read from a network. Raises `ValueError` for an unknown name, and for arguments or an image size that the
+    network does not take; with `downloaded`, whatever timm raises.
     """
     model_name = model_name_of(name)
-    feature_dim = _feature_dim(_planned(model_name, name, image_size), name, image_size)
-    return Encoder(_created(model_name, image_size, downloaded), feature_dim)
+    feature_dim = _feature_dim(_planned(model_name, name, image_size, arguments), name, image_size)
+    return Encoder(_created(model_name, image_size, arguments, downloaded), feature_dim)
 
 
 def model_name_of(name: str) -> str:
@@ -103,13 +106,25 @@ def size_of_weights(name: str, key: str, shape: torch.Size) -> int | None:
     return size if own is not None and own.shape == shape else None
 
 
-def _planned(model_name: str, name: str, image_size: int) -> nn.Module:
-    """Returns the network on the device `meta`. Raises `ValueError` for an image size that it can't take."""
+def _planned(
+    model_name: str, name: str, image_size: int, arguments: TimmArguments | None = None
+) -> nn.Module:
+    """Returns the network on the device `meta`. Raises `ValueError` for an image size or arguments that it
+    can't take."""
     try:
         with torch.device("meta"):
-            return _created(model_name, image_size)
+            plain = _created(model_name, image_size)
     except (RuntimeError, AssertionError, ValueError, IndexError, ZeroDivisionError) as error:
         raise _takes_no_images(name, image_size, error) from None
+    if arguments is None:
+        return plain
+    try:
+        with torch.device("meta"):
+            return _created(model_name, image_size, arguments)
+    except Exception as error:  # whatever the network's class raises, such as KeyError for an unknown layer
+        raise ValueError(
+            f"is of {name} with {arguments}, which timm does not build ({first_line(error)})"
+        ) from None
 
 
 def _takes_no_images(name: str, image_size: int, error: Exception) -> ValueError:
@@ -141,11 +156,15 @@ def checkpoint_gradients(encoder: Encoder) -> None:
         ) from None
 
 
-def _created(model_name: str, image_size: int, downloaded: bool = False) -> nn.Module:
+def _created(
+    model_name: str, image_size: int, arguments: TimmArguments | None = None, downloaded: bool = False
+) -> nn.Module:
     import timm
 
-    sized: dict[str, Any] = {"img_size": image_size} if takes_image_size(model_name) else {}
-    model: nn.Module = timm.create_model(model_name, pretrained=downloaded, num_classes=0, **sized)
+    given: dict[str, Any] = {"img_size": image_size} if takes_image_size(model_name) else {}
+    if arguments is not None:
+        given |= arguments.given()
+    model: nn.Module = timm.create_model(model_name, pretrained=downloaded, num_classes=0, **given)
     return model
 
 

@@ -19,6 +19,7 @@ from pipeline.encoders.registry import (
     UNTRAINED_FEATURES,
     UNTRAINED_FILTERS,
 )
+from pipeline.encoders.timm_arguments import TimmArguments
 from pipeline.encoders.timm_models import PREFIX, takes_image_size
 from pipeline.objectives.traits import TRAITS
 from pipeline.runtime.errors import listed
@@ -115,7 +116,9 @@ def _network(config: Mapping[str, Any]) -> dict[str, object]:
         case encoder if encoder.startswith(PREFIX):
             model = encoder.removeprefix(PREFIX).split(".")[0]
             sized = f", img_size={config['image_size']}" if takes_image_size(model) else ""
-            return {"library": "timm", "model": model, "sized": sized}
+            arguments = TimmArguments.model_validate(config.get("timm_arguments") or {})
+            built = f"{sized}, {arguments}" if arguments.given() else sized
+            return {"library": "timm", "model": model, "built": built}
         case _:
             return {"library": "torchvision"}
     classes = "\n\n".join(inspect.getsource(kind) for kind in kinds)

@@ -3,6 +3,7 @@
 It is also how they reach training: as an encoder of this project, whatever their file was.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.encoders.given_weights import OF_ANOTHER_SIZE, fit_weights
 from pipeline.encoders.patches import PatchResNet
 from pipeline.encoders.preprocessing import Preprocessing, download_address, usual_preprocessing
 from pipeline.encoders.registry import PATCH_RESNET, architecture_of, build_encoder, build_plain_encoder
+from pipeline.encoders.timm_arguments import TimmArguments, timm_arguments_of
 from pipeline.encoders.timm_models import PREFIX, build_timm, usual_size
 from pipeline.encoders.weights_files import WeightsFile, WeightsRefused, read_weights_file, weights_sha256
 from pipeline.runtime.errors import UserError, first_line, shown
@@ -91,6 +93,7 @@ def write_start(
             {
                 "encoder": architecture.name,
                 "stem_stride": architecture.stem_stride,
+                "timm_arguments": architecture.timm_arguments,
                 "feature_dim": encoder.feature_dim,
                 "image_size": image_size,
                 "stored_size": stored_size,
@@ -168,7 +171,7 @@ def _described(
                 f"{params.stem_stride}: leave it at auto"
             )
         preprocessing = Preprocessing(own.mean, own.std, own.interpolation, own.crop_pct)
-        return Architecture(own.encoder, own.stem_stride, image_size), preprocessing
+        return replace(own.architecture, image_size=image_size), preprocessing
     if params.encoder == PATCH_RESNET:
         raise WeightsRefused(
             f"is no encoder of this project with its {ENCODER_CONFIG}, and pretrain.encoder={PATCH_RESNET} "
@@ -181,11 +184,21 @@ def _described(
     if isinstance(of_timm, dict):
         if isinstance(named := described.get("architecture"), str):
             _check_is_same(params.encoder.removeprefix(PREFIX).split(".")[0], named, PREFIX)
+        architecture = replace(architecture, timm_arguments=_timm_arguments(params, described))
         try:
             return architecture, Preprocessing.of_configuration(of_timm)
         except (TypeError, ValueError, OverflowError) as error:
             raise WeightsRefused(f"has a damaged pretrained_cfg ({first_line(error)})") from None
     return architecture, usual_preprocessing(params.encoder, given.name)
+
+
+def _timm_arguments(params: PretrainParams, described: Mapping[str, Any]) -> TimmArguments | None:
+    arguments = timm_arguments_of(described)
+    if arguments is not None and not params.encoder.startswith(PREFIX):
+        raise WeightsRefused(
+            f"is of a network that timm built with {arguments}: set pretrain.encoder={PREFIX}{params.encoder}"
+        )
+    return arguments
 
 
 def _checked(described: object) -> EncoderConfig:
