@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.runtime.errors import UserError, first_line, listed, shown, system_error_message
+from pipeline.statistics.values import indices_of
 from pipeline.tables import reading
 from pipeline.tables.cells import LONGEST_TEXT, TOO_LONG, NotOneValue, text
 from pipeline.tables.class_labels import NotAClass, named
@@ -162,9 +163,8 @@ def _named_column(column: pa.Array, names: list[str]) -> tuple[pa.Array, dict[in
 
 def _are_long(column: pa.Array) -> NDArray[np.bool_]:
     if pa.types.is_dictionary(column.type):
-        indices: NDArray[np.int64] = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         of_entries = np.append(_are_long(column.dictionary), False)
-        return of_entries[indices]
+        return of_entries[indices_of(column)]
     if reading.is_binary(column.type):
         column = column.cast(pa.large_binary()).view(pa.large_string())
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.statistics.contingency import UNKNOWN, Codes
 
@@ -20,14 +21,14 @@ def encoded(column: Column) -> tuple[Codes, pa.Array]:
     array = as_array(column)
     if pa.types.is_dictionary(array.type):
         dictionary = array.dictionary
-        indices = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        indices = indices_of(array)
         if len(dictionary) > len(indices):
             # A batch of few rows may come with the dictionary of all.
             used, indices[indices >= 0] = np.unique(indices[indices >= 0], return_inverse=True)
             dictionary = dictionary.take(pa.array(used))
         codes_N, values = _encoded(dictionary)
         # Two entries of a dictionary may have the same value, and an entry may be unknown.
-        return np.where(indices >= 0, np.append(codes_N, UNKNOWN)[indices], UNKNOWN), values
+        return np.append(codes_N, UNKNOWN)[indices], values
     return _encoded(array)
 
 
@@ -35,6 +36,14 @@ def as_array(column: Column) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         return column.unify_dictionaries().combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     return column if isinstance(column, pa.Array) else pa.array(column)
+
+
+def indices_of(array: pa.DictionaryArray) -> NDArray[np.int64]:
+    """Returns the position in the dictionary of each value, `UNKNOWN` for null.
+
+    Positions may have an unsigned type, as polars writes them.
+    """
+    return np.array(array.indices.cast(pa.int64()).fill_null(UNKNOWN))
 
 
 def _encoded(array: pa.Array) -> tuple[Codes, pa.Array]:

@@ -194,6 +194,31 @@ def test_the_format_of_the_file_does_not_matter(table: Path, tmp_path: Path) -> 
         assert objects(path, "--label", "label", "--cluster", "colour", "--cluster", "shape") == expected
 
 
+def test_categories_of_polars_are_as_text(table: Path, tmp_path: Path) -> None:
+    """Their Parquet has dictionaries with unsigned positions."""
+    polars = pytest.importorskip("polars", reason="the dependency group `readers` is not installed")
+    path = tmp_path / "categories.parquet"
+    texts = polars.read_csv(table, infer_schema=False)
+    colours = polars.Enum(texts["colour"].drop_nulls().unique(maintain_order=True))
+    texts.with_columns(
+        polars.col("colour").cast(colours), polars.col("shape", "label").cast(polars.Categorical)
+    ).write_parquet(path)
+    kinds = [pq.read_schema(path).field(name).type for name in ("colour", "shape", "label")]
+    assert all(pa.types.is_unsigned_integer(kind.index_type) for kind in kinds)
+    assert objects(path, "--label", "label") == objects(table, "--label", "label")
+
+
+def test_long_entries_of_dictionaries_with_unsigned_positions_are_left_out(tmp_path: Path) -> None:
+    texts = pa.array(["x" * 200_000, "a", "b", None] * 30).dictionary_encode()
+    found = []
+    for kind in (pa.int32(), pa.uint8()):
+        labels = pa.DictionaryArray.from_arrays(texts.indices.cast(kind), texts.dictionary)
+        pq.write_table(pa.table({"label": labels, "c": ["k", "l", "k"] * 40}), tmp_path / "t.parquet")
+        found.append(objects(tmp_path / "t.parquet", "--label", "label"))
+    assert found[0] == found[1]
+    assert found[0][0]["rows"] == 90
+
+
 def test_the_terminal_tells_on_how_many_rows_the_figures_rest(table: Path) -> None:
     printed = " ".join(run(table, "--label", "label").stdout.split())
     assert "I(Z;T), H(Z|T), H(T) and AMI are over 24 to 30 labelled rows." in printed

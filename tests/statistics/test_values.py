@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.statistics.contingency import UNKNOWN
-from pipeline.statistics.values import Column, encoded
+from pipeline.statistics.values import Column, encoded, indices_of
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,17 @@ def test_of_a_large_dictionary_only_the_used_values_are_coded() -> None:
     codes_N, values = encoded(pa.DictionaryArray.from_arrays(indices, texts))
     assert codes_N.tolist() == [1, 0, UNKNOWN, 0, UNKNOWN, 1]
     assert sorted(values.to_pylist()) == ["v3", "v7"]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(), pa.int8(), pa.int64()], ids=str
+)
+def test_the_positions_in_a_dictionary_may_have_any_type(kind: pa.DataType) -> None:
+    indices, texts = pa.array([2, 0, None, 2, 1], kind), pa.array(["a", " ", "c"])
+    column = pa.DictionaryArray.from_arrays(indices, texts)
+    assert indices_of(column).tolist() == [2, 0, UNKNOWN, 2, 1]
+    codes_N, values = encoded(pa.chunked_array([column, column]))
+    assert codes_N.tolist() == 2 * [1, 0, UNKNOWN, 1, UNKNOWN]
+    assert values.to_pylist() == ["a", "c"]
+    assert indices_of(column.slice(2)).tolist() == [UNKNOWN, 2, 1]
+    assert encoded(column.slice(0, 2))[0].tolist() == [1, 0]
