@@ -1,15 +1,17 @@
 """Files of weights that a user names in `pretrain.weights`: what is in them.
 
-They may be untrusted: pickles are read by torch's loader for weights only, which runs no code.
+They may be untrusted: pickles are read by torch's loader for weights only, which runs no code; objects of
+other kinds beside the weights are left out, or refused.
 """
 
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -37,6 +39,22 @@ NO_WEIGHTS = {
     b"<": "is a web page and not the file: download it by its direct address",
 }
 """What files of weights turn out to be, by their beginnings."""
+
+
+BESIDE_WEIGHTS = (
+    "argparse.Namespace",
+    *(f"{module}.{kind}Path" for module in ("pathlib", "pathlib._local") for kind in ("Posix", "Windows")),
+    *(f"pathlib.Pure{kind}Path" for kind in ("Posix", "Windows")),
+    *("numpy.dtype", "numpy.ndarray"),
+    *(
+        f"numpy.{core}.multiarray.{function}"
+        for core in ("core", "_core")
+        for function in ("scalar", "_reconstruct")
+    ),
+)
+"""What training scripts keep beside the weights: their arguments, paths, and numbers of NumPy."""
+_REFUSED_GLOBAL = re.compile(r"\bGLOBAL (\S+)")
+"""The name that torch's loader for weights only does not load, in its error."""
 
 
 class WeightsRefused(ValueError):
@@ -133,12 +151,20 @@ def _pickled(path: Path) -> object:
             raise WeightsRefused(what)
     _check_is_not_compressed(path)
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with (
+            warnings.catch_warnings(action="ignore"),
+            torch.serialization.safe_globals([(_Ignored, name) for name in BESIDE_WEIGHTS]),
+        ):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
+        found = _REFUSED_GLOBAL.search(str(error))
         raise WeightsRefused(
-            "holds more than weights, such as code, which is not run, or is damaged: save the state dict "
-            "alone, by torch.save(model.state_dict(), ...) or as safetensors"
+            f"holds {shown(found[1])}, which is not loaded, since that may run code: if you trust it, "
+            'save the weights alone, by torch.save(torch.load(..., weights_only=False)["state_dict"], ...) '
+            "with the key under which it keeps them"
+            if found
+            else "is damaged, or no file of weights that torch wrote: download it again, or save the state "
+            "dict by torch.save(model.state_dict(), ...) or as safetensors"
         ) from None
     except Exception as error:  # a damaged file can raise almost anything
         if system_error_message(error):
@@ -149,6 +175,20 @@ def _pickled(path: Path) -> object:
                 "torch.save(torch.jit.load(...).state_dict(), ...)"
             ) from None
         raise WeightsRefused(f"is damaged ({first_line(error):.120}): download it again") from None
+
+
+class _Ignored:
+    """Stands in a checkpoint for what is beside the weights, so that not even the constructors of the real
+    classes run."""
+
+    def __new__(cls, *_arguments: object) -> Self:
+        return super().__new__(cls)
+
+    def __init__(self, *_arguments: object) -> None:
+        pass
+
+    def __setstate__(self, _state: object) -> None:
+        pass
 
 
 def _check_is_not_compressed(path: Path) -> None:
