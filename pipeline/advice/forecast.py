@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.advice.predictors import Predictors
 from pipeline.statistics.intervals import Interval
 
-HALF_WIDTH = 0.5
+HALF_WIDTH = 0.41
 """Half of the width of the 90 % interval of a forecast. `benchmarks/advice.py` measures it on studies."""
 RESOLUTION = 0.1
 """Difference of two scores below which no study could tell the clusterings apart."""

@@ -17,7 +17,7 @@ from pipeline.presentation.tables import Cell, Column, Table
 from pipeline.presentation.terminal import print_table
 from pipeline.runtime.console import SafeConsole
 from pipeline.runtime.errors import UserError
-from pipeline.storage.schema import AdviceRecord, Layout
+from pipeline.storage.schema import AdviceRecord, AdvisedClustering, Layout
 from pipeline.storage.validation import read_json
 
 CANDIDATES = 6
@@ -52,8 +52,15 @@ def race(minutes: float, root: Path, console: SafeConsole) -> None:
 
 
 def candidates(advice: AdviceRecord) -> dict[str, dict[str, Any]]:
-    """Returns the changes of params.yaml by name: the best that do not name the label, and the floor."""
-    best = [one for one in advice["ranked"] if not one["names_the_label"]][:CANDIDATES]
+    """Returns the changes of params.yaml by name: the best that do not name the label, and the floor.
+
+    Of the settings of a method, such as `attributes (top 8)`, only the best: the others are much the same.
+    """
+    best_of: dict[str, AdvisedClustering] = {}
+    for one in advice["ranked"]:
+        if not one["names_the_label"]:
+            best_of.setdefault(one["name"].partition(" (")[0], one)
+    best = list(best_of.values())[:CANDIDATES]
     if not best:
         raise UserError(f"there is nothing to race: {advice['sentences'][0]}")
     return {one["name"]: one["changes"] for one in best} | {FLOOR: {"cluster.method": "instance"}}

@@ -35,7 +35,7 @@ class Trainings:
         self.now += 10 * epochs
         return self._worth[name] + self._noise * float(self._generator.normal()) / epochs
 
-    def race(self, seconds: float, most_epochs: int = 16) -> Race:
+    def race(self, seconds: float, most_epochs: int = 7) -> Race:
         running = Race(self, lambda: self.now, seconds, most_epochs, 3)
         running.run(list(self._worth))
         return running
@@ -51,8 +51,8 @@ def test_the_best_wins_as_soon_as_it_is_apart() -> None:
 
 
 def test_halves_train_longer_while_none_is_apart() -> None:
-    running = Trainings(noise=0.0, worth={**WORTH, "best": 0.6}).race(100_000)
-    assert [(one.epochs, len(one.accuracies)) for one in running.rounds] == [(1, 5), (2, 3), (16, 2)]
+    running = Trainings(noise=0.0, worth={**WORTH, "best": 0.6}).race(100_000, most_epochs=7)
+    assert [(one.epochs, len(one.accuracies)) for one in running.rounds] == [(1, 5), (2, 3), (7, 2)]
     assert set(running.rounds[-1].accuracies) == {"best", "good"}
 
 
@@ -72,7 +72,7 @@ def test_apart_needs_seeds_and_a_lead() -> None:
     assert Round(1, {"a": [0.5]}).is_apart
 
 
-ADVICE = {
+ADVICE: dict[str, Any] = {
     "sentences": ["Cluster by colour."],
     "findings": [],
     "command": None,
@@ -130,21 +130,29 @@ def raced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float | 
 
 def test_candidates_and_the_floor_run_as_experiments(raced: Callable[[float | None], list[Planned]]) -> None:
     ran = raced(0.6)
-    first = [one for one in ran if one.changes["pretrain.epochs"] == 1]
+    first = [one for one in ran if one.changes["pretrain.epochs"] == 2]
     assert {one.name for one in first} == {
-        f"race--1-epochs--{slug}--{seed}"
+        f"race--2-epochs--{slug}--{seed}"
         for slug in ("colour-x-size-1", "candidate-2", "self-supervision-3")
         for seed in range(3)
     }
     assert all(one.changes["report.references"] == [] for one in ran)
     # The two candidates are equal, so that both train as long as params.yaml says.
-    assert {one.changes["pretrain.epochs"] for one in ran} == {1, 9}
+    assert {one.changes["pretrain.epochs"] for one in ran} == {2, 9}
     assert len(ran) == 9 + 6
 
 
 def test_without_labels_a_race_ends_in_a_sentence(raced: Callable[[float | None], list[Planned]]) -> None:
     with pytest.raises(UserError, match="the images need labels"):
         raced(None)
+
+
+def test_of_the_settings_of_a_method_the_best_races() -> None:
+    (one, *_) = ADVICE["ranked"][1:]
+    names = ["hashtags (top 3)", "hashtags (top 2)", "colour", "colour x size"]
+    ranked = [one | {"name": name} for name in names]
+    advice: Any = ADVICE | {"ranked": ranked}
+    assert list(race.candidates(advice)) == ["hashtags (top 3)", "colour", "colour x size", race.FLOOR]
 
 
 def test_without_candidates_there_is_no_race() -> None:
