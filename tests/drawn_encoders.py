@@ -69,6 +69,8 @@ def write_drawn_encoder(
         "device": "CPU",
         "precision": "float32",
     }
+    if pretrain.teacher.vectors is not None:
+        provenance["teacher"] = {"sha256": "5e" * 32}
     ingested = write_summary(layout.images, 18, 6, **summary)
     beside = ClInfoNCE.beside_published
     write_artifacts(layout.encoder(arm), encoder, config, provenance, ingested, Progress(), [], {}, beside)

@@ -158,7 +158,7 @@ def _scaled(config: Mapping[str, Any]) -> dict[str, object] | None:
 def _training(config: Mapping[str, Any]) -> dict[str, object]:
     pretrain = config.get("pretrain")
     if pretrain is None:
-        return {"pretrain": None, "traits": None, "learns_from": None}
+        return {"pretrain": None, "traits": None, "learns_from": None, "seen": None, "teacher": None}
     objective = pretrain["objective"]
     decisive = {name: pretrain[name] for name in (*PARAMETERS, *TRAITS[objective].reads)}
     decisive |= {f"{objective}.{name}": value for name, value in pretrain.get(objective, {}).items()}
@@ -166,6 +166,29 @@ def _training(config: Mapping[str, Any]) -> dict[str, object]:
         "pretrain": pretrain,
         "traits": TRAITS[objective],
         "learns_from": TRAITS[objective].learns_from,
+        "seen": _seen(config),
+        "teacher": _teacher(config),
         "decisive": decisive,
         "step_images": images_per_step(config["train_images"], pretrain["batch_size"], pretrain["sampler"]),
     }
+
+
+def _seen(config: Mapping[str, Any]) -> str:
+    """Returns what the training read besides clusters and labels."""
+    traits = TRAITS[config["pretrain"]["objective"]]
+    beside = []
+    if traits.learns_from == "attributes":
+        beside.append("their attributes")
+        if traits.attributes == "values_and_hashtags":
+            beside.append("their hashtags")
+    if "teacher" in config:
+        beside.append("the vectors of its teacher")
+    return " and ".join(["the images", *beside]) if beside else "the images alone"
+
+
+def _teacher(config: Mapping[str, Any]) -> dict[str, object] | None:
+    if "teacher" not in config:
+        return None
+    given = config["pretrain"]["teacher"]
+    named = for_markdown(given["vectors"][:LONGEST_NAME])
+    return {"vectors": named, "weight": given["weight"], "sha256": config["teacher"]["sha256"][:12]}

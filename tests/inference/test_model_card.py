@@ -250,14 +250,44 @@ def test_a_batch_is_no_larger_than_the_set(make_encoder: MakeEncoder) -> None:
 def test_it_says_what_the_objective_learned_from(make_encoder: MakeEncoder) -> None:
     sentences = {
         "clusters": "It learned from the clusters",
-        "attributes": "Training saw the images and their attributes, without labels or clusters.",
+        "attributes": "Training saw the images and their attributes",
         "images": "Training saw the images alone, without labels or clusters.",
     }
     for name, traits in TRAITS.items():
         text = pretrained_by(make_encoder, name)
         assert [source for source, sentence in sentences.items() if sentence in text] == [traits.learns_from]
+        assert ("and their hashtags, without" in text) == (traits.attributes == "values_and_hashtags")
     text = pretrained_by(make_encoder, "byol", sampler="cluster")
     assert "saw the images alone, in batches by the clusters" in text
+
+
+@pytest.mark.parametrize("arm", ["chosen", "instance", "label"])
+@pytest.mark.parametrize("objective", ["cl_infonce", "soft", "byol"])
+def test_it_names_the_teacher(make_encoder: MakeEncoder, arm: str, objective: str) -> None:
+    teacher = {"vectors": "runs/clip|1`.parquet", "weight": 2.5}
+    without, text = (
+        " ".join((make_encoder(arm, pretrain=params) / "README.md").read_text().split())
+        for params in (
+            PretrainParams.model_validate({"objective": objective} | section)
+            for section in ({}, {"teacher": teacher})
+        )
+    )
+    assert "teacher" not in without
+    assert "so it knows nothing beyond them" in without
+    assert (
+        r"Its teacher is the file of vectors runs/clip\|1\`.parquet (SHA-256 of the vectors 5e5e5e5e5e5e)"
+        in text
+    )
+    assert "with weight 2.5" in text
+    for untrue in ("the images alone", "on no others", "knows nothing beyond"):
+        assert untrue not in text
+    if (objective, arm) in (("cl_infonce", "instance"), ("byol", "chosen")):
+        assert "Training saw the images and the vectors of its teacher, without labels or" in text
+    if (objective, arm) == ("soft", "chosen"):
+        assert (
+            "the images and their attributes and their hashtags and the vectors of its teacher, without"
+            in text
+        )
 
 
 def test_it_names_the_parameters_that_the_objective_reads(make_encoder: MakeEncoder) -> None:
