@@ -30,6 +30,7 @@ class Finding:
 
 def findings(arms: list[Arm], summary: IngestSummary) -> list[Finding]:
     found = [
+        *_teacher_findings(arms),
         *_floor_findings(arms),
         *_image_findings(summary),
         *_label_findings(arms),
@@ -38,6 +39,23 @@ def findings(arms: list[Arm], summary: IngestSummary) -> list[Finding]:
     for arm in (arm for arm in arms if arm.trained):
         found += [*_training_findings(arm), *_cluster_findings(arm)]
     return found
+
+
+def _teacher_findings(arms: list[Arm]) -> Iterator[Finding]:
+    """Yields a finding if arms learned from different vectors, as DVC does not watch their file."""
+    arms_of: dict[str, list[str]] = {}
+    for arm in (arm for arm in arms if arm.trained):
+        sha256 = (arm.config.get("teacher") or {}).get("sha256")
+        arms_of.setdefault(f"the vectors {sha256[:12]}" if sha256 else "none", []).append(arm.name)
+    if len(arms_of) > 1:
+        used = "; ".join(f"{listed(names)} by {vectors}" for vectors, names in arms_of.items())
+        yield Finding(
+            "different_teachers",
+            f"The arms differ in more than their clusters, as pretrain.teacher taught {used}.",
+            "pretrain",
+            "Run `uv run dvc repro -f`: DVC does not watch pretrain.teacher.vectors, so that arms were kept "
+            "from before the file changed.",
+        )
 
 
 def _floor_findings(arms: list[Arm]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.report.arms import read_arms
 from pipeline.report.findings import Finding, findings
 from pipeline.storage.checksums import write_checksummed
-from pipeline.storage.files import read_json
+from pipeline.storage.files import read_json, write_json
 from pipeline.storage.schema import PREDICTIONS_SCHEMA
 from report.fake_data import FakeData
 
@@ -25,6 +25,45 @@ def found(data: FakeData, tmp_path: Path, **summary: Any) -> list[Finding]:
 
 def test_sound_data_has_no_finding(tmp_path: Path) -> None:
     assert found(FakeData(test_images=4000), tmp_path) == []
+
+
+TAUGHT = {"sha256": "ab" * 32}
+OTHERWISE = {"sha256": "cd" * 32}
+
+
+@pytest.mark.parametrize(
+    ("teachers", "sentence"),
+    [
+        ({}, None),
+        ({"chosen": None, "instance": None}, None),
+        ({"chosen": TAUGHT, "instance": TAUGHT, "label": TAUGHT}, None),
+        (
+            {"chosen": OTHERWISE, "instance": TAUGHT, "label": TAUGHT},
+            "chosen by the vectors cdcdcdcdcdcd; instance, label by the vectors abababababab.",
+        ),
+        ({"chosen": TAUGHT}, "chosen by the vectors abababababab; instance, label by none."),
+    ],
+)
+def test_arms_of_different_teachers_are_named(
+    tmp_path: Path, teachers: dict[str, Any], sentence: str | None
+) -> None:
+    """`start` and `untrained` have no teacher, whatever the others have."""
+    data = FakeData(test_images=4000, references=("start", "untrained", "instance", "label"))
+    layout = data.write(tmp_path)
+    for arm, teacher in teachers.items():
+        config = layout.encoder(arm) / "config.json"
+        write_json(config, read_json(config) | {"teacher": teacher})
+    arms = read_arms(layout, list(data.references))
+    output = [
+        finding
+        for finding in findings(arms, read_json(layout.ingest_summary))
+        if finding.code == "different_teachers"
+    ]
+    if sentence is None:
+        assert output == []
+    else:
+        assert [(one.where, one.sentence.endswith(sentence)) for one in output] == [("pretrain", True)]
+        assert "uv run dvc repro -f" in output[0].cure
 
 
 def test_each_fault_has_its_code(tmp_path: Path) -> None:
