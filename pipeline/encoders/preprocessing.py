@@ -1,13 +1,15 @@
 """The weights that belong to the name of an encoder: where they are, and how images are prepared for them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torchvision.models import get_model_weights
 
 from pipeline.encoders.timm_models import PREFIX, model_name_of, pretrained_configuration
+from pipeline.runtime.errors import shown
 
+KERNELS = ("bilinear", "bicubic")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -19,16 +21,29 @@ class Preprocessing:
     std: list[float]
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     crop_pct: float = 1.0
+    notes: list[str] = field(default_factory=list)
+    """What the weights require otherwise, one clause each."""
 
     @classmethod
     def of_configuration(cls, configuration: Mapping[str, Any]) -> "Preprocessing":
         """Reads a `pretrained_cfg`; what it lacks is as for ImageNet. Raises `ValueError` and `TypeError`."""
+        kernel = configuration.get("interpolation") or "bicubic"
+        crop_mode = configuration.get("crop_mode") or "center"
+        notes = []
+        if crop_mode != "center":
+            notes.append(
+                f"their crop_mode is {shown(crop_mode)}, and here the central square is taken: features of "
+                "images that are not square differ from timm's, and those of square ones do not"
+            )
+        if kernel not in KERNELS:
+            notes.append(f"their interpolation is {shown(kernel)}, and here it is bicubic")
         return cls(
             mean=[float(value) for value in configuration.get("mean") or IMAGENET_MEAN],
             std=[float(value) for value in configuration.get("std") or IMAGENET_STD],
             # Other kernels are rare, and nearest to bicubic.
-            interpolation="bilinear" if configuration.get("interpolation") == "bilinear" else "bicubic",
+            interpolation="bilinear" if kernel == "bilinear" else "bicubic",
             crop_pct=float(configuration.get("crop_pct") or 1.0),
+            notes=notes,
         )
 
 

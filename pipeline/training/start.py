@@ -89,6 +89,8 @@ def write_start(
             encoder = build_plain_encoder(architecture)
             sha256 = given.sha256
             notes = given.notes + fit_weights(encoder, architecture.name, given.tensors)
+        prepared = asdict(preprocessing)
+        del prepared["notes"]
         config = EncoderConfig.checked(
             {
                 "encoder": architecture.name,
@@ -98,7 +100,7 @@ def write_start(
                 "image_size": image_size,
                 "stored_size": stored_size,
                 "value_range": summary["value_range"],
-                **asdict(preprocessing),
+                **prepared,
             }
         )
     except ValueError as why:
@@ -106,10 +108,15 @@ def write_start(
     provenance = {
         "arm": START,
         "epochs": 0,
-        "start": {"weights": params.weights, "sha256": sha256, "notes": notes},
+        "start": {
+            "weights": params.weights,
+            "sha256": sha256,
+            "notes": notes,
+            "prepared_otherwise": preprocessing.notes,
+        },
     }
     write_artifacts(layout.encoder(START), encoder, config, provenance, summary, Progress(), [], {}, "")
-    return notes
+    return notes + preprocessing.notes
 
 
 def read_start(params: PretrainParams, layout: Layout) -> Start | None:

@@ -171,6 +171,24 @@ def test_a_folder_of_timm_says_how_images_are_prepared(
             write(layout, weights=str(folder))
 
 
+def test_preprocessing_that_differs_from_that_of_the_weights_is_noted(
+    layout: Layout, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    save_file(state, folder / "model.safetensors")
+    described = {"architecture": "resnet10t", "pretrained_cfg": {"crop_mode": "squash", "crop_pct": 1.0}}
+    (folder / "config.json").write_text(json.dumps(described))
+    notes = write_start(params_of(weights=str(folder)), SIZE, layout)
+    assert notes[-1].startswith("their crop_mode is squash, and here the central square is taken")
+    trained(layout, weights=str(folder))
+    for arm in ("start", "chosen"):
+        card = (layout.encoder(arm) / "README.md").read_text()
+        assert f"Not as the weights require: {notes[-1].replace('_', chr(92) + '_')}." in card
+    write(layout, weights=str(tmp_path / "weights.safetensors"))
+    assert "Not as the weights require" not in (layout.encoder("start") / "README.md").read_text()
+
+
 def test_what_does_not_fit_is_refused(layout: Layout, state: dict[str, Tensor], tmp_path: Path) -> None:
     weights = str(tmp_path / "weights.safetensors")
 
