@@ -3,13 +3,16 @@
 Their names may have prefixes, and their types and shapes may differ: see docs/your-weights.md.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.encoders.base import Encoder
+from pipeline.encoders.preprocessing import download_address
 from pipeline.encoders.timm_models import PREFIX, in_timm_layout, size_of_weights
 from pipeline.encoders.weights_files import WeightsRefused
 from pipeline.runtime.errors import listed, shown
@@ -20,13 +23,21 @@ OF_ANOTHER_SIZE = (
     "is for images of {size} pixels, and timm resizes the weights of {name} to no other size: set "
     "pretrain.image_size={size}"
 )
+_OF_TRANSFORMERS = re.compile(r"(?:^|\.)(?:embeddings|embedder)\.")
+"""A part of names in which only transformers keeps the first layers of a network."""
 HEADS = ("fc", "head", "heads", "head_dist", "classifier")
 CONVERTED = (torch.float16, torch.bfloat16, torch.float64)
 
 
-def fit_weights(encoder: Encoder, name: str, tensors: Mapping[str, Tensor]) -> list[str]:
+def fit_weights(
+    encoder: Encoder,
+    name: str,
+    tensors: Mapping[str, Tensor],
+    configuration: Mapping[str, Any] | None = None,
+) -> list[str]:
     """Loads `tensors` into an encoder that was built by `name`; returns notes, one clause each.
 
+    `configuration` is the `config.json` beside the weights.
     A prefix of all names is removed, classifiers and heads are left out, position embeddings of timm's
     networks are resized, and other floating-point types are converted. Raises `WeightsRefused` for weights of
     another network, and for values that are not finite.
@@ -41,6 +52,11 @@ def fit_weights(encoder: Encoder, name: str, tensors: Mapping[str, Tensor]) -> l
     # Files of old versions of torch lack the counts of batches, which have no effect.
     needed = [key for key in expected if not key.endswith("num_batches_tracked")]
     if missing := [key for key in needed if key not in state]:
+        if _is_of_transformers(tensors, configuration or {}):
+            raise WeightsRefused(
+                "is in the layout of Hugging Face's transformers, where weights have other names: take the "
+                f"file of timm or torchvision with the same weights, for {name} {download_address(name)}"
+            )
         raise WeightsRefused(
             f"holds {len(needed) - len(missing):,} of the {len(needed):,} weights of {name}; "
             f"{listed(missing, 3)} are missing: name weights of that network, or their network in "
@@ -63,6 +79,13 @@ def fit_weights(encoder: Encoder, name: str, tensors: Mapping[str, Tensor]) -> l
     checked = {key: _checked(key, state[key], expected[key], name) for key in state}
     backbone.load_state_dict(expected | checked)
     return notes
+
+
+def _is_of_transformers(tensors: Mapping[str, Tensor], configuration: Mapping[str, Any]) -> bool:
+    """Returns whether a `config.json`, or the names in a file without one, are those of transformers."""
+    if "model_type" in configuration and "architecture" not in configuration:
+        return True
+    return any(map(_OF_TRANSFORMERS.search, tensors))
 
 
 def _in_names_of(

@@ -88,7 +88,7 @@ def write_start(
             architecture, preprocessing = _described(params, given, image_size)
             encoder = build_plain_encoder(architecture)
             sha256 = given.sha256
-            notes = given.notes + fit_weights(encoder, architecture.name, given.tensors)
+            notes = given.notes + fit_weights(encoder, architecture.name, given.tensors, given.configuration)
         prepared = asdict(preprocessing)
         del prepared["notes"]
         config = EncoderConfig.checked(

@@ -402,3 +402,46 @@ def test_other_places_and_files(state: State, tmp_path: Path) -> None:
     ):
         (folder / "config.json").write_text(content)
         assert refused(folder).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("names", "configuration"),
+    [
+        (["vit.embeddings.cls_token", "vit.layernorm.weight"], {"model_type": "vit", "architectures": ["V"]}),
+        (["resnet.embedder.embedder.convolution.weight"], {"model_type": "resnet"}),
+        (["mobilenet_v1.conv_stem.convolution.weight"], {"model_type": "mobilenet_v1"}),
+        (["embeddings.cls_token", "encoder.layer.0.attention.attention.key.bias"], None),
+        (["vision_model.embeddings.class_embedding"], None),
+    ],
+)
+def test_the_layout_of_transformers_is_called_so(
+    tmp_path: Path, names: list[str], configuration: dict[str, Any] | None
+) -> None:
+    tensors = {name: torch.zeros(3) for name in names}
+    for name, address in (
+        (
+            "timm/resnet18.a1_in1k",
+            "https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors",
+        ),
+        ("resnet18", "https://download.pytorch.org/models/resnet18-f37072fd.pth"),
+    ):
+        with pytest.raises(
+            WeightsRefused, match=r"^is in the layout of Hugging Face's transformers"
+        ) as raised:
+            fit_weights(drawn(name), name, tensors, configuration)
+        assert str(raised.value).endswith(address)
+
+
+@pytest.mark.parametrize(
+    "configuration", [None, {}, {"architecture": "resnet10t", "model_type": "timm_wrapper"}]
+)
+def test_other_layouts_are_not(configuration: dict[str, Any] | None) -> None:
+    with pytest.raises(WeightsRefused, match=r"^holds 0 of the \d+ weights of timm/resnet10t"):
+        fit_weights(drawn(), NAME, {"patch_embed.proj.weight": torch.zeros(3)}, configuration)
+
+
+def test_timm_s_weights_that_transformers_wrapped_are_read(state: State) -> None:
+    encoder = drawn()
+    wrapped = prefixed(state, "timm_model.")
+    fit_weights(encoder, NAME, wrapped, {"architecture": "resnet10t", "model_type": "timm_wrapper"})
+    assert_holds(dict(encoder.backbone.state_dict()), state)
