@@ -21,7 +21,9 @@ _VARIES = re.compile(r"[\s_-]+")
 _ZEROS = re.compile(r"(?<=\d)\.0+$")
 NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d+)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _FRACTION = re.compile(r"[+-]?\d*[.,]\d+(?:[eE][+-]?\d+)?")
-_LIST = re.compile(r"[\[{(].*[\]})]|[^|;]+(?:[|;][^|;]+)+", re.DOTALL)
+_LIST = re.compile(r"\[.*\]|\{.*\}|\(.*\)|[^|;]+(?:[|;][^|;]+)+", re.DOTALL)
+_INTERVAL = re.compile(r"([\[(])\s*([^,;|]+?)\s*[,;]\s*([^,;|]+?)\s*([\])])")
+"""An interval as pandas and numpy write it, such as (0, 20] or [2020-01-01, 2020-02-01)."""
 _LISTS = (
     "are lists{joined}, each of which counts as a class, and only one label per image is supported: {cure}"
 )
@@ -64,6 +66,8 @@ def _not_classes(labels: Sequence[str]) -> tuple[str, str] | None:
     are_numbers = all(map(NUMBER.fullmatch, labels))
     if are_numbers and len(labels) > FEW and (fraction := next(filter(_FRACTION.fullmatch, labels), None)):
         return "are numbers with fractions, each of which counts as a class: cut them into ranges", fraction
+    if _are_intervals(labels):
+        return None
     hashtags = _LISTS.format(joined="", cure="lists belong to ingest.columns.hashtags")
     if lists := _most_of(labels, lambda label: _LIST.fullmatch(label) is not None):
         return hashtags, lists[0]
@@ -80,6 +84,28 @@ def _not_classes(labels: Sequence[str]) -> tuple[str, str] | None:
             cure = "write ; between the parts, and name the column as ingest.columns.hashtags"
             return _LISTS.format(joined=joined, cure=cure), lists[0]
     return None
+
+
+def _are_intervals(labels: Sequence[str]) -> bool:
+    """Returns whether most labels are intervals, as `pandas.cut` makes them.
+
+    One bracket of another kind than the other makes an interval. With two of a kind it looks as a list of two
+    numbers does, but intervals of one column ascend, and do not overlap.
+    """
+    found = [match for label in labels if (match := _INTERVAL.fullmatch(label))]
+    if len(found) <= MOSTLY * len(labels):
+        return False
+    if all(
+        (opening, closing) in (("(", "]"), ("[", ")"))
+        for opening, _, _, closing in map(re.Match.groups, found)
+    ):
+        return True
+    try:
+        bounds = sorted((float(match[2]), float(match[3])) for match in found)
+    except ValueError:
+        return False
+    flat = [bound for interval in bounds for bound in interval]
+    return flat == sorted(flat) and len(flat) > 2
 
 
 def _most_of(labels: Collection[str], has: Callable[[str], bool]) -> list[str]:

@@ -2,6 +2,7 @@ import re
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +47,42 @@ def test_what_makes_no_classes_is_named(labels: list[str], beginning: str) -> No
 )
 def test_classes_are_no_matter(labels: list[str]) -> None:
     assert notes_of(labels) == []
+
+
+INTERVALS = [
+    pd.interval_range(0, 100, 5),
+    pd.interval_range(-1.5, 8.5, 10, closed="left"),
+    pd.interval_range(0, 60, 6, closed="both"),
+    pd.interval_range(0, 1, 4, closed="neither"),
+    pd.interval_range(pd.Timestamp("2026-01-01"), pd.Timestamp("2026-05-01"), 3),
+    pd.interval_range(pd.Timedelta("0 days"), pd.Timedelta("4 days"), 4),
+    pd.cut(pd.Series([1.0, 30.0, 70.0]), [0, 20, 50, float("inf")], include_lowest=True).cat.categories,
+    pd.qcut(pd.Series(np.random.default_rng(0).normal(size=300)), 30).cat.categories,
+]
+
+
+@pytest.mark.parametrize("intervals", INTERVALS, ids=str)
+@pytest.mark.parametrize("further", [[], ["unknown"]], ids=["alone", "beside another"])
+def test_intervals_are_classes(intervals: pd.IntervalIndex, further: list[str]) -> None:
+    assert notes_of([*map(str, intervals), *further]) == []
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["[1, 2]", "[2, 3]", "[1, 3]"],
+        ["[4, 1]", "[3, 2]", "[2, 9]"],
+        ["[1, 2]"],
+        ["[1, 2, 3]", "[4, 5]", "[6]"],
+        ["('a', 'b')", "('b', 'c')"],
+        ["{a,b}", "{b}", "{c,a}"],
+        ["[cat, dog]", "[dog, sun]"],
+        ["(0, 20]", "[a, b]", "[c, d]"],
+    ],
+)
+def test_lists_of_two_are_no_intervals(labels: list[str]) -> None:
+    (note,) = notes_of(labels)
+    assert note.startswith("the labels are lists, each of which counts as a class")
 
 
 def lists(tags: list[str], mark: str, lengths: tuple[int, int], *, in_order: bool) -> list[str]:
