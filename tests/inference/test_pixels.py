@@ -68,6 +68,15 @@ def test_images_that_ingest_stored(width: int, height: int, ingest_size: int, si
     )
 
 
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize(("width", "height"), [(900, 20), (20, 900), (50, 20), (20, 21), (20, 20)])
+def test_a_square_holds_no_other_pixels(width: int, height: int, stored: bool) -> None:
+    """Else a long picture would leave less memory for those beside it."""
+    square = central_square(InputImage("", png(0, width, height), stored), 32)
+    assert square.shape == (20, 20, 3)
+    assert square.base is None
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "L", "P", "CMYK", "I;16"])
 def test_every_mode(tmp_path: Path, mode: str) -> None:
     noise: Image.Image = Image.open(io.BytesIO(png(1, 90, 80)))

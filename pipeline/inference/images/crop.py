@@ -52,7 +52,8 @@ def central_square(
     # Cropped twice, as in evaluation: to what the store keeps, then to its square.
     kept_HWC = center_crop(pixels_HWC, sizes_after_cutting(np.array([pixels_HWC.shape[:2]]))[0])
     side = min(kept_HWC.shape[:2])
-    return center_crop(kept_HWC, (side, side))
+    # A view would hold all pixels of a long picture until its call ends, at the expense of the next ones.
+    return center_crop(kept_HWC, (side, side)).copy()
 
 
 def whole(pictures: Sequence[InputImage | Refusal], size: int) -> list[NDArray[np.uint8] | None]:
