@@ -184,11 +184,15 @@ def write_cells(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str
         writer.writerow([for_spreadsheet(cell) if isinstance(cell, str) else cell for cell in cells])
 
 
+def _remove_whole(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+
+
 @contextmanager
-def replaced_directory(path: Path) -> Iterator[Path]:
+def replaced_directory(path: Path, remove: Callable[[Path], object] = _remove_whole) -> Iterator[Path]:
     """Yields an empty sibling directory that replaces `path` when the block ends without an error.
 
-    After an error it is removed, and `path` is unchanged.
+    `remove` removes `path` before that. After an error the sibling is removed, and `path` is unchanged.
     """
     for left_behind in _left_by_the_dead(path):
         shutil.rmtree(left_behind, ignore_errors=True)
@@ -196,7 +200,7 @@ def replaced_directory(path: Path) -> Iterator[Path]:
     fresh.mkdir(parents=True)
     try:
         yield fresh
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
         os.replace(fresh, path)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -25,7 +25,9 @@ ENCODER_FILES = re.compile(
 EVALUATION_FILES = re.compile(
     r"README\.md|metrics\.json|(per_class|trajectory)\.csv|(predictions|map|nearest)\.parquet"
 )
-_HALF_WRITTEN = re.compile(r"\..*\.tmp")
+_HALF_WRITTEN = re.compile(r"\.(?P<name>.+)\.\d+\.tmp")
+"""Names of `write_atomically`."""
+_HALF_WRITTEN_BY_DVC = re.compile(r"\.[\w-]{22}\.tmp", re.ASCII)
 
 
 def output_folders(layout: Layout) -> dict[Path, re.Pattern[str]]:
@@ -39,19 +41,54 @@ def output_folders(layout: Layout) -> dict[Path, re.Pattern[str]]:
 
 @contextmanager
 def replaced_output(folder: Path, own: re.Pattern[str]) -> Iterator[Path]:
-    """Same as `replaced_directory`, but raises `UserError` if `folder` holds files that no stage wrote."""
+    """Same as `replaced_directory`, but raises `UserError` if `folder` holds files that no stage wrote.
+
+    They are looked for before the block, and again after it.
+    """
+    _check_is_own(folder, own)
+    with replaced_directory(folder, lambda _: _remove_own(folder, own)) as fresh:
+        yield fresh
+
+
+def _check_is_own(folder: Path, own: re.Pattern[str]) -> None:
     if theirs := foreign_files(folder, own):
         raise UserError(
             f"{folder} holds {listed(theirs, 4)}, which no stage wrote, and would be replaced: {ELSEWHERE}"
         )
-    with replaced_directory(folder) as fresh:
-        yield fresh
+
+
+def _remove_own(folder: Path, own: re.Pattern[str]) -> None:
+    """Removes an output folder by the names of its files: what a user puts there meanwhile stays."""
+    if folder.is_symlink() or not folder.is_dir():
+        return  # the move that follows fails if something else stands there
+    _check_is_own(folder, own)
+    for name in os.listdir(folder):
+        if _is_own(name, own):
+            (folder / name).unlink()
+    try:
+        folder.rmdir()
+    except OSError:
+        _check_is_own(folder, own)
+        raise
 
 
 def foreign_files(folder: Path, own: re.Pattern[str]) -> list[str]:
     """Returns the names in an output folder that its stage does not write, sorted."""
-    names = os.listdir(folder) if folder.is_dir() else []
-    return sorted(name for name in names if not (own.fullmatch(name) or _HALF_WRITTEN.fullmatch(name)))
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        # No stage writes a folder there, whatever its name.
+        return sorted(
+            entry.name
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False) or not _is_own(entry.name, own)
+        )
+
+
+def _is_own(name: str, own: re.Pattern[str]) -> bool:
+    if half_written := _HALF_WRITTEN.fullmatch(name):
+        name = half_written["name"]
+    return bool(own.fullmatch(name) or _HALF_WRITTEN_BY_DVC.fullmatch(name))
 
 
 def is_foreign(path: Path) -> bool:

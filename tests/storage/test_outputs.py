@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,77 @@ def test_files_that_no_stage_wrote_stay(project: Path) -> None:
     assert is_foreign(Path("data/images/mine.jpg"))
     assert not is_foreign(Path("data/images/summary.json"))
     assert not is_foreign(Path("data/mine.jpg"))
+
+
+def put_a_file(folder: Path) -> None:
+    (folder / "photo.jpg").write_text("mine")
+
+
+def put_a_folder(folder: Path) -> None:
+    (folder / "summary.json").unlink()
+    (folder / "summary.json").mkdir()
+    (folder / "summary.json/photo.jpg").write_text("mine")
+
+
+def put_a_temporary_file(folder: Path) -> None:
+    (folder / ".old.tmp").write_text("mine")
+    (folder / ".photo.jpg.123.tmp").write_text("mine")
+
+
+def put_a_link(folder: Path) -> None:
+    (folder / "photos").symlink_to(folder.parent)
+
+
+@pytest.mark.parametrize("put", [put_a_file, put_a_folder, put_a_temporary_file, put_a_link])
+def test_files_that_come_while_a_stage_runs_stay(project: Path, put: Callable[[Path], None]) -> None:
+    folder = project / "data/images"
+    (folder / "summary.json").write_text("earlier")
+    (folder / "rejects.parquet").touch()
+    stage = replaced_output(folder, IMAGE_FILES)
+    (stage.__enter__() / "summary.json").touch()
+    put(folder)
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(UserError, match=r"which no stage wrote"):
+        stage.__exit__(None, None, None)
+    assert sorted(folder.rglob("*")) == before
+    assert os.listdir(folder.parent) == ["images"]
+
+
+@pytest.mark.parametrize("moment", ["unlink", "rmdir"])
+def test_files_that_come_during_the_removal_stay(
+    project: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    folder = project / "data/images"
+    (folder / "summary.json").touch()
+    removing = getattr(Path, moment)
+
+    def put_before(path: Path, *arguments: bool) -> None:
+        put_a_file(folder)
+        removing(path, *arguments)
+
+    monkeypatch.setattr(Path, moment, put_before)
+    with pytest.raises(UserError, match=r"holds photo\.jpg"), replaced_output(folder, IMAGE_FILES):
+        pass
+    assert (folder / "photo.jpg").read_text() == "mine"
+
+
+def test_what_a_killed_process_left_in_an_output_goes(project: Path) -> None:
+    folder = project / "data/images"
+    for left in (".summary.json.123.tmp", ".aB3_-5678901234567890x.tmp", "train-00000-of-00001.parquet"):
+        (folder / left).touch()
+    with replaced_output(folder, IMAGE_FILES) as fresh:
+        (fresh / "summary.json").touch()
+    assert os.listdir(folder) == ["summary.json"]
+
+
+def test_the_target_of_a_link_in_place_of_an_output_stays(project: Path) -> None:
+    elsewhere = project / "elsewhere"
+    (project / "data/images").rename(elsewhere)
+    (elsewhere / "summary.json").touch()
+    (project / "data/images").symlink_to(elsewhere)
+    with pytest.raises(NotADirectoryError), replaced_output(project / "data/images", IMAGE_FILES):
+        pass
+    assert (elsewhere / "summary.json").exists()
 
 
 def test_what_stages_write_is_known(workshop: Workshop) -> None:
