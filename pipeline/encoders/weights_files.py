@@ -24,7 +24,7 @@ from pipeline.runtime.json_text import parse_json
 from pipeline.storage.files import sha256_of_file
 from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS
 from pipeline.untrusted.safe_paths import SafePath
-from pipeline.untrusted.tensor_files import LENGTH_BYTES, check_header
+from pipeline.untrusted.tensor_files import ARCHIVE, LENGTH_BYTES, archive_records, check_header
 
 FILE_NAMES = (ENCODER_WEIGHTS, "model.safetensors", "pytorch_model.bin")
 """Names of weights in a folder: of this project, and of the Hugging Face Hub."""
@@ -149,7 +149,7 @@ def _pickled(path: Path) -> object:
     for start, what in NO_WEIGHTS.items():
         if beginning.lstrip().lower().startswith(start):
             raise WeightsRefused(what)
-    _check_is_not_compressed(path)
+    _check_archive(path)
     try:
         with (
             warnings.catch_warnings(action="ignore"),
@@ -169,11 +169,6 @@ def _pickled(path: Path) -> object:
     except Exception as error:  # a damaged file can raise almost anything
         if system_error_message(error):
             raise
-        if "TorchScript" in str(error):
-            raise WeightsRefused(
-                "is a TorchScript program, which is not run: save its weights, by "
-                "torch.save(torch.jit.load(...).state_dict(), ...)"
-            ) from None
         raise WeightsRefused(f"is damaged ({first_line(error):.120}): download it again") from None
 
 
@@ -191,19 +186,28 @@ class _Ignored:
         pass
 
 
-def _check_is_not_compressed(path: Path) -> None:
+def _check_archive(path: Path) -> None:
     """Raises `WeightsRefused` for an archive that grows when it is read.
 
     torch stores weights as they are, but loads compressed ones, whatever they claim to hold.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            records = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return  # of an old version of torch, or damaged
-    # A TorchScript program, which gets a sentence of its own, has compressed code.
-    tensors = [record for record in records if "/data/" in record.filename]
-    if any(record.compress_type != zipfile.ZIP_STORED for record in tensors):
+    with open(path, "rb") as file:
+        if file.read(len(ARCHIVE)) != ARCHIVE:
+            return  # of an old version of torch
+        try:
+            records = archive_records(file)
+        except ValueError as error:
+            raise WeightsRefused(
+                f"is a damaged archive, or none that torch wrote ({first_line(error)}): download it again, "
+                "or save it by torch"
+            ) from None
+    if any(record.filename.endswith("/constants.pkl") for record in records):
+        raise WeightsRefused(
+            "is a TorchScript program, which is not run: save its weights, by "
+            "torch.save(torch.jit.load(...).state_dict(), ...)"
+        )
+    # Any of them, since torch finds records by names in capital letters, too.
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
         raise WeightsRefused("is a compressed archive, and torch writes none: unpack it, or save it by torch")
     if sum(record.file_size for record in records) > MOST_OF_WEIGHTS:
         raise WeightsRefused(f"claims to hold more than {MOST_OF_WEIGHTS >> 30} GiB")
