@@ -34,6 +34,8 @@ WRAPPERS = (
     *("teacher", "student", "net", "module", "encoder"),
 )
 """Keys under which training scripts keep the weights in a file, averaged ones first."""
+MOST_OF_NAMES = 1 << 24
+"""Maximum bytes of a pickle, which Python code reads byte by byte. A tensor takes about a hundred."""
 NO_WEIGHTS = {
     b"version https://git-lfs": "is a pointer of Git LFS and not the file: run `git lfs pull`",
     b"<": "is a web page and not the file: download it by its direct address",
@@ -211,6 +213,12 @@ def _check_archive(path: Path) -> None:
         raise WeightsRefused("is a compressed archive, and torch writes none: unpack it, or save it by torch")
     if sum(record.file_size for record in records) > MOST_OF_WEIGHTS:
         raise WeightsRefused(f"claims to hold more than {MOST_OF_WEIGHTS >> 30} GiB")
+    pickles = (record.file_size for record in records if record.filename.lower().endswith(".pkl"))
+    if sum(pickles) > MOST_OF_NAMES:
+        raise WeightsRefused(
+            f"holds more than {MOST_OF_NAMES >> 20} MiB beside the numbers of its tensors: save the state "
+            "dict alone, by torch.save(model.state_dict(), ...)"
+        )
 
 
 def _tensors_in(loaded: object) -> tuple[dict[str, Tensor], list[str]]:

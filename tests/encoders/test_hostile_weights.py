@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.encoders import weights_files
 from pipeline.encoders.weights_files import WeightsRefused, read_weights_file
 
 
@@ -56,3 +57,18 @@ def test_what_grows_is_refused_before_torch_reads_it(
     (tmp_path / "weights.pth").write_bytes(archive())
     with pytest.raises(WeightsRefused, match=sentence):
         read_weights_file(tmp_path / "weights.pth")
+
+
+def test_a_long_pickle_is_refused_before_torch_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = rewritten(renamed=lambda name: name.replace(".pkl", ".PKL"))
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        (length,) = [record.file_size for record in opened.infolist() if record.filename.endswith(".PKL")]
+    (tmp_path / "weights.pth").write_bytes(archive)
+    monkeypatch.setattr(weights_files, "MOST_OF_NAMES", length - 1)
+    with pytest.raises(WeightsRefused, match=r"^holds more than .* beside the numbers of its tensors: save"):
+        read_weights_file(tmp_path / "weights.pth")
+    monkeypatch.setattr(weights_files, "MOST_OF_NAMES", length)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: {"w": torch.ones(1)})
+    assert read_weights_file(tmp_path / "weights.pth").tensors["w"] == torch.ones(1)
