@@ -26,6 +26,9 @@ ROWS_AT_ONCE = 512
 """A few kilobytes of Parquet can hold any number of equal rows, so that a batch is as large as it claims."""
 MAGIC = b"\x93NUMPY"
 LONGEST_VECTOR = 1 << 14
+OTHERS_PER_BYTE, ALWAYS_OF_OTHERS = 32, 1 << 26
+"""Maximum count of numbers in vectors of other images: for each byte of the file, and in any file. Vectors of
+equal numbers take next to no bytes, however many rows claim them."""
 
 
 class VectorsRefused(ValueError):
@@ -108,19 +111,24 @@ def _by_id(path: Path, ids: list[str]) -> NDArray[np.float32]:
     place_of = {name: place for place, name in enumerate(ids)}
     seen_N = np.zeros(len(ids), bool)
     vectors_ND: NDArray[np.float32] | None = None
+    of_others, most_of_others = 0, max(ALWAYS_OF_OTHERS, OTHERS_PER_BYTE * path.stat().st_size)
     for names, rows_RD in _rows(path):
         if vectors_ND is None:
             vectors_ND = np.zeros((len(ids), rows_RD.shape[1]), np.float32)
         if rows_RD.shape[1] != vectors_ND.shape[1]:
             raise VectorsRefused("holds vectors of several lengths: they must come from one encoder")
-        for name, row_D in zip(names, rows_RD, strict=True):
-            place = place_of.get(name)
-            if place is None:
-                continue
+        places = {row: place_of[name] for row, name in enumerate(names) if name in place_of}
+        of_others += (len(names) - len(places)) * rows_RD.shape[1]
+        if of_others > most_of_others:
+            raise VectorsRefused(
+                f"holds more than {most_of_others:,} numbers for other images than the train images, which "
+                "are too many for its bytes: leave their rows out"
+            )
+        for (row, place), unit_D in zip(places.items(), _unit(rows_RD[list(places)]), strict=True):
             if seen_N[place]:
-                raise VectorsRefused(f"has several vectors of {shown(name)}: keep one of each")
+                raise VectorsRefused(f"has several vectors of {shown(names[row])}: keep one of each")
             seen_N[place] = True
-            vectors_ND[place] = row_D
+            vectors_ND[place] = unit_D
     if vectors_ND is None or not seen_N.all():
         lacking = [ids[place] for place in np.flatnonzero(~seen_N)[:3]]
         raise VectorsRefused(
@@ -130,8 +138,8 @@ def _by_id(path: Path, ids: list[str]) -> NDArray[np.float32]:
     return vectors_ND
 
 
-def _rows(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    """Yields ids and vectors (R, D) of length 1 of consecutive rows."""
+def _rows(path: Path) -> Iterator[tuple[list[str], NDArray[np.float64]]]:
+    """Yields ids and vectors (R, D) of consecutive rows."""
     try:
         (header,) = parquet_headers([SafePath(path)])
     except NotParquet as error:
@@ -167,7 +175,7 @@ def _rows(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
             or (lengths != length).any()
         ):
             raise VectorsRefused("holds rows without an id or vector, or vectors of several lengths")
-        yield [str(name) for name in names.to_pylist()], _unit(flat.reshape(-1, length))
+        yield [str(name) for name in names.to_pylist()], flat.reshape(-1, length)
 
 
 def _can_be_ids(kind: pa.DataType) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.clustering.base import Clusters
 from pipeline.clustering.registry import METHODS
+from pipeline.dataset import given_vectors as given_vectors_module
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.given_vectors import given_vectors
 from pipeline.ingest.run import ingest
@@ -105,6 +106,34 @@ def test_lists_of_other_programs(train: ImageSplit, tmp_path: Path, kind: pa.Dat
     pq.write_table(table, tmp_path / "v.parquet")
     found = vectors_in(tmp_path / "v.parquet", train)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-4)
+
+
+def test_vectors_of_many_other_images_are_refused_unless_the_file_is_as_large(
+    train: ImageSplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, others, length = train.ids.to_pylist(), 3000, 200
+    path = tmp_path / "v.parquet"
+    names = [*ids, *(f"other-{number}" for number in range(others))]
+    monkeypatch.setattr(given_vectors_module, "ALWAYS_OF_OTHERS", 0)
+    varied = np.random.default_rng(0).normal(size=(len(names), length)).astype(np.float32)
+    write(path, names, varied)
+    expected = varied[: len(ids)] / np.linalg.norm(varied[: len(ids)], axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors_in(path, train), expected, atol=1e-6)
+
+    equal = np.ones((len(names), length), np.float32)
+    write(path, [*ids, *["x"] * others], equal)
+    assert others * length > 32 * path.stat().st_size
+    with pytest.raises(
+        UserError, match=r"numbers for other images than the train images.*: leave their rows"
+    ):
+        vectors_in(path, train)
+    # Of the images themselves there is one row each.
+    write(path, ids, np.ones((len(ids), 16_384), np.float32))
+    assert len(ids) * 16_384 > 32 * path.stat().st_size
+    assert set(vectors_in(path, train).ravel()) == {np.float32(1 / 128)}
+    monkeypatch.setattr(given_vectors_module, "ALWAYS_OF_OTHERS", others * length)
+    write(path, [*ids, *["x"] * others], equal)
+    assert len(vectors_in(path, train)) == len(ids)
 
 
 def faulty(name: str, ids: list[str]) -> tuple[Any, Any]:
