@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import numpy as np
 from PIL import Image
 
 
@@ -34,6 +35,24 @@ def jpeg_of_fill_bytes() -> bytes:
     plain = buffer.getvalue()
     scan = plain.index(b"\xff\xda")
     return plain[:scan] + b"\xff" * 21_000_000 + plain[scan:]
+
+
+def tiff_of_damaged_lines(lines: int) -> bytes:
+    """A fax of 16 pixels a line, for each of which libtiff prints that it is damaged."""
+    data = np.random.default_rng(0).bytes(lines)
+    tags = {
+        256: 16,
+        257: lines,
+        258: 1,
+        259: 2,
+        262: 0,
+        273: 8 + 2 + 12 * 9 + 4,
+        277: 1,
+        278: lines,
+        279: lines,
+    }
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
 
 
 def tiff_of_one_tile() -> bytes:

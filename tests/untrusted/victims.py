@@ -1,8 +1,12 @@
 """What workers do in the tests; they import this module by its name."""
 
+import ctypes
+import logging
 import os
 import signal
+import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +78,29 @@ def state(_: Sequence[Any]) -> dict[str, Any]:
         "folder": os.getcwd(),
         "threads": [len(os.listdir(f"/proc/{pid}/task")) for pid in (os.getpid(), os.getppid())],
     }
+
+
+def noisy(items: Sequence[Any]) -> list[Any]:
+    """Prints in every way that decoders and their wrappers print."""
+    for item in limited(items):
+        os.write(1, f"stdout {item}\n".encode())
+        os.write(2, f"stderr {item}\n".encode())
+        sys.stderr.write(f"sys.stderr {item}\n")
+        logging.getLogger("PIL").error("logged %s", item)
+        warnings.warn(f"warned {item}", stacklevel=1)
+        ctypes.CDLL(None).perror(b"perror")
+    return list(items)
+
+
+class Unreadable:
+    """Can't be unpickled, which no function of a worker can answer."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _fail, ()
+
+
+def _fail() -> None:
+    raise ValueError("no worker can read it")
 
 
 def refused(item: Any, reason: str) -> str:

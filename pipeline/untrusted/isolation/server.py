@@ -28,6 +28,7 @@ from pipeline.runtime.parent import end_with
 from pipeline.untrusted.isolation import limits
 
 LONGEST_REQUEST = 1 << 20
+STDERR = 2
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class _Server:
         self._selector.register(line, selectors.EVENT_READ, lambda: self._kill(child))
 
     def _become_worker(self, calls: socket.socket, note: mmap.mmap, server: int) -> NoReturn:
+        of_user = None
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -108,11 +110,14 @@ class _Server:
                 one.close()
             # The worker ends with the server, even if that is killed, and even inside a decoder.
             end_with(server, signal.SIGKILL)
+            of_user = _silenced()
             limits.begin(note)
             _work(Connection(calls.detach()))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             pass  # the caller is gone
         except BaseException as error:
+            if of_user is not None:
+                os.dup2(of_user, STDERR)
             # Imported here, since only a worker that fails needs it.
             from pipeline.runtime.console import log_traceback
 
@@ -152,6 +157,18 @@ def _import(name: str) -> None:
 
 
 # --- a worker -----------------------------------------------------------------------------------------------
+
+
+def _silenced() -> int:
+    """Drops what is written to standard error from now on, and returns a descriptor of what it was.
+
+    Decoders write there past our escaping, and without end: libtiff a line for each damaged line of pixels.
+    """
+    of_user = os.dup(STDERR)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, STDERR)
+    os.close(null)
+    return of_user
 
 
 def _work(connection: Connection) -> NoReturn:
