@@ -113,8 +113,6 @@ def run(app: typer.Typer) -> NoReturn:
     except typer.Abort:
         echo("aborted", stderr=True)
         code = CTRL_C
-    except BrokenPipeError:
-        code = 1
     except Exception as error:
         # Imported here, because that module prints by this one.
         from pipeline.runtime.errors import system_error_message
@@ -122,6 +120,8 @@ def run(app: typer.Typer) -> NoReturn:
         if sentence := _of_the_command_line(error) or system_error_message(error):
             log_error(sentence)
             code = MISTAKE
+        elif isinstance(error, BrokenPipeError):
+            code = 1
         else:
             log_traceback(error)
             code = 1

@@ -68,6 +68,13 @@ def listed(names: list[str], limit: int = 12) -> str:
 _MEMORY = "end other programs, or take a machine with more memory"
 _NO_FOLDER = (errno.EEXIST, errno.ENOTDIR)
 _FOLDER_NEEDED = "move away what stands there, where a folder is needed"
+
+
+def _numbers(*names: str) -> list[int]:
+    """Returns the error codes of these names, of which each system has some."""
+    return [getattr(errno, name) for name in names if hasattr(errno, name)]
+
+
 _CURES = {
     errno.ENOENT: "choose another place, or put back what was there",
     errno.ENOSPC: "make room on that disk",
@@ -91,6 +98,22 @@ _CURES = {
     errno.EIO: "check that disk, which fails to read or write",
     errno.ESTALE: "mount that network file system again",
     errno.ENOLCK: "choose a place on a file system with locks",
+    # Of network file systems; a download may raise some of them, too.
+    **dict.fromkeys(
+        _numbers(
+            *("ENOTCONN", "ESHUTDOWN", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN"),
+            *("EREMOTEIO", "ENOLINK", "ECOMM", "EPROTO"),
+        ),
+        "check the network, and mount the file system again if it lies on another machine",
+    ),
+    **dict.fromkeys(
+        _numbers("EUCLEAN", "EBADMSG", "ENODATA"), "check that file system, which reports that it is damaged"
+    ),
+    **dict.fromkeys(_numbers("ENODEV", "ENXIO", "ENOMEDIUM"), "check that disk, which is gone"),
+    **dict.fromkeys(
+        _numbers("ENOKEY", "EKEYEXPIRED", "EKEYREVOKED", "EKEYREJECTED"),
+        "log in again, or unlock that folder, whose key is missing",
+    ),
 }
 _AGAIN = "and type the same command again: what was done is not lost, and nothing half-written is left"
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")

@@ -1,6 +1,7 @@
 """Writing files atomically: a reader sees the old file or the new one, never a part of one."""
 
 import csv
+import errno
 import glob
 import hashlib
 import os
@@ -20,6 +21,8 @@ STATE_VARIABLE = "CLINFONCE_STATE_DIR"
 
 MOST_LINKS = 40
 """Maximum number of links that are followed one after another, as on Linux."""
+_NO_FLUSH = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+"""Error codes of file systems that write to their disks only when they like."""
 MOST_OF_JSON = 64 << 20
 """Maximum number of characters of a JSON file; the encoder's configuration and summaries have thousands."""
 
@@ -116,11 +119,19 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary.unlink(missing_ok=True)
     try:
         write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        _flush_to_disk(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _NO_FLUSH:
+                raise
 
 
 def _left_by_the_dead(path: Path) -> Iterator[Path]:

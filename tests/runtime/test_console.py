@@ -1,6 +1,7 @@
 """What is printed cannot steer the terminal, whatever it holds and wherever it comes from."""
 
 import ast
+import errno
 import io
 import json
 import os
@@ -209,6 +210,31 @@ def test_where_nobody_reads_any_more_it_ends_in_silence(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (errno.EPIPE, 1, ""),
+        (errno.ESHUTDOWN, 2, "error: the machine refuses (Cannot send after transport endpoint shutdown)"),
+    ],
+)
+def test_a_file_system_that_shuts_down_is_no_closed_pipe(number: int, code: int, said: str) -> None:
+    """Python has one exception for both."""
+    script = f"""
+import typer
+from pipeline.runtime.console import run
+app = typer.Typer()
+@app.command()
+def main() -> None:
+    raise OSError({number}, "x")
+run(app)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr.count("\n")) == (code, bool(said)), ended.stderr
+    assert ended.stderr.startswith(said)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")

@@ -100,6 +100,17 @@ CURES = {
     errno.ENOLCK: "a file system with locks",
     errno.EAGAIN: "ulimit -u",
 }
+# As FUSE, Lustre, soft NFS, CIFS and 9p report a server that is gone; other systems lack some of them.
+OF_SOME_SYSTEMS = {
+    **dict.fromkeys(
+        ("ENOTCONN", "ESHUTDOWN", "ETIMEDOUT", "EHOSTDOWN", "EREMOTEIO"),
+        "check the network, and mount the file system again",
+    ),
+    **dict.fromkeys(("EUCLEAN", "EBADMSG"), "check that file system, which reports that it is damaged"),
+    **dict.fromkeys(("ENODEV", "ENXIO"), "check that disk, which is gone"),
+    "EKEYEXPIRED": "whose key is missing",
+}
+CURES |= {getattr(errno, name): cure for name, cure in OF_SOME_SYSTEMS.items() if hasattr(errno, name)}
 FAULTS |= {f"errno {errno.errorcode[number]}": (refuse(number), cure) for number, cure in CURES.items()}
 
 

@@ -1,5 +1,6 @@
 """A reader sees the old file or the new one, and errors leave nothing behind."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -73,6 +74,22 @@ def test_json_refuses_what_json_is_not(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", float("nan"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_that_flushes_nothing_holds_the_file_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_json(tmp_path / "a.json", 1)
+    assert read_json(tmp_path / "a.json") == 1
+    number = errno.EIO
+    with pytest.raises(OSError, match="Input/output error"):
+        write_json(tmp_path / "a.json", 2)
+    assert read_json(tmp_path / "a.json") == 1
 
 
 def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
