@@ -1,21 +1,20 @@
-"""Forecasts of `clinfonce advise` against trainings: the points of studies, and the fit of docs/advice.md.
+"""Forecasts of `clinfonce advise` against trainings: the points of studies, and the table of docs/advice.md.
 
-    python -m benchmarks.advice points --root CHECKOUT --data studies/data/posts_columns.yaml \\
+    python -m benchmarks.advice --root CHECKOUT --data studies/data/posts_columns.yaml \\
         --ingested data/images --images "rendered posts"
-    python -m benchmarks.advice fit
-    python -m benchmarks.advice few --labels 200 --data studies/data/posts_columns.yaml \\
+    python -m benchmarks.advice --fit
+    python -m benchmarks.advice --few 200 --data studies/data/posts_columns.yaml \\
         --ingested data/images --images "rendered posts"
-    python -m benchmarks.advice table rows.parquet
+    python -m benchmarks.advice --table rows.parquet
 
-`points`, after `clinfonce study run studies/advice.yaml --data ...` in CHECKOUT, measures the clusterings of
+The first, after `clinfonce study run studies/advice.yaml --data ...` in CHECKOUT, measures the clusterings of
 this study on images that ingest wrote and adds a line per clustering to docs/studies/advice-points.csv; with
-`--report FILE` it takes the accuracies from a study's report. `fit` predicts each set of images from the
-others, and prints the weights and the table. `few` draws a few labels and says how often the pick is within a
-point of the best. `table` writes 10 million rows of 20 columns, or, as .csv, 12,000 rows of 300 columns of 0
-and 1, for `time clinfonce advise FILE --label label`.
+`--report FILE` it takes the accuracies from a study's report. `--fit` predicts each set of images from the
+others, and prints the table. `--few` draws a few labels and says how often the pick is within a point of the
+best. `--table` writes 10 million rows of 20 columns, or, as .csv, 12,000 rows of 300 columns of 0 and 1, for
+`time clinfonce advise FILE`.
 """
 
-import argparse
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -28,6 +27,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import typer
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
@@ -55,35 +55,27 @@ MOST_MISSED = 0.9
 """Share of the forecasts that the interval is to hold."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    points, few = commands.add_parser("points"), commands.add_parser("few")
-    source = points.add_mutually_exclusive_group(required=True)
-    source.add_argument("--root", type=Path, help="the checkout in which the study was run")
-    source.add_argument("--report", type=Path, help="the report of a study, as in docs/studies")
-    few.add_argument("--labels", type=int, default=200)
-    for command in (points, few):
-        command.add_argument("--study", type=Path, default=Path("studies/advice.yaml"))
-        command.add_argument("--data", type=Path, help="such as studies/data/posts_columns.yaml")
-        command.add_argument("--ingested", type=Path, required=True, help="data/images of these images")
-        command.add_argument("--images", required=True, help="name of these images in the table")
-    commands.add_parser("fit")
-    commands.add_parser("table").add_argument("file", type=Path)
-    given = parser.parse_args()
-    match given.command:
-        case "fit":
-            fit()
-        case "table":
-            write_table(given.file)
-        case "few":
-            few_labels(read_study(given.study, given.data), given.ingested, given.images, given.labels)
-        case "points":
-            study, name = read_study(given.study, given.data), study_name(given.study, given.data)
-            accuracies = of_report(given.report) if given.report else of_experiments(study, name, given.root)
-            add_points(study, accuracies, given.ingested, given.images)
+def main(
+    study: Path = Path("studies/advice.yaml"),
+    data: Path | None = None,
+    ingested: Path = Path("data/images"),
+    images: str = "rendered posts",
+    root: Path | None = None,
+    report: Path | None = None,
+    few: int | None = None,
+    fit: bool = False,
+    table: Path | None = None,
+) -> None:
+    if fit:
+        print_fit()
+    elif table is not None:
+        write_table(table)
+    elif few is not None:
+        few_labels(read_study(study, data), ingested, images, few)
+    else:
+        defined = read_study(study, data)
+        accuracies = of_report(report) if report else of_experiments(defined, study_name(study, data), root)
+        add_points(defined, accuracies, ingested, images)
 
 
 # --- points of a study --------------------------------------------------------------------------------------
@@ -93,7 +85,9 @@ Accuracies = dict[str, dict[str, float]]
 """By experiment: the number of seeds and the mean accuracies, 0-1."""
 
 
-def of_experiments(study: Study, name: str, root: Path) -> Accuracies:
+def of_experiments(study: Study, name: str, root: Path | None) -> Accuracies:
+    if root is None:
+        raise typer.BadParameter("give --root or --report, --fit, --few or --table")
     by_experiment: dict[str, list[StudyResult]] = {}
     for one in existing_results(planned(study, name, root), root).values():
         by_experiment.setdefault(one.planned.experiment, []).append(one)
@@ -219,7 +213,7 @@ def _part(generator: np.random.Generator, rows: int) -> pa.Table:
 # --- the fit ------------------------------------------------------------------------------------------------
 
 
-def fit() -> None:
+def print_fit() -> None:
     points = pd.read_csv(POINTS)
     points = pd.concat([_with_gain(of_images) for _, of_images in points.groupby("images", sort=False)])
     points["mean"] = [score_of(Predictors(*row)) for row in points[list(NAMES)].to_numpy()]
@@ -273,4 +267,4 @@ def _rho(values: object, top1: pd.Series) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
