@@ -1,9 +1,12 @@
 """Reads the outputs of stages from DVC, in a separate process: `python -m pipeline.doctor.dvc_outputs`."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from dvc.exceptions import NotDvcRepoError
+from dvc.lock import LockError
 from dvc.repo import Repo
 
 from pipeline.runtime.errors import UserError, first_line, shown, system_error_message
@@ -26,11 +29,33 @@ def outputs(request: Request) -> Iterator[dict[str, Any]]:
             # For files that it did not write, DVC raises whatever their parsers raise.
             if isinstance(error, OSError | MemoryError) and system_error_message(error):
                 raise
-            raise UserError(
-                f"{request['path']} cannot be repaired here ({shown(first_line(error))}): run it where "
-                "dvc.yaml lies"
-            ) from None
+            raise UserError(f"{request['path']} cannot be repaired here {_why(error)}") from None
         yield {"cache": cache, "outputs": found}
+
+
+def _why(error: Exception) -> str:
+    """Returns why DVC does not list the outputs, and the cure, as the end of a sentence."""
+    if isinstance(error, LockError):
+        return _why_locked(error)
+    cure = "run it where dvc.yaml lies"
+    if not isinstance(error, NotDvcRepoError):
+        cure += ", and run `dvc status`, which must list what changed"
+    return f"({shown(first_line(error))}): {cure}"
+
+
+def _why_locked(error: LockError) -> str:
+    # DVC says the same of every lock that it does not get; what its library caught has the reason.
+    refusal = error.__context__ and error.__context__.__context__
+    if isinstance(refusal, BlockingIOError):
+        return "while another command of DVC runs: wait for it, or end it"
+    if not isinstance(refusal, OSError):
+        # Links are no locks of the kernel, which releases those of a process that was killed.
+        return "while another command of DVC runs: wait for it, or remove .dvc/tmp/lock if none does"
+    why = os.strerror(refusal.errno or 0)
+    return (
+        f"(the file system of .dvc/tmp has no locks: {why}): remove .dvc/tmp/lock, and run "
+        "`dvc config --local core.hardlink_lock true`, after which DVC locks by links"
+    )
 
 
 def _record(output: Any) -> dict[str, Any]:
