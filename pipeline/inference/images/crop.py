@@ -17,13 +17,26 @@ from pipeline.untrusted.isolation.limits import limited
 
 Decoded = tuple[str, NDArray[np.uint8]]
 """The id of a picture, and its pixels."""
+ANSWER_BYTES = 16 * 2**20
+"""Bytes of pixels at which the answer to a call is full. Those of stored images are known only when they are
+decoded."""
 
 
 def squares(
     pictures: Sequence[InputImage | Refusal], size: int, value_range: ValueRange | None
 ) -> list[Decoded | Refusal]:
-    """Returns the central square of each picture, as in `central_square`, or why there is none."""
-    return [_square(picture, size, value_range) for picture in limited(pictures)]
+    """Returns the central square of each picture, as in `central_square`, or why there is none.
+
+    Returns those of the first pictures alone, at least one, if they hold `ANSWER_BYTES`.
+    """
+    answers: list[Decoded | Refusal] = []
+    held = 0
+    for picture in limited(pictures):
+        answers.append(answer := _square(picture, size, value_range))
+        held += 0 if isinstance(answer, Refusal) else answer[1].nbytes
+        if held >= ANSWER_BYTES:
+            break
+    return answers
 
 
 def _square(picture: InputImage | Refusal, size: int, value_range: ValueRange | None) -> Decoded | Refusal:

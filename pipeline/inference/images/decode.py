@@ -13,10 +13,9 @@ from torch import Tensor
 
 from pipeline.executors.workers import worker_count
 from pipeline.inference.images.base import InputImage
-from pipeline.inference.images.crop import Decoded, refused, squares, whole
+from pipeline.inference.images.crop import ANSWER_BYTES, Decoded, refused, squares, whole
 from pipeline.sources.base import Refusal
 from pipeline.storage.schema import ValueRange
-from pipeline.untrusted.isolation.limits import HELD_BYTES
 from pipeline.untrusted.isolation.pool import Call, Pool
 
 A_CALL = 8
@@ -54,35 +53,46 @@ class Decoder:
         size: int,
         *further: object,
     ) -> Iterator[T]:
-        calls = _calls(pictures, max(1, min(A_CALL, HELD_BYTES // (3 * size**2))))
-        waiting: deque[tuple[Future[list[T]], int]] = deque()
+        def submit(some: list[InputImage | Refusal]) -> Future[list[T]]:
+            return self._pool.submit(Call(function, some, (size, *further), refused))
+
+        full = most = max(1, min(A_CALL, ANSWER_BYTES // (3 * size**2)))
+        calls = _calls(pictures, lambda: most)
+        waiting: deque[tuple[Future[list[T]], list[InputImage | Refusal], int]] = deque()
         ahead = 0
         while True:
             while ahead < self._calls_ahead and (call := next(calls, None)):
                 some, counted = call
-                waiting.append((self._pool.submit(Call(function, some, (size, *further), refused)), counted))
+                waiting.append((submit(some), some, counted))
                 ahead += counted
             if not waiting:
                 return
-            answers, counted = waiting.popleft()
-            yield from answers.result()
-            ahead -= counted
+            future, some, counted = waiting.popleft()
+            answers = future.result()
+            if rest := some[len(answers) :]:
+                # Stored images are larger than expected, and later ones probably, too.
+                waiting.appendleft((submit(rest), rest, counted))
+                most = len(answers)
+            else:
+                ahead -= counted
+                most = min(full, most + 1)
+            yield from answers
 
     def close(self) -> None:
         self._pool.close()
 
 
 def _calls(
-    pictures: Iterable[InputImage | Refusal], most: int
+    pictures: Iterable[InputImage | Refusal], most: Callable[[], int]
 ) -> Iterator[tuple[list[InputImage | Refusal], int]]:
-    """Yields lists of at most `most` pictures, and how many calls each list counts as."""
+    """Yields lists of at most `most()` pictures, and how many calls each list counts as."""
     some: list[InputImage | Refusal] = []
     encoded = 0
     for picture in pictures:
         some.append(picture)
         if isinstance(picture, InputImage) and isinstance(picture.image, bytes):
             encoded += len(picture.image)
-        if len(some) == most or encoded >= A_CALL_BYTES:
+        if len(some) >= most() or encoded >= A_CALL_BYTES:
             yield some, 1 + encoded // A_CALL_BYTES
             some, encoded = [], 0
     if some:
