@@ -81,7 +81,7 @@ def test_an_answer_ends_where_its_pixels_are_many(
 
 
 def test_stored_images_that_are_larger_than_expected() -> None:
-    """One in four has 2,048 pixels, of which an answer holds two; they come in order, each once."""
+    """One in four has 2,048 pixels, which fill an answer; they come in order, each once."""
     large, small = png(0, 2048, 2048), png(1, 40, 40)
     pictures = [InputImage(str(n), small if n % 4 else large, stored=n % 7 != 0) for n in range(24)]
     opened, sizes, submitted = Decoder(2), [], []

@@ -17,7 +17,7 @@ from pipeline.untrusted.isolation.limits import limited
 
 Decoded = tuple[str, NDArray[np.uint8]]
 """The id of a picture, and its pixels."""
-ANSWER_BYTES = 16 * 2**20
+ANSWER_BYTES = 8 * 2**20
 """Bytes of pixels at which the answer to a call is full. Those of stored images are known only when they are
 decoded."""
 
