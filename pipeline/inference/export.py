@@ -1,7 +1,10 @@
 """`clinfonce export`: a folder with everything that is needed to use an encoder without this project."""
 
+import hashlib
 import os
+import re
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -14,14 +17,18 @@ from pipeline.inference.onnx_graph import check_onnx_is_installed, write_onnx
 from pipeline.inference.open_encoder import arm_folder
 from pipeline.runtime.console import SafeConsole
 from pipeline.runtime.errors import UserError, listed
+from pipeline.storage.files import sha256_of_file
 from pipeline.storage.outputs import check_is_no_output
 from pipeline.storage.schema import ENCODER_CONFIG, ENCODER_WEIGHTS, MODEL_CARD, Layout
 from pipeline.training.model_card import completed_card
 
 ONNX = "encoder.onnx"
-WRITTEN = [ENCODER_WEIGHTS, ENCODER_CONFIG, MODEL_CARD, ONNX]
-SIGNED = "<!-- written by clinfonce export -->"
-"""Mark in the model card: the folder is an earlier export, whose files may be replaced."""
+WRITTEN = [ENCODER_WEIGHTS, ENCODER_CONFIG, ONNX, MODEL_CARD]
+"""In the order in which they are moved: the card describes them, and has their checksums."""
+SIGNATURE = re.compile(rb"\n<!-- written by clinfonce export: ((?:[\w.]+=[0-9a-f]{64} )+)-->\n")
+"""The last line of the card: SHA-256 of each file that the export wrote, and of the card above this line.
+Files that still have them may be replaced."""
+LONGEST_CARD = 1 << 20
 
 
 def export(arm: str, output: Path, *, with_onnx: bool, layout: Layout, console: SafeConsole) -> None:
@@ -40,6 +47,7 @@ def export(arm: str, output: Path, *, with_onnx: bool, layout: Layout, console: 
     # On the same file system, so that each file is moved there whole, after all of them are written.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=output) as temporary:
         notes = _write(arm, folder, Path(temporary), with_onnx, layout)
+        _check_output(output)  # again, since the graph takes a while
         for name in WRITTEN:
             if (Path(temporary) / name).exists():
                 os.replace(Path(temporary) / name, output / name)
@@ -54,13 +62,38 @@ def _check_output(output: Path) -> None:
     check_is_no_output(output, "--output")
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is a file: name a folder")
-    theirs = [name for name in WRITTEN if (output / name).exists()]
-    card = output / MODEL_CARD
-    earlier_export = card.is_file() and SIGNED in card.read_text(encoding="utf-8", errors="replace")
-    if theirs and not earlier_export:
+    there = [name for name in WRITTEN if os.path.lexists(output / name)]
+    signed = _signed_files(output / MODEL_CARD)
+    theirs = [name for name in there if name not in signed or signed[name] != _checksum(output / name)]
+    if theirs:
         raise UserError(
-            f"--output {output} holds {listed(theirs)}, which no export wrote: name another folder"
+            f"--output {output} holds {listed(sorted(theirs))}, which no export wrote, or which changed "
+            "since: name another folder, or move them away"
         )
+
+
+def _signed_files(card: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file that an earlier export wrote, from its card."""
+    if not _is_regular(card) or card.stat().st_size > LONGEST_CARD:
+        return {}
+    content = card.read_bytes()
+    above, line, _ = content.rpartition(b"\n<!-- ")
+    signature = SIGNATURE.fullmatch(content, len(above))
+    if not line or signature is None:
+        return {}
+    signed = dict(pair.split("=") for pair in signature[1].decode().split())
+    if signed.get(MODEL_CARD) == hashlib.sha256(above).hexdigest():
+        signed[MODEL_CARD] = sha256_of_file(card)
+    return signed
+
+
+def _checksum(file: Path) -> str | None:
+    """Returns the SHA-256, or None for what no export writes, such as a link."""
+    return sha256_of_file(file) if _is_regular(file) else None
+
+
+def _is_regular(path: Path) -> bool:
+    return os.path.lexists(path) and stat.S_ISREG(path.lstat().st_mode)
 
 
 def _write(arm: str, folder: Path, temporary: Path, with_onnx: bool, layout: Layout) -> list[str]:
@@ -80,14 +113,21 @@ def _write(arm: str, folder: Path, temporary: Path, with_onnx: bool, layout: Lay
         card = (folder / MODEL_CARD).read_text(encoding="utf-8")
     except (OSError, ValueError):
         card = ""
-    completed = completed_card(card, f"{figures.section}\n\n{SIGNED}", figures.metadata, use)
+    completed = completed_card(card, figures.section, figures.metadata, use)
     if completed is None:
         raise UserError(
             f"{folder / MODEL_CARD} is not the card that this version's training writes: "
             "run `dvc repro`, which makes it anew"
         )
     (temporary / MODEL_CARD).write_text(completed, encoding="utf-8")
+    _sign(temporary)
     return notes
+
+
+def _sign(folder: Path) -> None:
+    files = "".join(f"{path.name}={sha256_of_file(path)} " for path in sorted(folder.iterdir()))
+    with (folder / MODEL_CARD).open("a", encoding="utf-8") as card:
+        card.write(f"\n<!-- written by clinfonce export: {files}-->\n")
 
 
 def _onnx_use(size: int, feature_dim: int) -> str:

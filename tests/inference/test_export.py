@@ -20,6 +20,7 @@ from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.pixels import load_pixels
 from pipeline.evaluation.features import features_of, load_encoder
 from pipeline.inference import onnx_graph as graph_module
+from pipeline.inference.card_metrics import figures_of
 from pipeline.runtime.sanitize import for_markdown
 from pipeline.storage.files import read_json, sha256_of_file, write_json
 from pipeline.storage.schema import Layout
@@ -136,13 +137,73 @@ def test_an_earlier_export_is_replaced_and_nothing_else(
     output = tmp_path / "export"
     output.mkdir()
     (output / "LICENSE").write_text("mine")
-    assert export().exit_code == 0
-    (output / "encoder.onnx").write_text("of an encoder that is no more")
+    assert export("--onnx").exit_code == 0
+    assert {path.name for path in output.iterdir()} == NAMES | {"LICENSE", "encoder.onnx"}
     make_encoder(seed=1)
     assert export().exit_code == 0
     assert {path.name for path in output.iterdir()} == NAMES | {"LICENSE"}
     encoder = tmp_path / "data/encoders/chosen"
     assert sha256_of_file(output / "encoder.safetensors") == sha256_of_file(encoder / "encoder.safetensors")
+
+
+@pytest.mark.parametrize("name", ["encoder.safetensors", "config.json", "README.md", "encoder.onnx"])
+@pytest.mark.parametrize("change", ["replaced", "extended", "link", "broken link"])
+def test_what_changed_since_an_export_stays(
+    make_encoder: MakeEncoder, export: Callable[..., Result], tmp_path: Path, name: str, change: str
+) -> None:
+    make_encoder()
+    assert export().exit_code == 0
+    path, elsewhere = tmp_path / "export" / name, tmp_path / "elsewhere"
+    before = path.read_bytes() if path.exists() else b""
+    path.unlink(missing_ok=True)
+    match change:
+        case "replaced":
+            path.write_bytes(b"mine")
+        case "extended":
+            path.write_bytes(before + b"mine\n")
+        case "link":
+            elsewhere.write_bytes(before)
+            path.symlink_to(elsewhere)
+        case "broken link":
+            path.symlink_to("nowhere")
+    result, entry = export(), path.lstat()
+    assert result.exit_code == 2
+    assert name in result.stderr
+    assert "which no export wrote, or which changed since: name another folder, or move" in result.stderr
+    assert path.lstat() == entry
+    path.unlink()
+    if name == "README.md":
+        # Nothing says any more what is whose.
+        assert "holds config.json, encoder.safetensors, which no export" in export().stderr
+    else:
+        assert export().exit_code == 0
+
+
+def test_links_in_a_new_folder_stay(
+    make_encoder: MakeEncoder, export: Callable[..., Result], tmp_path: Path
+) -> None:
+    make_encoder()
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export/config.json").symlink_to("nowhere")
+    assert "holds config.json, which no export wrote" in export().stderr
+    assert [path.name for path in (tmp_path / "export").iterdir()] == ["config.json"]
+
+
+def test_what_comes_while_the_graph_is_written_stays(
+    make_encoder: MakeEncoder, export: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_encoder()
+
+    def figures_meanwhile(*arguments: Any) -> Any:
+        (tmp_path / "export/README.md").write_text("mine")
+        return figures_of(*arguments)
+
+    monkeypatch.setattr("pipeline.inference.export.figures_of", figures_meanwhile)
+    result = export()
+    assert result.exit_code == 2
+    assert "holds README.md, which no export wrote" in result.stderr
+    assert (tmp_path / "export/README.md").read_text() == "mine"
+    assert [path.name for path in (tmp_path / "export").iterdir()] == ["README.md"]
 
 
 def test_other_people_s_files_are_left_alone(
