@@ -203,7 +203,7 @@ def _shard(path: SafePath, outline: ParquetHeader, image_column: str | None, id_
         )
     _check_rows(path, outline.rows)
     check_names((name for name in schema.names if name in (image_column, id_column)), str(path))
-    stored = schema.names == images_schema([]).names
+    stored = schema.names in (images_schema([]).names, images_schema([], with_text=True).names)
     return _Shard(path, image_column, id_column, stored, outline.rows)
 
 
