@@ -10,6 +10,8 @@ import pytest
 from pipeline.clustering.registry import METHODS
 from pipeline.dataset.assignments import read_assignments
 from pipeline.dataset.dataset import ImageSplit
+from pipeline.inference.images.base import InputImage
+from pipeline.inference.images.open import open_pictures
 from pipeline.runtime.errors import UserError
 from sources.img2dataset import CAPTIONS, packed, run_journey, samples
 from sources.journey import Journey, journey
@@ -97,3 +99,12 @@ def test_several_captions_are_one_text(tmp_path: Path, manifest: Callable[..., P
     got = journey(tmp_path, "manifest", folder / "m.jsonl", columns={"text": "text"})
     assert ImageSplit(tmp_path / "images", "train").texts == ["a dog\non grass", ""]
     assert list(got.refused.values()) == ["the text is an object, and must be a text or a list of texts"]
+
+
+def test_embed_knows_images_with_texts_as_those_of_ingest(titled: Callable[..., Journey]) -> None:
+    """They are prepared already, and must not be prepared a second time."""
+    got = titled(["a title"] * 20)
+    pictures = open_pictures(got.layout.images)
+    images = [image for image in pictures.between(0, 20) if isinstance(image, InputImage)]
+    assert len(images) == 20
+    assert all(image.stored for image in images)
