@@ -115,13 +115,19 @@ def advise(
     compared = measured[:MOST_COMPARED]
     scores_RM = _scores_on_halves([one.candidate for one in compared], labelled, generator)
     stds_MM = _stds_of_differences(scores_RM, len(labels_N))
+    gain_stds_M = _stds_of_gains(scores_RM)
     return Advice(
         batch_size=labelled.batch_size,
         images=labelled.images,
         labelled=int(np.count_nonzero(labels_N != UNKNOWN)),
         labels=int(np.count_nonzero(labelled.shares_L)),
         ranked=[
-            _ranked(one, labelled, *_against_best(place, compared, scores_RM, stds_MM))
+            _ranked(
+                one,
+                labelled,
+                std=float(gain_stds_M[place] if place < len(compared) else np.median(gain_stds_M)),
+                as_good=place < len(compared) and _is_as_good(one, compared[0], float(stds_MM[0, place])),
+            )
             for place, one in enumerate(measured)
         ],
         order_stands=_order_stands([one.score for one in compared], stds_MM),
@@ -137,7 +143,7 @@ def _joins(
     if len(columns) < 2 or not all(_labels_of(labelled, rows) > 1 for rows in (seen, unseen)):
         return []
     found = joins_found({name: codes_N[seen] for name, codes_N in columns.items()}, labelled.of_rows(seen))
-    joins = [of_columns(columns, join.names) for join in found]
+    joins = [of_columns(columns, names) for names in found]
     return [
         _Measured(
             one,
@@ -184,18 +190,16 @@ def _stds_of_differences(scores_RM: NDArray[np.float64], images: int) -> NDArray
     return stds_MM
 
 
-def _against_best(
-    place: int, compared: Sequence[_Measured], scores_RM: NDArray[np.float64], stds_MM: NDArray[np.float64]
-) -> tuple[float, bool]:
-    """Returns the standard deviation of a candidate's gain, and whether it is as good as the best."""
-    of_gains = (
-        gain_of(scores_RM).std(axis=0, ddof=1) if len(scores_RM) > 1 else np.full(len(compared), np.inf)
-    )
-    if place >= len(compared):
-        return float(np.median(of_gains)), False
-    lead = compared[0].score - compared[place].score
-    as_good = not compared[place].names_the_label and lead <= max(RESOLUTION, NORMAL_90 * stds_MM[0, place])
-    return float(of_gains[place]), bool(as_good)
+def _stds_of_gains(scores_RM: NDArray[np.float64]) -> NDArray[np.float64]:
+    if len(scores_RM) < 2:
+        return np.full(scores_RM.shape[1], np.inf)
+    stds_M: NDArray[np.float64] = gain_of(scores_RM).std(axis=0, ddof=1)
+    return stds_M
+
+
+def _is_as_good(one: _Measured, best: _Measured, std_of_difference: float) -> bool:
+    within = max(RESOLUTION, NORMAL_90 * std_of_difference)
+    return not one.names_the_label and bool(best.score - one.score <= within)
 
 
 def _order_stands(scores: Sequence[float], stds_MM: NDArray[np.float64]) -> float | None:

@@ -26,13 +26,6 @@ def of_columns(columns: Mapping[str, Codes], names: Sequence[str]) -> Candidate:
     return Candidate(JOINED_BY.join(names), joint_codes([columns[name] for name in names]), changes)
 
 
-def codes_of_values(values: Sequence[object | None]) -> Codes:
-    """Returns (N,) codes of equal values, in order of their appearance; None is `UNKNOWN`."""
-    code_of: dict[object, int] = {}
-    codes = (UNKNOWN if value is None else code_of.setdefault(value, len(code_of)) for value in values)
-    return np.fromiter(codes, np.int64, len(values))
-
-
 def joint_codes(columns: Sequence[Codes]) -> Codes:
     """Returns (N,) codes of equal combinations, contiguous from 0 in no particular order.
 

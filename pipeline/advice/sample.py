@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.statistics.contingency import UNKNOWN, Codes
+from pipeline.statistics.contingency import Codes
 
 MOST_ROWS, MOST_CELLS = 200_000, 50_000_000
 """Number of rows with a label, and of rows without one, from which only a random part is kept; fewer if the
@@ -43,10 +43,3 @@ class Sample:
     @property
     def codes_RC(self) -> NDArray[np.int32]:
         return np.concatenate(self._parts) if self._parts else np.empty((0, len(self._coding_of)), np.int32)
-
-
-def contiguous(codes_N: NDArray[np.int32]) -> Codes:
-    """Returns the codes without gaps; `UNKNOWN` stays."""
-    values, contiguous_N = np.unique(codes_N, return_inverse=True)
-    has_unknown = values.size > 0 and values[0] == UNKNOWN
-    return contiguous_N.astype(np.int64) - int(has_unknown)

@@ -1,7 +1,6 @@
 """Search for columns whose joint values are worth more than each of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pipeline.advice.candidates import joint_codes
 from pipeline.advice.forecast import score_of
@@ -18,15 +17,8 @@ FOUND = 12
 """Number of joins that are returned."""
 
 
-@dataclass(frozen=True)
-class Found:
-    names: tuple[str, ...]
-    score: float
-    """On the rows that the search has seen, and therefore too high."""
-
-
-def joins_found(columns: Mapping[str, Codes], labelled: Labelled) -> list[Found]:
-    """Returns the best joins of two or more of the `columns` by beam search, best first.
+def joins_found(columns: Mapping[str, Codes], labelled: Labelled) -> list[tuple[str, ...]]:
+    """Returns the names of the best joins of two or more of the `columns` by beam search, best first.
 
     Forward from the best columns, one more at a time while that raises the score; then backward, without each
     column of the best. Pairs and triples of up to `BEAM` columns are tried exhaustively.
@@ -50,7 +42,7 @@ def joins_found(columns: Mapping[str, Codes], labelled: Labelled) -> list[Found]
     if joins:
         _backward(max(joins, key=scores.of), scores)
     joins = sorted((names for names in scores.known if len(names) > 1), key=scores.of, reverse=True)
-    return [Found(names, scores.of(names)) for names in _without_idle_columns(joins, scores)[:FOUND]]
+    return _without_idle_columns(joins, scores)[:FOUND]
 
 
 class _Scores:

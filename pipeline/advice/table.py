@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.advice.candidates import Candidate, codes_of_values
+from pipeline.advice.candidates import Candidate, joint_codes
 from pipeline.advice.predictors import Labelled
-from pipeline.advice.sample import Sample, contiguous
+from pipeline.advice.sample import Sample
 from pipeline.dataset.attribute_types import are_quantities, read_column
 from pipeline.dataset.attributes import informative, present_of
 from pipeline.runtime.errors import UserError, listed, shown
@@ -20,6 +20,7 @@ from pipeline.sources.reading.split_names import split_of_cell
 from pipeline.statistics.contingency import UNKNOWN, Codes
 from pipeline.statistics.streaming import Coder
 from pipeline.statistics.tables import ColumnTable, open_table
+from pipeline.statistics.values import codes_of_values
 from pipeline.tables.cells import NotOneValue, TooLarge
 from pipeline.tables.hashtags import hashtags_of, normalized_hashtag
 
@@ -57,7 +58,9 @@ def read_sample(path: Path, label: str, batch_size: int, seed: int) -> TableSamp
     if table.refused:
         notes.append(f"rows that are left out: {table.refused.in_words()}")
     codes_of = reader.codes_of()
-    labelled = Labelled(contiguous(codes_of[label]), batch_size, max(1, reader.images), reader.row_weights())
+    labelled = Labelled(
+        _without_gaps(codes_of[label]), batch_size, max(1, reader.images), reader.row_weights()
+    )
     if np.count_nonzero(labelled.shares_L) < 2:
         raise UserError(
             f"{path} has fewer than two labels in column {shown(label)}: advice compares clusters by labels"
@@ -209,7 +212,7 @@ def _columns(
         values = coders[name].rows_of_values()
         # A long text, of which a coder keeps the beginning, is no number.
         is_cut = len(values) == len(coders[name]) and are_quantities(values)
-        codes_N = _cut(name, codes_of[name], list(values)) if is_cut else contiguous(codes_of[name])
+        codes_N = _cut(name, codes_of[name], list(values)) if is_cut else _without_gaps(codes_of[name])
         if int(codes_N.max(initial=UNKNOWN)) + 1 >= np.count_nonzero(codes_N != UNKNOWN):
             unique.append(name)
             continue
@@ -219,11 +222,16 @@ def _columns(
             if all(value.isdigit() for value in values):
                 # Whole numbers may be names of clusters, which `cluster.method=column` takes as they are.
                 changes = {"cluster.method": "column", "cluster.column.name": name}
-                uncut.append(Candidate(f"{name} (uncut)", contiguous(codes_of[name]), changes))
+                uncut.append(Candidate(f"{name} (uncut)", _without_gaps(codes_of[name]), changes))
     notes = [f"numbers or dates, cut into {PARTS} parts of equal size: {listed(cut)}"] if cut else []
     if unique:
         notes.append(f"left out, as no value of theirs repeats: {listed(unique)}")
     return columns, uncut, notes
+
+
+def _without_gaps(codes_N: NDArray[np.int32]) -> Codes:
+    """Returns the codes as if the rows of the sample were all."""
+    return joint_codes([codes_N.astype(np.int64)])
 
 
 def _cut(name: str, codes_N: NDArray[np.int32], values: list[str]) -> Codes:

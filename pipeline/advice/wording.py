@@ -9,7 +9,7 @@ from pipeline.advice.forecast import RESOLUTION
 from pipeline.advice.formatting import share
 from pipeline.advice.predictors import Predictors
 from pipeline.runtime.errors import listed
-from pipeline.runtime.sanitize import for_override
+from pipeline.runtime.sanitize import for_override, for_value
 from pipeline.storage.schema import AdviceRecord
 
 LIKE_SIMCLR = 0.1
@@ -17,7 +17,7 @@ LIKE_SIMCLR = 0.1
 DISAGREEMENT = 0.2
 """Lead of another candidate in one predictor from which the predictors disagree."""
 FEW_LABELS = 500
-"""Number of labelled images below which the order is told to be uncertain."""
+"""Number of labelled images below which a finding says how uncertain the order is."""
 NAMED = 6
 MEANING = {
     "information": "information",
@@ -45,9 +45,10 @@ def findings(advice: Advice) -> list[Finding]:
 
 def command(one: Ranked) -> str:
     """Returns the command that trains on a candidate."""
-    options = []
-    for name, value in one.changes.items():
-        options.append(for_override(name, value) if isinstance(value, list) else f"-S {name}={value}")
+    options = (
+        for_override(name, value) if isinstance(value, list) else for_value(name, value)
+        for name, value in one.changes.items()
+    )
     return f"dvc exp run {' '.join(options)}"
 
 

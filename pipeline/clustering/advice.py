@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.advice.advise import advise
-from pipeline.advice.candidates import Candidate, codes_of_values
+from pipeline.advice.candidates import Candidate
 from pipeline.advice.predictors import Labelled
 from pipeline.advice.sample import MOST_ROWS
 from pipeline.advice.wording import as_record, no_advice
@@ -16,7 +16,7 @@ from pipeline.dataset.attributes import ranked_attributes
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.runtime.seeding import numpy_generator
 from pipeline.statistics.contingency import UNKNOWN, Codes
-from pipeline.statistics.values import encoded
+from pipeline.statistics.values import codes_of_values, encoded
 from pipeline.storage.schema import AdviceRecord
 
 NOT_CANDIDATES = frozenset({"instance", "label", "column"})

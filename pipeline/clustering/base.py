@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.config.cluster import MethodSection
 from pipeline.dataset.dataset import ImageSplit
+from pipeline.statistics.values import codes_of_values
 
 UNKNOWN = -1
 """Stands for the cluster id of an image without a value to cluster by."""
@@ -61,15 +62,7 @@ class Method(Generic[Params]):
     """All settings that the data allows and that are cheap to describe, for the landscape."""
 
 
-def clusters_of_values(values: Sequence[object | None]) -> np.ndarray:
-    """Returns (N,) int64 clusters of equal values, numbered in order of appearance; None is `UNKNOWN`."""
-    numbers: dict[object, int] = {}
-    return np.array(
-        [UNKNOWN if value is None else numbers.setdefault(value, len(numbers)) for value in values], np.int64
-    )
-
-
 def clusters_of_sets(sets: Sequence[frozenset[str] | None]) -> Clusters:
     """Returns clusters of equal sets; the distance between two clusters is the difference of their sets."""
     common_values = list(dict.fromkeys(members for members in sets if members is not None))
-    return Clusters(clusters_of_values(sets), common_values)
+    return Clusters(codes_of_values(sets), common_values)

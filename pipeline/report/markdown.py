@@ -7,6 +7,7 @@ from pipeline.report.advice import AdviceSection
 from pipeline.report.contents import Contents
 from pipeline.report.findings import Finding
 from pipeline.report.sections import clusters_table
+from pipeline.runtime.sanitize import for_terminal
 
 
 def report_markdown(contents: Contents) -> str:
@@ -29,7 +30,7 @@ def report_markdown(contents: Contents) -> str:
 
 
 def _advice(advice: AdviceSection) -> list[str]:
-    command = [f"    {advice.command}"] if advice.command else []
+    command = [f"    {for_terminal(advice.command)}"] if advice.command else []
     return ["## What to cluster by", *map(escaped, advice.sentences), *command, table(advice.table)]
 
 

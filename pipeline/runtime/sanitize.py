@@ -4,6 +4,7 @@ Characters that control a terminal, change the direction of writing or are invis
 `\\u202e`: everything that Unicode does not call printable, and blank characters.
 """
 
+import json
 import re
 import shlex
 import unicodedata
@@ -17,6 +18,8 @@ _UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\u
 """Blank characters that Unicode calls printable, such as fillers. Variation selectors such as U+FE0F stay."""
 _FORMULA_STARTS = frozenset("=+-@")
 _BEFORE_A_FORMULA = re.compile(r"^[\s\"']*")
+_PLAIN_VALUE = re.compile(r"(?!(?:null|true|false|yes|no|on|off|nan|inf)$)[a-z_]+")
+"""Texts that a shell, Hydra and YAML take as they are, such as the name of a method."""
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 _FORMULA_WITHIN = re.compile("([;|][\\s\"']*)([=+@\\-\uff1d\uff0b\uff20\uff0d\ufe62\ufe63\ufe66\ufe6b])")
 """Formula signs after a character that some spreadsheets read as the end of a cell."""
@@ -109,6 +112,13 @@ def for_override(key: str, values: Iterable[str]) -> str:
     """
     listed = ",".join(map(_in_hydra, values))
     return f"-S {shlex.quote(f'{key}=[{listed}]')}"
+
+
+def for_value(key: str, value: object) -> str:
+    """Returns the same option for one value: `-S a.b=4`, `-S 'a.b="x y"'`."""
+    if isinstance(value, str) and not _PLAIN_VALUE.fullmatch(value):
+        return f"-S {shlex.quote(f'{key}={_in_hydra(value)}')}"
+    return f"-S {key}={value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _in_hydra(text: str) -> str:

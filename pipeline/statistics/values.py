@@ -32,6 +32,13 @@ def encoded(column: Column) -> tuple[Codes, pa.Array]:
     return _encoded(array)
 
 
+def codes_of_values(values: Sequence[object | None]) -> Codes:
+    """Returns (N,) codes of equal values, in order of first appearance; None is `UNKNOWN`."""
+    code_of: dict[object, int] = {}
+    codes = (UNKNOWN if value is None else code_of.setdefault(value, len(code_of)) for value in values)
+    return np.fromiter(codes, np.int64, len(values))
+
+
 def as_array(column: Column) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         return column.unify_dictionaries().combine_chunks() if column.num_chunks != 1 else column.chunk(0)

@@ -1,5 +1,8 @@
 """The advice as a whole: what it picks, what it says, and how sure it is."""
 
+import shlex
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,17 +102,26 @@ def test_few_labels_are_told(columns: dict[str, Codes]) -> None:
     assert width > full.ranked[0].gain.high - full.ranked[0].gain.low
 
 
-def test_disagreement_is_told(columns: dict[str, Codes]) -> None:
-    """By alignment, many fine clusters within labels are worth less than few coarse ones; by pairs, more."""
-    generator = np.random.default_rng(1)
-    others = {
-        "split": columns["label"] * 8 + generator.integers(0, 8, IMAGES),
-        "merged": columns["label"] // 2,
-    }
-    advice = advice_of(columns | others, list(others))
-    assert {"split", "merged"} >= {advice.ranked[0].name}
-    leads = [one.predictors for one in advice.ranked if not one.was_searched]
-    assert (leads[0].pairs > leads[1].pairs) != (leads[0].alignment > leads[1].alignment)
+def test_a_finding_says_that_predictors_disagree(columns: dict[str, Codes]) -> None:
+    advice = advice_of(columns, ["kind", "noise"])
+    pick, other = advice.ranked
+    assert findings(advice) == []
+    ahead = replace(other, predictors=replace(other.predictors, pairs=pick.predictors.pairs + 0.3))
+    (found,) = findings(replace(advice, ranked=[pick, ahead]))
+    assert found.code == "predictors_disagree"
+    assert "(noise by pairs of images)" in found.sentence
+    as_good = replace(ahead, as_good_as_best=True)
+    assert findings(replace(advice, ranked=[pick, as_good])) == []
+
+
+def test_a_command_is_one_for_the_shell_whatever_a_column_is_called(columns: dict[str, Codes]) -> None:
+    name = "a; touch PWNED #'\"$(x)"
+    pick = advice_of(columns, ["kind"]).ranked[0]
+    changes = {"cluster.method": "column", "cluster.column.name": name, "cluster.hashtags.top": 3}
+    assert shlex.split(command(replace(pick, changes=changes))) == [
+        *["dvc", "exp", "run", "-S", "cluster.method=column"],
+        *["-S", 'cluster.column.name="a; touch PWNED #\'\\"$(x)"', "-S", "cluster.hashtags.top=3"],
+    ]
 
 
 def test_other_candidates_are_ranked_beside_columns(columns: dict[str, Codes]) -> None:

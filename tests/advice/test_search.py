@@ -4,10 +4,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.advice.candidates import codes_of_values, joint_codes, of_columns
+from pipeline.advice.candidates import joint_codes, of_columns
 from pipeline.advice.predictors import Labelled
 from pipeline.advice.search import joins_found
 from pipeline.statistics.contingency import UNKNOWN
+from pipeline.statistics.values import codes_of_values
 
 ROWS = st.integers(1, 30)
 
@@ -47,7 +48,7 @@ def test_columns_that_only_tell_something_together_are_found() -> None:
     noise = {f"noise{n}": generator.integers(0, 2, 3000) for n in range(20)}
     columns = noise | {"first": first, "second": second}
     found = joins_found(columns, Labelled(labels_N, 128, 3000))
-    assert found[0].names == ("first", "second")
+    assert found[0] == ("first", "second")
 
 
 def test_a_wide_join_is_found_step_by_step() -> None:
@@ -56,7 +57,7 @@ def test_a_wide_join_is_found_step_by_step() -> None:
     bits = {f"bit{b}": np.where(generator.random(4000) < 0.95, labels_N >> b & 1, 0) for b in range(4)}
     noise = {f"noise{n}": generator.integers(0, 3, 4000) for n in range(30)}
     found = joins_found(noise | bits, Labelled(labels_N, 128, 4000))
-    assert found[0].names == ("bit0", "bit1", "bit2", "bit3")
+    assert found[0] == ("bit0", "bit1", "bit2", "bit3")
 
 
 def test_nothing_is_found_in_noise() -> None:

@@ -114,30 +114,24 @@ def test_what_is_let_through_is_shown_somewhere() -> None:
     assert [known for known in NOT_OURS if not any(words.startswith(known) for words in shown)] == []
 
 
-def test_documented_statistics_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["statistics", "advise"])
+def test_documented_commands_on_tables_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a table with the columns that the README shows; figures come out for each column that is named."""
-    typed = [words for words in map(_of_clinfonce, all_commands()) if words[:1] == ["statistics"]]
-    typed = [words for words in typed if "--help" not in words]
+    typed = [words for words in map(_of_clinfonce, all_commands()) if words[:1] == [name]]
+    typed = [words for words in typed if not {"--help", "--race"}.intersection(words)]
     assert typed
     monkeypatch.chdir(tmp_path)
     for words in typed:
         _write_catalogue(Path(words[1]))
         ended = CliRunner(env={"COLUMNS": "100"}).invoke(app, words)
         assert ended.exit_code == 0, ended.output
+        assert {"statistics": "Clusters Z against labels T", "advise": "What to cluster by"}[
+            name
+        ] in ended.stdout
         for option, column in pairwise(words):
             assert option != "--cluster" or column in ended.stdout
-
-
-def test_documented_advice_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = [words for words in map(_of_clinfonce, all_commands()) if words[:1] == ["advise"]]
-    typed = [words for words in typed if "--race" not in words]
-    assert typed
-    monkeypatch.chdir(tmp_path)
-    for words in typed:
-        _write_catalogue(Path(words[1]))
-        ended = CliRunner(env={"COLUMNS": "100"}).invoke(app, words)
-        assert ended.exit_code == 0, ended.output
-        assert "What to cluster by" in ended.stdout
 
 
 def test_documented_comparisons_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

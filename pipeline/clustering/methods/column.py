@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from pipeline.clustering.base import Choice, Clusters, clusters_of_values
+from pipeline.clustering.base import Choice, Clusters
 from pipeline.config.cluster import ColumnParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.label_columns import label_columns
 from pipeline.dataset.noise import noise_notes
 from pipeline.runtime.errors import UserError
+from pipeline.statistics.values import codes_of_values
 
 
 def cluster_by_column(train: ImageSplit, params: ColumnParams, _seed: int) -> Clusters:
@@ -19,7 +20,7 @@ def cluster_by_column(train: ImageSplit, params: ColumnParams, _seed: int) -> Cl
         raise UserError(f"cluster.column.name={params.name}: the column is empty; name another")
     name = params.name
     return Clusters(
-        clusters_of_values(cells),
+        codes_of_values(cells),
         label_columns=label_columns({name: cells}, train),
         made_of={"columns": [name]},
         notes=noise_notes([(name, Counter(cell for cell in cells if cell is not None))]),

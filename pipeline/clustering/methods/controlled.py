@@ -6,12 +6,13 @@ other. They read labels, so they do not measure auxiliary information.
 
 import numpy as np
 
-from pipeline.clustering.base import UNKNOWN, Clusters, clusters_of_values
+from pipeline.clustering.base import UNKNOWN, Clusters
 from pipeline.clustering.methods.references import known_labels
 from pipeline.config.cluster import CoarsenParams, PermuteParams, SubdivideParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.seeding import numpy_generator
+from pipeline.statistics.values import codes_of_values
 
 
 def coarsen_labels(train: ImageSplit, params: CoarsenParams, seed: int) -> Clusters:
@@ -19,7 +20,7 @@ def coarsen_labels(train: ImageSplit, params: CoarsenParams, seed: int) -> Clust
 
     The order of the merges does not depend on the number of clusters, so coarser clusters contain finer ones.
     """
-    labels_N = clusters_of_values(known_labels(train))
+    labels_N = codes_of_values(known_labels(train))
     count = labels_N.max() + 1
     if params.clusters > count:
         raise UserError(
@@ -38,7 +39,7 @@ def coarsen_labels(train: ImageSplit, params: CoarsenParams, seed: int) -> Clust
 
 def subdivide_labels(train: ImageSplit, params: SubdivideParams, seed: int) -> Clusters:
     """Halves each label `cluster.subdivide.depth` times at random: I = H(T), H(Z|T) grows by 1 bit each."""
-    labels_N = clusters_of_values(known_labels(train))
+    labels_N = codes_of_values(known_labels(train))
     generator = numpy_generator(seed, "cluster", "subdivide")
     parts = 2**params.depth
     parts_N = np.empty(len(labels_N), np.int64)
@@ -48,7 +49,7 @@ def subdivide_labels(train: ImageSplit, params: SubdivideParams, seed: int) -> C
         # shallower ones.
         parts_N[generator.permutation(rows)] = np.arange(len(rows)) % parts
     pairs = zip(labels_N.tolist(), parts_N.tolist(), strict=True)
-    return Clusters(clusters_of_values([None if pair[0] == UNKNOWN else pair for pair in pairs]))
+    return Clusters(codes_of_values([None if pair[0] == UNKNOWN else pair for pair in pairs]))
 
 
 def permute_labels(train: ImageSplit, params: PermuteParams, seed: int) -> Clusters:
@@ -56,7 +57,7 @@ def permute_labels(train: ImageSplit, params: PermuteParams, seed: int) -> Clust
 
     H(Z) stays constant; I falls with the number of labels.
     """
-    labels_N = clusters_of_values(known_labels(train))
+    labels_N = codes_of_values(known_labels(train))
     count = labels_N.max() + 1
     if params.labels > count:
         raise UserError(f"cluster.permute.labels={params.labels} is more than the {count} labels: lower it")

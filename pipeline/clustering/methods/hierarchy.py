@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipeline.clustering.base import Choice, Clusters, clusters_of_values
+from pipeline.clustering.base import Choice, Clusters
 from pipeline.config.cluster import MOST_LEVELS, HierarchyParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.runtime.errors import UserError, listed
+from pipeline.statistics.values import codes_of_values
 from pipeline.storage.files import resolve_user_path
 from pipeline.tables.edge_list import LEAVES_SHOWN, paths_from_root
 
@@ -32,7 +33,7 @@ def cluster_by_hierarchy(train: ImageSplit, params: HierarchyParams, _seed: int)
     ancestors = tree.ancestors_at(level)
     nodes = [None if leaf == NO_NODE else ancestors[leaf] for leaf in tree.leaves]
     clusters = list(dict.fromkeys(node for node in nodes if node is not None))
-    return Clusters(clusters_of_values(nodes), _AncestorSets(tree.parents, clusters), notes=tree.notes)
+    return Clusters(codes_of_values(nodes), _AncestorSets(tree.parents, clusters), notes=tree.notes)
 
 
 def hierarchy_choices(train: ImageSplit, params: HierarchyParams) -> Iterator[Choice[HierarchyParams]]:

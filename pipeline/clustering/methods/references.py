@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.clustering.base import Choice, Clusters, clusters_of_values
+from pipeline.clustering.base import Choice, Clusters
 from pipeline.config.cluster import MethodSection, RandomParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.seeding import numpy_generator
+from pipeline.statistics.values import codes_of_values
 
 
 def cluster_by_instance(train: ImageSplit, _params: MethodSection, _seed: int) -> Clusters:
@@ -19,7 +20,7 @@ def cluster_by_instance(train: ImageSplit, _params: MethodSection, _seed: int) -
 
 def cluster_by_label(train: ImageSplit, _params: MethodSection, _seed: int) -> Clusters:
     """Takes the labels as clusters: supervision (SupCon). An image without a label is unknown."""
-    return Clusters(clusters_of_values(known_labels(train)))
+    return Clusters(codes_of_values(known_labels(train)))
 
 
 def known_labels(train: ImageSplit) -> list[str | None]:
