@@ -113,3 +113,10 @@ def test_issue_forms_are_valid(form: str) -> None:
 
 def test_importers_get_types() -> None:
     assert (REPOSITORY / "pipeline/py.typed").read_text() == ""
+
+
+def test_no_two_files_of_tests_have_the_same_name() -> None:
+    """Without packages, pytest imports each file under its name alone and refuses the second of two."""
+    files = sorted((REPOSITORY / "tests").rglob("test_*.py"))
+    names = [file.name for file in files]
+    assert [str(file.relative_to(REPOSITORY)) for file in files if names.count(file.name) > 1] == []
