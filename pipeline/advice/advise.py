@@ -13,7 +13,7 @@ from pipeline.advice.predictors import Labelled, Predictors, predictors_of
 from pipeline.advice.search import joins_found
 from pipeline.dataset.label_determination import determines_labels
 from pipeline.runtime.seeding import numpy_generator
-from pipeline.statistics.contingency import UNKNOWN, Codes, Contingency
+from pipeline.statistics.contingency import Codes, Contingency
 from pipeline.statistics.information import Information
 from pipeline.statistics.intervals import Interval
 
@@ -93,7 +93,7 @@ def advise(
     """Ranks the `columns`, joint values of them, and the `others`.
 
     `columns` hold the code of each row of `labelled`, `UNKNOWN` for an unknown value.
-    Raises `ValueError` without two labels.
+    Raises `ValueError` for too few labels.
     """
     labels_N = labelled.labels_N
     generator = numpy_generator(seed, "advice")
@@ -119,8 +119,8 @@ def advise(
     return Advice(
         batch_size=labelled.batch_size,
         images=labelled.images,
-        labelled=int(np.count_nonzero(labels_N != UNKNOWN)),
-        labels=int(np.count_nonzero(labelled.shares_L)),
+        labelled=int(labelled.counts_L.sum()),
+        labels=int(np.count_nonzero(labelled.counts_L)),
         ranked=[
             _ranked(
                 one,
@@ -140,24 +140,20 @@ def _joins(
     """Searches for joint values on one half of the images, and measures what it finds on the other."""
     order_N = generator.permutation(len(labelled.labels_N))[:MOST_SEARCHED]
     seen, unseen = np.sort(order_N[::2]), np.sort(order_N[1::2])
-    if len(columns) < 2 or not all(_labels_of(labelled, rows) > 1 for rows in (seen, unseen)):
+    of_seen, of_unseen = labelled.of_rows(seen), labelled.of_rows(unseen)
+    if len(columns) < 2 or of_seen.why_too_few or of_unseen.why_too_few:
         return []
-    found = joins_found({name: codes_N[seen] for name, codes_N in columns.items()}, labelled.of_rows(seen))
+    found = joins_found({name: codes_N[seen] for name, codes_N in columns.items()}, of_seen)
     joins = [of_columns(columns, names) for names in found]
     return [
         _Measured(
             one,
-            predictors_of(one.codes_N[unseen], labelled.of_rows(unseen)),
+            predictors_of(one.codes_N[unseen], of_unseen),
             names_the_label=determines_labels(one.codes_N, labelled.labels_N),
             was_searched=True,
         )
         for one in joins
     ]
-
-
-def _labels_of(labelled: Labelled, rows: Rows) -> int:
-    labels_N = labelled.labels_N[rows]
-    return len(np.unique(labels_N[labels_N != UNKNOWN]))
 
 
 def _scores_on_halves(
@@ -168,9 +164,9 @@ def _scores_on_halves(
     scores = []
     for _ in range(HALF_SAMPLES):
         half = np.sort(generator.permutation(rows)[: max(2, len(rows) // 2)])
-        if _labels_of(labelled, half) < 2:
-            continue
         of_half = labelled.of_rows(half)
+        if of_half.why_too_few:
+            continue
         scores.append([score_of(predictors_of(one.codes_N[half], of_half)) for one in candidates])
     return np.array(scores).reshape(-1, len(candidates))
 

@@ -20,9 +20,11 @@ def print_advice(advice: Advice, label: str, notes: Sequence[str], *, everything
     record = as_record(advice)
     ranked = record["ranked"] if everything else record["ranked"][:SHOWN]
     left_out = len(record["ranked"]) - len(ranked)
-    paragraphs = [*record["sentences"], *(["", f"    {record['command']}", ""] if record["command"] else [])]
-    for text in paragraphs:
-        console.print(text, markup=False)
+    for sentence in record["sentences"]:
+        console.print(sentence, markup=False)
+    if record["command"]:
+        # In one line however long it is, so that it can be pasted.
+        console.echo("", f"    {record['command']}", "")
     print_table(advice_table(ranked, f"What to cluster by, for labels {label}", left_out=left_out), console)
     for finding in record["findings"]:
         console.print(finding["sentence"], markup=False)

@@ -69,17 +69,26 @@ class Labelled:
         return shares_K
 
     @cached_property
+    def counts_L(self) -> NDArray[np.int64]:
+        return np.bincount(self.labels_N[self.labels_N >= 0])
+
+    @property
+    def why_too_few(self) -> str | None:
+        """Reason why these labels cannot compare clusterings, to go after "there are"; None if they can."""
+        if np.count_nonzero(self.counts_L) < 2:
+            return "fewer than two labels"
+        return "no two images with the same label" if self.counts_L.max() < 2 else None
+
+    @cached_property
     def shares_L(self) -> Floats:
-        counts_L = np.bincount(self.labels_N[self.labels_N >= 0])
-        shares_L: Floats = counts_L / counts_L.sum()
+        shares_L: Floats = self.counts_L / self.counts_L.sum()
         return shares_L
 
     @cached_property
     def chance(self) -> float:
         """Share of the other labelled images that have an image's label, on average."""
-        counts_L = np.bincount(self.labels_N[self.labels_N >= 0])
-        rows = int(counts_L.sum())
-        return float(counts_L @ (counts_L - 1)) / (rows * (rows - 1))
+        rows = int(self.counts_L.sum())
+        return float(self.counts_L @ (self.counts_L - 1)) / (rows * (rows - 1))
 
     @cached_property
     def weights(self) -> PositiveWeights:
@@ -96,11 +105,11 @@ class Labelled:
 def predictors_of(clusters_N: Codes, labelled: Labelled) -> Predictors:
     """Measures one clustering; an image whose cluster is `UNKNOWN` is alone in its cluster.
 
-    Raises `ValueError` without two labels: nothing can be predicted then.
+    Raises `ValueError` for too few labels.
     """
-    if np.count_nonzero(labelled.shares_L) < 2:
-        raise ValueError("clusters are compared by at least two labels")
-    known = int(np.count_nonzero(labelled.labels_N >= 0))
+    if labelled.why_too_few is not None:
+        raise ValueError(f"there are {labelled.why_too_few}")
+    known = int(labelled.counts_L.sum())
     table = Contingency.of_codes(clusters_N, labelled.labels_N)
     shares_K = labelled.cluster_shares(clusters_N)
     weights_K = labelled.weights.of(shares_K * labelled.images)

@@ -61,9 +61,10 @@ def read_sample(path: Path, label: str, batch_size: int, seed: int) -> TableSamp
     labelled = Labelled(
         _without_gaps(codes_of[label]), batch_size, max(1, reader.images), reader.row_weights()
     )
-    if np.count_nonzero(labelled.shares_L) < 2:
+    if labelled.why_too_few:
         raise UserError(
-            f"{path} has fewer than two labels in column {shown(label)}: advice compares clusters by labels"
+            f"there are {labelled.why_too_few} in column {shown(label)} of {path}: advice compares clusters "
+            "by labels that images share"
         )
     columns, uncut, column_notes = _columns(codes_of, roles, reader.coders)
     tags = list(_tag_candidates(codes_of[roles.hashtags], reader.tag_sets)) if roles.hashtags else []

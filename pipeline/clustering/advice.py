@@ -49,13 +49,14 @@ def advice(
     seed: int,
 ) -> AdviceRecord:
     """Ranks the columns, joint values of them, and the `candidates`."""
-    labels_N = encoded(train.labels)[0][rows]
-    if len(np.unique(labels_N[labels_N != UNKNOWN])) < 2:
-        return no_advice("Without two labels among the train images there is no advice what to cluster by.")
+    labelled = Labelled(encoded(train.labels)[0][rows], batch_size, len(train))
+    if labelled.why_too_few:
+        few = f"There are {labelled.why_too_few} among the train images"
+        return no_advice(f"{few}, so there is no advice what to cluster by.")
     columns = _columns(train, params, rows)
     if not columns and not candidates:
         return no_advice("Without attributes, hashtags, texts or a hierarchy there is nothing to cluster by.")
-    return as_record(advise(columns, candidates, Labelled(labels_N, batch_size, len(train)), seed=seed))
+    return as_record(advise(columns, candidates, labelled, seed=seed))
 
 
 def _columns(train: ImageSplit, params: ClusterParams, rows: Rows) -> dict[str, Codes]:

@@ -12,6 +12,7 @@ from pipeline.experiments.halving import Race, Round
 from pipeline.experiments.run_study import check_committed, run_experiment
 from pipeline.experiments.study import Study, check_planned, planned
 from pipeline.experiments.study_results import existing_results
+from pipeline.objectives.traits import reads_clusters
 from pipeline.presentation.formatting import percent, plural
 from pipeline.presentation.tables import Cell, Column, Table
 from pipeline.presentation.terminal import print_table
@@ -32,11 +33,18 @@ def race(minutes: float, root: Path, console: SafeConsole) -> None:
 
     Every training is a DVC experiment, so that its stages are cached and a second race reuses them. Accuracy
     is that on the part of train on which the evaluation chooses its regularisation; test plays no part.
-    Raises `UserError` without advice, with uncommitted changes, and for an experiment that fails.
+    Raises `UserError` without advice, with uncommitted changes, for an objective that reads no clusters, and
+    for an experiment that fails.
     """
     check_committed(root)
     changes_of = candidates(read_json(Layout(root / "data").advice, AdviceRecord))
     params = load_params(root / PARAMS_FILE)
+    objective = params.pretrain.objective
+    if not reads_clusters(objective, params.pretrain.sampler):
+        raise UserError(
+            f"pretrain.objective={objective} reads no clusters, so that all candidates would train alike: "
+            "race with pretrain.objective=cl_infonce"
+        )
     slug_of = _slugs(list(changes_of))
 
     def train(name: str, epochs: int, seed: int) -> float:

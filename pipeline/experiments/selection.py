@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.config.params import Params, by_dotted_name
 from pipeline.experiments.experiment import FIGURES, Comparison, Experiment, Group, Value, of_ingest
 from pipeline.storage.schema import CHOSEN, ArmName, Baselines, Layout
+from pipeline.untrusted.dvc_lock import output_hash
 
 Row = Mapping[str, Any]
 FAILED, UNFINISHED = {"Failed"}, {"Queued", "Running"}
@@ -104,16 +105,8 @@ def _experiment(
         baselines=_baselines(named),
         references={arm: _number(named.get(f"{arm}.top1")) for arm in ArmName if arm != CHOSEN},
         train_images=_number(named.get("chosen.train_images")) or train_images.get(str(row["rev"])),
-        images_hash=_images_hash(lock),
+        images_hash=output_hash(lock, IMAGES),
     )
-
-
-def _images_hash(lock: Mapping[str, Any] | None) -> str | None:
-    for stage in (lock or {}).get("stages", {}).values():
-        for out in stage.get("outs", []):
-            if out["path"] == IMAGES and out.get("md5"):
-                return str(out["md5"])
-    return None
 
 
 def _interval(low: float | None, high: float | None) -> tuple[float, float] | None:

@@ -10,10 +10,14 @@ from pipeline.experiments.refs import LISTING, experiments_in
 from pipeline.experiments.study import Planned, set_parameter
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.json_text import NotJson, parse_json
-from pipeline.storage.schema import CHOSEN, NOT_TRAINED
+from pipeline.storage.schema import CHOSEN, NOT_TRAINED, Layout
+from pipeline.untrusted.dvc_lock import output_hash, read_lock
 from pipeline.untrusted.git import read_blob, run_git
 from pipeline.untrusted.yaml_text import MOST_BYTES, parse_yaml
 
+Lock = Mapping[str, Any] | None
+
+IMAGES = str(Layout().images)
 METRICS = "data/report/metrics.json"
 MOST_METRICS_BYTES = 1 << 20
 """Maximum size in bytes; the metrics of all arms have ten thousand."""
@@ -33,8 +37,11 @@ class StudyResult:
 
 
 def existing_results(requested: Iterable[Planned], root: Path) -> dict[str, StudyResult]:
-    """Returns the finished ones of `requested` by name: with the same changes and the current params.yaml."""
-    refs = _experiment_refs(root)
+    """Returns the finished ones of `requested` by name: with the same changes and the current params.yaml.
+
+    Raises `UserError` for one of images that have been ingested anew since.
+    """
+    refs, lock = _experiment_refs(root), read_lock("workspace", root)
     found = {}
     for one in requested:
         for start, ref in refs.get(one.name, []):
@@ -42,10 +49,28 @@ def existing_results(requested: Iterable[Planned], root: Path) -> dict[str, Stud
             for key, value in one.changes.items():
                 set_parameter(expected, key, value)
             if _same(params, expected):
+                _check_images(read_lock(ref, root), lock, one)
                 found[one.name] = StudyResult(
                     one, start[:7], *_figures(read_blob(f"{ref}:./{METRICS}", MOST_METRICS_BYTES, root), one)
                 )
     return found
+
+
+def _check_images(made: Lock, now: Lock, one: Planned) -> None:
+    """Raises `UserError` if the same parameters of ingest gave other images than they give now."""
+    if _ingest_params(made) != _ingest_params(now):
+        return
+    then, current = (output_hash(lock, IMAGES) for lock in (made, now))
+    if then and current and then != current:
+        raise UserError(
+            f"the experiment {one.name} was made from other images than {IMAGES} holds, although ingest has "
+            "the same parameters: give the changed table or folder a new name in ingest.path, so that all "
+            "experiments are made from it"
+        )
+
+
+def _ingest_params(lock: Lock) -> Any:
+    return (lock or {}).get("stages", {}).get("ingest", {}).get("params")
 
 
 STATISTICS = ("clusters", "mutual_information_bits", "conditional_entropy_bits")

@@ -104,7 +104,7 @@ def gather(params: Params, layout: Layout, arms: Sequence[Arm]) -> Contents:
         changes=sections.changes_tables(class_changes(chosen, instance), chosen.method),
         confusions=sections.confusions_table(worst_confusions(chosen.predictions), chosen.method),
         cards=cluster_cards(train, clusters, chosen.statistics.get("made_of", {})),
-        findings=[*findings(list(arms), summary), *advice_findings(advice)],
+        findings=[*findings(list(arms), summary), *advice_findings(advice, params.pretrain)],
         provenance=[
             run_table(layout, arms),
             training_tables.configuration_table(arms, params),

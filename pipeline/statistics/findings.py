@@ -105,7 +105,10 @@ def _about_sizes(statistics: dict[str, Any]) -> Iterator[Finding]:
 def _about_labels(statistics: dict[str, Any]) -> Iterator[Finding]:
     if not statistics["label_entropy_bits"] or not statistics["labelled_cluster_entropy_bits"]:
         return  # no labels, or one side has a single value: nothing can be equal or independent
+    by_chance = statistics["independence_p_value"] > CHANCE_LEVEL
     if statistics["adjusted_mutual_information"] >= EQUAL_AGREEMENT:
+        if by_chance:
+            return  # few labels, such as one per class: they agree with any clusters as small
         yield Finding(
             CLUSTERS_EQUAL_LABELS,
             "The clusters are the labels under other names "
@@ -120,7 +123,7 @@ def _about_labels(statistics: dict[str, Any]) -> Iterator[Finding]:
             "supervised training on finer labels.",
             "Take the column that determines the label out of the auxiliary information.",
         )
-    elif statistics["independence_p_value"] > CHANCE_LEVEL:
+    elif by_chance:
         yield Finding(
             CLUSTERS_INDEPENDENT_OF_LABELS,
             f"I(Z;T) is {statistics['mutual_information_bits']:.3f} bits, and clusters of the same sizes "

@@ -266,6 +266,8 @@ class AdvisedClustering(TypedDict):
     """Expected share of what labels add to self-supervision, with a 90 % interval."""
     as_good_as_best: bool
     names_the_label: bool
+    is_column: bool
+    """Whether it is a single column, whose name is then the candidate's."""
 
 
 class AdviceRecord(TypedDict):

@@ -16,14 +16,14 @@ MOST_LOCK_BYTES = 1 << 20
 
 
 def read_lock(rev: str, root: Path = Path()) -> Mapping[str, Any] | None:
-    """Reads the stages of a lock; None if there is no lock. That of "workspace" lies in `root`.
+    """Reads the stages of the lock in `root`, or of its state in a commit; None if there is no lock.
 
     Raises `UserError` for a file that DVC did not write, such as one with conflict markers.
     """
     content = (
         _of_the_workspace(root / LOCK)
         if rev == "workspace"
-        else read_blob(f"{rev}:./{LOCK}", MOST_LOCK_BYTES)
+        else read_blob(f"{rev}:./{LOCK}", MOST_LOCK_BYTES, root)
     )
     if not content:
         return None  # nothing was ever run there, or the experiment has no commit yet
@@ -33,6 +33,15 @@ def read_lock(rev: str, root: Path = Path()) -> Mapping[str, Any] | None:
     if not isinstance(stages, dict) or not all(_is_stage(stage) for stage in stages.values()):
         raise UserError(f"{name} holds no stages: take the file that DVC wrote")
     return {"stages": stages}
+
+
+def output_hash(lock: Mapping[str, Any] | None, path: str) -> str | None:
+    """Returns DVC's hash of an output, None if no stage of the lock has made it."""
+    for stage in (lock or {}).get("stages", {}).values():
+        for out in stage.get("outs", []):
+            if out["path"] == path and out.get("md5"):
+                return str(out["md5"])
+    return None
 
 
 def _is_stage(stage: Any) -> bool:

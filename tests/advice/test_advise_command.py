@@ -87,7 +87,8 @@ def test_a_large_table_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ("changes", "label", "sentence"),
     [
         ({}, "class", "has no column class: it has image, label"),
-        ({"label": ["one"] * ROWS}, "label", "has fewer than two labels in column label"),
+        ({"label": ["one"] * ROWS}, "label", "fewer than two labels in column label of"),
+        ({"label": [f"id {n}" for n in range(ROWS)]}, "label", "no two images with the same label in"),
         (
             {"kind": [], "price": [], "hashtags": []},
             "label",
@@ -100,6 +101,15 @@ def test_tables_without_advice(
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         advice_of_table(write(tmp_path / "t.csv", **changes), label, batch_size=64, seed=0)
+
+
+def test_the_command_of_the_pick_is_one_line(tmp_path: Path) -> None:
+    """However narrow the terminal is, so that it can be pasted."""
+    name = "the kind of thing that the photograph shows, in the words of its owner"
+    path = write(tmp_path / "t.csv", kind=[], price=[], hashtags=[], **{name: TABLE["kind"]})
+    shown = CliRunner().invoke(app, ["advise", str(path)], env={"COLUMNS": "60"})
+    (command,) = (line for line in shown.stdout.splitlines() if "dvc exp run" in line)
+    assert command.endswith(f"""'cluster.attributes.columns=["{name}"]'""")
 
 
 def test_the_command(tmp_path: Path) -> None:

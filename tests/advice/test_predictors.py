@@ -146,9 +146,13 @@ def test_a_constant_column_is_worse_than_self_supervision(classes: int) -> None:
     assert score_of(predictors_of(np.zeros(600, np.int64), Labelled(labels_N, 64, 600))) < 0
 
 
-def test_one_label_predicts_nothing() -> None:
-    with pytest.raises(ValueError, match="at least two labels"):
-        predictors_of(np.zeros(4, np.int64), Labelled(np.zeros(4, np.int64), 2, 4))
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [([0, 0, 0, 0], "fewer than two labels"), ([-1] * 4, "fewer than two"), ([0, 1, 2, -1], "no two images")],
+)
+def test_labels_that_cannot_compare(labels: list[int], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        predictors_of(np.zeros(4, np.int64), Labelled(np.array(labels), 2, 4))
 
 
 def test_forecasts_rise_with_scores_and_widen_with_doubt() -> None:

@@ -88,6 +88,15 @@ def test_the_landscape_has_a_row_for_everything_one_could_choose(layout: Layout)
     assert nested["mutual_information_bits"].is_monotonic_increasing
 
 
+def test_labels_that_are_ids_give_no_advice(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    path = manifest(24, label=[f"sku{number}" for number in range(24)])
+    ingest(params_with(ingest={"source": "manifest", "path": str(path)}).ingest, 0, Layout(tmp_path))
+    run(Layout(tmp_path), method="column", column={"name": "colour"})
+    advice = read_json(Layout(tmp_path).advice)
+    assert advice["ranked"] == []
+    assert advice["sentences"][0].startswith("There are no two images with the same label among the train")
+
+
 def test_small_clusters_join_others_where_these_are_comparable(layout: Layout) -> None:
     attributes = {"columns": ["colour", "size"]}
     statistics = run(layout, method="attributes", attributes=attributes, min_size=4, small="nearest")

@@ -86,6 +86,7 @@ ADVICE: dict[str, Any] = {
             "gain": {"estimate": 0.5, "low": 0.0, "high": 1.0},
             "as_good_as_best": True,
             "names_the_label": name == "class_id",
+            "is_column": len(columns) == 1,
         }
         for name, columns in {
             "class_id": ["class_id"],
@@ -97,10 +98,10 @@ ADVICE: dict[str, Any] = {
 
 
 @pytest.fixture
-def raced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float | None], list[Planned]]:
+def raced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Planned]]:
     """raced(accuracy) -> the experiments of a race in which self-supervision is worse than all others."""
 
-    def run(accuracy: float | None) -> list[Planned]:
+    def run(accuracy: float | None, objective: str = "cl_infonce") -> list[Planned]:
         ran: dict[str, Planned] = {}
 
         def run_experiment(one: Planned, _root: Path) -> None:
@@ -118,7 +119,10 @@ def raced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float | 
         monkeypatch.setattr(race, "check_committed", lambda _root: None)
         monkeypatch.setattr(race, "run_experiment", run_experiment)
         monkeypatch.setattr(race, "existing_results", existing_results)
-        (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+        params = (REPOSITORY / "params.yaml").read_text()
+        (tmp_path / "params.yaml").write_text(
+            params.replace("objective: cl_infonce", f"objective: {objective}")
+        )
         layout = Layout(tmp_path / "data")
         layout.advice.parent.mkdir(parents=True)
         write_json(layout.advice, ADVICE)
@@ -128,7 +132,7 @@ def raced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float | 
     return run
 
 
-def test_candidates_and_the_floor_run_as_experiments(raced: Callable[[float | None], list[Planned]]) -> None:
+def test_candidates_and_the_floor_run_as_experiments(raced: Callable[..., list[Planned]]) -> None:
     ran = raced(0.6)
     first = [one for one in ran if one.changes["pretrain.epochs"] == 2]
     assert {one.name for one in first} == {
@@ -142,9 +146,15 @@ def test_candidates_and_the_floor_run_as_experiments(raced: Callable[[float | No
     assert len(ran) == 9 + 6
 
 
-def test_without_labels_a_race_ends_in_a_sentence(raced: Callable[[float | None], list[Planned]]) -> None:
+def test_without_labels_a_race_ends_in_a_sentence(raced: Callable[..., list[Planned]]) -> None:
     with pytest.raises(UserError, match="the images need labels"):
         raced(None)
+
+
+@pytest.mark.parametrize("objective", ["soft", "byol"])
+def test_what_reads_no_clusters_does_not_race(raced: Callable[..., list[Planned]], objective: str) -> None:
+    with pytest.raises(UserError, match=f"pretrain.objective={objective} reads no clusters, so that all"):
+        raced(0.6, objective)
 
 
 def test_of_the_settings_of_a_method_the_best_races() -> None:

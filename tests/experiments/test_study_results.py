@@ -70,6 +70,28 @@ def test_a_project_in_a_larger_repository(repository: Path) -> None:
     assert uncommitted(project) == ["params.yaml"]
 
 
+def write_lock(folder: Path, images: str, path: str = "a.csv") -> None:
+    ingest = {
+        "cmd": "python stages/ingest.py",
+        "params": {"params.yaml": {"seed": 0, "ingest": {"path": path}}},
+        "outs": [{"path": "data/images", "md5": images}],
+    }
+    # DVC reads YAML, of which JSON is a part.
+    (folder / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"ingest": ingest}}))
+
+
+def test_results_of_images_that_changed_since_are_refused(repository: Path) -> None:
+    write_lock(repository, "1")
+    make_experiment(repository, json.dumps({"chosen": GOOD}))
+    assert list(existing_results([PLANNED], repository)) == [PLANNED.name]  # nothing is ingested here
+    for images, path in (("1", "a.csv"), ("2", "b.csv")):
+        write_lock(repository, images, path)
+        assert list(existing_results([PLANNED], repository)) == [PLANNED.name]
+    write_lock(repository, "2")
+    with pytest.raises(UserError, match=r"made from other images than data/images holds.*new name in ingest"):
+        existing_results([PLANNED], repository)
+
+
 @pytest.mark.parametrize(
     "metrics",
     [

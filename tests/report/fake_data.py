@@ -148,6 +148,7 @@ class FakeData:
                     "gain": {"estimate": gain, "low": gain - 0.5, "high": gain + 0.5},
                     "as_good_as_best": 0.5 < gain < 0.8,
                     "names_the_label": name == "class_id",
+                    "is_column": " x " not in name,
                 }
                 for name, gain in gains.items()
             ],

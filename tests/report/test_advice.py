@@ -1,14 +1,16 @@
 """The section of the report that says what to cluster by."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline.report.advice import advice_section
+from pipeline.report.advice import advice_findings, advice_section
 from pipeline.report.arms import read_arms
 from pipeline.storage.schema import AdviceRecord
 from pipeline.storage.validation import read_json
 from report.fake_data import FakeData, built
+from support import params_with
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +48,27 @@ def test_gains_are_also_in_points_of_these_images(tmp_path: Path) -> None:
     alone = advice_section(read_json(layout.advice, AdviceRecord), arms[:1])
     assert alone is not None
     assert "in points" not in [column.title for column in alone.table.columns]
+
+
+@pytest.mark.parametrize(
+    ("pretrain", "is_named"),
+    [
+        ({"objective": "soft"}, True),
+        ({"objective": "multi_head"}, True),
+        ({"objective": "multi_head", "multi_head": {"columns": ["class_id", "colour"]}}, True),
+        ({"objective": "multi_head", "multi_head": {"columns": ["colour"]}}, False),
+        ({"objective": "cl_infonce"}, False),
+    ],
+)
+def test_an_objective_that_learns_from_a_column_that_names_the_label(
+    tmp_path: Path, pretrain: dict[str, Any], is_named: bool
+) -> None:
+    record = read_json(FakeData().write(tmp_path).advice, AdviceRecord)
+    found = {one.code: one for one in advice_findings(record, params_with(pretrain=pretrain).pretrain)}
+    assert "few_labels" in found
+    assert ("attributes_determine_labels" in found) == is_named
+    if is_named:
+        assert " learned from class_id, from which the" in found["attributes_determine_labels"].sentence
 
 
 def test_without_labels_there_is_no_section(tmp_path: Path) -> None:

@@ -93,6 +93,13 @@ def test_clusters_that_equal_the_labels_but_for_their_names_and_a_typing_error()
     assert "clusters_equal_labels" not in codes_of("column", INFORMED, LABELS)
 
 
+@pytest.mark.parametrize("labels", [6, 2])
+def test_one_labelled_image_per_class_equals_nothing(labels: int) -> None:
+    """Any clusters agree with it."""
+    given = [f"label {row // 5}" if row % 5 == 0 and row < 5 * labels else None for row in range(60)]
+    assert "clusters_equal_labels" not in codes_of("column", np.arange(60) // 5, given)
+
+
 def test_clusters_independent_of_the_labels() -> None:
     assert "clusters_independent_of_labels" in codes_of("column", NOISE, LABELS)
     assert "clusters_independent_of_labels" in codes_of("column", ROWS // 2, LABELS)

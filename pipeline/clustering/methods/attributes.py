@@ -57,7 +57,8 @@ def cluster_by_attributes(train: ImageSplit, params: AttributesParams, _seed: in
     if left_out:
         notes.append(
             f"left out {listed(left_out)}, from which the label of nearly every image follows: set "
-            "cluster.attributes.label_columns=keep to include such columns"
+            "cluster.attributes.label_columns=keep to include such columns, and leave them out of "
+            "ingest.columns.attributes if an objective learns from attributes, as it would read them"
         )
     clusters = clusters_of_sets(present_of(known.of_images, joined))
     # An automatic choice has already left out such columns.
