@@ -1,9 +1,11 @@
 """What several tests share: small real data sets, made anew in temporary folders."""
 
-import csv
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +19,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["CLINFONCE_SAVING_SHARE"] = "1e9"
 
 from project import Project, make_finished
-from support import REPOSITORY, at_once, build_once, forbid_network, png
+from support import REPOSITORY, at_once, build_once, forbid_network, params_with, write_manifest
 
 if TYPE_CHECKING:
+    from pipeline.storage.schema import Layout
     from stage_runs import Workshop
 
 # A machine may be busy: how long one example takes says nothing.
@@ -64,32 +67,36 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a manifest of `count` images with two labels, two attribute columns and hashtags."""
+    """Writes a manifest, as `write_manifest` does, in `source`."""
+    return partial(write_manifest, tmp_path / "source")
 
-    def write(count: int = 24, name: str = "manifest.csv", **columns: list[Any]) -> Path:
-        folder = tmp_path / "source"
-        (folder / "images").mkdir(parents=True, exist_ok=True)
-        rows = []
-        for number in range(count):
-            path = f"images/{number:03d}.png"
-            (folder / path).write_bytes(png(number))
-            row = {
-                "image": path,
-                "label": ["cat", "dog"][number % 2],
-                "split": "test" if number % 4 == 3 else "train",
-                "colour": ["red", "blue", "green"][number % 3],
-                "size": ["small", "large"][number // 2 % 2],
-                "hashtags": f"#Pet;tag{number % 5}",
-            }
-            row |= {column: values[number] for column, values in columns.items()}
-            rows.append(row)
-        with (folder / name).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        return folder / name
 
-    return write
+@pytest.fixture
+def clustered(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., "Layout"]:
+    """Returns a copy of `count` images of 12 pixels, ingested and clustered once for all tests; what training
+    saves is kept beside it."""
+    monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
+
+    def copy(count: int, **section: Any) -> "Layout":
+        # Imported here, since not every test needs them.
+        from pipeline.clustering.run import cluster
+        from pipeline.ingest.run import ingest
+        from pipeline.storage.schema import Layout
+
+        def make(folder: Path) -> None:
+            source = {"source": "manifest", "path": str(write_manifest(folder / "source", count))}
+            params = params_with(ingest=source, cluster=section)
+            ingest(params.ingest, 0, Layout(folder / "data"))
+            cluster(params.cluster, "chosen", 16, 0, Layout(folder / "data"))
+
+        key = sha256(json.dumps([count, section]).encode()).hexdigest()[:16]
+        made = build_once(tmp_path_factory, f"clustered-{key}", "data/clusters/chosen/statistics.json", make)
+        shutil.copytree(made / "data", tmp_path / "data")
+        return Layout(tmp_path / "data")
+
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Helpers that several tests import."""
 
+import csv
 import errno
 import fcntl
 import io
@@ -59,6 +60,30 @@ def png(seed: int, width: int = 12, height: int = 12, mode: str = "RGB") -> byte
     buffer = io.BytesIO()
     Image.fromarray(noise.squeeze(), mode=None).convert(mode).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def write_manifest(folder: Path, count: int = 24, name: str = "manifest.csv", **columns: list[Any]) -> Path:
+    """Writes a manifest of `count` images with two labels, two attribute columns and hashtags."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number in range(count):
+        path = f"images/{number:03d}.png"
+        (folder / path).write_bytes(png(number))
+        row = {
+            "image": path,
+            "label": ["cat", "dog"][number % 2],
+            "split": "test" if number % 4 == 3 else "train",
+            "colour": ["red", "blue", "green"][number % 3],
+            "size": ["small", "large"][number // 2 % 2],
+            "hashtags": f"#Pet;tag{number % 5}",
+        }
+        row |= {column: values[number] for column, values in columns.items()}
+        rows.append(row)
+    with (folder / name).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder / name
 
 
 def params_with(**sections: Any) -> Params:

@@ -13,15 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
-from pipeline.ingest.run import ingest
 from pipeline.runtime.distributed import Ranks
 from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
 from pipeline.training.step import batch_sizes
 from processes import in_ranks
-from support import TINY_PRETRAIN, params_with
+from support import TINY_PRETRAIN
 from training.ranks import assert_equal_weights, train_each
 
 pytestmark = pytest.mark.slow
@@ -36,12 +34,8 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def layout(manifest: Callable[..., Path], tmp_path: Path) -> Layout:
-    result = Layout(tmp_path)
-    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, result)
-    section = {"method": "kmeans", "kmeans": {"clusters": 4, "min_points": 1}}
-    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, result)
-    return result
+def layout(clustered: Callable[..., Layout]) -> Layout:
+    return clustered(24, method="kmeans", kmeans={"clusters": 4, "min_points": 1})
 
 
 def choices(way: str) -> PretrainParams:
@@ -90,7 +84,7 @@ def test_a_stage_becomes_several_processes_that_stop_and_go_on_together(
         "CLINFONCE_STATE_DIR": str(tmp_path / "states"),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, str(script), str(tmp_path), params]
+    command = [sys.executable, str(script), str(layout.root), params]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
         while not list((tmp_path / "states").glob("*/state-before.pt")) and time.monotonic() < deadline:

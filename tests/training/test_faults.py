@@ -15,9 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
-from pipeline.ingest.run import ingest
 from pipeline.objectives.base import Batch
 from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
@@ -29,7 +27,7 @@ from pipeline.training.features import FeatureExtractor
 from pipeline.training.network import Network
 from pipeline.training.shutdown import Interrupted
 from pipeline.training.trainer import Trainer
-from support import TINY_PRETRAIN, params_with
+from support import TINY_PRETRAIN
 
 pytestmark = pytest.mark.slow
 
@@ -37,13 +35,9 @@ PARAMS = TINY_PRETRAIN | {"batch_size": 4, "epochs": 4, "recluster_every": 2}
 
 
 @pytest.fixture
-def layout(manifest: Callable[..., Path], tmp_path: Path) -> Layout:
+def layout(clustered: Callable[..., Layout]) -> Layout:
     """24 noise images of 12 pixels, 18 of them train, in clusters that are remade after two epochs."""
-    result = Layout(tmp_path)
-    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, result)
-    section = {"method": "kmeans", "kmeans": {"clusters": 3, "min_points": 1}}
-    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, result)
-    return result
+    return clustered(24, method="kmeans", kmeans={"clusters": 3, "min_points": 1})
 
 
 def train(layout: Layout, states: Path, **changes: Any) -> None:

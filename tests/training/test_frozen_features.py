@@ -1,6 +1,6 @@
 """`pretrain.freeze=all`: a linear layer trained on features that are computed once."""
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from pipeline.training.frozen_features import FrozenFeatures, write_frozen_featu
 from pipeline.training.start import Start, read_start, write_start
 from pipeline.training.views import FeatureViews
 from processes import in_ranks
-from support import TINY_OBJECTIVES, TINY_PRETRAIN, params_with
+from support import TINY_OBJECTIVES, TINY_PRETRAIN, params_with, write_manifest
 from training.ranks import assert_equal_weights, train_each
 from training.resume import assert_resumes
 
@@ -40,23 +40,33 @@ pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 SIZE = 32
-IMAGES = 12
 VIEWS = 3
 
 
-@pytest.fixture
-def layout(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images, clusters, weights, and the features that the stage `start` writes."""
-    monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
-    result = Layout(tmp_path / "data")
-    path = str(manifest(2 * IMAGES))
-    ingest(params_with(ingest={"source": "manifest", "path": path, "test_fraction": 0.5}).ingest, 0, result)
-    section = {"method": "attributes", "attributes": {"columns": ["colour"]}}
-    cluster(params_with(cluster=section).cluster, "chosen", 4, 0, result)
+    folder = tmp_path_factory.mktemp("written")
+    layout = Layout(folder / "data")
+    path = str(write_manifest(folder / "source"))
+    params = params_with(
+        ingest={"source": "manifest", "path": path},
+        cluster={"method": "attributes", "attributes": {"columns": ["colour"]}},
+    )
+    ingest(params.ingest, 0, layout)
+    cluster(params.cluster, "chosen", 4, 0, layout)
     torch.manual_seed(3)
-    save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "weights.safetensors")
-    write(result)
-    return result
+    save_file(timm.create_model("resnet10t").state_dict(), folder / "weights.safetensors")
+    write(layout)
+    return folder
+
+
+@pytest.fixture
+def layout(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A copy that a test may change."""
+    monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    return Layout(tmp_path / "data")
 
 
 def params_of(layout: Layout, **changes: Any) -> PretrainParams:

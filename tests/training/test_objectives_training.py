@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 
 from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
-from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.objectives.traits import TRAITS
 from pipeline.runtime.errors import UserError
@@ -26,14 +24,9 @@ SMALL: dict[str, Any] = TINY_OBJECTIVES | {"batch_size": 4, "epochs": 2}
 
 
 @pytest.fixture
-def layout(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+def layout(clustered: Callable[..., Layout]) -> Layout:
     """16 train images of 12 pixels, in clusters by k-means, which are remade."""
-    monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
-    result = Layout(tmp_path)
-    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(21))}).ingest, 0, result)
-    section = {"method": "kmeans", "kmeans": {"clusters": 3, "min_points": 1}}
-    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, result)
-    return result
+    return clustered(21, method="kmeans", kmeans={"clusters": 3, "min_points": 1})
 
 
 def train(layout: Layout, objective: str, **changes: Any) -> bytes:

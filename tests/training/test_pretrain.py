@@ -27,7 +27,6 @@ from pipeline.encoders import whitening
 from pipeline.encoders.patches import PatchResNet
 from pipeline.encoders.whitening import FEATURE_POWER, FEATURE_RIDGE
 from pipeline.evaluation.features import features_of, load_encoder
-from pipeline.ingest.run import ingest
 from pipeline.objectives.cl_infonce import ClInfoNCE
 from pipeline.runtime.errors import UserError
 from pipeline.storage.checksums import write_checksummed
@@ -46,13 +45,9 @@ ATTRIBUTES = {"method": "attributes", "attributes": {"columns": ["colour", "size
 
 
 @pytest.fixture
-def data(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """24 noise images of 12 pixels, 18 of them train, with instance clusters."""
-    monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
-    layout = Layout(tmp_path)
-    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, layout)
-    cluster(params_with(cluster=ATTRIBUTES).cluster, "chosen", 16, 0, layout)
-    return layout
+def data(clustered: Callable[..., Layout]) -> Layout:
+    """24 noise images of 12 pixels, 18 of them train."""
+    return clustered(24, **ATTRIBUTES)
 
 
 @pytest.fixture
@@ -124,9 +119,8 @@ def pretrain_in(root: Path, *, once_awaited: bool) -> None:
 def test_who_waits_for_the_same_training_takes_its_result(data: Layout, tmp_path: Path) -> None:
     """As do two experiments that DVC runs at once, in folders of their own."""
     beside = tmp_path / "beside"
-    for name in ("images", "clusters"):
-        shutil.copytree(tmp_path / name, beside / name)
-    first = started(partial(pretrain_in, once_awaited=True), tmp_path)
+    shutil.copytree(data.root, beside)
+    first = started(partial(pretrain_in, once_awaited=True), data.root)
     while not list((tmp_path / "state").glob("*/state.pt")):
         assert first.is_alive()
         time.sleep(0.01)

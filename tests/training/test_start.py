@@ -12,19 +12,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.dataset.pixels import load_pixels
 from pipeline.encoders.patches import PatchResNet
 from pipeline.evaluation.features import features_of, load_encoder
-from pipeline.ingest.run import ingest
 from pipeline.runtime.errors import UserError
 from pipeline.storage.files import read_json
 from pipeline.storage.schema import Layout
 from pipeline.training import run as training
 from pipeline.training.start import read_start, write_start
-from support import TINY_PRETRAIN, params_with
+from support import TINY_PRETRAIN
 
 pytestmark = pytest.mark.slow
 
@@ -35,13 +33,8 @@ Write = Callable[..., list[str]]
 
 
 @pytest.fixture
-def layout(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
-    result = Layout(tmp_path / "data")
-    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(24))}).ingest, 0, result)
-    section = {"method": "attributes", "attributes": {"columns": ["colour", "size"]}}
-    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, result)
-    return result
+def layout(clustered: Callable[..., Layout]) -> Layout:
+    return clustered(24, method="attributes", attributes={"columns": ["colour", "size"]})
 
 
 @pytest.fixture

@@ -7,16 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.clustering.run import cluster
 from pipeline.config.pretrain import PretrainParams
-from pipeline.ingest.run import ingest
 from pipeline.objectives.registry import OBJECTIVES
 from pipeline.runtime.distributed import Ranks
 from pipeline.runtime.errors import UserError
 from pipeline.storage.schema import Layout
 from pipeline.training import run as training
 from processes import in_ranks
-from support import TINY_OBJECTIVES, TINY_PRETRAIN, params_with
+from support import TINY_OBJECTIVES, TINY_PRETRAIN
 from training.ranks import assert_equal_weights, train_each
 from training.resume import assert_resumes
 
@@ -35,13 +33,8 @@ CHANGES: dict[str, Any] = {
 
 
 @pytest.fixture
-def layout(manifest: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    monkeypatch.setenv("CLINFONCE_STATE_DIR", str(tmp_path / "state"))
-    result = Layout(tmp_path)
-    ingest(params_with(ingest={"source": "manifest", "path": str(manifest(21))}).ingest, 0, result)
-    section = {"method": "kmeans", "kmeans": {"clusters": 3, "min_points": 1}}
-    cluster(params_with(cluster=section).cluster, "chosen", 16, 0, result)
-    return result
+def layout(clustered: Callable[..., Layout]) -> Layout:
+    return clustered(21, method="kmeans", kmeans={"clusters": 3, "min_points": 1})
 
 
 def params_of(**changes: Any) -> PretrainParams:
