@@ -3,21 +3,19 @@
 from collections.abc import Sequence
 
 from pipeline.advice.advice_table import advice_table
-from pipeline.advice.advise import Advice
-from pipeline.advice.wording import as_record
 from pipeline.presentation.terminal import print_table
 from pipeline.runtime.console import echo, terminal
+from pipeline.storage.schema import AdviceRecord
 
 SHOWN = 12
 WIDTH_WITHOUT_TERMINAL = 120
 
 
-def print_advice(advice: Advice, label: str, notes: Sequence[str], *, everything: bool) -> None:
+def print_advice(record: AdviceRecord, label: str, notes: Sequence[str], *, everything: bool) -> None:
     """Prints the sentences, the command of the pick, and the best candidates; notes go to standard error."""
     console = terminal()
     if not console.is_terminal:
         console = terminal(width=WIDTH_WITHOUT_TERMINAL)
-    record = as_record(advice)
     ranked = record["ranked"] if everything else record["ranked"][:SHOWN]
     left_out = len(record["ranked"]) - len(ranked)
     for sentence in record["sentences"]:

@@ -39,6 +39,8 @@ class TableSample:
     others: list[Candidate]
     """Numbers that are not cut, and joint hashtags."""
     labelled: Labelled
+    of_images: dict[str, Any]
+    """Changes of params.yaml by which ingest reads the images of this table, if it names any."""
     notes: list[str]
 
 
@@ -72,11 +74,22 @@ def read_sample(path: Path, label: str, batch_size: int, seed: int) -> TableSamp
         raise UserError(
             f"{path} has no column beside {shown(label)} whose values repeat: nothing to cluster by"
         )
-    return TableSample(columns, [*uncut, *tags], labelled, notes + column_notes)
+    return TableSample(columns, [*uncut, *tags], labelled, _of_images(path, roles), notes + column_notes)
+
+
+def _of_images(path: Path, roles: "_Roles") -> dict[str, Any]:
+    if roles.image is None:
+        return {}
+    source = {"ingest.source": "manifest", "ingest.path": str(path)}
+    named = {"image": roles.image, "label": roles.label, "split": roles.split, "hashtags": roles.hashtags}
+    return source | {
+        f"ingest.columns.{role}": name for role, name in named.items() if name not in (role, None)
+    }
 
 
 @dataclass(frozen=True)
 class _Roles:
+    image: str | None
     label: str
     split: str | None
     hashtags: str | None
@@ -96,7 +109,7 @@ class _Roles:
                 f"{table.path} has {len(others):,} columns beside {shown(label)}, and advice compares up to "
                 f"{MOST_COLUMNS:,}: leave some out"
             )
-        return cls(label, split, hashtags, others)
+        return cls(image, label, split, hashtags, others)
 
     @property
     def read(self) -> list[str]:
@@ -176,7 +189,7 @@ class _Reader:
         train_N = np.ones(batch.num_rows, np.bool_)
         if self._roles.split is not None:
             codes_N = self._split_codes.codes(batch.column(self._roles.split))
-            splits = [split_of_cell(value) for value in self._split_codes.rows_of_values()]
+            splits = [value and split_of_cell(value) for value in self._split_codes.values()]
             held_out_V = np.array([split in ("test", "validation") for split in splits] + [False])
             train_N = ~held_out_V[codes_N]
             self._held_out += int(np.count_nonzero(~train_N))

@@ -1,8 +1,8 @@
 """The advice in sentences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import cast
+from typing import Any, cast
 
 from pipeline.advice.advise import Advice, Ranked
 from pipeline.advice.forecast import RESOLUTION
@@ -27,6 +27,9 @@ MEANING = {
 }
 
 
+UNCHANGED: Mapping[str, Any] = {}
+
+
 @dataclass(frozen=True)
 class Finding:
     code: str
@@ -43,11 +46,12 @@ def findings(advice: Advice) -> list[Finding]:
     return [*_few_labels(advice), *_disagreements(advice), *_like_simclr(advice)]
 
 
-def command(one: Ranked) -> str:
-    """Returns the command that trains on a candidate."""
+def command(one: Ranked, of_images: Mapping[str, Any] = UNCHANGED) -> str:
+    """Returns the command that trains on a candidate; `of_images` are the changes by which its images are
+    ingested."""
     options = (
         for_override(name, value) if isinstance(value, list) else for_value(name, value)
-        for name, value in one.changes.items()
+        for name, value in {**of_images, **one.changes}.items()
     )
     return f"dvc exp run {' '.join(options)}"
 
@@ -151,12 +155,15 @@ def _like_simclr(advice: Advice) -> Iterator[Finding]:
         )
 
 
-def as_record(advice: Advice) -> AdviceRecord:
-    """Returns the advice with its sentences, as `advice.json` holds it."""
+def as_record(advice: Advice, of_images: Mapping[str, Any] = UNCHANGED) -> AdviceRecord:
+    """Returns the advice with its sentences, as `advice.json` holds it.
+
+    `of_images` are the changes of params.yaml by which the images are ingested, none in a project of theirs.
+    """
     record = {
         "sentences": sentences(advice),
         "findings": [asdict(finding) for finding in findings(advice)],
-        "command": None if advice.pick is None else command(advice.pick),
+        "command": None if advice.pick is None else command(advice.pick, of_images),
         "pick": None if advice.pick is None else advice.pick.name,
         **asdict(advice),
     }

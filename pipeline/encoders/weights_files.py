@@ -161,9 +161,9 @@ def _pickled(path: Path) -> object:
     except pickle.UnpicklingError as error:
         found = _REFUSED_GLOBAL.search(str(error))
         raise WeightsRefused(
-            f"holds {shown(found[1])}, which is not loaded, since that may run code: if you trust it, "
-            'save the weights alone, by torch.save(torch.load(..., weights_only=False)["state_dict"], ...) '
-            "with the key under which it keeps them"
+            f"holds {shown(found[1])}, which is not loaded, since that may run code: if you trust it, take "
+            "loaded = torch.load(..., weights_only=False) and save the weights alone, by "
+            "torch.save(loaded.state_dict(), ...) of a network, torch.save(loaded[KEY], ...) of a dictionary"
             if found
             else "is damaged, or no file of weights that torch wrote: download it again, or save the state "
             "dict by torch.save(model.state_dict(), ...) or as safetensors"

@@ -25,6 +25,7 @@ CANDIDATES = 6
 """Maximum number, beside self-supervision."""
 SEEDS = 3
 FLOOR = "self-supervision"
+COLUMNS = "cluster.attributes.columns"
 LONGEST_NAME = 60
 
 
@@ -64,14 +65,16 @@ def candidates(advice: AdviceRecord) -> dict[str, dict[str, Any]]:
 
     Of the settings of a method, such as `attributes (top 8)`, only the best: the others are much the same.
     """
-    best_of: dict[str, AdvisedClustering] = {}
+    best_of: dict[tuple[str, str], AdvisedClustering] = {}
     for one in advice["ranked"]:
         if not one["names_the_label"]:
-            best_of.setdefault(one["name"].partition(" (")[0], one)
+            is_of_columns = COLUMNS in one["changes"]
+            best_of.setdefault((one["changes"]["cluster.method"], one["name"] if is_of_columns else ""), one)
     best = list(best_of.values())[:CANDIDATES]
     if not best:
         raise UserError(f"there is nothing to race: {advice['sentences'][0]}")
-    return {one["name"]: one["changes"] for one in best} | {FLOOR: {"cluster.method": "instance"}}
+    named = {f"column {FLOOR}" if one["name"] == FLOOR else one["name"]: one["changes"] for one in best}
+    return named | {FLOOR: {"cluster.method": "instance"}}
 
 
 def _slugs(names: list[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from PIL import Image
 
 from pipeline.config.ingest import IngestParams, TorchvisionParams
-from pipeline.runtime.errors import UserError, first_line
+from pipeline.runtime.errors import UserError
 from pipeline.sources.base import Refusal, SourceRow, Split
 from pipeline.sources.reading.expected_files import named_path
 from pipeline.sources.reading.source_root import source_root
@@ -24,8 +24,6 @@ from pipeline.untrusted.walk import Skipped, Walk
 
 WHAT = "the folder in which torchvision keeps its data"
 SUPERCLASS = "superclass"
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-"""Pillow's exceptions for damaged and malicious files."""
 
 SUPERCLASSES = {
     "aquatic_mammals": "beaver dolphin otter seal whale",
@@ -77,12 +75,15 @@ def _attribute_names(dataset: Any) -> list[str]:
     return [name for name in dataset.attr_names if name]
 
 
-def _open_image(path: str | Path) -> Image.Image:
-    """Opens an image without decoding it, since ingest reads the file. Raises `UnsafePath` for non-files."""
-    with SafePath(Path(path)).pinned() as pinned:
-        image = Image.open(pinned)
-    image.filename = str(path)
-    return image
+def _item(dataset: Any, index: int) -> tuple[Image.Image | Path, Any]:
+    item: tuple[Image.Image | Path, Any] = dataset[index]
+    return item
+
+
+def _item_of_celeba(dataset: Any, index: int) -> tuple[Path, Any]:
+    """Returns the path of the image, which torchvision would open."""
+    folder = Path(dataset.root, dataset.base_folder, "img_align_celeba")
+    return folder / dataset.filename[index], dataset.attr[index]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,10 @@ class Kind:
     known: Callable[[Any, Any], Known] = _of_class
     """(data set, target) -> metadata of the image."""
     attribute_names: Callable[[Any], list[str]] = field(default=lambda _dataset: [])
+    item: Callable[[Any, int], tuple[Image.Image | Path, Any]] = _item
+    """(data set, index) -> the pixels or the path of the image's file, and its target."""
+    unsafe: tuple[str, ...] = ()
+    """Files that torchvision would read without comparing a checksum, and that do not exist today."""
 
 
 TRAIN_AND_TEST: list[tuple[str, Split, Known]] = [
@@ -111,13 +116,13 @@ KINDS = {
         _of_class_and_superclass,
         lambda _dataset: [SUPERCLASS],
     ),
-    "FashionMNIST": Kind(("FashionMNIST",), TRAIN_AND_TEST),
+    "FashionMNIST": Kind(("FashionMNIST",), TRAIN_AND_TEST, unsafe=("FashionMNIST/processed",)),
     "Flowers102": Kind(
         ("flowers-102",),
         [
-            ("train", "train", {"split": "train", "loader": _open_image}),
-            ("val", "train", {"split": "val", "loader": _open_image}),
-            ("test", "test", {"split": "test", "loader": _open_image}),
+            ("train", "train", {"split": "train", "loader": Path}),
+            ("val", "train", {"split": "val", "loader": Path}),
+            ("test", "test", {"split": "test", "loader": Path}),
         ],
     ),
     "CelebA": Kind(
@@ -129,6 +134,7 @@ KINDS = {
         ],
         _of_attributes,
         _attribute_names,
+        _item_of_celeba,
     ),
 }
 
@@ -147,6 +153,12 @@ class TorchvisionSource:
         self._kind = KINDS[params.dataset]
         for name in self._kind.kept_at:
             _check(root, name)
+        for name in self._kind.unsafe:
+            if root.has_folder(name):
+                raise UserError(
+                    f"{root.folder / name} holds pickled tensors of an old torchvision, which are not read: "
+                    "remove this folder"
+                )
         self.attribute_names = self._kind.attribute_names(self._part(self._kind.parts[0][2]))
         self.notes = [
             f"the official part {name} is taken as train images"
@@ -165,15 +177,11 @@ class TorchvisionSource:
             for index in range(len(dataset)):
                 where = f"{name}/{index:06d}"
                 try:
-                    opened, target = dataset[index]
-                except UnsafePath as unsafe:
-                    yield Refusal(where, f"the image can't be read: {unsafe.reason}")
+                    found, target = self._kind.item(dataset, index)
+                except LookupError:
+                    yield Refusal(where, "the data set has fewer labels than images")
                     continue
-                except UNREADABLE as error:
-                    yield Refusal(where, f"the image can't be read: {first_line(error)}")
-                    continue
-                with opened:
-                    image, path = self._image(opened, where)
+                image, path = self._image(found, where)
                 try:
                     known = self._kind.known(dataset, target)
                 except LookupError:
@@ -181,14 +189,12 @@ class TorchvisionSource:
                     continue
                 yield SourceRow(id=where, image=image, path=path, split=split, **known)
 
-    def _image(self, opened: Image.Image, where: str) -> tuple[bytes | SafePath, str]:
-        """Returns the file that torchvision opened, or else the pixels as PNG; and its path."""
-        file = getattr(opened, "filename", "")
-        if file:
-            path = Path(file)
-            return SafePath(path, self._within), str(path.relative_to(self._folder))
+    def _image(self, found: Image.Image | Path, where: str) -> tuple[bytes | SafePath, str]:
+        """Returns the image's file, which only workers open, or its pixels as PNG; and its path."""
+        if isinstance(found, Path):
+            return SafePath(found, self._within), str(found.relative_to(self._folder))
         buffer = io.BytesIO()
-        opened.save(buffer, "PNG", compress_level=1)
+        found.save(buffer, "PNG", compress_level=1)
         return buffer.getvalue(), f"{where}.png"
 
     def _part(self, options: Known) -> Any:

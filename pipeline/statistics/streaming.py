@@ -64,6 +64,10 @@ class Coder:
         rows = zip(self._code_of, self._rows_C.tolist(), strict=True)
         return {value: count for value, count in rows if isinstance(value, str)}
 
+    def values(self) -> list[str | None]:
+        """Returns the value of each code, None for one that is long."""
+        return [value if isinstance(value, str) else None for value in self._code_of]
+
     def _codes_of(self, values: list[str]) -> Codes:
         code_of = self._code_of
         codes = (code_of.setdefault(_short(value), len(code_of)) for value in values)

@@ -44,6 +44,8 @@ def _difference_of_similar(path: SafePath) -> str | None:
     if "\\" in written and os.sep != "\\":
         written = written.replace("\\", "/")
         differences.append("with / in place of \\")
+    if ".." in Path(written).parts:
+        return None  # what was no parent folder with backslashes may lead out of the boundary without
     found, differing = _found(replace(path, path=Path(written)))
     if not found:
         return None

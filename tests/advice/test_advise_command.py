@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dvc.utils.hydra import apply_overrides
 from typer.testing import CliRunner
 
 from pipeline.advice import sample
 from pipeline.advice.command import advice_of_table
 from pipeline.advice.table import read_sample
 from pipeline.cli import app
+from pipeline.config.params import load_params
 from pipeline.runtime.errors import UserError
+from support import REPOSITORY
 
 ROWS = 600
 KINDS = [n // 4 % 4 for n in range(ROWS)]
@@ -52,6 +57,41 @@ def test_columns_by_their_roles(tmp_path: Path, ending: str) -> None:
         "100 test and validation rows are left out",
         "numbers or dates, cut into 4 parts of equal size: price",
     ]
+
+
+def test_a_long_split_cell_is_no_split(tmp_path: Path) -> None:
+    """And moves none of the others."""
+    splits = ["x" * 300, *TABLE["split"][1:]]
+    read = read_sample(write(tmp_path / "t.csv", split=splits), "label", 64, 0)
+    assert read.notes[0] == "99 test and validation rows are left out"
+
+
+@pytest.mark.parametrize(
+    ("renamed", "of_images"),
+    [
+        ({}, {}),
+        ({"label": "class", "hashtags": "Hashtags"}, {"label": "class", "hashtags": "Hashtags"}),
+        ({"image": "file"}, None),
+    ],
+)
+def test_the_command_names_the_table(
+    tmp_path: Path, renamed: dict[str, str], of_images: dict[str, str] | None
+) -> None:
+    """As long as it names images: what is pasted trains on them, not on those of params.yaml."""
+    path = tmp_path / "my table.csv"
+    columns = {renamed.get(name, name): cells for name, cells in TABLE.items()}
+    write(path, **{name: [] for name in renamed}, **{n: c for n, c in columns.items() if n not in TABLE})
+    record, _ = advice_of_table(path, renamed.get("label", "label"), batch_size=64, seed=0)
+    params, command = REPOSITORY / "params.yaml", str(record["command"])
+    shutil.copy(params, tmp_path)
+    apply_overrides(tmp_path / "params.yaml", [word for word in shlex.split(command)[3:] if word != "-S"])
+    changed = load_params(tmp_path / "params.yaml").ingest
+    if of_images is None:
+        assert changed == load_params(params).ingest
+    else:
+        assert (changed.source, changed.path) == ("manifest", str(path))
+        before = load_params(params).ingest.columns
+        assert changed.columns == before.model_copy(update=of_images)
 
 
 def test_lists_of_hashtags_in_parquet(tmp_path: Path) -> None:
@@ -117,7 +157,7 @@ def test_the_command(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["advise", str(path), "--label", "label", "--all"])
     assert shown.exit_code == 0, shown.output
     assert "Cluster by " in shown.stdout
-    assert "dvc exp run -S cluster.method=" in shown.stdout
+    assert "\n    dvc exp run -S ingest.source=manifest -S " in shown.stdout
     assert "\x1b[31mevil" not in shown.stdout
     assert "note: 100 test and validation rows are left out" in shown.stderr
     written = CliRunner().invoke(app, ["advise", str(path), "--label", "label", "--json"])

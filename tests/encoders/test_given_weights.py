@@ -148,7 +148,17 @@ def test_other_objects_are_named_with_the_cure(state: State, tmp_path: Path, kin
     assert str(raised.value).startswith(
         f"holds {kind.__module__}.{kind.__name__}, which is not loaded, since"
     )
-    assert 'torch.load(..., weights_only=False)["state_dict"]' in str(raised.value)
+    assert "torch.save(loaded[KEY], ...) of a dictionary" in str(raised.value)
+
+
+def test_the_cure_of_a_pickled_network_works(tmp_path: Path) -> None:
+    path, network = tmp_path / "whole.pth", timm.create_model("resnet10t")
+    torch.save(network, path)
+    with pytest.raises(WeightsRefused, match=r"^holds timm.models.resnet.ResNet.* of a network"):
+        read_weights_file(path)
+    loaded = torch.load(path, weights_only=False)
+    torch.save(loaded.state_dict(), path)
+    assert_holds(fitted(path)[0], network.state_dict())
 
 
 def test_safetensors_and_folders_of_the_hub(state: State, tmp_path: Path) -> None:

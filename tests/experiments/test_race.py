@@ -158,11 +158,21 @@ def test_what_reads_no_clusters_does_not_race(raced: Callable[..., list[Planned]
 
 
 def test_of_the_settings_of_a_method_the_best_races() -> None:
+    """Columns are no settings, however much their names begin alike."""
+    tags = {"cluster.method": "hashtags"}
+    changes_of = {
+        "size (cm)": {"cluster.method": "attributes", "cluster.attributes.columns": ["size (cm)"]},
+        "hashtags (top 3)": tags | {"cluster.hashtags.top": 3},
+        "size (inch)": {"cluster.method": "attributes", "cluster.attributes.columns": ["size (inch)"]},
+        "hashtags (top 2)": tags | {"cluster.hashtags.top": 2},
+        race.FLOOR: {"cluster.method": "attributes", "cluster.attributes.columns": [race.FLOOR]},
+    }
     (one, *_) = ADVICE["ranked"][1:]
-    names = ["hashtags (top 3)", "hashtags (top 2)", "colour", "colour x size"]
-    ranked = [one | {"name": name} for name in names]
-    advice: Any = ADVICE | {"ranked": ranked}
-    assert list(race.candidates(advice)) == ["hashtags (top 3)", "colour", "colour x size", race.FLOOR]
+    advice: Any = ADVICE | {"ranked": [one | {"name": n, "changes": c} for n, c in changes_of.items()]}
+    found = race.candidates(advice)
+    names = ["size (cm)", "hashtags (top 3)", "size (inch)", f"column {race.FLOOR}", race.FLOOR]
+    assert list(found) == names
+    assert found[race.FLOOR] == {"cluster.method": "instance"}
 
 
 def test_without_candidates_there_is_no_race() -> None:

@@ -17,9 +17,11 @@ import pytest
 from PIL import Image
 
 from pipeline.runtime.errors import UserError
-from pipeline.sources.torchvision import SUPERCLASS_OF, SUPERCLASSES
+from pipeline.sources.base import SourceRow
+from pipeline.sources.torchvision import SUPERCLASS_OF, SUPERCLASSES, TorchvisionSource
+from pipeline.untrusted.safe_paths import SafePath
 from sources.journey import journey, jpeg, write
-from support import NO_FILES, at_once
+from support import NO_FILES, at_once, params_with
 
 FINE = ["apple", "baby", "bear", "mushroom"]
 
@@ -126,6 +128,39 @@ def test_fashion_mnist(tmp_path: Path) -> None:
     assert (result.row("train/000002")["label"], result.row("train/000002")["width"]) == ("Pullover", 28)
 
 
+def test_pickles_of_an_old_torchvision_are_refused(tmp_path: Path) -> None:
+    """It would read them, whatever they hold, in place of the published files."""
+    folder = fashion_mnist(tmp_path / "data")
+    for name in ("training.pt", "test.pt"):
+        write(folder, {f"FashionMNIST/processed/{name}": b"anything"})
+    with pytest.raises(UserError, match=r"FashionMNIST/processed holds pickled tensors .*remove this folder"):
+        journey(tmp_path, "torchvision", folder, torchvision={"dataset": "FashionMNIST"})
+
+
+def test_fewer_labels_than_images(tmp_path: Path) -> None:
+    folder = fashion_mnist(tmp_path / "data")
+    labels = folder / "FashionMNIST/raw/train-labels-idx1-ubyte"
+    labels.write_bytes(idx(np.arange(8, dtype=np.uint8)))
+    result = journey(tmp_path, "torchvision", folder, torchvision={"dataset": "FashionMNIST"})
+    assert len(result.train) == 8
+    assert set(result.refused.values()) == {"the data set has fewer labels than images"}
+
+
+def test_no_picture_is_opened_outside_of_the_workers(
+    tmp_path: Path, celeba: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+    monkeypatch.setattr(Image, "open", opened.append)
+    pictures = flowers(tmp_path / "flowers", monkeypatch)
+    for folder, name in ((pictures, "Flowers102"), (celeba, "CelebA")):
+        params = params_with(
+            ingest={"source": "torchvision", "path": str(folder), "torchvision": {"dataset": name}}
+        )
+        rows = list(TorchvisionSource.open(params.ingest, 0).rows())
+        assert all(isinstance(row, SourceRow) and isinstance(row.image, SafePath) for row in rows)
+    assert opened == []
+
+
 def flowers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from scipy.io import savemat
     from torchvision.datasets import Flowers102
@@ -157,8 +192,11 @@ def test_flowers102_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert result.summary["notes"] == ["the official part val is taken as train images"]
     row = result.row("val/000000")
     assert (row["label"], row["image"]["path"]) == ("pink primrose", "flowers-102/jpg/image_00002.jpg")
-    assert set(result.refused) == {"train/000002", "val/000001"}
-    assert all(reason.startswith("the image can't be read: ") for reason in result.refused.values())
+    folder_of = "flowers-102/jpg"
+    assert result.refused == {
+        f"{folder_of}/image_00005.jpg": "not an image",
+        f"{folder_of}/image_00004.jpg": "the file does not exist",
+    }
 
 
 @pytest.fixture

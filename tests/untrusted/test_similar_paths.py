@@ -87,6 +87,8 @@ def test_no_name_outside_of_the_boundary_is_looked_at(root: Root, tmp_path: Path
     (outside / "Secret.png").touch()
     (tmp_path / "images/way").symlink_to(outside)
     assert why_missing(root.at("images/way/secret.png")) == MISSING
+    for name in (f"..\\{outside.name}\\secret.png", f"images\\..\\..\\{outside.name}\\Secret.png"):
+        assert why_missing(root.at(name)) == MISSING
     without_boundary = SafePath(tmp_path / "images/way/secret.png")
     assert why_missing(without_boundary).endswith("in other capitals does")
 
