@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline.advice.formatting import share
 from pipeline.presentation.formatting import count, number, points
 from pipeline.presentation.tables import Cell, Column, Table
+from pipeline.runtime.errors import shown
 from pipeline.storage.schema import AdvisedClustering
 
 
@@ -26,7 +27,7 @@ def advice_table(
         gain = one["gain"]
         rows.append(
             [
-                Cell(one["name"], strong=one["as_good_as_best"], detail=_detail(one)),
+                Cell(shown(one["name"]), strong=one["as_good_as_best"], detail=_detail(one)),
                 Cell(share(gain["estimate"]), gain["estimate"]),
                 Cell(f"{share(gain['low'])} to {share(gain['high'])}"),
                 *([Cell(points(gain["estimate"] * gap), gain["estimate"])] if gap else []),

@@ -8,7 +8,7 @@ from pipeline.advice.advise import Advice, Ranked
 from pipeline.advice.forecast import RESOLUTION
 from pipeline.advice.formatting import share
 from pipeline.advice.predictors import Predictors
-from pipeline.runtime.errors import listed
+from pipeline.runtime.errors import listed, shown
 from pipeline.runtime.sanitize import for_override, for_value
 from pipeline.storage.schema import AdviceRecord
 
@@ -19,6 +19,8 @@ DISAGREEMENT = 0.2
 FEW_LABELS = 500
 """Number of labelled images below which a finding says how uncertain the order is."""
 NAMED = 6
+LONGEST_COMMAND = 10_000
+"""In characters; names of columns may have any length."""
 MEANING = {
     "information": "information",
     "batch_information": "information that a batch sees",
@@ -69,8 +71,8 @@ def _use(advice: Advice) -> Iterator[str]:
         )
         return
     yield (
-        f"Cluster by {pick.name}: expected to give {share(pick.gain.estimate)} of what labels would add to "
-        f"self-supervision, with 90 % certainty {share(pick.gain.low)} to {share(pick.gain.high)}."
+        f"Cluster by {shown(pick.name)}: expected to give {share(pick.gain.estimate)} of what labels would "
+        f"add to self-supervision, with 90 % certainty {share(pick.gain.low)} to {share(pick.gain.high)}."
     )
 
 
@@ -108,8 +110,8 @@ def _leave_out(advice: Advice) -> Iterator[str]:
         worst = harmful[-1]
         yield (
             f"Leave out {_named(list(reversed(harmful)))}: expected to be worse than self-supervision. "
-            f"{worst.name} tells {worst.mutual_information_bits:.2f} bits about the label and splits it by "
-            f"{worst.conditional_entropy_bits:.2f}."
+            f"{shown(worst.name)} tells {worst.mutual_information_bits:.2f} bits about the label and splits "
+            f"it by {worst.conditional_entropy_bits:.2f}."
         )
 
 
@@ -135,7 +137,7 @@ def _disagreements(advice: Advice) -> Iterator[Finding]:
         best = max(fair, key=lambda one: getattr(one.predictors, predictor.name))
         lead = getattr(best.predictors, predictor.name) - getattr(pick.predictors, predictor.name)
         if lead > DISAGREEMENT and not best.as_good_as_best:
-            found.append(f"{best.name} by {MEANING[predictor.name]}")
+            found.append(f"{shown(best.name)} by {MEANING[predictor.name]}")
     if found:
         yield Finding(
             "predictors_disagree",
@@ -160,10 +162,11 @@ def as_record(advice: Advice, of_images: Mapping[str, Any] = UNCHANGED) -> Advic
 
     `of_images` are the changes of params.yaml by which the images are ingested, none in a project of theirs.
     """
+    written = "" if advice.pick is None else command(advice.pick, of_images)
     record = {
         "sentences": sentences(advice),
         "findings": [asdict(finding) for finding in findings(advice)],
-        "command": None if advice.pick is None else command(advice.pick, of_images),
+        "command": written if 0 < len(written) <= LONGEST_COMMAND else None,
         "pick": None if advice.pick is None else advice.pick.name,
         **asdict(advice),
     }

@@ -105,12 +105,13 @@ def known_attributes(train: ImageSplit, names: list[str], params: AttributesPara
         name: {cell: f"{_unambiguous(name)}={cell}" for cell in set(column.cells) if cell is not None}
         for name, column in columns.items()
     }
-    rows = zip(*(column.cells for column in columns.values()), strict=True)
+    of_images: list[list[str]] = [[] for _ in range(len(train))]
+    for name, column in columns.items():
+        for of_image, cell in zip(of_images, column.cells, strict=True):
+            if cell is not None:
+                of_image.append(texts[name][cell])
     return KnownAttributes(
-        of_images=[
-            [texts[name][cell] for name, cell in zip(names, row, strict=True) if cell is not None]
-            for row in rows
-        ],
+        of_images=of_images,
         column_of={text: name for name in names for text in texts[name].values()},
         negations={texts[name][column.no] for name, column in columns.items() if column.no is not None},
         notes={name: column.note for name, column in columns.items() if column.note is not None},

@@ -152,6 +152,15 @@ def test_the_command_of_the_pick_is_one_line(tmp_path: Path) -> None:
     assert command.endswith(f"""'cluster.attributes.columns=["{name}"]'""")
 
 
+def test_long_names_are_shortened(tmp_path: Path) -> None:
+    name = "kind" * 100_000
+    path = write(tmp_path / "t.parquet", kind=[], price=[], hashtags=[], **{name: TABLE["kind"]})
+    shown = CliRunner().invoke(app, ["advise", str(path)])
+    assert "Cluster by kindkind" in shown.stdout
+    assert len(shown.stdout) < 5000
+    assert "dvc exp run" not in shown.stdout
+
+
 def test_the_command(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", **{"\x1b[31mevil": [f"v{n % 3}" for n in range(ROWS)]})
     shown = CliRunner().invoke(app, ["advise", str(path), "--label", "label", "--all"])

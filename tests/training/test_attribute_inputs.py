@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -34,6 +35,25 @@ def train(manifest: Callable[..., Path], tmp_path: Path) -> ImageSplit:
     layout = Layout(tmp_path / "data")
     ingest(params_with(ingest={"source": "manifest", "path": str(path)}).ingest, 0, layout)
     return ImageSplit(layout.images, "train")
+
+
+@pytest.mark.parametrize(("tags", "shared"), [(TAGS, 3), ([""] * IMAGES, 0)])
+def test_images_without_columns(
+    manifest: Callable[..., Path], tmp_path: Path, tags: list[str], shared: int
+) -> None:
+    path = manifest(IMAGES, split=["train"] * IMAGES, hashtags=tags)
+    pd.read_csv(path)[["image", "label", "split", "hashtags"]].to_csv(path, index=False)
+    layout = Layout(tmp_path / "data")
+    ingest(params_with(ingest={"source": "manifest", "path": str(path)}).ingest, 0, layout)
+    split = ImageSplit(layout.images, "train")
+    if shared:
+        assert encoded(split, "soft").shape == (IMAGES, shared)
+    else:
+        for objective in ("soft", "multi_head", "cmc"):
+            with pytest.raises(
+                UserError, match=f"objective={objective} learns from attributes, and the data"
+            ):
+                encoded(split, objective)
 
 
 def encoded(train: ImageSplit, objective: str, ids: list[str] | None = None, **block: Any) -> Tensor:
