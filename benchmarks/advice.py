@@ -3,6 +3,7 @@
     python -m benchmarks.advice --root CHECKOUT --data studies/data/posts_columns.yaml \\
         --ingested data/images --images "rendered posts"
     python -m benchmarks.advice --fit
+    python -m benchmarks.advice --own
     python -m benchmarks.advice --few 200 --data studies/data/posts_columns.yaml \\
         --ingested data/images --images "rendered posts"
     python -m benchmarks.advice --table rows.parquet
@@ -10,9 +11,10 @@
 The first, after `clinfonce study run studies/advice.yaml --data ...` in CHECKOUT, measures the clusterings of
 this study on images that ingest wrote and adds a line per clustering to docs/studies/advice-points.csv; with
 `--report FILE` it takes the accuracies from a study's report. `--fit` predicts each set of images from the
-others, and prints the table. `--few` draws a few labels and says how often the pick is within a point of the
-best. `--table` writes 10 million rows of 20 columns, or, as .csv, 12,000 rows of 300 columns of 0 and 1, for
-`time clinfonce advise FILE`.
+others, and prints the table. `--own` predicts the clusterings of a set from some that were trained on it, as
+`clinfonce compare` does, and says how many intervals hold. `--few` draws a few labels and says how often the
+pick is within a point of the best. `--table` writes 10 million rows of 20 columns, or, as .csv, 12,000 rows
+of 300 columns of 0 and 1, for `time clinfonce advise FILE`.
 """
 
 import re
@@ -32,6 +34,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from pipeline.advice.forecast import gain_of, score_of
+from pipeline.advice.own_results import LEAST_GAP, accuracy_forecasts
 from pipeline.advice.predictors import NAMES, Labelled, Predictors, predictors_of
 from pipeline.clustering.registry import METHODS
 from pipeline.config.params import PARAMS_FILE, check_params, read_values
@@ -49,8 +52,8 @@ ENDS = ("instance", "label")
 """Experiments between which forecasts are made."""
 BASELINES = ("mutual_information_bits", "clusters", "normalized_mutual_information")
 DRAWS = 50
-LEAST_GAP = 0.01
-"""Lead of labels over self-supervision below which a share of it is noise, so that only the order counts."""
+OWN = (0, 2, 4, 6)
+TEST_IMAGES = {"rendered posts": 902, "fashion products": 2196, "CIFAR-100": 5000}
 MOST_MISSED = 0.9
 """Share of the forecasts that the interval is to hold."""
 
@@ -64,10 +67,13 @@ def main(
     report: Path | None = None,
     few: int | None = None,
     fit: bool = False,
+    own: bool = False,
     table: Path | None = None,
 ) -> None:
     if fit:
         print_fit()
+    elif own:
+        print_own_results()
     elif table is not None:
         write_table(table)
     elif few is not None:
@@ -242,6 +248,40 @@ def print_fit() -> None:
         print(f"| {left_out} | {len(test)} | " + " | ".join([*rhos, *shown]) + " |")
         print(f"weights: {dict(zip(NAMES, weights.round(2).tolist(), strict=True))}")
     print(f"half width of the {100 * MOST_MISSED:.0f} % interval: {np.quantile(missed, MOST_MISSED):.2f}")
+
+
+def print_own_results() -> None:
+    points = pd.read_csv(POINTS)
+    points["mean"] = gain_of(np.array([score_of(Predictors(*row)) for row in points[list(NAMES)].to_numpy()]))
+    print("| images | trained, beside the references | intervals that hold | half width | missed by |")
+    print("| --- |" + " --: |" * 4)
+    for images, of_images in points.groupby("images", sort=False):
+        for trained in OWN:
+            held, widths, missed = _of_own_results(of_images, trained, TEST_IMAGES[str(images)])
+            if held:
+                shown = [f"{100 * fmean(held):.0f} %", *(f"{100 * fmean(v):.1f}" for v in (widths, missed))]
+                print(f"| {images} | {trained} | " + " | ".join(shown) + " |")
+
+
+def _of_own_results(
+    points: pd.DataFrame, trained: int, test_images: int
+) -> tuple[list[bool], list[float], list[float]]:
+    """Returns for each clustering left out, over random choices of those that were trained: whether the
+    interval holds, its half width, and how far the forecast is off, in fractions."""
+    is_end = points["clustering"].isin(ENDS).to_numpy()
+    ends, others = points[is_end], points[~is_end]
+    held, widths, missed = [], [], []
+    for draw in range(DRAWS):
+        order = np.random.default_rng(draw).permutation(len(others))
+        known = pd.concat([ends, others.iloc[order[:trained]]])
+        left = others.iloc[order[trained:]]
+        variance = float((known["top1"] * (1 - known["top1"]) / test_images).mean())
+        forecasts = accuracy_forecasts(list(known["mean"]), list(known["top1"]), variance, list(left["mean"]))
+        for forecast, top1 in zip(forecasts or [], left["top1"], strict=forecasts is not None):
+            held.append(bool(forecast.low <= top1 <= forecast.high))
+            widths.append((forecast.high - forecast.low) / 2)
+            missed.append(abs(forecast.estimate - top1))
+    return held, widths, missed
 
 
 def _with_gain(points: pd.DataFrame) -> pd.DataFrame:

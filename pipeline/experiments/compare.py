@@ -7,6 +7,7 @@ from pipeline.experiments.comparison import ComparisonContents, GroupContents, g
 from pipeline.experiments.csv_table import csv_table
 from pipeline.experiments.experiment import Comparison
 from pipeline.experiments.git import git, is_object
+from pipeline.experiments.outlook import Workspace
 from pipeline.experiments.refs import LISTING, experiments_in
 from pipeline.experiments.selection import select
 from pipeline.presentation.html import render
@@ -39,7 +40,8 @@ def compare_experiments(
     with reading("pipeline.experiments.dvc_reader", request, what, len(commits)) as found:
         rows = found["rows"]
     locks = {rev: read_lock(rev) for rev in (str(row["rev"]) for row in rows)}
-    write_comparison(select(rows, locks, found["reasons"], found["train_images"]), html, markdown, csv)
+    comparison = select(rows, locks, found["reasons"], found["train_images"])
+    write_comparison(comparison, html, markdown, csv, Workspace.read())
 
 
 def _commits(names: Sequence[str]) -> list[str]:
@@ -49,8 +51,10 @@ def _commits(names: Sequence[str]) -> list[str]:
     return sorted({*commits, *filter(is_object, names or ["HEAD"])})
 
 
-def write_comparison(comparison: Comparison, html: Path, markdown: Path, csv: Path | None) -> None:
-    contents = gather(comparison)
+def write_comparison(
+    comparison: Comparison, html: Path, markdown: Path, csv: Path | None, workspace: Workspace | None = None
+) -> None:
+    contents = gather(comparison, workspace)
     write_text(html, render("compare.html", package="pipeline.experiments", contents=contents))
     write_text(markdown, comparison_markdown(contents))
     if csv is not None:
@@ -69,9 +73,10 @@ def write_comparison(comparison: Comparison, html: Path, markdown: Path, csv: Pa
         for place, name, *_ in group.table.rows:
             echo(f"{place.text:>3}  {name.text}: {name.detail}")
         echo("")
-        if group.budgets is not None:
-            print_table(group.budgets, console)
-            echo("")
+        for more in (group.budgets, group.outlook):
+            if more is not None:
+                print_table(more, console)
+                echo("")
         for text in _captions(group):
             echo(text)
         echo(group.summary)
@@ -88,7 +93,7 @@ def comparison_markdown(contents: ComparisonContents) -> str:
     for group in contents.groups:
         parts += [f"## {escaped(group.images)}"] if len(contents.groups) > 1 else []
         parts += [escaped(group.summary), table(group.table)]
-        parts += [table(group.budgets)] if group.budgets is not None else []
+        parts += [table(more) for more in (group.budgets, group.outlook) if more is not None]
         parts += [bullets(_captions(group))]
     parts += ["## Left out", bullets(contents.left_out)] if contents.left_out else []
     return "\n\n".join(part for part in parts if part) + "\n"

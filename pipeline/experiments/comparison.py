@@ -13,6 +13,7 @@ from pipeline.experiments.experiment import (
     differences,
     of_ingest,
 )
+from pipeline.experiments.outlook import Workspace, outlook
 from pipeline.experiments.scatter import scatter
 from pipeline.presentation.formatting import (
     CONDITIONAL_ENTROPY,
@@ -52,6 +53,7 @@ class GroupContents:
     summary: str
     table: Table
     budgets: Table | None
+    outlook: Table | None
     pictures: list[Figure]
 
 
@@ -64,11 +66,12 @@ class ComparisonContents:
     left_out: list[str]
 
 
-def gather(comparison: Comparison) -> ComparisonContents:
+def gather(comparison: Comparison, workspace: Workspace | None = None) -> ComparisonContents:
+    """`workspace`: its advice says what else could be trained."""
     return ComparisonContents(
         title="Experiments compared",
         summary=_summary_of_groups(comparison),
-        groups=[_group(number, group) for number, group in enumerate(comparison.groups)],
+        groups=[_group(number, group, workspace) for number, group in enumerate(comparison.groups)],
         left_out=left_out(comparison),
     )
 
@@ -84,13 +87,14 @@ def _summary_of_groups(comparison: Comparison) -> str:
     )
 
 
-def _group(number: int, group: Group) -> GroupContents:
+def _group(number: int, group: Group, workspace: Workspace | None) -> GroupContents:
     pictures = [scatter(statistic, group.experiments, number) for statistic in AXIS_TITLES]
     return GroupContents(
         images=group.images,
         summary=summary(group.experiments) + _contents_note(group),
         table=experiments_table(group),
         budgets=budgets_table(group),
+        outlook=outlook(group, workspace) if workspace is not None else None,
         pictures=[picture for picture in pictures if picture is not None],
     )
 

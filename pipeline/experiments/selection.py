@@ -161,7 +161,7 @@ def _made_with(params: Mapping[str, Value], lock: Mapping[str, Any] | None) -> b
     outputs = {out["path"]: out.get("md5") for stage in on_the_way for out in stage.get("outs", [])}
     for stage in on_the_way:
         for recorded in stage.get("params", {}).values():
-            if any(not _equal(value, params.get(key)) for key, value in by_dotted_name(recorded)):
+            if any(not equal_values(value, params.get(key)) for key, value in by_dotted_name(recorded)):
                 return False
         if any(
             dep["path"] in outputs and dep.get("md5") != outputs[dep["path"]] for dep in stage.get("deps", [])
@@ -170,7 +170,7 @@ def _made_with(params: Mapping[str, Value], lock: Mapping[str, Any] | None) -> b
     return True
 
 
-def _equal(recorded: Any, shown: Value) -> bool:
+def equal_values(recorded: Any, shown: Value) -> bool:
     """Compares values as `exp_show` returns them: passed through text, with numbers as floats."""
     if isinstance(shown, float):
         try:
