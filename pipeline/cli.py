@@ -60,6 +60,10 @@ def statistics(
         list[str] | None,
         typer.Option(help="column of clusters Z, repeatable; default: all with repeated values"),
     ] = None,
+    hashtags: Annotated[
+        str | None,
+        typer.Option(help="column of hashtags, clustered jointly and by topic; default: one of this name"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one object per cluster column")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="print one line per cluster column")] = False,
     batch_size: Annotated[
@@ -68,13 +72,22 @@ def statistics(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="seed of independence_p_value")] = 0,
 ) -> None:
-    """Measures what columns of a table say about its labels: I(Z;T), H(Z|T) and related statistics.
+    """Measures what columns and hashtags of a table say about its labels: I(Z;T), H(Z|T) and others.
 
     Needs neither images nor training.
     """
     from pipeline.statistics.command import run
 
-    run(table, label, cluster or [], as_json=as_json, as_csv=as_csv, batch_size=batch_size, seed=seed)
+    run(
+        table,
+        label,
+        cluster or [],
+        hashtags,
+        as_json=as_json,
+        as_csv=as_csv,
+        batch_size=batch_size,
+        seed=seed,
+    )
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """The candidates in a table of any size: its columns, and the hashtags in one of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ from pipeline.advice.candidates import Candidate, joint_codes
 from pipeline.advice.predictors import Labelled
 from pipeline.advice.sample import Sample
 from pipeline.dataset.attribute_types import are_quantities, read_column
-from pipeline.dataset.attributes import informative, present_of
 from pipeline.runtime.errors import UserError, listed, shown
 from pipeline.runtime.seeding import numpy_generator
 from pipeline.sources.reading.split_names import split_of_cell
 from pipeline.statistics.contingency import UNKNOWN, Codes
+from pipeline.statistics.hashtags import hashtag_clusterings
 from pipeline.statistics.streaming import Coder
 from pipeline.statistics.tables import ColumnTable, open_table
+from pipeline.statistics.tag_sets import TagSets
 from pipeline.statistics.values import codes_of_values
-from pipeline.tables.cells import NotOneValue, TooLarge
-from pipeline.tables.hashtags import hashtags_of, normalized_hashtag
+from pipeline.tables.cells import NotOneValue
 
 PARTS = 4
 """Parts of equal size into which a column of numbers is cut, as `cluster.attributes.bins` does."""
@@ -69,7 +69,11 @@ def read_sample(path: Path, label: str, batch_size: int, seed: int) -> TableSamp
             "by labels that images share"
         )
     columns, uncut, column_notes = _columns(codes_of, roles, reader.coders)
-    tags = list(_tag_candidates(codes_of[roles.hashtags], reader.tag_sets)) if roles.hashtags else []
+    tags = []
+    if roles.hashtags is not None:
+        codes_N = codes_of[roles.hashtags].astype(np.int64)
+        found = hashtag_clusterings(reader.tag_sets.sets, codes_N, range(1, MOST_TAGS + 1), seed)
+        tags = [Candidate(f"hashtags ({one.setting})", one.clusters_N, one.changes) for one in found]
     if not columns and not tags:
         raise UserError(
             f"{path} has no column beside {shown(label)} whose values repeat: nothing to cluster by"
@@ -122,14 +126,14 @@ class _Reader:
     def __init__(self, roles: _Roles, seed: int) -> None:
         self._roles = roles
         self.coders = {name: Coder() for name in [roles.label, *roles.columns]}
-        self.tag_sets: dict[frozenset[str], int] = {}
+        self.tag_sets = TagSets()
         self._no_values: set[str] = set()
         self._split_codes, self._held_out = Coder(), 0
         coding_of: dict[str, Callable[[pa.Array], Codes]] = {
             name: self._coding(name, coder) for name, coder in self.coders.items()
         }
         if roles.hashtags is not None:
-            coding_of[roles.hashtags] = self._tag_codes
+            coding_of[roles.hashtags] = self.tag_sets.codes
         self._names = list(coding_of)
         self._samples = [
             Sample(coding_of, numpy_generator(seed, "advice", part)) for part in ("labelled", "unlabelled")
@@ -195,23 +199,6 @@ class _Reader:
             self._held_out += int(np.count_nonzero(~train_N))
         return train_N
 
-    def _tag_codes(self, column: pa.Array) -> Codes:
-        coded = column.dictionary_encode() if pa.types.is_string(column.type) else None
-        cells = column.to_pylist() if coded is None else coded.dictionary.to_pylist()
-        codes = [self.tag_sets.setdefault(_tags(cell), len(self.tag_sets)) for cell in cells]
-        of_cells = np.array([*codes, self.tag_sets.setdefault(frozenset(), len(self.tag_sets))], np.int64)
-        if coded is None:
-            return of_cells[:-1]
-        codes_N: Codes = of_cells[coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)]
-        return codes_N
-
-
-def _tags(cell: Any) -> frozenset[str]:
-    try:
-        return frozenset(filter(None, map(normalized_hashtag, hashtags_of(cell))))
-    except (NotOneValue, TooLarge):
-        return frozenset()
-
 
 def _columns(
     codes_of: dict[str, NDArray[np.int32]], roles: _Roles, coders: dict[str, Coder]
@@ -251,16 +238,3 @@ def _without_gaps(codes_N: NDArray[np.int32]) -> Codes:
 def _cut(name: str, codes_N: NDArray[np.int32], values: list[str]) -> Codes:
     cells = [None if code == UNKNOWN else values[code] for code in codes_N.tolist()]
     return codes_of_values(read_column(name, cells, PARTS).cells)
-
-
-def _tag_candidates(codes_N: NDArray[np.int32], tag_sets: dict[frozenset[str], int]) -> Iterator[Candidate]:
-    """Yields every number of joined hashtags, those of highest entropy first."""
-    sets = list(tag_sets)
-    of_images = [sets[code] for code in codes_N.tolist()]
-    ranking = informative(of_images)
-    for top in range(1, min(len(ranking), MOST_TAGS) + 1):
-        yield Candidate(
-            f"hashtags (top {top})",
-            codes_of_values(present_of(of_images, ranking[:top])),
-            {"cluster.method": "hashtags", "cluster.hashtags.top": top},
-        )

@@ -4,7 +4,7 @@ The scheme of Tsai et al. 2021 (arXiv 2106.02869): binary attributes ranked by e
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +31,12 @@ def ranked_by_entropy(values: Sequence[Collection[str]]) -> list[tuple[str, floa
 
     `values` holds the set of values of each image.
     """
-    counts = Counter(value for of_image in values for value in set(of_image))
-    entropies = ((name, binary_entropy_bits(count / len(values))) for name, count in counts.items())
+    return ranked_counts(Counter(value for of_image in values for value in set(of_image)), len(values))
+
+
+def ranked_counts(images_with: Mapping[str, int], images: int) -> list[tuple[str, float]]:
+    """Returns the same from the number of images with each value."""
+    entropies = ((name, binary_entropy_bits(count / images)) for name, count in images_with.items())
     return sorted(entropies, key=lambda item: (-item[1], item[0]))
 
 

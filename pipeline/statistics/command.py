@@ -15,6 +15,7 @@ from pipeline.runtime.errors import UserError, first_line, listed, shown, system
 from pipeline.statistics.console import print_statistics, write_statistics_csv
 from pipeline.statistics.contingency import Codes
 from pipeline.statistics.describe import describe_counts
+from pipeline.statistics.hashtags import hashtag_statistics, hashtags_column
 from pipeline.statistics.streaming import Coder, Tally
 from pipeline.statistics.tables import ColumnTable, open_table
 from pipeline.storage.outputs import conflict_with_outputs, is_foreign
@@ -43,6 +44,7 @@ def run(
     path: Path,
     label: str,
     clusters: Sequence[str],
+    hashtags: str | None,
     *,
     as_json: bool,
     as_csv: bool,
@@ -52,7 +54,7 @@ def run(
     """Prints the statistics to standard output and notes to standard error."""
     if as_json and as_csv:
         raise UserError("--json and --csv are two forms of one answer: give one of them")
-    result = statistics_of_table(path, label, clusters, seed=seed, batch_size=batch_size)
+    result = statistics_of_table(path, label, clusters, hashtags, seed=seed, batch_size=batch_size)
     if as_json:
         print_json(result.columns)
     elif as_csv:
@@ -69,20 +71,30 @@ def _place_notes(path: Path) -> list[str]:
 
 
 def statistics_of_table(
-    path: Path, label: str, clusters: Sequence[str], *, seed: int, batch_size: int | None = None
+    path: Path,
+    label: str,
+    clusters: Sequence[str],
+    hashtags: str | None = None,
+    *,
+    seed: int,
+    batch_size: int | None = None,
 ) -> TableStatistics:
-    """Computes the statistics of the columns `clusters` of the table at `path` against its column `label`.
+    """Computes the statistics of columns of a table against its column `label`, and of its hashtags.
 
-    Without `clusters`, every other column whose values repeat is used. A column whose values are all
-    different (an id, a path) or missing is left out and named in a note. So is a column `image`, because
-    ingest reads each of its values only once. Reads the file in one pass. Raises `UserError` for a file or
-    column that is missing, empty or unreadable.
+    Without `clusters`, every other column whose values repeat is used, and hashtags in a column of that name.
+    A column whose values are all different (an id, a path) or missing is left out and named in a note. So is
+    a column `image`, because ingest reads each of its values only once. Reads the file in one pass, and the
+    hashtags in another. Raises `UserError` for a file or column that is missing, empty or unreadable.
     """
     table = open_table(path)
     table.check_columns([label, *clusters])
-    others = [name for name in table.columns if name != label and name.casefold() != SPLIT]
+    tags = hashtags_column(table, label, hashtags, is_requested=hashtags is not None or not clusters)
+    others = [name for name in table.columns if name not in (label, tags) and name.casefold() != SPLIT]
     chosen = list(dict.fromkeys(clusters)) or others
-    left_out = {} if clusters else dict.fromkeys(table.no_values, "lists, objects or bytes")
+    no_values = [name for name in table.no_values if name != tags]
+    left_out = {} if clusters else dict.fromkeys(no_values, "lists, objects or bytes")
+    if tags is not None and not chosen:
+        return TableStatistics(hashtag_statistics(path, label, tags, seed, batch_size), table.notes)
     if not chosen:
         raise UserError(f"{path} has no column beside {label}: give a table with a cluster column")
     if not clusters and len(chosen) > MOST_UNNAMED:
@@ -95,12 +107,14 @@ def statistics_of_table(
     for name, tally in kept.items():
         if tally.cluster_sizes_K.size == 0:
             raise UserError(f"column {shown(name)} of {path} is empty: choose a cluster column with values")
-    if not kept:
+    of_hashtags = [] if tags is None else hashtag_statistics(path, label, tags, seed, batch_size)
+    if not kept and not of_hashtags:
         raise UserError(f"{path} has no column whose values repeat: name one with --cluster")
     unrepeated = [name for name in tallies if name not in repeating and name not in kept]
     image_notes = [_repeated_images(tallies[name]) for name in sorted(images & repeating)]
     return TableStatistics(
-        [{"column": name, **_described(tally, seed, batch_size)} for name, tally in kept.items()],
+        [{"column": name, **_described(tally, seed, batch_size)} for name, tally in kept.items()]
+        + of_hashtags,
         table.notes
         + image_notes
         + _notes(unrepeated, left_out | incomparable)

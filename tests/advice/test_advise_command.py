@@ -51,7 +51,8 @@ def test_columns_by_their_roles(tmp_path: Path, ending: str) -> None:
     read = read_sample(write(tmp_path / f"t.{ending}"), "label", 64, 0)
     assert list(read.columns) == ["kind", "price"]
     assert read.labelled.images == 500
-    assert [one.name for one in read.others] == [f"hashtags (top {top})" for top in range(1, 6)]
+    names = [*(f"top {top}" for top in range(1, 6)), "3 topics", "6 topics"]
+    assert [one.name for one in read.others] == [f"hashtags ({name})" for name in names]
     assert len(np.unique(read.columns["price"])) == 4
     assert read.notes == [
         "100 test and validation rows are left out",
@@ -97,8 +98,10 @@ def test_the_command_names_the_table(
 def test_lists_of_hashtags_in_parquet(tmp_path: Path) -> None:
     tags = [["#Red", "sea"], ["red"], []] * 200
     read = read_sample(write(tmp_path / "t.parquet", hashtags=tags), "label", 64, 0)
-    assert [one.name for one in read.others] == ["hashtags (top 1)", "hashtags (top 2)"]
-    assert len(np.unique(read.others[-1].codes_N)) == 3
+    assert [one.name for one in read.others] == [
+        f"hashtags ({setting})" for setting in ("top 1", "top 2", "2 topics")
+    ]
+    assert len(np.unique(read.others[1].codes_N)) == 3
 
 
 def test_numbers_that_repeat_are_candidates_uncut_too(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from dataclasses import replace
 from itertools import chain
 
 from pipeline.clustering.base import Choice, Clusters, clusters_of_sets
-from pipeline.clustering.methods.topics import cluster_by_topics, counted_words, numbers_of_topics
 from pipeline.config.cluster import HashtagsParams
 from pipeline.dataset.attributes import LARGEST_CHOICE, informative, present_of
 from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.topics import cluster_by_topics, counted_words, numbers_of_topics
 from pipeline.runtime.errors import UserError, listed
 from pipeline.tables.hashtags import normalized_hashtag
 
@@ -64,7 +64,7 @@ def _joint(_train: ImageSplit, tags: list[list[str]], params: HashtagsParams, _s
 
 
 def _topics(train: ImageSplit, tags: list[list[str]], params: HashtagsParams, seed: int) -> Clusters:
-    return Clusters(cluster_by_topics(train, tags, params, "hashtags", seed))
+    return Clusters(cluster_by_topics(tags, params, "hashtags", seed, train.cache))
 
 
 MODES = {"joint": _joint, "topics": _topics}

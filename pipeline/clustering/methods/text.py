@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from pipeline.clustering.base import Choice, Clusters
-from pipeline.clustering.methods.topics import cluster_by_topics, counted_words, numbers_of_topics
 from pipeline.config.cluster import TextParams
 from pipeline.dataset.dataset import ImageSplit
+from pipeline.dataset.topics import cluster_by_topics, counted_words, numbers_of_topics
 from pipeline.runtime.errors import UserError
 from pipeline.tables.words import words_of
 
@@ -19,7 +19,9 @@ def cluster_by_text(train: ImageSplit, params: TextParams, seed: int) -> Cluster
             "titles in ingest.columns.text, loosen cluster.text, or choose another cluster.method"
         )
     return Clusters(
-        cluster_by_topics(train, words, params, "text", seed), words=words, stopped_words=params.stop_words
+        cluster_by_topics(words, params, "text", seed, train.cache),
+        words=words,
+        stopped_words=params.stop_words,
     )
 
 

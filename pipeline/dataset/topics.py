@@ -2,17 +2,17 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clustering.base import UNKNOWN
 from pipeline.config.cluster import WordsParams
-from pipeline.dataset.dataset import ImageSplit
 from pipeline.runtime.seeding import derived_seed
 
+UNKNOWN = -1
+"""Cluster of an image without words."""
 MOST_FOR_TOPICS = 100_000
 """Maximum number of images for topics in the landscape; for more, their k-means takes minutes."""
 Words = Sequence[Sequence[str]]
@@ -40,12 +40,12 @@ def numbers_of_topics(words: Words, params: WordsParams) -> Iterator[int]:
 
 
 def cluster_by_topics(
-    train: ImageSplit, words: Words, params: WordsParams, method: str, seed: int
+    words: Words, params: WordsParams, method: str, seed: int, cache: MutableMapping[Any, Any]
 ) -> NDArray[np.int64]:
     """Returns (N,) clusters by TF-IDF, truncated SVD and k-means on the unit sphere.
 
-    An image without words is `UNKNOWN`. The vectors are cached in `train`, since they do not depend on the
-    number of topics.
+    An image without words is `UNKNOWN`. The vectors of the images are kept in `cache`, since they do not
+    depend on the number of topics.
     """
     # Imported here: scikit-learn takes a second to load, and few clusterings need it.
     from sklearn.cluster import KMeans
@@ -62,14 +62,14 @@ def cluster_by_topics(
         params.max_df,
         state,
     )
-    if key not in train.cache:
-        train.cache[key] = _vectors([words[position] for position in known], params.components, state)
+    if key not in cache:
+        cache[key] = _vectors([words[position] for position in known], params.components, state)
     labels_N = np.full(len(words), UNKNOWN, np.int64)
     kmeans = KMeans(min(params.clusters, len(known)), n_init=5, random_state=state)
     with warnings.catch_warnings():
         # Too few distinct vectors give fewer topics than requested; the statistics report their number.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = kmeans.fit(train.cache[key])
+        fitted = kmeans.fit(cache[key])
     labels_N[known] = np.unique(fitted.labels_, return_inverse=True)[1]
     return labels_N
 

@@ -1,0 +1,113 @@
+"""Clusterings by the hashtags in a column of a table: joint tags of highest entropy, and topics.
+
+Shape letters: N rows, S sets of hashtags.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.config.cluster import HashtagsParams
+from pipeline.dataset.attributes import present_of, ranked_counts
+from pipeline.dataset.topics import MOST_FOR_TOPICS, cluster_by_topics, numbers_of_topics
+from pipeline.runtime.errors import UserError, listed, shown
+from pipeline.statistics.contingency import UNKNOWN, Codes, Contingency
+from pipeline.statistics.describe import describe_counts
+from pipeline.statistics.label_leakage import tags_that_name_labels
+from pipeline.statistics.streaming import Coder
+from pipeline.statistics.tables import ColumnTable, open_table
+from pipeline.statistics.tag_sets import TagSets
+from pipeline.statistics.values import codes_of_values
+
+HASHTAGS = "hashtags"
+"""Method of these clusterings, and the name, in any case, of the column that holds hashtags by default."""
+NUMBERS_OF_TAGS = (1, 2, 4, 8, 16, 32)
+
+
+def hashtags_column(
+    table: ColumnTable, label: str, requested: str | None, *, is_requested: bool
+) -> str | None:
+    """Returns the column of hashtags: the requested one, or that which is named so. None: there is none.
+
+    Raises `UserError` if the requested one does not exist.
+    """
+    names = [name for name in [*table.columns, *table.no_values] if name != label]
+    if requested is not None and requested not in names:
+        raise UserError(f"{table.path} has no column {shown(requested)}: it has {listed(names)}")
+    if requested is not None or not is_requested:
+        return requested
+    return next((name for name in names if name.casefold() == HASHTAGS), None)
+
+
+def hashtag_statistics(
+    path: Path, label: str, column: str, seed: int, batch_size: int | None
+) -> list[dict[str, Any]]:
+    """Returns the statistics of clusterings by hashtags, as `TableStatistics.columns`; none without hashtags.
+
+    A row without hashtags has no cluster.
+    """
+    labels, tags = Coder(), TagSets()
+    parts = [
+        (labels.codes(batch.column(label)), tags.codes(batch.column(column)))
+        for batch in open_table(path).read([label, column])
+    ]
+    labels_N, codes_N = (np.concatenate(part) for part in zip(*parts, strict=True))
+    lists = pa.array([sorted(of_row) for of_row in tags.sets], pa.list_(pa.string())).take(pa.array(codes_N))
+    naming = tags_that_name_labels(lists, labels_N, pa.array([value or "" for value in labels.values()]))
+    return [
+        {
+            "column": f"{column} ({one.setting})",
+            **describe_counts(
+                HASHTAGS,
+                Contingency.of_codes(one.clusters_N, labels_N),
+                np.bincount(one.clusters_N[one.clusters_N != UNKNOWN]),
+                seed=seed,
+                batch_size=batch_size,
+                tags_naming_labels=[tag for tag in naming if tag in one.tags],
+            ),
+            "rows_without_cluster": int(np.count_nonzero(one.clusters_N == UNKNOWN)),
+        }
+        for one in hashtag_clusterings(tags.sets, codes_N, NUMBERS_OF_TAGS, seed)
+    ]
+
+
+class HashtagClustering(NamedTuple):
+    setting: str
+    """Such as `top 8`."""
+    clusters_N: Codes
+    tags: Collection[str]
+    """Those that the clusters are made from."""
+    changes: Mapping[str, Any]
+    """Of params.yaml, by which the cluster stage makes such clusters."""
+
+
+def hashtag_clusterings(
+    sets: Sequence[frozenset[str]], codes_N: Codes, numbers: Iterable[int], seed: int
+) -> Iterator[HashtagClustering]:
+    """Yields such `numbers` of joint tags, and topics unless there are very many rows.
+
+    `codes_N` says each row's set of hashtags.
+    """
+    rows_S = np.bincount(codes_N, minlength=len(sets))
+    counts: Counter[str] = Counter()
+    for tags, rows in zip(sets, rows_S.tolist(), strict=True):
+        counts.update(dict.fromkeys(tags, rows))
+    ranking = [tag for tag, entropy in ranked_counts(counts, len(codes_N)) if entropy > 0.0]
+    method: dict[str, Any] = {"cluster.method": HASHTAGS}
+    for top in sorted({min(number, len(ranking)) for number in numbers} - {0}):
+        clusters_S = codes_of_values(present_of(sets, ranking[:top]))
+        changes = method | {"cluster.hashtags.top": top}
+        yield HashtagClustering(f"top {top}", clusters_S[codes_N], ranking[:top], changes)
+    if len(codes_N) > MOST_FOR_TOPICS:
+        return
+    words, params = [sorted(sets[code]) for code in codes_N.tolist()], HashtagsParams()
+    vectors: dict[Any, Any] = {}
+    for topics in numbers_of_topics(words, params):
+        changed = params.model_copy(update={"clusters": topics})
+        clusters_N = cluster_by_topics(words, changed, HASHTAGS, seed, vectors)
+        changes = method | {"cluster.hashtags.mode": "topics", "cluster.hashtags.clusters": topics}
+        yield HashtagClustering(f"{topics} topics", clusters_N, counts, changes)
