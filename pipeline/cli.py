@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.executors.select import EXECUTOR_VARIABLE, ExecutorName
+from pipeline.experiments.study_commands import study_app
 from pipeline.runtime.console import echo, terminal
 from pipeline.runtime.console import run as run_app
 from pipeline.runtime.errors import UserError, exit_on_user_error
@@ -16,13 +17,10 @@ from pipeline.runtime.errors import UserError, exit_on_user_error
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
 
-study_app = typer.Typer(no_args_is_help=True, help="Sets of experiments that answer one question.")
 app.add_typer(study_app, name="study")
-STUDY = "a file such as studies/unsupervised.yaml"
 OUTSIDE_PATHS = "allow links and paths in the data to lead outside the given folder"
 LARGEST_BATCH, LARGEST_SEED = 2**20, 2**63 - 1
 MOST_MINUTES, MOST_IMAGES, MOST_NEIGHBOURS = 10**6, 10**9, 10**6
-STUDY_DATA = "a file such as studies/data/cifar100.yaml; default: the images of params.yaml"
 
 
 def _no_nan(value: float | None) -> float | None:
@@ -269,29 +267,17 @@ def search(
     search(image, vectors, count, encoder, picture, terminal(), allow_outside_paths=allow_outside_paths)
 
 
-@study_app.command(name="run")
+@app.command()
 @exit_on_user_error()
-def run_study(
-    study: Annotated[Path, typer.Argument(help=STUDY)],
-    data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
+def run(
+    first: Annotated[
+        str | None, typer.Option("--from", help="a stage such as pretrain@chosen; default: the first")
+    ] = None,
 ) -> None:
-    """Runs the missing experiments of a study; an interrupted study resumes."""
-    from pipeline.experiments.run_study import run_study
+    """Runs all stages without DVC and Git: in the same order, with the same outputs, and without a cache."""
+    from pipeline.experiments.run_stages import run_stages
 
-    run_study(study, data, Path.cwd(), terminal(stderr=True))
-
-
-@study_app.command(name="report")
-@exit_on_user_error()
-def report_study(
-    study: Annotated[Path, typer.Argument(help=STUDY)],
-    data: Annotated[Path | None, typer.Option(help=STUDY_DATA)] = None,
-    output: Annotated[Path, typer.Option(help="folder of the table and the figure")] = Path("docs/studies"),
-) -> None:
-    """Writes mean and spread over the seeds of all finished experiments, as a table and a figure."""
-    from pipeline.experiments.report_study import report_study
-
-    report_study(study, data, Path.cwd(), output, terminal())
+    run_stages(first, Path.cwd())
 
 
 def main_command() -> None:
