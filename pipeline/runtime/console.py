@@ -17,11 +17,12 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from pipeline.runtime.sanitize import for_json, for_terminal, is_plain, shortened
+from pipeline.runtime.errors import MISTAKE, system_error_message
+from pipeline.runtime.sanitize import LONGEST_VALUE, for_json, for_terminal, is_plain, shortened
 
-MISTAKE, CTRL_C = 2, 130
-"""Exit codes."""
-LONGEST_VALUE, LONGEST_SENTENCE = 200, 800
+CTRL_C = 130
+"""Exit code."""
+LONGEST_SENTENCE = 800
 _LONG_WORD = re.compile(rf"\S{{{LONGEST_VALUE + 1},}}")
 
 
@@ -114,9 +115,6 @@ def run(app: typer.Typer) -> NoReturn:
         echo("aborted", stderr=True)
         code = CTRL_C
     except Exception as error:
-        # Imported here, because that module prints by this one.
-        from pipeline.runtime.errors import system_error_message
-
         if sentence := _of_the_command_line(error) or system_error_message(error):
             log_error(sentence)
             code = MISTAKE

@@ -28,8 +28,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.runtime.console import LONGEST_VALUE, MISTAKE, log_error
-from pipeline.runtime.sanitize import for_utf8, shortened
+from pipeline.runtime.sanitize import LONGEST_VALUE, for_utf8, shortened
+
+MISTAKE = 2
+"""Exit code."""
 
 
 class UserError(ValueError):
@@ -48,6 +50,9 @@ def exit_on_user_error() -> Iterator[None]:
         sentence = str(error) if isinstance(error, UserError) else system_error_message(error)
         if sentence is None:
             raise
+        # Imported here, since what only raises errors, such as a reader of one file, must start at once.
+        from pipeline.runtime.console import log_error
+
         log_error(sentence)
         raise SystemExit(MISTAKE) from None
 

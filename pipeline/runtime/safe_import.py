@@ -11,7 +11,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
@@ -22,7 +21,8 @@ def guard_torch() -> None:
         sys.meta_path.insert(0, _Guard())
 
 
-class _Guard(MetaPathFinder):
+class _Guard:
+    # Not derived from importlib.abc.MetaPathFinder, whose module every process would take time to load.
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:

@@ -25,6 +25,10 @@ _FORMULA_WITHIN = re.compile("([;|][\\s\"']*)([=+@\\-\uff1d\uff0b\uff20\uff0d\uf
 """Formula signs after a character that some spreadsheets read as the end of a cell."""
 
 
+LONGEST_VALUE = 200
+"""Characters of a value that a message quotes."""
+
+
 def shortened(text: str, longest: int) -> str:
     """Removes the middle of a longer text: an untrusted name may have megabytes."""
     if len(text) <= longest:

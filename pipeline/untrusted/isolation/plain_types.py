@@ -5,7 +5,6 @@ A dictionary inside a list repeats one long text for each of a million items; a 
 """
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as types
 
 DEEPEST = 50
@@ -82,6 +81,9 @@ def with_times_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _time_as_text(times: pa.Array) -> pa.Array:
+    # Imported here, since the process that reads the files, and must start at once, does not need it.
+    import pyarrow.compute as pc
+
     kind = times.type
     zoned = types.is_timestamp(kind) and kind.tz is not None
     written = (times.cast(pa.timestamp(kind.unit)) if zoned else times).cast(pa.string())
