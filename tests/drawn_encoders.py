@@ -1,12 +1,13 @@
 """Encoders in folders as training leaves them; their weights are drawn, which costs no training."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pipeline.config.pretrain import PretrainParams
-from pipeline.encoders.base import Architecture
+from pipeline.encoders.base import Architecture, Encoder
 from pipeline.encoders.config import EncoderConfig
 from pipeline.encoders.registry import build_encoder
 from pipeline.objectives.cl_infonce import ClInfoNCE
@@ -16,6 +17,25 @@ from pipeline.training.progress import Progress
 from support import write_summary
 
 MEAN, DEVIATION = [0.5, 0.45, 0.4], [0.25, 0.26, 0.27]
+
+
+@lru_cache(4)
+def _drawn(architecture: Architecture, seed: int) -> Encoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = build_encoder(architecture)
+        if architecture.has_adapter:
+            adapter = encoder.backbone.get_submodule("adapter")
+            assert isinstance(adapter, torch.nn.Linear)
+            adapter.reset_parameters()
+        for module in encoder.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 2)
+                torch.nn.init.uniform_(module.weight, 0.3, 0.8)
+    return encoder
 
 
 def write_drawn_encoder(
@@ -34,21 +54,8 @@ def write_drawn_encoder(
 
     `preparation` holds further values of config.json.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        has_adapter = (preparation or {}).get("has_adapter", False)
-        encoder = build_encoder(Architecture(name, stem_stride, image_size, has_adapter))
-        if has_adapter:
-            adapter = encoder.backbone.get_submodule("adapter")
-            assert isinstance(adapter, torch.nn.Linear)
-            adapter.reset_parameters()
-        for module in encoder.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                assert module.running_mean is not None
-                assert module.running_var is not None
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 2)
-                torch.nn.init.uniform_(module.weight, 0.3, 0.8)
+    has_adapter = (preparation or {}).get("has_adapter", False)
+    encoder = _drawn(Architecture(name, stem_stride, image_size, has_adapter), seed)
     config = EncoderConfig(
         encoder=name,
         stem_stride=stem_stride,

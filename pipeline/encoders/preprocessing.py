@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from torchvision.models import get_model_weights
-
 from pipeline.encoders.timm_models import PREFIX, model_name_of, pretrained_configuration
 from pipeline.runtime.errors import shown
 
@@ -55,7 +53,7 @@ def usual_preprocessing(encoder: str, file_name: str | None = None) -> Preproces
     """
     if encoder.startswith(PREFIX):
         return Preprocessing.of_configuration(pretrained_configuration(model_name_of(encoder)))
-    versions = get_model_weights(encoder)
+    versions = _versions_of(encoder)
     named = {version.url.rpartition("/")[2]: version for version in versions}
     first = next(iter(versions))
     version = versions["DEFAULT"] if file_name is None else named.get(file_name, first)
@@ -71,8 +69,15 @@ def usual_preprocessing(encoder: str, file_name: str | None = None) -> Preproces
 def download_address(encoder: str) -> str:
     """Returns where the weights that belong to a value of `pretrain.encoder` can be fetched by hand."""
     if not encoder.startswith(PREFIX):
-        return str(get_model_weights(encoder)["DEFAULT"].url)
+        return str(_versions_of(encoder)["DEFAULT"].url)
     configuration = pretrained_configuration(model_name_of(encoder))
     if hub := configuration.get("hf_hub_id"):
         return f"https://huggingface.co/{hub}/resolve/main/model.safetensors"
     return str(configuration.get("url") or "a file of weights from their authors")
+
+
+def _versions_of(encoder: str) -> Any:
+    # Imported here, as in `build_resnet`.
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(encoder)

@@ -4,8 +4,6 @@ import re
 from dataclasses import replace
 from typing import get_args
 
-from torchvision.models import ResNet
-
 from pipeline.config.pretrain import TIMM_NAME, EncoderName
 from pipeline.encoders.adapter import with_adapter
 from pipeline.encoders.base import Architecture, Encoder
@@ -51,9 +49,10 @@ def check_name(name: object) -> None:
 def build_encoder(architecture: Architecture) -> Encoder:
     """Builds the network of `build_plain_encoder`, faster on small images."""
     encoder = build_plain_encoder(architecture)
-    for module in encoder.modules():
-        if isinstance(module, ResNet):
-            use_small_map_convolutions(module)
+    if architecture.name not in (PATCH_RESNET, UNTRAINED_ENCODER) and not architecture.name.startswith(
+        PREFIX
+    ):
+        use_small_map_convolutions(encoder.backbone)
     return encoder
 
 

@@ -3,7 +3,6 @@
 from typing import cast
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,7 +16,10 @@ def build_resnet(name: str, stem_stride: int) -> Encoder:
     stem (7x7 at stride 2, max-pool); 1 and 2 are a 3x3 convolution at that stride without max-pool, for small
     images.
     """
-    backbone = torchvision.models.get_model(name, weights=None)
+    # Imported here: it loads torch's compiler, and takes as long as torch itself.
+    from torchvision.models import get_model
+
+    backbone = get_model(name, weights=None)
     feature_dim = backbone.fc.in_features
     backbone.fc = nn.Identity()
     if stem_stride != 4:

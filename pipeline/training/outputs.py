@@ -1,12 +1,12 @@
 """The outputs of a training: weights, their configuration, a model card and the history."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-import torchvision
 from safetensors.torch import save
 from torch import Tensor
 
@@ -56,7 +56,7 @@ def write_artifacts(
         weights = {name: tensor.cpu().contiguous() for name, tensor in encoder.backbone.state_dict().items()}
         # `save_file` would make the file readable by the user only, whatever the umask.
         (fresh / ENCODER_WEIGHTS).write_bytes(save(weights))
-        versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
+        versions = {"torch": torch.__version__, "torchvision": version("torchvision")}
         of_weights = {"weights_sha256": sha256_of_file(fresh / ENCODER_WEIGHTS)}
         record = config.model_dump() | provenance | versions | of_weights
         write_json(fresh / ENCODER_CONFIG, record)

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor
 
 from pipeline.config.pretrain import DOWNLOADED, PretrainParams
@@ -230,13 +229,16 @@ def _downloaded(params: PretrainParams, image_size: int) -> tuple[Encoder, Archi
             f"has nothing to download for pretrain.encoder={PATCH_RESNET}, which has no published weights: "
             "name another encoder, such as resnet50 or timm/convnext_tiny"
         )
+    # Imported here, as in `build_resnet`.
+    from torchvision.models import get_model
+
     architecture = _published(params, image_size)
     with torch.device("meta"):
         build_plain_encoder(architecture)  # unknown names and sizes are refused before anything is downloaded
     try:
         if params.encoder.startswith(PREFIX):
             return build_timm(params.encoder, image_size, downloaded=True), architecture
-        plain = torchvision.models.get_model(params.encoder, weights="DEFAULT")
+        plain = get_model(params.encoder, weights="DEFAULT")
     except Exception as error:  # whatever the libraries for downloads raise
         is_of_timm = params.encoder.startswith(PREFIX)
         size = usual_size(params.encoder) if is_of_timm and "state_dict" in str(error) else None
