@@ -49,9 +49,7 @@ def check_name(name: object) -> None:
 def build_encoder(architecture: Architecture) -> Encoder:
     """Builds the network of `build_plain_encoder`, faster on small images."""
     encoder = build_plain_encoder(architecture)
-    if architecture.name not in (PATCH_RESNET, UNTRAINED_ENCODER) and not architecture.name.startswith(
-        PREFIX
-    ):
+    if architecture.name in NAMES and architecture.name not in (PATCH_RESNET, UNTRAINED_ENCODER):
         use_small_map_convolutions(encoder.backbone)
     return encoder
 
