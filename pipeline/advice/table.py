@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from pipeline.advice.candidates import Candidate, joint_codes
 from pipeline.advice.predictors import Labelled
-from pipeline.advice.sample import Sample
 from pipeline.dataset.attribute_types import are_quantities, read_column
 from pipeline.runtime.errors import UserError, listed, shown
 from pipeline.runtime.seeding import numpy_generator
 from pipeline.sources.reading.split_names import split_of_cell
 from pipeline.statistics.contingency import UNKNOWN, Codes
 from pipeline.statistics.hashtags import hashtag_clusterings
+from pipeline.statistics.sample import Sample
 from pipeline.statistics.streaming import Coder
 from pipeline.statistics.tables import ColumnTable, open_table
 from pipeline.statistics.tag_sets import TagSets
@@ -72,6 +72,7 @@ def read_sample(path: Path, label: str, batch_size: int, seed: int) -> TableSamp
     tags = []
     if roles.hashtags is not None:
         codes_N = codes_of[roles.hashtags].astype(np.int64)
+        notes += reader.tag_sets.notes(roles.hashtags, codes_N)
         found = hashtag_clusterings(reader.tag_sets.sets, codes_N, range(1, MOST_TAGS + 1), seed)
         tags = [Candidate(f"hashtags ({one.setting})", one.clusters_N, one.changes) for one in found]
     if not columns and not tags:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from pipeline.advice.advise import advise
 from pipeline.advice.candidates import Candidate
 from pipeline.advice.predictors import Labelled
-from pipeline.advice.sample import MOST_ROWS
 from pipeline.advice.wording import as_record, no_advice
 from pipeline.clustering.base import Choice
 from pipeline.config.cluster import ClusterParams, MethodSection
@@ -16,6 +15,7 @@ from pipeline.dataset.attributes import ranked_attributes
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.runtime.seeding import numpy_generator
 from pipeline.statistics.contingency import UNKNOWN, Codes
+from pipeline.statistics.sample import MOST_ROWS
 from pipeline.statistics.values import codes_of_values, encoded
 from pipeline.storage.schema import AdviceRecord
 

@@ -94,7 +94,10 @@ def statistics_of_table(
     no_values = [name for name in table.no_values if name != tags]
     left_out = {} if clusters else dict.fromkeys(no_values, "lists, objects or bytes")
     if tags is not None and not chosen:
-        return TableStatistics(hashtag_statistics(path, label, tags, seed, batch_size), table.notes)
+        columns, notes = hashtag_statistics(path, label, tags, seed, batch_size)
+        if not columns:
+            raise UserError(f"no row of {path} has hashtags in {shown(tags)}: give a table with clusters")
+        return TableStatistics(columns, table.notes + notes)
     if not chosen:
         raise UserError(f"{path} has no column beside {label}: give a table with a cluster column")
     if not clusters and len(chosen) > MOST_UNNAMED:
@@ -107,7 +110,9 @@ def statistics_of_table(
     for name, tally in kept.items():
         if tally.cluster_sizes_K.size == 0:
             raise UserError(f"column {shown(name)} of {path} is empty: choose a cluster column with values")
-    of_hashtags = [] if tags is None else hashtag_statistics(path, label, tags, seed, batch_size)
+    of_hashtags, tag_notes = (
+        ([], []) if tags is None else hashtag_statistics(path, label, tags, seed, batch_size)
+    )
     if not kept and not of_hashtags:
         raise UserError(f"{path} has no column whose values repeat: name one with --cluster")
     unrepeated = [name for name in tallies if name not in repeating and name not in kept]
@@ -121,7 +126,8 @@ def statistics_of_table(
         + _row_notes(table, tallies)
         + label_notes(*next(iter(tallies.values())).labels.sorted_values())
         + noise_notes((name, tally.clusters.rows_of_values()) for name, tally in kept.items())
-        + _unknown_word_notes(label, kept),
+        + _unknown_word_notes(label, kept)
+        + tag_notes,
     )
 
 

@@ -15,9 +15,11 @@ from pipeline.config.cluster import HashtagsParams
 from pipeline.dataset.attributes import present_of, ranked_counts
 from pipeline.dataset.topics import MOST_FOR_TOPICS, cluster_by_topics, numbers_of_topics
 from pipeline.runtime.errors import UserError, listed, shown
+from pipeline.runtime.seeding import numpy_generator
 from pipeline.statistics.contingency import UNKNOWN, Codes, Contingency
 from pipeline.statistics.describe import describe_counts
 from pipeline.statistics.label_leakage import tags_that_name_labels
+from pipeline.statistics.sample import Sample
 from pipeline.statistics.streaming import Coder
 from pipeline.statistics.tables import ColumnTable, open_table
 from pipeline.statistics.tag_sets import TagSets
@@ -25,6 +27,8 @@ from pipeline.statistics.values import codes_of_values
 
 HASHTAGS = "hashtags"
 """Method of these clusterings, and the name, in any case, of the column that holds hashtags by default."""
+MOST_AT_ONCE = 5_000_000
+"""Maximum number of tags, those of all rows together, that are searched for names of labels or for topics."""
 NUMBERS_OF_TAGS = (1, 2, 4, 8, 16, 32)
 
 
@@ -45,20 +49,18 @@ def hashtags_column(
 
 def hashtag_statistics(
     path: Path, label: str, column: str, seed: int, batch_size: int | None
-) -> list[dict[str, Any]]:
-    """Returns the statistics of clusterings by hashtags, as `TableStatistics.columns`; none without hashtags.
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns the statistics of clusterings by hashtags, as `TableStatistics.columns`, and notes.
 
-    A row without hashtags has no cluster.
+    A row without hashtags has no cluster. Of a large table a random part is measured.
     """
     labels, tags = Coder(), TagSets()
-    parts = [
-        (labels.codes(batch.column(label)), tags.codes(batch.column(column)))
-        for batch in open_table(path).read([label, column])
-    ]
-    labels_N, codes_N = (np.concatenate(part) for part in zip(*parts, strict=True))
-    lists = pa.array([sorted(of_row) for of_row in tags.sets], pa.list_(pa.string())).take(pa.array(codes_N))
-    naming = tags_that_name_labels(lists, labels_N, pa.array([value or "" for value in labels.values()]))
-    return [
+    sample = Sample({label: labels.codes, column: tags.codes}, numpy_generator(seed, "statistics", column))
+    for batch in open_table(path).read([label, column]):
+        sample.add(batch, np.arange(batch.num_rows))
+    labels_N, codes_N = sample.codes_RC.astype(np.int64).T
+    naming = _naming(tags.sets, codes_N, labels_N, labels)
+    described = [
         {
             "column": f"{column} ({one.setting})",
             **describe_counts(
@@ -73,6 +75,25 @@ def hashtag_statistics(
         }
         for one in hashtag_clusterings(tags.sets, codes_N, NUMBERS_OF_TAGS, seed)
     ]
+    return described, _notes(column, sample, tags, codes_N)
+
+
+def _naming(sets: Sequence[frozenset[str]], codes_N: Codes, labels_N: Codes, labels: Coder) -> list[str]:
+    """Returns the tags that name a label, by as many rows as have `MOST_AT_ONCE` tags together."""
+    tags_N = np.array([len(tags) for tags in sets], np.int64)[codes_N]
+    rows = max(1, int(np.searchsorted(np.cumsum(tags_N), MOST_AT_ONCE)))
+    lists = pa.array([sorted(sets[code]) for code in codes_N[:rows].tolist()], pa.list_(pa.string()))
+    return tags_that_name_labels(lists, labels_N[:rows], pa.array([one or "" for one in labels.values()]))
+
+
+def _notes(column: str, sample: Sample, tags: TagSets, codes_N: Codes) -> list[str]:
+    notes = []
+    if len(codes_N) < sample.seen:
+        notes.append(
+            f"{shown(column)}: hashtags are measured on a random sample of {len(codes_N):,} of the "
+            f"{sample.seen:,} rows"
+        )
+    return notes + tags.notes(column, codes_N)
 
 
 class HashtagClustering(NamedTuple):
@@ -102,7 +123,7 @@ def hashtag_clusterings(
         clusters_S = codes_of_values(present_of(sets, ranking[:top]))
         changes = method | {"cluster.hashtags.top": top}
         yield HashtagClustering(f"top {top}", clusters_S[codes_N], ranking[:top], changes)
-    if len(codes_N) > MOST_FOR_TOPICS:
+    if len(codes_N) > MOST_FOR_TOPICS or sum(counts.values()) > MOST_AT_ONCE:
         return
     words, params = [sorted(sets[code]) for code in codes_N.tolist()], HashtagsParams()
     vectors: dict[Any, Any] = {}

@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.runtime.errors import shown
 from pipeline.statistics.contingency import Codes
 from pipeline.tables.cells import NotOneValue, TooLarge
 from pipeline.tables.hashtags import hashtags_of, normalized_hashtag
+
+LONGEST_TAG, MOST_TAGS = 256, 200
+"""Characters of a hashtag, and hashtags of a row, that are kept: kilobytes of Parquet can hold gigabytes."""
 
 
 class TagSets:
@@ -16,11 +20,22 @@ class TagSets:
 
     def __init__(self) -> None:
         self._code_of: dict[frozenset[str], int] = {}
+        self._cut: set[int] = set()
+        """Codes of the sets that lack long hashtags, or those after the first `MOST_TAGS`."""
 
     @property
     def sets(self) -> Sequence[frozenset[str]]:
         """The sets by their codes."""
         return list(self._code_of)
+
+    def notes(self, column: str, codes_N: Codes) -> list[str]:
+        """Returns a note if hashtags of rows with these codes were left out."""
+        if not (rows := int(np.isin(codes_N, list(self._cut)).sum())):
+            return []
+        return [
+            f"{shown(column)}: {rows:,} rows have more than {MOST_TAGS} hashtags, or some of more than "
+            f"{LONGEST_TAG} characters; these do not count"
+        ]
 
     def codes(self, column: pa.Array) -> Codes:
         """Returns (N,) the code of each cell, a list or text as people write hashtags."""
@@ -35,7 +50,12 @@ class TagSets:
 
     def _code(self, cell: Any) -> int:
         try:
-            tags = frozenset(filter(None, map(normalized_hashtag, hashtags_of(cell))))
+            written = list(hashtags_of(cell))
         except (NotOneValue, TooLarge):
-            tags = frozenset()
-        return self._code_of.setdefault(tags, len(self._code_of))
+            written = []
+        short = [tag for tag in written[:MOST_TAGS] if len(tag) <= LONGEST_TAG]
+        tags = frozenset(filter(None, map(normalized_hashtag, short)))
+        code = self._code_of.setdefault(tags, len(self._code_of))
+        if len(short) < len(written):
+            self._cut.add(code)
+        return code

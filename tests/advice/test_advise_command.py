@@ -14,12 +14,12 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from typer.testing import CliRunner
 
-from pipeline.advice import sample
 from pipeline.advice.command import advice_of_table
 from pipeline.advice.table import read_sample
 from pipeline.cli import app
 from pipeline.config.params import load_params
 from pipeline.runtime.errors import UserError
+from pipeline.statistics import sample
 from support import REPOSITORY
 
 ROWS = 600

@@ -1,6 +1,7 @@
 """`clinfonce statistics` on a column of hashtags: joint tags and topics, as the cluster stage makes them."""
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline.dataset.dataset import ImageSplit
 from pipeline.ingest.run import ingest
 from pipeline.runtime.errors import UserError
 from pipeline.statistics import hashtags as of_hashtags
+from pipeline.statistics import sample
 from pipeline.statistics.command import statistics_of_table
 from pipeline.statistics.describe import describe_clustering
 from pipeline.statistics.hashtags import hashtag_clusterings
@@ -93,6 +95,32 @@ def test_a_tag_that_names_the_label_is_found_where_it_is_joined(tmp_path: Path) 
 def test_an_absent_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no column words: it has Hashtags$"):
         by_name(write(tmp_path / "t.csv"), hashtags="words")
+
+
+def test_very_many_and_very_long_hashtags_do_not_count(tmp_path: Path) -> None:
+    many = write(tmp_path / "many.parquet", Hashtags=[[f"t{n * m}" for m in range(9000)] for n in range(210)])
+    result = statistics_of_table(many, "label", [], seed=0)
+    assert "210 rows have more than 200 hashtags, or some of more than 256 characters" in result.notes[-1]
+    long = write(tmp_path / "long.parquet", Hashtags=[["x" * 120_000, "y"]] * 210)
+    with pytest.raises(UserError, match=r"no row of .* has hashtags in Hashtags: give"):
+        by_name(long)
+
+
+def test_a_large_table_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "MOST_ROWS", 60)
+    result = statistics_of_table(write(tmp_path / "t.parquet"), "label", [], seed=0)
+    assert re.search(r"measured on a random sample of \d+ of the 210 rows", result.notes[-1])
+    assert all(one["rows"] + one["rows_without_cluster"] <= 120 for one in result.columns)
+
+
+def test_labels_are_searched_for_in_a_part_of_very_many_tags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_hashtags, "MOST_AT_ONCE", 300)
+    tags = [f"{tags};#{label}s" for tags, label in zip(TAGS, LABELS, strict=True)]
+    found = by_name(write(tmp_path / "t.csv", Hashtags=tags))
+    assert "tags_name_the_label" in {f["code"] for f in found["Hashtags (top 4)"]["findings"]}
+    assert not [name for name in found if "topics" in name]
 
 
 def test_very_many_rows_have_no_topics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
