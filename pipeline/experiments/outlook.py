@@ -20,7 +20,7 @@ from pipeline.untrusted.dvc_lock import output_hash, read_lock
 
 SHOWN = 6
 FREE = ("cluster.", "report.", "seed")
-"""Beginnings of the parameters in which trainings that tell of one another may differ."""
+"""Beginnings of the parameters in which comparable trainings may differ."""
 GAINS = {"instance": 0.0, "label": 1.0}
 """Of the references, between which gains are measured."""
 
@@ -48,7 +48,7 @@ class Workspace:
 
 
 def outlook(group: Group, workspace: Workspace) -> Table | None:
-    """Lists the best candidates that no experiment of the group was trained on; None without any to tell."""
+    """Lists the best candidates that no experiment of the group was trained on; None if no forecast can be made."""
     trained = [one for one in group.experiments if one.top1 is not None and _is_alike(one, workspace)]
     fair = [one for one in workspace.advice["ranked"] if not one["names_the_label"]]
     candidate_of = [_of_candidate(one, workspace) for one in trained]

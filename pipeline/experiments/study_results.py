@@ -39,7 +39,7 @@ class StudyResult:
 def existing_results(requested: Iterable[Planned], root: Path) -> dict[str, StudyResult]:
     """Returns the finished ones of `requested` by name: with the same changes and the current params.yaml.
 
-    Raises `UserError` for one of images that have been ingested anew since.
+    Raises `UserError` for one of images that have been ingested again since.
     """
     refs, lock = _experiment_refs(root), read_lock("workspace", root)
     found = {}
