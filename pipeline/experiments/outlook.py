@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.advice.own_results import accuracy_forecasts
-from pipeline.config.params import PARAMS_FILE, by_dotted_name, read_values
+from pipeline.config.params import PARAMS_FILE, by_dotted_name, load_params
 from pipeline.experiments.experiment import Experiment, Group, Value
 from pipeline.experiments.selection import IMAGES, equal_values
 from pipeline.presentation.formatting import interval_text, number, percent, plural
@@ -41,14 +41,14 @@ class Workspace:
         if images_hash is None or not path.is_file():
             return None
         try:
-            params = dict(by_dotted_name(read_values(root / PARAMS_FILE)))
+            params = dict(by_dotted_name(load_params(root / PARAMS_FILE).model_dump()))
             return cls(read_json(path, AdviceRecord), images_hash, params)
         except UserError:
             return None
 
 
 def outlook(group: Group, workspace: Workspace) -> Table | None:
-    """Lists the best candidates that no experiment of the group was trained on; None if no forecast can be made."""
+    """Lists the best candidates that the group was not trained on; None if no forecast can be made."""
     trained = [one for one in group.experiments if one.top1 is not None and _is_alike(one, workspace)]
     fair = [one for one in workspace.advice["ranked"] if not one["names_the_label"]]
     candidate_of = [_of_candidate(one, workspace) for one in trained]
@@ -102,8 +102,9 @@ def _of_candidate(one: Experiment, workspace: Workspace) -> AdvisedClustering | 
 def _keys_of_clusters(params: Mapping[str, Any]) -> Iterator[str]:
     """Yields the parameters that the chosen clustering depends on: those of its own block and of all."""
     for key in params:
-        section, *block = key.split(".")
-        if section == "cluster" and (len(block) == 1 or block[0] == params["cluster.method"]):
+        section, _, name = key.partition(".")
+        block, is_in_block, _ = name.partition(".")
+        if section == "cluster" and (not is_in_block or block == params["cluster.method"]):
             yield key
 
 

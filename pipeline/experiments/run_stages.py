@@ -10,12 +10,14 @@ from pathlib import Path
 from pipeline.config.params import PARAMS_FILE, load_params
 from pipeline.runtime.console import echo
 from pipeline.runtime.errors import UserError, listed, shown
+from pipeline.storage.files import state_root
 from pipeline.storage.locks import exclusive_lock
 from pipeline.untrusted.safe_paths import SafePath
 from pipeline.untrusted.yaml_text import MOST_BYTES, parse_yaml
 
 STAGES_FILE = "dvc.yaml"
-LOCK = Path(".clinfonce/run/lock")
+LONGEST_COMMAND = 1000
+"""In characters; that of a stage has fifty."""
 STARTED_BY_DVC = "DVC_STAGE"
 """Environment variable by which a stage ends when the process that started it dies."""
 
@@ -31,7 +33,7 @@ def run_stages(first: str | None, root: Path) -> None:
     names = list(commands)
     if first is not None and first not in names:
         raise UserError(f"there is no stage {shown(first)}: name one of {listed(names, len(names))}")
-    with exclusive_lock(root / LOCK, "running the stages"):
+    with exclusive_lock(state_root() / "run" / "lock", "running the stages"):
         for name in names[names.index(first) if first else 0 :]:
             echo(f"run: {name}", stderr=True)
             # No shell: the words of dvc.yaml are arguments, and the interpreter is this one.
@@ -58,10 +60,14 @@ def stage_commands(root: Path) -> Iterator[tuple[str, list[str]]]:
     try:
         for name, stage in written["stages"].items():
             for item in stage.get("foreach", [None]):
-                command = stage.get("do", stage)["cmd"].replace("${item}", item or "")
-                start, python, *arguments = shlex.split(command)
+                command = stage.get("do", stage)["cmd"]
+                if not all(isinstance(text, str) for text in (name, item or "", command)):
+                    raise TypeError(name)
+                if len(command) + command.count("${item}") * len(item or "") > LONGEST_COMMAND:
+                    raise ValueError(name)
+                start, python, *arguments = shlex.split(command.replace("${item}", item or ""))
                 if (start, python) != ("exec", "python"):
-                    raise ValueError(command)
+                    raise ValueError(name)
                 yield (f"{name}@{item}" if item else name), arguments
     except (LookupError, TypeError, ValueError, AttributeError):
         raise UserError(

@@ -96,7 +96,10 @@ def statistics_of_table(
     if tags is not None and not chosen:
         columns, notes = hashtag_statistics(path, label, tags, seed, batch_size)
         if not columns:
-            raise UserError(f"no row of {path} has hashtags in {shown(tags)}: give a table with clusters")
+            raise UserError(
+                f"no hashtag of {shown(tags)} in {path} is on some rows and not on others: give a table with "
+                "clusters"
+            )
         return TableStatistics(columns, table.notes + notes)
     if not chosen:
         raise UserError(f"{path} has no column beside {label}: give a table with a cluster column")

@@ -56,8 +56,11 @@ def hashtag_statistics(
     """
     labels, tags = Coder(), TagSets()
     sample = Sample({label: labels.codes, column: tags.codes}, numpy_generator(seed, "statistics", column))
-    for batch in open_table(path).read([label, column]):
+    table = open_table(path)
+    for batch in table.read([label, column]):
         sample.add(batch, np.arange(batch.num_rows))
+    if not len(labels):
+        raise UserError(f"column {shown(label)} of {path} is empty: choose a label column with values")
     labels_N, codes_N = sample.codes_RC.astype(np.int64).T
     naming = _naming(tags.sets, codes_N, labels_N, labels)
     described = [
@@ -75,7 +78,8 @@ def hashtag_statistics(
         }
         for one in hashtag_clusterings(tags.sets, codes_N, NUMBERS_OF_TAGS, seed)
     ]
-    return described, _notes(column, sample, tags, codes_N)
+    left_out = f"{shown(column)}: rows that are left out: {table.refused.in_words()}" if table.refused else ""
+    return described, [*filter(None, [left_out]), *_notes(column, sample, tags, codes_N)]
 
 
 def _naming(sets: Sequence[frozenset[str]], codes_N: Codes, labels_N: Codes, labels: Coder) -> list[str]:

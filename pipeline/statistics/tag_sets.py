@@ -15,6 +15,10 @@ LONGEST_TAG, MOST_TAGS = 256, 200
 """Characters of a hashtag, and hashtags of a row, that are kept: kilobytes of Parquet can hold gigabytes."""
 
 
+LONGEST_CELL = 20_000
+"""Characters of a text of hashtags; one of two hundred hashtags has some thousand."""
+
+
 class TagSets:
     """Gives each set of normalized hashtags one code, the same in every batch; none is a set, too."""
 
@@ -33,29 +37,53 @@ class TagSets:
         if not (rows := int(np.isin(codes_N, list(self._cut)).sum())):
             return []
         return [
-            f"{shown(column)}: {rows:,} rows have more than {MOST_TAGS} hashtags, or some of more than "
-            f"{LONGEST_TAG} characters; these do not count"
+            f"{shown(column)}: {rows:,} rows have more than {MOST_TAGS} hashtags, some of more than "
+            f"{LONGEST_TAG} characters, or other values; these do not count"
         ]
 
     def codes(self, column: pa.Array) -> Codes:
         """Returns (N,) the code of each cell, a list or text as people write hashtags."""
         coded = column.dictionary_encode() if pa.types.is_string(column.type) else column
-        if not pa.types.is_dictionary(coded.type):
-            return np.array([self._code(cell) for cell in column.to_pylist()], np.int64)
-        of_cells = np.array([*map(self._code, coded.dictionary.to_pylist()), self._code(None)], np.int64)
+        is_coded = pa.types.is_dictionary(coded.type)
+        try:
+            cells = coded.dictionary.to_pylist() if is_coded else column.to_pylist()
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
+            # Times that Python has none for are no hashtags.
+            return np.full(len(column), self._code(None, is_cut=True), np.int64)
+        of_cells = np.array([*map(self._code, cells), self._code(None)], np.int64)
+        if not is_coded:
+            return of_cells[:-1]
         # A null has the index -1, the last.
         indices_N = coded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
         codes_N: Codes = of_cells[indices_N]
         return codes_N
 
-    def _code(self, cell: Any) -> int:
+    def _code(self, cell: Any, *, is_cut: bool = False) -> int:
+        parts, is_long = _bounded(cell)
+        is_cut |= is_long
+        written: list[str] = []
         try:
-            written = list(hashtags_of(cell))
-        except (NotOneValue, TooLarge):
-            written = []
+            written = hashtags_of(parts)
+        except TooLarge:
+            is_cut = True
+        except NotOneValue:
+            pass
         short = [tag for tag in written[:MOST_TAGS] if len(tag) <= LONGEST_TAG]
         tags = frozenset(filter(None, map(normalized_hashtag, short)))
         code = self._code_of.setdefault(tags, len(self._code_of))
-        if len(short) < len(written):
+        if is_cut or len(short) < len(written):
             self._cut.add(code)
         return code
+
+
+def _bounded(cell: Any) -> tuple[Any, bool]:
+    """Returns what is parsed of a cell, and whether it is less than all of it.
+
+    Parsing takes a microsecond for each character.
+    """
+    if isinstance(cell, str) and len(cell) > LONGEST_CELL:
+        return None, True
+    if not isinstance(cell, list):
+        return cell, False
+    kept = [part for part in cell[:MOST_TAGS] if not (isinstance(part, str) and len(part) > LONGEST_TAG)]
+    return kept, len(kept) < len(cell)

@@ -27,6 +27,8 @@ MOST_EXPANDED = 1 << 22
 """Maximum number of characters and values with all aliases expanded; twenty lines can hold a billion."""
 DEEPEST = 50
 """Maximum nesting of lists and maps. The parser is recursive, and Python stops it at a few hundred levels."""
+MOST_BITS = 4096
+"""Maximum size of a whole number, which may be written in hexadecimal digits."""
 PLAIN = (str, bool, int, float, type(None))
 CONFLICT_MARKER = re.compile(r"^(?:<{7}|>{7})(?: |\r?$)", re.MULTILINE)
 """Where one side of a conflict begins or ends, as a merge or rebase of Git leaves it in a file."""
@@ -110,6 +112,9 @@ def _check_plain(values: Any, name: str) -> None:
             left += [*value, *value.values()]
         elif isinstance(value, list):
             left += value
+        elif isinstance(value, int) and value.bit_length() > MOST_BITS:
+            # Python refuses to write such numbers in decimals, in which a message or a comparison shows them.
+            raise UserError(f"{name} holds a whole number of more than {MOST_BITS // 4} digits")
         elif not isinstance(value, PLAIN):
             raise UserError(
                 f"{name} holds a {type(value).__name__}, such as {str(value)[:40]!r}: write text, in quotes "

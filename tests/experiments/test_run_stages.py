@@ -44,7 +44,8 @@ if sys.argv[1] == "one" and pathlib.Path("waits").exists():
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
     (tmp_path / "dvc.yaml").write_text(STAGES)
     (tmp_path / "stage.py").write_text(SCRIPT.format(root=str(REPOSITORY)))
@@ -85,6 +86,8 @@ def test_a_failure_ends_it_and_says_how_to_resume(folder: Path) -> None:
         "x: 1",
         "[1]",
         "3",
+        "stages: {1: {cmd: exec python -c 1}}",
+        "stages: {one: {foreach: [" + "a" * 2000 + "], do: {cmd: 'exec python ${item}'}}}",
     ],
 )
 def test_what_only_dvc_could_run(folder: Path, stages: str) -> None:

@@ -100,10 +100,30 @@ def test_an_absent_column_is_named(tmp_path: Path) -> None:
 def test_very_many_and_very_long_hashtags_do_not_count(tmp_path: Path) -> None:
     many = write(tmp_path / "many.parquet", Hashtags=[[f"t{n * m}" for m in range(9000)] for n in range(210)])
     result = statistics_of_table(many, "label", [], seed=0)
-    assert "210 rows have more than 200 hashtags, or some of more than 256 characters" in result.notes[-1]
+    assert "210 rows have more than 200 hashtags, some of more than 256 characters" in result.notes[-1]
     long = write(tmp_path / "long.parquet", Hashtags=[["x" * 120_000, "y"]] * 210)
-    with pytest.raises(UserError, match=r"no row of .* has hashtags in Hashtags: give"):
+    with pytest.raises(UserError, match=r"no hashtag of Hashtags in .* is on some rows"):
         by_name(long)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([10**18] * 210, pa.duration("s")),
+        pa.array([[2**31 - 1]] * 210, pa.list_(pa.date32())),
+        pa.array([0] * 210, pa.timestamp("s", "no/zone")),
+    ],
+)
+def test_values_that_are_no_hashtags(tmp_path: Path, values: pa.Array) -> None:
+    """Nor any that Python could hold; the other columns are measured."""
+    table = {"label": LABELS, "size": ["s", "l"] * 105, "hashtags": values}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    assert list(by_name(tmp_path / "t.parquet")) == ["size"]
+
+
+def test_an_empty_column_of_labels(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"column label of .* is empty"):
+        by_name(write(tmp_path / "t.csv", label=[""] * 210))
 
 
 def test_a_large_table_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

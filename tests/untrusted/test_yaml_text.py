@@ -53,3 +53,10 @@ def test_every_marker_is_one(text: str, line: int) -> None:
 def test_text_of_a_value_may_hold_markers(text: str) -> None:
     block = "".join(f"  {line}\n" for line in text.split("\n"))
     assert parse_yaml(f"title: |\n{block}", "it") == {"title": text + "\n"}
+
+
+@pytest.mark.parametrize("number", ["0x" + "F" * 5000, "-0x" + "F" * 5000, "0o" + "7" * 6000])
+def test_numbers_that_python_cannot_write_are_refused(number: str) -> None:
+    for text in (f"a: {number}", f"a: [{{b: {number}}}]"):
+        with pytest.raises(UserError, match=r"^x.yaml holds a whole number of more than 1024 digits$"):
+            parse_yaml(text, "x.yaml")
