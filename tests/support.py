@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -84,6 +85,19 @@ def write_manifest(folder: Path, count: int = 24, name: str = "manifest.csv", **
         writer.writeheader()
         writer.writerows(rows)
     return folder / name
+
+
+def write_columns(path: Path, columns: dict[str, list[Any]], row_group_size: int = 100) -> Path:
+    """Writes a table as CSV or, by its name, as Parquet; without columns that have no cells."""
+    filled = {name: cells for name, cells in columns.items() if cells}
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table(filled), path, row_group_size=row_group_size)
+        return path
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(filled)
+        writer.writerows(zip(*filled.values(), strict=True))
+    return path
 
 
 def params_with(**sections: Any) -> Params:

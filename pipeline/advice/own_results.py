@@ -15,7 +15,6 @@ PRIOR_TRAININGS = 4
 """Weight of what forecasts missed in studies, against what they miss on these images."""
 LEAST_SPAN = 0.3
 """Difference of the gains of the trained clusterings below which no line through them is known."""
-
 LEAST_GAP = 0.01
 """Top-1 that the labels' gain is worth below which a share of it is noise."""
 

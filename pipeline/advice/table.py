@@ -26,7 +26,7 @@ from pipeline.tables.cells import NotOneValue
 
 PARTS = 4
 """Parts of equal size into which a column of numbers is cut, as `cluster.attributes.bins` does."""
-MOST_TAGS = 8
+MOST_JOINED_TAGS = 8
 """Maximum number of joined hashtags."""
 MOST_COLUMNS = 2000
 IMAGE, SPLIT, HASHTAGS = "image", "split", "hashtags"
@@ -73,7 +73,7 @@ def read_sample(path: Path, label: str, batch_size: int, seed: int) -> TableSamp
     if roles.hashtags is not None:
         codes_N = codes_of[roles.hashtags].astype(np.int64)
         notes += reader.tag_sets.notes(roles.hashtags, codes_N)
-        found = hashtag_clusterings(reader.tag_sets.sets, codes_N, range(1, MOST_TAGS + 1), seed)
+        found = hashtag_clusterings(reader.tag_sets.sets, codes_N, range(1, MOST_JOINED_TAGS + 1), seed)
         tags = [Candidate(f"hashtags ({one.setting})", one.clusters_N, one.changes) for one in found]
     if not columns and not tags:
         raise UserError(

@@ -27,8 +27,6 @@ MEANING = {
     "pairs": "pairs of images",
     "alignment": "alignment",
 }
-
-
 UNCHANGED: Mapping[str, Any] = {}
 
 

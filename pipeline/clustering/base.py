@@ -10,16 +10,13 @@ from pipeline.config.cluster import MethodSection
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.statistics.values import codes_of_values
 
-UNKNOWN = -1
-"""Stands for the cluster id of an image without a value to cluster by."""
-
 
 @dataclass(frozen=True)
 class Clusters:
     """A clustering of the train images."""
 
     labels_N: np.ndarray
-    """int64, contiguous from 0, or `UNKNOWN`."""
+    """int64, contiguous from 0, or `UNKNOWN` for an image without a value to cluster by."""
     common_values: Sequence[frozenset[object]] | None = None
     """Values that the images of each cluster share, for distances between clusters. None: unknown."""
     recluster: dict[str, Any] | None = None

@@ -4,9 +4,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.clustering.base import UNKNOWN, Clusters
+from pipeline.clustering.base import Clusters
 from pipeline.clustering.postprocess import Postprocessed
 from pipeline.dataset.dataset import ImageSplit
+from pipeline.statistics.contingency import UNKNOWN
 from pipeline.statistics.describe import describe_clustering
 from pipeline.statistics.findings import StopList
 

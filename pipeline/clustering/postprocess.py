@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.clustering.base import UNKNOWN, Clusters
+from pipeline.clustering.base import Clusters
 from pipeline.config.cluster import ClusterParams
 from pipeline.runtime.errors import UserError
+from pipeline.statistics.contingency import UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.clustering.base import UNKNOWN
 from pipeline.clustering.describe import describe
 from pipeline.clustering.landscape import landscape
 from pipeline.clustering.postprocess import apply_policies
@@ -12,6 +11,7 @@ from pipeline.clustering.registry import METHODS
 from pipeline.config.cluster import ClusterParams
 from pipeline.dataset.assignments import write_assignments
 from pipeline.dataset.dataset import ImageDataset
+from pipeline.statistics.contingency import UNKNOWN
 from pipeline.storage.files import write_csv, write_json
 from pipeline.storage.schema import CHOSEN, Layout
 

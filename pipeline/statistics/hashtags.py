@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from pipeline.config.cluster import HashtagsParams
 from pipeline.dataset.attributes import present_of, ranked_counts
-from pipeline.dataset.topics import MOST_FOR_TOPICS, cluster_by_topics, numbers_of_topics
 from pipeline.runtime.errors import UserError, listed, shown
 from pipeline.runtime.seeding import numpy_generator
 from pipeline.statistics.contingency import UNKNOWN, Codes, Contingency
@@ -23,6 +22,7 @@ from pipeline.statistics.sample import Sample
 from pipeline.statistics.streaming import Coder
 from pipeline.statistics.tables import ColumnTable, open_table
 from pipeline.statistics.tag_sets import TagSets
+from pipeline.statistics.topics import MOST_FOR_TOPICS, cluster_by_topics, numbers_of_topics
 from pipeline.statistics.values import codes_of_values
 
 HASHTAGS = "hashtags"

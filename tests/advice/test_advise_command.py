@@ -1,6 +1,5 @@
 """`clinfonce advise` on tables as people have them."""
 
-import csv
 import json
 import shlex
 import shutil
@@ -8,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from dvc.utils.hydra import apply_overrides
 from typer.testing import CliRunner
@@ -20,7 +17,7 @@ from pipeline.cli import app
 from pipeline.config.params import load_params
 from pipeline.runtime.errors import UserError
 from pipeline.statistics import sample
-from support import REPOSITORY
+from support import REPOSITORY, write_columns
 
 ROWS = 600
 KINDS = [n // 4 % 4 for n in range(ROWS)]
@@ -35,15 +32,7 @@ TABLE: dict[str, list[Any]] = {
 
 
 def write(path: Path, **changes: list[Any]) -> Path:
-    columns = {name: cells for name, cells in (TABLE | changes).items() if cells}
-    if path.suffix == ".parquet":
-        pq.write_table(pa.table(columns), path, row_group_size=100)
-        return path
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return path
+    return write_columns(path, TABLE | changes)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clustering.base import UNKNOWN, Clusters, clusters_of_sets
+from pipeline.clustering.base import Clusters, clusters_of_sets
 from pipeline.clustering.registry import METHODS
 from pipeline.dataset.attributes import (
     attribute_vectors,
@@ -22,6 +22,7 @@ from pipeline.dataset.attributes import (
 from pipeline.dataset.dataset import ImageSplit, lists_of
 from pipeline.ingest.run import ingest
 from pipeline.runtime.errors import UserError
+from pipeline.statistics.contingency import UNKNOWN
 from pipeline.storage.schema import Layout
 from pipeline.tables.hashtags import normalized_hashtag
 from support import params_with

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clustering.base import UNKNOWN, Clusters, clusters_of_sets
+from pipeline.clustering.base import Clusters, clusters_of_sets
 from pipeline.clustering.postprocess import apply_policies
 from pipeline.config.cluster import ClusterParams
 from pipeline.runtime.errors import UserError
+from pipeline.statistics.contingency import UNKNOWN
 from support import params_with
 
 

@@ -1,6 +1,5 @@
 """`clinfonce statistics` on a column of hashtags: joint tags and topics, as the cluster stage makes them."""
 
-import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -25,24 +24,14 @@ from pipeline.statistics.describe import describe_clustering
 from pipeline.statistics.hashtags import hashtag_clusterings
 from pipeline.statistics.tag_sets import TagSets
 from pipeline.storage.schema import Layout
-from support import params_with
+from support import params_with, write_columns
 
 TAGS = [f"#Sea;#t{n % 5};#u{n % 7}" if n % 6 else "" for n in range(210)]
 LABELS = ["cat" if (n % 5 < 2) != (n % 11 == 0) else "dog" for n in range(210)]
 
 
 def write(path: Path, **changes: list[Any]) -> Path:
-    columns = {
-        name: cells for name, cells in ({"label": LABELS, "Hashtags": TAGS} | changes).items() if cells
-    }
-    if path.suffix == ".parquet":
-        pq.write_table(pa.table(columns), path, row_group_size=50)
-        return path
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return path
+    return write_columns(path, {"label": LABELS, "Hashtags": TAGS} | changes)
 
 
 def by_name(path: Path, *clusters: str, hashtags: str | None = None) -> dict[str, dict[str, Any]]:

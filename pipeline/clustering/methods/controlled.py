@@ -6,12 +6,13 @@ other. They read labels, so they do not measure auxiliary information.
 
 import numpy as np
 
-from pipeline.clustering.base import UNKNOWN, Clusters
+from pipeline.clustering.base import Clusters
 from pipeline.clustering.methods.references import known_labels
 from pipeline.config.cluster import CoarsenParams, PermuteParams, SubdivideParams
 from pipeline.dataset.dataset import ImageSplit
 from pipeline.runtime.errors import UserError
 from pipeline.runtime.seeding import numpy_generator
+from pipeline.statistics.contingency import UNKNOWN
 from pipeline.statistics.values import codes_of_values
 
 

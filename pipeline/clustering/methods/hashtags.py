@@ -8,8 +8,8 @@ from pipeline.clustering.base import Choice, Clusters, clusters_of_sets
 from pipeline.config.cluster import HashtagsParams
 from pipeline.dataset.attributes import LARGEST_CHOICE, informative, present_of
 from pipeline.dataset.dataset import ImageSplit
-from pipeline.dataset.topics import cluster_by_topics, counted_words, numbers_of_topics
 from pipeline.runtime.errors import UserError, listed
+from pipeline.statistics.topics import cluster_by_topics, counted_words, numbers_of_topics
 from pipeline.tables.hashtags import normalized_hashtag
 
 DEFAULT_TOP = 8

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pipeline.clustering.base import Choice, Clusters
 from pipeline.config.cluster import TextParams
 from pipeline.dataset.dataset import ImageSplit
-from pipeline.dataset.topics import cluster_by_topics, counted_words, numbers_of_topics
 from pipeline.runtime.errors import UserError
+from pipeline.statistics.topics import cluster_by_topics, counted_words, numbers_of_topics
 from pipeline.tables.words import words_of
 
 

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.config.cluster import WordsParams
 from pipeline.runtime.seeding import derived_seed
+from pipeline.statistics.contingency import UNKNOWN
 
-UNKNOWN = -1
-"""Cluster of an image without words."""
 MOST_FOR_TOPICS = 100_000
 """Maximum number of images for topics in the landscape; for more, their k-means takes minutes."""
 Words = Sequence[Sequence[str]]
